@@ -1,7 +1,7 @@
 """The little language of the quickstart's sentences, with its truth.
 
-The data and the stand-in teacher share this module: one writes sentences with it, the other reads them back. Labels come
-from truth tables, never from the shape of a sentence, so neither can teach the student a rule that is not logic.
+The data and the stand-in teacher share this module: one writes sentences with it, the other reads them back. Labels
+come from truth tables, never from the shape of a sentence, so neither can teach the student a rule that is not logic.
 """
 
 import re
@@ -46,7 +46,7 @@ class Link(StrEnum):
     EITHER = "either"
 
 
-class UnknownSentence(ValueError):
+class UnknownSentenceError(ValueError):
     """A sentence that this grammar does not have; the message quotes it."""
 
 
@@ -156,17 +156,17 @@ _BOTH = re.compile(r"(.+?)(?:, but| and) (.+)")
 
 
 def parse_clause(words: str) -> Clause:
-    """The inverse of `say_clause`. Raises UnknownSentence."""
+    """The inverse of `say_clause`. Raises UnknownSentenceError."""
     match = _CLAUSE.fullmatch(words)
     if match and match["base"] in VERBS:
         return Clause(match["name"], match["base"], done=False)
     if match and match["past"] in _BASE_OF:
         return Clause(match["name"], _BASE_OF[match["past"]])
-    raise UnknownSentence(f"{words!r} is neither 'NAME sang' nor 'NAME did not sing' with a verb of this grammar")
+    raise UnknownSentenceError(f"{words!r} is neither 'NAME sang' nor 'NAME did not sing' with a verb of this grammar")
 
 
 def parse(words: str) -> Sentence:
-    """The inverse of `say`. Raises UnknownSentence."""
+    """The inverse of `say`. Raises UnknownSentenceError."""
     words = words.strip().removesuffix(".")
     for pattern, join in ((_EITHER, either), (_BOTH, both)):
         if match := pattern.fullmatch(words):

@@ -2,9 +2,10 @@
 
     python conjunctions.py DIR [--train 300] [--validation 60] [--test 200] [--seed 7] [--report]
 
-writes DIR/train.jsonl, DIR/validation.jsonl and DIR/test.jsonl. Only test rows carry `gold`: labelling the others is the
-teacher's work. The three splits share neither a name nor a verb, and the pairs are drawn so that no word and no length
-tells the label: what is left to learn is the logic. `--report` says how far shallow methods come (needs scikit-learn).
+writes DIR/train.jsonl, DIR/validation.jsonl and DIR/test.jsonl. Only test rows carry `gold`: labelling the others is
+the teacher's work. The three splits share neither a name nor a verb, and the pairs are drawn so that no word and no
+length tells the label: what is left to learn is the logic. `--report` says how far shallow methods come (needs
+scikit-learn).
 """
 
 import argparse
@@ -22,11 +23,12 @@ SYSTEM_PROMPT = (
     "contradiction if it cannot be true, neutral if the premise leaves it open."
 )
 
-_NAMES = """
+_NAME_LIST = """
 Mara Tom Ines Paul Rosa Karl Nora Hugo Lena Omar Vera Ivan Dana Felix Ruth Emil Greta Oskar Tilda Bruno Clara Anton
 Edith Simon Alma Boris Carla Denis Elsa Franz Heidi Jonas Kira Leon Mona Nils Olga Peter Rita Sven Thea Ulric Wanda
 Yuri Zelda Abel Berta Cyril
-""".split()
+"""
+_NAMES = _NAME_LIST.split()
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ EITHER = Shape(Link.EITHER, 2, 0)
 
 ENTAILED, OPEN, EXCLUDED = Label.ENTAILMENT, Label.NEUTRAL, Label.CONTRADICTION
 
-# How often each kind of pair is drawn. Within a line the words are the same whatever the label, and lines whose words are
-# alike balance each other, so that counting words says little.
+# How often each kind of pair is drawn. Within a line the words are the same whatever the label, and lines whose words
+# are alike balance each other, so that counting words says little.
 SHARES: dict[tuple[Shape, Shape], dict[Label, int]] = {
     (AND, ONE): {ENTAILED: 6, OPEN: 4},
     (AND, NOT_ONE): {EXCLUDED: 6, OPEN: 4},
@@ -199,8 +201,7 @@ def report(splits: dict[str, list[Pair]]) -> str:
         lines.append(f"{split:10}  {len(pairs):4} rows  " + "  ".join(f"{label} {counts[label]}" for label in Label))
     train, test = splits["train"], splits["test"]
     lines.append(f"majority            {majority_score(train, test):.3f}")
-    for longest in (1, 2, 3):
-        lines.append(f"shallow, n-grams ≤{longest} {shallow_score(train, test, longest):.3f}")
+    lines += [f"shallow, 1-{longest} words  {shallow_score(train, test, longest):.3f}" for longest in (1, 2, 3)]
     return "\n".join(lines)
 
 
