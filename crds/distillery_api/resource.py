@@ -1,0 +1,63 @@
+"""The resource itself: group, version, kind, and its metadata as far as we read it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from distillery_api.model import ApiModel, Matches, Record, Rule
+from distillery_api.spec import DistillationSpec
+from distillery_api.status import DistillationStatus
+
+GROUP = "distillery.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "Distillation"
+PLURAL = "distillations"
+SINGULAR = "distillation"
+SHORT_NAME = "distill"
+CATEGORY = "distillery"
+RETRY_ANNOTATION = f"{GROUP}/retry-at"
+
+NAME_LIMIT = 40
+_NAME = Matches(
+    r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
+    "metadata.name: start with a lower-case letter and use lower-case letters, digits and - only",
+)
+NAME_RULES = (
+    Rule(f'self.metadata.name.matches("{_NAME.pattern}")', _NAME.message),
+    Rule(
+        f"size(self.metadata.name) <= {NAME_LIMIT}",
+        f"metadata.name: longer than {NAME_LIMIT} characters; Jobs and Services derive their names from it, so choose a"
+        " shorter one",
+    ),
+)
+
+
+class Metadata(Record):
+    """The parts of ObjectMeta that Distillery reads."""
+
+    name: Annotated[str, Field(max_length=NAME_LIMIT), _NAME]
+    namespace: str | None = None
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    deletion_timestamp: str | None = None
+
+
+class Distillation(ApiModel):
+    """Turns a large model's skill at one task into a small model: a teacher answers the rows, a student is trained on
+    the answers, both are scored on held-out rows, and the student is served."""
+
+    model_config: ClassVar[Any] = {"title": KIND}
+
+    api_version: Literal["distillery.dev/v1alpha1"]
+    kind: Literal["Distillation"]
+    metadata: Metadata
+    spec: DistillationSpec
+    """What to distil."""
+    status: DistillationStatus = DistillationStatus()
+    """What the operator knows."""

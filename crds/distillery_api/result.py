@@ -1,0 +1,247 @@
+"""What a stage reports: written by the trainer as a file and a termination message, read by the operator."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from distillery_api.model import Record
+
+TERMINATION_MESSAGE_LIMIT = 2048
+"""Bytes. The kubelet cuts 12 KiB that all containers of a Pod share."""
+
+
+class Stage(StrEnum):
+    """The stages that run as Jobs, in order."""
+
+    GENERATE = "generate"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class ExitCode:
+    """How a stage ends, as the Job's podFailurePolicy reads it. Anything else is a crash."""
+
+    DONE = 0
+    USER_ERROR = 2
+    TRY_LATER = 3
+    TERMINATED = 143
+
+
+class Reason(StrEnum):
+    """Every reason that a condition or a stage's result can give."""
+
+    # Reconciling
+    QUEUED = "Queued"
+    GENERATING_DATA = "GeneratingData"
+    TRAINING = "Training"
+    EVALUATING = "Evaluating"
+    ROLLING_OUT = "RollingOut"
+    PROGRESSING_WITH_RETRY = "ProgressingWithRetry"
+    UNSCHEDULABLE = "Unschedulable"
+    # Stalled
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_DATA = "InvalidData"
+    INVALID_MODEL = "InvalidModel"
+    TEACHER_UNREACHABLE = "TeacherUnreachable"
+    TEACHER_REJECTED = "TeacherRejected"
+    TOO_FEW_ROWS = "TooFewRows"
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    GENERATION_FAILED = "GenerationFailed"
+    TRAINING_FAILED = "TrainingFailed"
+    EVALUATION_FAILED = "EvaluationFailed"
+    STORAGE_FULL = "StorageFull"
+    OUT_OF_MEMORY = "OutOfMemory"
+    ROLLOUT_FAILED = "RolloutFailed"
+    NAME_CONFLICT = "NameConflict"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    # What befell a Pod
+    IMAGE_PULL_ERROR = "ImagePullError"
+    CONFIGURATION_MISSING = "ConfigurationMissing"
+    VOLUME_UNAVAILABLE = "VolumeUnavailable"
+    CONTAINER_OOM_KILLED = "ContainerOOMKilled"
+    POD_EVICTED = "PodEvicted"
+    # Good
+    SUCCEEDED = "Succeeded"
+    SERVING = "Serving"
+    NOT_STARTED = "NotStarted"
+    SUSPENDED = "Suspended"
+    TERMINATED = "Terminated"
+
+
+class Progress(Record):
+    """How far a stage is."""
+
+    done: int
+    """Units done."""
+    total: int
+    """Units in all; 0 while not known."""
+    unit: Annotated[str, Field(max_length=32)] = "rows"
+    """What is counted, such as rows or steps."""
+    eta_seconds: int | None = None
+    """Estimated seconds until the stage is done."""
+
+
+class Usage(Record):
+    """What teacher calls used."""
+
+    requests: int = 0
+    """HTTP requests that got an answer of any kind."""
+    input_tokens: int = 0
+    """Tokens read by the teacher."""
+    output_tokens: int = 0
+    """Tokens written by the teacher."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            requests=self.requests + other.requests,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
+
+class RowCounts(Record):
+    """Where the rows went: read = kept + rejected."""
+
+    read: int = 0
+    """Rows read."""
+    kept: int = 0
+    """Rows kept."""
+    rejected: int = 0
+    """Rows rejected, each with a reason."""
+    rejected_by_reason: Annotated[dict[str, int], Field(max_length=64)] = {}
+    """Rejected rows by reason."""
+
+
+class TrainingFigures(Record):
+    """What the training came to."""
+
+    steps: int
+    """Optimiser steps."""
+    train_loss: float
+    """Mean loss over the training rows' answers."""
+    validation_loss: float
+    """Loss of the kept checkpoint over the validation rows' answers."""
+    trainable_parameters: int
+    """Weights that were trained."""
+    device: Annotated[str, Field(max_length=128)]
+    """The device, such as cpu or cuda."""
+    precision: Annotated[str, Field(max_length=16)] = "float32"
+    """Arithmetic, such as bfloat16."""
+    seconds: float
+    """Wall time of the training loop, in seconds."""
+
+
+class Score(Record):
+    """How one contestant did on the held-out rows. Shares are between 0 and 1."""
+
+    score: float
+    """Share of rows answered right; a missing or unreadable answer is wrong."""
+    low: float | None = None
+    """Lower end of the 95 % Wilson interval."""
+    high: float | None = None
+    """Upper end of the 95 % Wilson interval."""
+    macro_f1: float | None = None
+    """Mean F1 over the labels."""
+    strict: float | None = None
+    """Share of rows whose whole reply is exactly the right answer."""
+    unreadable: float | None = None
+    """Share of rows without a readable answer."""
+    prompt_tokens: float | None = None
+    """Mean prompt tokens a call."""
+    answer_tokens: float | None = None
+    """Mean answer tokens a call."""
+    latency_seconds: float | None = None
+    """Median seconds a call, one call at a time, on the stated device."""
+
+
+class Evaluation(Record):
+    """The result table. All contestants answered the same rows."""
+
+    metric: Annotated[str, Field(max_length=32)] = "accuracy"
+    """accuracy against gold, or agreement with the teacher where the rows have no gold."""
+    sample_size: int
+    """Held-out rows."""
+    carved_from_validation: bool = False
+    """Whether the held-out rows were taken from the validation split, because there was no test split."""
+    teacher: Score | None = None
+    """The teacher under the elaborate prompt."""
+    base_elaborate: Score | None = None
+    """The untrained student under the elaborate prompt."""
+    base: Score | None = None
+    """The untrained student under the short prompt."""
+    student: Score | None = None
+    """The distilled student under the short prompt."""
+    majority: Score | None = None
+    """Always the most frequent answer of the training rows."""
+    shallow: Score | None = None
+    """TF-IDF and logistic regression on the same training rows."""
+    gap_closed: float | None = None
+    """(student - baseElaborate) / (teacher - baseElaborate); absent where the teacher is no better."""
+    relative_gain: float | None = None
+    """student / baseElaborate - 1; absent where baseElaborate is 0."""
+    p_value: float | None = None
+    """McNemar's exact test of student against base."""
+    device: Annotated[str, Field(max_length=128)] | None = None
+    """The device that the latencies were measured on."""
+
+
+class StageState(StrEnum):
+    """How a stage ended."""
+
+    DONE = "Done"
+    FAILED = "Failed"
+
+
+class StageResult(Record):
+    """The outcome of one stage, `result.json` in its folder."""
+
+    stage: Stage
+    """Which stage."""
+    folder: str
+    """The stage's folder in the workspace."""
+    state: StageState
+    """Done or Failed."""
+    exit_code: int = 0
+    """The process's exit code."""
+    reason: Reason = Reason.SUCCEEDED
+    """Why it failed."""
+    message: str = ""
+    """A sentence for people."""
+    start_time: datetime | None = None
+    """When the attempt began."""
+    completion_time: datetime | None = None
+    """When it ended."""
+    rows: RowCounts | None = None
+    """Rows over all splits (generate), or rows offered to the training (train)."""
+    splits: dict[str, RowCounts] = {}
+    """Rows by split."""
+    usage: Usage | None = None
+    """What the teacher calls used (generate)."""
+    training: TrainingFigures | None = None
+    """What the training came to (train)."""
+    evaluation: Evaluation | None = None
+    """The result table (evaluate)."""
+    files: dict[str, str] = {}
+    """Paths of artefacts relative to the workspace, by name."""
+
+    def termination_message(self) -> str:
+        """The result as JSON of at most 2 KiB: the message is shortened first, then details are left out."""
+        short = self.model_copy(update={"splits": {}, "message": shortened(self.message, 600)})
+        details: dict[str, object] = {}
+        for detail in (None, "files", "rows", "evaluation"):
+            if detail:
+                details[detail] = {} if detail == "files" else None
+            text = short.model_copy(update=details).model_dump_json(by_alias=True, exclude_none=True)
+            if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:
+                return text
+        raise ValueError("a stage's result is too long for a termination message even without its details")
+
+
+def shortened(text: str, limit: int) -> str:
+    """`text`, cut to at most `limit` UTF-8 bytes with an ellipsis where it was longer."""
+    encoded = text.encode()
+    return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "…"
