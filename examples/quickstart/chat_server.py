@@ -1,0 +1,341 @@
+"""An OpenAI-compatible chat server on loopback with an answer function and a schedule of faults put in.
+
+    with TeacherServer(lambda messages: Answer("neutral")) as teacher:
+        client = openai.OpenAI(base_url=teacher.url, api_key="any")
+
+runs it in a thread; `serve` runs it as a process of its own until SIGTERM or SIGINT.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from chat_faults import Delivery, Fault, FaultSchedule, no_faults
+from chat_protocol import (
+    AnswerFunction,
+    Call,
+    Message,
+    Refusal,
+    Rules,
+    check_key,
+    check_request,
+    completion_body,
+    cut,
+    last_user_text,
+    refusal,
+    token_limit,
+    write_answer,
+)
+
+_NO_FAULT = Fault("none")
+
+
+@dataclass
+class RecordedRequest:
+    """One request as it came, and what was done with it."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any = None
+    """The parsed JSON; None where there was none."""
+    number: int | None = None
+    """The place among the chat requests, from 0; None for others, and for those that were refused as invalid."""
+    attempt: int | None = None
+    status: int | None = None
+    """The HTTP status sent; None while in flight, or where the client went away."""
+    fault: str | None = None
+    """The name of the fault that was acted out."""
+    started: float = field(default_factory=time.monotonic)
+    """In seconds of the monotonic clock."""
+    ended: float | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The request's messages."""
+        return list((self.body or {}).get("messages", []))
+
+    @property
+    def user_text(self) -> str:
+        """The text of the last message from the user."""
+        return last_user_text(self.messages)
+
+
+@dataclass
+class Journal:
+    """All requests of a server's life, in order of arrival, and how many were in flight at once."""
+
+    requests: list[RecordedRequest] = field(default_factory=list)
+    in_flight: int = 0
+    peak_in_flight: int = 0
+    attempts: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @contextlib.asynccontextmanager
+    async def recorded(self, request: web.Request) -> AsyncIterator[RecordedRequest]:
+        """Keep a record of the request while it is answered."""
+        record = RecordedRequest(request.method, request.path, dict(request.headers))
+        self.requests.append(record)
+        self.in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+        try:
+            yield record
+        finally:
+            self.in_flight -= 1
+            record.ended = time.monotonic()
+
+    def call(self, record: RecordedRequest) -> Call:
+        """Number a chat request that is about to be answered."""
+        key = json.dumps(record.body["messages"], sort_keys=True)
+        record.number, record.attempt = self.attempts.total(), self.attempts[key]
+        self.attempts[key] += 1
+        return Call(record.number, record.attempt, record.body)
+
+    def count_usage(self, reply: Mapping[str, Any]) -> None:
+        """Add the tokens of a reply."""
+        usage = reply.get("usage") or {}
+        self.prompt_tokens += usage.get("prompt_tokens", 0)
+        self.completion_tokens += usage.get("completion_tokens", 0)
+
+    def chats(self) -> list[RecordedRequest]:
+        """The requests for a completion."""
+        return [record for record in self.requests if record.path.endswith("/chat/completions")]
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts over the requests for a completion."""
+        chats = self.chats()
+        return {
+            "requests": len(chats),
+            "inFlight": self.in_flight,
+            "peakInFlight": self.peak_in_flight,
+            "byStatus": Counter(str(record.status) for record in chats if record.status),
+            "byFault": Counter(record.fault for record in chats if record.fault),
+            "promptTokens": self.prompt_tokens,
+            "completionTokens": self.completion_tokens,
+        }
+
+
+class ChatApplication:
+    """The routes of the server: they answer from an answer function, and fail by a schedule."""
+
+    def __init__(self, answer: AnswerFunction, faults: FaultSchedule, rules: Rules, latency: float) -> None:
+        self.answer, self.faults, self.rules, self.latency = answer, faults, rules, latency
+        self.journal = Journal()
+
+    def routes(self) -> web.Application:
+        """The aiohttp application."""
+        application = web.Application(client_max_size=64 * 1024 * 1024)
+        application.router.add_post("/v1/chat/completions", self.chat)
+        application.router.add_get("/v1/models", self.models)
+        application.router.add_get("/stats", self.statistics)
+        return application
+
+    async def statistics(self, _: web.Request) -> web.Response:
+        """GET /stats."""
+        return web.json_response(self.journal.statistics())
+
+    async def models(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/models."""
+        async with self.journal.recorded(request) as record:
+            refused = check_key(self.rules, request.headers.get("Authorization", ""))
+            listed = [{"id": name, "object": "model", "created": 0, "owned_by": "you"} for name in self.rules.models]
+            record.status = refused.status if refused else 200
+            return _refusal_response(refused) if refused else web.json_response({"object": "list", "data": listed})
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions."""
+        async with self.journal.recorded(request) as record:
+            refused = await self._refused_outright(request, record)
+            if refused:
+                record.status = refused.status
+                return _refusal_response(refused)
+            call = self.journal.call(record)
+            fault = self.faults(call) or _NO_FAULT
+            record.fault = None if fault is _NO_FAULT else fault.name
+            await asyncio.sleep(self.latency + fault.delay)
+            record.status = fault.refused.status if fault.refused else 200
+            return _refusal_response(fault.refused) if fault.refused else await self._completion(request, call, fault)
+
+    async def _refused_outright(self, request: web.Request, record: RecordedRequest) -> Refusal | None:
+        refused = check_key(self.rules, request.headers.get("Authorization", ""))
+        if refused:
+            return refused
+        try:
+            record.body = await request.json()
+        except ValueError:
+            return refusal(400, "The request's body is not JSON.", "invalid_json")
+        return check_request(self.rules, record.body)
+
+    async def _completion(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse:
+        answer = fault.answer(self.answer(call.messages))
+        completion = cut(fault.change(write_answer(answer, call.body)), token_limit(call.body))
+        reply = completion_body(call.body, completion, call.number, int(time.time()))
+        self.journal.count_usage(reply)
+        return await _deliver(request, json.dumps(reply).encode(), fault.delivery)
+
+
+def _refusal_response(refused: Refusal) -> web.Response:
+    if isinstance(refused.body, str):
+        return web.Response(status=refused.status, text=refused.body, headers=refused.headers)
+    return web.json_response(refused.body, status=refused.status, headers=refused.headers)
+
+
+async def _deliver(request: web.Request, body: bytes, delivery: Delivery) -> web.StreamResponse:
+    if delivery is Delivery.WHOLE:
+        return web.Response(body=body, content_type="application/json")
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
+    await response.prepare(request)
+    if delivery is Delivery.TRICKLED:
+        await _trickle(response, body)
+    else:
+        await response.write(body[: len(body) // 2])
+        if request.transport:
+            request.transport.close()
+    return response
+
+
+async def _trickle(response: web.StreamResponse, body: bytes) -> None:
+    for place in range(len(body)):
+        await response.write(body[place : place + 1])
+        await asyncio.sleep(0.5)
+
+
+@contextlib.asynccontextmanager
+async def listening(application: ChatApplication, host: str, port: int) -> AsyncIterator[str]:
+    """Where the application answers inside the block, as `http://HOST:PORT/v1`; port 0 takes a free one."""
+    runner = web.AppRunner(application.routes(), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        bound_host, bound_port = runner.addresses[0][:2]
+        yield f"http://{bound_host}:{bound_port}/v1"
+    finally:
+        await runner.cleanup()
+
+
+class TeacherServer:
+    """The server in a thread, as a context manager.
+
+    Faults, latency and answer may be replaced while it runs (`teacher.faults = script([...])`): tests do so between
+    two runs of a stage against the same endpoint.
+    """
+
+    def __init__(
+        self,
+        answer: AnswerFunction,
+        *,
+        faults: FaultSchedule = no_faults,
+        models: tuple[str, ...] = ("teacher",),
+        api_key: str | None = None,
+        latency: float = 0.0,
+        context_tokens: int = 8192,
+        refused_parameters: tuple[str, ...] = (),
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        rules = Rules(models, api_key, context_tokens, refused_parameters)
+        self.application = ChatApplication(answer, faults, rules, latency)
+        self.url = ""
+        self._host, self._port = host, port
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._stop: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="teacher", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        if self._failure:
+            raise self._failure
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._listen())
+
+    async def _listen(self) -> None:
+        stopped = asyncio.Event()
+        self._stop = stopped.set
+        try:
+            async with listening(self.application, self._host, self._port) as self.url:
+                self._ready.set()
+                await stopped.wait()
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    @property
+    def faults(self) -> FaultSchedule:
+        """What goes wrong from now on."""
+        return self.application.faults
+
+    @faults.setter
+    def faults(self, faults: FaultSchedule) -> None:
+        self.application.faults = faults
+
+    @property
+    def journal(self) -> Journal:
+        """Everything that the server saw."""
+        return self.application.journal
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests for a completion so far, refused ones included."""
+        return self.journal.chats()
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The most requests that were open at one time."""
+        return self.journal.peak_in_flight
+
+    def statistics(self) -> dict[str, Any]:
+        """What GET /stats says."""
+        return self.journal.statistics()
+
+
+# --- as a process
+
+
+async def serve_until_told(application: ChatApplication, host: str, port: int, port_file: Path | None) -> None:
+    """Listen until SIGTERM or SIGINT; write the port to `port_file` once requests are taken."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with listening(application, host, port) as url:
+        print(f"teacher listening on {url}", flush=True)
+        if port_file:
+            write_port(port_file, url)
+        await stopped.wait()
+
+
+def write_port(port_file: Path, url: str) -> None:
+    """Write the port of `url` in one step, so that nobody reads half of it."""
+    port = url.removesuffix("/v1").rpartition(":")[2]
+    draft = port_file.with_name(f"{port_file.name}.{os.getpid()}")
+    draft.write_text(port, encoding="ascii")
+    draft.replace(port_file)
+
+
+def serve(application: ChatApplication, host: str, port: int, port_file: Path | None) -> None:
+    """Run the server as the work of this process."""
+    asyncio.run(serve_until_told(application, host, port, port_file))
