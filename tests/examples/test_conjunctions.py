@@ -169,7 +169,7 @@ def test_best_rule_over_links_negations_and_lengths_is_right_for_little_more_tha
     for pair in make_pairs("test", 1000, seed=3):
         labels_by_shape[shape_of(pair.premise), shape_of(pair.hypothesis)][pair.label] += 1
     right = sum(labels.most_common(1)[0][1] for labels in labels_by_shape.values())
-    assert right / 1000 < 0.56
+    assert right / 1000 < 0.60
 
 
 def test_shallow_methods_stay_under_half() -> None:
