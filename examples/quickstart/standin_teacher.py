@@ -42,7 +42,8 @@ from conjunction_grammar import (
 
 MODEL = "standin-teacher"
 
-_PAIR = re.compile(r"Premise:\s*(?P<premise>[^\n]+)\n\s*Hypothesis:\s*(?P<hypothesis>[^\n<]+)")
+# The line end between the two may stand escaped, in a prompt that quotes the row as JSON.
+_PAIR = re.compile(r"Premise:\s*(?P<premise>[^.\n]+\.)(?:\s|\\n)*Hypothesis:\s*(?P<hypothesis>[^.\n]+\.)")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def find_pair(messages: Sequence[Message]) -> tuple[str, str] | None:
     """
     texts = [text_of(message) for message in messages if message.get("role") == "user"]
     found = [match for text in texts for match in _PAIR.finditer(text)]
-    return (found[-1]["premise"].strip(), found[-1]["hypothesis"].strip()) if found else None
+    return (found[-1]["premise"], found[-1]["hypothesis"]) if found else None
 
 
 # --- reasoning by rule

@@ -1,6 +1,8 @@
 """The stand-in teacher reasons rightly, and is wrong, limited and malformed at its stated rates."""
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,8 +60,9 @@ def test_reasoning_keeps_to_eighty_words(pairs: list[Pair]) -> None:
     assert max(len(answer_by_rule(asked(pair.content())).reason.split()) for pair in pairs) <= 80
 
 
-def test_pair_is_found_inside_a_longer_prompt() -> None:
-    content = "Premise: Mara sang and Tom cooked.\nHypothesis: Tom cooked."
+@pytest.mark.parametrize("quote", [str, json.dumps, "> {}".format])
+def test_pair_is_found_inside_a_longer_prompt(quote: Callable[[str], str]) -> None:
+    content = quote("Premise: Mara sang and Tom cooked.\nHypothesis: Tom cooked.")
     assert find_pair(asked(WRAPPED.format(content=content))) == ("Mara sang and Tom cooked.", "Tom cooked.")
 
 

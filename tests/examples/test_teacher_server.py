@@ -25,6 +25,7 @@ def asked(content: str) -> list[dict[str, Any]]:
         ("Premise: A\nHypothesis: B", "entailment"),
         ("Judge this.\n<row>\n  Premise: A\n  Hypothesis: B\n</row>", "entailment"),
         ("Judge this. Premise: A\nHypothesis: B and C", "contradiction"),
+        ('{"row": "Premise: A\\nHypothesis: B"}', "entailment"),
         ("Premise: X\nHypothesis: Y", "unknown row"),
     ],
 )

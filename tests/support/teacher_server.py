@@ -29,7 +29,7 @@ Gold = Mapping[str, str]
 
 
 class GoldAnswers:
-    """Answers a request by the longest gold key that its user messages contain, white space aside.
+    """Answers a request by the longest gold key that its user messages contain, white space and escapes aside.
 
     The content of a row may be wrapped in any prompt. A share `wrong_rate` of the keys gets a wrong label, always the
     same one. A request without a known key is answered with `unknown`.
@@ -69,8 +69,8 @@ class GoldAnswers:
 
 
 def squeezed(text: str) -> str:
-    """The text with each run of white space as one blank."""
-    return " ".join(text.split())
+    """The text with runs of white space as one blank, and without JSON's escapes, since a prompt may quote a row."""
+    return " ".join(text.replace("\\n", " ").replace('\\"', '"').split())
 
 
 def gold_teacher(
