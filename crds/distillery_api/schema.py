@@ -1,0 +1,227 @@
+"""Pydantic models -> the structural OpenAPI schema of the CRD -> YAML.
+
+Pydantic emits `$ref`, `anyOf [.., null]`, numeric `exclusiveMinimum` and `const`, all of which a structural schema
+refuses (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/); this module
+rewrites them, adds the CEL rules of the models, and wraps the result in a CustomResourceDefinition.
+
+`python -m distillery_api.schema > crds/distillations.yaml` writes the file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from distillery_api.model import ApiModel
+from distillery_api.resource import (
+    CATEGORY,
+    GROUP,
+    KIND,
+    NAME_RULES,
+    PLURAL,
+    SHORT_NAME,
+    SINGULAR,
+    VERSION,
+    Distillation,
+)
+from distillery_api.spec import DistillationSpec
+from distillery_api.status import DistillationStatus
+
+SCHEMA_VERSION = "1"
+"""Raised with every change of the schema; the operator compares it with the installed CRD's at start-up."""
+SCHEMA_VERSION_ANNOTATION = f"{GROUP}/schema-version"
+
+KEPT_KEYWORDS = (
+    "type",
+    "description",
+    "format",
+    "enum",
+    "default",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-validations",
+)
+
+PRINTER_COLUMNS = (
+    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
+    ("Progress", "string", ".status.progress", 0),
+    ("Score", "number", ".status.evaluation.student.score", 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),
+)
+
+
+class _WithRules(GenerateJsonSchema):
+    """Pydantic's generator, with each model's CEL rules beside its properties."""
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        """The model's JSON schema with its rules, and whether it keeps unknown fields."""
+        generated = super().model_schema(schema)
+        model: type[BaseModel] = schema["cls"]
+        if issubclass(model, ApiModel) and model.rules:
+            generated["x-kubernetes-validations"] = [rule.to_schema() for rule in model.rules]
+        if model.model_config.get("extra") == "allow":
+            generated["x-kubernetes-preserve-unknown-fields"] = True
+        generated["description"] = inspect.cleandoc(model.__doc__ or "")
+        return generated
+
+
+def structural(model: type[BaseModel]) -> dict[str, Any]:
+    """The structural schema of `model`, without `$ref`."""
+    generated = model.model_json_schema(by_alias=True, schema_generator=_WithRules, mode="validation")
+    return _structural(generated, generated.get("$defs", {}))
+
+
+def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    node = _resolved(node, definitions)
+    if node.get("x-kubernetes-int-or-string"):
+        node = {key: value for key, value in node.items() if key not in ("type", "format")}
+    result = {key: _one_line(key, node[key]) for key in KEPT_KEYWORDS if key in node}
+    result |= _exclusive_bounds(node)
+    if "const" in node:
+        result["enum"] = [node["const"]]
+    return result | _children(node, definitions)
+
+
+def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """`node` with its reference, or its one alternative besides null, put in its place; the node's own words win."""
+    alternatives = [choice for choice in node.get("anyOf", []) if choice.get("type") != "null"]
+    rest = {key: value for key, value in node.items() if key not in ("$ref", "anyOf", "allOf")}
+    if isinstance(rest.get("default"), dict):
+        rest["default"] = {}  # the server fills the members' own defaults in
+    elif rest.get("default", 0) is None:
+        del rest["default"]
+    if "$ref" in node:
+        return _resolved(definitions[node["$ref"].removeprefix("#/$defs/")], definitions) | rest
+    if len(alternatives) == 1:
+        return _resolved(alternatives[0], definitions) | rest
+    return rest
+
+
+def _exclusive_bounds(node: dict[str, Any]) -> dict[str, Any]:
+    """OpenAPI 3.0 knows `exclusiveMinimum` as a flag beside `minimum`, JSON Schema as the number itself."""
+    bounds: dict[str, Any] = {}
+    for bound, flag in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if flag in node:
+            bounds |= {bound: node[flag], flag: True}
+    return bounds
+
+
+def _children(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    children: dict[str, Any] = {}
+    if "properties" in node:
+        children["properties"] = {name: _structural(child, definitions) for name, child in node["properties"].items()}
+        required = [name for name in node.get("required", []) if name in node["properties"]]
+        if required:
+            children["required"] = required
+    elif isinstance(node.get("additionalProperties"), dict):
+        children["additionalProperties"] = _structural(node["additionalProperties"], definitions)
+    if node.get("x-kubernetes-preserve-unknown-fields"):
+        children["x-kubernetes-preserve-unknown-fields"] = True
+    if "items" in node:
+        children["items"] = _structural(node["items"], definitions)
+        children |= _list_type(node)
+    return children
+
+
+def _list_type(node: dict[str, Any]) -> dict[str, Any]:
+    """Lists with a key are merged by it; others are replaced whole."""
+    key = node.get("x-list-key")
+    return (
+        {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+        if key
+        else {"x-kubernetes-list-type": "atomic"}
+    )
+
+
+def _one_line(keyword: str, value: Any) -> Any:
+    return " ".join(value.split()) if keyword == "description" else value
+
+
+def custom_resource_definition() -> dict[str, Any]:
+    """The CustomResourceDefinition."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{PLURAL}.{GROUP}",
+            "annotations": {SCHEMA_VERSION_ANNOTATION: SCHEMA_VERSION},
+            "labels": {"app.kubernetes.io/name": "distillery"},
+        },
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": SINGULAR,
+                "shortNames": [SHORT_NAME],
+                "categories": [CATEGORY],
+            },
+            "versions": [_version()],
+        },
+    }
+
+
+def _version() -> dict[str, Any]:
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": _root()},
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.serving.replicas",
+                "statusReplicasPath": ".status.serving.replicas",
+                "labelSelectorPath": ".status.serving.selector",
+            },
+        },
+        "additionalPrinterColumns": [
+            {"name": name, "type": kind, "jsonPath": path} | ({"priority": priority} if priority else {})
+            for name, kind, path, priority in PRINTER_COLUMNS
+        ],
+    }
+
+
+def _root() -> dict[str, Any]:
+    status = structural(DistillationStatus)
+    # kstatus takes an object without a status for finished; -1 says that nobody has looked yet.
+    status["default"] = {"observedGeneration": -1}
+    return {
+        "type": "object",
+        "description": _one_line("description", inspect.cleandoc(Distillation.__doc__ or "")),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(DistillationSpec),
+            "status": status,
+        },
+        "x-kubernetes-validations": [rule.to_schema() for rule in NAME_RULES],
+    }
+
+
+def to_yaml() -> str:
+    """The CustomResourceDefinition as YAML, with a first line that says where it comes from."""
+    text = yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=120, allow_unicode=True)
+    return "# Generated by `make manifests` from crds/distillery_api; do not edit.\n" + text
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_yaml())

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+from distillery_api.schema import structural, to_yaml
+from distillery_api.spec import DistillationSpec, Lora, Storage
+
+CRD = Path(__file__).parents[2] / "crds" / "distillations.yaml"
+
+
+def test_the_committed_crd_is_what_the_models_generate():
+    assert CRD.read_text() == to_yaml(), "run `make manifests`"
+
+
+def test_exclusive_bound_becomes_a_flag():
+    assert structural(Lora)["properties"]["dropout"] == {
+        "type": "number",
+        "description": "Share of the adapters' inputs that is dropped in training. Default: 0.",
+        "default": 0,
+        "minimum": 0,
+        "maximum": 1,
+        "exclusiveMaximum": True,
+    }
+
+
+def test_optional_field_is_its_type_without_null():
+    assert structural(Storage)["properties"]["retention"] == {
+        "type": "string",
+        "description": (
+            "Retain keeps the claim, with all that was paid for, when the Distillation is deleted; Delete removes it."
+            " Default: Retain."
+        ),
+        "enum": ["Retain", "Delete"],
+    }
+
+
+def test_object_with_defaults_defaults_to_an_empty_object():
+    assert structural(DistillationSpec)["properties"]["serving"]["default"] == {}
+
+
+def _nodes(node):
+    yield node
+    for child in [*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")]:
+        if isinstance(child, dict):
+            yield from _nodes(child)
+
+
+def test_every_field_is_described():
+    undescribed = [
+        name
+        for node in _nodes(structural(DistillationSpec))
+        for name, field in node.get("properties", {}).items()
+        if not field.get("description")
+    ]
+    assert undescribed == []
+
+
+def test_every_text_list_and_map_is_bounded():
+    for node in _nodes(structural(DistillationSpec)):
+        if node.get("type") == "string":
+            assert "maxLength" in node or "enum" in node, node
+        if node.get("type") == "array":
+            assert "maxItems" in node, node
+        if "additionalProperties" in node:
+            assert "maxProperties" in node, node
