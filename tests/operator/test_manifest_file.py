@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distillery_operator.manifest_file import ManifestError, read_manifest, read_manifests
+from manifest_cases import manifest_cases
+
+MINIMAL = """\
+apiVersion: distillery.dev/v1alpha1
+kind: Distillation
+metadata: {name: conjnli}
+spec:
+  task: NLI
+  data:
+    train: {uri: train.jsonl}
+    validation: {uri: validation.jsonl}
+  generation:
+    teachers:
+    - {name: llama, endpoint: "https://teacher.example/v1", model: llama-405b}
+  student: {model: {uri: student}}
+"""
+
+FAULTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "input" / "manifest_faults.yaml").read_text())
+
+
+def problems(tmp_path, text):
+    """What the file is refused for, without its path."""
+    path = tmp_path / "manifest.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ManifestError) as caught:
+        read_manifests(path)
+    assert all(problem.startswith(f"{path}:") for problem in caught.value.problems)
+    return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+def test_good_file_is_the_distillation(tmp_path):
+    path = tmp_path / "manifest.yaml"
+    path.write_text(MINIMAL + "  training: {learningRate: 3e-4, epochs: 3.0}\n")
+    manifest = read_manifest(path)
+    assert manifest.distillation.metadata.name == "conjnli"
+    assert manifest.distillation.spec.training.learning_rate == 0.0003
+    assert manifest.distillation.spec.training.epochs == 3
+    assert manifest.problem(("spec", "student", "model", "uri"), "is not there") == (
+        f"{path}:12: spec.student.model.uri: is not there"
+    )
+
+
+def test_byte_order_mark_and_windows_line_ends_are_simply_read(tmp_path):
+    path = tmp_path / "manifest.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert read_manifest(path).distillation.spec.data.train.uri == "train.jsonl"
+
+
+def test_what_the_server_wrote_does_not_disturb(tmp_path):
+    path = tmp_path / "manifest.yaml"
+    server = "metadata: {name: conjnli, uid: 8, generation: x, managedFields: [{}], annotations: {a: b}}"
+    path.write_text(MINIMAL.replace("metadata: {name: conjnli}", server) + "status: {observedGeneration: lots}\n")
+    assert read_manifest(path).distillation.metadata.annotations == {"a": "b"}
+
+
+@pytest.mark.parametrize("case", manifest_cases(), ids=lambda case: case.say)
+def test_table_of_manifests_is_judged_as_by_the_server(case, tmp_path):
+    if case.refused is None:
+        path = tmp_path / "manifest.yaml"
+        path.write_text(yaml.safe_dump(case.manifest))
+        assert read_manifest(path).distillation.metadata.name == case.manifest["metadata"]["name"]
+    else:
+        assert case.refused in "\n".join(problems(tmp_path, yaml.safe_dump(case.manifest)))
+
+
+@pytest.mark.parametrize("fault", FAULTS["added"], ids=lambda fault: fault["add"].strip())
+def test_bad_field_is_named_with_its_line_and_remedy(fault, tmp_path):
+    assert problems(tmp_path, MINIMAL + fault["add"] + "\n") == [fault["say"]]
+
+
+def test_boolean_label_is_told_to_be_quoted(tmp_path):
+    text = MINIMAL.replace("  data:\n", "  data:\n    labels: [yes, no]\n")
+    assert problems(tmp_path, text) == [
+        '7: spec.data.labels[0]: `yes` is a boolean in YAML, not text; quote it: "yes"',
+        '7: spec.data.labels[1]: `no` is a boolean in YAML, not text; quote it: "no"',
+    ]
+
+
+def test_number_for_text_is_told_to_be_quoted(tmp_path):
+    text = MINIMAL.replace("  data:\n", "  data:\n    version: 2026\n")
+    assert problems(tmp_path, text) == ['7: spec.data.version: `2026` is a number in YAML, not text; quote it: "2026"']
+
+
+def test_missing_field_is_explained(tmp_path):
+    text = MINIMAL.replace("  student: {model: {uri: student}}\n", "")
+    assert problems(tmp_path, text) == ["4: spec.student: missing; add it. The model to train"]
+
+
+def test_text_for_a_list_says_how_to_write_one(tmp_path):
+    text = MINIMAL.replace("  data:\n", "  data:\n    labels: yes-or-no\n")
+    assert problems(tmp_path, text) == [
+        "7: spec.data.labels: is text, not a list; start each item on a line of its own with `- `, or write [a, b]"
+    ]
+
+
+def test_every_fault_is_listed_in_the_order_of_the_file(tmp_path):
+    text = MINIMAL.replace("task: NLI", "task: Nli") + "  storage: {claimName: a, size: 5Gi}\n  storag: 1\n"
+    assert [problem.split(": ")[0:2] for problem in problems(tmp_path, text)] == [
+        ["5", "spec.task"],
+        ["13", "spec.storage"],
+        ["14", "spec.storag"],
+    ]
+
+
+def test_two_sources_at_once_are_refused(tmp_path):
+    text = MINIMAL.replace("{uri: train.jsonl}", "{uri: a.jsonl, uri: b.jsonl}")
+    assert problems(tmp_path, text) == ["7: spec.data.train.uri: given twice, here and on line 7; keep one of the two"]
+
+
+def test_malformed_yaml_is_located(tmp_path):
+    assert problems(tmp_path, MINIMAL + "   serving: {}\n") == [
+        "13: not valid YAML at column 4: expected <block end>, but found '<block mapping start>'; indent this line as"
+        " its neighbours, and close quotes and brackets"
+    ]
+
+
+@pytest.mark.parametrize("fault", FAULTS["whole"], ids=lambda fault: repr(fault["text"]))
+def test_file_that_holds_something_else_gets_a_sentence(fault, tmp_path):
+    assert problems(tmp_path, fault["text"]) == [fault["say"]]
+
+
+def test_file_that_is_not_text_gets_a_sentence(tmp_path):
+    assert problems(tmp_path, b"a: \xff") == [" is not UTF-8 text (byte 3); save it as UTF-8"]
+
+
+def test_wrong_version_says_which_is_known(tmp_path):
+    assert problems(tmp_path, MINIMAL.replace("v1alpha1", "v2")) == [
+        "1: apiVersion: is `distillery.dev/v2`, not a version of distillery.dev that this program knows; write"
+        " `apiVersion: distillery.dev/v1alpha1`"
+    ]
+
+
+def test_faults_of_all_documents_are_listed(tmp_path):
+    faults = problems(tmp_path, "kind: Secret\n---\n" + MINIMAL.replace("task: NLI", "task: Haiku"))
+    assert [fault.split(":")[0] for fault in faults] == ["1", "7"]
+
+
+def test_run_refuses_two_distillations_and_names_them(tmp_path):
+    path = tmp_path / "manifest.yaml"
+    path.write_text(MINIMAL + "---\n" + MINIMAL.replace("conjnli", "other"))
+    assert [each.distillation.metadata.name for each in read_manifests(path)] == ["conjnli", "other"]
+    with pytest.raises(
+        ManifestError, match=r"manifest.yaml:14: holds 2 Distillations: conjnli \(line 1\), other \(line 14\)"
+    ):
+        read_manifest(path)
+
+
+def test_missing_file_and_folder_get_a_sentence(tmp_path):
+    with pytest.raises(ManifestError, match="there is no such file"):
+        read_manifest(tmp_path / "nothing.yaml")
+    with pytest.raises(ManifestError, match="is a folder; name the file in it"):
+        read_manifest(tmp_path)
