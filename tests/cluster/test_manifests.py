@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from manifest_cases import ManifestCase, manifest_cases
 
 pytestmark = pytest.mark.cluster

@@ -56,6 +56,7 @@ CONTROLLER_OPTIONS = {
     "use-service-account-credentials": "true",
     "node-monitor-period": "1s",
     "node-monitor-grace-period": "10s",
+    "node-eviction-rate": "10",
     "kube-api-qps": "200",
     "kube-api-burst": "400",
     "concurrent-job-syncs": "10",

@@ -113,6 +113,15 @@ def _raise_for(answer: requests.Response) -> None:
     raise ApiError(answer.status_code, message)
 
 
+def create_unless_there(api: KubeApi, path: str, body: Object) -> None:
+    """Create an object; one of that name is fine."""
+    try:
+        api.create(path, body)
+    except ApiError as problem:
+        if problem.status != 409:
+            raise
+
+
 def follow(
     api: KubeApi, path: str, handle: Callable[[str, Object], None], stop: threading.Event, **selectors: str
 ) -> None:

@@ -17,12 +17,15 @@ from control_plane import ADDRESS, ControlPlane
 from process_node.addresses import Subnet
 from process_node.faults import Exit, Fault, Faults, matches
 from process_node.image import built_in_images
-from process_node.kube_api import ApiError, ApiUnreachable, KubeApi, NotFound, Object, follow
+from process_node.kube_api import ApiError, ApiUnreachable, KubeApi, NotFound, Object, create_unless_there, follow
 from process_node.pod_runner import OVER, Disruption, NodeServices, PodRunner
 from process_node.pod_status import timestamp
 from process_node.provisioner import Provisioner
 
 HEARTBEAT_SECONDS = 1.0
+# When no node is left, the node controller evicts nothing; a cluster has a second node that takes no pods of ours.
+COMPANION = "control-plane"
+COMPANION_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
 LOW_MEMORY = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 12Mi. "
 PULL_PROBLEM = "failed to pull and unpack image: failed to resolve reference: pull access denied"
 CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"}
@@ -202,16 +205,16 @@ class ProcessNode:
 
     def _register(self) -> None:
         """Create the Node, or say again that it is ready and what it has."""
-        try:
-            self._api.create("/api/v1/nodes", _node(self.name))
-        except ApiError as problem:
-            if problem.status != 409:
-                raise
-        self._api.patch(f"/api/v1/nodes/{self.name}", {"spec": {"taints": None}})
-        self._api.patch(f"/api/v1/nodes/{self.name}/status", {"status": self._status()}, "strategic")
+        self._register_as(self.name, [], self._gpus)
+        self._register_as(COMPANION, [COMPANION_TAINT], 0)
 
-    def _status(self) -> Object:
-        capacity = {**CAPACITY, "nvidia.com/gpu": str(self._gpus)}
+    def _register_as(self, name: str, taints: list[Object], gpus: int) -> None:
+        create_unless_there(self._api, "/api/v1/nodes", _node(name))
+        self._api.patch(f"/api/v1/nodes/{name}", {"spec": {"taints": taints or None}})
+        self._api.patch(f"/api/v1/nodes/{name}/status", {"status": self._status(gpus)}, "strategic")
+
+    def _status(self, gpus: int) -> Object:
+        capacity = {**CAPACITY, "nvidia.com/gpu": str(gpus)}
         now = timestamp(datetime.now(UTC))
         times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "runs processes", **times}
@@ -225,24 +228,24 @@ class ProcessNode:
 
     def _send_heartbeats(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            if self._services.lost.is_set():
-                continue
+            alive = [COMPANION] if self._services.lost.is_set() else [COMPANION, self.name]
             try:
-                self._renew_lease()
+                for name in alive:
+                    self._renew_lease(name)
             except (ApiError, ApiUnreachable):
                 continue
 
-    def _renew_lease(self) -> None:
+    def _renew_lease(self, name: str) -> None:
         leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        spec = {"holderIdentity": self.name, "leaseDurationSeconds": 40, "renewTime": renewed}
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": renewed}
         try:
-            self._api.patch(f"{leases}/{self.name}", {"spec": spec})
+            self._api.patch(f"{leases}/{name}", {"spec": spec})
         except NotFound:
             body = {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
-                "metadata": {"name": self.name},
+                "metadata": {"name": name},
                 "spec": spec,
             }
             self._api.create(leases, body)
@@ -253,6 +256,6 @@ def _node(name: str) -> Object:
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": "amd64",
-        "topology.kubernetes.io/zone": "tests",
+        "topology.kubernetes.io/zone": f"zone-of-{name}",
     }
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}

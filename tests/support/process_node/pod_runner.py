@@ -202,6 +202,8 @@ class PodRunner(threading.Thread):
 
     def _start_what_is_due(self) -> float:
         """Start the next init container, or the main ones; returns when to look again, in seconds."""
+        if all(self._is_finished(container) for container in self._state.mains):
+            return self._finish()
         for container in self._state.inits:
             if container.kind == "init" and container.has_succeeded:
                 container.stop_probes.set()
@@ -211,10 +213,7 @@ class PodRunner(threading.Thread):
                 return self._finish()
             if container.kind == "init" or not container.started:
                 return delay
-        delay = min(self._care_for(container) for container in self._state.mains)
-        if all(self._is_finished(container) for container in self._state.mains):
-            return self._finish()
-        return delay
+        return min(self._care_for(container) for container in self._state.mains)
 
     def _care_for(self, container: Container) -> float:
         """Start the container if it does not run and should; returns when to look again, in seconds."""

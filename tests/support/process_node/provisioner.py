@@ -10,7 +10,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from process_node.kube_api import ApiError, KubeApi, Object, follow
+from process_node.kube_api import KubeApi, Object, create_unless_there, follow
 
 STORAGE_CLASS = "standard"
 PROVISIONER = "folders.distillery.dev/process-node"
@@ -48,7 +48,7 @@ class Provisioner:
             "volumeBindingMode": "WaitForFirstConsumer",
             "reclaimPolicy": "Delete",
         }
-        _ignoring_conflict(self._api, "/apis/storage.k8s.io/v1/storageclasses", body)
+        create_unless_there(self._api, "/apis/storage.k8s.io/v1/storageclasses", body)
 
     def _on_claim(self, kind: str, claim: Object) -> None:
         """A claim that a scheduled pod waits for gets its volume."""
@@ -59,7 +59,7 @@ class Provisioner:
             return
         folder = self.folder_of(claim)
         folder.mkdir(parents=True, exist_ok=True)
-        _ignoring_conflict(self._api, "/api/v1/persistentvolumes", _volume(claim, folder, node))
+        create_unless_there(self._api, "/api/v1/persistentvolumes", _volume(claim, folder, node))
 
     def _on_volume(self, kind: str, volume: Object) -> None:
         """A volume whose claim is gone goes with its folder."""
@@ -97,11 +97,3 @@ def _volume(claim: Object, folder: Path, node: str) -> Object:
         here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
         body["spec"]["nodeAffinity"] = {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}
     return body
-
-
-def _ignoring_conflict(api: KubeApi, path: str, body: Object) -> None:
-    try:
-        api.create(path, body)
-    except ApiError as problem:
-        if problem.status != 409:
-            raise
