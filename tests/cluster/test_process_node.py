@@ -262,6 +262,24 @@ def test_init_container_runs_first_and_a_sidecar_beside(pods: Pods, node: Proces
     assert node.logs(pods.namespace, "ordered", "stage") == "init\nsidecar\n"
 
 
+def test_kubectl_shows_and_follows_logs(pods: Pods, kubectl: Callable[..., str]) -> None:
+    pods.apply(pod("worker", container("echo one; echo two; sleep 1; echo three")))
+    wait_until(lambda: kubectl("-n", pods.namespace, "logs", "worker") == "one\ntwo\n")
+    assert kubectl("-n", pods.namespace, "logs", "worker", "--tail=1") == "two\n"
+    assert kubectl("-n", pods.namespace, "logs", "worker", "--follow") == "one\ntwo\nthree\n"
+
+
+def test_service_account_of_a_pod_reaches_the_api_server(pods: Pods, node: ProcessNode) -> None:
+    script = (
+        "import kubernetes; kubernetes.config.load_incluster_config(); "
+        "print(kubernetes.client.VersionApi().get_code().git_version)"
+    )
+    python = {**container(""), "image": "distillery-operator:test", "command": ["python", "-c", script]}
+    pods.apply(pod("client", python, automountServiceAccountToken=True))
+    pods.ended("client")
+    assert node.logs(pods.namespace, "client") == "v1.37.2\n"
+
+
 SERVER = """
 import http.server, os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -79,9 +79,7 @@ class Cluster:
             found = json.loads(self.kubectl("get", "endpointslices", "-n", namespace, "-l", label, "-o", "json"))
             return first_ready_url(found["items"], port)
 
-        found = wait_until(find, seconds, f"a ready endpoint of the Service {namespace}/{name}")
-        assert found is not None
-        return found
+        return wait_until(find, seconds, f"a ready endpoint of the Service {namespace}/{name}")
 
     def _run(self, program: str, *arguments: str, stdin: str | None) -> str:
         command = [str(self.binaries.path(program)), *arguments]

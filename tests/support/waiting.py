@@ -11,7 +11,7 @@ Found = TypeVar("Found")
 POLL_SECONDS = 0.05
 
 
-def wait_until(check: Callable[[], Found], seconds: float = 20.0, what: str = "") -> Found:
+def wait_until(check: Callable[[], Found | None], seconds: float = 20.0, what: str = "") -> Found:
     """Call `check` every 50 ms until it returns something truthy, and return that.
 
     An exception of `check` counts as "not yet" (the object may not exist yet). Raises AssertionError after `seconds`
@@ -27,7 +27,7 @@ def wait_until(check: Callable[[], Found], seconds: float = 20.0, what: str = ""
         time.sleep(POLL_SECONDS)
 
 
-def _try(check: Callable[[], Found]) -> tuple[object, Found | None]:
+def _try(check: Callable[[], Found | None]) -> tuple[object, Found | None]:
     try:
         found = check()
     except Exception as problem:  # noqa: BLE001 - whatever it is, it is reported if it lasts

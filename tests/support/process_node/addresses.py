@@ -36,7 +36,7 @@ class Subnet:
         self._mutex = threading.Lock()
         self._next = itertools.count()
         self._used: set[str] = set()
-        self._route_is_ours = _ensure_route(self.prefix, f"{self.prefix}.1")
+        _ensure_route(self.prefix, f"{self.prefix}.1")
 
     @property
     def prefix(self) -> str:
@@ -64,9 +64,8 @@ class Subnet:
             self._used.discard(address)
 
     def close(self) -> None:
-        """Remove the route, if this node added it, and let another node have the subnet."""
-        if self._route_is_ours:
-            _ip("del", self.prefix)
+        """Remove the route and let another node have the subnet."""
+        _ip("del", self.prefix)
         self._lock.close()
 
 
@@ -82,13 +81,13 @@ def _claim(locks: Path) -> tuple[int, TextIO]:
     raise AddressesUnavailable(f"All {SUBNETS} pod networks are in use: other cluster tests are running.")
 
 
-def _ensure_route(prefix: str, address: str) -> bool:
-    """Make the subnet local; True when a route was added, False when it was there (a person may have added it)."""
+def _ensure_route(prefix: str, address: str) -> None:
+    """Make the subnet local, unless it is: a person may have added the route for all subnets."""
     if _is_local(address):
-        return False
+        return
     _ip("replace", prefix)
     if _is_local(address):
-        return True
+        return
     raise AddressesUnavailable(
         "The process node needs addresses for pods and may not add them: run once (until the next start of the "
         "machine) `sudo ip route add local 198.18.0.0/16 dev lo`, or run the tests as root."

@@ -73,7 +73,7 @@ class KubeApi:
                 self._server + path, params=asked, stream=True, timeout=WATCH_SECONDS + 10
             ) as answer:
                 _raise_for(answer)
-                for line in answer.iter_lines(chunk_size=None):
+                for line in answer.iter_lines(chunk_size=1 << 20):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
                         raise ApiError(event["object"].get("code", 500), event["object"].get("message", ""))

@@ -18,9 +18,11 @@ from process_node.addresses import Subnet
 from process_node.faults import Exit, Fault, Faults, matches
 from process_node.image import built_in_images
 from process_node.kube_api import ApiError, ApiUnreachable, KubeApi, NotFound, Object, create_unless_there, follow
-from process_node.pod_runner import OVER, Disruption, NodeServices, PodRunner
+from process_node.log_server import PORT, LogServer
+from process_node.pod_runner import OVER, Disruption, PodRunner
 from process_node.pod_status import timestamp
 from process_node.provisioner import Provisioner
+from process_node.services import NodeServices
 
 HEARTBEAT_SECONDS = 1.0
 # When no node is left, the node controller evicts nothing; a cluster has a second node that takes no pods of ours.
@@ -58,6 +60,8 @@ class ProcessNode:
             variables={"KUBERNETES_SERVICE_HOST": ADDRESS, "KUBERNETES_SERVICE_PORT": str(plane.port)},
         )
         self.images = self._services.images
+        address = self._services.subnet.node_address
+        self._logs = LogServer(address, plane.certificates, self._log_files, self._has_processes)
 
     def __enter__(self) -> ProcessNode:
         self.start()
@@ -70,6 +74,7 @@ class ProcessNode:
 
     def start(self) -> None:
         """Register the node and run pods from now on."""
+        self._logs.start()
         self._register()
         self._volumes.start()
         selector = {"fieldSelector": f"spec.nodeName={self.name}"}
@@ -84,17 +89,17 @@ class ProcessNode:
             runner.gone()
         for runner in self._all_runners():
             runner.join(timeout=5)
+        self._logs.shutdown()
+        self._logs.server_close()
         self._services.subnet.close()
 
     # ------------------------------------------------------------------ looking inside
 
     def logs(self, namespace: str, pod: str, container: str | None = None) -> str:
         """What a pod's containers wrote, all runs in order; also after the pod has gone."""
-        folders = (self._services.folder / "pods").glob(f"{namespace}_{pod}_*")
-        newest = max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
-        if newest is None:
+        files = self._log_files(namespace, pod, container or "*")
+        if not files:
             raise LookupError(f"no container of pod {namespace}/{pod} has started on {self.name}")
-        files = sorted(newest.glob(f"{container or '*'}/*.log"), key=lambda file: (file.parent.name, int(file.stem)))
         return "".join(file.read_text(errors="replace") for file in files)
 
     def processes(self, pattern: str) -> list[int]:
@@ -193,11 +198,22 @@ class ProcessNode:
     def _matching(self, pattern: str) -> list[PodRunner]:
         return [runner for runner in self._all_runners() if matches(pattern, runner.pod)]
 
+    def _has_processes(self, namespace: str, pod: str) -> bool:
+        return bool(self.processes(f"{namespace}/{pod}"))
+
     def _running(self, pattern: str) -> list[PodRunner]:
         runners = [runner for runner in self._matching(pattern) if runner.pids()]
         if not runners:
             raise LookupError(f"no running pod on {self.name} matches {pattern}")
         return runners
+
+    def _log_files(self, namespace: str, pod: str, container: str) -> list[Path]:
+        """The output of each run of the newest pod of this name, a container's latest run last."""
+        folders = (self._services.folder / "pods").glob(f"{namespace}_{pod}_*")
+        newest = max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+        if newest is None:
+            return []
+        return sorted(newest.glob(f"{container}/*.log"), key=lambda file: (file.parent.name, int(file.stem)))
 
     def _wake_all(self) -> None:
         for runner in self._all_runners():
@@ -223,6 +239,7 @@ class ProcessNode:
             "allocatable": capacity,
             "addresses": [{"type": "InternalIP", "address": self._services.subnet.node_address}],
             "conditions": [ready],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": PORT}},
             "nodeInfo": {"kubeletVersion": "v1.37.2", "operatingSystem": "linux", "architecture": "amd64"},
         }
 

@@ -9,43 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from cluster_binaries import Binaries
-from process_node.addresses import Subnet
-from process_node.container import Container, ContainerRun, RunFiles, Waiting
-from process_node.environment import resolve_command, resolve_environment
-from process_node.faults import Exit, Faults
-from process_node.image import Image
-from process_node.kube_api import ApiError, ApiUnreachable, KubeApi, NotFound, Object
-from process_node.pod_status import PodState, pod_status, timestamp
+from process_node.container import Container, ContainerRun, Waiting
+from process_node.events import WarningEvents
+from process_node.faults import Exit
+from process_node.kube_api import ApiError, ApiUnreachable, NotFound, Object
+from process_node.pod_status import PodState, pod_status
 from process_node.probes import Probe, make_check
-from process_node.references import ReferenceMissing, References
-from process_node.sandbox import Sandbox
-from process_node.volumes import MountFailed, PodVolumes
+from process_node.services import NodeServices
+from process_node.starting import CannotStart, ContainerStarter
 
 IDLE_SECONDS = 5.0
 RETRY_SECONDS = 0.25
 LONGEST_BACKOFF_SECONDS = 300.0
 OVER = ("Succeeded", "Failed")
-
-
-@dataclass
-class NodeServices:
-    """What the pods of a node share. `restart_backoff_s` is the first pause of a crash loop (a kubelet's is 10 s)."""
-
-    name: str
-    api: KubeApi
-    binaries: Binaries
-    images: dict[str, Image]
-    faults: Faults
-    folder: Path
-    subnet: Subnet
-    variables: dict[str, str]
-    restart_backoff_s: float = 1.0
-    lost: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -56,15 +35,6 @@ class Disruption:
     message: str
     grace_s: float = 0.0
     disrupted: bool = True
-
-
-class CannotStart(Exception):
-    """A container has to wait; `waiting` says why in its status."""
-
-    def __init__(self, reason: str, message: str = "", event: str = "") -> None:
-        super().__init__(message)
-        self.waiting = Waiting(reason, message)
-        self.event = event
 
 
 class PodRunner(threading.Thread):
@@ -80,12 +50,9 @@ class PodRunner(threading.Thread):
         self._end_at: float | None = None
         self._address_returned = False
         self._sent: Object = {}
-        self._events: set[tuple[str, str]] = set()
-        self._folder = services.folder / "pods" / pod_folder_name(pod)
         self._state = _initial_state(pod, services)
-        references = References(services.api, pod, self._state.pod_address, services.subnet.node_address)
-        self._references = references
-        self._volumes = PodVolumes(self._folder / "volumes", pod, services.api, references)
+        self._starter = ContainerStarter(services, pod, self._state.pod_address)
+        self._emit = WarningEvents(services.api, pod, services.name).emit
 
     # ------------------------------------------------------------------ told from outside
 
@@ -129,7 +96,7 @@ class PodRunner(threading.Thread):
             self._wake.clear()
         self._stop_containers(0)
         self._give_address_back()
-        self._volumes.remove()
+        self._starter.volumes.remove()
 
     def _give_address_back(self) -> None:
         """Once: it may be another pod's afterwards."""
@@ -260,64 +227,12 @@ class PodRunner(threading.Thread):
 
     def _start(self, container: Container) -> None:
         """Start a run; raises CannotStart when something that it needs is not there."""
-        if self._services.faults.is_held(self.pod):
-            raise CannotStart("ContainerCreating")
-        try:
-            self._volumes.set_up()
-        except MountFailed as problem:
-            raise CannotStart("ContainerCreating", str(problem), "FailedMount") from problem
-        image = self._pull(container)
-        sandbox = self._sandbox(container, image)
-        ordered = self._services.faults.ordered_exit(self.pod) if container.kind == "main" else None
-        run = ContainerRun(
-            container.spec, sandbox, self._files(container), self._services.binaries, ordered, self._wake.set
-        )
+        run = self._starter.make_run(container, self.pod, self._wake.set)
         container.run = run
         container.stop_probes.set()
         container.stop_probes = threading.Event()
         run.start()
         self._probe(container, run)
-
-    def _pull(self, container: Container) -> Image:
-        name = container.spec["image"]
-        problem = self._services.faults.pull_error(self.pod)
-        if problem is None and name in self._services.images:
-            return self._services.images[name]
-        problem = problem or f'failed to pull and unpack image "{name}": not found'
-        text = f'Failed to pull image "{name}": {problem}'
-        if container.waiting.reason in ("ErrImagePull", "ImagePullBackOff"):
-            self._emit("BackOff", f'Back-off pulling image "{name}"')
-            raise CannotStart("ImagePullBackOff", f'Back-off pulling image "{name}": ErrImagePull: {problem}')
-        raise CannotStart("ErrImagePull", text, "Failed")
-
-    def _sandbox(self, container: Container, image: Image) -> Sandbox:
-        rules = {**self.pod["spec"].get("securityContext", {}), **container.spec.get("securityContext", {})}
-        user = rules.get("runAsUser", image.user)
-        if rules.get("runAsNonRoot") and user == 0:
-            raise CannotStart(
-                "CreateContainerConfigError", "container has runAsNonRoot and image will run as root", "Failed"
-            )
-        try:
-            environment = resolve_environment(container.spec, image, self._references, self._services.variables)
-        except ReferenceMissing as problem:
-            raise CannotStart("CreateContainerConfigError", str(problem), "Failed") from problem
-        return Sandbox(
-            image=image,
-            command=resolve_command(container.spec, image, environment),
-            environment={"HOSTNAME": self.pod["metadata"]["name"], **environment},
-            mounts=self._volumes.mounts(container.spec, environment),
-            working_folder=container.spec.get("workingDir") or image.working_folder,
-            read_only_root=bool(rules.get("readOnlyRootFilesystem")),
-            user=user,
-            group=rules.get("runAsGroup", user),
-            pod_address=self._state.pod_address,
-            host_name=self.pod["metadata"]["name"][:63],
-        )
-
-    def _files(self, container: Container) -> RunFiles:
-        folder = self._folder / container.name
-        folder.mkdir(parents=True, exist_ok=True)
-        return RunFiles(folder / f"{container.restarts}.log", folder / f"{container.restarts}.message")
 
     # ------------------------------------------------------------------ probes
 
@@ -335,9 +250,7 @@ class PodRunner(threading.Thread):
             container.started = True
             container.ready = "readinessProbe" not in container.spec
             self._begin_probe(container, run, "readinessProbe", lambda ok: self._on_readiness(container, run, ok))
-            self._begin_probe(
-                container, run, "livenessProbe", lambda ok: ok or self._on_failure(container, run, "Liveness")
-            )
+            self._begin_probe(container, run, "livenessProbe", lambda ok: self._on_liveness(container, run, ok))
         self._wake.set()
 
     def _on_readiness(self, container: Container, run: ContainerRun, healthy: bool) -> None:
@@ -353,9 +266,7 @@ class PodRunner(threading.Thread):
         self._emit("Killing", f"Container {container.name} failed {kind.lower()} probe, will be restarted")
         run.stop(float(self.pod["spec"].get("terminationGracePeriodSeconds", 30)))
 
-    def _begin_probe(
-        self, container: Container, run: ContainerRun, kind: str, report: Callable[[bool], object]
-    ) -> None:
+    def _begin_probe(self, container: Container, run: ContainerRun, kind: str, report: Callable[[bool], None]) -> None:
         spec = container.spec.get(kind)
         if spec is not None:
             check = make_check(spec, container.spec, self._state.pod_address, run.execute)
@@ -388,39 +299,6 @@ class PodRunner(threading.Thread):
         """The last word of a kubelet: everything has ended, the object may go."""
         conditions = {"uid": self.pod["metadata"]["uid"]}
         self._services.api.delete(self._path, {"gracePeriodSeconds": 0, "preconditions": conditions})
-
-    def _emit(self, reason: str, message: str) -> None:
-        """Write a warning event, once for each reason and message."""
-        if (reason, message) in self._events:
-            return
-        self._events.add((reason, message))
-        metadata = self.pod["metadata"]
-        now = timestamp(datetime.now(UTC))
-        event = {
-            "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
-            "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                **{key: metadata[key] for key in ("name", "namespace", "uid")},
-            },
-            "type": "Warning",
-            "reason": reason,
-            "message": message[:1024],
-            "count": 1,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "source": {"component": "kubelet", "host": self._services.name},
-        }
-        try:
-            self._services.api.create(f"/api/v1/namespaces/{metadata['namespace']}/events", event)
-        except (ApiError, ApiUnreachable):
-            return
-
-
-def pod_folder_name(pod: Object) -> str:
-    """The folder of a pod's logs and volumes; unlike the name alone it belongs to this very pod."""
-    metadata = pod["metadata"]
-    return f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
 
 
 def _initial_state(pod: Object, services: NodeServices) -> PodState:

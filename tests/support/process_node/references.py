@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
+from decimal import Decimal
 from typing import Any
 
 from kubernetes.utils import parse_quantity
@@ -69,7 +71,8 @@ class References:
         kind, _, name = reference["resource"].partition(".")
         amount = container.get("resources", {}).get(kind, {}).get(name, "0")
         divisor = reference.get("divisor", "1")
-        return str(-(-parse_quantity(amount) // parse_quantity("1" if divisor in ("0", "") else divisor)))
+        units: Decimal = parse_quantity(amount) / parse_quantity("1" if divisor in ("0", "") else divisor)
+        return str(math.ceil(units))
 
     def service_account_token(self, audience: str | None, seconds: int) -> str:
         """A token of the pod's service account that is bound to the pod."""

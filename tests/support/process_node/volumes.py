@@ -57,7 +57,7 @@ class PodVolumes:
         return Mount(source, entry["mountPath"], bool(entry.get("readOnly")) or entry["name"] in self._read_only)
 
     def _prepare(self, volume: Object) -> Path:
-        folder = self._folder / volume["name"]
+        folder: Path = self._folder / volume["name"]
         if any(kind in volume for kind in ALWAYS_READ_ONLY):
             self._read_only.add(volume["name"])
         if "persistentVolumeClaim" in volume:
