@@ -1,0 +1,1 @@
+"""The stages that run as Jobs: generate, train, evaluate."""

@@ -1,0 +1,77 @@
+"""How a stage ends other than well. Every error that a stage raises on purpose is one of these.
+
+StageError            the message is a sentence for people: what is wrong, where, and what to do about it
+├── UserError         the user must change something; the Job is not tried again (exit code 2)
+├── TryLater          nothing is wrong with the input; a later attempt may succeed (exit code 3)
+└── Terminated        somebody asked the stage to stop; the next attempt goes on from here (exit code 143)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from distillery_api.result import ExitCode, Reason, RowCounts, Usage
+
+_NO_SPACE = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EFBIG: "the file is too big"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a stage has to show although it failed."""
+
+    rows: RowCounts | None = None
+    splits: Mapping[str, RowCounts] = field(default_factory=dict)
+    usage: Usage | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Paths relative to the workspace, by name."""
+
+
+class StageError(Exception):
+    """A stage cannot go on. `message` is what the user reads; `kept` is filled in by the stage before it gives up."""
+
+    exit_code: int = 1
+
+    def __init__(self, message: str, *, reason: Reason, kept: Kept | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.kept = kept or Kept()
+
+
+class UserError(StageError):
+    """The user must change something."""
+
+    exit_code = ExitCode.USER_ERROR
+
+
+class TryLater(StageError):
+    """The same attempt may succeed later."""
+
+    exit_code = ExitCode.TRY_LATER
+
+
+class Terminated(StageError):
+    """The stage was told to stop (SIGTERM, SIGINT)."""
+
+    exit_code = ExitCode.TERMINATED
+
+    def __init__(self, message: str = "The stage was told to stop; run again, it goes on from where it is.") -> None:
+        super().__init__(message, reason=Reason.TERMINATED)
+
+
+@contextlib.contextmanager
+def full_storage_as_user_error(place: str) -> Iterator[None]:
+    """Turn the system's errors for a full volume into a UserError that names `place`; others pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise UserError(
+            f"{place} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size) or free"
+            " space, and run again: nothing that was paid for is lost.",
+            reason=Reason.STORAGE_FULL,
+        ) from error

@@ -1,0 +1,104 @@
+"""The stage's `/metrics` and `/healthz`: how far it is, and what it did. Read by the operator, the command line and
+Prometheus; nothing depends on anybody reading it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.exposition import make_wsgi_app
+
+from distillery_api.result import Stage
+from distillery_trainer.records import write_atomically
+
+PORT_FILE = "metrics-port"
+
+
+class ProgressReporter:
+    """The figures of one stage. Cheap enough to be called for every row, and from any thread."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.registry = CollectorRegistry()
+        self._stage = stage.value
+        self._done = Gauge("distillery_stage_done", "Units done.", ("stage", "unit"), registry=self.registry)
+        self._total = Gauge(
+            "distillery_stage_total", "Units in all, 0 while not known.", ("stage", "unit"), registry=self.registry
+        )
+        self._requests = Counter(
+            "distillery_teacher_requests", "Requests to the teacher.", ("outcome",), registry=self.registry
+        )
+        self._tokens = Counter(
+            "distillery_teacher_tokens", "Tokens of the teacher's replies.", ("direction",), registry=self.registry
+        )
+        self._rejected = Counter(
+            "distillery_rows_rejected", "Rows rejected.", ("split", "reason"), registry=self.registry
+        )
+        self._unit: str | None = None
+
+    def update(self, done: int, total: int, unit: str = "rows") -> None:
+        """Say that `done` of `total` units (0: not known) are done. A new unit replaces the last one."""
+        if unit != self._unit:
+            self._done.clear()
+            self._total.clear()
+            self._unit = unit
+        self._done.labels(self._stage, unit).set(done)
+        self._total.labels(self._stage, unit).set(total)
+
+    def teacher_request(self, outcome: str) -> None:
+        """Count a request to the teacher; `outcome` is "ok" or the reason of its failure."""
+        self._requests.labels(outcome).inc()
+
+    def teacher_tokens(self, read: int, written: int) -> None:
+        """Count the tokens of a reply."""
+        self._tokens.labels("input").inc(read)
+        self._tokens.labels("output").inc(written)
+
+    def row_rejected(self, split: str, reason: str) -> None:
+        """Count a rejected row."""
+        self._rejected.labels(split, reason).inc()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
+        """Keep the stage's log to the stage's own words."""
+
+
+@contextlib.contextmanager
+def progress_server(reporter: ProgressReporter, host: str, port: int, folder: Path) -> Iterator[int]:
+    """Serve the reporter's figures inside the block, and yield the port.
+
+    Port 0 takes a free one and writes its number to `<folder>/metrics-port`. Raises OSError where the port is taken.
+    """
+    with make_server(host, port, _application(reporter), server_class=_Server, handler_class=_SilentHandler) as server:
+        if port == 0:
+            write_atomically(folder / PORT_FILE, str(server.server_port).encode())
+        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _application(reporter: ProgressReporter) -> Callable[..., Any]:
+    metrics = make_wsgi_app(reporter.registry)
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if environ["PATH_INFO"] == "/metrics":
+            return metrics(environ, start_response)
+        healthy = environ["PATH_INFO"] == "/healthz"
+        start_response("200 OK" if healthy else "404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"ok\n" if healthy else b"Try /metrics or /healthz.\n"]
+
+    return application

@@ -1,0 +1,154 @@
+"""The one parser that finds a label in a reply, the same for teacher, base model and student, so that no contestant is
+read more kindly than another.
+
+In order: the whole reply is a label; else the last "answer is LABEL" or "(LABEL)"; else the only label that occurs.
+Several labels, a negated label or none are unreadable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import orjson
+
+from distillery_trainer.prompts.base import Unreadable
+
+_THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_CURLY = "\u201c\u201d\u2018\u2019\u00ab\u00bb"
+_QUOTES = rf"\s\"'*_`{_CURLY}"
+_WRAPPING = f" \t\r\n\"'`*_.,:;!()[]{{}}<>#{_CURLY}"
+_NOT = r"(?:is|can)n?['\u2019]t"
+_NEGATION = rf"\b(?:not|never|neither|nor|cannot|{_NOT}|rather\s+than|instead\s+of)\b"
+_BETWEEN = rf"(?:\s+(?:a|an|the|clearly|really|necessarily|simply|be|exactly))*[{_QUOTES}]+"
+
+
+def without_thoughts(text: str) -> str:
+    """The text without `<think>…</think>`. A thought that never ends takes the rest with it; one that was begun in the
+    prompt, as some chat templates do, takes what stands before its end."""
+    if "think>" not in text:
+        return text
+    return _THOUGHT.sub("", text).rpartition("</think>")[2].strip()
+
+
+def first_json_object(text: str) -> dict[str, object] | None:
+    """The first balanced JSON object in the text, whatever stands around it; None where there is none."""
+    start = text.find("{")
+    while start >= 0:
+        end = _end_of_object(text, start)
+        if end is None:
+            return None
+        try:
+            value = orjson.loads(text[start:end])
+        except orjson.JSONDecodeError:
+            start = text.find("{", start + 1)
+            continue
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _end_of_object(text: str, start: int) -> int | None:
+    """Where the object that opens at `start` closes, braces in strings aside."""
+    depth, in_string, escaped = 0, False, False
+    for place in range(start, len(text)):
+        character = text[place]
+        if in_string:
+            in_string, escaped = escaped or character != '"', not escaped and character == "\\"
+        elif character == '"':
+            in_string = True
+        elif character in "{}":
+            depth += 1 if character == "{" else -1
+            if depth == 0:
+                return place + 1
+    return None
+
+
+class LabelParser:
+    """Finds one of `labels` in a reply. Upper and lower case are the same; the answer is spelled as in `labels`."""
+
+    def __init__(self, labels: Sequence[str], key: str) -> None:
+        self._by_folded = {_folded(label): label for label in labels}
+        self._key = key
+        longest_first = sorted(labels, key=len, reverse=True)
+        any_label = "|".join(r"\s+".join(map(re.escape, label.split())) for label in longest_first)
+        label = rf"(?<!\w)(?P<label>{any_label})(?!\w)"
+        # A lone letter in prose is an article or a pronoun, not a choice.
+        worded = "|".join(r"\s+".join(map(re.escape, label.split())) for label in longest_first if len(label) > 1)
+        self._worded = re.compile(rf"(?<!\w)(?P<label>{worded})(?!\w)", re.IGNORECASE) if worded else None
+        self._stated = re.compile(
+            rf"\banswer(?:_choice)?\b[\"'*_`]*(?:\s+(?:is|would\s+be|must\s+be|should\s+be)\b|\s*[:=])"
+            rf"(?P<negated>\s*{_NEGATION})?(?:\s*:)?[{_QUOTES}(\[]*{label}"
+            rf"|\((?P<bracketed>{any_label})\)",
+            re.IGNORECASE,
+        )
+        self._negated = re.compile(rf"{_NEGATION}{_BETWEEN}$", re.IGNORECASE)
+
+    def exact(self, text: str) -> str | None:
+        """The label that the whole text is, punctuation and quotes around it aside."""
+        return self._by_folded.get(_folded(text)) or self._by_folded.get(_folded(text.strip(_WRAPPING)))
+
+    def read(self, text: str) -> str | Unreadable:
+        """The label in a reply, JSON or prose."""
+        text = without_thoughts(text).strip()
+        if not text:
+            return Unreadable("empty", "The reply is empty.")
+        return self.exact(text) or self._read_json(text) or self._read_prose(text)
+
+    def _read_json(self, text: str) -> str | Unreadable | None:
+        """The label under the key of a structured reply; None where the reply is not meant as one."""
+        value = first_json_object(text)
+        if value is not None and self._key in value:
+            answer = value[self._key]
+            return self._read_choice(answer) if isinstance(answer, str) else self._not_allowed(repr(answer))
+        bare = (match[1] if (match := _FENCE.search(text)) else text).strip()
+        if value is not None and bare.startswith("{"):
+            return Unreadable("bad_json", f'The reply is JSON without the key "{self._key}".')
+        if bare.startswith(("{", "[")) or f'"{self._key}"' in text:
+            return Unreadable("bad_json", "The reply is not valid JSON.")
+        return self.exact(bare)
+
+    def _read_choice(self, answer: str) -> str | Unreadable:
+        if not answer.strip():
+            return Unreadable("empty", f'The reply\'s "{self._key}" is empty.')
+        return self.exact(answer) or self._read_prose(answer)
+
+    def _read_prose(self, text: str) -> str | Unreadable:
+        stated = list(self._stated.finditer(text))
+        if stated and not self._denied(text, stated[-1]):
+            return self._canonical(stated[-1]["label"] or stated[-1]["bracketed"])
+        return self._read_only_label(text)
+
+    def _read_only_label(self, text: str) -> str | Unreadable:
+        found = list(self._worded.finditer(text)) if self._worded else []
+        distinct = sorted({self._canonical(match["label"]) for match in found})
+        if not distinct:
+            return self._not_allowed(_excerpt(text))
+        if len(distinct) > 1:
+            return Unreadable("several_labels", f"The reply names several labels: {', '.join(distinct)}.")
+        if any(self._denied(text, match) for match in found):
+            return Unreadable("negated_label", f"The reply says that the answer is not {distinct[0]}.")
+        return distinct[0]
+
+    def _denied(self, text: str, match: re.Match[str]) -> bool:
+        """Whether the label of a match is negated, as in "not LABEL"."""
+        if match.groupdict().get("negated"):
+            return True
+        group = "label" if match["label"] else "bracketed"
+        return bool(self._negated.search(text[max(0, match.start(group) - 60) : match.start(group)]))
+
+    def _canonical(self, found: str) -> str:
+        return self._by_folded[_folded(found)]
+
+    def _not_allowed(self, found: str) -> Unreadable:
+        allowed = ", ".join(self._by_folded.values())
+        return Unreadable("label_not_allowed", f"The reply {found} names none of the labels: {allowed}.")
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _excerpt(text: str, limit: int = 80) -> str:
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= limit else flat[: limit - 1] + "…")
