@@ -1,0 +1,113 @@
+"""The commands and their flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distillery_api import __version__
+from distillery_api.result import Stage
+from distillery_operator.cli.commands import plan_file, run_file, serve_folder, validate_files
+from distillery_operator.cli.console import sentences
+from distillery_operator.local.references import Mappings
+
+app = typer.Typer(
+    name="distillery",
+    help="Turns a large language model's skill at one task into a small model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ManifestPath = Annotated[Path, typer.Argument(metavar="FILE", help="A manifest that holds one Distillation.")]
+
+
+def main() -> None:
+    """The entry point of the program `distillery`."""
+    app()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"distillery {__version__}")
+        raise typer.Exit
+
+
+def _pairs(flag: str, values: list[str] | None) -> dict[str, Path]:
+    """`NAME=PATH` arguments of a flag that may be given several times."""
+    pairs: dict[str, Path] = {}
+    for value in values or []:
+        name, equals, path = value.partition("=")
+        if not (name and equals and path):
+            raise typer.BadParameter(f"{value!r} is not NAME=PATH", param_hint=flag)
+        pairs[name] = Path(path).expanduser()
+    return pairs
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+@app.command()
+def run(  # noqa: PLR0917 - typer takes options from parameters
+    file: ManifestPath,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder.", show_default="runs/NAME")] = None,
+    until: Annotated[Stage | None, typer.Option(help="The last stage to run.", show_default="evaluate")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=DIR", help="The folder that stands for a PersistentVolumeClaim.")
+    ] = None,
+    configmap: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=DIR", help="The folder that stands for a ConfigMap.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ENVFILE", help="The file of KEY=VALUE lines that stands for a Secret."),
+    ] = None,
+    retries: Annotated[int, typer.Option(min=0, help="How often a stage is started again that may succeed later.")] = 3,
+) -> None:
+    """Distil on this machine: teacher, training and scores, without a cluster.
+
+    Run the same command again after an interruption: it goes on where it stood.
+    """
+    mappings = Mappings(_pairs("--claim", claim), _pairs("--configmap", configmap), _pairs("--secret", secret))
+    with sentences():
+        run_file(file, out, until, mappings, retries)
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run, such as runs/NAME.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port to listen on.")] = 8000,
+) -> None:
+    """Serve the student of a run with an OpenAI-compatible API."""
+    with sentences():
+        serve_folder(folder, host, port)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Manifests to check.")],
+) -> None:
+    """Check manifests as the API server would, without a cluster."""
+    validate_files(files)
+
+
+@app.command()
+def plan(
+    file: ManifestPath,
+    manifests: Annotated[
+        bool, typer.Option("--manifests", help="Print what a cluster would be given, as YAML.")
+    ] = False,
+) -> None:
+    """Show stages, names and manifests without doing anything."""
+    with sentences():
+        plan_file(file, manifests)

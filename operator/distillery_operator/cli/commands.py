@@ -1,0 +1,169 @@
+"""What each command does, between its flags and its output."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from distillery_api.result import ExitCode, Reason, Stage
+from distillery_operator import names
+from distillery_operator.cli.console import output, say_error
+from distillery_operator.cli.progress_display import displayed
+from distillery_operator.cli.result_table import show_result
+from distillery_operator.local.references import InputsError, Mappings, find_inputs
+from distillery_operator.local.run import RETRY_SECONDS, LocalRun, Outcome, TrainerMissing, record_failure
+from distillery_operator.local.run_result import RunState
+from distillery_operator.local.serving import Server, student_server
+from distillery_operator.local.stop import stop_on_signals
+from distillery_operator.local.workspace import WorkspaceError
+from distillery_operator.manifest_file import Manifest, ManifestError, read_manifest, read_manifests
+from distillery_operator.plan import Plan, make_plan
+
+RUNS_FOLDER = Path("runs")
+EXAMPLE_QUESTION = "Premise: …\\nHypothesis: …"
+
+
+def run_file(file: Path, out: Path | None, until: Stage | None, mappings: Mappings, retries: int) -> None:
+    """`distillery run`. Raises typer.Exit with the run's exit code where it is not done."""
+    manifest = read_manifest(file)
+    name = manifest.distillation.metadata.name
+    folder = out or RUNS_FOLDER / name
+    try:
+        outcome = _run(manifest, folder, until, mappings, retries)
+    except (InputsError, TrainerMissing) as error:
+        reason = error.reason if isinstance(error, InputsError) else Reason.CONFIGURATION_MISSING
+        _record_failure(folder, name, reason, str(error))
+        raise
+    _conclude(outcome, folder)
+
+
+def _run(manifest: Manifest, folder: Path, until: Stage | None, mappings: Mappings, retries: int) -> Outcome:
+    inputs = find_inputs(manifest, mappings)
+    plan = make_plan(manifest.distillation, inputs.fingerprints)
+    stages = [planned.stage for planned in plan.stages]
+    shown = stages[: stages.index(until) + 1] if until else stages
+    with stop_on_signals() as stop, displayed(output(), shown) as watcher:
+        waits = (*RETRY_SECONDS, *[RETRY_SECONDS[-1]] * retries)[:retries]
+        return LocalRun(plan, inputs, folder, watcher, stop, until, waits).run()
+
+
+def _record_failure(folder: Path, name: str, reason: Reason, message: str) -> None:
+    """The sentence on the terminal counts more than its copy, so a folder that cannot be written changes nothing."""
+    try:
+        record_failure(folder, name, reason, message)
+    except (WorkspaceError, OSError) as error:
+        say_error(f"and the result could not be written: {error}")
+
+
+def _conclude(outcome: Outcome, folder: Path) -> None:
+    console, result = output(), outcome.result
+    if result.state is RunState.DONE:
+        show_result(console, result, folder)
+        _say_next(console, outcome, folder)
+        return
+    if result.state is RunState.INTERRUPTED:
+        again = shlex.join(["distillery", *sys.argv[1:]])
+        say_error(f"Stopped. Nothing is lost: it goes on where it stood with: {again}")
+    else:
+        say_error(f"{result.message}")
+        say_error(f"Everything paid for is kept in {folder}; run the same command again once that is mended.")
+    raise typer.Exit(outcome.exit_code)
+
+
+def _say_next(console: Console, outcome: Outcome, folder: Path) -> None:
+    if outcome.idle:
+        console.print(f"Nothing is left to do: {outcome.result.message}.", markup=False)
+    if "model" in outcome.result.files:
+        console.print(f"Serve the student: distillery serve {shlex.quote(str(folder))}", soft_wrap=True, markup=False)
+
+
+def serve_folder(folder: Path, host: str, port: int) -> None:
+    """`distillery serve`."""
+    server = student_server(folder, host, port)
+    console = output()
+    console.print(f"Loading {server.model} …", soft_wrap=True, markup=False)
+    with stop_on_signals() as stop:
+        server.run(stop, lambda: console.print(_how_to_ask(server), soft_wrap=True, markup=False))
+
+
+def _how_to_ask(server: Server) -> str:
+    messages = [{"role": "user", "content": EXAMPLE_QUESTION}]
+    if server.prompt:
+        messages.insert(0, {"role": "system", "content": server.prompt})
+    body = json.dumps({"model": server.name, "messages": messages}, ensure_ascii=False)
+    return (
+        f"{server.name} answers at {server.url}/v1 (Ctrl-C ends it). Ask it with the prompt that it was trained on:\n"
+        f"  curl {server.url}/v1/chat/completions -H 'content-type: application/json' -d {shlex.quote(body)}"
+    )
+
+
+def validate_files(files: list[Path]) -> None:
+    """`distillery validate`: all faults of all files, and exit code 2 where there are any."""
+    console, faulty = output(), False
+    for file in files:
+        try:
+            for manifest in read_manifests(file):
+                console.print(f"{file}: {manifest.distillation.metadata.name} is valid", soft_wrap=True, markup=False)
+        except ManifestError as error:
+            faulty = True
+            for problem in error.problems:
+                say_error(problem)
+    if faulty:
+        raise typer.Exit(ExitCode.USER_ERROR)
+
+
+def plan_file(file: Path, manifests: bool) -> None:
+    """`distillery plan`."""
+    plan = make_plan(read_manifest(file).distillation)
+    if manifests:
+        typer.echo(_manifests_text(plan), nl=False)
+        return
+    console = output()
+    console.print(_stage_table(plan))
+    console.print(_children_text(plan), soft_wrap=True, markup=False)
+
+
+def _stage_table(plan: Plan) -> Table:
+    table = Table(title=f"Stages of {plan.name}", title_justify="left", title_style="bold")
+    for heading in ("Stage", "Folder", "First Job"):
+        table.add_column(heading)
+    for planned in plan.stages:
+        table.add_row(planned.stage, planned.folder, names.job_name(plan.name, planned.folder, 1))
+    return table
+
+
+def _children_text(plan: Plan) -> str:
+    served = (
+        f"Deployment and Service {names.serving_name(plan.name)} serve the student with {plan.spec.serving.runtime}."
+        if plan.served
+        else "The student is not served (serving.mode is None)."
+    )
+    claim = f"The workspace is the PersistentVolumeClaim {plan.claim_name}"
+    uid = "" if plan.spec.storage.claim_name else ", with the start of the resource's UID at its end"
+    local = "A local run takes the content of local files into its folders' names as well."
+    return f"{claim}{uid}.\n{served}\n{local}"
+
+
+def _manifests_text(plan: Plan) -> str:
+    from distillery_operator.manifests.preview import preview  # only here: the other commands need no manifest
+
+    plain = json.loads(json.dumps(preview(plan)))
+    return yaml.dump_all(plain, Dumper=_ReadableDumper, sort_keys=False, allow_unicode=True)
+
+
+class _ReadableDumper(yaml.SafeDumper):
+    """Writes texts of several lines as they are, not as one line with escapes."""
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_ReadableDumper.add_representer(str, _text_node)

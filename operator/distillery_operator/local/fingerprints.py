@@ -1,0 +1,54 @@
+"""What a file or a model folder holds, as a short digest: the part of a stage's identity that a path cannot give."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+SAMPLES = 64
+SAMPLE_BYTES = 64 * 1024
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file's content, or of a folder's files, in hexadecimal.
+
+    Large files of a folder (weights) are sampled: size and 64 blocks of 64 KiB, evenly spaced. A model that was trained
+    further differs in all of its blocks, and reading tens of gigabytes at each start would take minutes.
+    Raises OSError.
+    """
+    return _file_digest(path) if path.is_file() else _folder_digest(path)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folder_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_visible_files(folder)):
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{path.stat().st_size}\n".encode())
+        for block in _samples(path):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    """Files below `folder` but for hidden ones, such as .cache and .git."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden:
+            yield path
+
+
+def _samples(path: Path) -> Iterator[bytes]:
+    """The whole of a small file, evenly spaced blocks of a large one."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= SAMPLES * SAMPLE_BYTES:
+            yield file.read()
+            return
+        for index in range(SAMPLES):
+            file.seek((size - SAMPLE_BYTES) * index // (SAMPLES - 1))
+            yield file.read(SAMPLE_BYTES)

@@ -1,0 +1,194 @@
+"""A whole run on this machine: the stages of the plan in order, finished ones skipped, the result always written."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from distillery_api.paths import Workspace
+from distillery_api.result import ExitCode, Reason, Stage, StageResult, StageState
+from distillery_operator.local.references import Inputs
+from distillery_operator.local.run_result import (
+    RunResult,
+    RunState,
+    missing_files,
+    read_run_result,
+    read_stage_result,
+    summarise,
+    write_atomically,
+)
+from distillery_operator.local.stage_metrics import StageMetrics
+from distillery_operator.local.stage_process import StageProcess
+from distillery_operator.local.stop import Stop
+from distillery_operator.local.workspace import opened_workspace
+from distillery_operator.plan import Placement, Plan, PlannedStage, run_config
+
+TRAINER_LIBRARIES = ("openai", "torch", "transformers", "peft", "trl")
+RETRY_SECONDS = (5.0, 15.0, 45.0)
+"""Waits before a stage that said `try later` is started again."""
+
+RUNNING_REASONS = {
+    Stage.GENERATE: Reason.GENERATING_DATA,
+    Stage.TRAIN: Reason.TRAINING,
+    Stage.EVALUATE: Reason.EVALUATING,
+}
+
+
+class TrainerMissing(Exception):
+    """The libraries of the stages are not installed; the message says how to install them."""
+
+
+class Watcher(Protocol):
+    """Who wants to know how a run goes."""
+
+    def found_done(self, result: StageResult) -> None:
+        """A stage was done before."""
+
+    def started(self, stage: Stage, attempt: int) -> None:
+        """An attempt at a stage begins."""
+
+    def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
+        """A stage has said how far it is."""
+
+    def ended(self, result: StageResult) -> None:
+        """An attempt at a stage ended."""
+
+    def waits(self, stage: Stage, seconds: float, attempt: int, attempts: int) -> None:
+        """A stage that may succeed later will be started again after `seconds`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and whether any stage had to run for it."""
+
+    result: RunResult
+    exit_code: int
+    idle: bool
+
+
+@dataclass
+class LocalRun:
+    """One run of a plan in a folder."""
+
+    plan: Plan
+    inputs: Inputs
+    folder: Path
+    watcher: Watcher
+    stop: Stop
+    until: Stage | None = None
+    retry_seconds: Sequence[float] = RETRY_SECONDS
+    results: list[StageResult] = field(default_factory=list)
+
+    def run(self) -> Outcome:
+        """Runs what is left to do. Raises WorkspaceError, TrainerMissing or OSError."""
+        with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
+            idle = True
+            for planned in self._wanted():
+                found = finished_result(workspace, planned)
+                if found is not None:
+                    self.results.append(found)
+                    self.watcher.found_done(found)
+                    continue
+                idle = False
+                result = self._attempts(workspace, lock, planned)
+                self.results.append(result)
+                if result.state is StageState.FAILED or self.stop.requested:
+                    break
+            return self._finish(workspace, idle)
+
+    def _wanted(self) -> list[PlannedStage]:
+        stages = list(Stage)
+        last = stages.index(self.until) if self.until else len(stages) - 1
+        return [planned for planned in self.plan.stages if stages.index(planned.stage) <= last]
+
+    def _attempts(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageResult:
+        """Runs a stage, and runs it again while it says that it may succeed later."""
+        require_trainer()
+        process = self._process(workspace, lock, planned)
+        self._note_running(workspace, planned.stage)
+        waits = [*self.retry_seconds, None]
+        for attempt, seconds in enumerate(waits, start=1):
+            self.watcher.started(planned.stage, attempt)
+            result = process.run(self.stop, lambda metrics: self.watcher.progressed(planned.stage, metrics))
+            self.watcher.ended(result)
+            if result.exit_code != ExitCode.TRY_LATER or seconds is None or self.stop.requested:
+                break
+            self.watcher.waits(planned.stage, seconds, attempt + 1, len(waits))
+            if self.stop.wait(seconds):
+                break
+        return result
+
+    def _process(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageProcess:
+        placement = Placement(str(workspace.root), self.inputs.base_path, self.inputs.mounts)
+        config = run_config(self.plan, planned, placement)
+        return StageProcess(config, self._variables(planned.stage, config.api_key_variables), lock)
+
+    def _variables(self, stage: Stage, key_variables: dict[str, str]) -> dict[str, str]:
+        """The secrets of one stage: the teachers' keys for generate, the student's credentials for the others."""
+        spec = self.plan.spec
+        if stage is Stage.GENERATE:
+            keys = {each.name: each.api_key for each in spec.generation.teachers if each.api_key}
+            return {key_variables[name]: self.inputs.secrets[key.secret_name][key.key] for name, key in keys.items()}
+        credentials = spec.student.credentials
+        return dict(self.inputs.secrets[credentials.secret_name]) if credentials else {}
+
+    def _note_running(self, workspace: Workspace, stage: Stage) -> None:
+        running = summarise(
+            self.plan.name,
+            self.results,
+            workspace,
+            state=RunState.RUNNING,
+            reason=RUNNING_REASONS[stage],
+            message=f"{stage} is running",
+            until=self.until,
+        )
+        write_atomically(workspace.result, running.to_json())
+
+    def _finish(self, workspace: Workspace, idle: bool) -> Outcome:
+        state, reason, message, exit_code = self._verdict()
+        result = summarise(
+            self.plan.name, self.results, workspace, state=state, reason=reason, message=message, until=self.until
+        )
+        write_atomically(workspace.result, result.to_json())
+        return Outcome(result, exit_code, idle)
+
+    def _verdict(self) -> tuple[RunState, Reason, str, int]:
+        last = self.results[-1]
+        if last.state is StageState.DONE and last.stage is self._wanted()[-1].stage:
+            message = f"done until {self.until}, as asked" if self.until else "every stage is done"
+            return RunState.DONE, Reason.SUCCEEDED, message, 0
+        if self.stop.requested:
+            message = f"stopped during {last.stage}; nothing is lost, run the same command again to go on"
+            return RunState.INTERRUPTED, Reason.TERMINATED, message, 128 + (self.stop.signal or 0)
+        return RunState.FAILED, last.reason, f"{last.stage}: {last.message}", last.exit_code or 1
+
+
+def record_failure(folder: Path, name: str, reason: Reason, message: str) -> None:
+    """Notes in the workspace's result.json that a run could not begin; what earlier runs found out stays in it.
+
+    Raises WorkspaceError or OSError.
+    """
+    with opened_workspace(folder, name) as (workspace, _):
+        failed = read_run_result(workspace.result) or RunResult(name=name, state=RunState.FAILED, reason=reason)
+        failed = failed.model_copy(update={"state": RunState.FAILED, "reason": reason, "message": message})
+        write_atomically(workspace.result, failed.to_json())
+
+
+def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult | None:
+    """The result of a stage that is done and whose artefacts are all there."""
+    result = read_stage_result(workspace.stage(planned.folder).result)
+    done = result is not None and result.state is StageState.DONE and not missing_files(result, workspace.root)
+    return result if done else None
+
+
+def require_trainer() -> None:
+    """Raises TrainerMissing where a library of the stages is not installed; loads none of them."""
+    missing = [name for name in TRAINER_LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise TrainerMissing(
+            f"the stages need libraries that are not installed ({', '.join(missing)});"
+            " run: pip install 'distillery[trainer]'"
+        )

@@ -1,0 +1,156 @@
+"""`result.json` at the top of a workspace: the whole run, for a person or a script."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from distillery_api.model import Record
+from distillery_api.paths import Workspace
+from distillery_api.result import Evaluation, Reason, RowCounts, Stage, StageResult, StageState, TrainingFigures, Usage
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "Running"
+    DONE = "Done"
+    FAILED = "Failed"
+    INTERRUPTED = "Interrupted"
+
+
+class StageSummary(Record):
+    """One stage of the run."""
+
+    name: Stage
+    """generate, train or evaluate."""
+    folder: str
+    """Its folder in the workspace."""
+    state: StageState
+    """Done or Failed."""
+
+
+class RunResult(Record):
+    """The outcome of a run. After a failure it holds what the stages before it, and the failed one, have to tell."""
+
+    name: str
+    """Name of the Distillation."""
+    state: RunState
+    """Running, Done, Failed or Interrupted."""
+    reason: Reason
+    """One word for programs."""
+    message: str = ""
+    """A sentence for people."""
+    until: Stage | None = None
+    """The stage that the run was asked to end with."""
+    start_time: datetime | None = None
+    """When the first stage began."""
+    completion_time: datetime | None = None
+    """When the last stage ended."""
+    stages: tuple[StageSummary, ...] = ()
+    """The stages that ended, in order."""
+    rows: RowCounts = RowCounts()
+    """Rows over all splits: read = kept + rejected."""
+    usage: Usage = Usage()
+    """What the teacher calls used."""
+    training: TrainingFigures | None = None
+    """What the training came to."""
+    evaluation: Evaluation | None = None
+    """The result table."""
+    files: dict[str, str] = {}
+    """Paths of artefacts relative to the workspace, by name; only those that exist."""
+
+    def to_json(self) -> str:
+        """The content of the file. Fields without a value are null, so that a script finds each of them."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def summarise(
+    name: str,
+    stages: Sequence[StageResult],
+    workspace: Workspace,
+    *,
+    state: RunState,
+    reason: Reason,
+    message: str,
+    until: Stage | None = None,
+) -> RunResult:
+    """The run that consists of `stages`, those that have ended, in order."""
+    by_stage = {each.stage: each for each in stages}
+    generated, trained, evaluated = (by_stage.get(stage) for stage in Stage)
+    return RunResult(
+        name=name,
+        state=state,
+        reason=reason,
+        message=message,
+        until=until,
+        start_time=stages[0].start_time if stages else None,
+        completion_time=stages[-1].completion_time if stages and state is not RunState.RUNNING else None,
+        stages=tuple(StageSummary(name=each.stage, folder=each.folder, state=each.state) for each in stages),
+        rows=total_rows(generated.rows if generated else None, trained.rows if trained else None),
+        usage=sum((each.usage for each in stages if each.usage), Usage()),
+        training=trained.training if trained else None,
+        evaluation=evaluated.evaluation if evaluated else None,
+        files=_files(stages, workspace),
+    )
+
+
+def total_rows(generated: RowCounts | None, trained: RowCounts | None) -> RowCounts:
+    """Rows of the generation, less those that the training had to leave out."""
+    rows = generated or RowCounts()
+    if trained is None or not trained.rejected:
+        return rows
+    reasons = dict(rows.rejected_by_reason)
+    for reason, count in trained.rejected_by_reason.items():
+        reasons[reason] = reasons.get(reason, 0) + count
+    return RowCounts(
+        read=rows.read,
+        kept=rows.kept - trained.rejected,
+        rejected=rows.rejected + trained.rejected,
+        rejected_by_reason=reasons,
+    )
+
+
+def _files(stages: Sequence[StageResult], workspace: Workspace) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for stage in reversed(stages):
+        files.update(stage.files)
+    return {name: path for name, path in sorted(files.items()) if (workspace.root / path).exists()}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file that readers see whole or not at all. Raises OSError."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_stage_result(path: Path) -> StageResult | None:
+    """The stage's result in the file; None where there is none that can be read."""
+    try:
+        return StageResult.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def read_run_result(path: Path) -> RunResult | None:
+    """The run's result in the file; None where there is none that can be read."""
+    try:
+        return RunResult.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def missing_files(result: StageResult, root: Path) -> Mapping[str, str]:
+    """Artefacts that the result names and that are gone, by name."""
+    return {name: path for name, path in result.files.items() if not (root / path).exists()}

@@ -1,0 +1,148 @@
+"""One stage as a process of this machine, started as a Job's container starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from distillery_api.paths import StageFolder, Workspace
+from distillery_api.result import ExitCode, Reason, Stage, StageResult, StageState
+from distillery_api.run import RunConfig
+from distillery_operator.local.run_result import read_stage_result, write_atomically
+from distillery_operator.local.stage_metrics import PORT_FILE, Pace, StageMetrics, read_metrics
+from distillery_operator.local.stop import Stop
+
+CONFIG_FILE = "run.json"
+LOG_FILE = "stage.log"
+LOOK_SECONDS = 0.5
+LOG_TAIL_BYTES = 4096
+
+CRASH_REASONS = {
+    Stage.GENERATE: Reason.GENERATION_FAILED,
+    Stage.TRAIN: Reason.TRAINING_FAILED,
+    Stage.EVALUATE: Reason.EVALUATION_FAILED,
+}
+
+
+@dataclass(frozen=True)
+class StageProcess:
+    """What is needed to start a stage: its configuration, its variables, and a file that it keeps open.
+
+    The open file carries the workspace's lock, so that a stage whose parent was killed still keeps others out.
+    """
+
+    config: RunConfig
+    variables: Mapping[str, str]
+    lock: int
+
+    @property
+    def folder(self) -> StageFolder:
+        """The stage's folder."""
+        return Workspace(Path(self.config.workspace)).stage(self.config.folder)
+
+    @property
+    def log(self) -> Path:
+        """Everything that the stage printed, over all attempts."""
+        return self.folder.path / LOG_FILE
+
+    def run(self, stop: Stop, report: Callable[[StageMetrics], None]) -> StageResult:
+        """Runs the stage to its end, telling `report` how far it is. Raises OSError."""
+        self._prepare()
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                [sys.executable, "-m", "distillery_trainer", self.config.stage, "--config", str(self._config_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.variables},
+                pass_fds=(self.lock,),
+                # Ctrl-C reaches every process of the terminal's group; the stage hears of it from us, once.
+                start_new_session=True,
+            )
+        self._watch(process, stop, report)
+        return self._result(process.returncode)
+
+    @property
+    def _config_file(self) -> Path:
+        return self.folder.path / CONFIG_FILE
+
+    def _prepare(self) -> None:
+        """Writes the configuration and removes what an earlier attempt reported."""
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        for stale in (self.folder.result, self.folder.path / PORT_FILE):
+            stale.unlink(missing_ok=True)
+        write_atomically(self._config_file, self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2))
+
+    def _watch(self, process: subprocess.Popen[bytes], stop: Stop, report: Callable[[StageMetrics], None]) -> None:
+        pace, passed_on = Pace(), 0
+        while not _ended(process):
+            if stop.requests > passed_on:
+                _pass_on(process, first=passed_on == 0)
+                passed_on = stop.requests
+            metrics = read_metrics(self.folder.path)
+            if metrics is not None:
+                report(_with_estimate(metrics, pace))
+
+    def _result(self, exit_code: int) -> StageResult:
+        """What the stage reported, or what became of it where it could not."""
+        reported = read_stage_result(self.folder.result)
+        if reported is not None:
+            return reported
+        reason, message = self._crash(exit_code)
+        return StageResult(
+            stage=self.config.stage,
+            folder=self.config.folder,
+            state=StageState.FAILED,
+            exit_code=128 - exit_code if exit_code < 0 else exit_code,
+            reason=reason,
+            message=message,
+            completion_time=datetime.now(UTC),
+        )
+
+    def _crash(self, exit_code: int) -> tuple[Reason, str]:
+        if exit_code in (-signal.SIGTERM, ExitCode.TERMINATED):
+            return Reason.TERMINATED, f"{self.config.stage} was stopped before it could say anything"
+        if exit_code == -signal.SIGKILL:
+            return Reason.OUT_OF_MEMORY, (
+                f"{self.config.stage} was killed, most likely because this machine ran out of memory; give it more, or"
+                " take a smaller model, training.batchSize or training.maxLength"
+            )
+        last = _last_line(self.log)
+        said = f": {last}" if last else ""
+        return CRASH_REASONS[
+            self.config.stage
+        ], f"{self.config.stage} ended unexpectedly{said}; {self.log} has the rest"
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(LOOK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _pass_on(process: subprocess.Popen[bytes], *, first: bool) -> None:
+    """SIGTERM lets the stage finish the write in hand; a user who asks again does not want to wait."""
+    if first:
+        process.terminate()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _with_estimate(metrics: StageMetrics, pace: Pace) -> StageMetrics:
+    return StageMetrics(pace.estimate(time.monotonic(), metrics.progress), metrics.requests, metrics.rejected)
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

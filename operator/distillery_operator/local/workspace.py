@@ -1,0 +1,82 @@
+"""The folder of a run: whose it is, and that one run at a time works in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distillery_api.paths import Workspace
+
+LOCK_FILE = ".lock"
+
+
+class WorkspaceError(Exception):
+    """The folder cannot be used; the message is a sentence with a remedy."""
+
+
+@contextmanager
+def opened_workspace(root: Path, name: str) -> Iterator[tuple[Workspace, int]]:
+    """The workspace of the Distillation `name`, created where it is not there, and the open file that carries its lock.
+
+    Raises WorkspaceError where the folder is another run's, in use, or cannot be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise WorkspaceError(f"{root} is a file; choose a folder with --out DIR") from None
+    except OSError as error:
+        raise WorkspaceError(
+            f"{root} cannot be written: {error.strerror}; choose another folder with --out DIR"
+        ) from None
+    try:
+        _take(lock, root)
+        workspace = Workspace(root.resolve())
+        refuse_another_run(workspace, name, root)
+        yield workspace, lock
+    finally:
+        os.close(lock)
+
+
+def refuse_another_run(workspace: Workspace, name: str, shown: Path) -> None:
+    """Raises WorkspaceError where the folder's result.json is not of a run of `name`."""
+    owner = owner_of(workspace)
+    if owner is None or owner == name:
+        return
+    if not owner:
+        raise WorkspaceError(
+            f"{shown / workspace.result.name} was not written by a run; choose another folder with --out DIR"
+        )
+    raise WorkspaceError(
+        f"{shown} is the workspace of {owner}, and this is {name}; choose another folder with --out DIR, or delete"
+        f" {shown} if nothing in it is needed any more"
+    )
+
+
+def owner_of(workspace: Workspace) -> str | None:
+    """Whose the workspace is: a Distillation's name, None for nobody's yet, empty where result.json is not a run's."""
+    try:
+        content = json.loads(workspace.result.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return ""
+    name = content.get("name") if isinstance(content, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _take(lock: int, root: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+        who = f" (process {holder})" if holder else ""
+        raise WorkspaceError(
+            f"another run{who} or its last stage is at work in {root}; wait for it, or stop it"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -1,0 +1,29 @@
+"""Everything that a Distillation would become in a cluster, without one: for `distillery plan --manifests`."""
+
+from __future__ import annotations
+
+from distillery_api import __version__
+from distillery_api.result import Stage
+from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse
+from distillery_operator.manifests.job import stage_config_map, stage_job
+from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_service
+from distillery_operator.manifests.storage import workspace_claim
+from distillery_operator.plan import Plan
+
+SETTINGS = ManifestSettings(
+    trainer_image=f"distillery-trainer:{__version__}",
+    vllm_image="vllm/vllm-openai:v0.33.0",
+)
+"""An installation decides on its images; these are the names that `make images` and the chart start from."""
+
+
+def preview(plan: Plan) -> list[Manifest]:
+    """The children in the order of their creation, each stage's first attempt."""
+    volume = VolumeUse(plan.shared_volume)
+    children = [] if plan.spec.storage.claim_name else [workspace_claim(plan)]
+    for planned in plan.stages:
+        children += [stage_config_map(plan, planned), stage_job(plan, planned, 1, SETTINGS, volume)]
+    if plan.served:
+        served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash)
+        children += [serving_deployment(plan, SETTINGS, served, volume), serving_service(plan)]
+    return children

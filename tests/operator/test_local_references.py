@@ -1,0 +1,183 @@
+import pytest
+
+from distillery_api.result import Reason
+from distillery_operator.local.fingerprints import fingerprint
+from distillery_operator.local.references import InputsError, Mappings, VariablesError, find_inputs, read_variables
+from distillery_operator.manifest_file import read_manifest
+
+MANIFEST = """\
+apiVersion: distillery.dev/v1alpha1
+kind: Distillation
+metadata: {name: conjnli}
+spec:
+  task: NLI
+  data:
+    train: {uri: pvc://datasets/nli/train.jsonl}
+    validation: {uri: configmap://rows/validation.jsonl}
+    test: {uri: test.jsonl}
+  generation:
+    teachers:
+    - {name: big, endpoint: "http://127.0.0.1:9/v1", model: big, apiKey: {secretName: teacher, key: token}}
+  student:
+    model: {uri: student}
+    credentials: {secretName: hub}
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    path = tmp_path / "manifest.yaml"
+    path.write_text(MANIFEST)
+    return read_manifest(path)
+
+
+def refused(manifest, **mappings):
+    with pytest.raises(InputsError) as caught:
+        find_inputs(manifest, Mappings(**mappings))
+    return [problem.removeprefix(f"{manifest.path}:") for problem in caught.value.problems], caught.value.reason
+
+
+def supplied(tmp_path):
+    """Everything that the manifest refers to."""
+    (tmp_path / "claim" / "nli").mkdir(parents=True)
+    (tmp_path / "claim" / "nli" / "train.jsonl").write_text("train\n")
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "validation.jsonl").write_text("validation\n")
+    (tmp_path / "test.jsonl").write_text("test\n")
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "config.json").write_text("{}")
+    (tmp_path / "teacher.env").write_text("token=abc=\n")
+    (tmp_path / "hub.env").write_text("HF_TOKEN=hf\nHF_ENDPOINT=x\n")
+    return {
+        "claims": {"datasets": tmp_path / "claim"},
+        "configmaps": {"rows": tmp_path / "rows"},
+        "secrets": {"teacher": tmp_path / "teacher.env", "hub": tmp_path / "hub.env"},
+    }
+
+
+def test_every_unmapped_reference_shows_its_flag(manifest, tmp_path):
+    problems, reason = refused(manifest)
+    assert problems == [
+        "7: spec.data.train.uri: pvc://datasets/nli/train.jsonl lies in the claim datasets of a cluster; say which"
+        " folder stands for it here: --claim datasets=DIR",
+        "8: spec.data.validation.uri: configmap://rows/validation.jsonl lies in the ConfigMap rows of a cluster; say"
+        " which folder stands for it here: --configmap rows=DIR",
+        f"9: spec.data.test.uri: there is no {tmp_path}/test.jsonl; check the path (a plain path is taken from"
+        f" the manifest's folder, {tmp_path})",
+        "12: spec.generation.teachers[0].apiKey: the Secret teacher lies in a cluster; say which file of KEY=VALUE"
+        " lines stands for it here: --secret teacher=ENVFILE",
+        f"14: spec.student.model.uri: there is no {tmp_path}/student; check the path (a plain path is taken from"
+        f" the manifest's folder, {tmp_path})",
+        "15: spec.student.credentials: the Secret hub lies in a cluster; say which file of KEY=VALUE lines stands for"
+        " it here: --secret hub=ENVFILE",
+    ]
+    assert reason is Reason.CONFIGURATION_MISSING
+
+
+def test_mapped_references_become_mounts_secrets_and_fingerprints(manifest, tmp_path):
+    inputs = find_inputs(manifest, Mappings(**supplied(tmp_path)))
+    assert inputs.mounts == {"pvc://datasets": str(tmp_path / "claim"), "configmap://rows": str(tmp_path / "rows")}
+    assert inputs.base_path == str(tmp_path)
+    assert inputs.secrets == {"teacher": {"token": "abc="}, "hub": {"HF_TOKEN": "hf", "HF_ENDPOINT": "x"}}
+    assert sorted(inputs.fingerprints) == [
+        "configmap://rows/validation.jsonl",
+        "pvc://datasets/nli/train.jsonl",
+        "student",
+        "test.jsonl",
+    ]
+    assert inputs.fingerprints["test.jsonl"].startswith("f2ca1bb6c7e907d0")
+
+
+def test_missing_rows_are_a_matter_of_data(manifest, tmp_path):
+    mappings = supplied(tmp_path)
+    (tmp_path / "test.jsonl").unlink()
+    problems, reason = refused(manifest, **mappings)
+    assert len(problems) == 1
+    assert reason is Reason.INVALID_DATA
+
+
+def test_folder_for_rows_and_file_for_a_model_are_refused(manifest, tmp_path):
+    mappings = supplied(tmp_path)
+    (tmp_path / "test.jsonl").unlink()
+    (tmp_path / "test.jsonl").mkdir()
+    (tmp_path / "student" / "config.json").unlink()
+    (tmp_path / "student").rmdir()
+    (tmp_path / "student").write_text("weights")
+    problems, _ = refused(manifest, **mappings)
+    assert problems == [
+        f"9: spec.data.test.uri: {tmp_path}/test.jsonl is a folder; name the JSON Lines file in it",
+        f"14: spec.student.model.uri: {tmp_path}/student is a file; name the folder that holds config.json and the"
+        " weights",
+    ]
+
+
+def test_folder_that_stands_for_a_claim_must_exist(manifest, tmp_path):
+    mappings = supplied(tmp_path) | {"claims": {"datasets": tmp_path / "elsewhere"}}
+    problems, _ = refused(manifest, **mappings)
+    assert problems == [
+        f"7: spec.data.train.uri: --claim datasets={tmp_path}/elsewhere: there is no such folder; check the path"
+    ]
+
+
+def test_missing_key_names_the_keys_but_never_a_value(manifest, tmp_path):
+    mappings = supplied(tmp_path)
+    (tmp_path / "teacher.env").write_text("api-key=s3cret\n")
+    problems, _ = refused(manifest, **mappings)
+    assert problems == [
+        f"12: spec.generation.teachers[0].apiKey: the key token of the Secret teacher is not in {tmp_path}/teacher.env,"
+        " which has api-key; add a line token=…"
+    ]
+
+
+def test_variables_are_read_as_kubectl_reads_them(tmp_path):
+    file = tmp_path / "a.env"
+    file.write_text('# a comment\n\nA=1\nB="quoted" \nC=x=y\n')
+    assert read_variables(file) == {"A": "1", "B": '"quoted" ', "C": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("A=1\ns3cret\n", "line 2 is not KEY=VALUE"),
+        ("", "is empty; write KEY=VALUE lines"),
+        ("=x\n", "line 1 is not KEY=VALUE"),
+    ],
+)
+def test_bad_file_of_variables_gets_a_sentence_without_its_content(text, sentence, tmp_path):
+    (tmp_path / "a.env").write_text(text)
+    with pytest.raises(VariablesError) as caught:
+        read_variables(tmp_path / "a.env")
+    assert str(caught.value) == sentence
+
+
+def test_missing_file_of_variables_gets_a_sentence(tmp_path):
+    with pytest.raises(VariablesError, match="cannot be read: No such file or directory"):
+        read_variables(tmp_path / "nothing.env")
+
+
+def test_fingerprint_of_a_file_is_its_sha256(tmp_path):
+    (tmp_path / "a").write_text("abc")
+    assert fingerprint(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_fingerprint_of_a_folder_follows_content_names_and_nothing_hidden(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / "config.json").write_text("{}")
+    (tmp_path / "two" / ".cache").mkdir()
+    (tmp_path / "two" / ".cache" / "lock").write_text("x")
+    same = fingerprint(tmp_path / "one")
+    assert fingerprint(tmp_path / "two") == same
+    (tmp_path / "two" / "sub" / "config.json").write_text("{ }")
+    assert fingerprint(tmp_path / "two") != same
+
+
+def test_fingerprint_of_large_weights_sees_a_change_in_any_sampled_block(tmp_path):
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(bytes(8 * 1024 * 1024))
+    before = fingerprint(weights.parent)
+    content = bytearray(8 * 1024 * 1024)
+    content[4 * 1024 * 1024 : 4 * 1024 * 1024 + 200_000] = b"x" * 200_000
+    weights.write_bytes(content)
+    assert fingerprint(weights.parent) != before

@@ -1,0 +1,408 @@
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from distillery_api.result import Stage
+from distillery_operator.local import run as local_run
+from distillery_operator.local.references import Mappings, find_inputs
+from distillery_operator.local.run import LocalRun, TrainerMissing, record_failure, require_trainer
+from distillery_operator.local.stop import Stop
+from distillery_operator.local.workspace import WorkspaceError, opened_workspace
+from distillery_operator.manifest_file import read_manifest
+from distillery_operator.plan import make_plan
+
+SUPPORT = Path(__file__).parents[1] / "support"
+
+MANIFEST = """\
+apiVersion: distillery.dev/v1alpha1
+kind: Distillation
+metadata: {name: conjnli}
+spec:
+  task: NLI
+  data: {train: {uri: rows.jsonl}, validation: {uri: rows.jsonl}}
+  generation:
+    teachers: [{name: big, endpoint: "http://127.0.0.1:9/v1", model: big, apiKey: {secretName: teacher}}]
+  student: {model: {uri: hf://org/student}, credentials: {secretName: hub}}
+"""
+
+
+class Diary:
+    """Writes down what a run reports."""
+
+    def __init__(self, on_start=None):
+        self.entries = []
+        self.metrics = []
+        self.on_start = on_start
+
+    def found_done(self, result):
+        self.entries.append(f"{result.stage} done before")
+
+    def started(self, stage, attempt):
+        self.entries.append(f"{stage} attempt {attempt}")
+        if self.on_start:
+            self.on_start(stage)
+
+    def progressed(self, stage, metrics):
+        self.metrics.append(metrics)
+
+    def ended(self, result):
+        self.entries.append(f"{result.stage} {result.state}")
+
+    def waits(self, stage, seconds, attempt, attempts):
+        self.entries.append(f"{stage} waits {seconds} for attempt {attempt} of {attempts}")
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Makes a run whose stages follow a script."""
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    (tmp_path / "manifest.yaml").write_text(MANIFEST)
+    (tmp_path / "teacher.env").write_text("# the key\napi-key=s3cret\n")
+    (tmp_path / "hub.env").write_text("HF_TOKEN=hf_1\n")
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT / "scripted_trainer"))
+
+    def make(script=None, *, diary=None, stop=None, text=MANIFEST, **options):
+        monkeypatch.setenv("SCRIPT", json.dumps(script or {}))
+        (tmp_path / "manifest.yaml").write_text(text)
+        manifest = read_manifest(tmp_path / "manifest.yaml")
+        secrets = {"teacher": tmp_path / "teacher.env", "hub": tmp_path / "hub.env"}
+        inputs = find_inputs(manifest, Mappings(secrets=secrets))
+        plan = make_plan(manifest.distillation, inputs.fingerprints)
+        options = {"retry_seconds": (0.01, 0.02), **options}
+        return LocalRun(plan, inputs, tmp_path / "out", diary or Diary(), stop or Stop(), **options)
+
+    return make
+
+
+def saved(run):
+    return json.loads((run.folder / "result.json").read_text())
+
+
+def test_run_goes_through_all_stages_and_writes_the_result(prepared):
+    usage = {"requests": 3, "inputTokens": 30, "outputTokens": 6}
+    rows = {"read": 9, "kept": 7, "rejected": 2, "rejectedByReason": {"bad_json": 2}}
+    long_rows = {"read": 7, "kept": 6, "rejected": 1, "rejectedByReason": {"too_long": 1}}
+    score = {"metric": "accuracy", "sampleSize": 4, "student": {"score": 0.75}, "gapClosed": 0.5}
+    script = {
+        "generate": [{"usage": usage, "rows": rows}],
+        "train": [{"rows": long_rows}],
+        "evaluate": [{"evaluation": score}],
+    }
+    run = prepared(script)
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.idle) == (0, False)
+    assert run.watcher.entries == [
+        "generate attempt 1",
+        "generate Done",
+        "train attempt 1",
+        "train Done",
+        "evaluate attempt 1",
+        "evaluate Done",
+    ]
+    result = saved(run)
+    assert (result["name"], result["state"], result["reason"]) == ("conjnli", "Done", "Succeeded")
+    assert result["usage"] == {"requests": 3, "inputTokens": 30, "outputTokens": 6}
+    reasons = {"bad_json": 2, "too_long": 1}
+    assert result["rows"] == {"read": 9, "kept": 6, "rejected": 3, "rejectedByReason": reasons}
+    assert result["evaluation"]["student"]["score"] == 0.75
+    assert result["evaluation"]["gapClosed"] == 0.5
+    assert sorted(result["files"]) == ["adapter", "model", "predictions", "rejected", "train", "validation"]
+    assert all((run.folder / path).exists() for path in result["files"].values())
+
+
+def test_second_run_finds_everything_done_and_starts_nothing(prepared):
+    first = prepared()
+    first.run()
+    before = saved(first)
+    again = prepared({stage: [{"exit": 1}] * 2 for stage in ("generate", "train", "evaluate")})
+    outcome = again.run()
+    assert (outcome.exit_code, outcome.idle) == (0, True)
+    assert again.watcher.entries == ["generate done before", "train done before", "evaluate done before"]
+    assert saved(again) == before
+
+
+def test_stage_whose_model_is_gone_runs_again(prepared):
+    run = prepared()
+    run.run()
+    (run.folder / saved(run)["files"]["model"]).rmdir()
+    again = prepared()
+    again.run()
+    assert again.watcher.entries[:3] == ["generate done before", "train attempt 1", "train Done"]
+
+
+def test_changed_learning_rate_keeps_the_rows(prepared):
+    prepared().run()
+    again = prepared(text=MANIFEST + "  training: {learningRate: 0.001}\n")
+    again.run()
+    assert again.watcher.entries[0:2] == ["generate done before", "train attempt 1"]
+
+
+def test_changed_rows_run_every_stage_again(prepared, tmp_path):
+    prepared().run()
+    (tmp_path / "rows.jsonl").write_text("{}\n{}\n")
+    again = prepared()
+    again.run()
+    assert again.watcher.entries[0] == "generate attempt 1"
+
+
+def test_until_ends_with_that_stage(prepared):
+    run = prepared(until=Stage.GENERATE)
+    outcome = run.run()
+    assert run.watcher.entries == ["generate attempt 1", "generate Done"]
+    assert outcome.exit_code == 0
+    assert saved(run)["message"] == "done until generate, as asked"
+    assert sorted(saved(run)["files"]) == ["rejected", "train", "validation"]
+
+
+def test_stage_that_may_succeed_later_is_started_again(prepared):
+    later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
+    run = prepared({"generate": [later, later, {}]})
+    assert run.run().exit_code == 0
+    assert run.watcher.entries[:7] == [
+        "generate attempt 1",
+        "generate Failed",
+        "generate waits 0.01 for attempt 2 of 3",
+        "generate attempt 2",
+        "generate Failed",
+        "generate waits 0.02 for attempt 3 of 3",
+        "generate attempt 3",
+    ]
+
+
+def test_stage_is_given_up_after_its_last_retry(prepared):
+    later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer from the teacher"}
+    run = prepared({"generate": [later] * 3})
+    assert run.run().exit_code == 3
+    result = saved(run)
+    assert (result["state"], result["reason"]) == ("Failed", "TeacherUnreachable")
+    assert result["message"] == "generate: no answer from the teacher"
+
+
+def test_stage_that_needs_the_user_is_not_started_again(prepared):
+    failed = {
+        "exit": 2,
+        "reason": "TooFewRows",
+        "message": "only 3 of 9 rows were answered",
+        "rows": {"read": 9, "kept": 3, "rejected": 6, "rejectedByReason": {"truncated": 6}},
+        "usage": {"requests": 12},
+    }
+    run = prepared({"generate": [failed]})
+    assert run.run().exit_code == 2
+    assert run.watcher.entries == ["generate attempt 1", "generate Failed"]
+    result = saved(run)
+    assert (result["state"], result["reason"]) == ("Failed", "TooFewRows")
+    assert result["rows"]["rejectedByReason"] == {"truncated": 6}
+    assert result["usage"]["requests"] == 12
+
+
+def test_failure_of_a_later_stage_keeps_what_the_earlier_ones_tell(prepared):
+    rows = {"read": 9, "kept": 9}
+    run = prepared(
+        {"generate": [{"rows": rows}], "train": [{"exit": 2, "reason": "InvalidModel", "message": "no tokenizer"}]}
+    )
+    assert run.run().exit_code == 2
+    result = saved(run)
+    assert result["message"] == "train: no tokenizer"
+    assert result["rows"]["kept"] == 9
+    assert sorted(result["files"]) == ["rejected", "train", "validation"]
+
+
+def test_crash_is_told_with_its_last_line_and_its_log(prepared):
+    run = prepared({"train": [{"exit": 1, "silent": True, "says": "Traceback\nZeroDivisionError: division by zero"}]})
+    assert run.run().exit_code == 1
+    result = saved(run)
+    assert result["reason"] == "TrainingFailed"
+    assert "train ended unexpectedly: ZeroDivisionError: division by zero; " in result["message"]
+    log = Path(result["message"].split("; ")[1].removesuffix(" has the rest"))
+    assert "ZeroDivisionError" in log.read_text()
+
+
+def test_killed_stage_is_told_as_out_of_memory(prepared):
+    run = prepared({"train": [{"dies": int(signal.SIGKILL)}]})
+    assert run.run().exit_code == 137
+    assert saved(run)["reason"] == "OutOfMemory"
+
+
+def test_failed_run_goes_on_with_the_failed_stage(prepared):
+    prepared({"train": [{"exit": 2, "reason": "InvalidModel", "message": "no tokenizer"}]}).run()
+    again = prepared()
+    assert again.run().exit_code == 0
+    assert again.watcher.entries[:2] == ["generate done before", "train attempt 1"]
+
+
+def when_running(run, stage, action):
+    """Acts as soon as the stage's process is at work."""
+
+    def wait():
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not list(run.folder.glob(f"{stage}-*/running")):
+            time.sleep(0.02)
+        action()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_stop_is_passed_on_and_the_run_goes_on_later(prepared):
+    stop = Stop()
+    run = prepared({"train": [{"waits": True}]}, stop=stop)
+    thread = when_running(run, "train", lambda: stop.request(signal.SIGINT))
+    outcome = run.run()
+    thread.join()
+    assert outcome.exit_code == 130
+    result = saved(run)
+    assert (result["state"], result["reason"]) == ("Interrupted", "Terminated")
+    assert result["message"] == "stopped during train; nothing is lost, run the same command again to go on"
+    again = prepared()
+    assert again.run().exit_code == 0
+    assert again.watcher.entries[:2] == ["generate done before", "train attempt 1"]
+
+
+def test_second_stop_kills_a_stage_that_does_not_listen(prepared):
+    stop = Stop()
+    run = prepared({"generate": [{"deaf": True, "waits": True}]}, stop=stop)
+
+    def twice():
+        stop.request(signal.SIGTERM)
+        time.sleep(1.2)
+        stop.request(signal.SIGTERM)
+
+    thread = when_running(run, "generate", twice)
+    outcome = run.run()
+    thread.join()
+    assert outcome.exit_code == 143
+    assert saved(run)["state"] == "Interrupted"
+
+
+def test_stop_while_waiting_for_the_next_attempt_ends_the_run(prepared):
+    stop = Stop()
+    later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
+    run = prepared({"generate": [later]}, stop=stop, retry_seconds=(60.0,))
+    run.watcher.waits = lambda *_: threading.Timer(0.1, stop.request, [signal.SIGINT]).start()
+    started = time.monotonic()
+    assert run.run().exit_code == 130
+    assert time.monotonic() - started < 30
+    assert saved(run)["state"] == "Interrupted"
+
+
+def test_progress_comes_from_the_stage_s_metrics(prepared):
+    metrics = (
+        'distillery_stage_done{stage="generate",unit="rows"} 12\n'
+        'distillery_stage_total{stage="generate",unit="rows"} 40\n'
+        'distillery_teacher_requests_total{outcome="ok"} 12\n'
+    )
+    stop = Stop()
+    run = prepared({"generate": [{"metrics": metrics, "waits": True}]}, stop=stop)
+    run.watcher.progressed = lambda stage, reading: (run.watcher.metrics.append(reading), stop.request(signal.SIGINT))
+    run.run()
+    assert run.watcher.metrics[0].progress.done == 12
+    assert run.watcher.metrics[0].progress.total == 40
+    assert run.watcher.metrics[0].requests == {"ok": 12}
+
+
+def test_each_stage_gets_its_own_secrets_only(prepared):
+    run = prepared()
+    run.run()
+    attempts = {stage: next(run.folder.glob(f"{stage}-*/attempts")) for stage in ("generate", "train", "evaluate")}
+    given = {stage: path.read_text() for stage, path in attempts.items()}
+    assert given == {"generate": "s3cret \n", "train": " hf_1\n", "evaluate": " hf_1\n"}
+    assert not [path for path in run.folder.rglob("*.json") if "s3cret" in path.read_text()]
+
+
+def test_stage_is_told_what_a_job_would_be_told(prepared, tmp_path):
+    run = prepared()
+    run.run()
+    config = json.loads(next(run.folder.glob("train-*/run.json")).read_text())
+    assert config["workspace"] == str(tmp_path / "out")
+    assert config["basePath"] == str(tmp_path)
+    assert list(config["inputs"]) == ["generate"]
+    assert (config["metricsHost"], config["metricsPort"]) == ("127.0.0.1", 0)
+    assert "terminationMessagePath" not in config or config["terminationMessagePath"] is None
+
+
+def test_workspace_of_another_run_is_refused(prepared):
+    prepared().run()
+    other = prepared(text=MANIFEST.replace("name: conjnli", "name: other"))
+    with pytest.raises(WorkspaceError, match="is the workspace of conjnli, and this is other; choose another folder"):
+        other.run()
+    assert saved(other)["name"] == "conjnli"
+
+
+def test_folder_with_somebody_else_s_result_is_refused(prepared):
+    run = prepared()
+    run.folder.mkdir()
+    (run.folder / "result.json").write_text('{"passed": 3}')
+    with pytest.raises(WorkspaceError, match="was not written by a run"):
+        run.run()
+
+
+def test_folder_that_is_a_file_is_refused(prepared):
+    run = prepared()
+    run.folder.write_text("")
+    with pytest.raises(WorkspaceError, match="is a file; choose a folder"):
+        run.run()
+
+
+def test_one_run_at_a_time_works_in_a_folder(prepared):
+    run = prepared()
+    in_use = pytest.raises(WorkspaceError, match=rf"another run \(process {os.getpid()}\) .* is at work in")
+    with opened_workspace(run.folder, "conjnli"), in_use:
+        run.run()
+    assert run.run().exit_code == 0
+
+
+def test_stage_left_behind_keeps_others_out(prepared):
+    run = prepared({"generate": [{"waits": True}]})
+    child = os.fork()
+    if child == 0:
+        run.run()
+        os._exit(0)
+    when_running(run, "generate", lambda: os.kill(child, signal.SIGKILL)).join()
+    os.waitpid(child, 0)
+    with pytest.raises(WorkspaceError, match="or its last stage is at work"):
+        prepared().run()
+    orphans = [int(path.name) for path in Path("/proc").glob("[0-9]*") if is_stage_of(path, run.folder)]
+    assert len(orphans) == 1
+    os.kill(orphans[0], signal.SIGTERM)
+
+
+def is_stage_of(process, folder):
+    try:
+        return str(folder).encode() in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def test_run_that_could_not_begin_keeps_what_earlier_ones_found_out(prepared, tmp_path):
+    rows = {"read": 9, "kept": 9}
+    run = prepared({"generate": [{"rows": rows}]})
+    run.run()
+    record_failure(run.folder, "conjnli", local_run.Reason.INVALID_DATA, "there is no rows.jsonl")
+    result = saved(run)
+    assert (result["state"], result["reason"], result["message"]) == ("Failed", "InvalidData", "there is no rows.jsonl")
+    assert result["rows"]["kept"] == 9
+
+
+def test_missing_library_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(local_run, "TRAINER_LIBRARIES", ("json", "no_such_library"))
+    with pytest.raises(TrainerMissing, match=r"\(no_such_library\); run: pip install 'distillery\[trainer\]'"):
+        require_trainer()
+
+
+def test_nothing_left_to_do_needs_no_trainer(prepared, monkeypatch):
+    prepared().run()
+    monkeypatch.setattr(local_run, "TRAINER_LIBRARIES", ("no_such_library",))
+    assert prepared().run().idle
+
+
+def test_run_without_retries_gives_up_at_once(prepared):
+    later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
+    run = replace(prepared({"generate": [later, {}]}), retry_seconds=())
+    assert run.run().exit_code == 3

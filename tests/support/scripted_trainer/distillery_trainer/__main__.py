@@ -1,0 +1,83 @@
+"""Plays one attempt of the script in the variable SCRIPT: `{"generate": [{"exit": 3, …}, {}], …}`; `{}` succeeds.
+
+Keys of an attempt: exit, reason, message, silent (no result.json), says (on stderr), metrics (Prometheus text),
+waits (until SIGTERM), deaf (to SIGTERM), dies (of that signal), rows, usage, evaluation.
+Speaks plain JSON: importing the API would take longer than everything else here.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+ARTEFACTS = {
+    "generate": ("train.jsonl", "validation.jsonl", "rejected.jsonl"),
+    "train": ("adapter/", "model/"),
+    "evaluate": ("predictions.jsonl",),
+}
+
+
+def main():
+    config = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
+    assert sys.argv[1] == config["stage"]
+    folder = Path(config["workspace"]) / config["folder"]
+    attempt = next_attempt(folder, config["stage"])
+    print(attempt.get("says", ""), file=sys.stderr, flush=True)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if attempt.get("deaf") else lambda *_: stopped.set())
+    if "metrics" in attempt:
+        serve(folder / "metrics-port", attempt["metrics"])
+    (folder / "running").touch()
+    if attempt.get("waits"):
+        stopped.wait()
+        attempt |= {"exit": 143, "reason": "Terminated", "message": "stopped"}
+    if "dies" in attempt:
+        os.kill(os.getpid(), attempt["dies"])
+    if not attempt.get("silent"):
+        (folder / "result.json").write_text(json.dumps(result(config, attempt)))
+    return attempt.get("exit", 0)
+
+
+def next_attempt(folder, stage):
+    log = folder / "attempts"
+    number = len(log.read_text().splitlines()) if log.exists() else 0
+    with log.open("a") as file:
+        file.write(f"{os.environ.get('DISTILLERY_API_KEY_0', '')} {os.environ.get('HF_TOKEN', '')}\n")
+    attempts = json.loads(os.environ.get("SCRIPT", "{}")).get(stage, [])
+    return dict(attempts[number]) if number < len(attempts) else {}
+
+
+def result(config, attempt):
+    code = attempt.get("exit", 0)
+    files = {} if code else {Path(name).stem: f"{config['folder']}/{name}" for name in ARTEFACTS[config["stage"]]}
+    for path in files.values():
+        place = Path(config["workspace"]) / path
+        place.mkdir(exist_ok=True) if path.endswith("/") else place.write_text("{}\n")
+    given = {key: attempt[key] for key in ("reason", "message", "rows", "usage", "evaluation") if key in attempt}
+    now = datetime.now(UTC).isoformat()
+    state = "Failed" if code else "Done"
+    named = {"stage": config["stage"], "folder": config["folder"], "state": state, "exitCode": code, "files": files}
+    return {**named, "startTime": now, "completionTime": now, **given}
+
+
+def serve(port_file, text):
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Metrics(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Metrics)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port_file.write_text(str(server.server_port))
+
+
+sys.exit(main())
