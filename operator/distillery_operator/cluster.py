@@ -1,0 +1,303 @@
+"""The API server as the operator needs it: plain dicts in and out, one exception tree, nothing remembered.
+
+The only module that imports the Kubernetes client. It uses the client for connections, credentials and their renewal,
+and calls paths instead of the generated classes, whose models would turn every manifest twice and cost memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config as client_config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from distillery_api.resource import API_VERSION, KIND, PLURAL
+from distillery_operator.errors import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    SettingsError,
+    Unreachable,
+)
+
+logger = logging.getLogger(__name__)
+
+Manifest = dict[str, Any]
+Query = Mapping[str, str]
+
+FIELD_MANAGER = "distillery"
+APPLY_PATCH = "application/apply-patch+yaml"
+MERGE_PATCH = "application/merge-patch+json"
+REQUEST_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+
+RESOURCES = {
+    KIND: (API_VERSION, PLURAL),
+    "ConfigMap": ("v1", "configmaps"),
+    "Deployment": ("apps/v1", "deployments"),
+    "Event": ("events.k8s.io/v1", "events"),
+    "Job": ("batch/v1", "jobs"),
+    "Lease": ("coordination.k8s.io/v1", "leases"),
+    "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
+    "Pod": ("v1", "pods"),
+    "Service": ("v1", "services"),
+}
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How to reach the API server now; the token may be renewed later."""
+
+    server: str
+    ca_path: str | None
+    insecure: bool
+    token: str | None
+    certificate_path: str | None
+    key_path: str | None
+
+
+class Cluster:
+    """Requests to one API server. Every method raises a ClusterError when the answer is not what was asked for."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(cls) -> Cluster:
+        """Connect by the kubeconfig that KUBECONFIG names, else as the Pod's service account, else by ~/.kube/config.
+
+        Raises SettingsError where there is none of them.
+        """
+        configuration = Configuration()
+        try:
+            if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+                client_config.load_incluster_config(client_configuration=configuration)
+            else:
+                await client_config.load_kube_config(client_configuration=configuration)
+        except (client_config.ConfigException, OSError) as problem:
+            raise SettingsError(f"no way to the API server: {problem}. Run in a Pod, or set KUBECONFIG.") from problem
+        return cls(ApiClient(configuration))
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._client.close()
+
+    async def credentials(self) -> Credentials:
+        """The present credentials, for another client in this process."""
+        configuration = self._client.configuration
+        header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return Credentials(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            token=header.split(" ", 1)[-1].strip() if header else None,
+            certificate_path=configuration.cert_file,
+            key_path=configuration.key_file,
+        )
+
+    # --- reading
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """One object, or None where there is none of that name."""
+        try:
+            return await self._request("GET", _path(kind, namespace, name))
+        except NotFound:
+            return None
+
+    async def list_labelled(self, kind: str, namespace: str, selector: str) -> tuple[Manifest, ...]:
+        """The objects of one kind in one namespace that a label selector chooses."""
+        found = await self._request("GET", _path(kind, namespace), {"labelSelector": selector})
+        return tuple(found.get("items", ()))
+
+    async def events_about(self, namespace: str, name: str) -> tuple[Manifest, ...]:
+        """The Events about the objects of one name, as core/v1, in which every component writes them."""
+        found = await self._request(
+            "GET", f"/api/v1/namespaces/{namespace}/events", {"fieldSelector": f"involvedObject.name={name}"}
+        )
+        return tuple(found.get("items", ()))
+
+    async def served_schema(self, group_version: str) -> Manifest:
+        """The OpenAPI v3 document of one group and version, which every authenticated user may read."""
+        return await self._request("GET", f"/openapi/v3/apis/{group_version}")
+
+    # --- writing
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object that must not exist yet, and return what is stored; raises AlreadyExists.
+
+        A Job is immutable and simply posted. Other kinds are applied where there is none: a field that was once
+        posted could never be removed by a later apply.
+        """
+        kind, namespace, name = _identity(manifest)
+        if kind == "Job":
+            return await self._request("POST", _path(kind, namespace), _WRITE, manifest)
+        if await self.get(kind, namespace, name) is not None:
+            raise AlreadyExists(f"{kind} {name} exists already", status=409, reason="AlreadyExists")
+        return await self.apply(manifest)
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Bring an object of ours to what `manifest` says (server-side apply), and return what is stored."""
+        path = _path(*_identity(manifest))
+        return await self._request("PATCH", path, {**_WRITE, "force": "true"}, manifest, APPLY_PATCH)
+
+    async def merge(self, kind: str, namespace: str, name: str, patch: Manifest) -> Manifest:
+        """Change some fields of an object (JSON merge patch)."""
+        return await self._request("PATCH", _path(kind, namespace, name), _WRITE, patch, MERGE_PATCH)
+
+    async def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object and, before it goes, what it owns; fine where it is gone already."""
+        try:
+            await self._request("DELETE", _path(kind, namespace, name), {"propagationPolicy": "Foreground"})
+        except NotFound:
+            return
+
+    async def check(self, manifest: Manifest) -> None:
+        """Ask the server whether it would take a new object, with every field known; raises Invalid or Forbidden."""
+        kind, namespace, _ = _identity(manifest)
+        query = {**_WRITE, "dryRun": "All", "fieldValidation": "Strict"}
+        await self._request("POST", _path(kind, namespace), query, manifest)
+
+    async def write_status(self, distillation: Manifest, status: Manifest) -> Manifest:
+        """Set the whole status of a Distillation as it was read; raises Conflict if it has changed since.
+
+        The version that was read goes along, so that a replica that lost its lease cannot overwrite its successor.
+        """
+        metadata = distillation["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": metadata["resourceVersion"]},
+            "status": status,
+        }
+        path = _path(KIND, namespace, name) + "/status"
+        return await self._request("PATCH", path, {**_WRITE, "force": "true"}, body, APPLY_PATCH)
+
+    async def post(self, manifest: Manifest) -> Manifest:
+        """Create an object as it stands, such as an Event."""
+        kind, namespace, _ = _identity(manifest)
+        return await self._request("POST", _path(kind, namespace), _WRITE, manifest)
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Write an object back as it was read and changed; raises Conflict if somebody else was faster."""
+        return await self._request("PUT", _path(*_identity(manifest)), _WRITE, manifest)
+
+    # --- one request
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        try:
+            prepared = await self._client.param_serialize(
+                method, path, None, list((query or {}).items()), headers, body, auth_settings=["BearerToken"]
+            )
+            response = await self._client.call_api(*prepared, _request_timeout=_timeout())
+            content = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+            raise Unreachable(f"{method} {path}: no answer from the API server: {_words(problem)}") from problem
+        if response.status >= 300:
+            raise _refusal(method, path, response.status, content)
+        _log_warnings(path, response.headers)
+        parsed: Manifest = json.loads(content)
+        return parsed
+
+
+class ClusterLease:
+    """One Lease in the cluster, as the leader election reads and writes it."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
+        self._cluster, self._namespace, self._name = cluster, namespace, name
+
+    async def read_lease(self) -> Manifest:
+        """The Lease; raises NotFound."""
+        found = await self._cluster.get("Lease", self._namespace, self._name)
+        if found is None:
+            raise NotFound(f"no Lease {self._namespace}/{self._name}", status=404, reason="NotFound")
+        return found
+
+    async def create_lease(self, spec: Manifest) -> Manifest:
+        """Create the Lease with `spec`."""
+        return await self._cluster.post(
+            {
+                "apiVersion": RESOURCES["Lease"][0],
+                "kind": "Lease",
+                "metadata": {"name": self._name, "namespace": self._namespace},
+                "spec": spec,
+            }
+        )
+
+    async def replace_lease(self, lease: Manifest) -> Manifest:
+        """Write the Lease back; raises Conflict."""
+        return await self._cluster.replace(lease)
+
+
+_WRITE = {"fieldManager": FIELD_MANAGER}
+
+
+def _identity(manifest: Manifest) -> tuple[str, str, str]:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata["namespace"], metadata["name"]
+
+
+def _path(kind: str, namespace: str, name: str | None = None) -> str:
+    group_version, plural = RESOURCES[kind]
+    root = f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
+    path = f"{root}/namespaces/{namespace}/{plural}"
+    return f"{path}/{name}" if name else path
+
+
+def _timeout() -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+
+
+def _words(problem: BaseException) -> str:
+    if isinstance(problem, asyncio.TimeoutError):
+        return f"none within {REQUEST_SECONDS:g} s"
+    return str(problem) or type(problem).__name__
+
+
+def _refusal(method: str, path: str, status: int, content: bytes) -> ClusterError:
+    """The server's refusal as the one exception that callers can act on, with the server's own sentence."""
+    said = _status_object(content)
+    reason = str(said.get("reason") or "")
+    message = str(said.get("message") or f"{method} {path} was answered with HTTP {status}")
+    return _error_class(status, reason)(message, status=status, reason=reason)
+
+
+def _error_class(status: int, reason: str) -> type[ClusterError]:
+    if reason == "AlreadyExists":
+        return AlreadyExists
+    by_status = {400: Invalid, 403: Forbidden, 404: NotFound, 409: Conflict, 413: Invalid, 422: Invalid}
+    if status >= 500 or status == 429:
+        return Unreachable
+    return by_status.get(status, ClusterError)
+
+
+def _status_object(content: bytes) -> Manifest:
+    try:
+        said = json.loads(content)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) and said.get("kind") == "Status" else {}
+
+
+def _log_warnings(path: str, headers: Any) -> None:
+    for warning in headers.getall("Warning", ()):
+        logger.info("the API server warns about %s: %s", path, warning)
