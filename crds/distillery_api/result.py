@@ -62,8 +62,10 @@ class Reason(StrEnum):
     IMAGE_PULL_ERROR = "ImagePullError"
     CONFIGURATION_MISSING = "ConfigurationMissing"
     VOLUME_UNAVAILABLE = "VolumeUnavailable"
+    WORKSPACE_LOST = "WorkspaceLost"
     CONTAINER_OOM_KILLED = "ContainerOOMKilled"
     POD_EVICTED = "PodEvicted"
+    POD_REFUSED = "PodRefused"
     # Good
     SUCCEEDED = "Succeeded"
     SERVING = "Serving"

@@ -69,6 +69,12 @@ class StageStatus(Record):
     """When the last attempt was created."""
     retry_time: datetime | None = None
     """When the next attempt is due, after one that may succeed later."""
+    failing_since: datetime | None = None
+    """When the first of the attempts that failed in a row ended."""
+    blocked_since: datetime | None = None
+    """Since when something keeps the attempt's Pod from starting, such as an image or a Secret that is not there."""
+    configuration: ShortText | None = None
+    """Digest of all that the last attempt was given. A failed stage runs again when a change of the spec changes it."""
     completion_time: datetime | None = None
     """When the stage was done."""
     progress: Progress | None = None
@@ -102,6 +108,8 @@ class ServingStatus(Record):
     """Pods that answer."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Label selector of the Pods, for `kubectl scale` and autoscalers."""
+    blocked_since: datetime | None = None
+    """Since when something keeps a Pod from starting."""
     student_prompt: ShortText | None = None
     """The file in the workspace that holds the student's system prompt."""
 

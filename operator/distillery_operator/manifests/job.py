@@ -1,0 +1,172 @@
+"""A stage as a Job with its ConfigMap.
+
+Attempts are ours, each a Job of its own: a Job's own retries know neither our back-off nor the difference between
+"try later" and "somebody must change something".
+"""
+
+from __future__ import annotations
+
+from distillery_api.result import ExitCode, Stage
+from distillery_api.run import METRICS_PORT
+from distillery_operator import names
+from distillery_operator.manifests.common import (
+    Manifest,
+    ManifestSettings,
+    VolumeUse,
+    child_labels,
+    owned_metadata,
+)
+from distillery_operator.manifests.pod_template import (
+    WORKSPACE_VOLUME,
+    Work,
+    dry_run_pod,
+    placed_pod,
+    pod_template,
+    workspace_volume,
+)
+from distillery_operator.plan import (
+    WORKSPACE_PATH,
+    Placement,
+    Plan,
+    PlannedStage,
+    api_key_variables,
+    digest,
+    mount_path,
+    references,
+    run_config,
+)
+
+CONFIG_FOLDER = "/etc/distillery"
+CONFIG_FILE = "run.json"
+
+_REQUESTS = {
+    Stage.GENERATE: {"cpu": "100m", "memory": "512Mi"},
+    Stage.TRAIN: {"cpu": "500m", "memory": "1Gi"},
+    Stage.EVALUATE: {"cpu": "500m", "memory": "1Gi"},
+}
+
+
+def stage_config_map(plan: Plan, planned: PlannedStage) -> Manifest:
+    """The ConfigMap with the stage's RunConfig."""
+    labels = child_labels(plan, planned.stage, input_hash=planned.input_hash)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": owned_metadata(plan, names.config_map_name(plan.name, planned.folder), labels),
+        "data": {CONFIG_FILE: _config_text(plan, planned)},
+    }
+
+
+def stage_job(
+    plan: Plan, planned: PlannedStage, attempt: int, settings: ManifestSettings, volume: VolumeUse
+) -> Manifest:
+    """One attempt at a stage."""
+    labels = child_labels(plan, planned.stage, input_hash=planned.input_hash, attempt=str(attempt))
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": owned_metadata(plan, names.job_name(plan.name, planned.folder, attempt), labels),
+        "spec": {
+            "suspend": False,
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": 0,
+            # A replacement waits until the old Pod has ended: two of them would write into one workspace.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": _stage_template(plan, planned, labels, settings, volume),
+        },
+    }
+
+
+def stage_pod(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> Manifest:
+    """The Pod that the stage's Job would make, for a dry run."""
+    labels = child_labels(plan, planned.stage, input_hash=planned.input_hash)
+    template = _stage_template(plan, planned, labels, settings, VolumeUse(plan.shared_volume))
+    return dry_run_pod(plan, names.config_map_name(plan.name, planned.folder), template)
+
+
+def configuration_digest(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> str:
+    """A digest of all that an attempt is given, identity or not: whoever raises a budget or a memory limit wants the
+    stage that failed for want of it to run again."""
+    return digest([_config_text(plan, planned), stage_pod(plan, planned, settings)])
+
+
+def _config_text(plan: Plan, planned: PlannedStage) -> str:
+    config = run_config(plan, planned, Placement.in_pod(plan.spec, planned.stage))
+    return config.model_dump_json(by_alias=True, exclude_none=True, indent=2)
+
+
+def _failure_rules() -> list[Manifest]:
+    """A disrupted Pod is replaced whatever its exit code; after that, exit code 2 means that trying again is no use."""
+    user_error = {"containerName": names.STAGE_CONTAINER, "operator": "In", "values": [ExitCode.USER_ERROR]}
+    return [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": user_error},
+    ]
+
+
+def _stage_template(
+    plan: Plan, planned: PlannedStage, labels: dict[str, str], settings: ManifestSettings, volume: VolumeUse
+) -> Manifest:
+    options = plan.options(planned.stage)
+    # The training's own template brings its constraints by itself.
+    base = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": settings.stage_grace_seconds,
+        **placed_pod(plan, volume, with_training=planned.stage is not Stage.TRAIN),
+    }
+    return pod_template(_stage_work(plan, planned, settings), options, labels, settings, base)
+
+
+def _stage_work(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> Work:
+    stage = planned.stage
+    config = names.config_map_name(plan.name, planned.folder)
+    sources = references(plan.spec, stage)
+    return Work(
+        command=("python", "-m", "distillery_trainer", stage, "--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
+        image=plan.options(stage).image or settings.trainer_image,
+        mounts=(
+            {"name": WORKSPACE_VOLUME, "mountPath": WORKSPACE_PATH},
+            {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
+            *(
+                {"name": f"data-{index}", "mountPath": mount_path(source), "readOnly": True}
+                for index, source in enumerate(sources)
+            ),
+        ),
+        volumes=(
+            workspace_volume(plan),
+            {"name": "config", "configMap": {"name": config}},
+            *(_source_volume(f"data-{index}", source) for index, source in enumerate(sources)),
+        ),
+        requests=_REQUESTS[stage],
+        environment=_api_keys(plan) if stage is Stage.GENERATE else (),
+        needs_shared_memory=stage is not Stage.GENERATE,
+        more={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},
+    )
+
+
+def _source_volume(name: str, reference: str) -> Manifest:
+    kind, _, source = reference.partition("://")
+    if kind == "configmap":
+        return {"name": name, "configMap": {"name": source}}
+    return {"name": name, "persistentVolumeClaim": {"claimName": source}}
+
+
+def _api_keys(plan: Plan) -> tuple[Manifest, ...]:
+    variables = api_key_variables(plan.spec)
+    return tuple(
+        {
+            "name": variables[teacher.name],
+            "valueFrom": {"secretKeyRef": {"name": teacher.api_key.secret_name, "key": teacher.api_key.key}},
+        }
+        for teacher in plan.spec.generation.teachers
+        if teacher.api_key
+    )
+
+
+def _credentials(plan: Plan, stage: Stage) -> Manifest:
+    credentials = plan.spec.student.credentials
+    if credentials is None or stage is Stage.GENERATE:
+        return {}
+    return {"envFrom": [{"secretRef": {"name": credentials.secret_name}}]}

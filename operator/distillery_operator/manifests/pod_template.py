@@ -1,0 +1,156 @@
+"""The Pod of a stage or a server, at the "restricted" pod security level.
+
+Root is read-only, so everything that libraries write of their own accord (home, temporary files, caches) gets a volume
+of its own. A user's `podTemplate` is laid over the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from distillery_api.spec import StageOptions
+from distillery_operator import names
+from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse
+from distillery_operator.manifests.merge import merged_map, merged_template
+from distillery_operator.plan import TERMINATION_MESSAGE_PATH, Plan
+
+WORKSPACE_VOLUME = "workspace"
+
+_HOME = "/tmp/home"  # noqa: S108 - a volume of the Pod's own
+_CACHE = "/cache"
+_SCRATCH = {"tmp": "/tmp", "home": _HOME, "cache": _CACHE}  # noqa: S108 - see above
+_SHARED_MEMORY = ("shm", "/dev/shm")  # noqa: S108 - data loaders and vLLM exchange tensors there
+_ENVIRONMENT = {
+    "HOME": _HOME,
+    # torch asks for the user's name, and an arbitrary user ID has none in /etc/passwd.
+    "USER": "distillery",
+    "PYTHONUNBUFFERED": "1",
+    "XDG_CACHE_HOME": f"{_CACHE}/xdg",
+    "HF_HOME": f"{_CACHE}/huggingface",
+    # The model list of `transformers serve` needs this folder to exist: the volume itself does.
+    "HF_HUB_CACHE": _CACHE,
+    "TORCH_HOME": f"{_CACHE}/torch",
+    "TORCHINDUCTOR_CACHE_DIR": f"{_CACHE}/inductor",
+    "TRITON_CACHE_DIR": f"{_CACHE}/triton",
+    "VLLM_CACHE_ROOT": f"{_CACHE}/vllm",
+}
+_NODE_CONSTRAINTS = ("nodeSelector", "affinity", "tolerations")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the generated container does, apart from how it is confined."""
+
+    command: tuple[str, ...]
+    image: str
+    mounts: tuple[Manifest, ...]
+    volumes: tuple[Manifest, ...]
+    requests: dict[str, str]
+    """Compute resources to ask for where the user asks for none."""
+    environment: tuple[Manifest, ...] = ()
+    needs_shared_memory: bool = True
+    more: dict[str, Any] | None = None
+    """Further fields of the container."""
+
+
+def pod_template(
+    work: Work, options: StageOptions, labels: dict[str, str], settings: ManifestSettings, base: Manifest
+) -> Manifest:
+    """The Pod template for `work` over the fields of `base`, with the user's own template laid over it."""
+    generated = {
+        "metadata": {"labels": dict(labels)},
+        "spec": merged_map(base, _pod_spec(work, options, settings)),
+    }
+    user = options.pod_template.to_manifest() if options.pod_template else {}
+    return merged_template(generated, user, frozenset(volume["name"] for volume in work.volumes))
+
+
+def placed_pod(plan: Plan, volume: VolumeUse, *, with_training: bool) -> Manifest:
+    """Node constraints of a stage's Pod: a volume that only one node can mount ties all stages to training's nodes, and
+    to the node of a server that holds it."""
+    if volume.shared:
+        return {}
+    base = _training_constraints(plan) if with_training else {}
+    return merged_map(base, {"affinity": _beside_server(plan)} if volume.beside_server else {})
+
+
+def workspace_volume(plan: Plan) -> Manifest:
+    """The workspace as a volume of a Pod."""
+    return {"name": WORKSPACE_VOLUME, "persistentVolumeClaim": {"claimName": plan.claim_name}}
+
+
+def dry_run_pod(plan: Plan, name: str, template: Manifest) -> Manifest:
+    """A Pod made from a template, for the server to judge: it accepts a Deployment or a Job with a bad template, and
+    refuses only the Pods."""
+    metadata = {"name": f"{name}-check", "namespace": plan.namespace, **template["metadata"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def _pod_spec(work: Work, options: StageOptions, settings: ManifestSettings) -> Manifest:
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": _pod_security(settings),
+        "containers": [_container(work, options, settings)],
+        "volumes": [*work.volumes, *_scratch_volumes(work)],
+    }
+
+
+def _pod_security(settings: ManifestSettings) -> Manifest:
+    user, group = settings.run_as_user, settings.fs_group
+    return {
+        "runAsNonRoot": True,
+        **({} if user is None else {"runAsUser": user, "runAsGroup": user}),
+        **({} if group is None else {"fsGroup": group}),
+        # Without this the kubelet walks the whole volume at every start.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _container(work: Work, options: StageOptions, settings: ManifestSettings) -> Manifest:
+    environment = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
+    return {
+        "name": names.STAGE_CONTAINER,
+        "image": work.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": list(work.command),
+        "env": [*environment, *work.environment],
+        "resources": options.resources.to_manifest() if options.resources else {"requests": work.requests},
+        "volumeMounts": [*work.mounts, *_scratch_mounts(work)],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": TERMINATION_MESSAGE_PATH,
+        # A stage that crashes writes no message: then the end of its log says why.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **(work.more or {}),
+    }
+
+
+def _scratch_volumes(work: Work) -> list[Manifest]:
+    shared = [{"name": _SHARED_MEMORY[0], "emptyDir": {"medium": "Memory"}}] if work.needs_shared_memory else []
+    return [*({"name": name, "emptyDir": {}} for name in _SCRATCH), *shared]
+
+
+def _scratch_mounts(work: Work) -> list[Manifest]:
+    mounts = {**_SCRATCH, **(dict([_SHARED_MEMORY]) if work.needs_shared_memory else {})}
+    return [{"name": name, "mountPath": path} for name, path in mounts.items()]
+
+
+def _training_constraints(plan: Plan) -> Manifest:
+    template = plan.spec.training.pod_template
+    spec = template.to_manifest().get("spec", {}) if template else {}
+    return {key: spec[key] for key in _NODE_CONSTRAINTS if key in spec}
+
+
+def _beside_server(plan: Plan) -> Manifest:
+    """A term on the serving Pod rather than on its node: it follows a server that moves."""
+    term = {
+        "labelSelector": {"matchLabels": names.serving_labels(plan.name)},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}

@@ -1,0 +1,150 @@
+"""The student behind a Service of a stable name, as an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distillery_api.spec import ServingRuntime
+from distillery_operator import names
+from distillery_operator.manifests.common import (
+    Manifest,
+    ManifestSettings,
+    VolumeUse,
+    child_labels,
+    owned_metadata,
+)
+from distillery_operator.manifests.pod_template import (
+    WORKSPACE_VOLUME,
+    Work,
+    dry_run_pod,
+    pod_template,
+    workspace_volume,
+)
+from distillery_operator.plan import Plan, digest
+
+SERVING_PORT = 8000
+MODELS_FOLDER = "/models"
+
+_REQUESTS = {"cpu": "250m", "memory": "1Gi"}
+_STARTUP_PERIOD_SECONDS = 5
+_DRAIN_SECONDS = 5
+_GRACE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """Which student is served: the newest, or an earlier one while a new one is in the making."""
+
+    train_hash: str
+    model_path: str
+    """Folder of the model, relative to the workspace."""
+    student_prompt: str
+    """File with its system prompt, relative to the workspace."""
+
+    @classmethod
+    def planned(cls, plan: Plan, train_hash: str) -> ServedModel:
+        """The student that `plan` leads to."""
+        return cls(train_hash, plan.model_path, plan.student_prompt_path)
+
+
+def serving_deployment(plan: Plan, settings: ManifestSettings, served: ServedModel, volume: VolumeUse) -> Manifest:
+    """The Deployment that serves `served`."""
+    labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=served.train_hash)
+    spec: Manifest = {
+        "replicas": plan.spec.serving.replicas,
+        "revisionHistoryLimit": 2,
+        "progressDeadlineSeconds": settings.progress_deadline_seconds,
+        "strategy": _strategy(volume),
+        "selector": {"matchLabels": names.serving_labels(plan.name)},
+        "template": _serving_template(plan, settings, served, labels),
+    }
+    metadata = owned_metadata(plan, names.serving_name(plan.name), labels)
+    annotations = {
+        names.MODEL_PATH_ANNOTATION: served.model_path,
+        names.STUDENT_PROMPT_ANNOTATION: served.student_prompt,
+        names.DIGEST_ANNOTATION: digest(spec),
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata | {"annotations": annotations},
+        "spec": spec,
+    }
+
+
+def serving_service(plan: Plan) -> Manifest:
+    """The Service in front of the Deployment."""
+    labels = child_labels(plan, names.SERVING_COMPONENT)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": owned_metadata(plan, names.serving_name(plan.name), labels),
+        "spec": {
+            "selector": names.serving_labels(plan.name),
+            "ports": [{"name": "http", "port": SERVING_PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def serving_pod(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Manifest:
+    """The Pod that the Deployment would make, for a dry run."""
+    labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=served.train_hash)
+    return dry_run_pod(plan, names.serving_name(plan.name), _serving_template(plan, settings, served, labels))
+
+
+def _strategy(volume: VolumeUse) -> Manifest:
+    """Where only one node can mount the volume, a second server might wait for ever, so the first one goes before."""
+    if not volume.shared:
+        return {"type": "Recreate"}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+
+
+def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedModel, labels: dict[str, str]) -> Manifest:
+    base: Manifest = {"terminationGracePeriodSeconds": _GRACE_SECONDS}
+    return pod_template(_server(plan, settings, served), plan.spec.serving, labels, settings, base)
+
+
+def _server(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Work:
+    vllm = plan.spec.serving.runtime is ServingRuntime.VLLM
+    model_folder = f"{MODELS_FOLDER}/{plan.name}"
+    mount = {"name": WORKSPACE_VOLUME, "mountPath": model_folder, "subPath": served.model_path, "readOnly": True}
+    return Work(
+        command=_vllm(plan, model_folder) if vllm else _transformers(plan),
+        image=plan.spec.serving.image or (settings.vllm_image if vllm else settings.trainer_image),
+        mounts=(mount,),
+        volumes=(workspace_volume(plan),),
+        requests=_REQUESTS,
+        # The model is here; nothing is to be looked up elsewhere.
+        environment=({"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "VLLM_NO_USAGE_STATS", "value": "1"}),
+        more={
+            "workingDir": MODELS_FOLDER,
+            "ports": [{"name": "http", "containerPort": SERVING_PORT}],
+            **_probes(settings),
+            # Requests still arrive until every proxy has heard that this Pod is going.
+            "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}},
+        },
+    )
+
+
+def _vllm(plan: Plan, model_folder: str) -> tuple[str, ...]:
+    return ("vllm", "serve", model_folder, "--served-model-name", plan.name, *_address())
+
+
+def _transformers(plan: Plan) -> tuple[str, ...]:
+    """The model's name is the path as given: hence the working directory, and a folder of the resource's name."""
+    return ("transformers", "serve", plan.name, *_address())
+
+
+def _address() -> tuple[str, ...]:
+    return ("--host", "0.0.0.0", "--port", str(SERVING_PORT))  # noqa: S104 - a Service leads here
+
+
+def _probes(settings: ManifestSettings) -> Manifest:
+    """Ready when the model answers; no liveness probe, which would kill a busy server."""
+    check = {"httpGet": {"path": "/health", "port": "http"}, "timeoutSeconds": 5}
+    # A start may take as long as a rollout may.
+    starts = settings.progress_deadline_seconds // _STARTUP_PERIOD_SECONDS
+    return {
+        "startupProbe": {**check, "periodSeconds": _STARTUP_PERIOD_SECONDS, "failureThreshold": starts},
+        "readinessProbe": {**check, "periodSeconds": 5, "failureThreshold": 3},
+    }

@@ -1,0 +1,28 @@
+"""The workspace claim: every paid reply, the rows and the models."""
+
+from __future__ import annotations
+
+from distillery_api.spec import DEFAULT_STORAGE_SIZE, AccessMode, Retention
+from distillery_operator import names
+from distillery_operator.manifests.common import Manifest, child_labels, owner_reference
+from distillery_operator.plan import Plan
+
+
+def workspace_claim(plan: Plan) -> Manifest:
+    """The PersistentVolumeClaim of the workspace.
+
+    It has no owner unless `storage.retention` is Delete: a pruned manifest must not destroy paid rows and a model.
+    """
+    storage = plan.spec.storage
+    owner = owner_reference(plan) if storage.retention is Retention.DELETE else {}
+    labels = child_labels(plan, names.WORKSPACE_COMPONENT) | ({names.UID_LABEL: plan.uid} if plan.uid else {})
+    spec: Manifest = {
+        "accessModes": [str(mode) for mode in storage.access_modes or (AccessMode.READ_WRITE_ONCE,)],
+        "resources": {"requests": {"storage": storage.size or DEFAULT_STORAGE_SIZE}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": plan.claim_name, "namespace": plan.namespace, "labels": labels, **owner},
+        "spec": spec | ({"storageClassName": storage.storage_class_name} if storage.storage_class_name else {}),
+    }

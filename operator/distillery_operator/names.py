@@ -1,0 +1,68 @@
+"""What children and labels are called. Each name is spelled here once, because a name that two places spell differently
+orphans an object."""
+
+from __future__ import annotations
+
+from distillery_api.resource import GROUP
+
+MANAGER = "distillery"
+WORKSPACE_COMPONENT = "workspace"
+SERVING_COMPONENT = "serving"
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+APPLICATION_LABEL = "app.kubernetes.io/name"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+NAME_LABEL = f"{GROUP}/name"
+HASH_LABEL = f"{GROUP}/hash"
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+UID_LABEL = f"{GROUP}/uid"
+MODEL_PATH_ANNOTATION = f"{GROUP}/model-path"
+STUDENT_PROMPT_ANNOTATION = f"{GROUP}/student-prompt"
+DIGEST_ANNOTATION = f"{GROUP}/digest"
+
+STAGE_CONTAINER = "stage"
+"""Name of the container that we generate, in every Pod."""
+
+MANAGED_BY_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
+"""Selects every child of every Distillation, for watches."""
+
+
+def child_selector(name: str) -> str:
+    """Selects the children of the Distillation `name`, for lists."""
+    return f"{MANAGED_BY_SELECTOR},{NAME_LABEL}={name}"
+
+
+def serving_labels(name: str) -> dict[str, str]:
+    """The labels that select the serving Pods of the Distillation `name`; they never change, as a selector must not."""
+    return {COMPONENT_LABEL: SERVING_COMPONENT, NAME_LABEL: name}
+
+
+def serving_selector(name: str) -> str:
+    """`serving_labels` as a label selector, for `kubectl scale` and autoscalers."""
+    return ",".join(f"{key}={value}" for key, value in serving_labels(name).items())
+
+
+def config_map_name(name: str, folder: str) -> str:
+    """The ConfigMap with the RunConfig of the stage in `folder`."""
+    return f"{name}-{folder}"
+
+
+def job_name(name: str, folder: str, attempt: int) -> str:
+    """The Job of one attempt at a stage; at most 63 characters up to attempt 9999."""
+    return f"{name}-{folder}-{attempt}"
+
+
+def serving_name(name: str) -> str:
+    """The Deployment and the Service: stable, so that clients keep their address."""
+    return name
+
+
+def claim_name(name: str, uid: str) -> str:
+    """The workspace claim. It outlives the resource, so the start of the UID keeps a later one of that name apart."""
+    return "-".join(part for part in (name, WORKSPACE_COMPONENT, uid.partition("-")[0]) if part)
+
+
+def service_host(name: str, namespace: str) -> str:
+    """The address of the Service inside the cluster."""
+    return f"{serving_name(name)}.{namespace}.svc"

@@ -1,0 +1,384 @@
+"""From child objects, as the API server gives them, to what they mean.
+
+Everything that later code wants to know about Jobs, Pods and the Deployment is read here, once, so that nobody else
+looks into raw objects. Causes are named as a person would: not "job failed" but the secret's key that is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from distillery_api.resource import KIND
+from distillery_api.result import Reason, Stage, StageResult, StageState
+from distillery_operator import names
+from distillery_operator.pods import (
+    Trouble,
+    at_work,
+    container_end,
+    created,
+    pending_trouble,
+    server_trouble,
+    timestamp,
+)
+
+Raw = Mapping[str, Any]
+
+UNEXPLAINED_AFTER = timedelta(seconds=20)
+"""A Pod that has not started by then without saying why may have events that do."""
+
+
+@dataclass(frozen=True)
+class Children:
+    """Raw objects, as read from the API server."""
+
+    claim: Raw | None = None
+    """The workspace claim, ours or the given one."""
+    jobs: tuple[Raw, ...] = ()
+    pods: tuple[Raw, ...] = ()
+    deployment: Raw | None = None
+    service: Raw | None = None
+    events: tuple[Raw, ...] = ()
+    """Events about the Pods and Jobs that `Observation.hanging` names; only these objects need any."""
+
+
+class Standing(StrEnum):
+    """Whose a child is."""
+
+    OURS = "Ours"
+    LEAVING = "Leaving"
+    """On its way out: being deleted, or left over from an earlier resource of the same name."""
+    FOREIGN = "Foreign"
+
+
+class JobState(StrEnum):
+    """Where a Job is in its life."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    DONE = "Done"
+    FAILED = "Failed"
+    LEAVING = "Leaving"
+    FOREIGN = "Foreign"
+
+
+@dataclass(frozen=True)
+class SeenJob:
+    """One attempt at a stage."""
+
+    name: str
+    stage: Stage | None = None
+    input_hash: str = ""
+    attempt: int = 0
+    state: JobState = JobState.PENDING
+    created: datetime | None = None
+    finished: datetime | None = None
+    exit_code: int | None = None
+    result: StageResult | None = None
+    """What the stage reported, done or failed."""
+    trouble: Trouble | None = None
+    """Why it failed, or what keeps it from starting."""
+    pod: str | None = None
+    pod_ip: str | None = None
+    at_work: bool = False
+    """Whether its Pod has not ended."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it works in the workspace, or may begin to."""
+        return self.at_work or self.state in (JobState.PENDING, JobState.RUNNING, JobState.LEAVING)
+
+
+@dataclass(frozen=True)
+class SeenClaim:
+    """The workspace claim."""
+
+    standing: Standing
+    shared: bool
+    """Whether many nodes can mount it."""
+    lost: bool = False
+    """Whether its volume has disappeared."""
+    manifest: Raw = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SeenDeployment:
+    """The server."""
+
+    standing: Standing
+    train_hash: str = ""
+    model_path: str = ""
+    student_prompt: str = ""
+    digest: str = ""
+    """Digest of the spec that it was written with."""
+    image: str | None = None
+    wanted: int = 1
+    replicas: int = 0
+    ready: int = 0
+    updated: int = 0
+    available: int = 0
+    current: bool = False
+    """Whether the numbers are about the newest version of the Deployment."""
+    deadline_exceeded: bool = False
+    trouble: Trouble | None = None
+    manifest: Raw = field(default_factory=dict)
+
+    @property
+    def rolled_out(self) -> bool:
+        """Whether all Pods are of the newest version and answer."""
+        counts = (self.replicas, self.updated, self.available)
+        return self.current and counts == (self.wanted,) * 3
+
+
+@dataclass(frozen=True)
+class SeenService:
+    """The Service in front of the server."""
+
+    standing: Standing
+    manifest: Raw = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All children of one Distillation."""
+
+    claim: SeenClaim | None = None
+    jobs: tuple[SeenJob, ...] = ()
+    lingering: tuple[str, ...] = ()
+    """Stage Pods at work whose Job is gone."""
+    deployment: SeenDeployment | None = None
+    service: SeenService | None = None
+    server_on_node: bool = False
+    """Whether a serving Pod holds the workspace on a node."""
+    hanging: tuple[str, ...] = ()
+    """Pods and Jobs that do not get on and do not say why."""
+
+    @property
+    def running(self) -> SeenJob | None:
+        """The Job whose Pod can be asked for its progress."""
+        return next((job for job in self.jobs if job.state is JobState.RUNNING and job.pod_ip), None)
+
+    def named(self, name: str | None) -> SeenJob | None:
+        """The Job of that name."""
+        return next((job for job in self.jobs if job.name == name), None)
+
+    def attempts(self, stage: Stage, input_hash: str) -> tuple[SeenJob, ...]:
+        """Our Jobs for one stage's inputs, latest attempt first."""
+        ours = (job for job in self.jobs if (job.stage, job.input_hash) == (stage, input_hash))
+        return tuple(sorted(ours, key=lambda job: -job.attempt))
+
+
+def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation:
+    """What `children` mean to the Distillation with the UID `owner_uid`."""
+    stage_pods = [pod for pod in children.pods if _component(pod) in tuple(Stage)]
+    serving_pods = [pod for pod in children.pods if _component(pod) == names.SERVING_COMPONENT]
+    jobs = tuple(_seen_job(job, stage_pods, children.events, owner_uid, now) for job in children.jobs)
+    return Observation(
+        claim=_seen_claim(children.claim, owner_uid),
+        jobs=jobs,
+        lingering=_lingering(stage_pods, jobs),
+        deployment=_seen_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
+        service=_seen_service(children.service, owner_uid),
+        server_on_node=any(pod["spec"].get("nodeName") and at_work(pod) for pod in serving_pods),
+        hanging=(*_hanging_jobs(jobs, now), *_hanging_servers(serving_pods, now)),
+    )
+
+
+def _labels(raw: Raw) -> Mapping[str, str]:
+    labels: Mapping[str, str] = raw["metadata"].get("labels") or {}
+    return labels
+
+
+def _component(raw: Raw) -> str | None:
+    return _labels(raw).get(names.COMPONENT_LABEL)
+
+
+def _conditions(raw: Raw) -> dict[str, Raw]:
+    conditions: Iterable[Raw] = (raw.get("status") or {}).get("conditions") or ()
+    return {condition["type"]: condition for condition in conditions}
+
+
+def _holds(raw: Raw, condition: str) -> bool:
+    return _conditions(raw).get(condition, {}).get("status") == "True"
+
+
+def _standing(raw: Raw, owner_uid: str) -> Standing:
+    owners = [owner for owner in raw["metadata"].get("ownerReferences") or () if owner.get("kind") == KIND]
+    if any(owner["uid"] == owner_uid for owner in owners):
+        return Standing.LEAVING if raw["metadata"].get("deletionTimestamp") else Standing.OURS
+    # The garbage collector has not come to it yet: its owner was an earlier resource of this name.
+    if any(owner["name"] == _labels(raw).get(names.NAME_LABEL) for owner in owners):
+        return Standing.LEAVING
+    return Standing.FOREIGN
+
+
+def _seen_claim(raw: Raw | None, owner_uid: str) -> SeenClaim | None:
+    if raw is None:
+        return None
+    ours = _labels(raw).get(names.UID_LABEL) == owner_uid
+    leaving = bool(raw["metadata"].get("deletionTimestamp"))
+    standing = Standing.LEAVING if leaving else Standing.OURS if ours else Standing.FOREIGN
+    shared = "ReadWriteMany" in raw["spec"].get("accessModes", ())
+    return SeenClaim(standing, shared, (raw.get("status") or {}).get("phase") == "Lost", raw)
+
+
+def _seen_service(raw: Raw | None, owner_uid: str) -> SeenService | None:
+    return SeenService(_standing(raw, owner_uid), raw) if raw else None
+
+
+def _seen_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> SeenJob:
+    standing = _standing(job, owner_uid)
+    seen = SeenJob(name=job["metadata"]["name"], created=created(job))
+    if standing is Standing.FOREIGN:
+        return _with(seen, state=JobState.FOREIGN)
+    pod = _latest_pod(job, pods)
+    seen = _with(seen, **_identity(job), **_pod_address(pod))
+    if standing is Standing.LEAVING:
+        return _with(seen, state=JobState.LEAVING)
+    return _with(seen, **(_outcome(job, pod) or _life(job, pod, events, now)))
+
+
+def _with(seen: SeenJob, **fields: Any) -> SeenJob:
+    return SeenJob(**{**seen.__dict__, **fields})
+
+
+def _identity(job: Raw) -> dict[str, Any]:
+    labels = _labels(job)
+    component, attempt = labels.get(names.COMPONENT_LABEL), labels.get(names.ATTEMPT_LABEL, "0")
+    return {
+        "stage": Stage(component) if component in tuple(Stage) else None,
+        "input_hash": labels.get(names.HASH_LABEL, ""),
+        "attempt": int(attempt) if attempt.isdigit() else 0,
+    }
+
+
+def _latest_pod(job: Raw, pods: list[Raw]) -> Raw | None:
+    uid = job["metadata"].get("uid")
+    own = [pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ())]
+    # A Pod that ended well counts before a later one.
+    return max(own, key=lambda pod: (_done_result(pod) is not None, _creation(pod)), default=None)
+
+
+def _creation(raw: Raw) -> str:
+    return str(raw["metadata"].get("creationTimestamp") or "")
+
+
+def _pod_address(pod: Raw | None) -> dict[str, Any]:
+    if pod is None:
+        return {}
+    return {
+        "pod": pod["metadata"]["name"],
+        "pod_ip": (pod.get("status") or {}).get("podIP"),
+        "at_work": at_work(pod),
+    }
+
+
+def _done_result(pod: Raw | None) -> StageResult | None:
+    """The result of a stage that is done. Its container counts, not the Pod: a sidecar may outlive it, or fail."""
+    end = container_end(pod) if pod else None
+    done = end and end.exit_code == 0 and end.result and end.result.state is StageState.DONE
+    return end.result if end and done else None
+
+
+def _outcome(job: Raw, pod: Raw | None) -> dict[str, Any] | None:
+    """How the attempt ended, or None while it has not."""
+    end = container_end(pod) if pod else None
+    if end and _done_result(pod):
+        return {"state": JobState.DONE, "result": end.result, "exit_code": 0, "finished": end.finished}
+    if _holds(job, "Complete"):
+        return {"state": JobState.FAILED, "finished": _finished(job, "Complete"), "trouble": _LOST_RESULT}
+    if not _holds(job, "Failed"):
+        return None
+    failed = _conditions(job)["Failed"]
+    trouble = end.trouble if end else Trouble(None, f"the Job failed: {failed.get('message') or failed.get('reason')}")
+    return {
+        "state": JobState.FAILED,
+        "result": end.result if end else None,
+        "exit_code": end.exit_code if end else None,
+        "finished": _finished(job, "Failed"),
+        "trouble": trouble,
+    }
+
+
+_LOST_RESULT = Trouble(None, "the Job completed, but its Pod is gone and with it the message that holds the result")
+
+
+def _finished(job: Raw, condition: str) -> datetime | None:
+    return timestamp(_conditions(job)[condition].get("lastTransitionTime"))
+
+
+def _life(job: Raw, pod: Raw | None, events: tuple[Raw, ...], now: datetime) -> dict[str, Any]:
+    """Where an attempt is that has not ended."""
+    if job["spec"].get("suspend"):
+        return {"state": JobState.SUSPENDED}
+    if pod is None:
+        return {"state": JobState.PENDING, "trouble": _job_trouble(job, events)}
+    trouble = pending_trouble(pod, events, now)
+    running = trouble is None and (pod.get("status") or {}).get("phase") == "Running" and at_work(pod)
+    return {"state": JobState.RUNNING if running else JobState.PENDING, "trouble": trouble}
+
+
+def _job_trouble(job: Raw, events: tuple[Raw, ...]) -> Trouble | None:
+    """Why a Job has no Pod: a quota, or the namespace's pod security, refused it."""
+    name = job["metadata"]["name"]
+    refused = [e for e in events if e["involvedObject"].get("name") == name and e.get("reason") == "FailedCreate"]
+    return Trouble(Reason.POD_REFUSED, f"its Pod was refused: {refused[-1].get('message', '')}") if refused else None
+
+
+def _lingering(stage_pods: list[Raw], jobs: tuple[SeenJob, ...]) -> tuple[str, ...]:
+    known = {job.pod for job in jobs}
+    return tuple(
+        sorted(pod["metadata"]["name"] for pod in stage_pods if at_work(pod) and pod["metadata"]["name"] not in known)
+    )
+
+
+def _hanging_jobs(jobs: tuple[SeenJob, ...], now: datetime) -> Iterable[str]:
+    silent = (job for job in jobs if job.state is JobState.PENDING and not job.trouble)
+    return (job.pod or job.name for job in silent if _unexplained(job.created, now))
+
+
+def _hanging_servers(pods: list[Raw], now: datetime) -> Iterable[str]:
+    pending = (pod for pod in pods if (pod.get("status") or {}).get("phase") == "Pending")
+    silent = (pod for pod in pending if not pending_trouble(pod, (), now))
+    return (pod["metadata"]["name"] for pod in silent if _unexplained(created(pod), now))
+
+
+def _unexplained(since: datetime | None, now: datetime) -> bool:
+    return since is not None and now - since > UNEXPLAINED_AFTER
+
+
+def _seen_deployment(
+    raw: Raw | None, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime
+) -> SeenDeployment | None:
+    if raw is None:
+        return None
+    status, metadata = raw.get("status") or {}, raw["metadata"]
+    annotations = metadata.get("annotations") or {}
+    train_hash = _labels(raw).get(names.HASH_LABEL, "")
+    newest = [pod for pod in pods if _labels(pod).get(names.HASH_LABEL) == train_hash]
+    return SeenDeployment(
+        standing=_standing(raw, owner_uid),
+        train_hash=train_hash,
+        model_path=annotations.get(names.MODEL_PATH_ANNOTATION, ""),
+        student_prompt=annotations.get(names.STUDENT_PROMPT_ANNOTATION, ""),
+        digest=annotations.get(names.DIGEST_ANNOTATION, ""),
+        image=_served_image(raw),
+        wanted=raw["spec"].get("replicas", 1),
+        replicas=status.get("replicas", 0),
+        ready=status.get("readyReplicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        available=status.get("availableReplicas", 0),
+        current=status.get("observedGeneration", 0) >= metadata.get("generation", 0),
+        deadline_exceeded=_conditions(raw).get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded",
+        trouble=server_trouble(newest, events, now),
+        manifest=raw,
+    )
+
+
+def _served_image(raw: Raw) -> str | None:
+    containers = raw["spec"]["template"]["spec"]["containers"]
+    return next((each["image"] for each in containers if each["name"] == names.STAGE_CONTAINER), None)
