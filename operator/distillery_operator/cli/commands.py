@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 import yaml
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -131,7 +132,14 @@ def plan_file(file: Path, manifests: bool) -> None:
 
 
 def _stage_table(plan: Plan) -> Table:
-    table = Table(title=f"Stages of {plan.name}", title_justify="left", title_style="bold")
+    table = Table(
+        title=f"Stages of {plan.name}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for heading in ("Stage", "Folder", "First Job"):
         table.add_column(heading)
     for planned in plan.stages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -12,14 +13,17 @@ from distillery_operator.cli.words import by_count
 from distillery_operator.local.run_result import RunResult
 
 SMALL_SAMPLE = 150
+SHALLOW_NOTE = (
+    "Shallow: word counts and logistic regression on the training rows. Majority: their most frequent answer."
+)
 
 CONTESTANTS = (
     ("teacher", "Teacher", "elaborate"),
     ("base_elaborate", "Base model", "elaborate"),
     ("base", "Base model", "short"),
     ("student", "Student", "short"),
-    ("majority", "Majority answer", "-"),
-    ("shallow", "Word counts", "-"),
+    ("majority", "Majority", "-"),
+    ("shallow", "Shallow", "-"),
 )
 
 
@@ -35,11 +39,18 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
 
 def score_table(evaluation: Evaluation) -> Table:
     """One line for each contestant that took part."""
-    table = Table(title=_title(evaluation), title_justify="left", title_style="bold")
-    table.add_column("")
-    table.add_column("Prompt")
-    for heading in ("Score", "95 %", "Macro-F1", "Unreadable", "Tokens in", "out", "Seconds"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=_title(evaluation),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("", no_wrap=True)
+    table.add_column("Prompt", no_wrap=True)
+    for heading in ("Score", "95 %", "Macro F1", "No answer", "Tokens in", "Tokens out", "Time"):
+        table.add_column(heading, justify="right", min_width=9 if heading == "95 %" else None)
     for field, name, prompt in CONTESTANTS:
         score = getattr(evaluation, field)
         if score is not None:
@@ -61,19 +72,19 @@ def _cells(score: Score) -> list[str]:
         _number(score.unreadable, ".1%"),
         _number(score.prompt_tokens, ".0f"),
         _number(score.answer_tokens, ".1f"),
-        _number(score.latency_seconds, ".2f"),
+        _number(score.latency_seconds, ".2f", " s"),
     ]
 
 
-def _number(value: float | None, how: str) -> str:
-    return "" if value is None else format(value, how)
+def _number(value: float | None, how: str, unit: str = "") -> str:
+    return "" if value is None else format(value, how) + unit
 
 
 def evaluation_notes(evaluation: Evaluation) -> list[str]:
     """What must be known to read the table rightly."""
-    lines = [_gap_line(evaluation)]
+    lines = [_gap_line(evaluation), SHALLOW_NOTE if evaluation.shallow else ""]
     if evaluation.device:
-        lines.append(f"Seconds are the median of single calls; base model and student on {evaluation.device}.")
+        lines.append(f"Time: median of single calls, base model and student on {evaluation.device}.")
     if evaluation.carved_from_validation:
         lines.append("There is no test split: half of the validation rows were held out for this table.")
     if evaluation.sample_size < SMALL_SAMPLE:

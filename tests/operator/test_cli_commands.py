@@ -1,0 +1,133 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from distillery_operator.cli.app import app
+
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "distillation.yaml"
+
+MANIFEST = """\
+apiVersion: distillery.dev/v1alpha1
+kind: Distillation
+metadata: {name: conjnli}
+spec:
+  task: NLI
+  data: {train: {uri: pvc://datasets/train.jsonl}, validation: {uri: pvc://datasets/validation.jsonl}}
+  generation:
+    teachers: [{name: big, endpoint: "https://teacher.example/v1", model: big}]
+  student: {model: {uri: hf://org/student}}
+"""
+
+
+@pytest.fixture
+def distillery(tmp_path, monkeypatch):
+    """Runs the command line in an empty folder that holds a manifest."""
+    monkeypatch.chdir(tmp_path)
+    Path("conjnli.yaml").write_text(MANIFEST)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_version_is_shown(distillery):
+    assert distillery("--version").stdout == "distillery 0.1.0\n"
+
+
+def test_validate_names_each_good_file(distillery):
+    result = distillery("validate", "conjnli.yaml", QUICKSTART)
+    assert result.exit_code == 0
+    assert result.stdout == f"conjnli.yaml: conjnli is valid\n{QUICKSTART}: quickstart is valid\n"
+
+
+def test_validate_lists_the_faults_of_all_files(distillery):
+    Path("bad.yaml").write_text(MANIFEST.replace("task: NLI", "task: Haiku") + "  speed: 3\n")
+    result = distillery("validate", "bad.yaml", "nothing.yaml", "conjnli.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "bad.yaml:5: spec.task: `Haiku` is not one of the choices; write NLI",
+        "bad.yaml:10: spec.speed: there is no such field; the fields here are task, suspend, data, generation, student,"
+        " training, evaluation, serving, storage",
+        "nothing.yaml: there is no such file; check the path",
+    ]
+    assert result.stdout == "conjnli.yaml: conjnli is valid\n"
+
+
+def test_plan_shows_stages_and_names(distillery):
+    result = distillery("plan", "conjnli.yaml")
+    assert result.exit_code == 0
+    for part in ("conjnli-generate-", "conjnli-train-", "conjnli-evaluate-", "conjnli-workspace", "with VLLM"):
+        assert part in result.stdout
+
+
+def test_plan_prints_every_manifest(distillery):
+    result = distillery("plan", "conjnli.yaml", "--manifests")
+    kinds = [manifest["kind"] for manifest in yaml.safe_load_all(result.stdout)]
+    stage = ["ConfigMap", "Job"]
+    assert kinds == ["PersistentVolumeClaim", *stage, *stage, *stage, "Deployment", "Service"]
+
+
+def test_plan_does_nothing(distillery):
+    distillery("plan", "conjnli.yaml", "--manifests")
+    assert [path.name for path in Path().iterdir()] == ["conjnli.yaml"]
+
+
+def test_unmapped_claim_shows_its_flag_and_is_noted_in_the_result(distillery):
+    result = distillery("run", "conjnli.yaml")
+    assert result.exit_code == 2
+    sentence = (
+        "conjnli.yaml:6: spec.data.train.uri: pvc://datasets/train.jsonl lies in the claim datasets of a cluster; say"
+        " which folder stands for it here: --claim datasets=DIR"
+    )
+    assert result.stderr.splitlines()[0] == sentence
+    saved = json.loads(Path("runs/conjnli/result.json").read_text())
+    assert (saved["state"], saved["reason"]) == ("Failed", "ConfigurationMissing")
+    assert saved["message"].splitlines()[0] == sentence
+
+
+def test_missing_rows_are_noted_as_invalid_data(distillery, tmp_path):
+    result = distillery("run", "conjnli.yaml", "--claim", f"datasets={tmp_path}", "--out", "here")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"conjnli.yaml:6: spec.data.train.uri: there is no {tmp_path}/train.jsonl; check the path",
+        f"conjnli.yaml:6: spec.data.validation.uri: there is no {tmp_path}/validation.jsonl; check the path",
+    ]
+    assert json.loads(Path("here/result.json").read_text())["reason"] == "InvalidData"
+
+
+def test_mapping_without_a_name_is_explained(distillery):
+    result = distillery("run", "conjnli.yaml", "--claim", "datasets")
+    assert result.exit_code == 2
+    assert "'datasets' is not NAME=PATH" in result.stderr
+
+
+def test_folder_of_somebody_else_is_left_alone(distillery):
+    Path("here").mkdir()
+    Path("here/result.json").write_text('{"passed": 3}')
+    result = distillery("run", "conjnli.yaml", "--out", "here")
+    assert result.exit_code == 2
+    assert "here/result.json was not written by a run" in result.stderr
+    assert Path("here/result.json").read_text() == '{"passed": 3}'
+
+
+def test_serve_wants_the_folder_of_a_run(distillery):
+    result = distillery("serve", ".")
+    assert result.exit_code == 2
+    assert result.stderr == ". is not the folder of a run; name one, such as runs/NAME, or run: distillery run FILE\n"
+
+
+def test_serve_wants_a_trained_student(distillery):
+    distillery("run", "conjnli.yaml")
+    result = distillery("serve", "runs/conjnli")
+    assert result.exit_code == 2
+    assert "runs/conjnli has no trained student yet" in result.stderr
+
+
+def test_command_line_loads_no_heavy_library():
+    program = (
+        "import sys, distillery_operator.cli;"
+        " print(sorted({'torch', 'transformers', 'kopf', 'kubernetes', 'aiohttp'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,202 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from distillery_api.result import Progress, RowCounts, Stage, StageResult, StageState
+from distillery_operator.cli.progress_display import Bars, PlainLines, displayed, notes
+from distillery_operator.cli.result_table import show_result
+from distillery_operator.cli.words import by_count, counted, duration
+from distillery_operator.local.run_result import RunResult
+from distillery_operator.local.stage_metrics import StageMetrics
+
+RESULT = {
+    "name": "conjnli",
+    "state": "Done",
+    "reason": "Succeeded",
+    "rows": {"read": 560, "kept": 541, "rejected": 19, "rejectedByReason": {"bad_json": 7, "truncated": 12}},
+    "usage": {"requests": 1612, "inputTokens": 120345, "outputTokens": 23456},
+    "evaluation": {
+        "sampleSize": 120,
+        "carvedFromValidation": True,
+        "device": "cpu",
+        "teacher": {
+            "score": 0.9,
+            "low": 0.85,
+            "high": 0.93,
+            "macroF1": 0.89,
+            "unreadable": 0.025,
+            "promptTokens": 212.3,
+            "answerTokens": 37.9,
+            "latencySeconds": 0.812,
+        },
+        "baseElaborate": {"score": 0.4},
+        "base": {"score": 0.0},
+        "student": {"score": 0.85, "low": 0.79, "high": 0.9},
+        "majority": {"score": 0.38},
+        "shallow": {"score": 0.45},
+        "gapClosed": 0.9,
+        "pValue": 0.00001,
+    },
+    "files": {"model": "train-a/model", "predictions": "evaluate-a/predictions.jsonl"},
+}
+
+
+def shown(result, width=100):
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    show_result(console, RunResult.model_validate(result), Path("runs/conjnli"))
+    return console.file.getvalue()
+
+
+def row(text, start):
+    return next(line.split() for line in text.splitlines() if line.strip().startswith(start))
+
+
+def test_table_shows_every_contestant_s_figures():
+    text = shown(RESULT)
+    assert row(text, "Teacher") == [
+        "Teacher",
+        "elaborate",
+        "0.900",
+        "0.85-0.93",
+        "0.890",
+        "2.5%",
+        "212",
+        "37.9",
+        "0.81",
+    ]
+    assert row(text, "Student") == ["Student", "short", "0.850", "0.79-0.90"]
+    assert row(text, "Majority") == ["Majority", "-", "0.380"]
+    assert row(text, "Shallow") == ["Shallow", "-", "0.450"]
+    assert [line.split()[2:4] for line in text.splitlines() if "Base model" in line] == [
+        ["elaborate", "0.400"],
+        ["short", "0.000"],
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_table_cuts_nothing_off(width):
+    text = shown(RESULT, width)
+    assert "…" not in text
+    assert row(text, "Teacher")[-2:] == ["0.81", "s"]
+
+
+def test_notes_say_how_to_read_the_table():
+    text = shown(RESULT)
+    assert "Gap closed: 0.90 of the way from the base model to the teacher" in text
+    assert "p below 0.001 (McNemar)" in text
+    assert "120 rows are few" in text
+    assert "There is no test split" in text
+
+
+def test_large_sample_is_not_called_small():
+    large = {**RESULT, "evaluation": {**RESULT["evaluation"], "sampleSize": 150}}
+    assert "are few" not in shown(large)
+
+
+def test_rows_usage_and_files_are_told():
+    text = shown(RESULT)
+    assert "Rows: 560 read, 541 kept, 19 rejected: 12 truncated, 7 bad_json." in text
+    assert "Teacher: 1,612 requests, 120,345 tokens read, 23,456 written." in text
+    assert "runs/conjnli/train-a/model" in text
+    assert "runs/conjnli/result.json" in text
+
+
+def test_run_without_scores_shows_no_table():
+    text = shown({**RESULT, "evaluation": None})
+    assert "held-out" not in text
+    assert "Rows: 560 read" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (3900, "1 h 5 min")],
+)
+def test_durations_are_read_at_a_glance(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_counts_are_words():
+    assert counted(Progress(done=1200, total=5600)) == "1,200 of 5,600 rows"
+    assert counted(Progress(done=3, total=0, unit="steps")) == "3 steps"
+    assert counted(Progress(done=0, total=0)) == ""
+    assert by_count({"a": 1, "b": 3, "c": 0}) == "3 b, 1 a"
+
+
+def metrics(**more):
+    return StageMetrics(Progress(done=12, total=40, eta_seconds=90), **more)
+
+
+def test_notes_name_failed_calls_and_rejected_rows():
+    told = notes(metrics(requests={"ok": 30, "http_429": 4, "timeout": 1}, rejected={"truncated": 2}))
+    assert told == "failed calls: 4 http_429, 1 timeout; 2 rejected"
+    assert notes(metrics(requests={"ok": 30})) == ""
+
+
+def done(stage=Stage.GENERATE, **more):
+    return StageResult(stage=stage, folder="f", state=StageState.DONE, message="kept 541 of 560 rows", **more)
+
+
+def failed(stage=Stage.TRAIN):
+    return StageResult(stage=stage, folder="f", state=StageState.FAILED, exit_code=3, message="no answer")
+
+
+def test_pipe_gets_plain_lines():
+    console = Console(file=io.StringIO(), width=100)
+    with displayed(console, list(Stage)) as watcher:
+        assert isinstance(watcher, PlainLines)
+        watcher.found_done(done())
+        watcher.started(Stage.TRAIN, 1)
+        watcher.progressed(Stage.TRAIN, metrics())
+        watcher.ended(failed())
+        watcher.waits(Stage.TRAIN, 5, 2, 4)
+        watcher.started(Stage.TRAIN, 2)
+    assert console.file.getvalue().splitlines() == [
+        "generate: done before",
+        "train: started",
+        "train: no answer",
+        "train: tried again in 5 s (attempt 2 of 4)",
+        "train: started again, attempt 2",
+    ]
+
+
+def test_plain_lines_tell_progress_every_ten_seconds(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("distillery_operator.cli.progress_display.time.monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), width=100)
+    lines = PlainLines(console)
+    lines.started(Stage.GENERATE, 1)
+    for _ in range(25):
+        clock[0] += 1
+        lines.progressed(Stage.GENERATE, metrics(rejected={"truncated": 2}))
+    lines.ended(done())
+    told = "generate: 12 of 40 rows, about 1 min 30 s left, 2 rejected"
+    assert console.file.getvalue().splitlines() == [
+        "generate: started",
+        told,
+        told,
+        "generate: done in 25 s: kept 541 of 560 rows",
+    ]
+
+
+def test_terminal_gets_a_bar_for_each_stage():
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with displayed(console, list(Stage)) as watcher:
+        assert isinstance(watcher, Bars)
+        watcher.found_done(done(rows=RowCounts(read=1)))
+        watcher.started(Stage.TRAIN, 1)
+        watcher.progressed(Stage.TRAIN, metrics(requests={"http_429": 3}))
+        watcher.progress.refresh()
+        watcher.ended(failed())
+        watcher.waits(Stage.TRAIN, 5, 2, 4)
+    text = console.file.getvalue()
+    for part in (
+        "done before",
+        "12 of 40 rows",
+        "about 1 min 30 s left",
+        "failed calls: 3 http_429",
+        "no answer",
+        "attempt 2",
+    ):
+        assert part in text
