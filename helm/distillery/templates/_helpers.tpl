@@ -1,0 +1,70 @@
+{{- define "distillery.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "distillery.labels" -}}
+{{ include "distillery.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "distillery.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "distillery.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "distillery.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* An image's name; its tag defaults to the chart's appVersion. */}}
+{{- define "distillery.image" -}}
+{{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) -}}
+{{- end -}}
+
+{{/* What the operator may do where it works. Never reads a Secret. */}}
+{{- define "distillery.rules" -}}
+- apiGroups: [distillery.dev]
+  resources: [distillations]
+  verbs: [get, list, watch]
+- apiGroups: [distillery.dev]
+  resources: [distillations/status]
+  verbs: [patch]
+# To own children with blockOwnerDeletion.
+- apiGroups: [distillery.dev]
+  resources: [distillations/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, configmaps]
+  verbs: [get, list, create, patch, delete]
+# Claims are created and handed over, never deleted: they hold what was paid for.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, create, patch]
+# Creating is asked for as a dry run only, to have a Pod template checked before anything is paid.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create]
+# Why a Pod does not start is said in Events; ours are written on transitions.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
