@@ -19,14 +19,6 @@ class InvalidDistillation(OperatorError):
     """A stored Distillation breaks a rule that its CRD could not check, or that is newer than the object."""
 
 
-class NameConflict(OperatorError):
-    """A name that a child must have is taken by an object that is not ours."""
-
-
-class StillDeleting(OperatorError):
-    """A child of an earlier object of the same name is being deleted; its name is free in a moment."""
-
-
 class LeadershipLost(OperatorError):
     """Another replica may be working by now, so this process must not go on."""
 

@@ -1,0 +1,106 @@
+"""What Prometheus is told about the operator: how it works, and what it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, start_http_server
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from distillery_api.status import ConditionType, DistillationStatus, StageStatus
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What counts of one Distillation."""
+
+    reason: str
+    stages: tuple[tuple[str, str], ...]
+
+
+class Metrics:
+    """The operator's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._figures: dict[Key, Figures] = {}
+        self._reconcile = Histogram(
+            "distillery_reconcile_seconds",
+            "Time that one look at a Distillation took, by its outcome.",
+            ["outcome"],
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=self.registry,
+        )
+        self._leader = Gauge("distillery_leader", "1 while this replica leads.", registry=self.registry)
+        self._queued = Gauge("distillery_queue_depth", "Distillations that wait for a worker.", registry=self.registry)
+        self.registry.register(_Resources(self._figures))
+
+    def reconciled(self, outcome: str, seconds: float) -> None:
+        """One look ended as `outcome`: ok, retry or error."""
+        self._reconcile.labels(outcome).observe(seconds)
+
+    def leads(self, leading: bool) -> None:
+        """Whether this replica leads; one that does not knows nothing about the resources."""
+        self._leader.set(leading)
+        if not leading:
+            self._figures.clear()
+
+    def count_queue(self, depth: Callable[[], int]) -> None:
+        """Where the queue's depth is to be read."""
+        self._queued.set_function(depth)
+
+    def saw(self, key: Key, status: DistillationStatus) -> None:
+        """The present status of a Distillation."""
+        ready = (condition.reason for condition in status.conditions if condition.type is ConditionType.READY)
+        stages = tuple((str(stage.name), _state(stage)) for stage in status.stages)
+        self._figures[key] = Figures(next(ready, "Unknown"), stages)
+
+    def gone(self, key: Key) -> None:
+        """A Distillation is no more."""
+        self._figures.pop(key, None)
+
+    def serve(self, port: int) -> None:
+        """Answer on `port` under /metrics, from a thread of its own."""
+        start_http_server(port, registry=self.registry)
+
+
+class _Resources(Collector):
+    """Counts of Distillations and stages, made when they are asked for, so that they never drift."""
+
+    def __init__(self, figures: dict[Key, Figures]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterable[Metric]:
+        """The two families."""
+        figures = list(self._figures.values())
+        distillations = _family("distillery_distillations", "Distillations by the reason of their condition Ready.")
+        for reason in sorted({each.reason for each in figures}):
+            count = sum(each.reason == reason for each in figures)
+            distillations.add_sample("distillery_distillations", {"reason": reason}, count)
+        yield distillations
+        stages = _family("distillery_stages", "Stages by their state.")
+        states = [state for each in figures for state in each.stages]
+        for stage, state in sorted(set(states)):
+            stages.add_sample("distillery_stages", {"stage": stage, "state": state}, states.count((stage, state)))
+        yield stages
+
+
+def _family(name: str, documentation: str) -> Metric:
+    return Metric(name, documentation, "gauge")
+
+
+def _state(stage: StageStatus) -> str:
+    if stage.completion_time:
+        return "done"
+    if stage.reason:
+        return "backing-off" if stage.retry_time else "failed"
+    return "under-way"

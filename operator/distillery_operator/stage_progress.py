@@ -1,0 +1,56 @@
+"""Asks a running stage how far it is. Best effort: a network policy or a mesh may well forbid it."""
+
+from __future__ import annotations
+
+import logging
+from math import isfinite
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from distillery_api.result import Progress
+from distillery_api.run import METRICS_PORT
+
+logger = logging.getLogger(__name__)
+
+DONE_METRIC = "distillery_stage_done"
+TOTAL_METRIC = "distillery_stage_total"
+
+_TIMEOUT = aiohttp.ClientTimeout(total=2.0, sock_connect=1.0)
+_LONGEST_ANSWER = 256 * 1024
+
+
+async def read_progress(pod_ip: str, port: int = METRICS_PORT) -> Progress | None:
+    """How far the stage at `pod_ip` is by its own word; None where it does not say, within two seconds."""
+    host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
+            session.get(f"http://{host}:{port}/metrics", allow_redirects=False) as response,
+        ):
+            response.raise_for_status()
+            return parse_progress(await _text(response))
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
+        logger.debug("no progress from %s: %s", host, problem or type(problem).__name__)
+        return None
+
+
+def parse_progress(text: str) -> Progress | None:
+    """The progress in Prometheus text; None where the gauges are missing. Raises ValueError for anything else."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    done = next((sample for sample in samples if sample.name == DONE_METRIC), None)
+    total = next((sample for sample in samples if sample.name == TOTAL_METRIC), None)
+    if done is None or not all(isfinite(sample.value) for sample in (done, total) if sample):
+        return None
+    unit = done.labels.get("unit") or "rows"
+    return Progress(done=int(done.value), total=int(total.value) if total else 0, unit=unit[:32])
+
+
+async def _text(response: aiohttp.ClientResponse) -> str:
+    """The body, or its beginning: a Pod is not trusted to end what it says."""
+    text = bytearray()
+    async for chunk in response.content.iter_any():
+        text += chunk
+        if len(text) > _LONGEST_ANSWER:
+            break
+    return text.decode(errors="replace")
