@@ -16,6 +16,12 @@ from dataclasses import dataclass, field
 from distillery_api.result import ExitCode, Reason, RowCounts, Usage
 
 _NO_SPACE = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EFBIG: "the file is too big"}
+_NOT_ALLOWED = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the volume is read-only",
+    errno.ENOTDIR: "a part of the path is a file",
+}
 
 
 @dataclass(frozen=True)
@@ -63,15 +69,20 @@ class Terminated(StageError):
 
 
 @contextlib.contextmanager
-def full_storage_as_user_error(place: str) -> Iterator[None]:
-    """Turn the system's errors for a full volume into a UserError that names `place`; others pass."""
+def storage_errors_explained(place: str) -> Iterator[None]:
+    """Turn the system's errors for a volume that is full or not writable into a UserError that names `place`."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise UserError(
-            f"{place} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size) or free"
-            " space, and run again: nothing that was paid for is lost.",
-            reason=Reason.STORAGE_FULL,
-        ) from error
+        if error.errno in _NO_SPACE:
+            raise UserError(
+                f"{place} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size) or free"
+                " space, and run again: nothing that was paid for is lost.",
+                reason=Reason.STORAGE_FULL,
+            ) from error
+        if error.errno in _NOT_ALLOWED:
+            message = (
+                f"{place} cannot be written: {_NOT_ALLOWED[error.errno]}. The workspace must be a writable folder."
+            )
+            raise UserError(message, reason=Reason.VOLUME_UNAVAILABLE) from error
+        raise

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Self, TypedDict
 
 import orjson
 
-from distillery_trainer.errors import full_storage_as_user_error
+from distillery_trainer.errors import storage_errors_explained
 
 ROW_LIMIT = 1024 * 1024
 """Bytes of one line. A longer one is refused before it is read to its end."""
@@ -66,7 +66,7 @@ class TrainingRow:
 
 
 @dataclass(frozen=True, slots=True)
-class TestRow:
+class HeldOutRow:
     """A held-out row, with the teacher's reply where there is one."""
 
     id: str
@@ -170,19 +170,19 @@ class AtomicFile:
     def __init__(self, path: Path, mode: int = 0o644) -> None:
         self.path = path
         self._draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with full_storage_as_user_error(str(path)):
+        with storage_errors_explained(str(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         self._stream = os.fdopen(descriptor, "wb", buffering=_BUFFER)
 
     def write(self, content: bytes) -> None:
         """Add to the file. Raises UserError where the volume is full."""
-        with full_storage_as_user_error(str(self.path)):
+        with storage_errors_explained(str(self.path)):
             self._stream.write(content)
 
     def publish(self) -> None:
         """Give the file its name, with what was written so far."""
-        with full_storage_as_user_error(str(self.path)):
+        with storage_errors_explained(str(self.path)):
             self._stream.flush()
             os.fsync(self._stream.fileno())
             self._stream.close()

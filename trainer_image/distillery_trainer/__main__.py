@@ -1,0 +1,169 @@
+"""`python -m distillery_trainer STAGE --config FILE`: read the RunConfig, run the stage, write the StageResult.
+
+However the stage ends, its result is in `<folder>/result.json`, its short form is the termination message, its sentence
+is on standard error, and the exit code says what to do next (see distillery_api.result.ExitCode).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from distillery_api.paths import StageFolder, Workspace
+from distillery_api.result import Reason, Stage, StageResult, StageState
+from distillery_api.run import RunConfig
+from distillery_trainer.errors import StageError, UserError
+from distillery_trainer.progress import ProgressReporter, progress_server
+from distillery_trainer.records import write_atomically
+from distillery_trainer.termination import on_termination, raise_terminated
+
+_CRASH = {
+    Stage.GENERATE: Reason.GENERATION_FAILED,
+    Stage.TRAIN: Reason.TRAINING_FAILED,
+    Stage.EVALUATE: Reason.EVALUATION_FAILED,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage and return its exit code."""
+    chosen = _parse_arguments(arguments)
+    try:
+        with on_termination(raise_terminated):
+            return _run(_read_config(chosen.config, Stage(chosen.stage)))
+    except StageError as error:  # before there is a folder for a result, or told to stop while it was being written
+        _say(error.message)
+        return error.exit_code
+
+
+def _run(config: RunConfig) -> int:
+    result = _finished_before(config) or _attempt(config)
+    _say(result.message)
+    _write_termination_message(result, config.termination_message_path)
+    return result.exit_code
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="distillery_trainer", description="Run one stage of a distillation.")
+    parser.add_argument("stage", choices=[stage.value for stage in Stage])
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the stage's run.json")
+    return parser.parse_args(arguments)
+
+
+def _read_config(path: Path, stage: Stage) -> RunConfig:
+    try:
+        config = RunConfig.read(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}.", reason=Reason.INVALID_SPEC) from error
+    except ValidationError as error:
+        raise UserError(f"{path} is not a run's config:\n{_sentences(error)}", reason=Reason.INVALID_SPEC) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text.", reason=Reason.INVALID_SPEC) from error
+    if config.stage is not stage:
+        message = f"{path} is the config of the stage {config.stage}, not of {stage}."
+        raise UserError(message, reason=Reason.INVALID_SPEC)
+    return config
+
+
+def _sentences(error: ValidationError) -> str:
+    return "\n".join(
+        f"  {'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}" for problem in error.errors()
+    )
+
+
+def _folder(config: RunConfig) -> StageFolder:
+    return Workspace(Path(config.workspace)).stage(config.folder)
+
+
+def _finished_before(config: RunConfig) -> StageResult | None:
+    """The result of an earlier attempt that was done, whose message may have been lost."""
+    try:
+        result = StageResult.model_validate_json(_folder(config).result.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return result if result.state is StageState.DONE else None
+
+
+def _attempt(config: RunConfig) -> StageResult:
+    """Run the stage and write its result."""
+    started = datetime.now(UTC)
+    result = _outcome(config).model_copy(update={"start_time": started, "completion_time": datetime.now(UTC)})
+    try:
+        text = result.model_dump_json(by_alias=True, exclude_none=True, indent=2)
+        write_atomically(_folder(config).result, text.encode())
+    except (OSError, StageError) as error:
+        _say(f"The result could not be written: {error}")
+        return result if result.exit_code else _failed(config, _as_stage_error(error))
+    return result
+
+
+def _as_stage_error(error: OSError | StageError) -> StageError:
+    return error if isinstance(error, StageError) else UserError(str(error), reason=Reason.STORAGE_FULL)
+
+
+def _outcome(config: RunConfig) -> StageResult:
+    reporter = ProgressReporter(config.stage)
+    try:
+        with _progress_served(config, reporter):
+            stage = importlib.import_module(f"distillery_trainer.{config.stage}")
+            result: StageResult = stage.run(config, reporter)
+            return result
+    except StageError as error:
+        return _failed(config, error)
+    except Exception as error:  # noqa: BLE001 - a bug: the traceback is for us, the result for the user
+        traceback.print_exc()
+        return _failed(config, _crash(config.stage, error))
+
+
+def _crash(stage: Stage, error: Exception) -> StageError:
+    return StageError(f"The stage {stage} crashed: {type(error).__name__}: {error}", reason=_CRASH[stage])
+
+
+@contextlib.contextmanager
+def _progress_served(config: RunConfig, reporter: ProgressReporter) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            server = progress_server(reporter, config.metrics_host, config.metrics_port, _folder(config).path)
+            stack.enter_context(server)
+        except OSError as error:
+            _say(f"No progress is shown: port {config.metrics_port} of {config.metrics_host}: {error.strerror}.")
+        yield
+
+
+def _failed(config: RunConfig, error: StageError) -> StageResult:
+    return StageResult(
+        stage=config.stage,
+        folder=config.folder,
+        state=StageState.FAILED,
+        exit_code=error.exit_code,
+        reason=error.reason,
+        message=error.message,
+        rows=error.kept.rows,
+        splits=dict(error.kept.splits),
+        usage=error.kept.usage,
+        files=dict(error.kept.files),
+    )
+
+
+def _write_termination_message(result: StageResult, path: str | None) -> None:
+    if path is None:
+        return
+    try:
+        Path(path).write_text(result.termination_message(), encoding="utf-8")
+    except OSError as error:
+        _say(f"The termination message could not be written: {error}")
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
