@@ -298,5 +298,6 @@ def _configure_logging(settings: OperatorSettings) -> None:
         log_format=kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL,
     )
     logging.getLogger().setLevel(settings.log_level)
-    # Kopf tells of every event; ours say what became of it.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # These tell of every event and every probe; ours say what became of it.
+    for chatty in ("kopf.objects", "kopf.activities", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

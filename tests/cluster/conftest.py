@@ -13,8 +13,10 @@ import pytest
 from cluster import Cluster
 from cluster_binaries import Binaries, BinariesUnavailable, ensure_binaries, ensure_clients, missing_prerequisite
 from control_plane import ControlPlane
+from operator_process import OperatorProcess, grant_rights, install_crd
 from process_node.addresses import AddressesUnavailable
 from process_node.node import ProcessNode
+from scripted_image import scripted_image
 from waiting import wait_until
 
 CI = os.environ.get("CI") == "true"
@@ -96,6 +98,40 @@ def namespace(control_plane: Cluster, process_node: ProcessNode | None) -> Itera
 def service_url(control_plane: Cluster) -> Callable[..., str]:
     """Where a Service can be reached, once it has a ready endpoint: `service_url(namespace, name, port_name)`."""
     return control_plane.service_url
+
+
+@pytest.fixture(scope="session")
+def crd(control_plane: Cluster) -> None:
+    """The chart's CRD."""
+    install_crd(control_plane)
+
+
+@pytest.fixture
+def start_operator(
+    control_plane: Cluster, crd: None, namespace: str, tmp_path: Path
+) -> Iterator[Callable[..., OperatorProcess]]:
+    """Start an operator for the test's namespace and wait until it leads: `start_operator(DISTILLERY_WORKERS="1")`."""
+    kubeconfig = grant_rights(control_plane, namespace, [namespace])
+    started: list[OperatorProcess] = []
+
+    def start(*, leading: bool = True, kubeconfig: Path = kubeconfig, **settings: str) -> OperatorProcess:
+        log = tmp_path / f"operator-{len(started)}.log"
+        started.append(OperatorProcess(kubeconfig, namespace, log, **settings))
+        started[-1].start()
+        if leading:
+            started[-1].wait_until_leading()
+        return started[-1]
+
+    yield start
+    for operator in started:
+        operator.kill()
+
+
+@pytest.fixture
+def scripted_node(node: ProcessNode) -> ProcessNode:
+    """The node, with an image whose stages play a script (see scripted_image)."""
+    node.images["distillery-trainer:scripted"] = scripted_image()
+    return node
 
 
 def _unavailable(problem: Exception) -> NoReturn:

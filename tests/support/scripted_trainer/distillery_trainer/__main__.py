@@ -29,7 +29,7 @@ def main():
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if attempt.get("deaf") else lambda *_: stopped.set())
     if "metrics" in attempt:
-        serve(folder / "metrics-port", attempt["metrics"])
+        serve(config, folder / "metrics-port", attempt["metrics"])
     (folder / "running").touch()
     if attempt.get("waits"):
         stopped.wait()
@@ -37,11 +37,18 @@ def main():
     if "dies" in attempt:
         os.kill(os.getpid(), attempt["dies"])
     if not attempt.get("silent"):
-        (folder / "result.json").write_text(json.dumps(result(config, attempt)))
+        report(config, folder, json.dumps(result(config, attempt)))
     return attempt.get("exit", 0)
 
 
+def report(config, folder, text):
+    (folder / "result.json").write_text(text)
+    if config.get("terminationMessagePath"):
+        Path(config["terminationMessagePath"]).write_text(text)
+
+
 def next_attempt(folder, stage):
+    folder.mkdir(exist_ok=True)
     log = folder / "attempts"
     number = len(log.read_text().splitlines()) if log.exists() else 0
     with log.open("a") as file:
@@ -63,7 +70,7 @@ def result(config, attempt):
     return {**named, "startTime": now, "completionTime": now, **given}
 
 
-def serve(port_file, text):
+def serve(config, port_file, text):
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
     class Metrics(BaseHTTPRequestHandler):
@@ -75,7 +82,7 @@ def serve(port_file, text):
         def log_message(self, *arguments):
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Metrics)
+    server = HTTPServer((config["metricsHost"], config["metricsPort"]), Metrics)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port_file.write_text(str(server.server_port))
 
