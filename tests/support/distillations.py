@@ -96,7 +96,11 @@ class Distilled:
     def events(self) -> list[Manifest]:
         """The Events about it, oldest first."""
         found = json.loads(self.kubectl("get", "events.v1.events.k8s.io", "-o", "json"))["items"]
-        ours = [each for each in found if each["regarding"].get("name") == self.name]
+        ours = [
+            each
+            for each in found
+            if each["regarding"] | {"kind": "Distillation", "name": self.name} == each["regarding"]
+        ]
         return sorted(ours, key=lambda each: str(each["eventTime"]))
 
     def wait(self, kind: str, status: str = "True", reason: str | None = None, seconds: float = 60.0) -> Manifest:
@@ -105,8 +109,7 @@ class Distilled:
         def seen() -> Manifest | None:
             found = self.get()
             state = conditions(found).get(kind)
-            self_matches = state is not None and state[0] == status and reason in (None, state[1])
-            return found if self_matches else None
+            return found if state and state[0] == status and reason in (None, state[1]) else None
 
         try:
             return wait_until(seen, seconds, f"{kind}={status}/{reason}")

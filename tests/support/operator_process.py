@@ -183,9 +183,3 @@ def conditions(distillation: dict[str, Any]) -> dict[str, tuple[str, str]]:
     """Status and reason of each condition, by type."""
     status = distillation.get("status") or {}
     return {each["type"]: (each["status"], each["reason"]) for each in status.get("conditions", ())}
-
-
-def message(distillation: dict[str, Any], kind: str) -> str:
-    """The message of one condition; empty where there is none."""
-    found = (each for each in distillation["status"].get("conditions", ()) if each["type"] == kind)
-    return str(next(found, {}).get("message", ""))
