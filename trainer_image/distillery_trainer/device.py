@@ -1,0 +1,108 @@
+"""What the stage computes on: the device, its arithmetic, and how much of the machine is really ours.
+
+In a container the machine shows more processors than the container may use; taking them all makes it slower.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+_CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Processor flags (x86, x86, Arm) of arithmetic in bfloat16. Without one of them it is emulated, and slow."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device and the arithmetic that is fastest on it without costing accuracy."""
+
+    kind: str
+    """cuda or cpu."""
+    dtype: torch.dtype
+    """bfloat16 where the device computes in it, else float32."""
+    name: str
+    """For people: the product's name."""
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic's name, such as bfloat16."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether this is the processor itself."""
+        return self.kind == "cpu"
+
+    def free_memory(self) -> int:
+        """Bytes that can still be taken."""
+        if self.is_cpu:
+            return free_host_memory()
+        return int(torch.cuda.mem_get_info()[0])
+
+
+def choose_device() -> Device:
+    """The first GPU where there is one, else the processor, with as many threads as the container may use."""
+    # Several visible GPUs would make the trainer ask for a distributed launch.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    if torch.cuda.is_available():
+        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        return Device("cuda", dtype, torch.cuda.get_device_name())
+    torch.set_num_threads(min(torch.get_num_threads(), usable_processors()))
+    info = _CPU_INFO.read_text() if _CPU_INFO.exists() else ""
+    dtype = torch.bfloat16 if computes_in_bfloat16(info) else torch.float32
+    return Device("cpu", dtype, cpu_name(info, torch.get_num_threads()))
+
+
+def computes_in_bfloat16(cpu_info: str) -> bool:
+    """Whether the processor that `/proc/cpuinfo` describes computes in bfloat16."""
+    return not _CPU_BFLOAT16.isdisjoint(_first(cpu_info, ("flags", "Features")).split())
+
+
+def cpu_name(cpu_info: str, threads: int) -> str:
+    """The processor's name and the threads that are used of it."""
+    product = _first(cpu_info, ("model name",)) or "processor"
+    return f"CPU ({product[:80]}, {threads} {'thread' if threads == 1 else 'threads'})"
+
+
+def _first(cpu_info: str, names: tuple[str, ...]) -> str:
+    """The first value in `/proc/cpuinfo` under one of the names; empty where there is none."""
+    for line in cpu_info.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in names:
+            return value.strip()
+    return ""
+
+
+def usable_processors(control_group: Path = _CONTROL_GROUP) -> int:
+    """Processors that this process may use: the affinity mask, and the container's quota rounded up."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = _read(control_group / "cpu.max").split()
+    if len(limit) != 2 or limit[0] == "max":
+        return allowed
+    return max(1, min(allowed, math.ceil(int(limit[0]) / int(limit[1]))))
+
+
+def free_host_memory(control_group: Path = _CONTROL_GROUP) -> int:
+    """Bytes of memory that the machine has left, or the container, whichever is less."""
+    import psutil
+
+    available = int(psutil.virtual_memory().available)
+    limit, used = _read(control_group / "memory.max"), _read(control_group / "memory.current")
+    if not limit.isdigit() or not used.isdigit():
+        return available
+    return max(0, min(available, int(limit) - int(used)))
+
+
+def _read(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's memory, or the machine's, is used up."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
