@@ -41,6 +41,9 @@ ReadProgress = Callable[[str], Awaitable[Progress | None]]
 REFUSED_LOOK_SECONDS = 60.0
 """How soon to ask again for what a quota, a role or a policy forbade: no event tells when it may."""
 
+UNWATCHED_LOOK_SECONDS = 1.0
+"""How soon to look at what was made where no event tells that it is there."""
+
 _LOOKS_AT_TAKEN_NAMES = 3
 
 
@@ -128,7 +131,7 @@ class Reconciler:
             if taken is None:
                 break
             children = _with_child(children, taken)
-        return self._next_look(key, look, observation)
+        return UNWATCHED_LOOK_SECONDS if _made_unwatched(actions) else self._next_look(key, look, observation)
 
     # --- observe
 
@@ -241,6 +244,11 @@ def _to_check(look: _Look, actions: Iterable[Action]) -> Iterator[Manifest]:
     for action in actions:
         if isinstance(action, Check) or (refused_before and isinstance(action, Create | Apply)):
             yield action.manifest
+
+
+def _made_unwatched(actions: Iterable[Action]) -> bool:
+    """Whether a Service was written: nobody watches those."""
+    return any(isinstance(action, Create | Apply) and action.manifest["kind"] == "Service" for action in actions)
 
 
 def _refusal_of(problem: ClusterError) -> Refusal:

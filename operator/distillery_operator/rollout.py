@@ -124,13 +124,19 @@ def _progress(scene: Scene, model: ServedModel, wanted: tuple[Manifest, ...]) ->
     newest = model == _newest_model(scene)
     if seen is None or seen.standing is not Standing.OURS or seen.digest != _digest(wanted):
         return Rollout(RolloutPhase.ROLLING_OUT, newest, wanted, model)
-    if seen.rolled_out and seen.wanted == scene.plan.spec.serving.replicas:
+    if seen.rolled_out and seen.wanted == scene.plan.spec.serving.replicas and _can_be_reached(scene):
         return Rollout(RolloutPhase.SERVING, newest, wanted, model)
     since = _blocked_since(scene, seen)
     late = since is not None and scene.now - since >= scene.settings.retry.blocked_deadline
     trouble = _deadline_trouble(seen) or seen.trouble
     stalled = late or (seen.deadline_exceeded and seen.current)
     return Rollout(RolloutPhase.ROLLING_OUT, newest, wanted, model, trouble, stalled, since)
+
+
+def _can_be_reached(scene: Scene) -> bool:
+    """Whether the Service is there: an operator may have died before it made one."""
+    service = scene.observation.service
+    return service is not None and service.standing is Standing.OURS
 
 
 def _digest(wanted: tuple[Manifest, ...]) -> str:

@@ -1,7 +1,7 @@
 """Plays one attempt of the script in the variable SCRIPT: `{"generate": [{"exit": 3, …}, {}], …}`; `{}` succeeds.
 
 Keys of an attempt: exit, reason, message, silent (no result.json), says (on stderr), metrics (Prometheus text),
-waits (until SIGTERM), deaf (to SIGTERM), dies (of that signal), rows, usage, evaluation.
+waits (until SIGTERM, or a file `go on` in the workspace), deaf (to SIGTERM), dies (of that signal), rows, usage, evaluation.
 Speaks plain JSON: importing the API would take longer than everything else here.
 """
 
@@ -32,13 +32,20 @@ def main():
         serve(config, folder / "metrics-port", attempt["metrics"])
     (folder / "running").touch()
     if attempt.get("waits"):
-        stopped.wait()
-        attempt |= {"exit": 143, "reason": "Terminated", "message": "stopped"}
+        attempt |= waited(Path(config["workspace"]) / "go on", stopped)
     if "dies" in attempt:
         os.kill(os.getpid(), attempt["dies"])
     if not attempt.get("silent"):
         report(config, folder, json.dumps(result(config, attempt)))
     return attempt.get("exit", 0)
+
+
+def waited(signal_file, stopped):
+    """What the wait came to: it was stopped, unless the test told it to go on."""
+    while not stopped.wait(0.05):
+        if signal_file.exists():
+            return {}
+    return {"exit": 143, "reason": "Terminated", "message": "stopped"}
 
 
 def report(config, folder, text):

@@ -1,0 +1,205 @@
+"""An operator that dies, is cut off or is doubled: nothing is done twice, and nothing is forgotten."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from api_gate import ApiGate, Passage
+from api_line import ApiLine
+from cluster import Cluster
+from control_plane import ControlPlane
+from distillations import Distilled
+from operator_process import NAME, OperatorProcess
+from process_node.node import ProcessNode
+from waiting import wait_until
+
+StartOperator = Callable[..., OperatorProcess]
+
+
+@pytest.fixture
+def distilled(control_plane: Cluster, namespace: str, scripted_node: ProcessNode) -> Distilled:
+    return Distilled(control_plane, namespace)
+
+
+class DeathAtEachWrite:
+    """Stops the operator at each of its writes: the first time the server never hears of it, the second time it is done
+    and the operator never hears of that, the third time all is well. `stopped` says that it is time to kill it."""
+
+    passages = (Passage.LOST, Passage.UNHEARD, Passage.DONE)
+
+    def __init__(self) -> None:
+        self.operator: OperatorProcess | None = None
+        self.seen: Counter[str] = Counter()
+        self.stopped = False
+        self.deaths = 0
+
+    def __call__(self, method: str, path: str) -> Passage:
+        if self.operator is None or "/events" in path:
+            return Passage.DONE
+        passage = self.passages[self.seen[f"{method} {path}"] % 3]
+        self.seen[f"{method} {path}"] += 1
+        if passage is not Passage.DONE:
+            self.operator.pause()
+            self.deaths += 1
+            self.stopped = True
+        return passage
+
+
+def test_an_operator_killed_at_every_write_does_nothing_twice(
+    distilled: Distilled, start_operator: StartOperator, control_plane: ControlPlane
+) -> None:
+    death = DeathAtEachWrite()
+    with ApiGate(control_plane.server, control_plane.certificates.authority, death) as gate:
+        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=gate.server)
+        operator = start_operator(kubeconfig=kubeconfig)
+        death.operator = operator
+        distilled.apply()
+        deadline = time.monotonic() + 240
+        while distilled.conditions.get("Ready") != ("True", "Serving") and time.monotonic() < deadline:
+            if death.stopped:
+                time.sleep(0.3)  # what passed the gate is done by then
+                operator.kill()
+                death.stopped = False
+                operator.start()
+            time.sleep(0.1)
+
+    assert distilled.conditions["Ready"] == ("True", "Serving")
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1]
+    assert [len(distilled.jobs(stage)) for stage in ("generate", "train", "evaluate")] == [1, 1, 1]
+    assert len(distilled.children("persistentvolumeclaims")) == 1
+    kinds = {path.rsplit("/", 2)[-1 if path.endswith("jobs") else -2] for _, path in map(str.split, death.seen)}
+    assert kinds == {"small", "jobs", "configmaps", "deployments", "services", "persistentvolumeclaims"}
+    assert death.deaths > 15
+
+
+def test_what_ended_while_the_operator_was_away_is_found_when_it_comes_back(
+    distilled: Distilled, start_operator: StartOperator, scripted_node: ProcessNode
+) -> None:
+    operator = start_operator()
+    distilled.apply(script={"generate": [{"waits": True}]})
+    claim = wait_until(lambda: distilled.status.get("workspaceClaim"), what="the claim")
+    workspace = wait_until(lambda: scripted_node.volume(distilled.namespace, claim), what="the volume")
+    wait_until(lambda: list(workspace.glob("generate-*/running")), 40, "the stage")
+    operator.kill()
+
+    (workspace / "go on").touch()
+    distilled.kubectl("wait", "--for=condition=Complete", f"job/{distilled.jobs()[0]}", "--timeout=60s")
+    operator.start()
+
+    distilled.wait_ready()
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1]
+    assert len(distilled.jobs("generate")) == 1
+
+
+def test_an_operator_asked_to_end_does_so_within_seconds_and_gives_its_lease_back(
+    distilled: Distilled, start_operator: StartOperator, control_plane: Cluster
+) -> None:
+    operator = start_operator(DISTILLERY_LEASE_DURATION="60s", DISTILLERY_LEASE_RENEW_DEADLINE="50s")
+
+    assert operator.terminate() < 5
+    assert operator.exit_status == 0
+    lease = control_plane.get("lease", NAME, distilled.namespace)
+    assert lease["spec"].get("holderIdentity", "") == ""
+
+
+def test_of_two_replicas_one_works_and_the_other_takes_over_when_it_dies(
+    distilled: Distilled, start_operator: StartOperator
+) -> None:
+    first = start_operator(identity="first")
+    second = start_operator(identity="second", leading=False)
+    distilled.apply(script={"train": [{"waits": True}]})
+    wait_until(lambda: distilled.children("pods", "train"), 40, "the training")
+    assert (first.leads(), second.leads()) == (True, False)
+    assert second.metric("distillery_reconcile_seconds_count") is None
+
+    first.kill()
+    second.wait_until_leading()
+    distilled.patch({"training": {"learningRate": 0.01}})
+    wait_until(lambda: len({each["inputHash"] for each in distilled.status["stages"]}) == 2, 30, "the second to work")
+    assert distilled.stage("generate")["attempts"] == 1
+
+
+def test_a_leader_cut_off_stops_before_another_may_start_and_its_process_ends(
+    distilled: Distilled, start_operator: StartOperator, control_plane: ControlPlane
+) -> None:
+    with ApiLine(control_plane.port) as line:
+        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=line.server)
+        first = start_operator(kubeconfig=kubeconfig, identity="first")
+        second = start_operator(identity="second", leading=False)
+        line.cut()
+        wait_until(lambda: first.exit_status is not None or not first.leads(), 30, "the first to stop its work")
+        assert not second.leads()
+        second.wait_until_leading()
+        wait_until(lambda: first.exit_status is not None, 5, "the first to end")
+
+    assert first.exit_status == 1
+    assert "the lease could not be renewed for 2 s" in first.log
+    distilled.apply()
+    distilled.wait_ready()
+
+
+def test_a_leader_that_slept_cannot_overwrite_its_successors_status(
+    distilled: Distilled, start_operator: StartOperator
+) -> None:
+    first = start_operator(identity="first")
+    second = start_operator(identity="second", leading=False)
+    first.pause()
+    second.wait_until_leading()
+    distilled.apply()
+    distilled.wait_ready()
+    before = distilled.get()
+
+    first.resume()
+    wait_until(lambda: first.exit_status is not None, 30, "the first to end")
+    assert first.exit_status == 1
+    assert distilled.get()["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert len(distilled.jobs()) == 3
+
+
+def test_an_outage_shorter_than_the_lease_is_survived(
+    distilled: Distilled, start_operator: StartOperator, control_plane: ControlPlane
+) -> None:
+    with ApiLine(control_plane.port) as line:
+        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=line.server)
+        operator = start_operator(
+            kubeconfig=kubeconfig,
+            DISTILLERY_LEASE_DURATION="60s",
+            DISTILLERY_LEASE_RENEW_DEADLINE="50s",
+        )
+        distilled.apply()
+        wait_until(distilled.jobs, 30, "the first Job")
+        line.cut()
+        time.sleep(4)
+        assert operator.health().status_code == 200
+        line.restore()
+
+        distilled.wait_ready(90)
+        assert operator.exit_status is None
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1]
+
+
+def test_a_restart_of_the_api_server_is_survived(
+    distilled: Distilled, start_operator: StartOperator, control_plane: ControlPlane
+) -> None:
+    operator = start_operator(DISTILLERY_LEASE_DURATION="90s", DISTILLERY_LEASE_RENEW_DEADLINE="80s")
+    distilled.apply()
+    wait_until(distilled.jobs, 30, "the first Job")
+    control_plane.stop_api_server()
+    time.sleep(2)
+    control_plane.start_api_server()
+
+    distilled.wait_ready(120)
+    assert operator.exit_status is None
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1]
+
+
+def test_a_wrong_setting_ends_the_process_with_a_sentence(start_operator: StartOperator) -> None:
+    operator = start_operator(leading=False, DISTILLERY_TRAINER_IMAGE="")
+    wait_until(lambda: operator.exit_status is not None, 20, "it to end")
+
+    assert operator.exit_status == 2
+    assert operator.log.startswith("DISTILLERY_TRAINER_IMAGE='' is wrong: ")

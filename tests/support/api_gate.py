@@ -1,0 +1,110 @@
+"""A gate before the API server that sees each write of one client, so that a test can end the client at that moment.
+
+It speaks plain HTTP to the client (give `server` to `kubeconfig_for`), and the client's own token to the API server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+
+import aiohttp
+from aiohttp import web
+
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+ELECTION = "/leases/"
+NOT_FORWARDED = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
+
+
+class Passage(Enum):
+    """What becomes of a write."""
+
+    DONE = "the server does it, and the client hears of it"
+    UNHEARD = "the server does it, and the client never hears of it"
+    LOST = "the server never hears of it"
+
+
+Judge = Callable[[str, str], Passage]
+"""Method and path of a write, without the election's and without dry runs -> what becomes of it."""
+
+
+class ApiGate:
+    """Forwards a port of the loopback interface to an API server; a context manager."""
+
+    def __init__(self, server: str, authority: Path, judge: Judge = lambda *_: Passage.DONE) -> None:
+        self.judge, self._target = judge, server
+        self._tls = ssl.create_default_context(cafile=str(authority))
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="API gate", daemon=True)
+        self.server = ""
+
+    def __enter__(self) -> ApiGate:
+        self._thread.start()
+        self._started.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._start())
+        self._started.set()
+        self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(self._stop())
+        self._loop.close()
+
+    async def _start(self) -> None:
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls, limit=0))
+        application = web.Application(client_max_size=2**24)
+        application.router.add_route("*", "/{path:.*}", self._forward)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.server = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        passage = Passage.DONE
+        if request.method in WRITES and ELECTION not in request.path and "dryRun" not in request.query:
+            passage = await asyncio.to_thread(self.judge, request.method, request.path)
+        if passage is Passage.LOST:
+            return await _silence()
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in NOT_FORWARDED}
+        url = self._target + request.raw_path
+        async with self._session.request(request.method, url, data=body or None, headers=headers) as answer:
+            if passage is Passage.UNHEARD:
+                await answer.read()
+                return await _silence()
+            return await _passed_on(request, answer)
+
+
+async def _passed_on(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+    await response.prepare(request)
+    with contextlib.suppress(aiohttp.ClientConnectionResetError):  # the client has died
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+    return response
+
+
+async def _silence() -> web.StreamResponse:
+    await asyncio.sleep(60)
+    return web.Response(status=504)
