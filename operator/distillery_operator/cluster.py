@@ -79,12 +79,12 @@ class Cluster:
 
         Raises SettingsError where there is none of them.
         """
-        configuration = Configuration()
+        configuration, kubeconfig = Configuration(), os.environ.get("KUBECONFIG")
         try:
-            if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+            if not kubeconfig and "KUBERNETES_SERVICE_HOST" in os.environ:
                 client_config.load_incluster_config(client_configuration=configuration)
             else:
-                await client_config.load_kube_config(client_configuration=configuration)
+                await client_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
         except (client_config.ConfigException, OSError) as problem:
             raise SettingsError(f"no way to the API server: {problem}. Run in a Pod, or set KUBECONFIG.") from problem
         return cls(ApiClient(configuration))
@@ -215,8 +215,7 @@ class Cluster:
         if response.status >= 300:
             raise _refusal(method, path, response.status, content)
         _log_warnings(path, response.headers)
-        parsed: Manifest = json.loads(content)
-        return parsed
+        return _parsed(method, path, content)
 
 
 class ClusterLease:
@@ -271,6 +270,14 @@ def _words(problem: BaseException) -> str:
     if isinstance(problem, asyncio.TimeoutError):
         return f"none within {REQUEST_SECONDS:g} s"
     return str(problem) or type(problem).__name__
+
+
+def _parsed(method: str, path: str, content: bytes) -> Manifest:
+    try:
+        parsed: Manifest = json.loads(content)
+    except ValueError as problem:
+        raise Unreachable(f"{method} {path} was not answered by an API server: {content[:100]!r}") from problem
+    return parsed
 
 
 def _refusal(method: str, path: str, status: int, content: bytes) -> ClusterError:

@@ -1,7 +1,8 @@
 """Plays one attempt of the script in the variable SCRIPT: `{"generate": [{"exit": 3, …}, {}], …}`; `{}` succeeds.
 
 Keys of an attempt: exit, reason, message, silent (no result.json), says (on stderr), metrics (Prometheus text),
-waits (until SIGTERM, or a file `go on` in the workspace), deaf (to SIGTERM), dies (of that signal), rows, usage, evaluation.
+waits (until SIGTERM, or a file `go on` in the workspace), deaf (to SIGTERM), dies (of that signal), rows, usage,
+evaluation.
 Speaks plain JSON: importing the API would take longer than everything else here.
 """
 

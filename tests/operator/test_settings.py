@@ -1,0 +1,98 @@
+"""Settings from the environment: defaults, durations, and a sentence for each wrong variable."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from distillery_operator.errors import SettingsError
+from distillery_operator.settings import read_settings
+
+IMAGES = {"DISTILLERY_TRAINER_IMAGE": "trainer:1", "DISTILLERY_VLLM_IMAGE": "vllm:1"}
+
+
+def complaint(**variables: str) -> str:
+    """What is said about these variables."""
+    with pytest.raises(SettingsError) as problem:
+        read_settings({**IMAGES, **variables})
+    return str(problem.value)
+
+
+def test_the_two_images_are_all_that_must_be_set() -> None:
+    settings = read_settings(IMAGES)
+
+    assert settings.namespaces == ()
+    assert (settings.workers, settings.resync, settings.progress_interval) == (4, 600, 30)
+    assert settings.core.manifests.trainer_image == "trainer:1"
+    assert settings.core.manifests.run_as_user == 10001
+    assert settings.core.retry.deadline == timedelta(hours=1)
+
+
+def test_missing_images_are_named_each_on_a_line() -> None:
+    with pytest.raises(SettingsError) as problem:
+        read_settings({})
+    assert str(problem.value) == "DISTILLERY_TRAINER_IMAGE is not set\nDISTILLERY_VLLM_IMAGE is not set"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("10m", 600), ("1h30m", 5400), ("250ms", 0.25), ("1.5h", 5400)]
+)
+def test_durations_are_written_as_kubernetes_writes_them(text: str, seconds: float) -> None:
+    assert read_settings({**IMAGES, "DISTILLERY_RESYNC": text}).resync == seconds
+
+
+@pytest.mark.parametrize("text", ["10", "ten minutes", "5 m", "", "10m!", "-5s"])
+def test_other_durations_are_refused_with_an_example(text: str) -> None:
+    said = complaint(DISTILLERY_RESYNC=text)
+    assert said == f"DISTILLERY_RESYNC='{text}' is not a duration; write for instance 30s, 10m or 1h30m"
+
+
+def test_a_duration_of_nothing_is_refused() -> None:
+    assert complaint(DISTILLERY_RESYNC="0s") == "DISTILLERY_RESYNC='0s' is wrong: input should be greater than 0"
+
+
+def test_namespaces_are_separated_by_commas() -> None:
+    settings = read_settings({**IMAGES, "DISTILLERY_NAMESPACES": "team-a, team-b,"})
+    assert settings.namespaces == ("team-a", "team-b")
+
+
+def test_what_cannot_be_a_namespace_is_named() -> None:
+    said = complaint(DISTILLERY_NAMESPACES="team-a,Team_B")
+    assert said == "DISTILLERY_NAMESPACES='team-a,Team_B' holds Team_B, which is not the name of a namespace"
+
+
+def test_an_empty_user_leaves_the_choice_to_the_cluster() -> None:
+    manifests = read_settings({**IMAGES, "DISTILLERY_RUN_AS_USER": "", "DISTILLERY_FS_GROUP": ""}).core.manifests
+    assert (manifests.run_as_user, manifests.fs_group) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DISTILLERY_WORKERS", "many", "unable to parse string as an integer"),
+        ("DISTILLERY_WORKERS", "0", "greater than or equal to 1"),
+        ("DISTILLERY_METRICS_PORT", "tcp://10.0.0.1:8080", "unable to parse string as an integer"),
+        ("DISTILLERY_RUN_AS_USER", "0", "greater than or equal to 1"),
+        ("DISTILLERY_LOG_LEVEL", "loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("DISTILLERY_IMAGE_PULL_POLICY", "sometimes", "'Always', 'IfNotPresent' or 'Never'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(variable: str, value: str, said: str) -> None:
+    text = complaint(**{variable: value})
+    assert text.startswith(f"{variable}='{value}' is wrong: ")
+    assert said in text
+
+
+def test_a_leader_must_give_up_before_another_may_take_over() -> None:
+    said = complaint(DISTILLERY_LEASE_DURATION="10s", DISTILLERY_LEASE_RENEW_DEADLINE="10s")
+    assert "a leader must stop before another may take over" in said
+
+
+def test_other_variables_of_the_same_prefix_are_not_ours() -> None:
+    """Kubernetes itself sets such variables for a Service called distillery."""
+    assert read_settings({**IMAGES, "DISTILLERY_SERVICE_HOST": "10.0.0.1"}).workers == 4
+
+
+def test_two_replicas_without_a_name_get_different_ones() -> None:
+    assert read_settings(IMAGES).identity != read_settings(IMAGES).identity
