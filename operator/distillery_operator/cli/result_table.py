@@ -49,8 +49,8 @@ def score_table(evaluation: Evaluation) -> Table:
     )
     table.add_column("", no_wrap=True)
     table.add_column("Prompt", no_wrap=True)
-    for heading in ("Score", "95 %", "Macro F1", "No answer", "Tokens in", "Tokens out", "Time"):
-        table.add_column(heading, justify="right", min_width=9 if heading == "95 %" else None)
+    for heading in ("Score", "95 %", "Macro\nF1", "No\nanswer", "Tokens\nin", "Tokens\nout", "Time"):
+        table.add_column(heading, justify="right")
     for field, name, prompt in CONTESTANTS:
         score = getattr(evaluation, field)
         if score is not None:
@@ -72,7 +72,7 @@ def _cells(score: Score) -> list[str]:
         _number(score.unreadable, ".1%"),
         _number(score.prompt_tokens, ".0f"),
         _number(score.answer_tokens, ".1f"),
-        _number(score.latency_seconds, ".2f", " s"),
+        _number(score.latency_seconds, ".2f", "s"),
     ]
 
 
