@@ -18,10 +18,7 @@ from random import Random
 
 from conjunction_grammar import VERBS, Clause, Event, Label, Link, Sentence, both, either, say, settled_relation, single
 
-SYSTEM_PROMPT = (
-    "You judge what follows from a sentence. Answer with one word: entailment if the hypothesis must be true, "
-    "contradiction if it cannot be true, neutral if the premise leaves it open."
-)
+SYSTEM_PROMPT = "Does the hypothesis follow? Answer with one word: entailment, neutral or contradiction."
 
 _NAME_LIST = """
 Mara Tom Ines Paul Rosa Karl Nora Hugo Lena Omar Vera Ivan Dana Felix Ruth Emil Greta Oskar Tilda Bruno Clara Anton
@@ -57,30 +54,20 @@ class Shape:
 
 
 ONE, NOT_ONE = Shape(Link.NONE, 1, 0), Shape(Link.NONE, 1, 1)
-AND, BUT, NOR = Shape(Link.AND, 2, 0), Shape(Link.AND, 2, 1), Shape(Link.AND, 2, 2)
+AND, BUT = Shape(Link.AND, 2, 0), Shape(Link.AND, 2, 1)
 EITHER = Shape(Link.EITHER, 2, 0)
 
 ENTAILED, OPEN, EXCLUDED = Label.ENTAILMENT, Label.NEUTRAL, Label.CONTRADICTION
 
-# How often each kind of pair is drawn. Within a line the words are the same whatever the label, and lines whose words
-# are alike balance each other, so that counting words says little.
+# How often each kind of pair is drawn. Lines whose words are alike balance each other, so that counting words says
+# little. The kinds are few: a small model has to find out from a few hundred rows what matters.
 SHARES: dict[tuple[Shape, Shape], dict[Label, int]] = {
-    (AND, ONE): {ENTAILED: 6, OPEN: 4},
-    (AND, NOT_ONE): {EXCLUDED: 6, OPEN: 4},
-    (BUT, ONE): {ENTAILED: 6, EXCLUDED: 6, OPEN: 4},
-    (BUT, NOT_ONE): {ENTAILED: 6, EXCLUDED: 6, OPEN: 4},
-    (NOR, ONE): {EXCLUDED: 4, OPEN: 2},
-    (NOR, NOT_ONE): {ENTAILED: 4, OPEN: 2},
-    (EITHER, ONE): {OPEN: 3},
+    (AND, ONE): {ENTAILED: 8, OPEN: 4},
+    (AND, NOT_ONE): {EXCLUDED: 8, OPEN: 3},
+    (BUT, ONE): {ENTAILED: 7, EXCLUDED: 8, OPEN: 4},
+    (BUT, NOT_ONE): {ENTAILED: 5, EXCLUDED: 4, OPEN: 2},
+    (EITHER, ONE): {OPEN: 5},
     (EITHER, NOT_ONE): {OPEN: 3},
-    (EITHER, EITHER): {ENTAILED: 3, OPEN: 2},
-    (EITHER, NOR): {EXCLUDED: 3, OPEN: 2},
-    (NOR, EITHER): {EXCLUDED: 2, OPEN: 1},
-    (BUT, EITHER): {ENTAILED: 2, OPEN: 2},
-    (AND, AND): {ENTAILED: 3, OPEN: 2},
-    (AND, BUT): {EXCLUDED: 2, OPEN: 1},
-    (BUT, AND): {EXCLUDED: 2, OPEN: 1},
-    (BUT, BUT): {ENTAILED: 3, EXCLUDED: 2, OPEN: 1},
 }
 
 
@@ -105,33 +92,23 @@ def shape_of(sentence: Sentence) -> Shape:
 def make_pair(shapes: tuple[Shape, Shape], label: Label, lexicon: Lexicon, rng: Random) -> Pair:
     """A random pair of these shapes whose label, by truth table, is `label`.
 
-    The two sentences draw on a scene of three names and three verbs, so that a neutral hypothesis may well be made of
-    the premise's own words. Pairs are drawn until one has the label wanted.
+    Two people do two things in the premise; the hypothesis is about them or about a third, who may do the same. Pairs
+    are drawn until one has the label wanted.
     """
     names, verbs = rng.sample(lexicon.names, 3), rng.sample(lexicon.verbs, 3)
+    told = [(names[0], verbs[0]), (names[1], verbs[1])]
+    untold = (names[2], rng.choice(verbs))
     while True:
-        premise = _premise(shapes[0], names, verbs, rng)
-        hypothesis = _hypothesis(shapes[1], names, verbs, rng)
+        premise = sentence(shapes[0], told)
+        hypothesis = sentence(shapes[1], rng.sample([*told, untold], shapes[1].clauses))
         if settled_relation(premise, hypothesis) is label and premise != hypothesis:
             return Pair(premise, hypothesis, label)
 
 
-def _premise(shape: Shape, names: Sequence[str], verbs: Sequence[str], rng: Random) -> Sentence:
-    return _sentence(shape, [(names[0], verbs[0]), (names[1], verbs[1])], rng)
-
-
-def _hypothesis(shape: Shape, names: Sequence[str], verbs: Sequence[str], rng: Random) -> Sentence:
-    events = [(names[0], verbs[0]), (names[1], verbs[1]), (names[0], verbs[1]), (names[1], verbs[0])]
-    events += [(rng.choice(names[:2]), verbs[2]), (names[2], rng.choice(verbs[:2]))]
-    while True:
-        chosen = rng.sample(events, shape.clauses)
-        if len({name for name, _ in chosen}) == len({verb for _, verb in chosen}) == shape.clauses:
-            return _sentence(shape, chosen, rng)
-
-
-def _sentence(shape: Shape, events: Sequence[Event], rng: Random) -> Sentence:
-    denied = rng.sample(range(shape.clauses), shape.denied)
-    clauses = [Clause(name, verb, done=place not in denied) for place, (name, verb) in enumerate(events)]
+def sentence(shape: Shape, events: Sequence[Event]) -> Sentence:
+    """The sentence of this shape about `events`; what it denies comes last."""
+    first_denied = shape.clauses - shape.denied
+    clauses = [Clause(name, verb, done=place < first_denied) for place, (name, verb) in enumerate(events)]
     if shape.link is Link.NONE:
         return single(clauses[0])
     return both(*clauses) if shape.link is Link.AND else either(*clauses)
