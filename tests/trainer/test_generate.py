@@ -4,6 +4,7 @@ import json
 import stat
 
 import pytest
+
 from generate_run import GenerateRun, gold_of, nli_row, nli_rows
 from teacher_server import gold_teacher
 
@@ -32,8 +33,8 @@ def test_every_row_is_asked_once_and_kept_in_the_order_of_the_input(run, teacher
         "prompt": [
             {
                 "role": "system",
-                "content": "Decide how the hypothesis relates to the premise. Reply with exactly one of these labels and"
-                " nothing else: entailment, neutral, contradiction.",
+                "content": "Decide how the hypothesis relates to the premise. Reply with exactly one of these labels"
+                " and nothing else: entailment, neutral, contradiction.",
             },
             {"role": "user", "content": "Premise: Person 1 reads and writes.\nHypothesis: Person 1 reads."},
         ],

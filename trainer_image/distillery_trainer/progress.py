@@ -82,7 +82,7 @@ def progress_server(reporter: ProgressReporter, host: str, port: int, folder: Pa
     with make_server(host, port, _application(reporter), server_class=_Server, handler_class=_SilentHandler) as server:
         if port == 0:
             write_atomically(folder / PORT_FILE, str(server.server_port).encode())
-        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
         thread.start()
         try:
             yield server.server_port
