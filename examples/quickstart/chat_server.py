@@ -271,6 +271,14 @@ class TeacherServer:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._listen())
+        self._loop.run_until_complete(self._cancel_rest())
+
+    async def _cancel_rest(self) -> None:
+        """Requests whose clients were killed are still being answered."""
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     async def _listen(self) -> None:
         stopped = asyncio.Event()

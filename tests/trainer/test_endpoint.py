@@ -1,0 +1,196 @@
+"""What a server's answer means, without a server."""
+
+import json
+import random
+from datetime import UTC, datetime
+
+import pytest
+
+from distillery_api.spec import Sampling
+from distillery_trainer.endpoint import (
+    CallError,
+    Refusal,
+    Verdict,
+    judge_refusal,
+    read_completion,
+    refused_parameter,
+    retry_after,
+    sampling_parameters,
+    split_thought,
+    without_parameter,
+)
+from distillery_trainer.teacher import ReplyKeys, pause_before
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def refusal(status: int, message: str = "", code: str = "", **more: object) -> Refusal:
+    return Refusal(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "verdict"),
+    [
+        (refusal(429, "Slow down."), "http_429", Verdict.AGAIN),
+        (refusal(429, "No money.", "insufficient_quota"), "http_429", Verdict.TEACHER),
+        (refusal(429, "No money.", type="insufficient_quota"), "http_429", Verdict.TEACHER),
+        (refusal(500), "http_500", Verdict.AGAIN),
+        (refusal(529, "Overloaded"), "http_529", Verdict.AGAIN),
+        (refusal(408), "http_408", Verdict.AGAIN),
+        (refusal(401), "http_401", Verdict.TEACHER),
+        (refusal(403, "Country not supported"), "http_403", Verdict.TEACHER),
+        (refusal(403, "Your input was flagged by moderation"), "content_filter", Verdict.ROW),
+        (refusal(400, "x", "content_filter"), "content_filter", Verdict.ROW),
+        (refusal(400, "triggering Azure OpenAI's content management policy"), "content_filter", Verdict.ROW),
+        (refusal(400, "x", "context_length_exceeded"), "context_too_long", Verdict.ROW),
+        (refusal(400, "This model's maximum context length is 8 tokens"), "context_too_long", Verdict.ROW),
+        (refusal(413, "prompt is too long: 9 tokens > 8"), "context_too_long", Verdict.ROW),
+        (refusal(400, "Bad request"), "http_400", Verdict.ROW),
+        (refusal(404, "no such model"), "http_404", Verdict.TEACHER),
+        (refusal(405), "http_405", Verdict.TEACHER),
+        (Refusal(502, b"<html>Bad gateway</html>"), "http_502", Verdict.AGAIN),
+    ],
+)
+def test_refusal_means_a_reason_and_a_verdict(answer, reason, verdict):
+    error = judge_refusal(answer, NOW)
+    assert (error.reason, error.verdict) == (reason, verdict)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"error": {"message": "Too  many\\nrequests"}}', "HTTP 500: Too many requests"),
+        (b'{"error": "out of memory"}', "HTTP 500: out of memory"),
+        (b'{"detail": "Not found"}', "HTTP 500: Not found"),
+        (b'{"message": "no"}', "HTTP 500: no"),
+        (b'"text"', "HTTP 500: text"),
+        (b"<html></html>", "HTTP 500: a page in place of JSON"),
+        (b"", "HTTP 500: a page in place of JSON"),
+        (b'{"error": {"message": "' + b"a" * 400 + b'"}}', "HTTP 500: " + "a" * 297 + "…"),
+    ],
+)
+def test_servers_own_words_are_found_and_cut(body, text):
+    assert judge_refusal(Refusal(500, body), NOW).message == text
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3", 3.0),
+        ("0.5", 0.5),
+        ("-1", 0.0),
+        ("86400", 86400.0),
+        ("Thu, 01 Jan 2026 12:01:30 GMT", 90.0),
+        ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
+        ("soon", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value, seconds):
+    assert retry_after({"retry-after": value}, NOW) == seconds
+
+
+def test_no_retry_after():
+    assert retry_after({}, NOW) is None
+
+
+SENT = {"temperature": 0.2, "max_tokens": 5, "top_p": 0.1, "response_format": {}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "parameter"),
+    [
+        (refusal(400, "x", param="temperature"), "temperature"),
+        (refusal(400, "x", param="response_format.type"), "response_format"),
+        (refusal(422, "Extra inputs: top_p"), "top_p"),
+        (refusal(400, "'max_tokens' is not supported. Use 'max_completion_tokens' instead."), "max_tokens"),
+        (refusal(400, "x", param="messages"), None),
+        (refusal(400, "x", param="presence_penalty"), None),
+        (refusal(500, "temperature"), None),
+    ],
+)
+def test_parameter_that_a_refusal_names(answer, parameter):
+    assert refused_parameter(answer, SENT) == parameter
+
+
+def test_max_tokens_goes_by_its_newer_name_and_then_not_at_all():
+    renamed = without_parameter({"max_tokens": 5, "top_p": 1}, "max_tokens")
+    assert renamed == {"top_p": 1, "max_completion_tokens": 5}
+    assert without_parameter(renamed, "max_completion_tokens") == {"top_p": 1}
+
+
+def test_default_sampling_is_sent_without_neutral_values():
+    assert sampling_parameters(Sampling(), 128, None) == {"temperature": 0.2, "top_p": 0.1, "max_tokens": 128}
+
+
+# --- completions
+
+
+def completion(message: dict[str, object], **more: object) -> bytes:
+    return json.dumps({"id": "c-1", "choices": [{"message": message, "finish_reason": "stop"}], **more}).encode()
+
+
+def test_completion_is_read():
+    body = completion({"content": "neutral"}, usage={"prompt_tokens": 7, "completion_tokens": 2})
+    reply = read_completion(body, 0.25, None)
+    assert (reply.content, reply.input_tokens, reply.output_tokens, reply.tokens) == ("neutral", 7, 2, 9)
+    assert (reply.latency_seconds, reply.request_id) == (0.25, "c-1")
+
+
+@pytest.mark.parametrize(
+    ("message", "content", "reasoning"),
+    [
+        ({"content": "a", "reasoning_content": "b"}, "a", "b"),
+        ({"content": "a", "reasoning": "b"}, "a", "b"),
+        ({"content": "<think>b</think>\n\na"}, "a", "b"),
+        ({"content": "b</think>a"}, "a", "b"),
+        ({"content": None}, "", None),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab", None),
+    ],
+)
+def test_reasoning_is_kept_apart(message, content, reasoning):
+    reply = read_completion(completion(message), 0.0, None)
+    assert (reply.content, reply.reasoning) == (content, reasoning)
+
+
+def test_thought_without_an_end_is_all_thought():
+    assert split_thought("<think>still going") == ("still going", "")
+    assert split_thought("a thinker") == (None, "a thinker")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"null", b"{}", b'{"choices": []}', b'{"choices": [{"message": null}]}']
+)
+def test_anything_else_is_a_bad_response(body):
+    with pytest.raises(CallError) as caught:
+        read_completion(body, 0.0, None)
+    assert (caught.value.reason, caught.value.verdict) == ("bad_response", Verdict.AGAIN)
+
+
+# --- repeating
+
+
+@pytest.mark.parametrize(("attempt", "most"), [(2, 0.5), (3, 1.0), (4, 2.0), (9, 60.0), (40, 60.0)])
+def test_pause_doubles_up_to_a_minute_and_half_of_it_is_random(attempt, most):
+    rng = random.Random(1)
+    pauses = [pause_before(attempt, None, rng) for _ in range(200)]
+    assert most * 0.5 <= min(pauses) < most * 0.6
+    assert most * 0.9 < max(pauses) <= most
+
+
+@pytest.mark.parametrize("asked", [0.0, 1.0, 3600.0])
+def test_pause_is_never_shorter_than_the_server_asks(asked):
+    rng = random.Random(1)
+    assert all(asked <= pause_before(2, asked, rng) <= asked + 1.0 for _ in range(200))
+
+
+def test_key_of_a_reply_depends_on_all_that_determines_it():
+    messages = [{"role": "user", "content": "a"}]
+    keys = {
+        ReplyKeys("m", {"temperature": 0.2}).key(messages),
+        ReplyKeys("n", {"temperature": 0.2}).key(messages),
+        ReplyKeys("m", {"temperature": 0.3}).key(messages),
+        ReplyKeys("m", {"temperature": 0.2}, sample=1).key(messages),
+        ReplyKeys("m", {"temperature": 0.2}).key([{"role": "user", "content": "b"}]),
+    }
+    assert len(keys) == 5
+    assert ReplyKeys("m", {"a": 1, "b": 2}).key(messages) == ReplyKeys("m", {"b": 2, "a": 1}).key(messages)

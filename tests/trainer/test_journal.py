@@ -1,0 +1,146 @@
+"""The journal of paid replies: found again under their keys, whatever a kill left behind."""
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distillery_api.result import Usage
+from distillery_trainer.journal import Locations, Reply, ReplyJournal
+
+
+def key(name: object) -> str:
+    return hashlib.sha256(str(name).encode()).hexdigest()
+
+
+def reply(content: str, tokens: int = 10) -> Reply:
+    return Reply(content=content, finish_reason="stop", input_tokens=tokens, output_tokens=1, latency_seconds=0.5)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "replies"
+
+
+def test_reply_is_found_again_by_another_process(folder):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.add_reply(key(1), reply("neutral"))
+        assert journal.get(key(1)) == reply("neutral")
+    with ReplyJournal(folder, "generate-b") as journal:
+        assert journal.get(key(1)) == reply("neutral")
+        assert journal.get(key(2)) is None
+        assert len(journal) == 1
+
+
+def test_long_reply_is_read_whole(folder):
+    text = "long \u00e4\n" * 5000
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.add_reply(key(1), reply(text))
+        journal.add_reply(key(2), reply("short"))
+        assert journal.get(key(1)).content == text
+        assert journal.get(key(2)).content == "short"
+
+
+def test_keys_that_begin_alike_are_told_apart(folder):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.add_reply("a" * 64, reply("neutral"))
+        assert journal.get("a" * 63 + "b") is None
+
+
+def test_each_process_writes_a_segment_of_its_own(folder):
+    with ReplyJournal(folder, "generate-a") as first, ReplyJournal(folder, "generate-a") as second:
+        first.add_reply(key(1), reply("one"))
+        second.add_reply(key(2), reply("two"))
+        first.add_reply(key(3), reply("three"))
+    assert sorted(path.name for path in folder.iterdir()) == ["generate-a.0001.jsonl", "generate-a.0002.jsonl"]
+    with ReplyJournal(folder, "generate-a") as journal:
+        assert [journal.get(key(number)).content for number in (1, 2, 3)] == ["one", "two", "three"]
+
+
+def test_usage_is_that_of_the_stage_and_spending_that_of_the_workspace(folder):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.add_reply(key(1), reply("one", tokens=100))
+        journal.add_failure("http_500", answered=True)
+        journal.add_failure("unreachable", answered=False)
+    with ReplyJournal(folder, "generate-b") as journal:
+        journal.add_reply(key(2), reply("two", tokens=200))
+        assert journal.usage == Usage(requests=1, input_tokens=200, output_tokens=1)
+        assert journal.spent == 302
+    with ReplyJournal(folder, "generate-a") as journal:
+        assert journal.usage == Usage(requests=2, input_tokens=100, output_tokens=1)
+
+
+def test_what_was_set_aside_is_spent_until_the_call_is_settled(folder):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.set_aside(500)
+        journal.set_aside(500)
+        journal.set_aside(500)
+        journal.add_reply(key(1), reply("one", tokens=100), set_aside=500)
+        journal.add_failure("http_500", answered=True, given_back=500)
+        assert journal.spent == 101 + 500
+    with ReplyJournal(folder, "generate-a") as journal:
+        assert journal.spent == 101 + 500
+
+
+def test_reply_without_usage_costs_what_was_set_aside(folder):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.set_aside(500)
+        journal.add_reply(key(1), Reply("neutral", "stop"), set_aside=500)
+        assert journal.spent == 500
+
+
+def test_folder_and_files_are_for_the_owner_alone(folder):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.add_reply(key(1), reply("one"))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert next(folder.iterdir()).stat().st_mode & 0o777 == 0o600
+
+
+@settings(max_examples=60, deadline=None)
+@given(replies=st.lists(st.text(), min_size=1, max_size=5), data=st.data())
+def test_segment_that_is_cut_anywhere_gives_its_whole_lines(tmp_path_factory, replies, data):
+    folder = tmp_path_factory.mktemp("replies")
+    with ReplyJournal(folder, "generate-a") as journal:
+        for number, content in enumerate(replies):
+            journal.add_reply(key(number), reply(content))
+    segment = next(folder.iterdir())
+    whole = segment.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    segment.write_bytes(whole[:cut])
+    complete = whole[:cut].count(b"\n")
+    with ReplyJournal(folder, "generate-a") as journal:
+        assert len(journal) == complete
+        for number, content in enumerate(replies):
+            found = journal.get(key(number))
+            assert found == (reply(content) if number < complete else None)
+        journal.add_reply(key("new"), reply("new"))
+    with ReplyJournal(folder, "generate-a") as journal:
+        assert journal.get(key("new")) == reply("new")
+
+
+def test_zeros_after_a_power_cut_hide_no_other_line(folder):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.add_reply(key(1), reply("one"))
+    segment = next(folder.iterdir())
+    line = json.dumps({"key": key(2), "reply": {"content": "two", "finish_reason": "stop"}, "spent": 1}).encode()
+    segment.write_bytes(segment.read_bytes() + b"\0" * 50 + b"\n" + line + b"\n")
+    with ReplyJournal(folder, "generate-b") as journal:
+        assert journal.get(key(1)).content == "one"
+        assert journal.get(key(2)).content == "two"
+
+
+def test_locations_of_many_keys_with_the_last_one_winning():
+    locations = Locations()
+    for number in range(40_000):
+        locations.add(number * 7919 + 2**63, 0, number)
+    locations.add(5 * 7919 + 2**63, 3, 77)
+    assert locations.find(2**63) == (0, 0)
+    assert locations.find(39_999 * 7919 + 2**63) == (0, 39_999)
+    assert locations.find(5 * 7919 + 2**63) == (3, 77)
+    assert locations.find(1) is None
+    for number in range(40_000, 60_000):
+        locations.add(number * 7919 + 2**63, 1, number)
+    assert locations.find(5 * 7919 + 2**63) == (3, 77)
+    assert locations.find(2**64 - 1) is None
