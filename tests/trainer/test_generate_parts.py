@@ -1,0 +1,224 @@
+"""The generate stage's parts one by one: order of the output, counts, carving, the token estimate, memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distillery_api.paths import StageFolder
+from distillery_api.run import RunConfig
+from distillery_trainer import outputs as outputs_module
+from distillery_trainer.budget import TokenEstimate
+from distillery_trainer.carving import Carving
+from distillery_trainer.endpoint import sampling_parameters
+from distillery_trainer.errors import TryLater, UserError
+from distillery_trainer.filters import Judgement, judge
+from distillery_trainer.journal import Reply, ReplyJournal
+from distillery_trainer.outputs import Outputs
+from distillery_trainer.prompts import for_task
+from distillery_trainer.records import Example
+from distillery_trainer.tally import Tally, total
+from distillery_trainer.teacher import Failure, ReplyKeys
+from generate_run import GenerateRun, nli_row, nli_rows
+
+# --- outputs
+
+
+@given(st.permutations(range(12)))
+def test_rows_go_out_in_the_order_of_the_input(tmp_path_factory, order):
+    root = tmp_path_factory.mktemp("workspace")
+    outputs = Outputs(StageFolder(root / "generate-a"), root)
+    for place in order:
+        outputs.put(place, "rejected" if place % 3 == 0 else "train", f"{place}\n".encode())
+    outputs.publish("prompt")
+    assert (root / "generate-a" / "train.jsonl").read_text().split() == ["1", "2", "4", "5", "7", "8", "10", "11"]
+    assert (root / "generate-a" / "rejected.jsonl").read_text().split() == ["0", "3", "6", "9"]
+
+
+def test_published_early_has_the_finished_rows_and_gaps(tmp_path):
+    outputs = Outputs(StageFolder(tmp_path / "generate-a"), tmp_path)
+    for place in (0, 5, 3):
+        outputs.put(place, "train", f"{place}\n".encode())
+    outputs.publish("prompt")
+    assert (tmp_path / "generate-a" / "train.jsonl").read_text().split() == ["0", "3", "5"]
+
+
+def test_full_until_the_earliest_row_is_there(tmp_path):
+    outputs = Outputs(StageFolder(tmp_path / "generate-a"), tmp_path)
+    outputs.put(1, "train", b"a" * outputs_module.WAITING_LIMIT)
+    assert not outputs.is_full
+    outputs.put(2, "train", b"a")
+    assert outputs.is_full
+    outputs.put(0, "train", b"a")
+    assert not outputs.is_full
+    outputs.drop()
+
+
+def test_dropped_outputs_leave_nothing(tmp_path):
+    outputs = Outputs(StageFolder(tmp_path / "generate-a"), tmp_path)
+    outputs.put(0, "train", b"a")
+    outputs.drop()
+    assert list((tmp_path / "generate-a").iterdir()) == []
+
+
+# --- counts
+
+
+@pytest.mark.parametrize(
+    ("rows", "ratio", "needed"), [(30, 0.7, 21), (10, 0.7, 7), (11, 0.7, 8), (9, 0.0, 1), (9, 1.0, 9), (0, 0.7, 0)]
+)
+def test_rows_needed_of_a_split(rows, ratio, needed):
+    assert Tally("train", rows, ratio).needed == needed
+
+
+def rejecting(tally: Tally, *reasons: str, failure: Failure | None = None) -> Tally:
+    for reason in reasons:
+        tally.reject(reason, failure)
+    return tally
+
+
+def test_split_fails_with_the_row_that_makes_the_ratio_impossible():
+    tally = rejecting(Tally("train", 10, 0.7), "empty", "empty", "bad_json")
+    tally.check(teacher_answered=True)
+    with pytest.raises(UserError, match=r"4 of 10 are rejected \(empty 3, bad_json 1\).* needs 7 to be kept") as caught:
+        rejecting(tally, "empty").check(teacher_answered=True)
+    assert caught.value.reason == "TooFewRows"
+
+
+def test_split_that_failed_calls_break_is_a_failed_generation():
+    tally = rejecting(Tally("train", 4, 0.7), "http_400", "http_400", failure=Failure("http_400", ""))
+    with pytest.raises(UserError) as caught:
+        tally.check(teacher_answered=True)
+    assert caught.value.reason == "GenerationFailed"
+
+
+def test_teacher_that_answered_nothing_is_tried_later_only_if_that_may_pass():
+    passing, final = Failure("http_503", "", passing=True), Failure("http_400", "")
+    with pytest.raises(TryLater):
+        rejecting(Tally("train", 2, 1.0), "http_503", failure=passing).check(teacher_answered=False)
+    with pytest.raises(UserError):
+        rejecting(Tally("train", 2, 1.0), "http_400", failure=final).check(teacher_answered=False)
+
+
+def test_counts_of_all_splits():
+    train, validation = rejecting(Tally("train", 5, 0), "empty", "empty"), rejecting(Tally("validation", 5, 0), "empty")
+    train.kept = 3
+    assert total([train, validation]).model_dump() == {
+        "read": 6,
+        "kept": 3,
+        "rejected": 3,
+        "rejected_by_reason": {"empty": 3},
+    }
+
+
+# --- carving
+
+
+def example(text: str, split: str = "validation") -> Example:
+    return Example(split, 1, "x", [{"role": "user", "content": text}])
+
+
+def carved(texts: list[str]) -> tuple[int, list[str]]:
+    carving = Carving(lambda row: row.text)
+    for text in texts:
+        carving.look(example(text))
+    taken = carving.decide()
+    return taken, [text for text in texts if carving.takes(example(text))]
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(lambda texts: len(set(texts)) > 1))
+def test_carving_takes_whole_groups_and_leaves_some(texts):
+    taken, held_out = carved(texts)
+    assert taken == len(held_out)
+    assert 0 < taken < len(texts)
+    assert not set(held_out) & (set(texts) - set(held_out))
+
+
+def test_carving_takes_about_half_of_many_groups():
+    assert carved([f"text {number}" for number in range(101)])[0] == 51
+
+
+def test_carving_takes_no_training_row():
+    carving = Carving(lambda row: row.text)
+    for text in "abcd":
+        carving.look(example(text, "train"))
+        carving.look(example(text))
+    carving.decide()
+    assert not any(carving.takes(example(text, "train")) for text in "abcd")
+
+
+# --- replies
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply("neutral", "length", output_tokens=128), "truncated"),
+        (Reply("", "content_filter"), "content_filter"),
+        (Reply("", "stop", refusal="I cannot."), "refused"),
+        (Failure("timeout", "No whole reply."), "timeout"),
+    ],
+)
+def test_reply_is_rejected_before_its_text_is_read(tmp_path, reply, reason):
+    prompt = for_task(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
+    assert judge(reply, prompt).reason == reason
+
+
+def test_whole_reply_is_read(tmp_path):
+    prompt = for_task(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
+    assert judge(Reply("Neutral.", "stop"), prompt) == Judgement("neutral")
+
+
+# --- the token estimate
+
+
+def test_estimate_starts_high_and_follows_what_is_seen():
+    estimate = TokenEstimate()
+    messages = nli_row(1)["messages"]
+    cautious = estimate.tokens(messages)
+    assert cautious > 50
+    for _ in range(20):
+        estimate.learn(messages, 20)
+    assert 20 < estimate.tokens(messages) < cautious
+    estimate.learn(messages, 200)
+    assert estimate.tokens(messages) > 200
+
+
+# --- memory
+
+PEAK = """
+import re, sys
+from distillery_trainer.__main__ import main
+exit_code = main(["generate", "--config", sys.argv[1]])
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+sys.exit(exit_code)
+"""
+
+
+def peak_mebibytes(folder: Path, rows: int) -> float:
+    """Peak memory of a stage whose replies are all in the journal, with rows of 2 kB."""
+    folder.mkdir()
+    train = [nli_row(number, id=f"row-{number}", metadata={"note": "x" * 1800}) for number in range(rows)]
+    run = GenerateRun(folder, "http://127.0.0.1:9/v1", train=train, validation=nli_rows(2), test=nli_rows(2))
+    config = RunConfig.read(run.config_file)
+    prompt = for_task(config)
+    sampling = sampling_parameters(config.generation.sampling, prompt.max_tokens, prompt.reply_schema())
+    keys = ReplyKeys("teacher", sampling)
+    with ReplyJournal(run.workspace / "replies", "generate-earlier") as journal:
+        for row in [*train, *nli_rows(2)]:
+            messages = prompt.teacher_messages(Example("train", 1, "x", row["messages"]))
+            journal.add_reply(keys.key(messages), Reply("neutral", "stop"))
+    command = [sys.executable, "-c", PEAK, str(run.config_file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.result.splits["train"].kept == rows
+    return int(done.stdout) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    few, many = peak_mebibytes(tmp_path / "few", 1_000), peak_mebibytes(tmp_path / "many", 20_000)
+    # 19,000 more rows are 40 MB of file. What is held of a row, its place in the journal, is 16 bytes.
+    assert many - few < 8
