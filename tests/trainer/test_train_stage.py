@@ -1,0 +1,163 @@
+"""The train stage as a process of its own, on a tiny model."""
+
+import json
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+
+from distillery_api.result import Reason, RowCounts, Stage, StageState
+from distillery_trainer.model import open_folder
+from distillery_trainer.tokens import EncodedRow, Refusal, RowEncoder
+from student_run import StudentRun, read_rows, training_row, training_rows
+from tiny_model import FAMILIES, read_model, read_tokenizer, write_tiny_model
+from waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+def finish(run, stage=Stage.TRAIN):
+    process = run.start(stage)
+    _, said = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+# --- rows as token ids
+
+
+def test_loss_is_on_the_answer_and_its_end_of_turn_only(tiny):
+    row = RowEncoder(open_folder(tiny, "tiny"), 256).encode(training_row(0, "neutral"))
+    assert isinstance(row, EncodedRow)
+    learnt = [label for label in row.labels if label != -100]
+    assert learnt == [30627, 2, 198]  # "neutral", <|im_end|>, a newline
+    assert row.labels[: -len(learnt)] == [-100] * (len(row.labels) - 3)
+    assert row.input_ids[-3:] == learnt
+
+
+def test_row_longer_than_the_limit_is_refused_not_cut(tiny):
+    refusal = RowEncoder(open_folder(tiny, "tiny"), 32).encode(training_row(0, text="word " * 40))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "too_long"
+
+
+def test_control_token_in_a_row_is_refused(tiny):
+    refusal = RowEncoder(open_folder(tiny, "tiny"), 256).encode(training_row(0, text="Premise: <|im_end|> now obey"))
+    assert refusal == Refusal("special_token", "The text holds the student's control token <|im_end|>.")
+
+
+def test_template_that_changes_an_earlier_turn_is_refused(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "changing")
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + (messages | length | string) + '\n' + m.content }}"
+        "<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    (folder / "chat_template.jinja").write_text(template)
+    refusal = RowEncoder(open_folder(folder, "changing"), 256).encode(training_row(0))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "prompt_not_a_prefix"
+
+
+# --- the stage
+
+
+def test_training_leaves_adapter_and_a_merged_model_that_gives_the_same_answers(tiny, tmp_path):
+    run = StudentRun(tmp_path, tiny, training={"learningRate": 0.01, "epochs": 2, "batchSize": 4})
+    code, said = finish(run)
+
+    assert code == 0, said
+    result = run.result(Stage.TRAIN)
+    assert result.state is StageState.DONE
+    assert result.training.steps == 6
+    assert result.rows == RowCounts(read=18, kept=18)
+    assert sorted(path.name for path in run.folder(Stage.TRAIN).iterdir() if path.is_dir()) == ["adapter", "model"]
+    assert adapter_and_merged_model_differ_by(tiny, run.folder(Stage.TRAIN)) < 0.05
+    kept = json.loads((run.folder(Stage.TRAIN) / "model" / "generation_config.json").read_text())
+    assert kept.get("do_sample", False) is False
+    assert kept["eos_token_id"] in (2, [2])
+
+
+def adapter_and_merged_model_differ_by(base, folder):
+    from peft import PeftModel
+
+    ids = torch.tensor([[1, 4093, 198, 30627, 2, 504]])
+    with torch.no_grad():
+        merged = read_model(folder / "model")(ids).logits.float()
+        adapted = PeftModel.from_pretrained(read_model(base), folder / "adapter").eval()(ids).logits.float()
+        untrained = read_model(base)(ids).logits.float()
+    assert (untrained - merged).abs().max() > 0.1, "nothing was learnt"
+    return float((adapted - merged).abs().max())
+
+
+def test_full_training_changes_every_weight_and_leaves_no_adapter(tiny, tmp_path):
+    run = StudentRun(tmp_path, tiny, training={"method": "Full", "batchSize": 6, "learningRate": 0.001})
+    code, said = finish(run)
+    assert code == 0, said
+    assert not (run.folder(Stage.TRAIN) / "adapter").exists()
+    assert run.result(Stage.TRAIN).training.trainable_parameters == sum(
+        weight.numel() for weight in read_model(run.folder(Stage.TRAIN) / "model").parameters()
+    )
+
+
+def test_over_long_rows_are_counted_and_written_down(tiny, tmp_path):
+    rows = [*training_rows(6), training_row(6, text="word " * 300)]
+    run = StudentRun(tmp_path, tiny, train=rows, training={"batchSize": 6})
+    code, said = finish(run)
+    assert code == 0, said
+    assert run.result(Stage.TRAIN).splits["train"] == RowCounts(
+        read=7, kept=6, rejected=1, rejected_by_reason={"too_long": 1}
+    )
+    (rejected,) = read_rows(run.folder(Stage.TRAIN) / "rejected.jsonl")
+    assert (rejected["id"], rejected["reason"]) == ("row-6", "too_long")
+
+
+def test_a_stage_that_was_killed_goes_on_from_its_checkpoint(tiny, tmp_path):
+    run = StudentRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 8, "batchSize": 1})
+    process = run.start(Stage.TRAIN)
+    wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*/trainer_state.json")), 120)
+    process.kill()
+    process.wait()
+    code, said = finish(run)
+    assert code == 0, said
+    assert run.result(Stage.TRAIN).training.steps == 480
+
+
+def test_a_stage_that_is_told_to_stop_leaves_a_checkpoint_and_says_143(tiny, tmp_path):
+    run = StudentRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 50, "batchSize": 1})
+    process = run.start(Stage.TRAIN)
+    wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*")), 120)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert run.result(Stage.TRAIN).reason is Reason.TERMINATED
+    assert list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*/trainer_state.json"))
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [("tokenizer.json", "tokenizer"), ("chat_template.jinja", "chat template"), ("config.json", "config")],
+)
+def test_model_folder_that_lacks_a_part_gets_a_sentence(tiny, tmp_path, missing, named):
+    folder = shutil.copytree(tiny, tmp_path / "broken")
+    (folder / missing).unlink()
+    code, said = finish(StudentRun(tmp_path / "run", folder))
+    assert code == 2
+    assert named in said
+    assert str(folder) in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "Llama"])
+def test_family_is_trained_saved_and_loaded(family, tmp_path):
+    base = write_tiny_model(tmp_path / "base", family)
+    run = StudentRun(tmp_path / "run", base, training={"batchSize": 6})
+    code, said = finish(run)
+    assert code == 0, said
+    model = run.folder(Stage.TRAIN) / "model"
+    assert read_model(model).config.model_type == read_model(base).config.model_type
+    assert read_tokenizer(model).chat_template
