@@ -116,6 +116,16 @@ class Distilled:
         except AssertionError as problem:
             raise AssertionError(f"{problem}; it stands at {self._standing()}") from None
 
+    def wait_while_well(self, kind: str, seconds: float) -> Manifest:
+        """Return it once a condition is true; fails as soon as it is stalled, since waiting would not help."""
+        wait_until(lambda: {kind, "Stalled"} & self._truths(), seconds, kind)
+        if "Stalled" in self._truths():
+            raise AssertionError(f"it is stalled, at {self._standing()}")
+        return self.get()
+
+    def _truths(self) -> set[str]:
+        return {kind for kind, (status, _) in self.conditions.items() if status == "True"}
+
     def wait_ready(self, seconds: float = 60.0) -> Manifest:
         """Return it once kubectl finds it ready for its present spec."""
         try:

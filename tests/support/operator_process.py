@@ -46,9 +46,9 @@ QUICK = {
 
 
 def install_crd(cluster: Cluster) -> None:
-    """The CRD as the chart brings it."""
+    """The CRD as the chart brings it; returns once the API server serves it."""
     cluster.apply(_render(cluster, "default", (), f"templates/{CRD}"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd/distillations.distillery.dev", "--timeout=30s")
+    wait_until(lambda: cluster.get("distillations"), 30, "the CRD to be served")
 
 
 def grant_rights(cluster: Cluster, namespace: str, watched: Iterable[str]) -> Path:

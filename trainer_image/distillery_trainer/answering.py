@@ -81,6 +81,7 @@ class Answering:
 
     def replies(self, parts: Sequence[Part], open_model: Callable[[], ModelFolder]) -> dict[Contestant, list[Reply]]:
         """Every part's replies, one for each of its prompts; the model is loaded where any of them is missing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         files = {part.name: ReplyFile.open(self.folder / f"replies-{part.name}.jsonl") for part in parts}
         self._count(sum(len(file.replies) for file in files.values()))
         if any(len(files[part.name].replies) < len(part.prompts) for part in parts):
