@@ -52,6 +52,11 @@ def test_kill_asks_again_at_most_the_calls_in_flight(tmp_path):
         assert len(set(texts)) == 69
         assert len(texts) - 69 <= 2 * 4
         assert [row["id"] for row in run.rows("train")] == [f"train-{line}" for line in range(1, 61)]
+        left = {path.name for path in (run.workspace / run.folder).iterdir()}
+        assert left == {
+            *("train.jsonl", "validation.jsonl", "test.jsonl", "rejected.jsonl"),
+            *("student-prompt.txt", "metrics-port", "result.json"),
+        }
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,10 +1,12 @@
 """The generate stage on good rows: what it asks, and what it writes."""
 
 import json
+import resource
 import stat
 
 import pytest
 
+from distillery_trainer.endpoint import connections_allowed
 from generate_run import GenerateRun, gold_of, nli_row, nli_rows
 from teacher_server import gold_teacher
 
@@ -137,6 +139,16 @@ def test_no_more_calls_than_concurrency_are_in_flight(tmp_path):
         run = GenerateRun(tmp_path, teacher.url, generation={"concurrency": 3})
         run.run()
         assert teacher.peak_in_flight == 3
+
+
+def test_more_calls_than_the_limit_of_open_files_is_raised_for():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (150, hard))
+    try:
+        assert connections_allowed(300) == 300
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (428, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_same_question_is_paid_for_once(run, teacher):

@@ -14,7 +14,7 @@ from distillery_api.result import Stage
 from distillery_trainer.__main__ import main
 from distillery_trainer.errors import Terminated, UserError, storage_errors_explained
 from distillery_trainer.progress import ProgressReporter, progress_server
-from distillery_trainer.records import AtomicFile, write_atomically
+from distillery_trainer.records import AtomicFile, remove_abandoned_drafts, write_atomically
 from distillery_trainer.termination import on_termination, raise_terminated
 from generate_run import GenerateRun, gold_of, nli_rows
 from teacher_server import gold_teacher
@@ -165,6 +165,15 @@ def test_failed_file_leaves_the_old_one(tmp_path):
         fail()
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
+
+
+def test_draft_of_a_living_writer_is_not_taken_for_abandoned(tmp_path):
+    with AtomicFile(tmp_path / "file") as file:
+        file.write(b"new")
+        (tmp_path / ".file.abandoned.draft").write_bytes(b"old")
+        remove_abandoned_drafts(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "file").read_bytes() == b"new"
 
 
 def test_full_device_is_a_user_error():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ _TOO_LONG = re.compile(
 _THOUGHT = re.compile(r"\A\s*(?:<think>)?(.*?)</think>\s*", re.DOTALL)
 _NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ConnectionRefusedError)
 _MESSAGE_LIMIT = 300
+_OTHER_FILES = 128
+"""Open files beside connections: libraries, outputs, segments of the journal."""
 
 
 class Verdict(Enum):
@@ -228,6 +231,16 @@ def sampling_parameters(sampling: Sampling, max_tokens: int, schema: dict[str, A
             "json_schema": {"name": "reply", "strict": True, "schema": schema},
         }
     return parameters
+
+
+def connections_allowed(wanted: int) -> int:
+    """How many connections this process may hold, raising its limit of open files where it may; `wanted` at most."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _OTHER_FILES))
 
 
 class Endpoint:

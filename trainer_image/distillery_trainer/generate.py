@@ -20,6 +20,7 @@ from distillery_api.run import RunConfig
 from distillery_trainer.budget import BudgetSpent
 from distillery_trainer.carving import Carving
 from distillery_trainer.dataset import Source, read_examples, sources, survey
+from distillery_trainer.endpoint import connections_allowed
 from distillery_trainer.errors import Kept, StageError, Terminated, UserError
 from distillery_trainer.filters import held_out_row, judge, rejected_row, training_row
 from distillery_trainer.journal import Reply, ReplyJournal
@@ -156,7 +157,7 @@ class Window:
         self.tallies = {
             split: Tally(split, rows, 0 if split == "test" else ratio) for split, rows in data.counts.items()
         }
-        self._width = min(config.generation.concurrency, data.rows)
+        self._width = connections_allowed(min(config.generation.concurrency, data.rows))
         self._stream, self._rows, self._carved = data.stream(), data.rows, data.carving is not None
         self._prompt, self._teacher, self._journal = prompt, teacher, journal
         self._outputs, self._progress = outputs, progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from distillery_api.paths import StageFolder
-from distillery_trainer.records import AtomicFile
+from distillery_trainer.records import AtomicFile, remove_abandoned_drafts
 
 WAITING_LIMIT = 32 * 1024 * 1024
 """Bytes of finished rows that may wait for an earlier one. With rows of 600 bytes and 500 rows a second, a call may
@@ -17,6 +17,7 @@ class Outputs:
 
     def __init__(self, folder: StageFolder, workspace: Path) -> None:
         self._workspace = workspace
+        remove_abandoned_drafts(folder.path)
         paths = {
             "train": folder.train,
             "validation": folder.validation,

@@ -4,7 +4,9 @@ the file, and never half."""
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ ROW_LIMIT = 1024 * 1024
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BUFFER = 256 * 1024
+_DRAFT_END = ".draft"
 
 
 class Message(TypedDict):
@@ -169,11 +172,13 @@ class AtomicFile:
 
     def __init__(self, path: Path, mode: int = 0o644) -> None:
         self.path = path
-        self._draft = path.with_name(f".{path.name}.{os.getpid()}")
+        # Process numbers are no names: in containers, everybody is number 1.
+        self._draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_DRAFT_END}")
         with storage_errors_explained(str(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         self._stream = os.fdopen(descriptor, "wb", buffering=_BUFFER)
+        _lock(descriptor)
 
     def write(self, content: bytes) -> None:
         """Add to the file. Raises UserError where the volume is full."""
@@ -202,3 +207,20 @@ class AtomicFile:
             self.publish()
         else:
             self.drop()
+
+
+def remove_abandoned_drafts(folder: Path) -> None:
+    """Remove what killed processes left of their AtomicFiles in a folder. A living writer holds a lock on its own."""
+    for draft in folder.glob(f".*{_DRAFT_END}"):
+        with contextlib.suppress(OSError), draft.open("rb") as stream:
+            if _lock(stream.fileno()):
+                draft.unlink()
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock that ends with the process; False where somebody has it, or the file system has none."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
