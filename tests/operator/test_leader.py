@@ -103,7 +103,8 @@ async def test_a_free_lease_is_taken_and_the_work_starts(lease: dict[str, Any] |
     async with running(store, "one", work):
         await within(work.started.wait())
         assert store.holder == "one"
-        assert store.lease and store.lease["spec"]["leaseTransitions"] == 1
+        assert store.lease is not None
+        assert store.lease["spec"]["leaseTransitions"] == 1
 
 
 async def test_of_two_replicas_one_works() -> None:
@@ -121,7 +122,8 @@ async def test_a_dead_leaders_lease_is_taken_over_only_after_its_whole_duration(
         await asyncio.sleep(0.2)
         assert not work.started.is_set()
         await within(work.started.wait())
-        assert store.lease and store.lease["spec"]["leaseTransitions"] == 5
+        assert store.lease is not None
+        assert store.lease["spec"]["leaseTransitions"] == 5
 
 
 async def test_a_leader_that_renews_is_left_in_peace() -> None:

@@ -16,7 +16,11 @@ from distillery_api.run import RunConfig
 from distillery_api.spec import NLI_LABELS
 
 SYSTEM = "Answer with one word: entailment, neutral or contradiction."
-FOLDERS = {Stage.GENERATE: "generate-0123456789", Stage.TRAIN: "train-0123456789", Stage.EVALUATE: "evaluate-0123456789"}
+FOLDERS = {
+    Stage.GENERATE: "generate-0123456789",
+    Stage.TRAIN: "train-0123456789",
+    Stage.EVALUATE: "evaluate-0123456789",
+}
 
 
 def chat(text: str, system: str = SYSTEM) -> list[dict[str, str]]:
