@@ -180,11 +180,12 @@ def main() -> None:
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as name:
         write_rows(Path(name), chosen.rows)
-        for concurrency in map(int, chosen.concurrency.split(",")):
-            if chosen.latency:
-                compare(Path(name), chosen.rows, chosen.latency, concurrency, chosen.runs)
-            else:
-                measure_memory(Path(name), chosen.rows, concurrency)
+        concurrencies = [int(number) for number in chosen.concurrency.split(",")]
+        if not chosen.latency:
+            measure_memory(Path(name), chosen.rows, concurrencies[0])
+            return
+        for concurrency in concurrencies:
+            compare(Path(name), chosen.rows, chosen.latency, concurrency, chosen.runs)
 
 
 if __name__ == "__main__":
