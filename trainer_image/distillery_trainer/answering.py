@@ -53,7 +53,8 @@ class ReplyFile:
             path.write_bytes(whole)
             for line in whole.splitlines():
                 entry: dict[str, Any] = orjson.loads(line)
-                file.replies[entry.pop("row")] = Reply(**entry)
+                row = entry.pop("row")
+                file.replies[row] = Reply(**entry)
         return file
 
     def append_to(self, stream: BinaryIO, row: int, reply: Reply) -> None:
