@@ -46,7 +46,9 @@ def main() -> None:
     splits = read_splits(chosen)
     teacher = gold_teacher(gold_from_folder(chosen.folder), wrong_rate=chosen.wrong, models=("gold",), latency=0.05)
     with teacher, running_cluster() as (cluster, folder):
-        cluster.apply([row_config_map(splits), manifest(teacher.url, chosen.epochs)], NAMESPACE)
+        # Applied by the server: a client would keep a copy of the rows in an annotation, which is too small for them.
+        cluster.apply(row_config_map(splits), NAMESPACE, "--server-side")
+        cluster.apply(manifest(teacher.url, chosen.epochs), NAMESPACE)
         kubeconfig = grant_rights(cluster, NAMESPACE, [NAMESPACE])
         started = time.monotonic()
         with OperatorProcess(
