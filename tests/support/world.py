@@ -1,0 +1,335 @@
+"""A small world for the operator's pure core: objects as the API server holds them, and controllers that move them.
+
+It carries out the core's actions as the operator does (the status first), can die between any two writes, and plays
+what happens to Jobs, Pods and Deployments. No part of the core is replaced.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from distillery_api.resource import Distillation
+from distillery_api.result import Evaluation as Table
+from distillery_api.result import Progress, Reason, Score, Stage, StageResult, StageState
+from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
+from distillery_operator.decide import Action, Apply, Check, Create, Delete, Suspend, decide, next_look
+from distillery_operator.ledger import RetrySettings, Settings
+from distillery_operator.manifests.common import ManifestSettings
+from distillery_operator.observe import Children, Observation, observe
+from distillery_operator.plan import Plan, make_plan
+from distillery_operator.status import Refusal, compute_status
+
+UID = "5f0c1a2b-0000-4000-8000-000000000001"
+START = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
+SETTINGS = Settings(ManifestSettings("distillery-trainer:1", "vllm-openai:1"), RetrySettings())
+
+Raw = dict[str, Any]
+
+
+def spec(**changes: Any) -> Raw:
+    """The spec of a small Distillation; `changes` replace its top-level fields."""
+    teacher = {"name": "big", "endpoint": "https://teacher.example/v1", "model": "big-405b"}
+    return {
+        "task": "NLI",
+        "data": {"train": {"uri": "pvc://rows/train.jsonl"}, "validation": {"uri": "pvc://rows/validation.jsonl"}},
+        "generation": {"teachers": [teacher]},
+        "student": {"model": {"uri": "hf://org/small"}},
+        "serving": {"runtime": "Transformers"},
+        **changes,
+    }
+
+
+def distillation(spec_: Raw | None = None, **metadata: Any) -> Distillation:
+    """A Distillation called conjnli."""
+    return Distillation.model_validate(
+        {
+            "apiVersion": "distillery.dev/v1alpha1",
+            "kind": "Distillation",
+            "metadata": {"name": "conjnli", "namespace": "team-a", "uid": UID, "generation": 1, **metadata},
+            "spec": spec_ or spec(),
+        }
+    )
+
+
+def written(moment: datetime) -> str:
+    """A time as the API server writes it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class World:
+    """One Distillation and all that belongs to it."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.now = START
+        self.spec = spec(**changes)
+        self.generation = 1
+        self.annotations: dict[str, str] = {}
+        self.objects: dict[tuple[str, str], Raw] = {}
+        self.pods: dict[str, Raw] = {}
+        self.events: list[Raw] = []
+        self.status = DistillationStatus()
+        self.created: list[str] = []
+        self.checked: list[Raw] = []
+        self.refusal: str | None = None
+        self._serial = 0
+
+    # What a person does.
+
+    def change(self, **changes: Any) -> None:
+        """Edits the spec."""
+        self.spec = {**self.spec, **changes}
+        self.generation += 1
+
+    def ask_again(self) -> None:
+        """Sets the retry annotation."""
+        self.annotations["distillery.dev/retry-at"] = written(self.now)
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.now += timedelta(seconds=seconds)
+
+    # What the operator does.
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the present spec."""
+        metadata = {"generation": self.generation, "annotations": self.annotations}
+        return make_plan(distillation(self.spec, **metadata))
+
+    def observation(self) -> Observation:
+        """What the core sees."""
+        of_kind = {kind: tuple(o for (k, _), o in self.objects.items() if k == kind) for kind in ("Job",)}
+        children = Children(
+            claim=self.objects.get(("PersistentVolumeClaim", self.plan.claim_name)),
+            jobs=of_kind["Job"],
+            pods=tuple(self.pods.values()),
+            deployment=self.objects.get(("Deployment", "conjnli")),
+            service=self.objects.get(("Service", "conjnli")),
+            events=tuple(self.events),
+        )
+        return observe(copy.deepcopy(children), owner_uid=UID, now=self.now)
+
+    def decisions(self) -> tuple[Action, ...]:
+        """What the core would do now."""
+        return decide(self.plan, self.observation(), self.status, self.now, SETTINGS)
+
+    def look_after(self) -> timedelta | None:
+        """When the core wants to look again."""
+        return next_look(self.plan, self.observation(), self.status, self.now, SETTINGS)
+
+    def reconcile(self, *, dies_after: int | None = None, progress: Progress | None = None) -> None:
+        """One pass: checks, then the status, then the writes. With `dies_after`, only so many writes are made."""
+        actions = self.decisions()
+        checks = [action for action in actions if isinstance(action, Check)]
+        self.checked += [check.manifest for check in checks]
+        refused = Refusal(self.refusal) if checks and self.refusal else None
+        status = compute_status(
+            self.plan, self.observation(), self.status, self.now, SETTINGS, progress=progress, refused=refused
+        )
+        writes = [] if refused else [action for action in actions if not isinstance(action, Check)]
+        if dies_after == 0:
+            return
+        self.status = DistillationStatus.model_validate_json(status.model_dump_json(by_alias=True))
+        for action in writes[: None if dies_after is None else dies_after - 1]:
+            self._carry_out(action)
+
+    def settle(self) -> None:
+        """Passes until nothing changes any more."""
+        for _ in range(20):
+            before = copy.deepcopy((self.status, self.objects, self.pods))
+            self.reconcile()
+            self.collect()
+            if before == (self.status, self.objects, self.pods):
+                return
+        raise AssertionError(f"no rest after 20 passes: {self.status}")
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Create(manifest):
+                self._create(manifest)
+            case Apply(manifest):
+                self._apply(manifest)
+            case Delete(kind, name):
+                self._delete(kind, name)
+            case Suspend(job, suspended):
+                self._suspend(job, suspended)
+
+    def _create(self, manifest: Raw) -> None:
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        if key in self.objects:
+            return  # 409
+        self.created.append(key[1])
+        self._store(manifest)
+
+    def _apply(self, manifest: Raw) -> None:
+        self._store(manifest)
+
+    def _store(self, manifest: Raw) -> None:
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        before = self.objects.get(key, {"metadata": {}})
+        self._serial += 1
+        stamp = {
+            "uid": before["metadata"].get("uid", f"uid-{self._serial}"),
+            "creationTimestamp": before["metadata"].get("creationTimestamp", written(self.now)),
+            "generation": before["metadata"].get("generation", 0) + 1,
+        }
+        status = {"status": before["status"]} if "status" in before else {}
+        self.objects[key] = {**copy.deepcopy(manifest), **status}
+        self.objects[key]["metadata"] |= stamp
+
+    def _delete(self, kind: str, name: str) -> None:
+        found = self.objects.get((kind, name))
+        if found and kind == "Job":
+            found["metadata"]["deletionTimestamp"] = written(self.now)
+        else:
+            self.objects.pop((kind, name), None)
+
+    def _suspend(self, name: str, suspended: bool) -> None:
+        job = self.objects.get(("Job", name))
+        if job:
+            job["spec"]["suspend"] = suspended
+
+    # What controllers and kubelets do.
+
+    def collect(self) -> None:
+        """Garbage collector and Job controller: what is being deleted goes, and a Job gets its Pod."""
+        for key, found in list(self.objects.items()):
+            if found["metadata"].get("deletionTimestamp"):
+                self._remove_pods(found)
+                del self.objects[key]
+            elif key[0] == "Job" and not ended(found):
+                self._sync(found)
+
+    def _sync(self, job: Raw) -> None:
+        if job["spec"]["suspend"]:
+            self._remove_pods(job)
+        elif not any(owned_by(pod, job) for pod in self.pods.values()):
+            self._make_pod(job)
+
+    def _remove_pods(self, job: Raw) -> None:
+        self.pods = {name: pod for name, pod in self.pods.items() if not owned_by(pod, job)}
+
+    def _make_pod(self, job: Raw) -> None:
+        self._serial += 1
+        name = f"{job['metadata']['name']}-{self._serial:05}"
+        template = copy.deepcopy(job["spec"]["template"])
+        owner = {"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
+        self.pods[name] = {
+            "metadata": {
+                **template["metadata"],
+                "name": name,
+                "creationTimestamp": written(self.now),
+                "ownerReferences": [owner],
+            },
+            "spec": template["spec"],
+            "status": {"phase": "Pending"},
+        }
+
+    def job(self, name: str | None = None) -> Raw:
+        """The Job of that name, else the one that has not ended."""
+        if name:
+            return self.objects["Job", name]
+        return next(o for (kind, _), o in self.objects.items() if kind == "Job" and not ended(o))
+
+    def pod(self, job: Raw | None = None) -> Raw:
+        """The Pod of the Job."""
+        return next(pod for pod in reversed(self.pods.values()) if owned_by(pod, job or self.job()))
+
+    def start(self) -> None:
+        """The Pod of the live Job runs."""
+        status = {"name": "stage", "state": {"running": {"startedAt": written(self.now)}}, "started": True}
+        self.pod()["status"] = {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [status]}
+
+    def wait_for(self, reason: str, message: str) -> None:
+        """The Pod of the live Job waits for something."""
+        waiting = {"waiting": {"reason": reason, "message": message}}
+        status = {"name": "stage", "image": "distillery-trainer:1", "state": waiting}
+        self.pod()["status"] = {"phase": "Pending", "containerStatuses": [status]}
+
+    def finish(self, **fields: Any) -> None:
+        """The live Job's stage is done and says so."""
+        job = self.job()
+        stage = Stage(job["metadata"]["labels"]["app.kubernetes.io/component"])
+        folder = f"{stage}-{job['metadata']['labels']['distillery.dev/hash']}"
+        if stage is Stage.EVALUATE:
+            fields = {
+                "evaluation": Table(sample_size=150, student=Score(score=0.9), teacher=Score(score=0.95))
+            } | fields
+        result = StageResult(stage=stage, folder=folder, state=StageState.DONE, **fields)
+        self.end(0, result.termination_message())
+
+    def fail(self, exit_code: int, reason: Reason | None = None, message: str = "") -> None:
+        """The live Job's stage ends badly; with a reason, it says so itself."""
+        job = self.job()
+        stage = Stage(job["metadata"]["labels"]["app.kubernetes.io/component"])
+        said = StageResult(
+            stage=stage,
+            folder="",
+            state=StageState.FAILED,
+            exit_code=exit_code,
+            reason=reason or Reason.GENERATION_FAILED,
+            message=message,
+        )
+        self.end(exit_code, said.termination_message() if reason else message)
+
+    def end(self, exit_code: int, message: str = "", reason: str = "Error") -> None:
+        """The live Job's container ends, and the Job with it."""
+        job, pod = self.job(), self.pod()
+        terminated = {"exitCode": exit_code, "message": message, "reason": reason, "finishedAt": written(self.now)}
+        pod["status"] = {
+            "phase": "Failed" if exit_code else "Succeeded",
+            "containerStatuses": [{"name": "stage", "state": {"terminated": terminated}}],
+        }
+        condition = {"type": "Failed" if exit_code else "Complete", "status": "True"}
+        job["status"] = {"conditions": [condition | {"lastTransitionTime": written(self.now)}]}
+
+    def serve(self, ready: int | None = None) -> None:
+        """The Deployment's Pods are of its newest version, and answer."""
+        deployment = self.objects["Deployment", "conjnli"]
+        count = deployment["spec"]["replicas"] if ready is None else ready
+        counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "availableReplicas"), count)
+        deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
+
+    def run_stages(self, *stages: Stage) -> None:
+        """Passes until those stages, or all, are done."""
+        for _ in stages or tuple(Stage):
+            self.settle()
+            self.start()
+            self.finish()
+        self.settle()
+
+    # What a test looks at.
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of that kind."""
+        return next((each for each in self.status.conditions if each.type is kind), None)
+
+    def reason(self, kind: ConditionType = ConditionType.READY) -> str | None:
+        """The reason of that condition."""
+        found = self.condition(kind)
+        return found.reason if found else None
+
+    def truth(self, kind: ConditionType) -> str | None:
+        """The status of that condition, or None where it is absent."""
+        found = self.condition(kind)
+        return str(found.status) if found else None
+
+    def record(self, stage: Stage) -> StageStatus:
+        """The stage in the status."""
+        return next(record for record in self.status.stages if record.name is stage)
+
+    def jobs(self) -> list[str]:
+        """Names of all Jobs."""
+        return [name for kind, name in self.objects if kind == "Job"]
+
+
+def owned_by(pod: Raw, job: Raw) -> bool:
+    """Whether the Pod is the Job's."""
+    return bool(pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"])
+
+
+def ended(job: Raw) -> bool:
+    """Whether the Job has ended or is being deleted."""
+    return bool(job.get("status", {}).get("conditions")) or "deletionTimestamp" in job["metadata"]
