@@ -89,7 +89,9 @@ class ApiGate:
             return await _silence()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in NOT_FORWARDED}
         url = self._target + request.raw_path
-        async with self._session.request(request.method, url, data=body or None, headers=headers) as answer:
+        # No type is taken for JSON by the server, and must not become another one on the way.
+        untouched = {"data": body or None, "headers": headers, "skip_auto_headers": {"Content-Type"}}
+        async with self._session.request(request.method, url, **untouched) as answer:
             if passage is Passage.UNHEARD:
                 await answer.read()
                 return await _silence()
