@@ -8,6 +8,7 @@ stand-in.
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,12 +135,14 @@ def run(arguments: list[str]) -> int:
     print(f"\n$ {shlex.join(['distillery', 'run', *arguments])}\n", flush=True)
     program = Path(sys.executable).with_name("distillery")
     process = subprocess.Popen([str(program), "run", *arguments])  # noqa: S603
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # Ctrl-C has reached the run as well, which stops in good order and says how to go on.
-            continue
+    # Ctrl-C reaches the run as well, and SIGTERM is passed on: it stops in good order and says how to go on.
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terminate = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, terminate)
 
 
 if __name__ == "__main__":
