@@ -32,7 +32,7 @@ test-unit: $(INSTALLED) ## Run the tests that take seconds
 	$(BIN)/python -m pytest tests/api tests/operator tests/examples
 
 test-stage: $(INSTALLED) ## Run the tests of the stages
-	$(BIN)/python -m pytest tests/trainer tests/e2e
+	$(BIN)/python -m pytest tests/trainer $(wildcard tests/e2e/*.py)
 
 test-cluster: $(INSTALLED) control-plane ## Run the tests on a real control plane
 	$(BIN)/python -m pytest tests/cluster

@@ -118,9 +118,9 @@ def metrics(**more):
     return StageMetrics(Progress(done=12, total=40, eta_seconds=90), **more)
 
 
-def test_notes_name_failed_calls_and_rejected_rows():
+def test_notes_count_failed_calls_and_rejected_rows():
     told = notes(metrics(requests={"ok": 30, "http_429": 4, "timeout": 1}, rejected={"truncated": 2}))
-    assert told == "failed calls: 4 http_429, 1 timeout; 2 rejected"
+    assert told == "5 calls failed, 2 rejected"
     assert notes(metrics(requests={"ok": 30})) == ""
 
 
@@ -139,8 +139,7 @@ def test_pipe_gets_plain_lines():
         watcher.found_done(done())
         watcher.started(Stage.TRAIN, 1)
         watcher.progressed(Stage.TRAIN, metrics())
-        watcher.ended(failed())
-        watcher.waits(Stage.TRAIN, 5, 2, 4)
+        watcher.waits(failed(), 5, 2, 4)
         watcher.started(Stage.TRAIN, 2)
     assert console.file.getvalue().splitlines() == [
         "generate: done before",
@@ -159,14 +158,15 @@ def test_plain_lines_tell_progress_every_ten_seconds(monkeypatch):
     lines.started(Stage.GENERATE, 1)
     for _ in range(25):
         clock[0] += 1
-        lines.progressed(Stage.GENERATE, metrics(rejected={"truncated": 2}))
-    lines.ended(done())
-    told = "generate: 12 of 40 rows, about 1 min 30 s left, 2 rejected"
+        lines.progressed(Stage.GENERATE, metrics(rejected={"truncated": 2}, requests={"ok": 9, "http_429": 3}))
+    lines.done(done())
+    told = "generate: 12 of 40 rows, about 1 min 30 s left, 3 calls failed, 2 rejected"
     assert console.file.getvalue().splitlines() == [
         "generate: started",
         told,
         told,
         "generate: done in 25 s: kept 541 of 560 rows",
+        "generate: calls that failed at first: 3 http_429",
     ]
 
 
@@ -178,14 +178,13 @@ def test_terminal_gets_a_bar_for_each_stage():
         watcher.started(Stage.TRAIN, 1)
         watcher.progressed(Stage.TRAIN, metrics(requests={"http_429": 3}))
         watcher.progress.refresh()
-        watcher.ended(failed())
-        watcher.waits(Stage.TRAIN, 5, 2, 4)
+        watcher.waits(failed(), 5, 2, 4)
     text = console.file.getvalue()
     for part in (
         "done before",
         "12 of 40 rows",
         "about 1 min 30 s left",
-        "failed calls: 3 http_429",
+        "3 calls failed",
         "no answer",
         "attempt 2",
     ):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from distillery_api.result import Stage, StageResult, StageState
+from distillery_api.result import Stage, StageResult
 from distillery_operator.cli.words import by_count, counted, duration
 from distillery_operator.local.run import Watcher
 from distillery_operator.local.stage_metrics import StageMetrics
@@ -30,19 +30,23 @@ def displayed(console: Console, stages: Sequence[Stage]) -> Iterator[Watcher]:
 
 
 def notes(metrics: StageMetrics) -> str:
-    """What a user wonders about while rows come in: calls that failed and rows that were rejected."""
-    failed = {outcome: count for outcome, count in metrics.requests.items() if outcome != ANSWERED}
-    rejected = sum(metrics.rejected.values())
-    told = [f"failed calls: {by_count(failed)}" if failed else "", f"{rejected:,} rejected" if rejected else ""]
-    return "; ".join(part for part in told if part)
+    """What a user wonders about while rows come in: how many calls failed and how many rows were rejected."""
+    failed, rejected = sum(failed_calls(metrics).values()), sum(metrics.rejected.values())
+    told = [f"{failed:,} calls failed" if failed else "", f"{rejected:,} rejected" if rejected else ""]
+    return ", ".join(part for part in told if part)
 
 
-def ended_line(result: StageResult, seconds: float) -> str:
-    """One line about a stage that ended."""
-    if result.state is StageState.DONE:
-        said = f": {result.message}" if result.message else ""
-        return f"{result.stage}: done in {duration(seconds)}{said}"
-    return f"{result.stage}: {result.message}"
+def failed_calls(metrics: StageMetrics) -> dict[str, int]:
+    """Calls to the teacher that gave no reply, by outcome; most are tried again."""
+    return {outcome: count for outcome, count in metrics.requests.items() if outcome != ANSWERED}
+
+
+def done_lines(result: StageResult, seconds: float, last: StageMetrics | None) -> list[str]:
+    """What is to be said about a stage that is done; `last` is the last that it told of itself."""
+    said = f": {result.message}" if result.message else ""
+    failed = failed_calls(last) if last else {}
+    tries = [f"{result.stage}: calls that failed at first: {by_count(failed)}"] if failed else []
+    return [f"{result.stage}: done in {duration(seconds)}{said}", *tries]
 
 
 class PlainLines:
@@ -51,6 +55,7 @@ class PlainLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._started = self._said = time.monotonic()
+        self._last: StageMetrics | None = None
 
     def found_done(self, result: StageResult) -> None:
         """Says that the stage was done before."""
@@ -58,11 +63,12 @@ class PlainLines:
 
     def started(self, stage: Stage, attempt: int) -> None:
         """Says that an attempt begins."""
-        self._started = time.monotonic()
+        self._started, self._last = time.monotonic(), None
         self._say(f"{stage}: started" if attempt == 1 else f"{stage}: started again, attempt {attempt}")
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
         """Says how far the stage is, now and then."""
+        self._last = metrics
         if time.monotonic() - self._said < LINE_SECONDS:
             return
         eta = metrics.progress.eta_seconds
@@ -70,13 +76,15 @@ class PlainLines:
         told = [counted(metrics.progress), left, notes(metrics)]
         self._say(f"{stage}: {', '.join(part for part in told if part) or 'getting ready'}")
 
-    def ended(self, result: StageResult) -> None:
-        """Says how an attempt ended."""
-        self._say(ended_line(result, time.monotonic() - self._started))
+    def done(self, result: StageResult) -> None:
+        """Says what came of a stage."""
+        for line in done_lines(result, time.monotonic() - self._started, self._last):
+            self._say(line)
 
-    def waits(self, stage: Stage, seconds: float, attempt: int, attempts: int) -> None:
-        """Says when the next attempt begins."""
-        self._say(f"{stage}: tried again in {duration(seconds)} (attempt {attempt} of {attempts})")
+    def waits(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
+        """Says what went wrong and when the next attempt begins."""
+        self._say(f"{result.stage}: {result.message}")
+        self._say(f"{result.stage}: tried again in {duration(seconds)} (attempt {attempt} of {attempts})")
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()
@@ -89,7 +97,7 @@ class Bars:
     def __init__(self, console: Console, stages: Sequence[Stage]) -> None:
         self.progress = Progress(
             TextColumn("{task.description:<8}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[count]}"),
             TextColumn("[cyan]{task.fields[left]}"),
             TextColumn("[dim]{task.fields[notes]}"),
@@ -99,6 +107,7 @@ class Bars:
             stage: self.progress.add_task(stage, total=1, start=False, count="", left="", notes="") for stage in stages
         }
         self._started = time.monotonic()
+        self._last: StageMetrics | None = None
 
     def found_done(self, result: StageResult) -> None:
         """Fills the bar."""
@@ -106,14 +115,14 @@ class Bars:
 
     def started(self, stage: Stage, attempt: int) -> None:
         """Lets the bar pulse until the stage says how far it is."""
-        self._started = time.monotonic()
+        self._started, self._last = time.monotonic(), None
         self.progress.start_task(self._tasks[stage])
         again = f"attempt {attempt}" if attempt > 1 else ""
         self._update(stage, completed=0, total=None, count="getting ready", left="", notes=again)
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
         """Moves the bar."""
-        progress = metrics.progress
+        self._last, progress = metrics, metrics.progress
         left = f"about {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
         self._update(
             stage,
@@ -124,20 +133,28 @@ class Bars:
             notes=notes(metrics),
         )
 
-    def ended(self, result: StageResult) -> None:
-        """Fills the bar of a stage that is done; says what went wrong with another."""
+    def done(self, result: StageResult) -> None:
+        """Fills the bar."""
         seconds = time.monotonic() - self._started
-        if result.state is StageState.DONE:
-            self._update(result.stage, completed=1, total=1, left=f"done in {duration(seconds)}")
-        else:
-            self._update(result.stage, total=1, completed=0, left="", notes="")
-        self.progress.console.print(ended_line(result, seconds), soft_wrap=True, markup=False)
+        self._update(result.stage, completed=1, total=1, count=self._all(), left=f"done in {duration(seconds)}")
+        for line in done_lines(result, seconds, self._last):
+            self._print(line)
 
-    def waits(self, stage: Stage, seconds: float, attempt: int, attempts: int) -> None:
-        """Says when the next attempt begins."""
-        self._update(
-            stage, count="waiting", notes=f"tried again in {duration(seconds)}, attempt {attempt} of {attempts}"
-        )
+    def _all(self) -> str:
+        """The whole of what was counted: the stage may have ended since it was last looked at."""
+        if self._last is None:
+            return ""
+        total = self._last.progress.total or self._last.progress.done
+        return counted(self._last.progress.model_copy(update={"done": total, "total": 0}))
+
+    def waits(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
+        """Says what went wrong and when the next attempt begins."""
+        self._print(f"{result.stage}: {result.message}")
+        again = f"tried again in {duration(seconds)}, attempt {attempt} of {attempts}"
+        self._update(result.stage, completed=0, total=1, count="waiting", left="", notes=again)
+
+    def _print(self, line: str) -> None:
+        self.progress.console.print(line, soft_wrap=True, markup=False)
 
     def _update(self, stage: Stage, **fields: object) -> None:
         self.progress.update(self._tasks[stage], **fields)  # type: ignore[arg-type]
