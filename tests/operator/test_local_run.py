@@ -51,11 +51,11 @@ class Diary:
     def progressed(self, stage, metrics):
         self.metrics.append(metrics)
 
-    def ended(self, result):
-        self.entries.append(f"{result.stage} {result.state}")
+    def done(self, result):
+        self.entries.append(f"{result.stage} Done")
 
-    def waits(self, stage, seconds, attempt, attempts):
-        self.entries.append(f"{stage} waits {seconds} for attempt {attempt} of {attempts}")
+    def waits(self, result, seconds, attempt, attempts):
+        self.entries.append(f"{result.stage} waits {seconds} for attempt {attempt} of {attempts}")
 
 
 @pytest.fixture
@@ -164,12 +164,10 @@ def test_stage_that_may_succeed_later_is_started_again(prepared):
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
     run = prepared({"generate": [later, later, {}]})
     assert run.run().exit_code == 0
-    assert run.watcher.entries[:7] == [
+    assert run.watcher.entries[:5] == [
         "generate attempt 1",
-        "generate Failed",
         "generate waits 0.01 for attempt 2 of 3",
         "generate attempt 2",
-        "generate Failed",
         "generate waits 0.02 for attempt 3 of 3",
         "generate attempt 3",
     ]
@@ -194,7 +192,7 @@ def test_stage_that_needs_the_user_is_not_started_again(prepared):
     }
     run = prepared({"generate": [failed]})
     assert run.run().exit_code == 2
-    assert run.watcher.entries == ["generate attempt 1", "generate Failed"]
+    assert run.watcher.entries == ["generate attempt 1"]
     result = saved(run)
     assert (result["state"], result["reason"]) == ("Failed", "TooFewRows")
     assert result["rows"]["rejectedByReason"] == {"truncated": 6}

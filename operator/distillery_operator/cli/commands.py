@@ -20,7 +20,7 @@ from distillery_operator.cli.progress_display import displayed
 from distillery_operator.cli.result_table import show_result
 from distillery_operator.local.references import InputsError, Mappings, find_inputs
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, Outcome, TrainerMissing, record_failure
-from distillery_operator.local.run_result import RunState
+from distillery_operator.local.run_result import RunResult, RunState
 from distillery_operator.local.serving import Server, student_server
 from distillery_operator.local.stop import stop_on_signals
 from distillery_operator.local.workspace import WorkspaceError
@@ -73,9 +73,20 @@ def _conclude(outcome: Outcome, folder: Path) -> None:
         again = shlex.join(["distillery", *sys.argv[1:]])
         say_error(f"Stopped. Nothing is lost: it goes on where it stood with: {again}")
     else:
-        say_error(f"{result.message}")
-        say_error(f"Everything paid for is kept in {folder}; run the same command again once that is mended.")
+        say_error(result.message)
+        for line in _failure_notes(result, folder):
+            say_error(line)
     raise typer.Exit(outcome.exit_code)
+
+
+def _failure_notes(result: RunResult, folder: Path) -> list[str]:
+    """Where a user finds what there is, and how to go on."""
+    rejected = result.files.get("rejected") if result.rows.rejected else None
+    kept = "Everything that was paid for is kept. " if result.usage.requests else ""
+    return [
+        *([f"Rejected rows, each with its reason: {folder / rejected}"] if rejected else []),
+        f"{kept}Once this is mended, run the same command again.",
+    ]
 
 
 def _say_next(console: Console, outcome: Outcome, folder: Path) -> None:

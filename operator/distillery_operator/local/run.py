@@ -53,11 +53,11 @@ class Watcher(Protocol):
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
         """A stage has said how far it is."""
 
-    def ended(self, result: StageResult) -> None:
-        """An attempt at a stage ended."""
+    def done(self, result: StageResult) -> None:
+        """A stage is done. What becomes of a failed one, the run's outcome tells."""
 
-    def waits(self, stage: Stage, seconds: float, attempt: int, attempts: int) -> None:
-        """A stage that may succeed later will be started again after `seconds`."""
+    def waits(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
+        """A stage failed that may succeed later: it will be started again after `seconds`."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,11 @@ class LocalRun:
         for attempt, seconds in enumerate(waits, start=1):
             self.watcher.started(planned.stage, attempt)
             result = process.run(self.stop, lambda metrics: self.watcher.progressed(planned.stage, metrics))
-            self.watcher.ended(result)
+            if result.state is StageState.DONE:
+                self.watcher.done(result)
             if result.exit_code != ExitCode.TRY_LATER or seconds is None or self.stop.requested:
                 break
-            self.watcher.waits(planned.stage, seconds, attempt + 1, len(waits))
+            self.watcher.waits(result, seconds, attempt + 1, len(waits))
             if self.stop.wait(seconds):
                 break
         return result
