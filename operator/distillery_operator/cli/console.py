@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -16,9 +19,35 @@ from distillery_operator.local.workspace import WorkspaceError
 from distillery_operator.manifest_file import ManifestError
 
 
+class LastingStream:
+    """A stream that may go away, with a closed pipe or terminal: who stops reading must not stop a run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes, or drops what nobody can read any more."""
+        self._attempt(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, where there is still something to flush to."""
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def output() -> Console:
     """Standard output; tables keep a width that fits a page where there is no terminal to ask."""
-    console = Console(highlight=False)
+    console = Console(file=cast(TextIO, LastingStream(sys.stdout)), highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 100)
     return console
@@ -26,7 +55,8 @@ def output() -> Console:
 
 def say_error(message: str) -> None:
     """A sentence on standard error, never wrapped, so that it can be searched for."""
-    Console(stderr=True, highlight=False).print(message, soft_wrap=True, markup=False, style="red")
+    console = Console(file=cast(TextIO, LastingStream(sys.stderr)), highlight=False)
+    console.print(message, soft_wrap=True, markup=False, style="red")
 
 
 @contextmanager

@@ -136,7 +136,8 @@ class Bars:
     def done(self, result: StageResult) -> None:
         """Fills the bar."""
         seconds = time.monotonic() - self._started
-        self._update(result.stage, completed=1, total=1, count=self._all(), left=f"done in {duration(seconds)}")
+        left = f"done in {duration(seconds)}"
+        self._update(result.stage, completed=1, total=1, count=self._all(), left=left, notes="")
         for line in done_lines(result, seconds, self._last):
             self._print(line)
 
