@@ -111,6 +111,7 @@ def test_of_two_replicas_one_works_and_the_other_takes_over_when_it_dies(
 ) -> None:
     first = start_operator(identity="first")
     second = start_operator(identity="second", leading=False)
+    wait_until(lambda: second.health().status_code == 200, 30, "the second to watch")
     distilled.apply(script={"train": [{"waits": True}]})
     wait_until(lambda: distilled.children("pods", "train"), 40, "the training")
     assert (first.leads(), second.leads()) == (True, False)

@@ -34,6 +34,22 @@ def older_crd(control_plane: Cluster, crd: None) -> Iterator[None]:
     install_crd(control_plane)
 
 
+@pytest.fixture
+def newer_crd(control_plane: Cluster, crd: None) -> Iterator[None]:
+    """The CRD with a new field and a relaxed rule, as a later release may have it."""
+    stored = control_plane.get("crd", CRD)
+    training = stored["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][
+        "training"
+    ]
+    training["properties"]["scheduler"] = {"type": "string"}
+    del training["properties"]["epochs"]["minimum"]
+    control_plane.kubectl("patch", "crd", CRD, "--type=merge", "-p", json.dumps({"spec": stored["spec"]}))
+    fields = control_plane.kubectl
+    wait_until(lambda: "scheduler" in fields("explain", "distillation.spec.training"), 20, "the new field")
+    yield
+    install_crd(control_plane)
+
+
 def test_for_all_namespaces_it_works_with_the_charts_cluster_role(
     distilled: Distilled, control_plane: Cluster, start_operator: StartOperator
 ) -> None:
@@ -72,6 +88,34 @@ def test_with_an_older_crd_it_does_not_start_and_names_the_missing_fields(
 
     assert operator.exit_status == 1
     assert "is older than this operator: it lacks spec.training.seed, status.history; upgrade the CRD" in operator.log
+
+
+def test_fields_of_a_newer_crd_are_ignored(
+    newer_crd: None, distilled: Distilled, start_operator: StartOperator
+) -> None:
+    start_operator()
+    distilled.apply(small_spec(training={"scheduler": "linear"}))
+    distilled.wait_ready()
+    assert distilled.get()["spec"]["training"]["scheduler"] == "linear"
+
+
+def test_a_stored_spec_that_breaks_a_rule_stalls_with_a_sentence_and_what_serves_is_left_alone(
+    newer_crd: None, distilled: Distilled, start_operator: StartOperator
+) -> None:
+    start_operator()
+    distilled.apply()
+    distilled.wait_ready()
+
+    distilled.patch({"training": {"epochs": 0}})
+    stalled = distilled.wait("Stalled", reason="InvalidSpec")
+    assert distilled.message() == "spec.training.epochs: Input should be greater than or equal to 1"
+    assert stalled["status"]["observedGeneration"] == stalled["metadata"]["generation"]
+    assert distilled.conditions["Available"] == ("True", "Serving")
+    assert len(distilled.children("deployments")) == 1
+
+    distilled.patch({"training": {"epochs": 1}})
+    distilled.wait_ready()
+    assert len(distilled.jobs()) == 3
 
 
 def test_the_claim_goes_too_where_that_was_asked_for(distilled: Distilled, start_operator: StartOperator) -> None:

@@ -151,8 +151,11 @@ class OperatorProcess:
         return next((sample.value for sample in chosen), None)
 
     def leads(self) -> bool:
-        """Whether this replica is the one that works."""
-        return self.metric("distillery_leader") == 1
+        """Whether this replica is the one that works; one that has not started, or has ended, is not."""
+        try:
+            return self.metric("distillery_leader") == 1
+        except requests.ConnectionError:
+            return False
 
     def health(self) -> requests.Response:
         """What a liveness probe sees."""
