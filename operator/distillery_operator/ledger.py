@@ -391,7 +391,8 @@ def _claim_trouble(scene: Scene) -> Trouble | None:
 def _absent_claim(scene: Scene, name: str, *, given: bool) -> Trouble | None:
     if given:
         return Trouble(Reason.CONFIGURATION_MISSING, f"storage.claimName: there is no PersistentVolumeClaim {name}")
-    if not any(record.completion_time for record in scene.previous.stages):
+    recorded = any(record.completion_time for record in scene.previous.stages)
+    if not recorded and not any(job.state is JobState.DONE for job in scene.observation.jobs):
         return None
     return Trouble(
         Reason.WORKSPACE_LOST,

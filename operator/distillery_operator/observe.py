@@ -304,7 +304,7 @@ def _outcome(job: Raw, pod: Raw | None) -> dict[str, Any] | None:
     }
 
 
-_LOST_RESULT = Trouble(None, "the Job completed, but its Pod is gone and with it the message that holds the result")
+_LOST_RESULT = Trouble(None, "the Job completed, but the message with its result is missing or broken")
 
 
 def _finished(job: Raw, condition: str) -> datetime | None:

@@ -84,8 +84,8 @@ def includes(seen: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(seen, Mapping) and all(includes(seen.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        same_length = isinstance(seen, Sequence) and len(seen) == len(wanted)
-        return same_length and all(map(includes, seen, wanted))
+        alike = isinstance(seen, Sequence) and not isinstance(seen, str) and len(seen) == len(wanted)
+        return alike and all(map(includes, seen, wanted))
     return bool(seen == wanted) or _same_quantity(seen, wanted)
 
 

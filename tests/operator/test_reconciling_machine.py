@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 from hypothesis import HealthCheck, settings
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from distillery_api.result import Reason
 from distillery_api.status import ConditionType
 from distillery_operator.decide import Create
-from world import World, ended
+from world import World, ended, owned_by
 
 LEARNING_RATES = st.sampled_from([0.0003, 0.001])
 MODELS = st.sampled_from(["big-405b", "other"])
@@ -21,12 +22,7 @@ def with_live_pod(holds: Callable[[World], bool] = lambda world: True) -> Callab
     def check(machine: RuleBasedStateMachine) -> bool:
         world: World = machine.world  # type: ignore[attr-defined]
         jobs = [o for (kind, _), o in world.objects.items() if kind == "Job" and not ended(o)]
-        pods = [
-            pod
-            for job in jobs
-            for pod in world.pods.values()
-            if pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
-        ]
+        pods = [pod for job in jobs for pod in world.pods.values() if owned_by(pod, job)]
         return bool(pods) and not jobs[0]["spec"]["suspend"] and holds(world)
 
     return check
@@ -139,6 +135,15 @@ class Life(RuleBasedStateMachine):
             of_present_inputs = name.removeprefix("conjnli-").rpartition("-")[0] in planned
             if kind == "Job" and of_present_inputs and not ended(self.world.objects[kind, name]):
                 assert name in recorded or self.world.status.observed_generation != self.world.generation
+
+    @rule()
+    def passes_without_news_come_to_rest(self) -> None:
+        """The second may see what the first has done; the third writes nothing."""
+        self.the_operator_passes()
+        self.the_operator_passes()
+        before = copy.deepcopy((self.world.status, self.world.objects))
+        self.the_operator_passes()
+        assert (self.world.status, self.world.objects) == before
 
     def teardown(self) -> None:
         """Left alone, with a patient and lucky world, every life comes to rest."""

@@ -260,7 +260,7 @@ class World:
         result = StageResult(stage=stage, folder=folder, state=StageState.DONE, **fields)
         self.end(0, result.termination_message())
 
-    def fail(self, exit_code: int, reason: Reason | None = None, message: str = "") -> None:
+    def fail(self, exit_code: int, reason: Reason | None = None, message: str = "", **fields: Any) -> None:
         """The live Job's stage ends badly; with a reason, it says so itself."""
         job = self.job()
         stage = Stage(job["metadata"]["labels"]["app.kubernetes.io/component"])
@@ -271,6 +271,7 @@ class World:
             exit_code=exit_code,
             reason=reason or Reason.GENERATION_FAILED,
             message=message,
+            **fields,
         )
         self.end(exit_code, said.termination_message() if reason else message)
 
@@ -293,8 +294,8 @@ class World:
         deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
 
     def run_stages(self, *stages: Stage) -> None:
-        """Passes until those stages, or all, are done."""
-        for _ in stages or tuple(Stage):
+        """Passes until those stages are done."""
+        for _ in stages:
             self.settle()
             self.start()
             self.finish()

@@ -47,7 +47,7 @@ def child_labels(plan: Plan, component: str, **more: str) -> dict[str, str]:
     return {
         names.APPLICATION_LABEL: names.MANAGER,
         names.INSTANCE_LABEL: plan.name,
-        names.COMPONENT_LABEL: component,
+        names.COMPONENT_LABEL: str(component),
         names.MANAGED_BY_LABEL: names.MANAGER,
         names.NAME_LABEL: plan.name,
         **{extra[key]: value for key, value in more.items()},

@@ -124,7 +124,7 @@ def _stage_work(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -
     config = names.config_map_name(plan.name, planned.folder)
     sources = references(plan.spec, stage)
     return Work(
-        command=("python", "-m", "distillery_trainer", stage, "--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
+        command=("python", "-m", "distillery_trainer", str(stage), "--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
         image=plan.options(stage).image or settings.trainer_image,
         mounts=(
             {"name": WORKSPACE_VOLUME, "mountPath": WORKSPACE_PATH},

@@ -26,7 +26,7 @@ SERVING_PORT = 8000
 MODELS_FOLDER = "/models"
 
 _REQUESTS = {"cpu": "250m", "memory": "1Gi"}
-_STARTUP_PERIOD_SECONDS = 5
+_PROBE_PERIOD_SECONDS = 5
 _DRAIN_SECONDS = 5
 _GRACE_SECONDS = 60
 
@@ -141,10 +141,15 @@ def _address() -> tuple[str, ...]:
 
 def _probes(settings: ManifestSettings) -> Manifest:
     """Ready when the model answers; no liveness probe, which would kill a busy server."""
-    check = {"httpGet": {"path": "/health", "port": "http"}, "timeoutSeconds": 5}
     # A start may take as long as a rollout may.
-    starts = settings.progress_deadline_seconds // _STARTUP_PERIOD_SECONDS
+    starts = settings.progress_deadline_seconds // _PROBE_PERIOD_SECONDS
+    return {"startupProbe": _probe(failures=starts), "readinessProbe": _probe(failures=3)}
+
+
+def _probe(failures: int) -> Manifest:
     return {
-        "startupProbe": {**check, "periodSeconds": _STARTUP_PERIOD_SECONDS, "failureThreshold": starts},
-        "readinessProbe": {**check, "periodSeconds": 5, "failureThreshold": 3},
+        "httpGet": {"path": "/health", "port": "http"},
+        "periodSeconds": _PROBE_PERIOD_SECONDS,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
     }

@@ -1,0 +1,225 @@
+"""Every manifest, as a file that a person can read.
+
+After a wanted change, `DISTILLERY_WRITE_GOLDEN=1 pytest tests/operator/test_manifests.py` writes the files anew; the
+difference is then what to review.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from distillery_api.result import Stage
+from distillery_operator.manifests.common import ManifestSettings, VolumeUse
+from distillery_operator.manifests.job import configuration_digest, stage_config_map, stage_job, stage_pod
+from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_pod, serving_service
+from distillery_operator.manifests.storage import workspace_claim
+from distillery_operator.plan import Plan, make_plan
+from world import distillation, spec
+
+GOLDEN = Path(__file__).parents[1] / "data" / "output" / "manifests"
+SETTINGS = ManifestSettings("distillery-trainer:1", "vllm-openai:1")
+ONE_NODE, MANY_NODES = VolumeUse(shared=False), VolumeUse(shared=True)
+TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+ON_GPUS = {
+    "resources": {"limits": {"nvidia.com/gpu": 1}},
+    "podTemplate": {"spec": {"nodeSelector": {"pool": "gpu"}, "tolerations": [TOLERATION]}},
+}
+
+Raw = dict[str, Any]
+
+
+def plan_of(**changes: Any) -> Plan:
+    return make_plan(distillation(spec(**changes)))
+
+
+def served(plan: Plan) -> ServedModel:
+    return ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash)
+
+
+def job(plan: Plan, stage: Stage, volume: VolumeUse = ONE_NODE, settings: ManifestSettings = SETTINGS) -> Raw:
+    return stage_job(plan, plan.stage(stage), 1, settings, volume)
+
+
+def pod_spec(manifest: Raw) -> Raw:
+    found: Raw = manifest["spec"]["template"]["spec"]
+    return found
+
+
+def container(manifest: Raw, name: str = "stage") -> Raw:
+    return next(each for each in pod_spec(manifest)["containers"] if each["name"] == name)
+
+
+def generation(**fields: Any) -> Raw:
+    return {**spec()["generation"], **fields}
+
+
+def generate() -> list[Raw]:
+    """With a key, rows from a ConfigMap, and a template that brings a native sidecar."""
+    key = {"secretName": "teacher", "key": "api-key"}
+    teacher = {**spec()["generation"]["teachers"][0], "apiKey": key}
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    proxy = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always", "securityContext": security}
+    template = {
+        "metadata": {"labels": {"team": "a"}, "annotations": {"example.com/egress": "teacher"}},
+        "spec": {"initContainers": [proxy], "serviceAccountName": "egress"},
+    }
+    sources = {"train": {"uri": "pvc://rows/train.jsonl"}, "validation": {"uri": "configmap://few/validation.jsonl"}}
+    plan = plan_of(generation=generation(teachers=[teacher], podTemplate=template), data=sources)
+    return [stage_config_map(plan, plan.stage(Stage.GENERATE)), job(plan, Stage.GENERATE)]
+
+
+def train() -> list[Raw]:
+    """On a GPU, from a model on another claim, with credentials."""
+    student = {"model": {"uri": "pvc://models/small"}, "credentials": {"secretName": "hub"}}
+    plan = plan_of(training=ON_GPUS, student=student)
+    return [job(plan, Stage.TRAIN)]
+
+
+def evaluate() -> list[Raw]:
+    """On the one node that has the volume: where the training may run, and where the old student is served."""
+    return [job(plan_of(training=ON_GPUS), Stage.EVALUATE, VolumeUse(shared=False, beside_server=True))]
+
+
+def serving_with_transformers() -> list[Raw]:
+    plan = plan_of()
+    return [serving_deployment(plan, SETTINGS, served(plan), ONE_NODE), serving_service(plan)]
+
+
+def serving_with_vllm() -> list[Raw]:
+    plan = plan_of(
+        serving={"runtime": "VLLM", "replicas": 3, "resources": {"limits": {"nvidia.com/gpu": 1}}},
+        storage={"accessModes": ["ReadWriteMany"]},
+    )
+    return [serving_deployment(plan, SETTINGS, served(plan), MANY_NODES)]
+
+
+def workspace() -> list[Raw]:
+    """Kept when the Distillation goes, and not."""
+    described = {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"], "retention": "Delete"}
+    return [workspace_claim(plan_of()), workspace_claim(plan_of(storage=described))]
+
+
+def check() -> list[Raw]:
+    """Pods for the dry run, on a cluster that chooses the users."""
+    plan, unset = plan_of(), ManifestSettings("distillery-trainer:1", "vllm-openai:1", run_as_user=None, fs_group=None)
+    return [stage_pod(plan, plan.stage(Stage.GENERATE), unset), serving_pod(plan, unset, served(plan))]
+
+
+def readable(manifest: Raw) -> Raw:
+    """The manifest with its RunConfig as YAML rather than as one long string."""
+    if manifest["kind"] != "ConfigMap":
+        return manifest
+    return manifest | {"data": {name: json.loads(text) for name, text in manifest["data"].items()}}
+
+
+@pytest.mark.parametrize(
+    "case", [generate, train, evaluate, serving_with_transformers, serving_with_vllm, workspace, check]
+)
+def test_manifests_are_as_the_file_says(case: Any) -> None:
+    path = GOLDEN / f"{case.__name__}.yaml"
+    text = yaml.safe_dump_all(map(readable, case()), sort_keys=False, width=120)
+    if os.environ.get("DISTILLERY_WRITE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+def test_a_manifest_shares_no_part_with_another() -> None:
+    # YAML would write a shared part as an anchor, and a change of one would change the other.
+    assert "&id" not in "".join(path.read_text() for path in GOLDEN.iterdir())
+
+
+def test_a_disruption_is_ignored_before_exit_code_2_fails_the_job() -> None:
+    rules = job(plan_of(), Stage.TRAIN)["spec"]["podFailurePolicy"]["rules"]
+    assert [rule["action"] for rule in rules] == ["Ignore", "FailJob"]
+    assert rules[1]["onExitCodes"] == {"containerName": "stage", "operator": "In", "values": [2]}
+
+
+def test_no_manifest_holds_a_key() -> None:
+    plan = plan_of(
+        generation=generation(teachers=[{**spec()["generation"]["teachers"][0], "apiKey": {"secretName": "s"}}])
+    )
+    config = json.loads(stage_config_map(plan, plan.stage(Stage.GENERATE))["data"]["run.json"])
+    assert config["apiKeyVariables"] == {"big": "DISTILLERY_API_KEY_0"}
+    variable = container(job(plan, Stage.GENERATE))["env"][-1]
+    assert variable == {
+        "name": "DISTILLERY_API_KEY_0",
+        "valueFrom": {"secretKeyRef": {"name": "s", "key": "api-key"}},
+    }
+    assert "DISTILLERY_API_KEY_0" not in json.dumps(job(plan, Stage.TRAIN))
+
+
+def test_credentials_reach_the_stages_that_load_the_model() -> None:
+    plan = plan_of(student={"model": {"uri": "hf://org/small"}, "credentials": {"secretName": "hub"}})
+    given = [container(job(plan, stage)).get("envFrom") for stage in Stage]
+    assert given == [None, [{"secretRef": {"name": "hub"}}], [{"secretRef": {"name": "hub"}}]]
+
+
+def test_one_node_volume_takes_trainings_constraints_to_every_stage_and_many_nodes_to_none() -> None:
+    plan = plan_of(training=ON_GPUS)
+    for stage in Stage:
+        assert pod_spec(job(plan, stage))["nodeSelector"] == {"pool": "gpu"}
+        assert pod_spec(job(plan, stage))["tolerations"] == [TOLERATION]
+    assert "nodeSelector" not in pod_spec(job(plan, Stage.EVALUATE, MANY_NODES))
+
+
+def test_a_stage_beside_a_server_keeps_its_users_own_affinity() -> None:
+    mine = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "data"}}}
+    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [mine]}}
+    plan = plan_of(training={"podTemplate": {"spec": {"affinity": affinity}}})
+    for stage in (Stage.GENERATE, Stage.TRAIN):
+        merged = pod_spec(job(plan, stage, VolumeUse(shared=False, beside_server=True)))["affinity"]
+        terms = merged["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert sorted(term["topologyKey"] for term in terms) == ["kubernetes.io/hostname", "zone"]
+
+
+def test_servers_replace_each_other_one_by_one_only_where_many_nodes_have_the_volume() -> None:
+    plan = plan_of()
+    strategies = [
+        serving_deployment(plan, SETTINGS, served(plan), use)["spec"]["strategy"] for use in (ONE_NODE, MANY_NODES)
+    ]
+    assert strategies == [
+        {"type": "Recreate"},
+        {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+    ]
+
+
+def test_an_earlier_student_is_served_by_todays_spec() -> None:
+    earlier = ServedModel("aaaa", "train-aaaa/model", "generate-aaaa/student-prompt.txt")
+    deployment = serving_deployment(plan_of(serving={"runtime": "VLLM", "replicas": 0}), SETTINGS, earlier, ONE_NODE)
+    assert deployment["metadata"]["labels"]["distillery.dev/hash"] == "aaaa"
+    assert deployment["spec"]["replicas"] == 0
+    assert container(deployment)["volumeMounts"][0]["subPath"] == "train-aaaa/model"
+
+
+def test_a_selector_never_changes() -> None:
+    first, second = plan_of(), plan_of(training={"seed": 1}, serving={"image": "mine:2"})
+    selectors = [serving_deployment(p, SETTINGS, served(p), ONE_NODE)["spec"]["selector"] for p in (first, second)]
+    assert selectors[0] == selectors[1]
+
+
+def test_without_a_cluster_manifests_have_no_owner() -> None:
+    plan = make_plan(distillation(uid=""))
+    assert "ownerReferences" not in job(plan, Stage.TRAIN)["metadata"]
+    assert workspace_claim(plan)["metadata"]["name"] == "conjnli-workspace"
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"generation": generation(budget={"maxTokens": 9})}, True),
+        ({"generation": generation(resources={"limits": {"memory": "8Gi"}})}, True),
+        ({"generation": generation(image="other:1")}, True),
+        ({"generation": generation(podTemplate={"spec": {"priorityClassName": "low"}})}, True),
+        ({"serving": {"replicas": 0}}, False),
+        ({"evaluation": {"image": "other:1"}}, False),
+    ],
+)
+def test_configuration_is_all_that_an_attempt_is_given(changes: Raw, differs: bool) -> None:
+    digests = [configuration_digest(p, p.stage(Stage.GENERATE), SETTINGS) for p in (plan_of(), plan_of(**changes))]
+    assert (digests[0] != digests[1]) is differs

@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from distillery_api.result import Reason, Stage, StageResult, StageState
+from distillery_operator.observe import Children, JobState, Observation, SeenJob, Standing, observe
+from world import START, UID, written
+
+Raw = dict[str, Any]
+
+NOW = START + timedelta(minutes=5)
+LABELS = {
+    "app.kubernetes.io/component": "train",
+    "distillery.dev/name": "conjnli",
+    "distillery.dev/hash": "abcdefgh",
+    "distillery.dev/attempt": "2",
+}
+OWNER = {"kind": "Distillation", "name": "conjnli", "uid": UID}
+DONE = StageResult(stage=Stage.TRAIN, folder="train-abcdefgh", state=StageState.DONE)
+
+
+def job(condition: str | None = None, *, owner: Raw | None = OWNER, suspend: bool = False, **metadata: Any) -> Raw:
+    ended = {"type": condition, "status": "True", "lastTransitionTime": written(NOW), "message": "the Job's own words"}
+    return {
+        "kind": "Job",
+        "metadata": {
+            "name": "conjnli-train-abcdefgh-2",
+            "uid": "job-uid",
+            "labels": LABELS,
+            "creationTimestamp": written(START),
+            "ownerReferences": [owner] if owner else [],
+            **metadata,
+        },
+        "spec": {"suspend": suspend},
+        "status": {"conditions": [ended] if condition else []},
+    }
+
+
+def pod(phase: str = "Pending", state: Raw | None = None, **fields: Any) -> Raw:
+    """The Job's Pod; `state` is its container's. `fields` are further fields of the Pod's status."""
+    containers = [{"name": "stage", "image": "trainer:1", "state": state}] if state else []
+    return {
+        "metadata": {
+            "name": "conjnli-train-abcdefgh-2-x",
+            "labels": LABELS,
+            "creationTimestamp": written(START),
+            "ownerReferences": [{"kind": "Job", "name": "conjnli-train-abcdefgh-2", "uid": "job-uid"}],
+        },
+        "spec": {"nodeName": "node-1", "containers": [{"name": "stage", "resources": {"limits": {"memory": "4Gi"}}}]},
+        "status": {"phase": phase, "containerStatuses": containers, **fields},
+    }
+
+
+def condition(kind: str, status: str, reason: str = "", message: str = "") -> Raw:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": written(START),
+    }
+
+
+def terminated(exit_code: int, message: str = "", reason: str = "Error") -> Raw:
+    return {"terminated": {"exitCode": exit_code, "message": message, "reason": reason, "finishedAt": written(NOW)}}
+
+
+def event(name: str, reason: str, message: str) -> Raw:
+    return {"involvedObject": {"name": name}, "reason": reason, "message": message}
+
+
+def seen(*, jobs: list[Raw] | None = None, pods: list[Raw] | None = None, **children: Any) -> Observation:
+    raw = Children(jobs=tuple(jobs or ()), pods=tuple(pods or ()), **children)
+    return observe(raw, owner_uid=UID, now=NOW)
+
+
+def seen_job(job_: Raw, *pods: Raw, events: tuple[Raw, ...] = ()) -> SeenJob:
+    (found,) = seen(jobs=[job_], pods=list(pods), events=events).jobs
+    return found
+
+
+def trouble(pod_: Raw, *events: Raw) -> tuple[Reason | None, str] | None:
+    found = seen_job(job(), pod_, events=events)
+    assert found.state is JobState.PENDING
+    return (found.trouble.reason, found.trouble.message) if found.trouble else None
+
+
+def test_a_jobs_labels_say_what_it_is_for() -> None:
+    found = seen_job(job())
+    assert (found.stage, found.input_hash, found.attempt) == (Stage.TRAIN, "abcdefgh", 2)
+    assert (found.state, found.created) == (JobState.PENDING, START)
+
+
+def test_a_running_pod_can_be_asked_for_its_progress() -> None:
+    found = seen(jobs=[job()], pods=[pod("Running", {"running": {}}, podIP="10.0.0.7")])
+    assert found.running is not None
+    assert (found.running.state, found.running.pod_ip) == (JobState.RUNNING, "10.0.0.7")
+    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).running is None
+
+
+def test_a_stage_is_done_as_soon_as_its_container_says_so() -> None:
+    # The Job controller takes a second longer.
+    found = seen_job(job(), pod("Succeeded", terminated(0, DONE.termination_message())))
+    assert (found.state, found.finished, found.result, found.live) == (JobState.DONE, NOW, DONE, False)
+
+
+def test_a_sidecar_that_goes_on_or_fails_does_not_undo_a_stage() -> None:
+    end = terminated(0, DONE.termination_message())
+    assert seen_job(job(), pod("Running", end)).state is JobState.DONE
+    assert seen_job(job("Failed"), pod("Failed", end)).state is JobState.DONE
+
+
+@pytest.mark.parametrize("message", ["", "cut off {", '{"stage": "train"}'])
+def test_a_completed_job_without_a_readable_result_has_failed(message: str) -> None:
+    found = seen_job(job("Complete"), pod("Succeeded", terminated(0, message)))
+    assert found.state is JobState.FAILED
+    assert found.trouble is not None
+    assert (found.trouble.reason, found.exit_code) == (None, None)
+    assert found.trouble.message == "the Job completed, but the message with its result is missing or broken"
+
+
+def test_a_failed_stage_speaks_for_itself() -> None:
+    said = DONE.model_copy(update={"state": StageState.FAILED, "reason": Reason.STORAGE_FULL, "message": "no space"})
+    found = seen_job(job("Failed"), pod("Failed", terminated(2, said.termination_message())))
+    assert (found.state, found.exit_code, found.result) == (JobState.FAILED, 2, said)
+    assert found.trouble is not None
+    assert (found.trouble.reason, found.trouble.message) == (Reason.STORAGE_FULL, "no space")
+
+
+def test_a_crash_is_told_by_the_last_line_of_the_log() -> None:
+    log = "Traceback (most recent call last):\n  File …\nRuntimeError: no such device\n\n"
+    found = seen_job(job("Failed"), pod("Failed", terminated(1, log)))
+    assert found.trouble is not None
+    assert (found.trouble.reason, found.trouble.message) == (None, "exit code 1: RuntimeError: no such device")
+
+
+def test_too_little_memory_is_named_with_the_limit() -> None:
+    found = seen_job(job("Failed"), pod("Failed", terminated(137, "", "OOMKilled")))
+    assert found.trouble is not None
+    assert found.trouble.reason is Reason.CONTAINER_OOM_KILLED
+    assert "(4Gi); raise resources.limits.memory" in found.trouble.message
+
+
+def test_a_failed_job_without_a_pod_tells_the_jobs_own_words() -> None:
+    found = seen_job(job("Failed"))
+    assert found.trouble is not None
+    assert found.trouble.message == "the Job failed: the Job's own words"
+
+
+def test_a_pod_that_failed_by_another_container_names_it() -> None:
+    failed = pod("Failed", None, initContainerStatuses=[{"name": "setup", "state": terminated(7, "no key\n")}])
+    found = seen_job(job("Failed"), failed)
+    assert found.trouble is not None
+    assert found.trouble.message == "the container setup ended with exit code 7: no key"
+
+
+def test_a_failed_pod_whose_job_may_replace_it_has_not_failed_yet() -> None:
+    evicted = pod(
+        "Failed",
+        terminated(137),
+        reason="Evicted",
+        conditions=[condition("DisruptionTarget", "True", "TerminationByKubelet", "the node was low on memory")],
+    )
+    found = seen_job(job(), evicted)
+    assert found.state is JobState.PENDING
+    assert found.trouble is not None
+    assert found.trouble.reason is Reason.POD_EVICTED
+    assert found.trouble.message == "the Pod is taken from node-1: the node was low on memory"
+
+
+def test_a_replacement_counts_rather_than_the_pod_before_it() -> None:
+    old, new = pod("Failed", terminated(137)), pod("Running", {"running": {}})
+    new["metadata"] |= {"name": "new", "creationTimestamp": written(NOW)}
+    assert seen_job(job(), new, old).pod == "new"
+    assert seen_job(job(), new, old).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
+def test_an_image_that_cannot_be_pulled_is_named(reason: str) -> None:
+    waits = pod("Pending", {"waiting": {"reason": reason, "message": "not found"}})
+    assert trouble(waits) == (Reason.IMAGE_PULL_ERROR, "the image trainer:1 cannot be pulled: not found")
+
+
+def test_a_missing_secret_key_is_named() -> None:
+    message = "couldn't find key api-key in Secret team-a/teacher"
+    waits = pod("Pending", {"waiting": {"reason": "CreateContainerConfigError", "message": message}})
+    assert trouble(waits) == (Reason.CONFIGURATION_MISSING, message)
+
+
+def test_a_full_cluster_and_a_missing_claim_are_told_apart() -> None:
+    full = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    missing = 'persistentvolumeclaim "rows" not found'
+    unscheduled = [
+        pod(conditions=[condition("PodScheduled", "False", "Unschedulable", each)]) for each in (full, missing)
+    ]
+    assert trouble(unscheduled[0]) == (Reason.UNSCHEDULABLE, full)
+    assert trouble(unscheduled[1]) == (Reason.CONFIGURATION_MISSING, missing)
+
+
+def test_what_events_say_of_volumes_is_heard() -> None:
+    name = "conjnli-train-abcdefgh-2-x"
+    assert trouble(pod(), event(name, "FailedAttachVolume", "Multi-Attach error")) == (
+        Reason.VOLUME_UNAVAILABLE,
+        "Multi-Attach error",
+    )
+    missing = 'MountVolume.SetUp failed for volume "data-0" : configmap "few" not found'
+    assert trouble(pod(), event(name, "FailedMount", missing)) == (Reason.CONFIGURATION_MISSING, missing)
+    assert trouble(pod(), event("another-pod", "FailedMount", missing)) is None
+
+
+def test_an_old_mount_event_does_not_trouble_a_running_pod() -> None:
+    running = pod("Running", {"running": {}})
+    late = event("conjnli-train-abcdefgh-2-x", "FailedMount", "timed out")
+    assert seen_job(job(), running, events=(late,)).state is JobState.RUNNING
+
+
+def test_volumes_that_take_longer_than_a_minute_are_suspected() -> None:
+    scheduled = condition("PodScheduled", "True")
+    waits = pod(conditions=[scheduled, condition("PodReadyToStartContainers", "False")])
+    found = trouble(waits)
+    assert found is not None
+    assert found[0] is Reason.VOLUME_UNAVAILABLE
+    pulls = pod(conditions=[scheduled, condition("PodReadyToStartContainers", "True")])
+    assert trouble(pulls) is None
+
+
+def test_a_pod_that_is_refused_shows_in_the_jobs_events() -> None:
+    refused = event("conjnli-train-abcdefgh-2", "FailedCreate", "exceeded quota: compute")
+    found = seen_job(job(), events=(refused,))
+    assert found.trouble is not None
+    assert (found.trouble.reason, found.state) == (Reason.POD_REFUSED, JobState.PENDING)
+    assert found.trouble.message == "its Pod was refused: exceeded quota: compute"
+
+
+def test_what_hangs_without_a_word_is_listed_for_its_events() -> None:
+    assert seen(jobs=[job()]).hanging == ("conjnli-train-abcdefgh-2",)
+    assert seen(jobs=[job()], pods=[pod()]).hanging == ("conjnli-train-abcdefgh-2-x",)
+    assert seen(jobs=[job(creationTimestamp=written(NOW))]).hanging == ()
+    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).hanging == ()
+
+
+def test_a_suspended_job_is_neither_pending_nor_live() -> None:
+    found = seen_job(job(suspend=True))
+    assert (found.state, found.live) == (JobState.SUSPENDED, False)
+    assert seen_job(job(suspend=True), pod("Running", {"running": {}})).live
+
+
+@pytest.mark.parametrize(
+    ("made", "state"),
+    [
+        (job(owner=None), JobState.FOREIGN),
+        (job(owner={"kind": "Distillation", "name": "other", "uid": "x"}), JobState.FOREIGN),
+        (job(owner={"kind": "CronJob", "name": "conjnli", "uid": "x"}), JobState.FOREIGN),
+        (job(deletionTimestamp=written(NOW)), JobState.LEAVING),
+        # Left over from a Distillation of the same name that was deleted a moment ago.
+        (job(owner={"kind": "Distillation", "name": "conjnli", "uid": "x"}), JobState.LEAVING),
+    ],
+)
+def test_whose_a_job_is(made: Raw, state: JobState) -> None:
+    assert seen_job(made).state is state
+
+
+def test_a_stage_pod_whose_job_is_gone_lingers_until_it_ends() -> None:
+    assert seen(pods=[pod("Running", {"running": {}})]).lingering == ("conjnli-train-abcdefgh-2-x",)
+    assert seen(pods=[pod("Succeeded", terminated(0))]).lingering == ()
+    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).lingering == ()
+
+
+def claim(*modes: str, uid: str = UID, phase: str = "Bound", **metadata: Any) -> Raw:
+    return {
+        "metadata": {"name": "w", "labels": {"distillery.dev/uid": uid}, **metadata},
+        "spec": {"accessModes": list(modes)},
+        "status": {"phase": phase},
+    }
+
+
+def test_a_claim_says_whose_it_is_and_how_many_nodes_can_have_it() -> None:
+    ours = seen(claim=claim("ReadWriteOnce", "ReadWriteMany")).claim
+    assert ours is not None
+    assert (ours.standing, ours.shared, ours.lost) == (Standing.OURS, True, False)
+    foreign = seen(claim=claim("ReadWriteOnce", uid="x", phase="Lost")).claim
+    assert foreign is not None
+    assert (foreign.standing, foreign.shared, foreign.lost) == (Standing.FOREIGN, False, True)
+    leaving = seen(claim=claim("ReadWriteOnce", deletionTimestamp=written(NOW))).claim
+    assert leaving is not None
+    assert leaving.standing is Standing.LEAVING
+
+
+def deployment(observed: int = 3, progressing: str = "NewReplicaSetAvailable", **counts: int) -> Raw:
+    container = {"name": "stage", "image": "trainer:1"}
+    return {
+        "metadata": {
+            "name": "conjnli",
+            "generation": 3,
+            "ownerReferences": [OWNER],
+            "labels": {"distillery.dev/hash": "abcdefgh"},
+            "annotations": {
+                "distillery.dev/model-path": "train-abcdefgh/model",
+                "distillery.dev/student-prompt": "generate-x/student-prompt.txt",
+            },
+        },
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "proxy", "image": "p"}, container]}}},
+        "status": {
+            "observedGeneration": observed,
+            "conditions": [{"type": "Progressing", "status": "True", "reason": progressing}],
+            **counts,
+        },
+    }
+
+
+ALL = {"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
+
+
+@pytest.mark.parametrize(
+    ("made", "rolled_out"),
+    [
+        (deployment(**ALL), True),
+        (deployment(observed=2, **ALL), False),
+        (deployment(**{**ALL, "replicas": 3}), False),
+        (deployment(**{**ALL, "updatedReplicas": 1}), False),
+        (deployment(**{**ALL, "availableReplicas": 1}), False),
+        (deployment(), False),
+    ],
+)
+def test_a_server_is_rolled_out_when_all_its_pods_are_new_and_answer(made: Raw, rolled_out: bool) -> None:
+    found = seen(deployment=made).deployment
+    assert found is not None
+    assert found.rolled_out is rolled_out
+
+
+def test_a_deployment_says_what_it_serves() -> None:
+    found = seen(deployment=deployment(progressing="ProgressDeadlineExceeded", **ALL)).deployment
+    assert found is not None
+    assert (found.train_hash, found.model_path) == ("abcdefgh", "train-abcdefgh/model")
+    assert (found.image, found.wanted, found.deadline_exceeded) == ("trainer:1", 2, True)
+
+
+def server(**status: Any) -> Raw:
+    made = pod("Running")
+    made["metadata"]["labels"] = {**LABELS, "app.kubernetes.io/component": "serving"}
+    made["status"]["containerStatuses"] = [{"name": "stage", "ready": False, **status}]
+    return made
+
+
+def test_a_server_that_ends_again_and_again_says_why_between_two_starts() -> None:
+    crashes = server(state={"running": {}}, restartCount=3, lastState=terminated(1, "ValueError: bad model"))
+    starved = server(state={"waiting": {}}, restartCount=1, lastState=terminated(137, "", "OOMKilled"))
+    told = [seen(deployment=deployment(), pods=[each]).deployment for each in (crashes, starved)]
+    assert [each.trouble.reason for each in told if each and each.trouble] == [
+        Reason.ROLLOUT_FAILED,
+        Reason.CONTAINER_OOM_KILLED,
+    ]
+    assert told[0] is not None
+    assert told[0].trouble is not None
+    assert told[0].trouble.message == "the server ended: exit code 1: ValueError: bad model"
+
+
+def test_trouble_of_an_earlier_students_server_is_not_the_new_ones() -> None:
+    old = server(state={"waiting": {"reason": "ErrImagePull", "message": "gone"}})
+    old["metadata"]["labels"]["distillery.dev/hash"] = "earlier"
+    found = seen(deployment=deployment(), pods=[old]).deployment
+    assert found is not None
+    assert found.trouble is None
+
+
+def test_a_server_holds_the_volume_once_it_is_on_a_node() -> None:
+    on_node, waiting = server(state={"running": {}}), server(state={"waiting": {}})
+    del waiting["spec"]["nodeName"]
+    assert seen(pods=[on_node]).server_on_node
+    assert not seen(pods=[waiting]).server_on_node

@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from distillery_api.resource import Metadata
+from distillery_api.result import Evaluation as Table
+from distillery_api.result import Progress, Reason, RowCounts, Score, Stage, TrainingFigures, Usage
+from distillery_api.status import ConditionType, DistillationStatus
+from distillery_operator.status import invalid_status
+from world import START, World
+
+READY, RECONCILING, STALLED = ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED
+AVAILABLE = ConditionType.AVAILABLE
+
+
+def begun(**changes: Any) -> World:
+    world = World(**changes)
+    world.settle()
+    world.start()
+    return world
+
+
+def served(**changes: Any) -> World:
+    world = begun(**changes)
+    world.run_stages(*Stage)
+    world.serve()
+    world.settle()
+    return world
+
+
+def truths(world: World) -> dict[str, str]:
+    """Status by type of all conditions."""
+    return {each.type: each.status for each in world.status.conditions}
+
+
+def message(world: World, kind: ConditionType = READY) -> str:
+    found = world.condition(kind)
+    assert found is not None
+    return found.message
+
+
+def test_a_first_stage_under_way_is_reconciling_and_not_ready() -> None:
+    assert truths(begun()) == {
+        "Ready": "False",
+        "Reconciling": "True",
+        "DataGenerated": "False",
+        "Trained": "False",
+        "Evaluated": "False",
+        "Available": "False",
+    }
+
+
+def test_every_stage_has_its_reason_and_its_condition() -> None:
+    world = World()
+    reasons = []
+    for _ in Stage:
+        world.settle()
+        reasons.append(world.reason(RECONCILING))
+        world.start()
+        world.finish()
+    world.settle()
+    assert reasons == ["GeneratingData", "Training", "Evaluating"]
+    assert world.reason(RECONCILING) == "RollingOut"
+    assert truths(world) | {"Available": "?"} == {
+        "Ready": "False",
+        "Reconciling": "True",
+        "DataGenerated": "True",
+        "Trained": "True",
+        "Evaluated": "True",
+        "Available": "?",
+    }
+
+
+def test_a_served_student_is_ready_and_nothing_else_is_going_on() -> None:
+    world = served()
+    assert truths(world) == {
+        "Ready": "True",
+        "DataGenerated": "True",
+        "Trained": "True",
+        "Evaluated": "True",
+        "Available": "True",
+    }
+    assert message(world) == "the student answers at http://conjnli.team-a.svc:8000/v1"
+    assert world.status.progress == "done"
+
+
+def test_the_served_student_can_be_found_called_and_scaled() -> None:
+    serving = served().status.serving
+    assert serving is not None
+    assert (serving.url, serving.model) == ("http://conjnli.team-a.svc:8000/v1", "conjnli")
+    assert serving.model_path == "train-nxevyml5/model"
+    assert serving.student_prompt == "generate-khmqypiu/student-prompt.txt"
+    assert serving.selector == "app.kubernetes.io/component=serving,distillery.dev/name=conjnli"
+    assert (serving.replicas, serving.ready_replicas, serving.image) == (1, 1, "distillery-trainer:1")
+
+
+def test_ready_waits_for_the_deployment_that_the_spec_asks_for() -> None:
+    # A tool that compares observedGeneration must not take yesterday's server for today's.
+    world = served()
+    world.change(serving={"runtime": "Transformers", "image": "trainer:2"})
+    world.reconcile(dies_after=1)
+    assert (world.truth(READY), world.reason(RECONCILING)) == ("Unknown", "RollingOut")
+    assert world.status.observed_generation == 2
+
+
+def test_an_old_student_serves_while_a_new_one_is_made() -> None:
+    world = served()
+    world.change(training={"seed": 7})
+    world.settle()
+    assert (world.truth(READY), world.truth(RECONCILING), world.truth(AVAILABLE)) == ("Unknown", "True", "True")
+    assert world.truth(ConditionType.DATA_GENERATED) == "True"
+    assert world.truth(ConditionType.TRAINED) == "False"
+    assert world.status.evaluation is not None
+    assert world.status.serving is not None
+    assert world.status.serving.model_path == "train-nxevyml5/model"
+
+
+def test_failed_train_job_marks_trained_false() -> None:
+    world = begun()
+    world.run_stages(Stage.GENERATE)
+    world.start()
+    world.fail(2, Reason.INVALID_MODEL, "the model has no chat template")
+    world.settle()
+    assert truths(world) == {
+        "Ready": "False",
+        "Stalled": "True",
+        "DataGenerated": "True",
+        "Trained": "False",
+        "Evaluated": "False",
+        "Available": "False",
+    }
+    trained = world.condition(ConditionType.TRAINED)
+    assert trained is not None
+    assert (trained.reason, trained.message) == ("InvalidModel", "train: the model has no chat template")
+
+
+@pytest.mark.parametrize(
+    ("done", "reason"),
+    [
+        ([], "GenerationFailed"),
+        ([Stage.GENERATE], "TrainingFailed"),
+        ([Stage.GENERATE, Stage.TRAIN], "EvaluationFailed"),
+    ],
+)
+def test_a_failure_without_a_reason_gets_its_stages(done: list[Stage], reason: str) -> None:
+    world = World()
+    world.run_stages(*done)
+    world.start()
+    world.fail(2)
+    world.settle()
+    assert (world.reason(STALLED), world.reason(READY)) == (reason, reason)
+
+
+def test_a_pause_before_the_next_attempt_says_why_and_until_when() -> None:
+    world = begun()
+    world.fail(3, Reason.TEACHER_UNREACHABLE, "teacher.example does not answer")
+    world.settle()
+    assert world.reason(RECONCILING) == "ProgressingWithRetry"
+    assert message(world) == (
+        "generate: attempt 1 failed (TeacherUnreachable): teacher.example does not answer;"
+        " attempt 2 follows at 12:00:10 UTC"
+    )
+
+
+def test_an_attempt_after_a_failed_one_says_so() -> None:
+    world = begun()
+    world.fail(3, Reason.TEACHER_UNREACHABLE, "no answer")
+    world.settle()
+    world.wait(10)
+    world.settle()
+    assert world.reason(RECONCILING) == "ProgressingWithRetry"
+    assert message(world) == "generate: attempt 2 is under way; the one before failed: no answer"
+
+
+def test_a_full_cluster_stays_reconciling_however_long_it_lasts() -> None:
+    world = begun()
+    world.pod()["status"] = {
+        "phase": "Pending",
+        "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU"}],
+    }
+    world.settle()
+    world.wait(100_000)
+    world.settle()
+    assert (world.reason(RECONCILING), message(world)) == ("Unschedulable", "generate: no GPU")
+
+
+def test_suspended_is_neither_reconciling_nor_stalled() -> None:
+    world = begun()
+    world.change(suspend=True)
+    world.settle()
+    assert (world.truth(READY), world.reason()) == ("False", "Suspended")
+    assert (world.truth(ConditionType.SUSPENDED), world.truth(RECONCILING), world.truth(STALLED)) == (
+        "True",
+        None,
+        None,
+    )
+    world.change(suspend=False)
+    world.settle()
+    assert world.truth(ConditionType.SUSPENDED) is None
+
+
+def test_a_suspended_failure_is_suspended() -> None:
+    world = begun()
+    world.fail(2)
+    world.settle()
+    world.change(suspend=True)
+    world.settle()
+    assert (world.truth(STALLED), world.truth(ConditionType.SUSPENDED)) == (None, "True")
+
+
+def test_a_conditions_time_changes_only_with_its_status() -> None:
+    world = begun()
+    world.wait(60)
+    world.finish()
+    world.settle()
+    reconciling, generated = world.condition(RECONCILING), world.condition(ConditionType.DATA_GENERATED)
+    assert reconciling is not None
+    assert generated is not None
+    assert (reconciling.reason, reconciling.last_transition_time) == ("Training", START)
+    assert generated.last_transition_time == START + timedelta(seconds=60)
+
+
+def test_every_condition_is_about_the_generation_that_was_seen() -> None:
+    world = begun()
+    world.change(serving={"replicas": 0})
+    world.settle()
+    assert world.status.observed_generation == 2
+    assert {each.observed_generation for each in world.status.conditions} == {2}
+
+
+def test_a_finished_stage_keeps_its_figures() -> None:
+    world = begun()
+    rows = RowCounts(read=10, kept=8, rejected=2, rejected_by_reason={"Unreadable": 2})
+    world.finish(rows=rows, usage=Usage(requests=10, input_tokens=500, output_tokens=50), message="8 of 10 rows kept")
+    world.settle()
+    record = world.record(Stage.GENERATE)
+    assert (record.rows, record.message, record.completion_time) == (rows, "8 of 10 rows kept", START)
+    assert world.status.usage == Usage(requests=10, input_tokens=500, output_tokens=50)
+    figures = TrainingFigures(
+        steps=5, train_loss=0.1, validation_loss=0.2, trainable_parameters=7, device="cpu", seconds=1.0
+    )
+    world.start()
+    world.finish(training=figures)
+    world.settle()
+    assert world.record(Stage.TRAIN).training == figures
+    assert world.status.usage == Usage(requests=10, input_tokens=500, output_tokens=50)
+
+
+def test_a_stage_is_done_when_its_container_ended_not_when_that_was_seen() -> None:
+    world = begun()
+    world.finish()
+    world.wait(3600)
+    world.settle()
+    assert world.record(Stage.GENERATE).completion_time == START
+
+
+def test_a_failed_stage_reports_what_it_used() -> None:
+    world = begun()
+    rows = RowCounts(read=10, kept=2, rejected=8)
+    world.fail(2, Reason.TOO_FEW_ROWS, "2 of 10 rows", rows=rows, usage=Usage(requests=10))
+    world.settle()
+    record = world.record(Stage.GENERATE)
+    assert (record.reason, record.message, record.rows) == ("TooFewRows", "2 of 10 rows", rows)
+    assert world.status.usage == Usage(requests=10)
+
+
+def test_scores_and_history_come_from_the_evaluation_and_stay() -> None:
+    world = served()
+    table = world.status.evaluation
+    assert table is not None
+    assert table.student is not None
+    assert (table.sample_size, table.student.score) == (150, 0.9)
+    (run,) = world.status.history
+    assert (run.model_path, run.student, run.teacher, run.completion_time) == ("train-nxevyml5/model", 0.9, 0.95, START)
+
+
+def test_history_holds_the_last_five_runs_newest_first_each_once() -> None:
+    world = served()
+    first = world.plan.model_path
+    for seed in (1, 2, 3, 4, 5, 42):
+        world.change(training={"seed": seed})
+        world.settle()
+        world.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    paths = [run.model_path for run in world.status.history]
+    assert (len(paths), len(set(paths)), paths[0]) == (5, 5, first)
+
+
+def test_an_evaluation_whose_table_did_not_fit_shows_no_older_one() -> None:
+    world = served()
+    world.change(training={"seed": 7})
+    world.run_stages(Stage.TRAIN)
+    world.start()
+    world.finish(evaluation=None)
+    world.settle()
+    assert world.status.evaluation is None
+
+
+def test_progress_has_a_share_and_the_time_left() -> None:
+    world = begun()
+    world.wait(100)
+    world.reconcile(progress=Progress(done=25, total=100))
+    assert world.record(Stage.GENERATE).progress == Progress(done=25, total=100, eta_seconds=300)
+    assert world.status.progress == "1/3 generate 25%, 5 min left"
+    world.reconcile()
+    assert world.status.progress == "1/3 generate 25%, 5 min left"
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (Progress(done=0, total=100), "1/3 generate 0%"),
+        (Progress(done=0, total=0), "1/3 generate"),
+        (Progress(done=100, total=100), "1/3 generate 100%, 0 s left"),
+        (Progress(done=50, total=100, eta_seconds=17), "1/3 generate 50%, 17 s left"),
+        (Progress(done=30, total=100), "1/3 generate 30%, 25 s left"),
+        (Progress(done=4, total=100), "1/3 generate 4%, 4 min left"),
+        (Progress(done=1, total=100), "1/3 generate 1%, 16 min left"),
+    ],
+)
+def test_progress_reads_well(progress: Progress, text: str) -> None:
+    world = begun()
+    world.wait(10)
+    world.reconcile(progress=progress)
+    assert world.status.progress == text
+
+
+def test_of_a_second_attempts_speed_nothing_is_said() -> None:
+    world = begun()
+    world.fail(1)
+    world.settle()
+    world.wait(10)
+    world.settle()
+    world.start()
+    world.wait(5)
+    world.reconcile(progress=Progress(done=90, total=100))
+    assert world.status.progress == "1/3 generate 90%"
+
+
+def test_a_rollout_past_its_deadline_stalls_with_the_servers_own_words() -> None:
+    world = begun()
+    world.run_stages(*Stage)
+    deployment = world.objects["Deployment", "conjnli"]
+    slow = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], "conditions": [slow]}
+    world.settle()
+    assert (world.reason(STALLED), message(world)) == (
+        "RolloutFailed",
+        "serving: the server does not answer within its time",
+    )
+    world.change(serving={"runtime": "Transformers", "image": "trainer:2"})
+    world.settle()
+    assert (world.truth(STALLED), world.reason(RECONCILING)) == (None, "RollingOut")
+
+
+def server_pod(world: World, **status: Any) -> None:
+    """A Pod of the newest student's server."""
+    template = world.objects["Deployment", "conjnli"]["spec"]["template"]
+    owner = {"kind": "ReplicaSet", "name": "conjnli-1", "uid": "replica-set"}
+    world.pods["conjnli-1-x"] = {
+        "metadata": {**template["metadata"], "name": "conjnli-1-x", "ownerReferences": [owner]},
+        "spec": template["spec"],
+        "status": {"phase": "Pending", "containerStatuses": [{"name": "stage", **status}]},
+    }
+
+
+def test_a_server_that_cannot_start_is_named_at_once_and_stalls_after_ten_minutes() -> None:
+    world = begun()
+    world.run_stages(*Stage)
+    server_pod(world, image="vllm:9", state={"waiting": {"reason": "ErrImagePull", "message": "not found"}})
+    world.settle()
+    assert world.reason(RECONCILING) == "ImagePullError"
+    assert world.look_after() == timedelta(minutes=10)
+    world.wait(600)
+    world.settle()
+    assert (world.reason(STALLED), message(world)) == (
+        "ImagePullError",
+        "serving: the image vllm:9 cannot be pulled: not found",
+    )
+
+
+def test_a_ready_student_whose_server_dies_is_not_ready() -> None:
+    world = served()
+    world.serve(ready=0)
+    world.settle()
+    assert (world.truth(READY), world.truth(AVAILABLE), world.reason(RECONCILING)) == ("False", "False", "RollingOut")
+
+
+def test_scaled_to_zero_is_ready_though_nobody_answers() -> None:
+    world = served(serving={"runtime": "Transformers", "replicas": 0})
+    assert (world.truth(READY), world.truth(AVAILABLE)) == ("True", "False")
+    assert message(world) == "serving is scaled to zero"
+
+
+def test_with_serving_off_a_scored_student_is_ready() -> None:
+    world = begun(serving={"mode": "None"})
+    world.run_stages(*Stage)
+    assert (world.truth(READY), world.reason(), world.status.serving) == ("True", "Succeeded", None)
+
+
+def test_an_invalid_spec_stalls_and_leaves_what_serves_alone() -> None:
+    world = served()
+    before = world.status
+    metadata = Metadata(name="conjnli", generation=9)
+    after = invalid_status(metadata, before, world.now, "spec.task: Sorting is no task")
+    assert {each.type: each.status for each in after.conditions} == {
+        "Ready": "False",
+        "Stalled": "True",
+        "DataGenerated": "True",
+        "Trained": "True",
+        "Evaluated": "True",
+        "Available": "True",
+    }
+    assert (after.observed_generation, after.serving, after.stages) == (9, before.serving, before.stages)
+    assert invalid_status(metadata, after, world.now + timedelta(hours=1), "spec.task: Sorting is no task") == after
+
+
+def test_the_status_survives_the_api_server_unchanged() -> None:
+    status = served().status
+    assert DistillationStatus.model_validate_json(status.model_dump_json(by_alias=True)) == status
+
+
+def test_a_reported_table_is_taken_over_as_it_is() -> None:
+    world = begun()
+    world.run_stages(Stage.GENERATE, Stage.TRAIN)
+    world.start()
+    table = Table(sample_size=3, student=Score(score=1.0, low=0.4, high=1.0), gap_closed=0.5, device="cpu")
+    world.finish(evaluation=table)
+    world.settle()
+    assert world.status.evaluation == table
