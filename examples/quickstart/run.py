@@ -135,14 +135,20 @@ def run(arguments: list[str]) -> int:
     print(f"\n$ {shlex.join(['distillery', 'run', *arguments])}\n", flush=True)
     program = Path(sys.executable).with_name("distillery")
     process = subprocess.Popen([str(program), "run", *arguments])  # noqa: S603
-    # Ctrl-C reaches the run as well, and SIGTERM is passed on: it stops in good order and says how to go on.
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    terminate = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
-    try:
+    with passed_on(process):
         return process.wait()
+
+
+@contextlib.contextmanager
+def passed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Passes on what asks this process to stop: the run stops in good order and says how to go on."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda sent, frame: process.send_signal(sent)) for number in numbers}
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, terminate)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -263,6 +263,13 @@ def test_stop_is_passed_on_and_the_run_goes_on_later(prepared):
     assert again.watcher.entries[:2] == ["generate done before", "train attempt 1"]
 
 
+def test_signal_that_arrives_twice_is_one_request():
+    stop = Stop()
+    stop.request(signal.SIGINT)
+    stop.request(signal.SIGINT)
+    assert stop.requests == 1
+
+
 def test_second_stop_kills_a_stage_that_does_not_listen(prepared):
     stop = Stop()
     run = prepared({"generate": [{"deaf": True, "waits": True}]}, stop=stop)

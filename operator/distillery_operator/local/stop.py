@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+SAME_REQUEST_SECONDS = 1.0
+"""A signal to a whole group may arrive twice: from the terminal, and passed on by a parent."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -18,9 +22,13 @@ class Stop:
         self._requested = threading.Event()
         self.signal: int | None = None
         self.requests = 0
+        self._last: float | None = None
 
     def request(self, number: int) -> None:
         """Asks the run to end because of signal `number`."""
+        before, self._last = self._last, time.monotonic()
+        if before is not None and self._last - before < SAME_REQUEST_SECONDS:
+            return
         self.signal = self.signal or number
         self.requests += 1
         self._requested.set()
