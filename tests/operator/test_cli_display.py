@@ -170,6 +170,18 @@ def test_plain_lines_tell_progress_every_ten_seconds(monkeypatch):
     ]
 
 
+def test_only_a_stage_that_gets_ready_has_a_pulsing_bar():
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    with displayed(console, list(Stage)) as watcher:
+        watcher.found_done(done())
+        watcher.started(Stage.TRAIN, 1)
+        assert [(task.completed, task.total, task.started) for task in watcher.progress.tasks] == [
+            (1, 1, True),
+            (0, None, True),
+            (0, 1, True),
+        ]
+
+
 def test_terminal_gets_a_bar_for_each_stage():
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     with displayed(console, list(Stage)) as watcher:

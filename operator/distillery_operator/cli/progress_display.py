@@ -104,7 +104,7 @@ class Bars:
             console=console,
         )
         self._tasks: dict[Stage, TaskID] = {
-            stage: self.progress.add_task(stage, total=1, start=False, count="", left="", notes="") for stage in stages
+            stage: self.progress.add_task(stage, total=1, count="", left="", notes="") for stage in stages
         }
         self._started = time.monotonic()
         self._last: StageMetrics | None = None
@@ -116,7 +116,6 @@ class Bars:
     def started(self, stage: Stage, attempt: int) -> None:
         """Lets the bar pulse until the stage says how far it is."""
         self._started, self._last = time.monotonic(), None
-        self.progress.start_task(self._tasks[stage])
         again = f"attempt {attempt}" if attempt > 1 else ""
         self._update(stage, completed=0, total=None, count="getting ready", left="", notes=again)
 
