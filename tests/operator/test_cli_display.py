@@ -175,11 +175,9 @@ def test_only_a_stage_that_gets_ready_has_a_pulsing_bar():
     with displayed(console, list(Stage)) as watcher:
         watcher.found_done(done())
         watcher.started(Stage.TRAIN, 1)
-        assert [(task.completed, task.total, task.started) for task in watcher.progress.tasks] == [
-            (1, 1, True),
-            (0, None, True),
-            (0, 1, True),
-        ]
+        assert [task.started for task in watcher.progress.tasks] == [True, False, True]
+        watcher.progressed(Stage.TRAIN, metrics())
+        assert [task.percentage for task in watcher.progress.tasks] == [100, 30, 0]
 
 
 def test_terminal_gets_a_bar_for_each_stage():

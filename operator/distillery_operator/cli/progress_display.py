@@ -117,16 +117,19 @@ class Bars:
         """Lets the bar pulse until the stage says how far it is."""
         self._started, self._last = time.monotonic(), None
         again = f"attempt {attempt}" if attempt > 1 else ""
-        self._update(stage, completed=0, total=None, count="getting ready", left="", notes=again)
+        # A task of rich's that has not started pulses.
+        self.progress.reset(self._tasks[stage], start=False, count="getting ready", left="", notes=again)
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
         """Moves the bar."""
         self._last, progress = metrics, metrics.progress
+        if progress.total:
+            self.progress.start_task(self._tasks[stage])
         left = f"about {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
         self._update(
             stage,
             completed=progress.done,
-            total=progress.total or None,
+            total=progress.total or 1,
             count=counted(progress) or "getting ready",
             left=left,
             notes=notes(metrics),
@@ -136,6 +139,7 @@ class Bars:
         """Fills the bar."""
         seconds = time.monotonic() - self._started
         left = f"done in {duration(seconds)}"
+        self.progress.start_task(self._tasks[result.stage])
         self._update(result.stage, completed=1, total=1, count=self._all(), left=left, notes="")
         for line in done_lines(result, seconds, self._last):
             self._print(line)
