@@ -24,6 +24,7 @@ REPOSITORY = EXAMPLE.parents[1]
 API_KEY_NAME = "teacher"
 SPLITS = ("train", "validation", "test")
 START_SECONDS = 30.0
+STOPPED_BY_SIGNAL = 128
 STAND_IN_NOTE = """\
 The teacher is a small server that stands in for a large language model: it reasons by rule, and is wrong, slow,
 rate-limited and malformed at stated rates. Set TEACHER_URL and TEACHER_MODEL to have a real one answer."""
@@ -136,7 +137,10 @@ def run(arguments: list[str]) -> int:
     program = Path(sys.executable).with_name("distillery")
     process = subprocess.Popen([str(program), "run", *arguments])  # noqa: S603
     with passed_on(process):
-        return process.wait()
+        exit_code = process.wait()
+    if exit_code >= STOPPED_BY_SIGNAL:
+        print("Or with `make quickstart`, which starts the teacher as well.", file=sys.stderr)
+    return exit_code
 
 
 @contextlib.contextmanager
