@@ -88,6 +88,13 @@ def test_mapped_references_become_mounts_secrets_and_fingerprints(manifest, tmp_
     assert inputs.fingerprints["test.jsonl"].startswith("f2ca1bb6c7e907d0")
 
 
+def test_suspended_distillation_does_not_run(manifest, tmp_path):
+    manifest.path.write_text(MANIFEST.replace("  task: NLI\n", "  task: NLI\n  suspend: true\n"))
+    problems, reason = refused(read_manifest(manifest.path), **supplied(tmp_path))
+    assert problems == ["6: spec.suspend: is true, so nothing runs; set it to false"]
+    assert reason is Reason.SUSPENDED
+
+
 def test_missing_rows_are_a_matter_of_data(manifest, tmp_path):
     mappings = supplied(tmp_path)
     (tmp_path / "test.jsonl").unlink()

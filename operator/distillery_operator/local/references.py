@@ -55,6 +55,8 @@ class InputsError(ManifestError):
 def find_inputs(manifest: Manifest, mappings: Mappings) -> Inputs:
     """The manifest's references on this machine. Raises InputsError with one sentence for each that is missing."""
     search = _Search(manifest, mappings)
+    if manifest.distillation.spec.suspend:
+        search.complain(("spec", "suspend"), "is true, so nothing runs; set it to false", Reason.SUSPENDED)
     sources = {uri: search.source(place, uri) for place, uri in _sources(manifest)}
     secrets = search.secrets()
     if search.problems:
