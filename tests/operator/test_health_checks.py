@@ -60,7 +60,7 @@ def test_argo_cd_shows_the_message():
 
 @pytest.mark.parametrize(
     ("state", "health"),
-    [("Healthy", {"current"}), ("Progressing", {"inProgress"}), ("Degraded", {"failed"}), ("Suspended", set())],
+    [("Healthy", {"current"}), ("Progressing", {"inProgress"}), ("Degraded", {"failed"}), ("Suspended", {"current"})],
 )
 def test_flux_sees_the_state(state, health):
     assert flux_health(STATES[state]) == health

@@ -50,16 +50,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [services, configmaps]
-  verbs: [get, list, create, patch, delete]
+  resources: [services]
+  verbs: [get, create, patch, delete]
+# The stages' instructions: written, and taken away.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, patch, delete]
 # Claims are created and handed over, never deleted: they hold what was paid for.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, create, patch]
+  verbs: [get, create, patch]
 # Creating is asked for as a dry run only, to have a Pod template checked before anything is paid.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, create]
+  verbs: [list, watch, create]
 # Why a Pod does not start is said in Events; ours are written on transitions.
 - apiGroups: [""]
   resources: [events]
