@@ -171,6 +171,14 @@ def test_a_failed_pod_whose_job_may_replace_it_has_not_failed_yet() -> None:
     assert found.trouble.message == "the Pod is taken from node-1: the node was low on memory"
 
 
+def test_an_eviction_that_failed_the_job_is_named_rather_than_its_exit_code() -> None:
+    evicted = pod("Failed", terminated(137), reason="Evicted", message="low on ephemeral storage")
+    found = seen_job(job("Failed"), evicted)
+    assert found.trouble is not None
+    assert found.trouble.reason is Reason.POD_EVICTED
+    assert found.trouble.message == "the Pod was evicted: low on ephemeral storage"
+
+
 def test_a_replacement_counts_rather_than_the_pod_before_it() -> None:
     old, new = pod("Failed", terminated(137)), pod("Running", {"running": {}})
     new["metadata"] |= {"name": "new", "creationTimestamp": written(NOW)}
@@ -198,6 +206,7 @@ def test_a_full_cluster_and_a_missing_claim_are_told_apart() -> None:
     ]
     assert trouble(unscheduled[0]) == (Reason.UNSCHEDULABLE, full)
     assert trouble(unscheduled[1]) == (Reason.CONFIGURATION_MISSING, missing)
+    assert trouble(pod(conditions=[condition("PodScheduled", "False", "SchedulingGated", "a gate")])) is None
 
 
 def test_what_events_say_of_volumes_is_heard() -> None:
@@ -233,6 +242,8 @@ def test_a_pod_that_is_refused_shows_in_the_jobs_events() -> None:
     assert found.trouble is not None
     assert (found.trouble.reason, found.state) == (Reason.POD_REFUSED, JobState.PENDING)
     assert found.trouble.message == "its Pod was refused: exceeded quota: compute"
+    others = (event("another-job", "FailedCreate", "no"), event("conjnli-train-abcdefgh-2", "SuccessfulCreate", "yes"))
+    assert seen_job(job(), events=others).trouble is None
 
 
 def test_what_hangs_without_a_word_is_listed_for_its_events() -> None:
@@ -356,6 +367,13 @@ def test_a_server_that_ends_again_and_again_says_why_between_two_starts() -> Non
     assert told[0] is not None
     assert told[0].trouble is not None
     assert told[0].trouble.message == "the server ended: exit code 1: ValueError: bad model"
+
+
+def test_a_server_that_answers_again_is_forgiven_its_crashes() -> None:
+    recovered = server(state={"running": {}}, ready=True, restartCount=3, lastState=terminated(1, "ValueError"))
+    found = seen(deployment=deployment(**ALL), pods=[recovered]).deployment
+    assert found is not None
+    assert found.trouble is None
 
 
 def test_trouble_of_an_earlier_students_server_is_not_the_new_ones() -> None:
