@@ -60,6 +60,15 @@ async def test_it_passes_while_all_watchers_live(operator: Operator, url: str) -
         watcher.cancel()
 
 
+async def test_it_gives_the_watchers_of_a_fresh_process_a_moment(operator: Operator, url: str) -> None:
+    asked = asyncio.create_task(status_of(url))
+    await asyncio.sleep(0.1)
+    watchers = [asyncio.create_task(asyncio.sleep(60), name=f"watcher for {watch}") for watch in operator.watches()]
+    assert await asked == 200
+    for watcher in watchers:
+        watcher.cancel()
+
+
 def test_it_watches_what_is_needed_and_no_more(operator: Operator) -> None:
     assert list(operator.watches()) == [
         "distillations.v1alpha1.distillery.dev@a",
