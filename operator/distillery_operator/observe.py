@@ -294,14 +294,20 @@ def _outcome(job: Raw, pod: Raw | None) -> dict[str, Any] | None:
     if not _holds(job, "Failed"):
         return None
     failed = _conditions(job)["Failed"]
-    trouble = end.trouble if end else Trouble(None, f"the Job failed: {failed.get('message') or failed.get('reason')}")
     return {
         "state": JobState.FAILED,
         "result": end.result if end else None,
         "exit_code": end.exit_code if end else None,
         "finished": _finished(job, "Failed"),
-        "trouble": trouble,
+        "trouble": end.trouble if end else _job_failure(failed, pod),
     }
+
+
+def _job_failure(failed: Raw, pod: Raw | None) -> Trouble:
+    """Why a Job failed whose Pod does not tell it."""
+    if pod is None and failed.get("reason") == "BackoffLimitExceeded":
+        return Trouble(None, "its Pod was deleted, and with it what it said last")
+    return Trouble(None, f"the Job failed: {failed.get('message') or failed.get('reason')}")
 
 
 _LOST_RESULT = Trouble(None, "the Job completed, but the message with its result is missing or broken")

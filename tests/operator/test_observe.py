@@ -150,6 +150,15 @@ def test_a_failed_job_without_a_pod_tells_the_jobs_own_words() -> None:
     assert found.trouble.message == "the Job failed: the Job's own words"
 
 
+def test_a_job_whose_pod_somebody_deleted_says_so() -> None:
+    failed = job("Failed")
+    failed["status"]["conditions"][0] |= {"reason": "BackoffLimitExceeded", "message": "reached the backoff limit"}
+    found = seen_job(failed)
+    assert (found.state, found.exit_code) == (JobState.FAILED, None)
+    assert found.trouble is not None
+    assert found.trouble.message == "its Pod was deleted, and with it what it said last"
+
+
 def test_a_pod_that_failed_by_another_container_names_it() -> None:
     failed = pod("Failed", None, initContainerStatuses=[{"name": "setup", "state": terminated(7, "no key\n")}])
     found = seen_job(job("Failed"), failed)
