@@ -139,11 +139,13 @@ def test_pipe_gets_plain_lines():
         watcher.found_done(done())
         watcher.started(Stage.TRAIN, 1)
         watcher.progressed(Stage.TRAIN, metrics())
+        watcher.stopping(Stage.TRAIN)
         watcher.waits(failed(), 5, 2, 4)
         watcher.started(Stage.TRAIN, 2)
     assert console.file.getvalue().splitlines() == [
         "generate: done before",
         "train: started",
+        "train: stopping, once what is in hand is saved (again: at once)",
         "train: no answer",
         "train: tried again in 5 s (attempt 2 of 4)",
         "train: started again, attempt 2",

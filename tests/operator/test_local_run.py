@@ -51,6 +51,9 @@ class Diary:
     def progressed(self, stage, metrics):
         self.metrics.append(metrics)
 
+    def stopping(self, stage):
+        self.entries.append(f"{stage} stopping")
+
     def done(self, result):
         self.entries.append(f"{result.stage} Done")
 
@@ -254,6 +257,7 @@ def test_stop_is_passed_on_and_the_run_goes_on_later(prepared):
     thread = when_running(run, "train", lambda: stop.request(signal.SIGINT))
     outcome = run.run()
     thread.join()
+    assert run.watcher.entries[-1] == "train stopping"
     assert outcome.exit_code == 130
     result = saved(run)
     assert (result["state"], result["reason"]) == ("Interrupted", "Terminated")
@@ -283,6 +287,7 @@ def test_second_stop_kills_a_stage_that_does_not_listen(prepared):
     outcome = run.run()
     thread.join()
     assert outcome.exit_code == 143
+    assert run.watcher.entries == ["generate attempt 1", "generate stopping"]
     assert saved(run)["state"] == "Interrupted"
 
 

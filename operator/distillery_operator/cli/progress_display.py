@@ -16,6 +16,7 @@ from distillery_operator.local.stage_metrics import StageMetrics
 
 LINE_SECONDS = 10.0
 ANSWERED = "ok"
+STOPPING = "stopping, once what is in hand is saved (again: at once)"
 
 
 @contextmanager
@@ -76,6 +77,10 @@ class PlainLines:
         told = [counted(metrics.progress), left, notes(metrics)]
         self._say(f"{stage}: {', '.join(part for part in told if part) or 'getting ready'}")
 
+    def stopping(self, stage: Stage) -> None:
+        """Says that the stage takes its time to stop."""
+        self._say(f"{stage}: {STOPPING}")
+
     def done(self, result: StageResult) -> None:
         """Says what came of a stage."""
         for line in done_lines(result, time.monotonic() - self._started, self._last):
@@ -134,6 +139,10 @@ class Bars:
             left=left,
             notes=notes(metrics),
         )
+
+    def stopping(self, stage: Stage) -> None:
+        """Says that the stage takes its time to stop."""
+        self._print(f"{stage}: {STOPPING}")
 
     def done(self, result: StageResult) -> None:
         """Fills the bar."""

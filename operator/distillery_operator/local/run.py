@@ -20,8 +20,7 @@ from distillery_operator.local.run_result import (
     summarise,
     write_atomically,
 )
-from distillery_operator.local.stage_metrics import StageMetrics
-from distillery_operator.local.stage_process import StageProcess
+from distillery_operator.local.stage_process import Listener, StageProcess
 from distillery_operator.local.stop import Stop
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.plan import Placement, Plan, PlannedStage, run_config
@@ -41,7 +40,7 @@ class TrainerMissing(Exception):
     """The libraries of the stages are not installed; the message says how to install them."""
 
 
-class Watcher(Protocol):
+class Watcher(Listener, Protocol):
     """Who wants to know how a run goes."""
 
     def found_done(self, result: StageResult) -> None:
@@ -49,9 +48,6 @@ class Watcher(Protocol):
 
     def started(self, stage: Stage, attempt: int) -> None:
         """An attempt at a stage begins."""
-
-    def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
-        """A stage has said how far it is."""
 
     def done(self, result: StageResult) -> None:
         """A stage is done. What becomes of a failed one, the run's outcome tells."""
@@ -112,7 +108,7 @@ class LocalRun:
         waits = [*self.retry_seconds, None]
         for attempt, seconds in enumerate(waits, start=1):
             self.watcher.started(planned.stage, attempt)
-            result = process.run(self.stop, lambda metrics: self.watcher.progressed(planned.stage, metrics))
+            result = process.run(self.stop, self.watcher)
             if result.state is StageState.DONE:
                 self.watcher.done(result)
             if result.exit_code != ExitCode.TRY_LATER or seconds is None or self.stop.requested:

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from distillery_api.paths import StageFolder, Workspace
 from distillery_api.result import ExitCode, Reason, Stage, StageResult, StageState
@@ -29,6 +30,16 @@ CRASH_REASONS = {
     Stage.TRAIN: Reason.TRAINING_FAILED,
     Stage.EVALUATE: Reason.EVALUATION_FAILED,
 }
+
+
+class Listener(Protocol):
+    """Who wants to know how a stage goes."""
+
+    def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
+        """A stage has said how far it is."""
+
+    def stopping(self, stage: Stage) -> None:
+        """A stage was asked to stop, and finishes what it has in hand."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,8 @@ class StageProcess:
         """Everything that the stage printed, over all attempts."""
         return self.folder.path / LOG_FILE
 
-    def run(self, stop: Stop, report: Callable[[StageMetrics], None]) -> StageResult:
-        """Runs the stage to its end, telling `report` how far it is. Raises OSError."""
+    def run(self, stop: Stop, listener: Listener) -> StageResult:
+        """Runs the stage to its end, telling the listener how far it is. Raises OSError."""
         self._prepare()
         with self.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -66,7 +77,7 @@ class StageProcess:
                 # Ctrl-C reaches every process of the terminal's group; the stage hears of it from us, once.
                 start_new_session=True,
             )
-        self._watch(process, stop, report)
+        self._watch(process, stop, listener)
         return self._result(process.returncode)
 
     @property
@@ -80,15 +91,17 @@ class StageProcess:
             stale.unlink(missing_ok=True)
         write_atomically(self._config_file, self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2))
 
-    def _watch(self, process: subprocess.Popen[bytes], stop: Stop, report: Callable[[StageMetrics], None]) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], stop: Stop, listener: Listener) -> None:
         pace, passed_on = Pace(), 0
         while not _ended(process):
             if stop.requests > passed_on:
-                _pass_on(process, first=passed_on == 0)
+                if not passed_on:
+                    listener.stopping(self.config.stage)
+                _pass_on(process, first=not passed_on)
                 passed_on = stop.requests
             metrics = read_metrics(self.folder.path)
             if metrics is not None:
-                report(_with_estimate(metrics, pace))
+                listener.progressed(self.config.stage, _with_estimate(metrics, pace))
 
     def _result(self, exit_code: int) -> StageResult:
         """What the stage reported, or what became of it where it could not."""
