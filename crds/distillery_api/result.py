@@ -57,7 +57,6 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     ROLLOUT_FAILED = "RolloutFailed"
     NAME_CONFLICT = "NameConflict"
-    DEADLINE_EXCEEDED = "DeadlineExceeded"
     # What befell a Pod
     IMAGE_PULL_ERROR = "ImagePullError"
     CONFIGURATION_MISSING = "ConfigurationMissing"
@@ -72,6 +71,14 @@ class Reason(StrEnum):
     NOT_STARTED = "NotStarted"
     SUSPENDED = "Suspended"
     TERMINATED = "Terminated"
+
+
+FAILURE_REASONS = {
+    Stage.GENERATE: Reason.GENERATION_FAILED,
+    Stage.TRAIN: Reason.TRAINING_FAILED,
+    Stage.EVALUATE: Reason.EVALUATION_FAILED,
+}
+"""The reason of a stage's failure that has none of its own."""
 
 
 class Progress(Record):

@@ -122,11 +122,10 @@ class ServingRuntime(StrEnum):
 
 
 class AccessMode(StrEnum):
-    """Kubernetes' access modes of a volume."""
+    """The access modes of a volume that stages and server can share."""
 
     READ_WRITE_ONCE = "ReadWriteOnce"
     READ_WRITE_MANY = "ReadWriteMany"
-    READ_WRITE_ONCE_POD = "ReadWriteOncePod"
 
 
 class Retention(StrEnum):
@@ -437,7 +436,7 @@ class Storage(ApiModel):
     """Size of the claim to create. Default: 50Gi."""
     storage_class_name: ObjectName | None = None
     """Storage class of the claim. Default: the cluster's."""
-    access_modes: Annotated[tuple[AccessMode, ...], Field(min_length=1, max_length=3)] | None = None
+    access_modes: Annotated[tuple[AccessMode, ...], Field(min_length=1, max_length=2)] | None = None
     """Access modes of the claim. Default: ReadWriteOnce."""
     retention: Retention | None = None
     """Retain keeps the claim, with all that was paid for, when the Distillation is deleted; Delete removes it.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from distillery_api.result import ExitCode, Reason, Stage, shortened
+from distillery_api.result import FAILURE_REASONS, ExitCode, Reason, Stage, shortened
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
 from distillery_operator import names
 from distillery_operator.manifests.common import ManifestSettings
@@ -36,13 +36,6 @@ BLOCKING_REASONS = frozenset(
     }
 )
 """What never fails a Job by itself, and rarely goes away without a person. A full cluster is not among them."""
-
-FAILURE_REASONS = {
-    Stage.GENERATE: Reason.GENERATION_FAILED,
-    Stage.TRAIN: Reason.TRAINING_FAILED,
-    Stage.EVALUATE: Reason.EVALUATION_FAILED,
-}
-"""The reason of a failure that has none of its own."""
 
 _MESSAGE_LIMIT = 1000
 

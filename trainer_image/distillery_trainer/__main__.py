@@ -18,18 +18,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from distillery_api.paths import StageFolder, Workspace
-from distillery_api.result import Reason, Stage, StageResult, StageState
+from distillery_api.result import FAILURE_REASONS, Reason, Stage, StageResult, StageState
 from distillery_api.run import RunConfig
 from distillery_trainer.errors import StageError, UserError
 from distillery_trainer.progress import ProgressReporter, progress_server
 from distillery_trainer.records import write_atomically
 from distillery_trainer.termination import on_termination, raise_terminated
-
-_CRASH = {
-    Stage.GENERATE: Reason.GENERATION_FAILED,
-    Stage.TRAIN: Reason.TRAINING_FAILED,
-    Stage.EVALUATE: Reason.EVALUATION_FAILED,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,7 +117,7 @@ def _outcome(config: RunConfig) -> StageResult:
 
 
 def _crash(stage: Stage, error: Exception) -> StageError:
-    return StageError(f"The stage {stage} crashed: {type(error).__name__}: {error}", reason=_CRASH[stage])
+    return StageError(f"The stage {stage} crashed: {type(error).__name__}: {error}", reason=FAILURE_REASONS[stage])
 
 
 @contextlib.contextmanager

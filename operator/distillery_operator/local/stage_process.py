@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from distillery_api.paths import StageFolder, Workspace
-from distillery_api.result import ExitCode, Reason, Stage, StageResult, StageState
+from distillery_api.result import FAILURE_REASONS, ExitCode, Reason, Stage, StageResult, StageState
 from distillery_api.run import RunConfig
 from distillery_operator.local.run_result import read_stage_result, write_atomically
 from distillery_operator.local.stage_metrics import PORT_FILE, Pace, StageMetrics, read_metrics
@@ -24,12 +24,6 @@ CONFIG_FILE = "run.json"
 LOG_FILE = "stage.log"
 LOOK_SECONDS = 0.5
 LOG_TAIL_BYTES = 4096
-
-CRASH_REASONS = {
-    Stage.GENERATE: Reason.GENERATION_FAILED,
-    Stage.TRAIN: Reason.TRAINING_FAILED,
-    Stage.EVALUATE: Reason.EVALUATION_FAILED,
-}
 
 
 class Listener(Protocol):
@@ -129,7 +123,7 @@ class StageProcess:
             )
         last = _last_line(self.log)
         said = f": {last}" if last else ""
-        return CRASH_REASONS[
+        return FAILURE_REASONS[
             self.config.stage
         ], f"{self.config.stage} ended unexpectedly{said}; {self.log} has the rest"
 
