@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from distillery_api.spec import Sampling
-from distillery_trainer.endpoint import (
+from distillery_trainer.teachers.endpoint import (
     CallError,
     Refusal,
     Verdict,
@@ -19,7 +19,7 @@ from distillery_trainer.endpoint import (
     split_thought,
     without_parameter,
 )
-from distillery_trainer.teacher import ReplyKeys, pause_before
+from distillery_trainer.teachers.teacher import ReplyKeys, pause_before
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 

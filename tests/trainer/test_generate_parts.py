@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from distillery_api.paths import StageFolder
 from distillery_api.run import RunConfig
 from distillery_trainer import outputs as outputs_module
-from distillery_trainer.budget import TokenEstimate
-from distillery_trainer.carving import Carving
-from distillery_trainer.endpoint import sampling_parameters
+from distillery_trainer.data.carving import Carving
 from distillery_trainer.errors import TryLater, UserError
-from distillery_trainer.filters import Judgement, judge
-from distillery_trainer.journal import Reply, ReplyJournal
+from distillery_trainer.filters.judgement import Judgement, judge
+from distillery_trainer.filters.tally import Tally, total
 from distillery_trainer.outputs import Outputs
 from distillery_trainer.prompts import for_task
 from distillery_trainer.records import Example
-from distillery_trainer.tally import Tally, total
-from distillery_trainer.teacher import Failure, ReplyKeys
+from distillery_trainer.teachers.budget import TokenEstimate
+from distillery_trainer.teachers.endpoint import sampling_parameters
+from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.teacher import Failure, ReplyKeys
 from generate_run import GenerateRun, nli_row, nli_rows
 
 # --- outputs

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillery_api.result import Usage
-from distillery_trainer.journal import Locations, Reply, ReplyJournal
+from distillery_trainer.teachers.journal import Locations, Reply, ReplyJournal
 
 
 def key(name: object) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from distillery_trainer import scores
+from distillery_trainer.scoring import scores
 
 
 @pytest.mark.parametrize(

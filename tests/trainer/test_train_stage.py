@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from distillery_api.result import Reason, RowCounts, Stage, StageState
-from distillery_trainer.model import open_folder
-from distillery_trainer.tokens import EncodedRow, Refusal, RowEncoder
+from distillery_trainer.student.model import open_folder
+from distillery_trainer.student.tokens import EncodedRow, Refusal, RowEncoder
 from student_run import StudentRun, read_rows, training_row, training_rows
 from tiny_model import FAMILIES, read_model, read_tokenizer, write_tiny_model
 from waiting import wait_until

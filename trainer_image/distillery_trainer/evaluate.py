@@ -15,16 +15,16 @@ from pathlib import Path
 from distillery_api.paths import StageFolder, Workspace
 from distillery_api.result import Evaluation, Reason, Stage, StageResult, StageState
 from distillery_api.run import RunConfig
-from distillery_trainer import contestants, scores
-from distillery_trainer.answering import Answering, Part
-from distillery_trainer.contestants import Answer, Contestant, HeldOut, Reply
-from distillery_trainer.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.errors import UserError
-from distillery_trainer.model import locate, open_folder
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import TaskPrompt, for_task
 from distillery_trainer.quiet import quiet_libraries
 from distillery_trainer.records import AtomicFile, HeldOutRow, read_rows, to_line
+from distillery_trainer.scoring import contestants, scores
+from distillery_trainer.scoring.answering import Answering, Part
+from distillery_trainer.scoring.contestants import Answer, Contestant, HeldOut, Reply
+from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
+from distillery_trainer.student.model import locate, open_folder
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:

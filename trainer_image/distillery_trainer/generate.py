@@ -17,19 +17,19 @@ from typing import Any
 from distillery_api.paths import Workspace
 from distillery_api.result import Reason, RowCounts, StageResult, StageState
 from distillery_api.run import RunConfig
-from distillery_trainer.budget import BudgetSpent
-from distillery_trainer.carving import Carving
-from distillery_trainer.dataset import Source, read_examples, sources, survey
-from distillery_trainer.endpoint import connections_allowed
+from distillery_trainer.data.carving import Carving
+from distillery_trainer.data.rows import Source, read_examples, sources, survey
 from distillery_trainer.errors import Kept, StageError, Terminated, UserError
-from distillery_trainer.filters import held_out_row, judge, rejected_row, training_row
-from distillery_trainer.journal import Reply, ReplyJournal
+from distillery_trainer.filters.judgement import held_out_row, judge, rejected_row, training_row
+from distillery_trainer.filters.tally import Tally, total
 from distillery_trainer.outputs import Outputs
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import TaskPrompt, for_task
 from distillery_trainer.records import Example, to_line
-from distillery_trainer.tally import Tally, total
-from distillery_trainer.teacher import Failure, Stopping, Teacher
+from distillery_trainer.teachers.budget import BudgetSpent
+from distillery_trainer.teachers.endpoint import connections_allowed
+from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.teacher import Failure, Stopping, Teacher
 from distillery_trainer.termination import on_termination
 
 _GRACE = 10.0

@@ -21,9 +21,12 @@ from distillery_api.paths import StageFolder, Workspace
 from distillery_api.result import Reason, RowCounts, Stage, StageResult, StageState, TrainingFigures
 from distillery_api.run import RunConfig
 from distillery_api.spec import TrainingMethod
-from distillery_trainer.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.errors import Kept, StageError, Terminated, UserError
-from distillery_trainer.model import (
+from distillery_trainer.progress import ProgressReporter
+from distillery_trainer.quiet import quiet_libraries
+from distillery_trainer.records import AtomicFile, RejectedRow, read_rows, to_line
+from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
+from distillery_trainer.student.model import (
     ModelFolder,
     locate,
     lora_adapters,
@@ -33,12 +36,9 @@ from distillery_trainer.model import (
     save_student,
     weight_storage_errors_explained,
 )
-from distillery_trainer.progress import ProgressReporter
-from distillery_trainer.quiet import quiet_libraries
-from distillery_trainer.records import AtomicFile, RejectedRow, read_rows, to_line
+from distillery_trainer.student.tokens import EncodedRow, Refusal, RowEncoder
+from distillery_trainer.student.tuning import NotFinite, TunedModel, Tuning, Watch, tune
 from distillery_trainer.termination import on_termination
-from distillery_trainer.tokens import EncodedRow, Refusal, RowEncoder
-from distillery_trainer.tuning import NotFinite, TunedModel, Tuning, Watch, tune
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from distillery_api.result import Reason, RowCounts
 from distillery_trainer.errors import TryLater, UserError
-from distillery_trainer.teacher import Failure
+from distillery_trainer.teachers.teacher import Failure
 
 _SHOWN_REASONS = 3
 

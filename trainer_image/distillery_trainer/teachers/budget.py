@@ -7,8 +7,8 @@ import asyncio
 
 import orjson
 
-from distillery_trainer.journal import ReplyJournal
 from distillery_trainer.records import Message
+from distillery_trainer.teachers.journal import ReplyJournal
 
 _TOKENS_A_MESSAGE = 8
 _CAUTION = 1.05

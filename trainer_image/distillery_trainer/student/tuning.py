@@ -31,8 +31,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from distillery_api.spec import Training
-from distillery_trainer.device import Device
-from distillery_trainer.tokens import IGNORED, EncodedRow
+from distillery_trainer.student.device import Device
+from distillery_trainer.student.tokens import IGNORED, EncodedRow
 
 CHECKPOINT_SECONDS = 300.0
 """Most seconds of training that a kill can cost."""

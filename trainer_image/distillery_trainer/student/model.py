@@ -30,10 +30,10 @@ from transformers import (
 from distillery_api.result import Reason
 from distillery_api.run import RunConfig
 from distillery_api.spec import Lora
-from distillery_trainer import hub
-from distillery_trainer.dataset import resolve
+from distillery_trainer.data.rows import resolve
 from distillery_trainer.errors import UserError, storage_errors_explained
 from distillery_trainer.records import Message
+from distillery_trainer.student import hub
 
 _SYSTEM_ERROR = re.compile(r"os error (\d+)")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")

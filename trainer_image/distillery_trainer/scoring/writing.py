@@ -15,7 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from distillery_trainer.device import Device, is_out_of_memory
+from distillery_trainer.student.device import Device, is_out_of_memory
 
 MOST_ROWS = 128
 """Rows answered at once, where they fit into memory."""

@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 from distillery_api.result import Evaluation, Score
-from distillery_trainer import scores
 from distillery_trainer.prompts import TaskPrompt, Unreadable
 from distillery_trainer.records import HeldOutRow
+from distillery_trainer.scoring import scores
 
 
 class Contestant(StrEnum):

@@ -24,8 +24,8 @@ import orjson
 
 from distillery_api.result import shortened
 from distillery_api.spec import Sampling
-from distillery_trainer.journal import Reply
 from distillery_trainer.records import Message
+from distillery_trainer.teachers.journal import Reply
 
 _PARAMETERS = (
     "max_completion_tokens",

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distillery_trainer.journal import Reply
 from distillery_trainer.prompts import TaskPrompt, Unreadable
 from distillery_trainer.records import Example, HeldOutRow, RejectedRow, TrainingRow
-from distillery_trainer.teacher import Failure
+from distillery_trainer.teachers.journal import Reply
+from distillery_trainer.teachers.teacher import Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ import orjson
 
 from distillery_api.result import Reason
 from distillery_api.run import RunConfig
-from distillery_trainer.budget import TokenBudget
-from distillery_trainer.endpoint import CallError, Endpoint, Verdict, sampling_parameters
 from distillery_trainer.errors import TryLater, UserError
-from distillery_trainer.journal import Reply, ReplyJournal
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import TaskPrompt
 from distillery_trainer.records import Message
+from distillery_trainer.teachers.budget import TokenBudget
+from distillery_trainer.teachers.endpoint import CallError, Endpoint, Verdict, sampling_parameters
+from distillery_trainer.teachers.journal import Reply, ReplyJournal
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0

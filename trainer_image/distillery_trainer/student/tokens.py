@@ -16,8 +16,8 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from distillery_trainer.model import InvalidModel, ModelFolder, last_token_with_text
 from distillery_trainer.records import Message
+from distillery_trainer.student.model import InvalidModel, ModelFolder, last_token_with_text
 
 IGNORED = -100
 """The label of a token that the loss leaves out."""

@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from distillery_trainer.contestants import Contestant, Reply
-from distillery_trainer.device import Device
 from distillery_trainer.errors import storage_errors_explained
-from distillery_trainer.model import ModelFolder
 from distillery_trainer.records import Message, to_line
-from distillery_trainer.tokens import prompt_ids
-from distillery_trainer.writing import Writer, Writing
+from distillery_trainer.scoring.contestants import Contestant, Reply
+from distillery_trainer.scoring.writing import Writer, Writing
+from distillery_trainer.student.device import Device
+from distillery_trainer.student.model import ModelFolder
+from distillery_trainer.student.tokens import prompt_ids
 
 LATENCY_CALLS = 8
 """Calls that a contestant's latency is the median of, at most."""

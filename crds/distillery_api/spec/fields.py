@@ -1,0 +1,105 @@
+"""The kinds of values that fields hold, each with a sentence for what is not one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StrictInt
+from pydantic_core import PydanticCustomError
+
+from distillery_api.model import ApiModel, Matches, Rule
+
+_NAME = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+_QUANTITY_RULE = Rule(
+    f"type(self) == int ? int(self) >= 0 : string(self).matches({json.dumps(QUANTITY)})",
+    "not a quantity; write for instance 500m, 2 or 16Gi",
+)
+
+
+def _check_quantity(value: int | str) -> int | str:
+    if value < 0 if isinstance(value, int) else not re.fullmatch(QUANTITY, value):
+        raise PydanticCustomError("quantity", "{message}", {"message": _QUANTITY_RULE.message})
+    return value
+
+
+ObjectName = Annotated[
+    str,
+    Field(max_length=253),
+    Matches(f"^{_NAME}$", "not the name of an object; use lower-case letters, digits, - and ."),
+]
+ShortName = Annotated[
+    str,
+    Field(max_length=63),
+    Matches(
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "not a name; use lower-case letters, digits and -, at most 63 characters"
+    ),
+]
+SecretKey = Annotated[
+    str, Field(max_length=253), Matches("^[-._a-zA-Z0-9]+$", "not a key of a Secret; use letters, digits, -, _ and .")
+]
+SourceUri = Annotated[
+    str,
+    Field(max_length=1024),
+    Matches(
+        rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|[^:]+)$",
+        "not a place that rows can be read from; write pvc://CLAIM/PATH, configmap://NAME/KEY, file:///PATH or a path",
+    ),
+]
+ModelUri = Annotated[
+    str,
+    Field(max_length=1024),
+    Matches(
+        rf"^(hf://[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?|pvc://{_NAME}/[^/].*|file:///.+|[^:]+)$",
+        "not a place that a model can be loaded from; write hf://ORG/NAME, pvc://CLAIM/PATH, file:///PATH or a path",
+    ),
+]
+Endpoint = Annotated[
+    str,
+    Field(max_length=1024),
+    Matches(
+        r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        "not the base URL of a server; write for instance https://teacher.example/v1",
+    ),
+]
+Label = Annotated[
+    str,
+    Field(max_length=100),
+    Matches(r"^\S([^\n]*\S)?$", "a label must not be empty, span lines, or start or end with white space"),
+]
+Flag = Annotated[bool, Field(strict=True)]
+StopSequence = Annotated[str, Field(min_length=1, max_length=100)]
+Prompt = Annotated[
+    str,
+    Field(max_length=20_000),
+    Matches(r"^(?s:.*)\S(?s:.*)$", "the prompt is empty; write one, or leave the field out"),
+]
+Quantity = Annotated[
+    StrictInt | str,
+    AfterValidator(_check_quantity),
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 32,
+            "x-kubernetes-validations": [_QUANTITY_RULE.to_schema()],
+        }
+    ),
+]
+
+
+class SecretKeyReference(ApiModel):
+    """One key of a Secret in the Distillation's namespace."""
+
+    secret_name: ObjectName
+    """Name of the Secret."""
+    key: SecretKey = "api-key"
+    """Key within the Secret. Default: api-key."""
+
+
+class SecretReference(ApiModel):
+    """A Secret in the Distillation's namespace, all keys of which become environment variables."""
+
+    secret_name: ObjectName
+    """Name of the Secret."""

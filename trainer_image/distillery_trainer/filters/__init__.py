@@ -1,0 +1,1 @@
+"""Which replies become training rows, and why the others do not."""

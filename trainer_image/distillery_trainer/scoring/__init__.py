@@ -1,0 +1,1 @@
+"""Who answers the held-out rows, and what the answers are worth."""

@@ -1,0 +1,1 @@
+"""The small model: loaded, trained, merged and saved."""
