@@ -10,7 +10,7 @@ from pydantic import Field
 
 from distillery_api.model import Record
 from distillery_api.result import Stage
-from distillery_api.spec import Data, Generation, Student, Task, Training
+from distillery_api.spec import Data, EvaluationOptions, Generation, Student, Task, Training
 
 METRICS_PORT = 9090
 """TCP port of a stage's `/metrics` and `/healthz`."""
@@ -43,9 +43,10 @@ class RunConfig(Record):
     training: Training
     labels: tuple[str, ...]
     """The allowed answers, defaults filled in."""
+    evaluation: EvaluationOptions = EvaluationOptions()
 
     api_key_variables: dict[str, str] = {}
-    """Environment variable that holds the API key, by teacher name."""
+    """Environment variable that holds an API key, by the key's place, SECRET/KEY."""
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
     """Longest time for one call to the teacher, all of its body included."""
     max_attempts: Annotated[int, Field(ge=1)] = 6

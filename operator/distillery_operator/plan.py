@@ -24,8 +24,14 @@ from distillery_api.spec import (
     NLI_LABELS,
     AccessMode,
     DistillationSpec,
+    Judge,
+    SecretKeyReference,
+    SecretReference,
+    Server,
     ServingMode,
     StageOptions,
+    Task,
+    Teacher,
     TrainingMethod,
     without_defaults,
 )
@@ -38,7 +44,16 @@ WORKSPACE_PATH = "/workspace"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 
 _PLACEMENT_FIELDS = {"image", "resources", "pod_template"}
-_NOT_IN_ROWS = _PLACEMENT_FIELDS | {"teachers", "concurrency", "min_success_ratio", "budget"}
+_NOT_IN_ROWS = _PLACEMENT_FIELDS | {
+    "teachers",
+    "judge",
+    "sampling",
+    "concurrency",
+    "min_success_ratio",
+    "min_rows",
+    "budget",
+}
+_NOT_IN_DATA = {"labels", "licence", "credentials"}
 _REFERENCE = re.compile(r"((?:pvc|configmap)://[^/]+)/")
 
 
@@ -180,7 +195,7 @@ def make_plan(distillation: Distillation, fingerprints: Mapping[str, str] | None
     spec, contents = distillation.spec, fingerprints or {}
     generate = digest(_rows_identity(spec, contents))
     train = digest({"generate": generate, **_student_identity(spec, contents)})
-    evaluate = digest({"train": train, **_named("evaluation", _without(spec.evaluation, _PLACEMENT_FIELDS))})
+    evaluate = digest({"train": train, **_named("evaluation", _evaluation_identity(spec))})
     hashes = {Stage.GENERATE: generate, Stage.TRAIN: train, Stage.EVALUATE: evaluate}
     return Plan(distillation, tuple(PlannedStage(stage, input_hash) for stage, input_hash in hashes.items()))
 
@@ -202,20 +217,26 @@ def run_config(plan: Plan, planned: PlannedStage, placement: Placement) -> RunCo
         student=spec.student,
         training=_without_placement(spec.training),
         labels=spec.labels,
-        api_key_variables=api_key_variables(spec),
+        evaluation=_without_placement(spec.evaluation),
+        api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
         metrics_host=placement.metrics_host,
         metrics_port=placement.metrics_port,
         termination_message_path=placement.termination_message_path,
     )
 
 
-def api_key_variables(spec: DistillationSpec) -> dict[str, str]:
-    """The environment variable that carries each teacher's API key, by the teacher's name."""
-    return {
-        teacher.name: f"DISTILLERY_API_KEY_{index}"
-        for index, teacher in enumerate(spec.generation.teachers)
-        if teacher.api_key
-    }
+def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReference]:
+    """The API keys that `stage` needs, each by the environment variable that carries it."""
+    judge = spec.generation.judge if stage is Stage.GENERATE else spec.evaluation.judge
+    servers = [server for teacher in spec.generation.teachers for server in teacher.all_servers]
+    asked: dict[Stage, list[Server | Judge | None]] = {Stage.GENERATE: [*servers, judge], Stage.EVALUATE: [judge]}
+    keys = [each.api_key for each in asked.get(stage, []) if each is not None and each.api_key is not None]
+    return {f"DISTILLERY_API_KEY_{number}": key for number, key in enumerate(dict.fromkeys(keys))}
+
+
+def credentials(spec: DistillationSpec, stage: Stage) -> SecretReference | None:
+    """The Secret whose keys become environment variables of `stage`: for reading rows, or for loading the model."""
+    return spec.data.credentials if stage is Stage.GENERATE else spec.student.credentials
 
 
 def references(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
@@ -232,20 +253,34 @@ def mount_path(reference: str) -> str:
 def _uris(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
     if stage is not Stage.GENERATE:
         return (spec.student.model.uri,)
-    sources = (spec.data.train, spec.data.validation, spec.data.test)
-    return tuple(source.uri for source in sources if source)
+    return tuple(source.uri for source in spec.data.sources.values())
 
 
 def _rows_identity(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[str, Any]:
     """What determines the rows: not who serves the teacher, nor how fast or at what cost it may answer."""
-    labels = {} if spec.labels == NLI_LABELS else {"labels": list(spec.labels)}
-    teachers = [{"name": teacher.name, "model": teacher.model} for teacher in spec.generation.teachers]
+    usual = NLI_LABELS if spec.task is Task.NLI else ()
+    labels = {} if spec.labels == usual else {"labels": list(spec.labels)}
     return {
         "task": spec.task,
-        "data": {**_without(spec.data, {"labels"}), **labels},
-        "generation": {**_without(spec.generation, _NOT_IN_ROWS), "teachers": teachers},
+        "data": {**_without(spec.data, _NOT_IN_DATA), **labels},
+        "generation": {
+            **_without(spec.generation, _NOT_IN_ROWS),
+            **_named("sampling", _without(spec.generation.chosen_sampling, set())),
+            **_named("judge", {"model": spec.generation.judge.model} if spec.generation.judge else {}),
+            "teachers": [_teacher_identity(teacher) for teacher in spec.generation.teachers],
+        },
         **_contents(spec, Stage.GENERATE, contents),
     }
+
+
+def _teacher_identity(teacher: Teacher) -> dict[str, Any]:
+    return {"name": teacher.name, "model": teacher.model, **({"reasoning": True} if teacher.reasoning else {})}
+
+
+def _evaluation_identity(spec: DistillationSpec) -> dict[str, Any]:
+    judge = spec.evaluation.judge
+    options = _without(spec.evaluation, _PLACEMENT_FIELDS | {"judge"})
+    return {**options, **_named("judge", {"model": judge.model} if judge else {})}
 
 
 def _student_identity(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_no_manifest_holds_a_key() -> None:
         generation=generation(teachers=[{**spec()["generation"]["teachers"][0], "apiKey": {"secretName": "s"}}])
     )
     config = json.loads(stage_config_map(plan, plan.stage(Stage.GENERATE))["data"]["run.json"])
-    assert config["apiKeyVariables"] == {"big": "DISTILLERY_API_KEY_0"}
+    assert config["apiKeyVariables"] == {"s/api-key": "DISTILLERY_API_KEY_0"}
     variable = container(job(plan, Stage.GENERATE))["env"][-1]
     assert variable == {
         "name": "DISTILLERY_API_KEY_0",

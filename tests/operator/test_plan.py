@@ -145,7 +145,9 @@ def test_run_config_in_a_pod_names_folders_mounts_and_key_variables() -> None:
     assert config.folder == evaluate.folder
     assert config.inputs == {Stage.GENERATE: generate.folder, Stage.TRAIN: train.folder}
     assert config.mounts == {"pvc://rows": "/data/pvc/rows"}
-    assert config.api_key_variables == {"big": "DISTILLERY_API_KEY_0"}
+    assert config.api_key_variables == {}
+    asking = run_config(plan, generate, Placement.in_pod(plan.spec, Stage.GENERATE))
+    assert asking.api_key_variables == {"teacher/api-key": "DISTILLERY_API_KEY_0"}
     assert config.labels == ("entailment", "neutral", "contradiction")
     assert (config.workspace, config.metrics_port) == ("/workspace", 9090)
     assert config.termination_message_path == "/dev/termination-log"

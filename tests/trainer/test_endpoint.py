@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from distillery_api.spec import Sampling
+from distillery_api.spec import Generation
 from distillery_trainer.teachers.endpoint import (
     CallError,
     Refusal,
@@ -119,7 +119,8 @@ def test_max_tokens_goes_by_its_newer_name_and_then_not_at_all():
 
 
 def test_default_sampling_is_sent_without_neutral_values():
-    assert sampling_parameters(Sampling(), 128, None) == {"temperature": 0.2, "top_p": 0.1, "max_tokens": 128}
+    generation = Generation(teachers=({"name": "t", "endpoint": "http://t/v1", "model": "m"},))
+    assert sampling_parameters(generation, 128, None) == {"temperature": 0.2, "top_p": 0.1, "max_tokens": 128}
 
 
 # --- completions

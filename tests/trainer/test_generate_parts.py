@@ -205,7 +205,7 @@ def peak_mebibytes(folder: Path, rows: int) -> float:
     run = GenerateRun(folder, "http://127.0.0.1:9/v1", train=train, validation=nli_rows(2), test=nli_rows(2))
     config = RunConfig.read(run.config_file)
     prompt = for_task(config)
-    sampling = sampling_parameters(config.generation.sampling, prompt.max_tokens, prompt.reply_schema())
+    sampling = sampling_parameters(config.generation, prompt.max_tokens, prompt.reply_schema())
     keys = ReplyKeys("teacher", sampling)
     with ReplyJournal(run.workspace / "replies", "generate-earlier") as journal:
         for row in [*train, *nli_rows(2)]:

@@ -39,7 +39,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     prompt, device = for_task(config), choose_device()
     answers = _baselines_answer(prompt, rows, generated)
     for name, replies in _models_reply(config, prompt, rows, device, progress).items():
-        answers[name] = contestants.read(prompt, replies, rows.known)
+        answers[name] = contestants.read(prompt, replies, rows)
     _write_predictions(folder.predictions, rows, answers)
     return _result(config, rows, contestants.table(prompt, answers, rows, config.labels, device.name))
 

@@ -218,7 +218,7 @@ class Window:
 
     def _take(self, place: int, example: Example, split: str, outcome: Reply | Failure) -> None:
         """Judge a row's reply, count it and write it out."""
-        judgement, tally = judge(outcome, self._prompt), self.tallies[split]
+        judgement, tally = judge(outcome, self._prompt, example.text), self.tallies[split]
         if split == "test":
             row = held_out_row(example, judgement, outcome, self._prompt, carved=self._carved)
             self._outputs.put(place, "test", to_line(row))

@@ -46,6 +46,10 @@ class Example:
     """An optional system message, then user and assistant in turn; the last one is the user's."""
     gold: str | list[str] | None = None
     """The known answer, or several; never shown to a model."""
+    reply: str | None = None
+    """The answer that the row held after its last user message."""
+    keeps_replies: bool = False
+    """Whether the answers that the row holds are taken as the teacher's, without a call."""
 
     @property
     def system(self) -> str | None:

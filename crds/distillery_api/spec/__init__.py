@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-from distillery_api.spec.data import Data, DataSource
+from distillery_api.spec.data import Columns, Data, DataFormat, DataSource, Replies
 from distillery_api.spec.distillation import DistillationSpec, without_defaults
 from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
-from distillery_api.spec.generation import Generation
+from distillery_api.spec.filters import Filters, Likeness, PersonalData, Redaction
+from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.serving import Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
-from distillery_api.spec.task import NLI_LABELS, Task
-from distillery_api.spec.teacher import Budget, Prompts, Sampling, Teacher
+from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
+from distillery_api.spec.teacher import Budget, Judge, Limits, Pricing, Prompts, Sampling, Server, Teacher
 from distillery_api.spec.training import Lora, Student, StudentModel, Training, TrainingMethod
 
 __all__ = [
     "DEFAULT_STORAGE_SIZE",
+    "LABEL_TASKS",
     "NLI_LABELS",
     "QUANTITY",
+    "REASONING_TASKS",
     "AccessMode",
     "Budget",
+    "Columns",
     "Data",
+    "DataFormat",
     "DataSource",
     "DistillationSpec",
     "EvaluationOptions",
+    "Filters",
     "Generation",
+    "History",
+    "Judge",
+    "Likeness",
+    "Limits",
     "Lora",
+    "PersonalData",
     "PodTemplate",
+    "Pricing",
     "Prompts",
+    "Redaction",
+    "Replies",
     "Resources",
     "Retention",
     "Sampling",
     "SecretKeyReference",
     "SecretReference",
+    "Server",
     "Serving",
     "ServingMode",
     "ServingRuntime",

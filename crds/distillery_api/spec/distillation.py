@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pydantic import model_validator
@@ -14,15 +15,76 @@ from distillery_api.spec.fields import Flag
 from distillery_api.spec.generation import Generation
 from distillery_api.spec.serving import Serving, ServingMode
 from distillery_api.spec.storage import AccessMode, Storage
-from distillery_api.spec.task import NLI_LABELS, Task
+from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
 from distillery_api.spec.training import Student, Training
+
+
+def _only_with(
+    tasks: tuple[Task, ...], condition: str, field: str, given: Callable[[DistillationSpec], bool]
+) -> tuple[Rule, Callable[[DistillationSpec], bool]]:
+    """A field that other tasks do not have: its rule, and the rule's twin."""
+    listed = ", ".join(f"'{task}'" for task in tasks)
+    names = " and ".join(", ".join(tasks).rsplit(", ", 1))
+    rule = Rule(f"!({condition}) || self.task in [{listed}]", f"{field} belongs to {names}; remove it, or change task")
+    return rule, lambda spec: not given(spec) or spec.task in tasks
+
+
+_TASK_RULES = (
+    _only_with(LABEL_TASKS, "has(self.data.labels)", "data.labels", lambda spec: spec.data.labels is not None),
+    _only_with(
+        REASONING_TASKS,
+        "self.generation.chainOfThought",
+        "generation.chainOfThought",
+        lambda spec: spec.generation.chain_of_thought,
+    ),
+    _only_with(
+        REASONING_TASKS, "self.generation.samples > 1", "generation.samples", lambda spec: spec.generation.samples > 1
+    ),
+    _only_with(
+        (Task.SUMMARIZATION,),
+        "self.generation.chainOfDensity",
+        "generation.chainOfDensity",
+        lambda spec: spec.generation.chain_of_density,
+    ),
+    _only_with(
+        (Task.SUMMARIZATION,),
+        "has(self.generation.maxSummaryWords)",
+        "generation.maxSummaryWords",
+        lambda spec: spec.generation.max_summary_words is not None,
+    ),
+    _only_with(
+        (Task.SUMMARIZATION,),
+        "self.generation.filters.faithful",
+        "generation.filters.faithful",
+        lambda spec: spec.generation.filters.faithful,
+    ),
+    _only_with(
+        (Task.CONVERSATION,),
+        "has(self.generation.history)",
+        "generation.history",
+        lambda spec: spec.generation.history is not None,
+    ),
+    _only_with(
+        (Task.SUMMARIZATION, Task.CONVERSATION),
+        "has(self.generation.language)",
+        "generation.language",
+        lambda spec: spec.generation.language is not None,
+    ),
+    _only_with(
+        (Task.SUMMARIZATION, Task.CONVERSATION),
+        "has(self.evaluation.judge)",
+        "evaluation.judge",
+        lambda spec: spec.evaluation.judge is not None,
+    ),
+)
 
 
 class DistillationSpec(ApiModel):
     """What to distil: a task, its rows, a teacher and a student."""
 
     task: Task
-    """The task: NLI (how does a hypothesis relate to a premise)."""
+    """The task: NLI (how does a hypothesis relate to a premise), MultipleChoice, Math (the answer is a number),
+    Summarization or Conversation (of one turn or many)."""
     suspend: Flag = False
     """Stops running stages, keeps what is done and goes on serving. Default: false."""
     data: Data
@@ -47,6 +109,7 @@ class DistillationSpec(ApiModel):
             "serving.replicas: more than one replica needs a volume that many nodes can mount; set storage.accessModes"
             " to [ReadWriteMany] or replicas to 1",
         ),
+        *(rule for rule, _ in _TASK_RULES),
     )
 
     @model_validator(mode="after")
@@ -56,10 +119,17 @@ class DistillationSpec(ApiModel):
             raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
         return self
 
+    @model_validator(mode="after")
+    def _fields_belong_to_the_task(self) -> DistillationSpec:
+        for rule, holds in _TASK_RULES:
+            if not holds(self):
+                raise PydanticCustomError("rule", "{message}", {"message": rule.message})
+        return self
+
     @property
     def labels(self) -> tuple[str, ...]:
-        """The allowed answers of a label task."""
-        return self.data.labels or NLI_LABELS
+        """The allowed answers of a label task; empty where each row has its own, or the answer is no label."""
+        return self.data.labels or (NLI_LABELS if self.task is Task.NLI else ())
 
 
 def without_defaults(model: ApiModel, exclude: Any = None) -> dict[str, Any]:

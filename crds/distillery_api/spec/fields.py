@@ -44,8 +44,10 @@ SourceUri = Annotated[
     str,
     Field(max_length=1024),
     Matches(
-        rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|[^:]+)$",
-        "not a place that rows can be read from; write pvc://CLAIM/PATH, configmap://NAME/KEY, file:///PATH or a path",
+        rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|https://[^/\s]+/\S+"
+        r"|(s3|gs|abfs)://[^/\s]+/\S+|hf://datasets/[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?/\S+|[^:]+)$",
+        "not a place that rows can be read from; write pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH,"
+        " s3://BUCKET/KEY, gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH or a path",
     ),
 ]
 ModelUri = Annotated[
@@ -68,6 +70,12 @@ Label = Annotated[
     str,
     Field(max_length=100),
     Matches(r"^\S([^\n]*\S)?$", "a label must not be empty, span lines, or start or end with white space"),
+]
+Licence = Annotated[str, Field(min_length=1, max_length=200)]
+Language = Annotated[
+    str,
+    Field(max_length=35),
+    Matches("^[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*$", "not a language; write its code, for instance de, pt-BR or zh-Hans"),
 ]
 Flag = Annotated[bool, Field(strict=True)]
 StopSequence = Annotated[str, Field(min_length=1, max_length=100)]
@@ -96,6 +104,11 @@ class SecretKeyReference(ApiModel):
     """Name of the Secret."""
     key: SecretKey = "api-key"
     """Key within the Secret. Default: api-key."""
+
+    @property
+    def path(self) -> str:
+        """SECRET/KEY."""
+        return f"{self.secret_name}/{self.key}"
 
 
 class SecretReference(ApiModel):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from distillery_api.spec.fields import Flag
+from distillery_api.model import Rule
+from distillery_api.spec.fields import Flag, Language
+from distillery_api.spec.filters import Filters, Redaction
 from distillery_api.spec.stage_options import StageOptions
-from distillery_api.spec.teacher import Budget, Prompts, Sampling, Teacher
+from distillery_api.spec.teacher import Budget, Judge, Prompts, Sampling, Teacher
+
+
+class History(StrEnum):
+    """What stands before a turn of a conversation that the teacher answers."""
+
+    TEACHER = "Teacher"
+    ORIGINAL = "Original"
 
 
 class Generation(StageOptions):
@@ -19,16 +30,75 @@ class Generation(StageOptions):
     ]
     """The model that answers; exactly one."""
     chain_of_thought: Flag = False
-    """Lets the teacher reason step by step before it answers. The reasoning improves the answer and is not trained on.
+    """Lets the teacher reason step by step before it answers, for NLI, MultipleChoice and Math. The reasoning improves
+    the answer and is not trained on. Default: false."""
+    chain_of_density: Flag = False
+    """Lets the teacher write four summaries, each denser than the one before, and keeps the last, for Summarization.
     Default: false."""
+    max_summary_words: Annotated[int, Field(strict=True, ge=10, le=2000)] | None = None
+    """Longest summary, in words, for Summarization. Default: 80."""
+    history: History | None = None
+    """For Conversation: whether a turn is answered after the teacher's own earlier replies (Teacher) or after those
+    that the row holds (Original). Default: Teacher."""
+    language: Language | None = None
+    """Language of the answers, such as de or pt-BR, for Summarization and Conversation. Default: that of the row."""
+    keep_reasoning: Flag = False
+    """Trains the student on the teacher's thoughts, too, between <think> and </think> before the answer.
+    Default: false."""
+    samples: Annotated[int, Field(strict=True, ge=1, le=32)] = 1
+    """Replies asked for each train and validation row, of which the answer that most agree on is kept, for NLI,
+    MultipleChoice and Math. Default: 1."""
     sampling: Sampling = Sampling()
     """How the teacher chooses its words."""
     prompts: Prompts = Prompts()
     """Your own prompts instead of the task's."""
     concurrency: Annotated[int, Field(strict=True, ge=1, le=2000)] = 32
-    """Calls under way at once. Default: 32."""
+    """Most calls under way at once. There are fewer while the teacher is slow or says that it is asked too much.
+    Default: 32."""
     min_success_ratio: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.7
     """Share of a split's rows that must get a readable, allowed answer, from 0 to 1. The stage ends as soon as it
-    cannot be reached any more. Default: 0.7."""
+    cannot be reached any more. Duplicates do not count. Default: 0.7."""
+    min_rows: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] | None = None
+    """Fewest rows of the train split, and of the validation split, that must be kept. Default: 65, and 40 for Math."""
     budget: Budget = Budget()
-    """A hard limit on tokens."""
+    """A hard limit on tokens and money."""
+    filters: Filters = Filters()
+    """Which rows and replies are kept."""
+    judge: Judge | None = None
+    """Another model that looks at each answer and may reject it. Default: none."""
+    redaction: Redaction | None = None
+    """Personal data that is replaced before a row leaves. Default: nothing is."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.budget.maxCost) || self.teachers.all(t, has(t.pricing))",
+            "budget.maxCost needs the teacher's pricing; give teachers[0].pricing, or set budget.maxTokens instead",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _cost_has_a_price(self) -> Generation:
+        if self.budget.max_cost is not None and any(teacher.pricing is None for teacher in self.teachers):
+            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
+        return self
+
+    @property
+    def chosen_sampling(self) -> Sampling:
+        """The sampling without what stands for the default anyway, so that saying a default changes nothing."""
+        given = self.sampling
+        return given.model_copy(
+            update={
+                "temperature": None if given.temperature == self.temperature_by_default else given.temperature,
+                "top_p": None if given.top_p == self.top_p_by_default else given.top_p,
+            }
+        )
+
+    @property
+    def temperature_by_default(self) -> float:
+        """Cool for one sample; warm for several, which would else be the same."""
+        return 0.2 if self.samples == 1 else 0.7
+
+    @property
+    def top_p_by_default(self) -> float:
+        """Narrow for one sample, open for several."""
+        return 0.1 if self.samples == 1 else 1.0

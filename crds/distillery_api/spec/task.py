@@ -11,3 +11,13 @@ class Task(StrEnum):
     """The task that the student learns."""
 
     NLI = "NLI"
+    MULTIPLE_CHOICE = "MultipleChoice"
+    MATH = "Math"
+    SUMMARIZATION = "Summarization"
+    CONVERSATION = "Conversation"
+
+
+LABEL_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE)
+"""Tasks whose answer is one of a few labels."""
+REASONING_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.MATH)
+"""Tasks with a short answer, which a chain of thought can lead to."""

@@ -1,13 +1,51 @@
-"""The large model that answers, and how it is asked."""
+"""The large models that answer and judge, and how they are asked."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from distillery_api.model import ApiModel
-from distillery_api.spec.fields import Endpoint, Prompt, SecretKeyReference, ShortName, StopSequence
+from distillery_api.model import ApiModel, Matches, Rule
+from distillery_api.spec.fields import Endpoint, Flag, Licence, Prompt, SecretKeyReference, ShortName, StopSequence
+
+ModelName = Annotated[str, Field(min_length=1, max_length=253)]
+Price = Annotated[float, Field(strict=True, ge=0, le=1_000_000)]
+Currency = Annotated[
+    str, Field(max_length=3), Matches("^[A-Z]{3}$", "not a currency; write its three letters, for instance USD or EUR")
+]
+
+
+class Server(ApiModel):
+    """One address of a model, with its own key."""
+
+    url: Endpoint
+    """Base URL, up to and including its version, such as https://teacher.example/v1."""
+    api_key: SecretKeyReference | None = None
+    """The key for the server. Default: none is sent."""
+
+
+class Pricing(ApiModel):
+    """What a teacher's tokens cost."""
+
+    currency: Currency
+    """Three letters, such as USD."""
+    input_per_million: Price
+    """Price of a million tokens read."""
+    output_per_million: Price
+    """Price of a million tokens written."""
+    cached_input_per_million: Price | None = None
+    """Price of a million tokens that the server had in its cache. Default: inputPerMillion."""
+
+
+class Limits(ApiModel):
+    """How fast a teacher may be asked, for each server and key."""
+
+    requests_per_minute: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] | None = None
+    """Most requests a minute. Default: as many as the server takes."""
+    tokens_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000_000)] | None = None
+    """Most tokens a minute, read and written. Default: as many as the server takes."""
 
 
 class Teacher(ApiModel):
@@ -15,10 +53,58 @@ class Teacher(ApiModel):
 
     name: ShortName
     """A name of your choice, recorded with each row."""
-    endpoint: Endpoint
+    endpoint: Endpoint | None = None
     """Base URL of the server, up to and including its version, such as https://teacher.example/v1."""
-    model: Annotated[str, Field(min_length=1, max_length=253)]
-    """The model's name at that server."""
+    api_key: SecretKeyReference | None = None
+    """The key for the server. Default: none is sent."""
+    servers: Annotated[tuple[Server, ...], Field(min_length=1, max_length=16)] | None = None
+    """Several addresses or keys of the same model, in place of endpoint; each is paced by what it says itself."""
+    model: ModelName
+    """The model's name at the server."""
+    reasoning: Flag = False
+    """Says that the model thinks before it answers, as o1, DeepSeek-R1 and QwQ do: its replies get room for that
+    (4,096 tokens by default). Thoughts are told apart from answers in any case. Default: false."""
+    pricing: Pricing | None = None
+    """What its tokens cost, for estimates and generation.budget.maxCost."""
+    limits: Limits = Limits()
+    """How fast it may be asked."""
+    licence: Licence | None = None
+    """The licence of its output, for the data set card."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.endpoint) != has(self.servers)",
+            "give either endpoint, one server, or servers, a list of {url, apiKey}",
+        ),
+        Rule(
+            "!has(self.servers) || !has(self.apiKey)",
+            "apiKey belongs to endpoint; with servers, give each server its own apiKey",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _is_at_one_or_at_several_servers(self) -> Teacher:
+        if (self.endpoint is None) == (self.servers is None):
+            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
+        if self.servers is not None and self.api_key is not None:
+            raise PydanticCustomError("rule", "{message}", {"message": self.rules[1].message})
+        return self
+
+    @property
+    def all_servers(self) -> tuple[Server, ...]:
+        """Every address of the model."""
+        if self.servers is not None:
+            return self.servers
+        return (Server(url=self.endpoint or "", api_key=self.api_key),)
+
+
+class Judge(ApiModel):
+    """A model that judges answers; another one than the teacher."""
+
+    endpoint: Endpoint
+    """Base URL of the server, up to and including its version."""
+    model: ModelName
+    """The model's name at the server."""
     api_key: SecretKeyReference | None = None
     """The key for the server. Default: none is sent."""
 
@@ -26,12 +112,14 @@ class Teacher(ApiModel):
 class Sampling(ApiModel):
     """How the teacher chooses its words."""
 
-    temperature: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
-    """From 0 to 1. Default: 0.2."""
-    top_p: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
-    """Nucleus sampling, from 0 to 1. Default: 0.1."""
+    temperature: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
+    """From 0 to 1. Default: 0.2, and 0.7 with several samples."""
+    top_p: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
+    """Nucleus sampling, from 0 to 1. Default: 0.1, and 1 with several samples."""
     max_tokens: Annotated[int, Field(strict=True, ge=1, le=131_072)] | None = None
-    """Longest reply, in tokens. Default: 128 for labels, 512 with chain of thought."""
+    """Longest reply, in tokens. Default: 128 for labels and numbers, 512 with chain of thought, 1,024 for conversation
+    and summaries, eight times maxSummaryWords (at least 1,024) with chain of density, and 4,096 for a reasoning
+    teacher."""
     frequency_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0
     """From 0 to 2. Default: 0, which is not sent."""
     presence_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0
@@ -44,7 +132,8 @@ class Prompts(ApiModel):
     """Your own system prompts instead of the task's."""
 
     teacher: Prompt | None = None
-    """What the teacher is told. Default: the chain-of-thought template where that is on, else the student's prompt."""
+    """What the teacher is told. Default: the chain-of-thought or chain-of-density template where that is on, else the
+    student's prompt."""
     student: Prompt | None = None
     """What the student is trained and served with. Default: the row's own system message, else the
     task's short prompt."""
@@ -56,3 +145,6 @@ class Budget(ApiModel):
     max_tokens: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000_000)] | None = None
     """Most tokens, read and written, that all teacher calls of this workspace may use together. Reserved before each
     call, so it is never overshot; everything paid for is kept. Default: no limit."""
+    max_cost: Annotated[float, Field(strict=True, gt=0, le=1_000_000_000)] | None = None
+    """Most money that all teacher calls of this workspace may cost together, in the currency of the teacher's pricing.
+    Reserved before each call, as maxTokens is. Default: no limit."""

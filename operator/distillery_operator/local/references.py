@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from distillery_api.result import Reason
+from distillery_api.spec import DistillationSpec, SecretKeyReference
 from distillery_operator import yaml_document
 from distillery_operator.local.fingerprints import fingerprint
 from distillery_operator.manifest_file import Manifest, ManifestError
@@ -17,7 +18,7 @@ from distillery_operator.manifest_file import Manifest, ManifestError
 CLAIM_SCHEME = "pvc://"
 CONFIGMAP_SCHEME = "configmap://"
 FILE_SCHEME = "file://"
-HUB_SCHEME = "hf://"
+REMOTE_SCHEMES = ("hf://", "https://", "s3://", "gs://", "abfs://")
 MODEL_FIELD = "student"
 
 
@@ -77,10 +78,8 @@ def _base(manifest: Manifest) -> Path:
 def _sources(manifest: Manifest) -> Iterator[tuple[yaml_document.Path, str]]:
     """Where rows and the student come from, with the fields that say so."""
     spec = manifest.distillation.spec
-    for name in ("train", "validation", "test"):
-        source = getattr(spec.data, name)
-        if source is not None:
-            yield ("spec", "data", name, "uri"), source.uri
+    for split, source in spec.data.sources.items():
+        yield ("spec", "data", split, "uri"), source.uri
     yield ("spec", "student", "model", "uri"), spec.student.model.uri
 
 
@@ -99,7 +98,7 @@ class _Search:
 
     def source(self, place: yaml_document.Path, uri: str) -> Path | None:
         """The file or folder that `uri` names; None where it is not on this machine."""
-        if uri.startswith(HUB_SCHEME):
+        if uri.startswith(REMOTE_SCHEMES):
             return None
         path = self.path(place, uri)
         if path is not None and not path.exists():
@@ -142,16 +141,16 @@ class _Search:
     def secrets(self) -> dict[str, dict[str, str]]:
         """The variables of every Secret that the manifest names, by its name."""
         found: dict[str, dict[str, str]] = {}
-        for index, teacher in enumerate(self.manifest.distillation.spec.generation.teachers):
-            if teacher.api_key is not None:
-                place = ("spec", "generation", "teachers", index, "apiKey")
-                name, key = teacher.api_key.secret_name, teacher.api_key.key
-                found.setdefault(name, self.secret(place, name))
-                if found[name] and key not in found[name]:
-                    self.complain(place, _missing_key(name, key, self.mappings.secrets[name], found[name]))
-        credentials = self.manifest.distillation.spec.student.credentials
-        if credentials is not None and credentials.secret_name not in found:
-            found[credentials.secret_name] = self.secret(("spec", "student", "credentials"), credentials.secret_name)
+        spec = self.manifest.distillation.spec
+        for place, key in _api_keys(spec):
+            name = key.secret_name
+            if name not in found:
+                found[name] = self.secret(place, name)
+            if found[name] and key.key not in found[name]:
+                self.complain(place, _missing_key(name, key.key, self.mappings.secrets[name], found[name]))
+        for part, credentials in (("data", spec.data.credentials), ("student", spec.student.credentials)):
+            if credentials is not None and credentials.secret_name not in found:
+                found[credentials.secret_name] = self.secret(("spec", part, "credentials"), credentials.secret_name)
         return found
 
     def secret(self, place: yaml_document.Path, name: str) -> dict[str, str]:
@@ -209,3 +208,17 @@ def read_variables(path: Path) -> dict[str, str]:
     if not variables:
         raise VariablesError("is empty; write KEY=VALUE lines")
     return variables
+
+
+def _api_keys(spec: DistillationSpec) -> Iterator[tuple[yaml_document.Path, SecretKeyReference]]:
+    """Every API key that the manifest names, and where."""
+    for index, teacher in enumerate(spec.generation.teachers):
+        place: yaml_document.Path = ("spec", "generation", "teachers", index)
+        if teacher.api_key is not None:
+            yield (*place, "apiKey"), teacher.api_key
+        for number, server in enumerate(teacher.servers or ()):
+            if server.api_key is not None:
+                yield (*place, "servers", number, "apiKey"), server.api_key
+    for part, judge in (("generation", spec.generation.judge), ("evaluation", spec.evaluation.judge)):
+        if judge is not None and judge.api_key is not None:
+            yield ("spec", part, "judge", "apiKey"), judge.api_key

@@ -23,7 +23,7 @@ from distillery_operator.local.run_result import (
 from distillery_operator.local.stage_process import Listener, StageProcess
 from distillery_operator.local.stop import Stop
 from distillery_operator.local.workspace import opened_workspace
-from distillery_operator.plan import Placement, Plan, PlannedStage, run_config
+from distillery_operator.plan import Placement, Plan, PlannedStage, api_keys, credentials, run_config
 
 TRAINER_LIBRARIES = ("openai", "torch", "transformers", "peft", "trl")
 RETRY_SECONDS = (5.0, 15.0, 45.0)
@@ -121,16 +121,14 @@ class LocalRun:
     def _process(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageProcess:
         placement = Placement(str(workspace.root), self.inputs.base_path, self.inputs.mounts)
         config = run_config(self.plan, planned, placement)
-        return StageProcess(config, self._variables(planned.stage, config.api_key_variables), lock)
+        return StageProcess(config, self._variables(planned.stage), lock)
 
-    def _variables(self, stage: Stage, key_variables: dict[str, str]) -> dict[str, str]:
-        """The secrets of one stage: the teachers' keys for generate, the student's credentials for the others."""
-        spec = self.plan.spec
-        if stage is Stage.GENERATE:
-            keys = {each.name: each.api_key for each in spec.generation.teachers if each.api_key}
-            return {key_variables[name]: self.inputs.secrets[key.secret_name][key.key] for name, key in keys.items()}
-        credentials = spec.student.credentials
-        return dict(self.inputs.secrets[credentials.secret_name]) if credentials else {}
+    def _variables(self, stage: Stage) -> dict[str, str]:
+        """The secrets of one stage: API keys, and what it needs to read rows or load the model."""
+        spec, secrets = self.plan.spec, self.inputs.secrets
+        keys = {name: secrets[key.secret_name][key.key] for name, key in api_keys(spec, stage).items()}
+        secret = credentials(spec, stage)
+        return {**(secrets[secret.secret_name] if secret else {}), **keys}
 
     def _note_running(self, workspace: Workspace, stage: Stage) -> None:
         running = summarise(

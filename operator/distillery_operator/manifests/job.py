@@ -29,7 +29,8 @@ from distillery_operator.plan import (
     Placement,
     Plan,
     PlannedStage,
-    api_key_variables,
+    api_keys,
+    credentials,
     digest,
     mount_path,
     references,
@@ -140,7 +141,7 @@ def _stage_work(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -
             *(_source_volume(f"data-{index}", source) for index, source in enumerate(sources)),
         ),
         requests=_REQUESTS[stage],
-        environment=_api_keys(plan) if stage is Stage.GENERATE else (),
+        environment=_api_keys(plan, stage),
         needs_shared_memory=stage is not Stage.GENERATE,
         more={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},
     )
@@ -153,20 +154,13 @@ def _source_volume(name: str, reference: str) -> Manifest:
     return {"name": name, "persistentVolumeClaim": {"claimName": source}}
 
 
-def _api_keys(plan: Plan) -> tuple[Manifest, ...]:
-    variables = api_key_variables(plan.spec)
+def _api_keys(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
     return tuple(
-        {
-            "name": variables[teacher.name],
-            "valueFrom": {"secretKeyRef": {"name": teacher.api_key.secret_name, "key": teacher.api_key.key}},
-        }
-        for teacher in plan.spec.generation.teachers
-        if teacher.api_key
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": key.secret_name, "key": key.key}}}
+        for variable, key in api_keys(plan.spec, stage).items()
     )
 
 
 def _credentials(plan: Plan, stage: Stage) -> Manifest:
-    credentials = plan.spec.student.credentials
-    if credentials is None or stage is Stage.GENERATE:
-        return {}
-    return {"envFrom": [{"secretRef": {"name": credentials.secret_name}}]}
+    secret = credentials(plan.spec, stage)
+    return {} if secret is None else {"envFrom": [{"secretRef": {"name": secret.secret_name}}]}

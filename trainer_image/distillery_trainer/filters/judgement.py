@@ -20,7 +20,7 @@ class Judgement:
     message: str = ""
 
 
-def judge(outcome: Reply | Failure, prompt: TaskPrompt) -> Judgement:
+def judge(outcome: Reply | Failure, prompt: TaskPrompt, question: str) -> Judgement:
     """Read the answer in a reply, if it is a whole one."""
     if isinstance(outcome, Failure):
         return Judgement(None, outcome.reason, outcome.message)
@@ -32,7 +32,7 @@ def judge(outcome: Reply | Failure, prompt: TaskPrompt) -> Judgement:
         return Judgement(None, "truncated", message)
     if outcome.refusal and not outcome.content.strip():
         return Judgement(None, "refused", f"The teacher refused: {outcome.refusal}")
-    answer = prompt.read_reply(outcome.content)
+    answer = prompt.read_reply(outcome.content, question)
     if isinstance(answer, Unreadable):
         return Judgement(None, answer.reason, answer.message)
     return Judgement(answer)

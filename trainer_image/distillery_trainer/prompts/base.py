@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from distillery_api.run import RunConfig
 from distillery_trainer.records import Example, Message
@@ -15,6 +16,8 @@ LABEL_TOKENS = 128
 """Default limit of a plain answer, in tokens."""
 CHAIN_OF_THOUGHT_TOKENS = 512
 """Default limit of reasoning and answer together, in tokens."""
+REASONING_TOKENS = 4096
+"""Default limit for a teacher that thinks first, thoughts included, in tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,48 +25,76 @@ class Unreadable:
     """A reply without one clear answer."""
 
     reason: str
-    """One word for programs: empty, bad_json, label_not_allowed, several_labels or negated_label."""
+    """One word for programs, such as empty, bad_json or label_not_allowed."""
     message: str
     """A sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One thing that the student learns to say."""
+
+    prompt: list[Message]
+    """The short prompt, and what was said so far."""
+    completion: str
+    """What it says."""
 
 
 class TaskPrompt(ABC):
     """One task. An answer is a string, as the student is to write it.
 
     Precedence of the prompts. Student: `prompts.student`, else the row's own system message, else the task's short
-    prompt. Teacher: `prompts.teacher`, else the chain-of-thought template where that is on, else the student's prompt.
+    prompt. Teacher: `prompts.teacher`, else the chain-of-thought or chain-of-density template where that is on, else
+    the student's prompt.
     """
+
+    metric: ClassVar[str] = "accuracy"
+    """What `score` measures, as the result table names it."""
 
     def __init__(self, config: RunConfig) -> None:
         self.labels = config.labels
-        self.chain_of_thought = config.generation.chain_of_thought
-        self._teacher_prompt = config.generation.prompts.teacher
-        self._student_prompt = config.generation.prompts.student
-        self._token_limit = config.generation.sampling.max_tokens
+        self.generation = config.generation
 
     # --- asking
 
+    def next_request(self, example: Example, answers: Sequence[str]) -> list[Message] | None:
+        """What the teacher is asked next, after its `answers` to the row so far; None when the row is complete."""
+        return None if answers else self.teacher_messages(example)
+
     def teacher_messages(self, example: Example) -> list[Message]:
         """The elaborate prompt: what the teacher gets, and the base model for `baseElaborate`."""
-        if self._teacher_prompt is not None:
-            return _with_system(self._teacher_prompt, example)
-        if self.chain_of_thought:
-            return self.reasoning_messages(example)
-        return self.student_messages(example)
+        if self.generation.prompts.teacher is not None:
+            return with_system(self.generation.prompts.teacher, example)
+        return self.template_messages(example) if self.has_template else self.student_messages(example)
 
     def student_messages(self, example: Example) -> list[Message]:
         """The short prompt: what the student is trained on and served with."""
-        return _with_system(self.student_system(example), example)
+        return with_system(self.student_system(example), example)
 
     def student_system(self, example: Example | None = None) -> str:
         """The student's system prompt for a row, or for rows without a system message of their own."""
         own = example.system if example is not None else None
-        return self._student_prompt or own or self.short_prompt()
+        return self.generation.prompts.student or own or self.short_prompt()
+
+    def student_turns(self, example: Example, answers: Sequence[str]) -> list[Turn]:
+        """What the student learns from a complete row."""
+        return [Turn(self.student_messages(example), self.completion(answers[-1]))]
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the teacher gets the task's elaborate template."""
+        return self.generation.chain_of_thought or self.generation.chain_of_density
 
     @property
     def max_tokens(self) -> int:
         """The longest elaborate reply, in tokens."""
-        return self._token_limit or (CHAIN_OF_THOUGHT_TOKENS if self.chain_of_thought else LABEL_TOKENS)
+        reasoning = any(teacher.reasoning for teacher in self.generation.teachers)
+        return self.generation.sampling.max_tokens or (REASONING_TOKENS if reasoning else self.usual_max_tokens)
+
+    @property
+    def usual_max_tokens(self) -> int:
+        """The longest elaborate reply of a teacher that does not think first, in tokens."""
+        return CHAIN_OF_THOUGHT_TOKENS if self.generation.chain_of_thought else LABEL_TOKENS
 
     @property
     @abstractmethod
@@ -75,8 +106,8 @@ class TaskPrompt(ABC):
         """The task's own short system prompt."""
 
     @abstractmethod
-    def reasoning_messages(self, example: Example) -> list[Message]:
-        """The task's chain-of-thought prompt around a row."""
+    def template_messages(self, example: Example) -> list[Message]:
+        """The task's elaborate template (chain of thought, chain of density) around a row."""
 
     @abstractmethod
     def reply_schema(self) -> JsonSchema | None:
@@ -85,16 +116,34 @@ class TaskPrompt(ABC):
     # --- reading
 
     @abstractmethod
-    def read_reply(self, text: str) -> str | Unreadable:
-        """The answer in a reply to either prompt, of any model."""
+    def read_reply(self, text: str, question: str) -> str | Unreadable:
+        """The answer in a reply to either prompt, of any model. `question` is the row's last user message."""
 
-    @abstractmethod
+    def read_reasoning(self, text: str) -> str | None:
+        """The reasoning in a structured reply of the teacher, where the template asks for one."""
+        return None
+
     def completion(self, answer: str) -> str:
         """What the student's row stores for an answer."""
+        return answer
+
+    def ballot(self, answer: str) -> str:
+        """What counts as the same answer when samples are counted."""
+        return answer
+
+    # --- judging
 
     @abstractmethod
+    def score(self, answer: str, gold: str | list[str]) -> float:
+        """What an answer is worth, from 0 to 1, beside the known one, or the best of several."""
+
     def correct(self, answer: str, gold: str | list[str]) -> bool:
         """Whether an answer is the known one, or one of them."""
+        return self.score(answer, gold) == 1
+
+    def flaw(self, answer: str, question: str) -> Unreadable | None:
+        """What is wrong with a readable answer that the student should not learn; None for a good one."""
+        return None
 
     # --- the rows
 
@@ -102,12 +151,12 @@ class TaskPrompt(ABC):
     def problem(self, example: Example) -> str | None:
         """The rule of the task that a row breaks, as a sentence; None for a good row."""
 
-    @abstractmethod
     def group(self, example: Example) -> str:
-        """Rows of one group never stand on both sides of a split."""
+        """Rows of one group never stand on both sides of a split. Default: rows with the same text."""
+        return " ".join(example.text.split()).casefold()
 
 
-def _with_system(system: str, example: Example) -> list[Message]:
+def with_system(system: str, example: Example) -> list[Message]:
     """The row's turns under another system prompt."""
     turns = example.messages[1:] if example.messages[0]["role"] == "system" else example.messages
     return [{"role": "system", "content": system}, *turns]

@@ -57,14 +57,14 @@ class NliPrompt(TaskPrompt):
         """The short system prompt."""
         return self._short
 
-    def reasoning_messages(self, example: Example) -> list[Message]:
+    def template_messages(self, example: Example) -> list[Message]:
         """Reason first, then answer; the row is marked off as data, and cannot close the mark itself."""
         item = _ITEM.format(text=_MARK.sub(r"(\1)", example.text))
         return [{"role": "system", "content": self._reasoning}, {"role": "user", "content": item}]
 
     def reply_schema(self) -> JsonSchema | None:
         """Reason and label, where the teacher reasons."""
-        if not self.chain_of_thought:
+        if not self.generation.chain_of_thought:
             return None
         return {
             "type": "object",
@@ -73,18 +73,14 @@ class NliPrompt(TaskPrompt):
             "additionalProperties": False,
         }
 
-    def read_reply(self, text: str) -> str | Unreadable:
+    def read_reply(self, text: str, question: str) -> str | Unreadable:
         """The label in the reply."""
         return self._parser.read(text)
 
-    def completion(self, answer: str) -> str:
-        """The label."""
-        return answer
-
-    def correct(self, answer: str, gold: str | list[str]) -> bool:
-        """Whether the label is the known one; upper and lower case are the same."""
+    def score(self, answer: str, gold: str | list[str]) -> float:
+        """1 where the label is the known one, else 0; upper and lower case are the same."""
         known = [gold] if isinstance(gold, str) else gold
-        return answer in map(self._parser.exact, known)
+        return float(answer in map(self._parser.exact, known))
 
     def problem(self, example: Example) -> str | None:
         """One user message, and gold labels of the set."""

@@ -83,15 +83,18 @@ class Answer:
 Judge = Callable[[str, str | list[str]], bool]
 
 
-def read(prompt: TaskPrompt, replies: Sequence[Reply], known: Sequence[str | list[str]]) -> list[Answer]:
+def read(prompt: TaskPrompt, replies: Sequence[Reply], rows: HeldOut) -> list[Answer]:
     """Read and judge replies, one for each row."""
-    return [_judged(prompt, reply, _readable(prompt, reply), gold) for reply, gold in zip(replies, known, strict=True)]
+    return [
+        _judged(prompt, reply, _readable(prompt, reply, row), gold)
+        for reply, row, gold in zip(replies, rows.rows, rows.known, strict=True)
+    ]
 
 
-def _readable(prompt: TaskPrompt, reply: Reply) -> str | None:
+def _readable(prompt: TaskPrompt, reply: Reply, row: HeldOutRow) -> str | None:
     if reply.text is None or not reply.finished:
         return None
-    answer = prompt.read_reply(reply.text)
+    answer = prompt.read_reply(reply.text, row.short[-1]["content"])
     return None if isinstance(answer, Unreadable) else answer
 
 

@@ -23,7 +23,7 @@ import openai
 import orjson
 
 from distillery_api.result import shortened
-from distillery_api.spec import Sampling
+from distillery_api.spec import Generation
 from distillery_trainer.records import Message
 from distillery_trainer.teachers.journal import Reply
 
@@ -219,12 +219,19 @@ def split_thought(content: str) -> tuple[str | None, str]:
 # --- calling
 
 
-def sampling_parameters(sampling: Sampling, max_tokens: int, schema: dict[str, Any] | None) -> dict[str, Any]:
+def sampling_parameters(generation: Generation, max_tokens: int, schema: dict[str, Any] | None) -> dict[str, Any]:
     """The request's parameters, without those that have their neutral value; the temperature always stands there."""
-    neutral = {"top_p": 1, "frequency_penalty": 0, "presence_penalty": 0, "stop": None}
-    chosen = {name: getattr(sampling, name) for name in neutral}
-    parameters = {name: value for name, value in chosen.items() if value != neutral[name]}
-    parameters |= {"temperature": sampling.temperature, "max_tokens": max_tokens}
+    sampling = generation.sampling
+    top_p = generation.top_p_by_default if sampling.top_p is None else sampling.top_p
+    temperature = generation.temperature_by_default if sampling.temperature is None else sampling.temperature
+    chosen = {
+        "top_p": (top_p, 1),
+        "frequency_penalty": (sampling.frequency_penalty, 0),
+        "presence_penalty": (sampling.presence_penalty, 0),
+        "stop": (sampling.stop, None),
+    }
+    parameters: dict[str, Any] = {name: value for name, (value, neutral) in chosen.items() if value != neutral}
+    parameters |= {"temperature": temperature, "max_tokens": max_tokens}
     if schema is not None:
         parameters["response_format"] = {
             "type": "json_schema",

@@ -74,12 +74,13 @@ class Teacher:
     ) -> None:
         generation = config.generation
         self._teacher = generation.teachers[0]
-        self._key_variable = config.api_key_variables.get(self._teacher.name)
+        self._server = self._teacher.all_servers[0]
+        self._key_variable = config.api_key_variables.get(self._server.api_key.path if self._server.api_key else "")
         self._tries = config.max_attempts
-        parameters = sampling_parameters(generation.sampling, prompt.max_tokens, prompt.reply_schema())
+        parameters = sampling_parameters(generation, prompt.max_tokens, prompt.reply_schema())
         self._keys = ReplyKeys(self._teacher.model, parameters)
         self._endpoint = Endpoint(
-            self._teacher.endpoint,
+            self._server.url,
             self._teacher.model,
             self._api_key(),
             parameters,
@@ -99,7 +100,7 @@ class Teacher:
         await self._endpoint.close()
 
     def _api_key(self) -> str | None:
-        if self._teacher.api_key is None and self._key_variable is None:
+        if self._server.api_key is None:
             return None
         key = os.environ.get(self._key_variable or "", "").strip()
         if key:
@@ -112,10 +113,10 @@ class Teacher:
         return self._teacher.name
 
     def _named(self) -> str:
-        return f"Teacher {self._teacher.name} ({self._teacher.model} at {self._teacher.endpoint})"
+        return f"Teacher {self._teacher.name} ({self._teacher.model} at {self._server.url})"
 
     def _key_advice(self) -> str:
-        secret = self._teacher.api_key
+        secret = self._server.api_key
         if secret is None:
             return "Give the teacher an apiKey: the name of a Secret and a key in it."
         return f"Check the key {secret.key} of the Secret {secret.secret_name} (generation.teachers: apiKey)."
