@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -112,6 +113,47 @@ class Usage(Record):
         )
 
 
+class Estimate(Record):
+    """What the teacher's calls will come to, said before the first one."""
+
+    rows: int
+    """Rows that are put to the teacher."""
+    requests: int
+    """Requests for them; fewer where rows are the same or replies are in the workspace already."""
+    input_tokens: int
+    """Tokens that the teacher will read."""
+    output_tokens: int
+    """Tokens that the teacher will write."""
+    low_tokens: int
+    """Tokens, read and written, that it will hardly stay below."""
+    high_tokens: int
+    """Tokens, read and written, that it will hardly exceed: after a pilot the upper end of the 90 % interval, else all
+    replies at their longest."""
+    currency: Annotated[str, Field(max_length=3)] | None = None
+    """The currency of the costs; absent where the teacher has no pricing."""
+    cost: float | None = None
+    """Money for the tokens."""
+    low_cost: float | None = None
+    """Money that it will hardly stay below."""
+    high_cost: float | None = None
+    """Money that it will hardly exceed."""
+    pilot_rows: int = 0
+    """Rows that were asked for real to find this out."""
+    basis: Annotated[str, Field(max_length=512)] = ""
+    """Where the numbers come from."""
+
+    def sentence(self) -> str:
+        """The estimate in words, such as `6 requests; 900 tokens read, 30 written (870 to 1,700); 0.02 USD (…)`."""
+        tokens = (
+            f"{self.requests:,} requests; {self.input_tokens:,} tokens read and {self.output_tokens:,} written"
+            f" ({self.low_tokens:,} to {self.high_tokens:,} together)"
+        )
+        if self.cost is None:
+            return tokens
+        bounds = f"{money(self.low_cost or 0)} to {money(self.high_cost or 0)}"
+        return f"{tokens}; {money(self.cost)} {self.currency} ({bounds})"
+
+
 class RowCounts(Record):
     """Where the rows went: read = kept + rejected."""
 
@@ -148,17 +190,33 @@ class Score(Record):
     """How one contestant did on the held-out rows. Shares are between 0 and 1."""
 
     score: float
-    """Share of rows answered right; a missing or unreadable answer is wrong."""
+    """Mean over the rows of what the table's metric gives; a missing or unreadable answer counts as 0."""
     low: float | None = None
-    """Lower end of the 95 % Wilson interval."""
+    """Lower end of the 95 % interval of the score: Wilson's for a share of right answers, else a bootstrap."""
     high: float | None = None
-    """Upper end of the 95 % Wilson interval."""
+    """Upper end of the 95 % interval of the score."""
     macro_f1: float | None = None
-    """Mean F1 over the labels."""
+    """Mean F1 over the labels, where all rows have the same ones."""
     strict: float | None = None
     """Share of rows whose whole reply is exactly the right answer."""
     unreadable: float | None = None
     """Share of rows without a readable answer."""
+    rouge1: float | None = None
+    """Mean ROUGE-1 (F1) of summaries and conversations."""
+    rouge2: float | None = None
+    """Mean ROUGE-2 (F1) of summaries and conversations."""
+    words: float | None = None
+    """Mean length of the readable summaries and conversations, in words."""
+    entity_density: float | None = None
+    """Mean of named entities a token in the summaries; absent without a model that finds entities."""
+    faithfulness: float | None = None
+    """Mean share of a summary's entities and numbers that its source names, too."""
+    invented_numbers: float | None = None
+    """Share of the summaries that name a number which is not in their source."""
+    win_rate: float | None = None
+    """How often the judge finds the answer better than the known one, asked in both orders; a tie is half a win."""
+    perplexity: float | None = None
+    """How surprised the model is by the teacher's replies of a conversation, 1 being not at all."""
     prompt_tokens: float | None = None
     """Mean prompt tokens a call."""
     answer_tokens: float | None = None
@@ -171,11 +229,14 @@ class Evaluation(Record):
     """The result table. All contestants answered the same rows."""
 
     metric: Annotated[str, Field(max_length=32)] = "accuracy"
-    """accuracy against gold, or agreement with the teacher where the rows have no gold."""
+    """What the scores are against gold: accuracy, or rougeL for summaries and conversations; agreement, measured in the
+    same way, where the rows have no gold and are compared with the teacher's answers."""
     sample_size: int
     """Held-out rows."""
     carved_from_validation: bool = False
     """Whether the held-out rows were taken from the validation split, because there was no test split."""
+    partly_supervised: bool = False
+    """Whether training rows were chosen by their gold, so that the student has not learnt from the teacher alone."""
     teacher: Score | None = None
     """The teacher under the elaborate prompt."""
     base_elaborate: Score | None = None
@@ -185,15 +246,19 @@ class Evaluation(Record):
     student: Score | None = None
     """The distilled student under the short prompt."""
     majority: Score | None = None
-    """Always the most frequent answer of the training rows."""
+    """Always the most frequent answer of the training rows, for labels and numbers."""
     shallow: Score | None = None
-    """TF-IDF and logistic regression on the same training rows."""
+    """TF-IDF and logistic regression on the same training rows, for labels."""
+    lead: Score | None = None
+    """The first words of the source, as many as a summary may have."""
     gap_closed: float | None = None
     """(student - baseElaborate) / (teacher - baseElaborate); absent where the teacher is no better."""
     relative_gain: float | None = None
     """student / baseElaborate - 1; absent where baseElaborate is 0."""
     p_value: float | None = None
-    """McNemar's exact test of student against base."""
+    """Student against base: McNemar's exact test of right answers, else a paired bootstrap."""
+    judge: Annotated[str, Field(max_length=200)] | None = None
+    """The model that the win rates come from."""
     device: Annotated[str, Field(max_length=128)] | None = None
     """The device that the latencies were measured on."""
 
@@ -230,6 +295,8 @@ class StageResult(Record):
     """Rows by split."""
     usage: Usage | None = None
     """What the teacher calls used (generate)."""
+    estimate: Estimate | None = None
+    """What they were expected to use (generate)."""
     training: TrainingFigures | None = None
     """What the training came to (train)."""
     evaluation: Evaluation | None = None
@@ -241,7 +308,7 @@ class StageResult(Record):
         """The result as JSON of at most 2 KiB: the message is shortened first, then details are left out."""
         short = self.model_copy(update={"splits": {}, "message": shortened(self.message, 600)})
         details: dict[str, object] = {}
-        for detail in (None, "files", "rows", "evaluation"):
+        for detail in (None, "files", "estimate", "rows", "evaluation"):
             if detail:
                 details[detail] = {} if detail == "files" else None
             text = short.model_copy(update=details).model_dump_json(by_alias=True, exclude_none=True)
@@ -254,3 +321,8 @@ def shortened(text: str, limit: int) -> str:
     """`text`, cut to at most `limit` UTF-8 bytes with an ellipsis where it was longer."""
     encoded = text.encode()
     return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "…"
+
+
+def money(amount: float) -> str:
+    """An amount with two decimals, small ones with as many as it takes to show two digits."""
+    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.{max(2, 1 - math.floor(math.log10(amount)))}f}"

@@ -1,4 +1,5 @@
 """`python -m distillery_trainer STAGE --config FILE`: read the RunConfig, run the stage, write the StageResult.
+`python -m distillery_trainer estimate --config FILE [--pilot]`: print what the generate stage's calls will come to.
 
 However the stage ends, its result is in `<folder>/result.json`, its short form is the termination message, its sentence
 is on standard error, and the exit code says what to do next (see distillery_api.result.ExitCode).
@@ -18,20 +19,24 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from distillery_api.paths import StageFolder, Workspace
-from distillery_api.result import FAILURE_REASONS, Reason, Stage, StageResult, StageState
+from distillery_api.result import FAILURE_REASONS, Estimate, ExitCode, Reason, Stage, StageResult, StageState
 from distillery_api.run import RunConfig
 from distillery_trainer.errors import StageError, UserError
 from distillery_trainer.progress import ProgressReporter, progress_server
 from distillery_trainer.records import write_atomically
 from distillery_trainer.termination import on_termination, raise_terminated
 
+ESTIMATE = "estimate"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage and return its exit code."""
+    """Run one stage, or estimate one, and return its exit code."""
     chosen = _parse_arguments(arguments)
     try:
         with on_termination(raise_terminated):
-            return _run(_read_config(chosen.config, Stage(chosen.stage)))
+            if chosen.command == ESTIMATE:
+                return _estimate(_read_config(chosen.config, Stage.GENERATE), pilot=chosen.pilot)
+            return _run(_read_config(chosen.config, Stage(chosen.command)))
     except StageError as error:  # before there is a folder for a result, or told to stop while it was being written
         _say(error.message)
         return error.exit_code
@@ -44,10 +49,19 @@ def _run(config: RunConfig) -> int:
     return result.exit_code
 
 
+def _estimate(config: RunConfig, *, pilot: bool) -> int:
+    """Print what the teacher's calls will come to, as JSON."""
+    pilots = importlib.import_module("distillery_trainer.pilot")  # what a stage needs, another one does not load
+    estimate: Estimate = pilots.estimated(config, pilot=pilot)
+    sys.stdout.write(estimate.model_dump_json(by_alias=True, exclude_none=True) + "\n")
+    return ExitCode.DONE
+
+
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="distillery_trainer", description="Run one stage of a distillation.")
-    parser.add_argument("stage", choices=[stage.value for stage in Stage])
+    parser.add_argument("command", choices=[*(stage.value for stage in Stage), ESTIMATE])
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the stage's run.json")
+    parser.add_argument("--pilot", action="store_true", help="with estimate: ask a few rows for real")
     return parser.parse_args(arguments)
 
 

@@ -1,5 +1,5 @@
-"""The stage's `/metrics` and `/healthz`: how far it is, and what it did. Read by the operator, the command line and
-Prometheus; nothing depends on anybody reading it."""
+"""The stage's `/metrics`, `/estimate` and `/healthz`: how far it is, what it did, and what it will cost. Read by the
+operator, the command line and Prometheus; nothing depends on anybody reading it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import make_wsgi_app
 
-from distillery_api.result import Stage
+from distillery_api.result import Estimate, Stage
 from distillery_trainer.records import write_atomically
 
 PORT_FILE = "metrics-port"
@@ -39,7 +39,15 @@ class ProgressReporter:
         self._rejected = Counter(
             "distillery_rows_rejected", "Rows rejected.", ("split", "reason"), registry=self.registry
         )
+        self._expected_tokens = Gauge(
+            "distillery_estimated_tokens", "Tokens expected of all calls.", ("direction",), registry=self.registry
+        )
+        self._expected_cost = Gauge(
+            "distillery_estimated_cost", "Money expected for all calls.", ("currency",), registry=self.registry
+        )
         self._unit: str | None = None
+        self.estimate: Estimate | None = None
+        """What the teacher's calls were expected to come to, once that is known."""
 
     def update(self, done: int, total: int, unit: str = "rows") -> None:
         """Say that `done` of `total` units (0: not known) are done. A new unit replaces the last one."""
@@ -58,6 +66,14 @@ class ProgressReporter:
         """Count the tokens of a reply."""
         self._tokens.labels("input").inc(read)
         self._tokens.labels("output").inc(written)
+
+    def estimated(self, estimate: Estimate) -> None:
+        """Say what the teacher's calls will come to."""
+        self.estimate = estimate
+        self._expected_tokens.labels("input").set(estimate.input_tokens)
+        self._expected_tokens.labels("output").set(estimate.output_tokens)
+        if estimate.cost is not None and estimate.currency:
+            self._expected_cost.labels(estimate.currency).set(estimate.cost)
 
     def row_rejected(self, split: str, reason: str) -> None:
         """Count a rejected row."""
@@ -97,8 +113,11 @@ def _application(reporter: ProgressReporter) -> Callable[..., Any]:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if environ["PATH_INFO"] == "/metrics":
             return metrics(environ, start_response)
+        if environ["PATH_INFO"] == "/estimate" and reporter.estimate is not None:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [reporter.estimate.model_dump_json(by_alias=True, exclude_none=True).encode()]
         healthy = environ["PATH_INFO"] == "/healthz"
         start_response("200 OK" if healthy else "404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        return [b"ok\n" if healthy else b"Try /metrics or /healthz.\n"]
+        return [b"ok\n" if healthy else b"Try /metrics, /estimate or /healthz.\n"]
 
     return application

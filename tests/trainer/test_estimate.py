@@ -1,0 +1,273 @@
+"""What a run will cost, said before the first call: counting, scaling up, and what a pilot makes of it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from distillery_api.result import money
+from distillery_api.run import RunConfig
+from distillery_api.spec import Pricing
+from distillery_trainer.__main__ import main
+from distillery_trainer.estimate import Sampler
+from distillery_trainer.estimate.counting import approximate, counter_for
+from distillery_trainer.estimate.expected import SAMPLE_LIMIT
+from distillery_trainer.estimate.forecast import Calls, Expected, PilotRow, from_pilot, from_prompts
+from distillery_trainer.prompts import for_task
+from distillery_trainer.records import Example
+from generate_run import GenerateRun, gold_of, nli_rows
+from teacher_server import gold_teacher
+
+NOWHERE = "http://127.0.0.1:9/v1"
+PRICING = {"currency": "USD", "inputPerMillion": 2.0, "outputPerMillion": 10.0}
+
+
+def config_of(folder, **generation):
+    return RunConfig.read(GenerateRun(folder, NOWHERE, generation=generation).config_file)
+
+
+def write_word_tokenizer(folder):
+    """A student's folder whose tokenizer takes each word and mark for one token."""
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def example(text="Premise: a\nHypothesis: b", split="train", **more):
+    return Example(split, 1, f"{split}-1", [{"role": "user", "content": text}], **more)
+
+
+# --- counting
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        ("The cat sat.", 4.16),
+        ("Unbelievably", 1.82),
+        ("1234567 + 12", 5.2),
+        ("会议决定", 3.328),
+        ("Премьера", 3.744),
+        ('{"a": "b"}\n\n', 7.28),
+    ],
+)
+def test_text_without_a_tokenizer_is_counted_by_its_pieces(text, tokens):
+    assert approximate(text) == pytest.approx(tokens)
+
+
+@given(st.text(), st.text())
+def test_longer_text_never_has_fewer_tokens(text, more):
+    assert approximate(f"{text} {more}") >= approximate(text) >= 0
+
+
+def test_tokenizer_of_a_student_on_this_machine_is_used(tmp_path):
+    write_word_tokenizer(tmp_path / "model")
+    counter = counter_for(config_of(tmp_path))
+    assert counter.basis == "tokens are counted with the student's tokenizer"
+    messages = [{"role": "system", "content": "Answer now."}, {"role": "user", "content": "Is it?"}]
+    assert counter.count_messages(messages) == 3 + (4 + 3) + (4 + 3)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff"])
+def test_missing_or_broken_tokenizer_leaves_the_approximation(tmp_path, content):
+    if content is not None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "tokenizer.json").write_bytes(content)
+    assert counter_for(config_of(tmp_path)).basis == "tokens are counted roughly, by words, numbers and marks"
+
+
+def test_student_of_the_hub_is_looked_for_in_the_cache_only(tmp_path):
+    config = RunConfig.read(GenerateRun(tmp_path, NOWHERE).config_file)
+    student = config.student.model_copy(
+        update={"model": config.student.model.model_copy(update={"uri": "hf://nobody/nothing"})}
+    )
+    assert counter_for(config.model_copy(update={"student": student})).margin == 0.25
+
+
+# --- rows
+
+
+def expected_of(config, *rows):
+    sampler = Sampler(config, for_task(config))
+    for row in rows:
+        sampler.look(row, row.split)
+    return sampler.expected()
+
+
+def test_every_row_is_one_request_and_samples_are_not_for_held_out_rows(tmp_path):
+    config = config_of(tmp_path, samples=3)
+    expected = expected_of(config, example(), example(split="validation"), example(split="test"))
+    assert (expected.rows, expected.calls.requests) == (3, 7)
+
+
+def test_prompt_of_the_teacher_is_what_is_counted(tmp_path):
+    write_word_tokenizer(tmp_path / "model")
+    config = config_of(tmp_path, prompts={"teacher": "one two three"})
+    expected = expected_of(config, example("four five"))
+    assert expected.calls == Calls(requests=1, input_tokens=3 + (4 + 3) + (4 + 2), output_tokens=5)
+
+
+def test_chain_of_thought_takes_longer_answers(tmp_path):
+    assert expected_of(config_of(tmp_path, chainOfThought=True), example()).calls.output_tokens == 130
+
+
+def test_answers_are_never_expected_to_be_longer_than_allowed(tmp_path):
+    config = config_of(tmp_path, chainOfThought=True, sampling={"maxTokens": 64})
+    expected = expected_of(config, example())
+    assert (expected.calls.output_tokens, expected.most_output_tokens) == (64, 64)
+
+
+def test_reply_that_is_kept_costs_nothing(tmp_path):
+    kept = example(reply="neutral", keeps_replies=True)
+    assert expected_of(config_of(tmp_path), kept, kept).calls == Calls()
+
+
+def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
+    config = config_of(tmp_path)
+    sampler = Sampler(config, for_task(config))
+    for _ in range(5 * SAMPLE_LIMIT):
+        sampler.look(example(), "train")
+    expected = sampler.expected()
+    assert expected.rows == expected.calls.requests == 10_000
+    assert expected.notes == ("of each split an even sample of at most 2,000 rows was counted",)
+
+
+def test_split_that_is_carved_later_is_like_the_one_it_comes_from(tmp_path):
+    config = config_of(tmp_path)
+    sampler = Sampler(config, for_task(config))
+    sampler.look(example("a"), "train")
+    sampler.look(example("a " * 500), "validation")
+    mean = sampler.expected({"validation": 1}).calls.input_tokens
+    assert sampler.expected({"test": 2}).calls.input_tokens == 2 * mean
+
+
+# --- money and spread
+
+EXPECTED = Expected(
+    rows=100,
+    calls=Calls(requests=100, input_tokens=40_000, output_tokens=1_000),
+    most_output_tokens=12_800,
+    margin=0.25,
+    basis="counted",
+    notes=(),
+)
+
+
+def test_without_a_pilot_answers_are_between_half_and_the_limit():
+    estimate = from_prompts(EXPECTED, Pricing.model_validate(PRICING))
+    assert (estimate.low_tokens, estimate.high_tokens) == (30_500, 62_800)
+    assert (estimate.cost, estimate.low_cost, estimate.high_cost) == (0.09, 0.065, 0.228)
+    assert (estimate.currency, estimate.pilot_rows) == ("USD", 0)
+
+
+def test_without_prices_there_is_no_cost():
+    estimate = from_prompts(EXPECTED, None)
+    assert (estimate.input_tokens, estimate.output_tokens) == (40_000, 1_000)
+    assert (estimate.cost, estimate.currency) == (None, None)
+
+
+def pilot_row(read, written, requests=1, cached=0):
+    return PilotRow(Calls(1, 400, 10), Calls(requests, read, written), cached)
+
+
+def test_pilot_corrects_prompts_and_answers():
+    rows = [pilot_row(440, 20), pilot_row(440, 40), pilot_row(440, 20), pilot_row(440, 40)]
+    estimate = from_pilot(EXPECTED, rows, None)
+    assert (estimate.requests, estimate.input_tokens, estimate.output_tokens) == (100, 44_000, 3_000)
+    # s = 11.547; 100 rows x 2.3534 (t of 3 degrees, 95 %) x 11.547 / 2 x sqrt(0.96) = 1,331.3
+    assert (estimate.low_tokens, estimate.high_tokens) == (45_668, 48_332)
+    assert estimate.pilot_rows == 4
+
+
+def test_pilot_that_asked_again_expects_more_requests():
+    estimate = from_pilot(EXPECTED, [pilot_row(400, 10), pilot_row(850, 20, requests=2)], None)
+    assert estimate.requests == 150
+
+
+def test_cached_tokens_of_the_pilot_are_cheaper():
+    pricing = Pricing.model_validate({**PRICING, "cachedInputPerMillion": 0.5})
+    half_cached = from_pilot(EXPECTED, [pilot_row(400, 10, cached=200), pilot_row(400, 10, cached=200)], pricing)
+    assert half_cached.cost == 0.06  # 40,000 at 1.25 and 1,000 at 10 a million
+
+
+def test_all_rows_asked_leave_nothing_open():
+    expected = Expected(2, Calls(2, 800, 20), 256, 0.25, "counted", ())
+    estimate = from_pilot(expected, [pilot_row(300, 5), pilot_row(500, 25)], None)
+    assert (estimate.low_tokens, estimate.high_tokens) == (830, 830)
+
+
+def test_one_row_says_little():
+    estimate = from_pilot(EXPECTED, [pilot_row(400, 10)], None)
+    assert (estimate.low_tokens, estimate.high_tokens) == (20_500, 82_000)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0, "0.00"), (1234.5, "1,234.50"), (0.5, "0.50"), (0.0123, "0.012"), (0.00009, "0.000090")]
+)
+def test_amounts_read_well(amount, text):
+    assert money(amount) == text
+
+
+def test_estimate_is_said_in_a_sentence():
+    sentence = from_prompts(EXPECTED, Pricing.model_validate(PRICING)).sentence()
+    assert sentence == (
+        "100 requests; 40,000 tokens read and 1,000 written (30,500 to 62,800 together); 0.090 USD (0.065 to 0.23)"
+    )
+
+
+# --- the command
+
+ROWS = nli_rows(90), nli_rows(30, 1000), nli_rows(12, 2000)
+
+
+def estimate_run(run, capsys, *arguments):
+    """The command's exit code, and its JSON or its sentence."""
+    code = main(["estimate", "--config", str(run.config_file), *arguments])
+    said = capsys.readouterr()
+    return code, json.loads(said.out) if said.out else said.err
+
+
+def test_estimate_asks_nothing_and_writes_nothing(tmp_path, capsys):
+    run = GenerateRun(tmp_path, NOWHERE, *ROWS, teacher={"pricing": PRICING})
+    code, estimate = estimate_run(run, capsys)
+    assert (code, estimate["rows"], estimate["requests"], estimate["pilotRows"]) == (0, 132, 132, 0)
+    assert estimate["currency"] == "USD"
+    assert not run.workspace.exists()
+
+
+def test_bad_rows_are_told_as_in_a_run(tmp_path, capsys):
+    code, said = estimate_run(GenerateRun(tmp_path, NOWHERE, b"{}\n"), capsys)
+    assert code == 2
+    assert "train.jsonl, line 1: " in said
+
+
+def test_pilot_asks_twenty_rows_and_the_run_does_not_ask_them_again(tmp_path, capsys):
+    with gold_teacher(gold_of(*ROWS)) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, *ROWS, generation={"chainOfThought": True})
+        _, estimate = estimate_run(run, capsys, "--pilot")
+        assert (estimate["pilotRows"], len(teacher.requests)) == (20, 20)
+        assert "20 of 20 pilot rows got a usable answer" in estimate["basis"]
+        estimate_run(run, capsys, "--pilot")
+        assert len(teacher.requests) == 20
+        usage = run.run().usage
+        assert (len(teacher.requests), usage.requests) == (132, 132)
+    assert estimate["inputTokens"] == pytest.approx(usage.input_tokens, rel=0.05)
+    assert estimate["outputTokens"] == pytest.approx(usage.output_tokens, rel=0.05)
+
+
+def test_pilot_of_a_teacher_that_is_not_there_ends_with_a_sentence(tmp_path, capsys):
+    run = GenerateRun(tmp_path, NOWHERE, *ROWS, config={"maxAttempts": 1})
+    code, said = estimate_run(run, capsys, "--pilot")
+    assert code == 3
+    assert "cannot be reached" in said
+
+
+def test_pilot_that_the_budget_does_not_allow_says_so(tmp_path, capsys):
+    run = GenerateRun(tmp_path, NOWHERE, *ROWS, generation={"budget": {"maxTokens": 10}})
+    code, said = estimate_run(run, capsys, "--pilot")
+    assert code == 2
+    assert said.startswith("The budget does not allow a pilot: 0 of the 10 tokens")

@@ -1,0 +1,173 @@
+"""The teacher's real prompts of an even sample of the rows, counted and scaled up to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from distillery_api.result import Estimate
+from distillery_api.run import RunConfig
+from distillery_trainer.estimate.counting import counter_for
+from distillery_trainer.estimate.forecast import Calls, Expected, from_prompts
+from distillery_trainer.estimate.typical import TypicalAnswers
+from distillery_trainer.prompts import TaskPrompt
+from distillery_trainer.records import Example, Message
+
+SAMPLE_LIMIT = 2000
+"""Rows of a split whose prompts are counted at most."""
+_HELD_OUT = "test"
+_WITHOUT_JUDGE = "the judge's calls are not in it"
+
+
+class Placed(Protocol):
+    """A row of the input."""
+
+    @property
+    def place(self) -> int:
+        """Its number over all sources, from 0."""
+
+    @property
+    def example(self) -> Example:
+        """The row itself."""
+
+    @property
+    def split(self) -> str:
+        """The split that it goes to."""
+
+
+class Screens(Protocol):
+    """Knows which rows are not worth asking."""
+
+    def verdict(self, place: int) -> object | None:
+        """Why a row is not asked; None where it is."""
+
+
+class Rows(Protocol):
+    """Checked rows, read again each time."""
+
+    @property
+    def screening(self) -> Screens:
+        """Which rows are not worth asking."""
+
+    def raw_stream(self) -> Iterator[Placed]:
+        """All rows in the order of the input."""
+
+
+def of(config: RunConfig, prompt: TaskPrompt, data: Rows) -> Estimate:
+    """What asking the rows will come to, without asking any. Reads them once."""
+    pricing = config.generation.teachers[0].pricing
+    return from_prompts(sampled(config, prompt, data).expected(), pricing)
+
+
+def sampled(config: RunConfig, prompt: TaskPrompt, data: Rows) -> Sampler:
+    """A sampler that has seen the rows."""
+    sampler = Sampler(config, prompt)
+    for row in asked(data):
+        sampler.look(row.example, row.split)
+    return sampler
+
+
+def asked(data: Rows) -> Iterator[Placed]:
+    """The rows that are put to the teacher, in the order of the input."""
+    for row in data.raw_stream():
+        if row.split == _HELD_OUT or data.screening.verdict(row.place) is None:
+            yield row
+
+
+class Sampler:
+    """Sees the rows one by one, and knows then what asking them should come to."""
+
+    def __init__(self, config: RunConfig, prompt: TaskPrompt) -> None:
+        self._prompt, self._generation = prompt, config.generation
+        self._counter = counter_for(config)
+        self._typical = TypicalAnswers(config, prompt, self._counter)
+        self._by_split: dict[str, _EvenSample] = {}
+
+    def look(self, example: Example, split: str) -> None:
+        """See a row that goes to `split`."""
+        sample = self._by_split.setdefault(split, _EvenSample())
+        sample.offer(lambda: self.calls(example, split))
+
+    def expected(self, counts: Mapping[str, int] | None = None) -> Expected:
+        """What asking so many rows of each split should come to; by default, all that were seen."""
+        if counts is None:
+            counts = {split: sample.seen for split, sample in self._by_split.items()}
+        calls = Calls()
+        for split, rows in counts.items():
+            calls += self._mean(split).times(rows)
+        longest = calls.requests * self._prompt.max_tokens
+        return Expected(sum(counts.values()), calls, longest, self._counter.margin, self._counter.basis, self._notes())
+
+    def count(self, messages: list[Message]) -> float:
+        """Tokens of a prompt, counted as the rows' are."""
+        return self._counter.count_messages(messages)
+
+    def count_text(self, text: str) -> float:
+        """Tokens of a text."""
+        return self._counter.count(text)
+
+    def _mean(self, split: str) -> Calls:
+        """What a row of the split needs; of a split that was carved out later, what the rows around it need."""
+        seen = [self._by_split[name] for name in (split, "validation", "train") if name in self._by_split]
+        return seen[0].mean if seen else Calls()
+
+    def calls(self, example: Example, split: str) -> Calls:
+        """What one row should come to."""
+        once = sum(self._requests(example, split), Calls())
+        return once if split == _HELD_OUT else once.times(self._generation.samples)
+
+    def _requests(self, example: Example, split: str) -> Iterator[Calls]:
+        """Each request for a row, after the answers that the row holds: the teacher's are not there yet."""
+        if split == _HELD_OUT:
+            yield self._request(self._prompt.teacher_messages(example), example, example.reply)
+            return
+        answers: list[str] = []
+        while (messages := self._prompt.next_request(example, answers)) is not None:
+            held = _held(example, len(answers))
+            if held is None or not example.keeps_replies:
+                yield self._request(messages, example, held)
+            answers.append(held or "")
+
+    def _request(self, messages: list[Message], example: Example, held: str | None) -> Calls:
+        return Calls(1, self._counter.count_messages(messages), self._typical.tokens(example, held))
+
+    def _notes(self) -> tuple[str, ...]:
+        complete = all(sample.is_complete for sample in self._by_split.values())
+        return (
+            *(() if complete else (f"of each split an even sample of at most {SAMPLE_LIMIT:,} rows was counted",)),
+            *((_WITHOUT_JUDGE,) if self._generation.judge else ()),
+        )
+
+
+def _held(example: Example, turn: int) -> str | None:
+    replies = example.held_replies
+    return replies[turn] if turn < len(replies) else None
+
+
+class _EvenSample:
+    """Every n-th row of a stream, where n doubles whenever there would be more than SAMPLE_LIMIT."""
+
+    def __init__(self) -> None:
+        self._kept: list[Calls] = []
+        self._step = 1
+        self.seen = 0
+        """Rows seen so far."""
+
+    def offer(self, measure: Callable[[], Calls]) -> None:
+        """See the next row; `measure` is called where it is taken."""
+        if self.seen % self._step == 0:
+            self._kept.append(measure())
+            if len(self._kept) > SAMPLE_LIMIT:
+                self._kept = self._kept[::2]
+                self._step *= 2
+        self.seen += 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row was taken."""
+        return self._step == 1
+
+    @property
+    def mean(self) -> Calls:
+        """What one row needs."""
+        return sum(self._kept, Calls()).times(1 / len(self._kept))

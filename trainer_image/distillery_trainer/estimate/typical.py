@@ -1,0 +1,49 @@
+"""How long answers usually are, where nobody has asked yet."""
+
+from __future__ import annotations
+
+from distillery_api.run import RunConfig
+from distillery_api.spec import Task
+from distillery_trainer.estimate.counting import TokenCounter
+from distillery_trainer.prompts import TaskPrompt
+from distillery_trainer.records import Example
+
+_LABEL_TOKENS = 5
+_CHAIN_OF_THOUGHT_TOKENS = 130
+"""A reason of at most 80 words, the answer, and the JSON around them."""
+_CONVERSATION_TOKENS = 150
+_THOUGHTS_TOKENS = 1000
+"""What a reasoning teacher thinks before it answers."""
+_TOKENS_A_WORD = 1.35
+_WORDS_BY_DEFAULT = 80
+_ROUNDS = 4
+_ROUND_TOKENS = 40
+"""The entities of one round of a chain of density, and the JSON around them."""
+
+
+class TypicalAnswers:
+    """The usual length of the teacher's replies of a task."""
+
+    def __init__(self, config: RunConfig, prompt: TaskPrompt, counter: TokenCounter) -> None:
+        self._task, self._generation, self._counter = config.task, config.generation, counter
+        self._limit = prompt.max_tokens
+        self._thoughts = _THOUGHTS_TOKENS if any(teacher.reasoning for teacher in config.generation.teachers) else 0
+
+    def tokens(self, example: Example, held: str | None) -> float:
+        """Tokens of the reply to a turn of the row; `held` is the answer that the row holds there."""
+        return min(self._limit, self._thoughts + self._spoken(example, held))
+
+    def _spoken(self, example: Example, held: str | None) -> float:
+        if self._task is Task.CONVERSATION:
+            return self._of_conversation(example, held)
+        if self._task is Task.SUMMARIZATION:
+            return self._of_summary()
+        return _CHAIN_OF_THOUGHT_TOKENS if self._generation.chain_of_thought else _LABEL_TOKENS
+
+    def _of_conversation(self, example: Example, held: str | None) -> float:
+        known = held or (example.gold if isinstance(example.gold, str) else None)
+        return self._counter.count(known) if known else _CONVERSATION_TOKENS
+
+    def _of_summary(self) -> float:
+        words = (self._generation.max_summary_words or _WORDS_BY_DEFAULT) * _TOKENS_A_WORD
+        return _ROUNDS * (words + _ROUND_TOKENS) if self._generation.chain_of_density else words

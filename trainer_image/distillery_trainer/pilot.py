@@ -1,0 +1,145 @@
+"""A few evenly spaced rows asked for real, so that an estimate knows how long this teacher's answers are.
+
+The replies go through the journal of the run's workspace, so the run finds them there and does not pay again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from distillery_api.paths import Workspace
+from distillery_api.result import Estimate, Reason
+from distillery_api.run import RunConfig
+from distillery_trainer import estimate
+from distillery_trainer.errors import TryLater, UserError
+from distillery_trainer.estimate.expected import Sampler, asked
+from distillery_trainer.estimate.forecast import Calls, PilotRow, from_pilot
+from distillery_trainer.filters.judgement import Rejection
+from distillery_trainer.generate.look_over import Data, look_over
+from distillery_trainer.generate.row import RowPipeline
+from distillery_trainer.progress import ProgressReporter
+from distillery_trainer.prompts import TaskPrompt, for_task
+from distillery_trainer.records import Example, Message
+from distillery_trainer.teachers.budget import BudgetSpent
+from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.teacher import Failure, Teacher
+
+PILOT_ROWS = 20
+"""Rows of a pilot, at most."""
+_SHOWN_REASONS = 3
+
+
+def estimated(config: RunConfig, *, pilot: bool) -> Estimate:
+    """What the run's teacher calls will come to. Raises StageError where the rows are bad, or the teacher is."""
+    prompt = for_task(config)
+    data = look_over(config, prompt)
+    return asyncio.run(_with_pilot(config, prompt, data)) if pilot else estimate.of(config, prompt, data)
+
+
+async def _with_pilot(config: RunConfig, prompt: TaskPrompt, data: Data) -> Estimate:
+    sampler = estimate.sampled(config, prompt, data)
+    expected = sampler.expected()
+    with ReplyJournal(Workspace(Path(config.workspace)).replies, config.folder) as journal:
+        teacher = Teacher.for_run(config, prompt, journal, ProgressReporter(config.stage))
+        pilot = _Pilot(config, prompt, teacher, sampler)
+        try:
+            outcomes = await pilot.ask(list(_evenly_spaced(data, expected.rows)))
+        finally:
+            await teacher.close()
+    rows = [outcome.row for outcome in outcomes]
+    return from_pilot(expected.noting(_usable(outcomes)), rows, config.generation.teachers[0].pricing)
+
+
+def _evenly_spaced(data: Data, rows: int) -> Iterator[tuple[Example, str]]:
+    """PILOT_ROWS of the rows that are put to the teacher, or all where there are no more, each with its split."""
+    size = min(PILOT_ROWS, rows)
+    wanted = {(2 * number + 1) * rows // (2 * size) for number in range(size)}
+    for number, row in enumerate(asked(data)):
+        if number in wanted:
+            yield data.redactor.redact(row.example), row.split
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one row."""
+
+    row: PilotRow
+    trouble: str | None
+    """Why it has no usable answer, in a word."""
+    failure: str | None
+    """The sentence of the call that failed."""
+
+
+class _Pilot:
+    """Puts rows to the teacher exactly as the run does."""
+
+    def __init__(self, config: RunConfig, prompt: TaskPrompt, teacher: Teacher, sampler: Sampler) -> None:
+        self._config, self._prompt, self._teacher, self._sampler = config, prompt, teacher, sampler
+        self._slots = asyncio.Semaphore(config.generation.concurrency)
+
+    async def ask(self, rows: Sequence[tuple[Example, str]]) -> list[_Outcome]:
+        """All rows, side by side. Raises TryLater where none gets a reply, UserError where the budget is spent."""
+        try:
+            outcomes = await asyncio.gather(*(self._ask(example, split) for example, split in rows))
+        except BudgetSpent as spent:
+            message = f"The budget does not allow a pilot: {spent}. Raise it, or estimate without a pilot."
+            raise UserError(message, reason=Reason.BUDGET_EXCEEDED) from spent
+        if all(outcome.failure for outcome in outcomes):
+            message = (
+                f"The teacher answered none of {len(outcomes)} pilot rows. The first failed: {outcomes[0].failure}"
+            )
+            raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
+        return outcomes
+
+    async def _ask(self, example: Example, split: str) -> _Outcome:
+        recorder = _Recorder(self._teacher, self._sampler)
+        pipeline = RowPipeline(self._config, self._prompt, cast(Teacher, recorder), None)
+        async with self._slots:
+            if split == "test":
+                trouble = (await pipeline.hold_out(example)).judgement.reason
+            else:
+                learnt = await pipeline.learn(example)
+                trouble = learnt.verdict.reason if isinstance(learnt, Rejection) else None
+        expected = self._sampler.calls(example, split)
+        return _Outcome(PilotRow(expected, recorder.used, recorder.cached_tokens), trouble, recorder.failure)
+
+
+class _Recorder:
+    """A teacher that keeps count of what one row uses."""
+
+    def __init__(self, teacher: Teacher, sampler: Sampler) -> None:
+        self._teacher, self._sampler = teacher, sampler
+        self.used, self.cached_tokens = Calls(), 0
+        self.failure: str | None = None
+
+    async def ask(self, messages: list[Message], sample: int = 0) -> Reply | Failure:
+        """Ask the teacher."""
+        outcome = await self._teacher.ask(messages, sample=sample)
+        if isinstance(outcome, Failure):
+            self.failure = outcome.message
+        else:
+            self.used += self._of_reply(messages, outcome)
+            self.cached_tokens += outcome.cached_tokens or 0
+        return outcome
+
+    def _of_reply(self, messages: list[Message], reply: Reply) -> Calls:
+        """What the server counted, else what is counted here."""
+        read, written = reply.input_tokens, reply.output_tokens
+        return Calls(
+            1,
+            self._sampler.count(messages) if read is None else read,
+            self._sampler.count_text(reply.content) if written is None else written,
+        )
+
+
+def _usable(outcomes: Sequence[_Outcome]) -> str:
+    """How many of the pilot's rows got a usable answer, and why the others did not."""
+    troubles = Counter(outcome.trouble for outcome in outcomes if outcome.trouble)
+    told = ", ".join(f"{reason} {count}" for reason, count in troubles.most_common(_SHOWN_REASONS))
+    good = len(outcomes) - troubles.total()
+    return f"{good} of {len(outcomes)} pilot rows got a usable answer" + (f" ({told})" if told else "")
