@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from distillery_api.model import Record
-from distillery_api.result import Evaluation, Progress, RowCounts, Stage, TrainingFigures, Usage
+from distillery_api.result import Estimate, Evaluation, Progress, RowCounts, Stage, TrainingFigures, Usage
 
 ShortText = Annotated[str, Field(max_length=1024)]
 
@@ -142,6 +142,8 @@ class DistillationStatus(Record):
     """The PersistentVolumeClaim that holds the workspace."""
     usage: Usage | None = None
     """What all teacher calls of the current inputs used."""
+    estimate: Estimate | None = None
+    """What the teacher calls of the current inputs were expected to come to, said before the first of them."""
     evaluation: Evaluation | None = None
     """Scores of the last finished evaluation."""
     serving: ServingStatus | None = None

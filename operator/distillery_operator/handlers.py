@@ -29,7 +29,7 @@ from distillery_operator.reconcile import Key, Reconciler, Tools
 from distillery_operator.recorder import StatusRecorder
 from distillery_operator.schema_check import check_served_schema
 from distillery_operator.settings import OperatorSettings, read_settings
-from distillery_operator.stage_progress import read_progress
+from distillery_operator.stage_progress import ask_stage
 from distillery_operator.workqueue import WorkQueue, run_workers
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Operator:
             metrics=self.metrics,
             hearing=self.hearing,
             clock=_now,
-            read_progress=read_progress,
+            ask_stage=ask_stage,
             progress_interval=self.settings.progress_interval,
         )
         return Reconciler(tools)

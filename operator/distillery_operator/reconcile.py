@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from distillery_api.resource import KIND
-from distillery_api.result import Progress, Reason
+from distillery_api.result import Reason
 from distillery_api.status import ConditionType, DistillationStatus
 from distillery_operator import names
 from distillery_operator.cluster import Cluster
@@ -27,6 +27,7 @@ from distillery_operator.metrics import Metrics
 from distillery_operator.observe import Children, Observation, observe
 from distillery_operator.plan import Plan, make_plan
 from distillery_operator.recorder import StatusRecorder
+from distillery_operator.stage_progress import Told
 from distillery_operator.status import Refusal, compute_status, invalid_status
 from distillery_operator.stored import read_distillation, read_metadata, read_status
 
@@ -35,8 +36,8 @@ Key = tuple[str, str]
 
 Manifest = dict[str, Any]
 
-ReadProgress = Callable[[str], Awaitable[Progress | None]]
-"""Asks the stage at a Pod's address how far it is."""
+AskStage = Callable[[str], Awaitable[Told]]
+"""Asks the stage at a Pod's address what it has to tell."""
 
 REFUSED_LOOK_SECONDS = 60.0
 """How soon to ask again for what a quota, a role or a policy forbade: no event tells when it may."""
@@ -57,7 +58,7 @@ class Tools:
     metrics: Metrics
     hearing: Hearing
     clock: Callable[[], datetime]
-    read_progress: ReadProgress
+    ask_stage: AskStage
     progress_interval: float
     """Seconds between two questions to a running stage, at least."""
 
@@ -123,8 +124,8 @@ class Reconciler:
             observation = observe(children, owner_uid=look.plan.uid, now=look.now)
             actions = decide(look.plan, observation, look.previous, look.now, self._tools.settings)
             refused = await self._refusal(look, actions)
-            progress = await self._progress(key, observation)
-            look = await self._recorded(look, observation, progress, refused)
+            told = await self._told(key, observation)
+            look = await self._recorded(look, observation, told, refused)
             if refused:
                 return REFUSED_LOOK_SECONDS
             taken = await self._carry_out(look, observation, actions)
@@ -154,12 +155,12 @@ class Reconciler:
         told = await asyncio.gather(*(self._cluster.events_about(namespace, name) for name in hanging))
         return replace(children, events=tuple(event for events in told for event in events))
 
-    async def _progress(self, key: Key, observation: Observation) -> Progress | None:
+    async def _told(self, key: Key, observation: Observation) -> Told:
         running = observation.running
         if running is None or running.pod_ip is None or self._progress_due_in(key) > 0:
-            return None
+            return Told()
         self._asked[key] = monotonic()
-        return await self._tools.read_progress(running.pod_ip)
+        return await self._tools.ask_stage(running.pod_ip)
 
     def _progress_due_in(self, key: Key) -> float:
         interval = self._tools.progress_interval
@@ -180,11 +181,16 @@ class Reconciler:
 
     # --- record
 
-    async def _recorded(
-        self, look: _Look, observation: Observation, progress: Progress | None, refused: Refusal | None
-    ) -> _Look:
+    async def _recorded(self, look: _Look, observation: Observation, told: Told, refused: Refusal | None) -> _Look:
         status = compute_status(
-            look.plan, observation, look.previous, look.now, self._tools.settings, progress=progress, refused=refused
+            look.plan,
+            observation,
+            look.previous,
+            look.now,
+            self._tools.settings,
+            progress=told.progress,
+            estimate=told.estimate,
+            refused=refused,
         )
         stored = await self._tools.recorder.record(look.stored, look.previous, status)
         return replace(look, stored=stored, previous=status)
@@ -199,7 +205,7 @@ class Reconciler:
             except AlreadyExists:
                 return await self._holder_of_the_name(look, action)
             except (Invalid, Forbidden) as problem:
-                await self._recorded(look, observation, None, _refusal_of(problem))
+                await self._recorded(look, observation, Told(), _refusal_of(problem))
                 raise
         return None
 

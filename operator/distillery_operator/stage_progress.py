@@ -1,14 +1,19 @@
-"""Asks a running stage how far it is. Best effort: a network policy or a mesh may well forbid it."""
+"""Asks a running stage how far it is, and what it will cost. Best effort: a network policy or a mesh may well forbid
+it."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import isfinite
+from typing import TypeVar
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from distillery_api.result import Progress
+from distillery_api.result import Estimate, Progress
 from distillery_api.run import METRICS_PORT
 
 logger = logging.getLogger(__name__)
@@ -19,19 +24,38 @@ TOTAL_METRIC = "distillery_stage_total"
 _TIMEOUT = aiohttp.ClientTimeout(total=2.0, sock_connect=1.0)
 _LONGEST_ANSWER = 256 * 1024
 
+Answer = TypeVar("Answer")
 
-async def read_progress(pod_ip: str, port: int = METRICS_PORT) -> Progress | None:
-    """How far the stage at `pod_ip` is by its own word; None where it does not say, within two seconds."""
+
+@dataclass(frozen=True)
+class Told:
+    """What a stage tells of itself."""
+
+    progress: Progress | None = None
+    """How far it is."""
+    estimate: Estimate | None = None
+    """What its teacher calls were expected to come to."""
+
+
+async def ask_stage(pod_ip: str, port: int = METRICS_PORT) -> Told:
+    """What the stage at `pod_ip` says, within two seconds."""
     host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
+    address = f"http://{host}:{port}"
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+        progress, estimate = await asyncio.gather(
+            _answer(session, f"{address}/metrics", parse_progress),
+            _answer(session, f"{address}/estimate", Estimate.model_validate_json),
+        )
+    return Told(progress, estimate)
+
+
+async def _answer(session: aiohttp.ClientSession, url: str, parse: Callable[[str], Answer | None]) -> Answer | None:
     try:
-        async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-            session.get(f"http://{host}:{port}/metrics", allow_redirects=False) as response,
-        ):
+        async with session.get(url, allow_redirects=False) as response:
             response.raise_for_status()
-            return parse_progress(await _text(response))
+            return parse(await _text(response))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
-        logger.debug("no progress from %s: %s", host, problem or type(problem).__name__)
+        logger.debug("nothing from %s: %s", url, problem or type(problem).__name__)
         return None
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from distillery_api.resource import Metadata
-from distillery_api.result import Evaluation, Progress, Reason, Stage, Usage, shortened
+from distillery_api.result import Estimate, Evaluation, Progress, Reason, Stage, Usage, shortened
 from distillery_api.status import (
     Condition,
     ConditionStatus,
@@ -80,11 +80,12 @@ def compute_status(
     settings: Settings,
     *,
     progress: Progress | None = None,
+    estimate: Estimate | None = None,
     refused: Refusal | None = None,
 ) -> DistillationStatus:
     """The status that follows from what is wanted, seen and remembered; it already names what `decide` will create.
 
-    `progress` is what the running stage last said of itself, `refused` what the server would not take.
+    `progress` and `estimate` are what the running stage last said of itself, `refused` what the server would not take.
     """
     trouble = Trouble(refused.reason, refused.message) if refused else None
     scene = Scene(plan, observation, previous, now.replace(microsecond=0), settings, trouble)
@@ -99,6 +100,7 @@ def compute_status(
         progress=_progress_text(ledger, rollout, stages[-1] if stages else None),
         workspace_claim=_claim(scene, ledger),
         usage=_usage(ledger.records),
+        estimate=_estimate(scene, ledger, estimate),
         evaluation=_evaluation(scene, ledger),
         serving=_serving(scene, rollout),
         history=_history(scene, ledger),
@@ -294,6 +296,14 @@ def _claim(scene: Scene, ledger: Ledger) -> str | None:
 def _usage(records: Iterable[StageStatus]) -> Usage | None:
     usages = [record.usage for record in records if record.usage]
     return sum(usages, Usage()) if usages else None
+
+
+def _estimate(scene: Scene, ledger: Ledger, told: Estimate | None) -> Estimate | None:
+    """What the stage's result says, else what it says while it runs, else what was known of the same inputs."""
+    generate = ledger.views[0]
+    reported = generate.job.result.estimate if generate.job and generate.job.result else None
+    same_inputs = scene.recorded(generate.planned) is not None
+    return reported or told or (scene.previous.estimate if same_inputs else None)
 
 
 def _newly_finished(scene: Scene, ledger: Ledger) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from distillery_api.resource import Metadata
 from distillery_api.result import Evaluation as Table
-from distillery_api.result import Progress, Reason, RowCounts, Score, Stage, TrainingFigures, Usage
+from distillery_api.result import Estimate, Progress, Reason, RowCounts, Score, Stage, TrainingFigures, Usage
 from distillery_api.status import ConditionType, DistillationStatus
 from distillery_operator.status import invalid_status
 from world import START, World
@@ -337,6 +337,46 @@ def test_of_a_second_attempts_speed_nothing_is_said() -> None:
     world.wait(5)
     world.reconcile(progress=Progress(done=90, total=100))
     assert world.status.progress == "1/3 generate 90%"
+
+
+ESTIMATE = Estimate(rows=9, requests=9, input_tokens=900, output_tokens=45, low_tokens=800, high_tokens=2000)
+
+
+def test_the_estimate_is_shown_from_the_first_word_of_the_running_stage_on() -> None:
+    world = begun()
+    assert world.status.estimate is None
+    world.reconcile(estimate=ESTIMATE)
+    assert world.status.estimate == ESTIMATE
+    world.reconcile()
+    assert world.status.estimate == ESTIMATE
+
+
+def test_the_estimate_in_the_result_counts_where_nobody_could_ask() -> None:
+    world = begun()
+    world.finish(estimate=ESTIMATE)
+    world.settle()
+    assert world.status.estimate == ESTIMATE
+    world.settle()
+    world.start()
+    world.reconcile()
+    assert world.status.estimate == ESTIMATE
+
+
+def test_other_rows_have_no_estimate_yet() -> None:
+    world = begun()
+    world.reconcile(estimate=ESTIMATE)
+    world.change(data={**world.spec["data"], "version": "2"})
+    world.settle()
+    assert world.status.estimate is None
+
+
+def test_another_learning_rate_leaves_the_estimate_of_the_rows() -> None:
+    world = begun()
+    world.finish(estimate=ESTIMATE)
+    world.settle()
+    world.change(training={"learningRate": 0.001})
+    world.settle()
+    assert world.status.estimate == ESTIMATE
 
 
 def test_a_rollout_past_its_deadline_stalls_with_the_servers_own_words() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from distillery_api.resource import Distillation
 from distillery_api.result import Evaluation as Table
-from distillery_api.result import Progress, Reason, Score, Stage, StageResult, StageState
+from distillery_api.result import Estimate, Progress, Reason, Score, Stage, StageResult, StageState
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
 from distillery_operator.decide import Action, Apply, Check, Create, Delete, Suspend, decide, next_look
 from distillery_operator.ledger import RetrySettings, Settings
@@ -119,14 +119,23 @@ class World:
         """When the core wants to look again."""
         return next_look(self.plan, self.observation(), self.status, self.now, SETTINGS)
 
-    def reconcile(self, *, dies_after: int | None = None, progress: Progress | None = None) -> None:
+    def reconcile(
+        self, *, dies_after: int | None = None, progress: Progress | None = None, estimate: Estimate | None = None
+    ) -> None:
         """One pass: checks, then the status, then the writes. With `dies_after`, only so many writes are made."""
         actions = self.decisions()
         checks = [action for action in actions if isinstance(action, Check)]
         self.checked += [check.manifest for check in checks]
         refused = Refusal(self.refusal) if checks and self.refusal else None
         status = compute_status(
-            self.plan, self.observation(), self.status, self.now, SETTINGS, progress=progress, refused=refused
+            self.plan,
+            self.observation(),
+            self.status,
+            self.now,
+            SETTINGS,
+            progress=progress,
+            estimate=estimate,
+            refused=refused,
         )
         writes = [] if refused else [action for action in actions if not isinstance(action, Check)]
         if dies_after == 0:
