@@ -1,206 +1,100 @@
-"""The user's rows: where a source lies, what a good row is, and what is wrong with a bad one.
-
-All rows are checked before the first paid call, and read again, one at a time, when they are asked.
-"""
+"""The user's rows, whatever they are written in: read one at a time, and all checked before the first paid call."""
 
 from __future__ import annotations
 
-import contextlib
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import fsspec
 import numpy
-import orjson
 
 from distillery_api.result import Reason
-from distillery_api.run import RunConfig
+from distillery_api.spec import DataFormat, Replies
+from distillery_trainer.data.containers import records, unit
+from distillery_trainer.data.formats import READERS, Reader, by_columns, detect, named_format
+from distillery_trainer.data.formats.conversation import BrokenRule, Conversation, PassedOver, listed
+from distillery_trainer.data.sources import Source
 from distillery_trainer.errors import UserError
-from distillery_trainer.records import Example, LineError, Message, read_lines
+from distillery_trainer.records import Example, LineError, RejectedRow
 
 SHOWN_PROBLEMS = 20
-_ROW_KEYS = {"messages", "id", "gold", "metadata"}
-_ROLES = ("system", "user", "assistant")
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_MESSAGES = {DataFormat.CHAT, DataFormat.OPENAI_FINE_TUNING}
 
 TaskRule = Callable[[Example], str | None]
 """A task's own rule: what is wrong with a row, None for a good one."""
-
-
-# --- where rows lie
-
-
-@dataclass(frozen=True)
-class Source:
-    """One split of the data."""
-
-    split: str
-    uri: str
-    """As it stands in the manifest."""
-    path: str
-    """Where that is on this machine, as fsspec opens it."""
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[BinaryIO]:
-        """The bytes. Raises UserError, naming the source and what was looked for, where there are none."""
-        try:
-            with fsspec.open(self.path, "rb") as stream:
-                yield cast(BinaryIO, stream)
-        except FileNotFoundError as error:
-            raise self._unusable("there is no such file") from error
-        except IsADirectoryError as error:
-            raise self._unusable("that is a folder; name the file in it") from error
-        except PermissionError as error:
-            raise self._unusable("this process may not read it") from error
-
-    def _unusable(self, why: str) -> UserError:
-        place = self.uri if self.path == self.uri else f"{self.uri}: looked for {self.path}"
-        return UserError(f"data.{self.split}: {place}: {why}.", reason=Reason.INVALID_DATA)
-
-
-def sources(config: RunConfig) -> list[Source]:
-    """The splits that the run reads: train, validation, and test where it is given. Raises UserError."""
-    given = (("train", config.data.train), ("validation", config.data.validation), ("test", config.data.test))
-    return [
-        Source(split, place.uri, resolve(place.uri, config, f"data.{split}"))
-        for split, place in given
-        if place is not None
-    ]
-
-
-def resolve(uri: str, config: RunConfig, field_name: str = "uri") -> str:
-    """Where a URI of the manifest lies on this machine.
-
-    `pvc://CLAIM/PATH` and `configmap://NAME/KEY` lie under their mount, `file:///PATH` is itself, and a plain path is
-    relative to the config's base path. Raises UserError for a claim or ConfigMap that is not mounted.
-    """
-    if uri.startswith("file://"):
-        return uri.removeprefix("file://")
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return uri if uri.startswith("/") else f"{config.base_path.rstrip('/')}/{uri}"
-    name, _, path = rest.partition("/")
-    reference = f"{scheme}://{name}"
-    if reference not in config.mounts:
-        mounted = ", ".join(sorted(config.mounts)) or "nothing"
-        raise UserError(
-            f"{field_name}: {uri}: {reference} is not mounted here (mounted: {mounted}).", reason=Reason.INVALID_DATA
-        )
-    return f"{config.mounts[reference].rstrip('/')}/{path}"
 
 
 # --- reading rows
 
 
 def read_examples(source: Source) -> Iterator[Example]:
-    """The rows of a checked source, one at a time. Raises UserError where it is not what it was when it was checked."""
+    """The rows of a checked source. Raises UserError where it is not what it was when it was checked."""
+    return (row for row in read_rows(source) if isinstance(row, Example))
+
+
+def read_rows(source: Source) -> Iterator[Example | RejectedRow]:
+    """The rows of a checked source, and in their places the records of a log that are no rows.
+
+    Raises UserError where it is not what it was when it was checked.
+    """
+    for item in parsed_rows(source):
+        if isinstance(item, LineError):
+            raise source.changed(f"{unit(source).capitalize()} {item.line}: {item.rule}.")
+        yield item
+
+
+def parsed_rows(source: Source) -> Iterator[Example | RejectedRow | LineError]:
+    """Each row, or in its place why it is none, or what is wrong with it."""
+    rows = _Rows(source)
     with source.opened() as stream:
-        for item in parsed_lines(source.split, stream):
-            if isinstance(item, LineError):
-                problem = f"{source.uri}, line {item.line}: {item.rule}"
-                raise UserError(f"The data changed during the run. {problem}", reason=Reason.INVALID_DATA)
-            yield item
+        for record in records(source, stream):
+            yield record if isinstance(record, LineError) else rows.read(*record)
 
 
-def parsed_lines(split: str, stream: BinaryIO) -> Iterator[Example | LineError]:
-    """Each row, or in its place what is wrong with it."""
-    for number, line in read_lines(stream):
+class _Rows:
+    """Turns the records of one source into rows. Its format is that of the first record, where it is not named."""
+
+    def __init__(self, source: Source) -> None:
+        columns = source.settings.columns
+        self._split, self._keeps = source.split, source.settings.replies is Replies.KEEP
+        self._format = named_format(source.settings)
+        self._reader: Reader | None = by_columns(columns) if columns else READERS.get(self._format or DataFormat.AUTO)
+
+    def read(self, number: int, record: dict[str, Any]) -> Example | RejectedRow | LineError:
+        """One record."""
         try:
-            if isinstance(line, LineError):
-                raise line
-            yield parse_row(split, number, line)
-        except LineError as error:
-            yield error
+            return self._example(number, self._choose_reader(record)(record))
+        except BrokenRule as error:
+            return LineError(number, f"{error}{self._looks_like_another(record)}")
+        except PassedOver as error:
+            place = f"{self._split}-{number}"
+            return RejectedRow(self._split, place, number, error.reason, error.message, reply=None, requestId=None)
 
+    def _choose_reader(self, record: dict[str, Any]) -> Reader:
+        if self._reader is None:
+            self._format = detect(record)
+            if self._format is None:
+                raise BrokenRule(
+                    f"a row with the keys {listed(record) or 'of nothing'} is of no known format; write"
+                    f' {{"messages": [...]}}, or say in data.{self._split}.columns which column holds what'
+                )
+            self._reader = READERS[self._format]
+        return self._reader
 
-def parse_row(split: str, number: int, line: bytes) -> Example:
-    """One line as a row. Raises LineError with the first rule that it breaks."""
-    row = _parse_json(number, line)
-    for check in (_check_keys, _check_messages, _check_id, _check_gold):
-        if rule := check(row):
-            raise LineError(number, rule)
-    messages: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in row["messages"]]
-    if messages[-1]["role"] == "assistant":  # an answer to be replaced
-        messages.pop()
-    own = row.get("id")
-    return Example(split, number, f"{split}-{number}" if own is None else str(own), messages, row.get("gold"))
+    def _example(self, number: int, found: Conversation) -> Example:
+        messages = found.messages
+        reply = messages.pop()["content"] if messages[-1]["role"] == "assistant" else None
+        own = found.id or f"{self._split}-{number}"
+        return Example(self._split, number, own, messages, found.gold, reply, self._keeps)
 
-
-def _parse_json(number: int, line: bytes) -> dict[str, Any]:
-    if line.startswith(_UTF16_MARKS):
-        raise LineError(number, "the file is UTF-16; save it as UTF-8")
-    if b"\0" in line:
-        raise LineError(number, "the line has a NUL byte; remove it")
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise LineError(number, f"not JSON ({error}); write one object a line, in UTF-8") from error
-    if not isinstance(row, dict):
-        raise LineError(number, 'not a JSON object; write {"messages": [...]}')
-    return row
-
-
-def _check_keys(row: dict[str, Any]) -> str | None:
-    if unknown := sorted(row.keys() - _ROW_KEYS):
-        return f'unknown key "{unknown[0]}"; a row has messages, and optionally id, gold and metadata'
-    if not isinstance(row.get("messages"), list) or not row["messages"]:
-        return '"messages" is missing or empty; give a list of {"role", "content"}'
-    return None
-
-
-def _check_messages(row: dict[str, Any]) -> str | None:
-    for place, message in enumerate(row["messages"], start=1):
-        if rule := _check_message(message):
-            return f"message {place}: {rule}"
-    return _check_order([message["role"] for message in row["messages"]])
-
-
-def _check_message(message: Any) -> str | None:
-    if not isinstance(message, dict):
-        return 'not an object; write {"role": ..., "content": ...}'
-    if message.get("role") not in _ROLES:
-        return f"the role {message.get('role')!r} is not one of {', '.join(_ROLES)}"
-    extra = sorted(key for key, value in message.items() if value is not None and key not in ("role", "content"))
-    if extra:
-        return f'unknown key "{extra[0]}"; a message has role and content'
-    return _check_text(message.get("content"), "the content")
-
-
-def _check_text(text: Any, name: str) -> str | None:
-    if not isinstance(text, str):
-        return f"{name} is not a string"
-    if not text or text.isspace():
-        return f"{name} is an empty string"
-    return f"{name} has a NUL character; remove it" if "\0" in text else None
-
-
-def _check_order(roles: list[str]) -> str | None:
-    turns = roles[1:] if roles[0] == "system" else roles
-    if "user" not in turns:
-        return "the row has no user message"
-    expected = ("user", "assistant")
-    if any(role != expected[place % 2] for place, role in enumerate(turns)):
-        return f"wrong order of roles ({', '.join(roles)}); an optional system first, then user and assistant in turn"
-    return None
-
-
-def _check_id(row: dict[str, Any]) -> str | None:
-    own = row.get("id")
-    if own is None or (isinstance(own, int) and not isinstance(own, bool)):
-        return None
-    return _check_text(own, "the id")
-
-
-def _check_gold(row: dict[str, Any]) -> str | None:
-    gold = row.get("gold")
-    if gold is None:
-        return None
-    if gold == []:
-        return "gold is an empty list; leave it out"
-    known = gold if isinstance(gold, list) else [gold]
-    return next((rule for answer in known if (rule := _check_text(answer, "gold"))), None)
+    def _looks_like_another(self, record: dict[str, Any]) -> str:
+        """What helps with a file of two formats."""
+        other = detect(record)
+        if self._format is None or other in (None, self._format) or {other, self._format} == _MESSAGES:
+            return ""
+        return f" (the row looks like {other}, in a file that is read as {self._format}; write one format a file)"
 
 
 # --- checking all of it
@@ -212,6 +106,8 @@ class Survey:
 
     rows: dict[str, int] = field(default_factory=dict)
     """Good rows by split."""
+    passed_over: dict[str, Counter[str]] = field(default_factory=dict)
+    """Records of logs that are no rows, by split and reason."""
     problems: list[str] = field(default_factory=list)
     """The first sentences about bad rows, each with file, line and rule."""
     bad_rows: int = 0
@@ -220,7 +116,7 @@ class Survey:
         """Note a bad row."""
         self.bad_rows += 1
         if len(self.problems) < SHOWN_PROBLEMS:
-            self.problems.append(f"{source.uri}, line {line}: {rule}")
+            self.problems.append(f"{source.uri}, {unit(source)} {line}: {rule}")
 
     def raise_problems(self) -> None:
         """Raise UserError with the problems, if there are any."""
@@ -244,22 +140,27 @@ def survey(
 
 
 def _survey_source(found: Survey, source: Source, task_rule: TaskRule, look: Callable[[Example], None]) -> None:
-    hashes = array("q")
-    bad_before, good = found.bad_rows, 0
-    with source.opened() as stream:
-        for item in parsed_lines(source.split, stream):
-            rule = item.rule if isinstance(item, LineError) else task_rule(item)
-            if isinstance(item, LineError) or rule:
-                found.add_problem(source, item.line, str(rule))
-                continue
+    hashes, bad_before = array("q"), found.bad_rows
+    passed_over = found.passed_over.setdefault(source.split, Counter())
+    for item in parsed_rows(source):
+        if isinstance(item, RejectedRow):
+            passed_over[item.reason] += 1
+        elif rule := item.rule if isinstance(item, LineError) else task_rule(item):
+            found.add_problem(source, item.line, rule)
+        elif isinstance(item, Example):
             hashes.append(hash(item.id))
-            good += 1
             look(item)
-    if good == 0 and found.bad_rows == bad_before:
-        raise UserError(f"data.{source.split}: {source.uri} holds no rows.", reason=Reason.INVALID_DATA)
-    found.rows[source.split] = good
+    if not hashes and found.bad_rows == bad_before:
+        raise _no_rows(source, passed_over)
+    found.rows[source.split] = len(hashes)
     for line, rule in _duplicate_ids(source, hashes):
         found.add_problem(source, line, rule)
+
+
+def _no_rows(source: Source, passed_over: Counter[str]) -> UserError:
+    counted = ", ".join(f"{count:,} {reason}" for reason, count in passed_over.items())
+    but = f" that can be learned from ({counted})" if counted else ""
+    return UserError(f"data.{source.split}: {source.uri} holds no rows{but}.", reason=Reason.INVALID_DATA)
 
 
 def _duplicate_ids(source: Source, hashes: array[int]) -> Iterator[tuple[int, str]]:
@@ -272,10 +173,9 @@ def _duplicate_ids(source: Source, hashes: array[int]) -> Iterator[tuple[int, st
     if not suspects:
         return
     first_line: dict[str, int] = {}
-    with source.opened() as stream:
-        for item in parsed_lines(source.split, stream):
-            if isinstance(item, LineError) or hash(item.id) not in suspects:
-                continue
-            earlier = first_line.setdefault(item.id, item.line)
-            if earlier != item.line:
-                yield item.line, f'the id "{item.id}" is that of line {earlier} already'
+    for item in parsed_rows(source):
+        if not isinstance(item, Example) or hash(item.id) not in suspects:
+            continue
+        earlier = first_line.setdefault(item.id, item.line)
+        if earlier != item.line:
+            yield item.line, f'the id "{item.id}" is that of {unit(source)} {earlier} already'

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from distillery_api.run import RunConfig
-from distillery_trainer.data.rows import resolve
+from distillery_trainer.data.sources import resolve
 from distillery_trainer.errors import UserError
 from distillery_trainer.records import Message
 

@@ -30,7 +30,7 @@ from transformers import (
 from distillery_api.result import Reason
 from distillery_api.run import RunConfig
 from distillery_api.spec import Lora
-from distillery_trainer.data.rows import resolve
+from distillery_trainer.data.sources import resolve
 from distillery_trainer.errors import UserError, storage_errors_explained
 from distillery_trainer.records import Message
 from distillery_trainer.student import hub

@@ -1,0 +1,198 @@
+"""The files that rows come in: one JSON object a line, CSV, or Parquet. Each gives numbered records, one at a time, in
+memory that does not grow with the file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import orjson
+
+from distillery_api.spec import DataFormat
+from distillery_trainer.data.compression import unpacked
+from distillery_trainer.data.sources import Source
+from distillery_trainer.records import ROW_LIMIT, LineError, read_lines
+
+Record = tuple[int, dict[str, Any]]
+"""Line or row number, from 1, and what stands there."""
+
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_BYTE_ORDER_MARK = "\ufeff"
+_PARQUET_MARK = b"PAR1"
+_PARQUET_BATCH = 256
+"""Rows unpacked at once."""
+_DELIMITERS = ",;\t|"
+_PACKED_ENDS = (".gz", ".gzip", ".zst", ".zstd")
+
+
+def records(source: Source, stream: BinaryIO) -> Iterator[Record | LineError]:
+    """The records of a source, or in their place what is wrong with them."""
+    try:
+        if _is_parquet(source, stream):
+            yield from parquet_records(stream)
+        elif _is_csv(source):
+            yield from csv_records(unpacked(stream), "\t" if ".tsv" in source.name else None)
+        else:
+            yield from json_records(unpacked(stream))
+    except LineError as error:
+        yield error
+
+
+def unit(source: Source) -> str:
+    """What the number of a record counts."""
+    named = source.settings.format is DataFormat.PARQUET or source.name.endswith(".parquet")
+    return "row" if named else "line"
+
+
+def _is_parquet(source: Source, stream: BinaryIO) -> bool:
+    if source.settings.format is not DataFormat.AUTO:
+        return unit(source) == "row" and source.settings.format is not DataFormat.CSV
+    start = stream.read(len(_PARQUET_MARK))
+    stream.seek(0)
+    return unit(source) == "row" or start == _PARQUET_MARK
+
+
+def _is_csv(source: Source) -> bool:
+    if source.settings.format is DataFormat.CSV:
+        return True
+    name = source.name
+    for end in _PACKED_ENDS:
+        name = name.removesuffix(end)
+    return name.endswith((".csv", ".tsv"))
+
+
+# --- JSON Lines
+
+
+def json_records(stream: BinaryIO) -> Iterator[Record | LineError]:
+    """One JSON object a line."""
+    number = 0
+    try:
+        for number, line in read_lines(stream):
+            try:
+                if isinstance(line, LineError):
+                    raise line
+                yield number, _parse_json(number, line)
+            except LineError as error:
+                yield error
+    except OSError as error:
+        yield _damaged(number, error)
+
+
+def _parse_json(number: int, line: bytes) -> dict[str, Any]:
+    if line.startswith(_UTF16_MARKS):
+        raise LineError(number, "the file is UTF-16; save it as UTF-8")
+    if b"\0" in line:
+        raise LineError(number, "the line has a NUL byte; remove it")
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise LineError(number, f"not JSON ({error}); write one object a line, in UTF-8{_hint(line)}") from error
+    if not isinstance(row, dict):
+        raise LineError(number, f'not a JSON object; write {{"messages": [...]}}{_hint(line)}')
+    return row
+
+
+def _hint(line: bytes) -> str:
+    """A file that is one list or one indented object is JSON, but not one object a line."""
+    if line in (b"[", b"{"):
+        return "; for a file that is one list, `jq -c '.[]' FILE` does so, for indented objects `jq -c . FILE`"
+    return "; for a file that is one list, `jq -c '.[]' FILE` does so" if line.startswith(b"[") else ""
+
+
+def _damaged(number: int, error: OSError) -> LineError:
+    return LineError(number + 1, f"the file cannot be read any further: it is cut off or damaged ({error})")
+
+
+# --- CSV
+
+
+def csv_records(stream: BinaryIO, delimiter: str | None = None) -> Iterator[Record | LineError]:
+    """Rows under a header, whose cells may hold line ends within quotes. The number is that of the row's first line."""
+    csv.field_size_limit(ROW_LIMIT)
+    lines = _CsvLines(stream)
+    rows = csv.reader(lines, delimiter=delimiter or lines.delimiter(), strict=True)
+    header: list[str] = []
+    start = 1
+    try:
+        for cells in rows:
+            if cells and not header:
+                header = _header(start, cells)
+            elif cells:
+                yield _csv_record(start, header, cells)
+            start = lines.number + 1
+    except csv.Error as error:  # a quote that is not closed swallows what follows, so nothing after it is certain
+        yield LineError(start, f"not CSV ({error}); put text with quotes or line ends into quotes")
+    except OSError as error:
+        yield _damaged(lines.number, error)
+
+
+def _header(number: int, cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise LineError(number, f'the header names the column "{twice[0]}" twice')
+    return names
+
+
+def _csv_record(number: int, header: list[str], cells: list[str]) -> Record | LineError:
+    if len(cells) != len(header):
+        return LineError(number, f"the row has {len(cells)} cells, and the header {len(header)}")
+    return number, dict(zip(header, cells, strict=True))
+
+
+class _CsvLines:
+    """The lines of a file as text, with their ends, each of bounded length."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._first: str | None = None
+        self.number = 0
+        """Lines given so far."""
+
+    def delimiter(self) -> str:
+        """What separates the names in the header: the candidate that stands there most often."""
+        self._first = self._read(1)
+        return max(_DELIMITERS, key=self._first.count)
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._next():
+            self.number += 1
+            yield line
+
+    def _next(self) -> str:
+        if self._first is not None:
+            line, self._first = self._first, None
+            return line
+        return self._read(self.number + 1)
+
+    def _read(self, number: int) -> str:
+        line = self._stream.readline(ROW_LIMIT + 1)
+        if len(line) > ROW_LIMIT:
+            raise LineError(number, f"the line is longer than {ROW_LIMIT:,} bytes; split or shorten the row")
+        if number == 1 and line.startswith(_UTF16_MARKS):
+            raise LineError(number, "the file is UTF-16; save it as UTF-8")
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise LineError(number, f"not UTF-8 ({error.reason}); save the file as UTF-8") from error
+        return text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text
+
+
+# --- Parquet
+
+
+def parquet_records(stream: BinaryIO) -> Iterator[Record | LineError]:
+    """The rows of a table."""
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(stream, pre_buffer=False) as table:
+            for batch in table.iter_batches(_PARQUET_BATCH, use_threads=False):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        yield LineError(number + 1, f"not Parquet, or damaged ({str(error).splitlines()[0]})")

@@ -1,0 +1,64 @@
+"""How rows are written down: each format is a function from a record to a conversation, and a guess from the first one.
+
+To add a format: its name in `DataFormat`, a function in a module here, and both in `READERS` and `detect`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distillery_api.spec import DataFormat, DataSource
+from distillery_trainer.data.formats.chat import chat, openai_fine_tuning
+from distillery_trainer.data.formats.columns import by_columns
+from distillery_trainer.data.formats.conversation import Reader
+from distillery_trainer.data.formats.instructions import alpaca, prompt_completion, share_gpt
+from distillery_trainer.data.formats.logs import (
+    bedrock_invocation,
+    litellm_log,
+    openai_stored_completion,
+    vllm_log,
+)
+
+READERS: dict[DataFormat, Reader] = {
+    DataFormat.CHAT: chat,
+    DataFormat.OPENAI_FINE_TUNING: openai_fine_tuning,
+    DataFormat.PROMPT_COMPLETION: prompt_completion,
+    DataFormat.ALPACA: alpaca,
+    DataFormat.SHARE_GPT: share_gpt,
+    DataFormat.OPENAI_STORED_COMPLETIONS: openai_stored_completion,
+    DataFormat.BEDROCK_INVOCATIONS: bedrock_invocation,
+    DataFormat.VLLM_LOG: vllm_log,
+    DataFormat.LITELLM_LOG: litellm_log,
+}
+
+# The first set of keys that a record has tells its format; logs come first, since they hold messages as well.
+_MARKS: tuple[tuple[frozenset[str], DataFormat], ...] = tuple(
+    (frozenset(keys), data_format)
+    for keys, data_format in (
+        (("schemaType", "modelId", "input"), DataFormat.BEDROCK_INVOCATIONS),
+        (("modelId", "operation", "input"), DataFormat.BEDROCK_INVOCATIONS),
+        (("object", "choices"), DataFormat.OPENAI_STORED_COMPLETIONS),
+        (("messages", "response", "status"), DataFormat.LITELLM_LOG),
+        (("request", "response"), DataFormat.VLLM_LOG),
+        (("conversations",), DataFormat.SHARE_GPT),
+        (("instruction",), DataFormat.ALPACA),
+        (("messages", "tools"), DataFormat.OPENAI_FINE_TUNING),
+        (("messages", "functions"), DataFormat.OPENAI_FINE_TUNING),
+        (("messages", "parallel_tool_calls"), DataFormat.OPENAI_FINE_TUNING),
+        (("messages",), DataFormat.CHAT),
+        (("prompt",), DataFormat.PROMPT_COMPLETION),
+    )
+)
+
+
+def detect(row: dict[str, Any]) -> DataFormat | None:
+    """The format that a record looks like; None for one that looks like none."""
+    return next((data_format for keys, data_format in _MARKS if keys <= row.keys()), None)
+
+
+def named_format(settings: DataSource) -> DataFormat | None:
+    """The format that the manifest says, apart from the kind of file."""
+    return settings.format if settings.format in READERS else None
+
+
+__all__ = ["READERS", "Reader", "by_columns", "detect", "named_format"]

@@ -1,0 +1,45 @@
+"""Rows of a table, whose columns the manifest names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from distillery_api.spec import Columns
+from distillery_trainer.data.formats.conversation import (
+    BrokenRule,
+    Conversation,
+    Reader,
+    from_texts,
+    is_empty,
+    listed,
+    need_text,
+)
+
+
+def by_columns(columns: Columns) -> Reader:
+    """A reader of records with these columns. A cell that is null or empty holds nothing, but for the prompt's."""
+    names = {part: name for part, name in columns if name is not None}
+
+    def read(row: dict[str, Any]) -> Conversation:
+        for part, name in names.items():
+            if name not in row:
+                raise BrokenRule(f'the column "{name}" (columns.{part}) is missing; there are {listed(row)}')
+        cells = {part: row[name] for part, name in names.items()}
+        return from_texts(
+            cells.get("system"),
+            need_text(cells["prompt"], f'the column "{names["prompt"]}"'),
+            cells.get("reply"),
+            gold=_as_text(cells.get("gold")),
+            own_id=cells.get("id"),
+        )
+
+    return read
+
+
+def _as_text(cell: Any) -> Any:
+    """A known answer as JSON would write it: 72, 0.5, true."""
+    if isinstance(cell, list):
+        return [_as_text(item) for item in cell if not is_empty(item)]
+    return orjson.dumps(cell).decode() if isinstance(cell, int | float) else cell

@@ -1,0 +1,75 @@
+"""Rows for instruction tuning: prompt and completion, Alpaca, ShareGPT. Keys that are not known are left aside, since
+published sets hold many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distillery_trainer.data.formats.chat import chat
+from distillery_trainer.data.formats.conversation import (
+    BrokenRule,
+    Conversation,
+    conversation,
+    from_texts,
+    is_empty,
+    need_text,
+)
+from distillery_trainer.records import Message
+
+_SPEAKERS = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+}
+
+
+def prompt_completion(row: dict[str, Any]) -> Conversation:
+    """`{"prompt", "completion"?, "system"?}`, as strings or as lists of messages."""
+    prompt, completion = row.get("prompt"), row.get("completion")
+    if isinstance(prompt, list):
+        messages = [*prompt, *_reply_messages(completion)]
+        return chat({"messages": messages, "gold": row.get("gold"), "id": row.get("id")})
+    return from_texts(
+        row.get("system"), need_text(prompt, '"prompt"'), completion, row.get("gold"), own_id=row.get("id")
+    )
+
+
+def _reply_messages(completion: Any) -> list[Any]:
+    if is_empty(completion):
+        return []
+    return completion if isinstance(completion, list) else [{"role": "assistant", "content": completion}]
+
+
+def alpaca(row: dict[str, Any]) -> Conversation:
+    """`{"instruction", "input"?, "output"?, "system"?}`: the input follows the instruction after an empty line."""
+    question = need_text(row.get("instruction"), '"instruction"')
+    if not is_empty(row.get("input")):
+        question += "\n\n" + need_text(row["input"], '"input"')
+    return from_texts(row.get("system"), question, row.get("output"), row.get("gold"), own_id=row.get("id"))
+
+
+def share_gpt(row: dict[str, Any]) -> Conversation:
+    """`{"conversations": [{"from": "human"|"gpt"|"system", "value"}, …], "system"?}`."""
+    turns = row.get("conversations")
+    if not isinstance(turns, list) or not turns:
+        raise BrokenRule('"conversations" is missing or empty; give a list of {"from", "value"}')
+    messages = [_turn(place, turn) for place, turn in enumerate(turns, start=1)]
+    if not is_empty(row.get("system")):
+        messages.insert(0, {"role": "system", "content": row["system"]})
+    return conversation(messages, row.get("gold"), row.get("id"))
+
+
+def _turn(place: int, turn: Any) -> Message:
+    if not isinstance(turn, dict):
+        raise BrokenRule(f'message {place}: not an object; write {{"from": ..., "value": ...}}')
+    speaker = turn.get("from", turn.get("role"))
+    role = _SPEAKERS.get(str(speaker).lower())
+    if role is None:
+        raise BrokenRule(f"message {place}: {speaker!r} speaks, who is not one of {', '.join(_SPEAKERS)}")
+    return {"role": role, "content": turn.get("value", turn.get("content"))}  # type: ignore[typeddict-item]

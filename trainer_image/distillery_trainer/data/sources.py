@@ -1,0 +1,127 @@
+"""Where the user's rows lie: on a mounted volume, in a file, or on a server, from which they are brought here once.
+
+A run reads its rows several times, and must find the same ones each time. So a remote file is downloaded before the
+first row is read, whatever its server can do, and a local one is watched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from distillery_api.paths import Workspace
+from distillery_api.result import Reason
+from distillery_api.run import RunConfig
+from distillery_api.spec import DataSource
+from distillery_trainer.data.remote import Download, download, is_remote, without_secrets
+from distillery_trainer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One split of the data."""
+
+    split: str
+    uri: str
+    """As it stands in the manifest, without passwords and signatures."""
+    path: str
+    """Where that is: a path on this machine, or a URL."""
+    settings: DataSource
+    """What the manifest says about the rows."""
+    scratch: Path
+    """Folder that a remote file is kept in while the process lives."""
+    _first_state: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """The bytes, from the start; several may be open at once.
+
+        Raises UserError, naming the source and what was looked for, where there are none or others than the first
+        time; TryLater where a server cannot be reached.
+        """
+        if is_remote(self.path):
+            yield self._download.opened()
+            return
+        with self._open() as stream:
+            self._watch(stream)
+            yield stream
+            self._watch(stream)
+
+    @property
+    def name(self) -> str:
+        """The file's name in lower case, without what follows it in a URL."""
+        path = self.path.partition("?")[0].partition("#")[0] if is_remote(self.path) else self.path
+        return path.rpartition("/")[2].lower()
+
+    @cached_property
+    def _download(self) -> Download:
+        return download(self.path, f"data.{self.split}: {self.uri}", self.scratch)
+
+    def _open(self) -> BinaryIO:
+        try:
+            return open(self.path, "rb")
+        except FileNotFoundError as error:
+            raise self._unusable("there is no such file") from error
+        except IsADirectoryError as error:
+            raise self._unusable("that is a folder; name the file in it") from error
+        except PermissionError as error:
+            raise self._unusable("this process may not read it") from error
+        except OSError as error:
+            raise self._unusable(f"it cannot be read ({error.strerror})") from error
+
+    def _unusable(self, why: str) -> UserError:
+        place = self.uri if self.path == self.uri else f"{self.uri}: looked for {self.path}"
+        return UserError(f"data.{self.split}: {place}: {why}.", reason=Reason.INVALID_DATA)
+
+    def _watch(self, stream: BinaryIO) -> None:
+        """Raise UserError where the file is not what it was when it was first opened."""
+        status = os.fstat(stream.fileno())
+        state = status.st_size, status.st_mtime_ns
+        if self._first_state.setdefault("state", state) != state:
+            raise self.changed()
+
+    def changed(self, detail: str = "It is not what it was when it was checked.") -> UserError:
+        """The error of a source that became another one while it was used."""
+        return UserError(
+            f"The data changed during the run. data.{self.split}: {self.uri}: {detail} Leave the file as it is and run"
+            " again: nothing is paid for twice.",
+            reason=Reason.INVALID_DATA,
+        )
+
+
+def sources(config: RunConfig) -> list[Source]:
+    """The places that the run reads: train, and validation and test where they are given. Raises UserError."""
+    scratch = Workspace(Path(config.workspace)).stage(config.folder).path
+    return [
+        Source(split, without_secrets(given.uri), resolve(given.uri, config, f"data.{split}"), given, scratch)
+        for split, given in config.data.sources.items()
+    ]
+
+
+def resolve(uri: str, config: RunConfig, field_name: str = "uri") -> str:
+    """Where a URI of the manifest lies: a path on this machine, or a URL.
+
+    `pvc://CLAIM/PATH` and `configmap://NAME/KEY` lie under their mount, `file:///PATH` is itself, a plain path is
+    relative to the config's base path, and what is on a server stays as it is. Raises UserError for a claim or
+    ConfigMap that is not mounted.
+    """
+    if uri.startswith("file://"):
+        return uri.removeprefix("file://")
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri if uri.startswith("/") else f"{config.base_path.rstrip('/')}/{uri}"
+    if is_remote(uri):
+        return uri
+    name, _, path = rest.partition("/")
+    reference = f"{scheme}://{name}"
+    if reference not in config.mounts:
+        mounted = ", ".join(sorted(config.mounts)) or "nothing"
+        raise UserError(
+            f"{field_name}: {uri}: {reference} is not mounted here (mounted: {mounted}).", reason=Reason.INVALID_DATA
+        )
+    return f"{config.mounts[reference].rstrip('/')}/{path}"
