@@ -1,0 +1,1 @@
+"""Figures of texts: pure functions that tasks, filters and scoring share."""

@@ -1,0 +1,34 @@
+"""The words of a text in any script."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import regex
+
+# Scripts without spaces between words: each letter, with its marks, counts as a word.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_LETTER = regex.compile(rf"[{_UNSPACED}]\p{{M}}*")
+_WORD = regex.compile(
+    rf"[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}]--[{_UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]*", regex.V1
+)
+_ASCII_WORD = re.compile("[a-z0-9]+")
+
+
+def words(text: str) -> list[str]:
+    """The words in order, in one case and normal form (NFKC), without punctuation.
+
+    In Chinese, Japanese, Thai, Lao, Khmer and Burmese, which put no spaces between words, each letter is a word.
+    """
+    if text.isascii():  # the same words, eight times as fast
+        return _ASCII_WORD.findall(text.lower())
+    found: list[str] = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return found
+
+
+def spoken_length(text: str) -> int:
+    """How many words a text has, as a person counts them: what stands between spaces, a dash or bullet alone aside;
+    each letter in scripts without spaces."""
+    spaced = text if text.isascii() else _LETTER.sub(" x ", text)
+    return sum(any(map(str.isalnum, piece)) for piece in spaced.split())
