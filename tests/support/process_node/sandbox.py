@@ -149,7 +149,7 @@ def _options(binaries: Binaries, sandbox: Sandbox) -> list[str]:
         *("--die-with-parent", "--as-pid-1", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
         *("--uid", str(sandbox.user), "--gid", str(sandbox.group), "--cap-drop", "ALL", "--clearenv"),
         *_root(binaries, sandbox),
-        *_mount_options(sandbox.mounts),
+        *_mount_options([*_image_mounts(sandbox), *sandbox.mounts]),
         *(("--remount-ro", "/") if sandbox.read_only_root else ()),
         *("--chdir", sandbox.working_folder, "--hostname", sandbox.host_name),
         *_environment_options(binaries, sandbox),
@@ -165,9 +165,12 @@ def _root(binaries: Binaries, sandbox: Sandbox) -> list[str]:
             options += ["--ro-bind", str(folder), str(folder)]
     for name in SYSTEM_SETTINGS:
         options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for image_folder in sandbox.image.folders:
-        options += ["--ro-bind", str(image_folder), str(image_folder)]
     return [*options, "--ro-bind", str(binaries.bind_shim), SHIM_PATH]
+
+
+def _image_mounts(sandbox: Sandbox) -> list[Mount]:
+    """The image's folders: an image knows nothing of a volume above them, such as one at /tmp."""
+    return [Mount(folder, str(folder), read_only=True) for folder in sandbox.image.folders]
 
 
 def _mount_options(mounts: list[Mount]) -> list[str]:
