@@ -47,7 +47,8 @@ def test_validate_lists_the_faults_of_all_files(distillery):
     result = distillery("validate", "bad.yaml", "nothing.yaml", "conjnli.yaml")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "bad.yaml:5: spec.task: `Haiku` is not one of the choices; write NLI",
+        "bad.yaml:5: spec.task: `Haiku` is not one of the choices; write NLI, MultipleChoice, Math, Summarization or"
+        " Conversation",
         "bad.yaml:10: spec.speed: there is no such field; the fields here are task, suspend, data, generation, student,"
         " training, evaluation, serving, storage",
         "nothing.yaml: there is no such file; check the path",

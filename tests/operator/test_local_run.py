@@ -51,6 +51,9 @@ class Diary:
     def progressed(self, stage, metrics):
         self.metrics.append(metrics)
 
+    def estimated(self, stage, estimate):
+        self.entries.append(f"{stage} expects {estimate.requests} requests")
+
     def stopping(self, stage):
         self.entries.append(f"{stage} stopping")
 
@@ -110,7 +113,7 @@ def test_run_goes_through_all_stages_and_writes_the_result(prepared):
     ]
     result = saved(run)
     assert (result["name"], result["state"], result["reason"]) == ("conjnli", "Done", "Succeeded")
-    assert result["usage"] == {"requests": 3, "inputTokens": 30, "outputTokens": 6}
+    assert result["usage"].items() >= {"requests": 3, "inputTokens": 30, "outputTokens": 6}.items()
     reasons = {"bad_json": 2, "too_long": 1}
     assert result["rows"] == {"read": 9, "kept": 6, "rejected": 3, "rejectedByReason": reasons}
     assert result["evaluation"]["student"]["score"] == 0.75
@@ -315,6 +318,27 @@ def test_progress_comes_from_the_stage_s_metrics(prepared):
     assert run.watcher.metrics[0].progress.done == 12
     assert run.watcher.metrics[0].progress.total == 40
     assert run.watcher.metrics[0].requests == {"ok": 12}
+
+
+ESTIMATE = {
+    "rows": 40,
+    "requests": 40,
+    "inputTokens": 9000,
+    "outputTokens": 200,
+    "lowTokens": 8000,
+    "highTokens": 14000,
+}
+
+
+def test_estimate_is_told_once_and_stands_in_the_result(prepared):
+    metrics = 'distillery_stage_done{stage="generate",unit="rows"} 12\n'
+    stop = Stop()
+    run = prepared({"generate": [{"metrics": metrics, "estimate": ESTIMATE, "waits": True}]}, stop=stop)
+    seen = []
+    run.watcher.progressed = lambda *_: (seen.append(1), len(seen) > 2 and stop.request(signal.SIGINT))
+    run.run()
+    assert run.watcher.entries == ["generate attempt 1", "generate expects 40 requests", "generate stopping"]
+    assert saved(run)["estimate"]["inputTokens"] == 9000
 
 
 def test_each_stage_gets_its_own_secrets_only(prepared):

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from distillery_api.resource import Metadata
-from distillery_api.result import Evaluation as Table
 from distillery_api.result import Estimate, Progress, Reason, RowCounts, Score, Stage, TrainingFigures, Usage
+from distillery_api.result import Evaluation as Table
 from distillery_api.status import ConditionType, DistillationStatus
 from distillery_operator.status import invalid_status
 from world import START, World

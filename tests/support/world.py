@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from distillery_api.resource import Distillation
-from distillery_api.result import Evaluation as Table
 from distillery_api.result import Estimate, Progress, Reason, Score, Stage, StageResult, StageState
+from distillery_api.result import Evaluation as Table
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
 from distillery_operator.decide import Action, Apply, Check, Create, Delete, Suspend, decide, next_look
 from distillery_operator.ledger import RetrySettings, Settings

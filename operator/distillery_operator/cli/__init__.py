@@ -1,4 +1,4 @@
-"""The command line: `distillery run|serve|validate|plan`. The only place that imports typer and rich.
+"""The command line: `distillery run|estimate|export|serve|validate|plan`. The only place that imports typer and rich.
 
 It loads neither torch nor a cluster client, so that `--help` and "nothing is left to do" take a moment.
 """

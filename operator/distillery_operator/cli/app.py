@@ -9,7 +9,16 @@ import typer
 
 from distillery_api import __version__
 from distillery_api.result import Stage
-from distillery_operator.cli.commands import plan_file, run_file, serve_folder, validate_files
+from distillery_operator.cli.commands import (
+    EstimateForm,
+    Split,
+    estimate_file,
+    export_folder,
+    plan_file,
+    run_file,
+    serve_folder,
+    validate_files,
+)
 from distillery_operator.cli.console import sentences
 from distillery_operator.local.references import Mappings
 
@@ -25,6 +34,22 @@ app = typer.Typer(
 ManifestPath = Annotated[Path, typer.Argument(metavar="FILE", help="A manifest that holds one Distillation.")]
 
 
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.", show_default="runs/NAME")
+]
+Claims = Annotated[
+    list[str] | None,
+    typer.Option("--claim", metavar="NAME=DIR", help="The folder that stands for a PersistentVolumeClaim."),
+]
+ConfigMaps = Annotated[
+    list[str] | None, typer.Option("--configmap", metavar="NAME=DIR", help="The folder that stands for a ConfigMap.")
+]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option("--secret", metavar="NAME=ENVFILE", help="The file of KEY=VALUE lines that stands for a Secret."),
+]
+
+
 def main() -> None:
     """The entry point of the program `distillery`."""
     app()
@@ -34,6 +59,10 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"distillery {__version__}")
         raise typer.Exit
+
+
+def _mappings(claim: list[str] | None, configmap: list[str] | None, secret: list[str] | None) -> Mappings:
+    return Mappings(_pairs("--claim", claim), _pairs("--configmap", configmap), _pairs("--secret", secret))
 
 
 def _pairs(flag: str, values: list[str] | None) -> dict[str, Path]:
@@ -59,27 +88,45 @@ def common(
 @app.command()
 def run(  # noqa: PLR0917 - typer takes options from parameters
     file: ManifestPath,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder.", show_default="runs/NAME")] = None,
+    out: OutFolder = None,
     until: Annotated[Stage | None, typer.Option(help="The last stage to run.", show_default="evaluate")] = None,
-    claim: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=DIR", help="The folder that stands for a PersistentVolumeClaim.")
-    ] = None,
-    configmap: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=DIR", help="The folder that stands for a ConfigMap.")
-    ] = None,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=ENVFILE", help="The file of KEY=VALUE lines that stands for a Secret."),
-    ] = None,
+    claim: Claims = None,
+    configmap: ConfigMaps = None,
+    secret: Secrets = None,
     retries: Annotated[int, typer.Option(min=0, help="How often a stage is started again that may succeed later.")] = 3,
 ) -> None:
     """Distil on this machine: teacher, training and scores, without a cluster.
 
     Run the same command again after an interruption: it goes on where it stood.
     """
-    mappings = Mappings(_pairs("--claim", claim), _pairs("--configmap", configmap), _pairs("--secret", secret))
     with sentences():
-        run_file(file, out, until, mappings, retries)
+        run_file(file, out, until, _mappings(claim, configmap, secret), retries)
+
+
+@app.command()
+def estimate(  # noqa: PLR0917 - typer takes options from parameters
+    file: ManifestPath,
+    pilot: Annotated[bool, typer.Option("--pilot", help="Ask 20 rows for real; the run finds their replies.")] = False,
+    form: Annotated[EstimateForm, typer.Option("--output", help="How to show it.")] = EstimateForm.TABLE,
+    out: OutFolder = None,
+    claim: Claims = None,
+    configmap: ConfigMaps = None,
+    secret: Secrets = None,
+) -> None:
+    """Say what the teacher will cost, in tokens and money, before anything is paid for."""
+    with sentences():
+        estimate_file(file, out, _mappings(claim, configmap, secret), form, pilot=pilot)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run, or of its generate stage.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The file to write, or - for standard output.")],
+    split: Annotated[Split, typer.Option(help="Which rows.")] = Split.TRAIN,
+) -> None:
+    """Write kept rows as plain chat rows, which other trainers take."""
+    with sentences():
+        export_folder(folder, split, output)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
 
 import typer
@@ -16,8 +17,11 @@ from rich.table import Table
 from distillery_api.result import ExitCode, Reason, Stage
 from distillery_operator import names
 from distillery_operator.cli.console import output, say_error
+from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
 from distillery_operator.cli.progress_display import displayed
 from distillery_operator.cli.result_table import show_result
+from distillery_operator.local.estimating import EstimateError, Estimating
+from distillery_operator.local.exporting import STANDARD_OUTPUT, ExportError, export_rows
 from distillery_operator.local.references import InputsError, Mappings, find_inputs
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, Outcome, TrainerMissing, record_failure
 from distillery_operator.local.run_result import RunResult, RunState
@@ -94,6 +98,50 @@ def _say_next(console: Console, outcome: Outcome, folder: Path) -> None:
         console.print(f"Nothing is left to do: {outcome.result.message}.", markup=False)
     if "model" in outcome.result.files:
         console.print(f"Serve the student: distillery serve {shlex.quote(str(folder))}", soft_wrap=True, markup=False)
+
+
+class EstimateForm(StrEnum):
+    """How an estimate is shown."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def estimate_file(file: Path, out: Path | None, mappings: Mappings, form: EstimateForm, *, pilot: bool) -> None:
+    """`distillery estimate`. Raises typer.Exit with the trainer's exit code where there is no estimate."""
+    manifest = read_manifest(file)
+    inputs = find_inputs(manifest, mappings, keys=pilot)
+    plan = make_plan(manifest.distillation, inputs.fingerprints)
+    try:
+        estimate = Estimating(plan, inputs, out or RUNS_FOLDER / plan.name, pilot).run()
+    except EstimateError as error:
+        say_error(str(error))
+        raise typer.Exit(error.exit_code) from None
+    if form is EstimateForm.JSON:
+        typer.echo(estimate.model_dump_json(by_alias=True, indent=2))
+        return
+    console = output()
+    console.print(estimate_table(plan.name, estimate))
+    for note in estimate_notes(estimate, plan.spec.generation.budget):
+        console.print(note, soft_wrap=True, markup=False)
+
+
+class Split(StrEnum):
+    """The splits that a student learns from."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+
+
+def export_folder(folder: Path, split: Split, target: Path) -> None:
+    """`distillery export`."""
+    try:
+        count = export_rows(folder, split, target)
+    except ExportError as error:
+        say_error(str(error))
+        raise typer.Exit(ExitCode.USER_ERROR) from None
+    if target != STANDARD_OUTPUT:
+        output().print(f"{count:,} chat rows are in {target}.", soft_wrap=True, markup=False)
 
 
 def serve_folder(folder: Path, host: str, port: int) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from distillery_api.result import Stage, StageResult
+from distillery_api.result import Estimate, Stage, StageResult
 from distillery_operator.cli.words import by_count, counted, duration
 from distillery_operator.local.run import Watcher
 from distillery_operator.local.stage_metrics import StageMetrics
@@ -77,6 +77,10 @@ class PlainLines:
         told = [counted(metrics.progress), left, notes(metrics)]
         self._say(f"{stage}: {', '.join(part for part in told if part) or 'getting ready'}")
 
+    def estimated(self, stage: Stage, estimate: Estimate) -> None:
+        """Says what the teacher will cost."""
+        self._say(f"{stage}: expected: {estimate.sentence()}")
+
     def stopping(self, stage: Stage) -> None:
         """Says that the stage takes its time to stop."""
         self._say(f"{stage}: {STOPPING}")
@@ -139,6 +143,10 @@ class Bars:
             left=left,
             notes=notes(metrics),
         )
+
+    def estimated(self, stage: Stage, estimate: Estimate) -> None:
+        """Says what the teacher will cost."""
+        self._print(f"{stage}: expected: {estimate.sentence()}")
 
     def stopping(self, stage: Stage) -> None:
         """Says that the stage takes its time to stop."""

@@ -53,13 +53,16 @@ class InputsError(ManifestError):
         self.reason = reason
 
 
-def find_inputs(manifest: Manifest, mappings: Mappings) -> Inputs:
-    """The manifest's references on this machine. Raises InputsError with one sentence for each that is missing."""
+def find_inputs(manifest: Manifest, mappings: Mappings, *, keys: bool = True) -> Inputs:
+    """The manifest's references on this machine; API keys only where somebody will be asked.
+
+    Raises InputsError with one sentence for each that is missing.
+    """
     search = _Search(manifest, mappings)
     if manifest.distillation.spec.suspend:
         search.complain(("spec", "suspend"), "is true, so nothing runs; set it to false", Reason.SUSPENDED)
     sources = {uri: search.source(place, uri) for place, uri in _sources(manifest)}
-    secrets = search.secrets()
+    secrets = search.secrets(keys=keys)
     if search.problems:
         _, reasons, sentences = zip(*sorted(search.problems), strict=True)
         raise InputsError(reasons[0], *sentences)
@@ -138,11 +141,11 @@ class _Search:
         self.mounts[f"{scheme}{name}"] = str(folder.resolve())
         return folder.resolve() / rest
 
-    def secrets(self) -> dict[str, dict[str, str]]:
+    def secrets(self, *, keys: bool) -> dict[str, dict[str, str]]:
         """The variables of every Secret that the manifest names, by its name."""
         found: dict[str, dict[str, str]] = {}
         spec = self.manifest.distillation.spec
-        for place, key in _api_keys(spec):
+        for place, key in _api_keys(spec) if keys else ():
             name = key.secret_name
             if name not in found:
                 found[name] = self.secret(place, name)

@@ -121,14 +121,7 @@ class LocalRun:
     def _process(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageProcess:
         placement = Placement(str(workspace.root), self.inputs.base_path, self.inputs.mounts)
         config = run_config(self.plan, planned, placement)
-        return StageProcess(config, self._variables(planned.stage), lock)
-
-    def _variables(self, stage: Stage) -> dict[str, str]:
-        """The secrets of one stage: API keys, and what it needs to read rows or load the model."""
-        spec, secrets = self.plan.spec, self.inputs.secrets
-        keys = {name: secrets[key.secret_name][key.key] for name, key in api_keys(spec, stage).items()}
-        secret = credentials(spec, stage)
-        return {**(secrets[secret.secret_name] if secret else {}), **keys}
+        return StageProcess(config, stage_variables(self.plan, self.inputs, planned.stage), lock)
 
     def _note_running(self, workspace: Workspace, stage: Stage) -> None:
         running = summarise(
@@ -159,6 +152,15 @@ class LocalRun:
             message = f"stopped during {last.stage}; nothing is lost, run the same command again to go on"
             return RunState.INTERRUPTED, Reason.TERMINATED, message, 128 + (self.stop.signal or 0)
         return RunState.FAILED, last.reason, f"{last.stage}: {last.message}", last.exit_code or 1
+
+
+def stage_variables(plan: Plan, inputs: Inputs, stage: Stage, *, keys: bool = True) -> dict[str, str]:
+    """The secrets of one stage: what it needs to read rows or load the model, and API keys unless nobody is asked."""
+    spec, secrets = plan.spec, inputs.secrets
+    wanted = api_keys(spec, stage) if keys else {}
+    secret = credentials(spec, stage)
+    read = secrets[secret.secret_name] if secret else {}
+    return {**read, **{name: secrets[key.secret_name][key.key] for name, key in wanted.items()}}
 
 
 def record_failure(folder: Path, name: str, reason: Reason, message: str) -> None:

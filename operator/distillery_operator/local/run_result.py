@@ -11,7 +11,17 @@ from pathlib import Path
 
 from distillery_api.model import Record
 from distillery_api.paths import Workspace
-from distillery_api.result import Evaluation, Reason, RowCounts, Stage, StageResult, StageState, TrainingFigures, Usage
+from distillery_api.result import (
+    Estimate,
+    Evaluation,
+    Reason,
+    RowCounts,
+    Stage,
+    StageResult,
+    StageState,
+    TrainingFigures,
+    Usage,
+)
 
 
 class RunState(StrEnum):
@@ -57,6 +67,8 @@ class RunResult(Record):
     """Rows over all splits: read = kept + rejected."""
     usage: Usage = Usage()
     """What the teacher calls used."""
+    estimate: Estimate | None = None
+    """What they were expected to use."""
     training: TrainingFigures | None = None
     """What the training came to."""
     evaluation: Evaluation | None = None
@@ -93,6 +105,7 @@ def summarise(
         stages=tuple(StageSummary(name=each.stage, folder=each.folder, state=each.state) for each in stages),
         rows=total_rows(generated.rows if generated else None, trained.rows if trained else None),
         usage=sum((each.usage for each in stages if each.usage), Usage()),
+        estimate=generated.estimate if generated else None,
         training=trained.training if trained else None,
         evaluation=evaluated.evaluation if evaluated else None,
         files=_files(stages, workspace),

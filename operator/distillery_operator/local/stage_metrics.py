@@ -1,22 +1,25 @@
-"""A running stage's /metrics, and how long it will still take."""
+"""A running stage's /metrics and /estimate, and how long it will still take."""
 
 from __future__ import annotations
 
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from distillery_api.result import Progress
+from distillery_api.result import Estimate, Progress
 
 REQUEST_TIMEOUT_SECONDS = 2.0
 PORT_FILE = "metrics-port"
 WINDOW_SECONDS = 60.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,20 @@ class StageMetrics:
 
 def read_metrics(folder: Path) -> StageMetrics | None:
     """The metrics of the stage at work in `folder`; None while (or once) nothing answers."""
+    return _answer(folder, "/metrics", parse_metrics)
+
+
+def read_estimate(folder: Path) -> Estimate | None:
+    """What the calls of the stage at work in `folder` will come to; None while (or once) nobody says so."""
+    return _answer(folder, "/estimate", Estimate.model_validate_json)
+
+
+def _answer(folder: Path, path: str, parse: Callable[[str], Answer | None]) -> Answer | None:
     try:
         port = int((folder / PORT_FILE).read_text())
-        url = f"http://127.0.0.1:{port}/metrics"
+        url = f"http://127.0.0.1:{port}{path}"
         with urllib.request.urlopen(url, timeout=REQUEST_TIMEOUT_SECONDS) as response:
-            return parse_metrics(response.read().decode())
+            return parse(response.read().decode())
     except (OSError, ValueError):
         return None
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from distillery_api.paths import StageFolder, Workspace
-from distillery_api.result import FAILURE_REASONS, ExitCode, Reason, Stage, StageResult, StageState
+from distillery_api.result import FAILURE_REASONS, Estimate, ExitCode, Reason, Stage, StageResult, StageState
 from distillery_api.run import RunConfig
 from distillery_operator.local.run_result import read_stage_result, write_atomically
-from distillery_operator.local.stage_metrics import PORT_FILE, Pace, StageMetrics, read_metrics
+from distillery_operator.local.stage_metrics import PORT_FILE, Pace, StageMetrics, read_estimate, read_metrics
 from distillery_operator.local.stop import Stop
 
 CONFIG_FILE = "run.json"
@@ -31,6 +31,9 @@ class Listener(Protocol):
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
         """A stage has said how far it is."""
+
+    def estimated(self, stage: Stage, estimate: Estimate) -> None:
+        """A stage has said what its teacher calls will come to."""
 
     def stopping(self, stage: Stage) -> None:
         """A stage was asked to stop, and finishes what it has in hand."""
@@ -86,7 +89,7 @@ class StageProcess:
         write_atomically(self._config_file, self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2))
 
     def _watch(self, process: subprocess.Popen[bytes], stop: Stop, listener: Listener) -> None:
-        pace, passed_on = Pace(), 0
+        pace, passed_on, untold = Pace(), 0, self.config.stage is Stage.GENERATE
         while not _ended(process):
             if stop.requests > passed_on:
                 if not passed_on:
@@ -96,6 +99,14 @@ class StageProcess:
             metrics = read_metrics(self.folder.path)
             if metrics is not None:
                 listener.progressed(self.config.stage, _with_estimate(metrics, pace))
+                untold = untold and not self._tell_estimate(listener)
+
+    def _tell_estimate(self, listener: Listener) -> bool:
+        """Passes the stage's estimate on; whether there is one yet."""
+        estimate = read_estimate(self.folder.path)
+        if estimate is not None:
+            listener.estimated(self.config.stage, estimate)
+        return estimate is not None
 
     def _result(self, exit_code: int) -> StageResult:
         """What the stage reported, or what became of it where it could not."""

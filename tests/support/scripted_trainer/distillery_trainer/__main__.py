@@ -1,8 +1,8 @@
 """Plays one attempt of the script in the variable SCRIPT: `{"generate": [{"exit": 3, …}, {}], …}`; `{}` succeeds.
 
 Keys of an attempt: exit, reason, message, silent (no result.json), says (on stderr), metrics (Prometheus text),
-waits (until SIGTERM, or a file `go on` in the workspace), deaf (to SIGTERM), dies (of that signal), rows, usage,
-evaluation.
+estimate, waits (until SIGTERM, or a file `go on` in the workspace), deaf (to SIGTERM), dies (of that signal), rows,
+usage, evaluation.
 Speaks plain JSON: importing the API would take longer than everything else here.
 """
 
@@ -23,6 +23,8 @@ ARTEFACTS = {
 
 def main():
     config = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
+    if sys.argv[1] == "estimate":
+        return estimate(config)
     assert sys.argv[1] == config["stage"]
     folder = Path(config["workspace"]) / config["folder"]
     attempt = next_attempt(folder, config["stage"])
@@ -30,7 +32,7 @@ def main():
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if attempt.get("deaf") else lambda *_: stopped.set())
     if "metrics" in attempt:
-        serve(config, folder / "metrics-port", attempt["metrics"])
+        serve(config, folder / "metrics-port", attempt["metrics"], json.dumps(attempt.get("estimate")))
     (folder / "running").touch()
     if attempt.get("waits"):
         attempt |= waited(Path(config["workspace"]) / "go on", stopped)
@@ -38,6 +40,16 @@ def main():
         os.kill(os.getpid(), attempt["dies"])
     if not attempt.get("silent"):
         report(config, folder, json.dumps(result(config, attempt)))
+    return attempt.get("exit", 0)
+
+
+def estimate(config):
+    """Plays `estimate`: the attempt's `estimate` on standard output, with what it was started with in its basis."""
+    attempt = json.loads(os.environ.get("SCRIPT", "{}")).get("estimate", [{}])[0]
+    print(attempt.get("says", ""), file=sys.stderr, end="")
+    given = {"arguments": sys.argv[4:], "workspace": config["workspace"], "folder": config["folder"]}
+    if "estimate" in attempt:
+        print(json.dumps({**attempt["estimate"], "basis": json.dumps(given)}))
     return attempt.get("exit", 0)
 
 
@@ -71,21 +83,23 @@ def result(config, attempt):
     for path in files.values():
         place = Path(config["workspace"]) / path
         place.mkdir(exist_ok=True) if path.endswith("/") else place.write_text("{}\n")
-    given = {key: attempt[key] for key in ("reason", "message", "rows", "usage", "evaluation") if key in attempt}
+    given = {
+        key: attempt[key] for key in ("reason", "message", "rows", "usage", "estimate", "evaluation") if key in attempt
+    }
     now = datetime.now(UTC).isoformat()
     state = "Failed" if code else "Done"
     named = {"stage": config["stage"], "folder": config["folder"], "state": state, "exitCode": code, "files": files}
     return {**named, "startTime": now, "completionTime": now, **given}
 
 
-def serve(config, port_file, text):
+def serve(config, port_file, metrics, estimate):
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
     class Metrics(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(text.encode())
+            self.wfile.write((estimate if self.path == "/estimate" else metrics).encode())
 
         def log_message(self, *arguments):
             pass

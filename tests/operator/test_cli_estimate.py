@@ -1,0 +1,187 @@
+"""`distillery estimate` and `distillery export`, from their flags to what they print."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from distillery_api.result import Estimate
+from distillery_api.spec import Budget
+from distillery_operator.cli.app import app
+from distillery_operator.cli.estimate_table import estimate_notes
+from distillery_operator.local.exporting import chat_rows
+
+SUPPORT = Path(__file__).parents[1] / "support"
+MANIFEST = """\
+apiVersion: distillery.dev/v1alpha1
+kind: Distillation
+metadata: {name: conjnli}
+spec:
+  task: NLI
+  data: {train: {uri: rows.jsonl}, validation: {uri: rows.jsonl}}
+  generation:
+    teachers: [{name: big, endpoint: "https://teacher.example/v1", model: big, apiKey: {secretName: teacher}}]
+    budget: {maxTokens: 1000}
+  student: {model: {uri: hf://org/student}}
+"""
+ESTIMATE = {
+    "rows": 1200,
+    "requests": 1200,
+    "inputTokens": 312000,
+    "outputTokens": 156000,
+    "lowTokens": 400000,
+    "highTokens": 900000,
+    "currency": "EUR",
+    "cost": 2.34,
+    "lowCost": 1.5,
+    "highCost": 6.0,
+}
+
+
+@pytest.fixture
+def distillery(tmp_path, monkeypatch):
+    """Runs the command line in a folder that holds a manifest and rows, with a trainer that plays a script."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT / 'scripted_trainer'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    Path("conjnli.yaml").write_text(MANIFEST)
+    Path("rows.jsonl").write_text("{}\n")
+    Path("teacher.env").write_text("api-key=s3cret\n")
+
+    def run(script, *arguments):
+        monkeypatch.setenv("SCRIPT", json.dumps({"estimate": [script]}))
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+def test_estimate_shows_tokens_money_and_what_follows(distillery):
+    result = distillery({"estimate": ESTIMATE}, "estimate", "conjnli.yaml")
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["Tokens", "together", "468,000", "400,000", "900,000"] in lines
+    assert ["Money", "(EUR)", "2.34", "1.50", "6.00"] in lines
+    assert "generation.budget.maxTokens (1,000) ends the run before all rows are answered." in result.stdout
+    assert "With --pilot a few rows are asked for real" in result.stdout
+
+
+def test_estimate_without_a_pilot_needs_no_key_and_leaves_nothing_behind(distillery):
+    before = sorted(Path().iterdir())
+    result = distillery({"estimate": ESTIMATE}, "estimate", "conjnli.yaml", "--output", "json")
+    told = json.loads(result.stdout)
+    assert (told["rows"], told["cost"], told["currency"]) == (1200, 2.34, "EUR")
+    assert json.loads(told["basis"])["arguments"] == []
+    assert sorted(Path().iterdir()) == before
+
+
+def test_pilot_works_in_the_folder_of_the_run(distillery):
+    flags = ("--pilot", "--secret", "teacher=teacher.env", "--output", "json")
+    result = distillery({"estimate": ESTIMATE}, "estimate", "conjnli.yaml", *flags)
+    given = json.loads(json.loads(result.stdout)["basis"])
+    assert given["arguments"] == ["--pilot"]
+    assert given["workspace"] == str(Path("runs/conjnli").resolve())
+    assert given["folder"].startswith("generate-")
+
+
+def test_pilot_needs_the_teachers_key(distillery):
+    result = distillery({}, "estimate", "conjnli.yaml", "--pilot")
+    assert result.exit_code == 2
+    assert "--secret teacher=ENVFILE" in result.stderr
+
+
+def test_trainers_sentence_and_exit_code_are_passed_on(distillery):
+    result = distillery({"exit": 3, "says": "Teacher big cannot be reached.\n"}, "estimate", "conjnli.yaml")
+    assert (result.exit_code, result.stderr) == (3, "Teacher big cannot be reached.\n")
+
+
+def test_missing_rows_are_told_before_anything_starts(distillery):
+    Path("rows.jsonl").unlink()
+    result = distillery({}, "estimate", "conjnli.yaml")
+    assert result.exit_code == 2
+    assert "conjnli.yaml:6: spec.data.train.uri: there is no " in result.stderr
+
+
+def test_budget_that_is_enough_is_not_mentioned():
+    estimate = Estimate.model_validate({**ESTIMATE, "pilotRows": 20})
+    assert estimate_notes(estimate, Budget(max_tokens=468_000, max_cost=2.34)) == []
+    assert estimate_notes(estimate, Budget(max_cost=2.0)) == [
+        "generation.budget.maxCost (2.00 EUR) ends the run before all rows are answered."
+    ]
+
+
+def test_without_prices_money_is_left_out_and_said_how_to_get():
+    estimate = Estimate.model_validate({**ESTIMATE, "cost": None, "pilotRows": 20, "basis": "tokens are counted"})
+    assert estimate_notes(estimate, Budget()) == [
+        "Tokens are counted.",
+        "Give the teacher's prices (generation.teachers: pricing) to see money.",
+    ]
+
+
+# --- export
+
+
+def turn(role, content):
+    return {"role": role, "content": content}
+
+
+def row(name, prompt, completion):
+    return {"id": name, "prompt": prompt, "completion": [turn("assistant", completion)], "teacher": "big"}
+
+
+ROW = row("a", [turn("system", "Be short."), turn("user", "Q")], "A")
+CHAT = {"id": "a", "messages": [turn("system", "Be short."), turn("user", "Q"), turn("assistant", "A")]}
+
+
+def test_row_becomes_a_chat():
+    assert list(chat_rows([ROW])) == [CHAT]
+
+
+def test_dialogue_comes_once_with_all_its_turns():
+    first, second = [turn("user", "1")], [turn("user", "1"), turn("assistant", "one"), turn("user", "2")]
+    rows = [row("d", first, "one"), row("d", second, "two"), row("e", first, "one")]
+    assert [len(chat["messages"]) for chat in chat_rows(rows)] == [4, 2]
+
+
+def test_turns_after_somebody_elses_answers_stay_apart():
+    second = [turn("user", "1"), turn("assistant", "not one"), turn("user", "2")]
+    assert len(list(chat_rows([row("d", [turn("user", "1")], "one"), row("d", second, "two")]))) == 2
+
+
+def stored(folder, *rows):
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_export_finds_the_rows_of_a_run(distillery):
+    stored(Path("runs/x/generate-a"), ROW, ROW | {"id": "b"})
+    files = {"train": "generate-a/train.jsonl"}
+    Path("runs/x/result.json").write_text(
+        json.dumps({"name": "x", "state": "Done", "reason": "Succeeded", "files": files})
+    )
+    result = distillery({}, "export", "runs/x", "--output", "out/rows.jsonl")
+    assert (result.exit_code, result.stdout) == (0, "2 chat rows are in out/rows.jsonl.\n")
+    assert json.loads(Path("out/rows.jsonl").read_text().splitlines()[0]) == CHAT
+
+
+def test_export_to_standard_output_says_nothing_else(distillery):
+    stored(Path("generate-a"), ROW)
+    assert json.loads(distillery({}, "export", "generate-a", "--output", "-").stdout) == CHAT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((".", "--output", "x"), ". holds no train rows; name the folder of a run"),
+        (("generate-a", "--split", "validation", "--output", "x"), "generate-a holds no validation rows"),
+        (("generate-a", "--output", "generate-a"), "generate-a is a folder; name the file to write in it"),
+        (("broken", "--output", "x"), "broken/train.jsonl, line 1: not a row of a generate stage"),
+    ],
+)
+def test_export_that_cannot_be_is_explained(distillery, arguments, words):
+    stored(Path("generate-a"), ROW)
+    stored(Path("broken"), {"messages": []})
+    result = distillery({}, "export", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(words)
+    assert not Path("x").exists()
