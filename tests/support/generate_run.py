@@ -76,7 +76,7 @@ class GenerateRun:
             "task": "NLI",
             "labels": LABELS,
             "data": {**data, **self.data},
-            "generation": {"teachers": [teacher], "concurrency": 4, **self.generation},
+            "generation": {"teachers": [teacher], "concurrency": 4, "minRows": 1, **self.generation},
             "student": {"model": {"uri": "model"}},
             "training": {},
             "requestTimeoutSeconds": 20,

@@ -153,6 +153,7 @@ def test_more_calls_than_the_limit_of_open_files_is_raised_for():
 
 def test_the_same_question_is_paid_for_once(run, teacher):
     run.train = [nli_row(1), nli_row(1), nli_row(1)]
+    run.generation = {"filters": {"duplicates": "None"}}
     result = run.run()
     assert len(teacher.requests) == 1 + 6 + 3
     assert result.splits["train"].kept == 3

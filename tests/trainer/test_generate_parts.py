@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from distillery_api.paths import StageFolder
 from distillery_api.run import RunConfig
-from distillery_trainer import outputs as outputs_module
 from distillery_trainer.data.carving import Carving
 from distillery_trainer.errors import TryLater, UserError
-from distillery_trainer.filters.judgement import Judgement, judge
-from distillery_trainer.filters.tally import Tally, total
-from distillery_trainer.outputs import Outputs
+from distillery_trainer.filters.judgement import Judgement, Rejection, Verdict, judge
+from distillery_trainer.filters.tally import Tally, no_answer_at_all, total
+from distillery_trainer.generate import outputs as outputs_module
+from distillery_trainer.generate.outputs import Outputs
 from distillery_trainer.prompts import for_task
 from distillery_trainer.records import Example
 from distillery_trainer.teachers.budget import TokenEstimate
-from distillery_trainer.teachers.endpoint import sampling_parameters
+from distillery_trainer.teachers.parameters import sampling_parameters
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
 from distillery_trainer.teachers.teacher import Failure, ReplyKeys
 from generate_run import GenerateRun, nli_row, nli_rows
@@ -68,28 +68,54 @@ def test_dropped_outputs_leave_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "ratio", "needed"), [(30, 0.7, 21), (10, 0.7, 7), (11, 0.7, 8), (9, 0.0, 1), (9, 1.0, 9), (0, 0.7, 0)]
+    ("rows", "ratio", "unanswered"), [(30, 0.7, 9), (10, 0.7, 3), (11, 0.7, 3), (9, 0.0, 9), (9, 1.0, 0)]
 )
-def test_rows_needed_of_a_split(rows, ratio, needed):
-    assert Tally("train", rows, ratio).needed == needed
+def test_unanswered_rows_that_a_split_bears(rows, ratio, unanswered):
+    tally = Tally("train", rows, ratio, 0)
+    rejecting(tally, *["empty"] * unanswered).check(teacher_answered=True)
+    if unanswered < rows:
+        with pytest.raises(UserError):
+            rejecting(tally, "empty").check(teacher_answered=True)
 
 
-def rejecting(tally: Tally, *reasons: str, failure: Failure | None = None) -> Tally:
+def rejecting(tally: Tally, *reasons: str, failure: Failure | None = None, unanswered: bool = True) -> Tally:
     for reason in reasons:
-        tally.reject(reason, failure)
+        tally.reject(Rejection(Verdict(reason, ""), unanswered=unanswered, failure=failure))
     return tally
 
 
 def test_split_fails_with_the_row_that_makes_the_ratio_impossible():
-    tally = rejecting(Tally("train", 10, 0.7), "empty", "empty", "bad_json")
+    tally = rejecting(Tally("train", 10, 0.7, 1), "empty", "empty", "bad_json")
     tally.check(teacher_answered=True)
-    with pytest.raises(UserError, match=r"4 of 10 are rejected \(empty 3, bad_json 1\).* needs 7 to be kept") as caught:
+    with pytest.raises(
+        UserError, match=r"4 of 10 have no usable answer \(empty 3, bad_json 1\), and .* 0.7 allows 3\."
+    ) as caught:
         rejecting(tally, "empty").check(teacher_answered=True)
     assert caught.value.reason == "TooFewRows"
 
 
+def test_rows_that_were_not_asked_do_not_count_for_the_ratio():
+    tally = Tally("train", 10, 1.0, 5, {"duplicate": 4})
+    rejecting(tally, *["duplicate"] * 4, unanswered=False).check(teacher_answered=True)
+    assert tally.rejected == 4
+
+
+def test_answers_that_a_filter_rejects_count_for_the_fewest_rows_only():
+    tally = rejecting(Tally("train", 10, 1.0, 8), "too_long", "too_long", unanswered=False)
+    tally.check(teacher_answered=True)
+    with pytest.raises(UserError, match=r"3 of 10 are rejected \(too_long 3\), and at least 8 must be kept"):
+        rejecting(tally, "too_long", unanswered=False).check(teacher_answered=True)
+
+
+def test_split_that_is_too_small_to_begin_with_says_so_before_a_call():
+    with pytest.raises(UserError, match="there are 64, and at least 65 must be kept"):
+        Tally("train", 64, 0.7, 65)
+    with pytest.raises(UserError, match="there are 70, of which duplicate 6 are not asked, and at least 65"):
+        Tally("train", 70, 0.7, 65, {"duplicate": 6})
+
+
 def test_split_that_failed_calls_break_is_a_failed_generation():
-    tally = rejecting(Tally("train", 4, 0.7), "http_400", "http_400", failure=Failure("http_400", ""))
+    tally = rejecting(Tally("train", 4, 0.7, 1), "http_400", "http_400", failure=Failure("http_400", ""))
     with pytest.raises(UserError) as caught:
         tally.check(teacher_answered=True)
     assert caught.value.reason == "GenerationFailed"
@@ -98,13 +124,23 @@ def test_split_that_failed_calls_break_is_a_failed_generation():
 def test_teacher_that_answered_nothing_is_tried_later_only_if_that_may_pass():
     passing, final = Failure("http_503", "", passing=True), Failure("http_400", "")
     with pytest.raises(TryLater):
-        rejecting(Tally("train", 2, 1.0), "http_503", failure=passing).check(teacher_answered=False)
+        rejecting(Tally("train", 2, 1.0, 1), "http_503", failure=passing).check(teacher_answered=False)
     with pytest.raises(UserError):
-        rejecting(Tally("train", 2, 1.0), "http_400", failure=final).check(teacher_answered=False)
+        rejecting(Tally("train", 2, 1.0, 1), "http_400", failure=final).check(teacher_answered=False)
+
+
+def test_first_rows_without_any_answer_say_why():
+    unreadable = Rejection(Verdict("bad_json", "The reply is not valid JSON."), unanswered=True)
+    error = no_answer_at_all([unreadable, unreadable])
+    assert error.exit_code == 2
+    assert error.message.startswith("None of the first 2 rows got a usable answer (bad_json 2), so the others are not")
+    away = Rejection(Verdict("http_503", "HTTP 503"), unanswered=True, failure=Failure("http_503", "", passing=True))
+    assert no_answer_at_all([away]).exit_code == 3
 
 
 def test_counts_of_all_splits():
-    train, validation = rejecting(Tally("train", 5, 0), "empty", "empty"), rejecting(Tally("validation", 5, 0), "empty")
+    train = rejecting(Tally("train", 5, 0, 0), "empty", "empty")
+    validation = rejecting(Tally("validation", 5, 0, 0), "empty")
     train.kept = 3
     assert total([train, validation]).model_dump() == {
         "read": 6,
@@ -164,12 +200,12 @@ def test_carving_takes_no_training_row():
 )
 def test_reply_is_rejected_before_its_text_is_read(tmp_path, reply, reason):
     prompt = for_task(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
-    assert judge(reply, prompt).reason == reason
+    assert judge(reply, prompt, "").reason == reason
 
 
 def test_whole_reply_is_read(tmp_path):
     prompt = for_task(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
-    assert judge(Reply("Neutral.", "stop"), prompt) == Judgement("neutral")
+    assert judge(Reply("Neutral.", "stop"), prompt, "") == Judgement("neutral")
 
 
 # --- the token estimate

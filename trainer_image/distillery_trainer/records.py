@@ -57,6 +57,17 @@ class Example:
         return self.messages[0]["content"] if self.messages[0]["role"] == "system" else None
 
     @property
+    def held_replies(self) -> list[str | None]:
+        """The answers that the row holds, one for each of its user messages; None for one that is not there."""
+        earlier = [message["content"] for message in self.messages if message["role"] == "assistant"]
+        return [*earlier, self.reply]
+
+    @property
+    def known(self) -> list[str]:
+        """The known answers."""
+        return [self.gold] if isinstance(self.gold, str) else self.gold or []
+
+    @property
     def text(self) -> str:
         """The last message from the user."""
         return self.messages[-1]["content"]

@@ -5,10 +5,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distillery_trainer.prompts import TaskPrompt, Unreadable
+from distillery_trainer.prompts import TaskPrompt, Turn, Unreadable
 from distillery_trainer.records import Example, HeldOutRow, RejectedRow, TrainingRow
 from distillery_trainer.teachers.journal import Reply
 from distillery_trainer.teachers.teacher import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a row is not kept."""
+
+    reason: str
+    """One word for programs, such as bad_json or duplicate."""
+    message: str
+    """A sentence for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +28,25 @@ class Judgement:
     answer: str | None
     reason: str | None = None
     message: str = ""
+    worth_another_try: bool = False
+    """Whether the teacher may do better when it is told what was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that is not kept."""
+
+    verdict: Verdict
+    unanswered: bool = False
+    """Whether the teacher gave no whole, readable and allowed answer; that counts against minSuccessRatio."""
+    failure: Failure | None = None
+    """The failed call, where there was one."""
+    reply: Reply | None = None
+    """The teacher's last reply, where there was one."""
 
 
 def judge(outcome: Reply | Failure, prompt: TaskPrompt, question: str) -> Judgement:
-    """Read the answer in a reply, if it is a whole one."""
+    """Read the answer in a reply, if it is a whole one. `question` is the row's last user message."""
     if isinstance(outcome, Failure):
         return Judgement(None, outcome.reason, outcome.message)
     if outcome.finish_reason == "content_filter":
@@ -34,38 +59,41 @@ def judge(outcome: Reply | Failure, prompt: TaskPrompt, question: str) -> Judgem
         return Judgement(None, "refused", f"The teacher refused: {outcome.refusal}")
     answer = prompt.read_reply(outcome.content, question)
     if isinstance(answer, Unreadable):
-        return Judgement(None, answer.reason, answer.message)
+        return Judgement(None, answer.reason, answer.message, worth_another_try=bool(outcome.content.strip()))
     return Judgement(answer)
 
 
-def training_row(example: Example, answer: str, prompt: TaskPrompt, teacher: str) -> TrainingRow:
+def training_row(example: Example, turn: Turn, teacher: str) -> TrainingRow:
     """The short prompt and the answer only: the reasoning has done its work."""
+    completion = (
+        turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
+    )
     return TrainingRow(
         id=example.id,
-        prompt=prompt.student_messages(example),
-        completion=[{"role": "assistant", "content": prompt.completion(answer)}],
+        prompt=turn.prompt,
+        completion=[{"role": "assistant", "content": completion}],
         teacher=teacher,
     )
 
 
-def rejected_row(example: Example, judgement: Judgement, outcome: Reply | Failure) -> RejectedRow:
+def rejected_row(example: Example, split: str, rejection: Rejection) -> RejectedRow:
     """The row with why it was rejected, and what the teacher said."""
+    spoken = rejection.reply or rejection.failure
     return RejectedRow(
-        split=example.split,
+        split=split,
         id=example.id,
         line=example.line,
-        reason=judgement.reason or "",
-        message=judgement.message,
-        reply=outcome.content if isinstance(outcome, Reply) else None,
-        requestId=outcome.request_id,
+        reason=rejection.verdict.reason,
+        message=rejection.verdict.message,
+        reply=rejection.reply.content if rejection.reply else None,
+        requestId=spoken.request_id if spoken else None,
     )
 
 
 def held_out_row(
-    example: Example, judgement: Judgement, outcome: Reply | Failure, prompt: TaskPrompt, *, carved: bool
+    example: Example, judgement: Judgement, reply: Reply | None, prompt: TaskPrompt, *, carved: bool
 ) -> HeldOutRow:
     """A held-out row with everything that its scoring needs."""
-    reply = outcome if isinstance(outcome, Reply) else None
     return HeldOutRow(
         id=example.id,
         short=prompt.student_messages(example),

@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from distillery_api.result import Reason, RowCounts
 from distillery_trainer.errors import TryLater, UserError
-from distillery_trainer.teachers.teacher import Failure
+from distillery_trainer.filters.judgement import Rejection
 
 _SHOWN_REASONS = 3
 
 
 class Tally:
-    """Rows of a split: how many there are, how many are kept, why the others are not."""
+    """Rows of a split: how many there are, how many are kept, why the others are not.
 
-    def __init__(self, split: str, rows: int, min_success_ratio: float) -> None:
+    `min_success_ratio` is the share of the rows put to the teacher that need an answer, from 0 to 1; `min_rows` are the
+    rows that must be kept. Rows that were rejected before they were asked count for the second only.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        rows: int,
+        min_success_ratio: float,
+        min_rows: int,
+        screened_out: Mapping[str, int] | None = None,
+    ) -> None:
         self.split, self.rows = split, rows
-        self._ratio = min_success_ratio
+        self._ratio, self._min_rows = min_success_ratio, min_rows
+        screened = sum((screened_out or {}).values())
+        asked = rows - screened
         # As the user wrote it: 0.7 of 30 rows are 21, in binary fractions a little more.
-        self.needed = max(1, math.ceil(Fraction(str(min_success_ratio)) * rows)) if rows else 0
+        self._most_unanswered = asked - math.ceil(Fraction(str(min_success_ratio)) * asked)
         self.kept = 0
         self.reasons: Counter[str] = Counter()
+        self.unanswered = 0
         self.failed_calls = 0
         self.passing_failures = 0
+        if asked < min_rows:
+            raise self._too_few_to_begin_with(screened_out or {})
+
+    @property
+    def needs_answers(self) -> bool:
+        """Whether the split cannot do without answers."""
+        return self._ratio > 0
 
     @property
     def rejected(self) -> int:
@@ -36,30 +58,53 @@ class Tally:
         """Rows kept or rejected so far."""
         return self.kept + self.rejected
 
-    def reject(self, reason: str, failure: Failure | None) -> None:
+    def reject(self, rejection: Rejection) -> None:
         """Count a rejected row, and the failed call where that was why."""
-        self.reasons[reason] += 1
-        if failure:
+        self.reasons[rejection.verdict.reason] += 1
+        self.unanswered += rejection.unanswered
+        if rejection.failure:
             self.failed_calls += 1
-            self.passing_failures += failure.passing
+            self.passing_failures += rejection.failure.passing
 
     def check(self, teacher_answered: bool) -> None:
         """Raise where the split can no longer keep as many rows as it needs."""
-        if self.rows - self.rejected < self.needed:
+        if self.unanswered > self._most_unanswered or self.rows - self.rejected < self._min_rows:
             raise self._too_few(teacher_answered)
 
     def _too_few(self, teacher_answered: bool) -> UserError | TryLater:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common(_SHOWN_REASONS))
-        if not teacher_answered and self.passing_failures == self.rejected:
-            message = f"The teacher answered none of {self.rejected:,} rows ({reasons}); is it up?"
+        if not teacher_answered and self.rejected and self.passing_failures == self.rejected:
+            message = f"The teacher answered none of {self.rejected:,} rows ({self._shown_reasons}); is it up?"
             return TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
-        message = (
-            f"Too few {self.split} rows: {self.rejected:,} of {self.rows:,} are rejected ({reasons}), and"
-            f" generation.minSuccessRatio {self._ratio:g} needs {self.needed:,} to be kept. rejected.jsonl has each row"
-            " with its reason; replies that were paid for are not asked again."
-        )
         failed = 2 * self.failed_calls > self.rejected
-        return UserError(message, reason=Reason.GENERATION_FAILED if failed else Reason.TOO_FEW_ROWS)
+        return UserError(
+            f"Too few {self.split} rows: {self._shortage}. rejected.jsonl has each row with its reason; replies"
+            " that were paid for are not asked again.",
+            reason=Reason.GENERATION_FAILED if failed else Reason.TOO_FEW_ROWS,
+        )
+
+    @property
+    def _shortage(self) -> str:
+        if self.unanswered > self._most_unanswered:
+            return (
+                f"{self.unanswered:,} of {self.rows:,} have no usable answer ({self._shown_reasons}), and"
+                f" generation.minSuccessRatio {self._ratio:g} allows {self._most_unanswered:,}"
+            )
+        return (
+            f"{self.rejected:,} of {self.rows:,} are rejected ({self._shown_reasons}), and at least"
+            f" {self._min_rows:,} must be kept (generation.minRows)"
+        )
+
+    @property
+    def _shown_reasons(self) -> str:
+        return _listed(self.reasons)
+
+    def _too_few_to_begin_with(self, screened_out: Mapping[str, int]) -> UserError:
+        fewer = f", of which {_listed(Counter(screened_out))} are not asked" if screened_out else ""
+        message = (
+            f"Too few {self.split} rows: there are {self.rows:,}{fewer}, and at least {self._min_rows:,} must be kept."
+            " Give more rows, or lower generation.minRows. Nothing was asked of the teacher."
+        )
+        return UserError(message, reason=Reason.TOO_FEW_ROWS)
 
     def counts(self) -> RowCounts:
         """The counts so far."""
@@ -77,3 +122,21 @@ def total(tallies: list[Tally]) -> RowCounts:
         rejected=reasons.total(),
         rejected_by_reason=dict(reasons.most_common()),
     )
+
+
+def no_answer_at_all(rejections: Sequence[Rejection]) -> UserError | TryLater:
+    """The error where the first rows that were asked all got no usable answer."""
+    reasons = _listed(Counter(rejection.verdict.reason for rejection in rejections))
+    last = rejections[-1].verdict.message
+    if all(rejection.failure is not None and rejection.failure.passing for rejection in rejections):
+        message = f"The teacher answered none of the first {len(rejections):,} rows ({reasons}); is it up? {last}"
+        return TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
+    message = (
+        f"None of the first {len(rejections):,} rows got a usable answer ({reasons}), so the others are not asked."
+        f" The last one: {last} Look at rejected.jsonl, and correct the prompts, the model or the sampling."
+    )
+    return UserError(message, reason=Reason.GENERATION_FAILED)
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(_SHOWN_REASONS))

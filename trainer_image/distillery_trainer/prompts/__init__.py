@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from distillery_api.run import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.prompts.base import TaskPrompt, Unreadable
+from distillery_trainer.prompts.base import TaskPrompt, Turn, Unreadable
 from distillery_trainer.prompts.nli import NliPrompt
 
-__all__ = ["TaskPrompt", "Unreadable", "for_task"]
+__all__ = ["TaskPrompt", "Turn", "Unreadable", "for_task"]
 
 TASK_PROMPTS: dict[Task, type[TaskPrompt]] = {Task.NLI: NliPrompt}
 

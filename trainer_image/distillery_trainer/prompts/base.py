@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from distillery_api.run import RunConfig
+from distillery_api.spec import Task
 from distillery_trainer.records import Example, Message
 
 JsonSchema = dict[str, Any]
@@ -18,6 +20,20 @@ CHAIN_OF_THOUGHT_TOKENS = 512
 """Default limit of reasoning and answer together, in tokens."""
 REASONING_TOKENS = 4096
 """Default limit for a teacher that thinks first, thoughts included, in tokens."""
+
+
+class AnswerKind(StrEnum):
+    """What an answer is, and so which figures and which simple baselines stand beside its score."""
+
+    LABEL = "label"
+    NUMBER = "number"
+    SUMMARY = "summary"
+    TEXT = "text"
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether answers are more or less alike rather than right or wrong."""
+        return self in (AnswerKind.SUMMARY, AnswerKind.TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,8 @@ class Turn:
     """The short prompt, and what was said so far."""
     completion: str
     """What it says."""
+    reasoning: str | None = None
+    """What it thinks before it says so, where it is to learn that, too."""
 
 
 class TaskPrompt(ABC):
@@ -48,8 +66,11 @@ class TaskPrompt(ABC):
     the student's prompt.
     """
 
+    task: ClassVar[Task]
     metric: ClassVar[str] = "accuracy"
     """What `score` measures, as the result table names it."""
+    kind: ClassVar[AnswerKind] = AnswerKind.LABEL
+    """What the task's answers are."""
 
     def __init__(self, config: RunConfig) -> None:
         self.labels = config.labels
@@ -101,6 +122,11 @@ class TaskPrompt(ABC):
     def student_max_tokens(self) -> int:
         """The longest reply to the short prompt, in tokens."""
 
+    @property
+    def student_reply_limit(self) -> int:
+        """The longest reply to the short prompt, in tokens, thoughts included."""
+        return self.student_max_tokens + (self.max_tokens if self.generation.keep_reasoning else 0)
+
     @abstractmethod
     def short_prompt(self) -> str:
         """The task's own short system prompt."""
@@ -118,6 +144,13 @@ class TaskPrompt(ABC):
     @abstractmethod
     def read_reply(self, text: str, question: str) -> str | Unreadable:
         """The answer in a reply to either prompt, of any model. `question` is the row's last user message."""
+
+    def read_teacher_reply(self, text: str, question: str) -> str | Unreadable:
+        """The answer in a reply that the teacher was asked for. Default: read as anybody's reply.
+
+        A task overrides it whose elaborate template needs more of a reply than the short prompt does.
+        """
+        return self.read_reply(text, question)
 
     def read_reasoning(self, text: str) -> str | None:
         """The reasoning in a structured reply of the teacher, where the template asks for one."""
@@ -160,3 +193,10 @@ def with_system(system: str, example: Example) -> list[Message]:
     """The row's turns under another system prompt."""
     turns = example.messages[1:] if example.messages[0]["role"] == "system" else example.messages
     return [{"role": "system", "content": system}, *turns]
+
+
+def one_user_message(example: Example, task: Task) -> str | None:
+    """The rule of tasks without history, where a row breaks it."""
+    if sum(message["role"] != "system" for message in example.messages) == 1:
+        return None
+    return f"a row of the task {task} has one user message (an assistant message after it is replaced)"

@@ -43,6 +43,10 @@ class Outputs:
             self._write(self._next)
             self._next += 1
 
+    def add_rejected(self, line: bytes) -> None:
+        """Write what stands outside the order of the rows."""
+        self._files["rejected"].write(line)
+
     def _write(self, place: int) -> None:
         file, line = self._waiting.pop(place)
         self._waiting_bytes -= len(line)

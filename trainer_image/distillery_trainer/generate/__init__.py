@@ -1,0 +1,128 @@
+"""The first stage: every row is put to the teacher, its reply read, and kept or rejected with a reason.
+
+All rows are checked before the first paid call, and what the run will cost is estimated. Replies are in the journal as
+soon as they are there: whatever ends the stage, the next attempt asks only what was in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+
+from distillery_api.paths import Workspace
+from distillery_api.result import Reason, StageResult, StageState
+from distillery_api.run import RunConfig
+from distillery_api.spec import Task
+from distillery_trainer import estimate
+from distillery_trainer.card import write_card
+from distillery_trainer.errors import Kept, StageError
+from distillery_trainer.filters.answer_judge import PARAMETERS, AnswerJudge
+from distillery_trainer.filters.tally import Tally
+from distillery_trainer.generate.look_over import Data, look_over
+from distillery_trainer.generate.outputs import Outputs
+from distillery_trainer.generate.row import RowPipeline
+from distillery_trainer.generate.window import Window
+from distillery_trainer.progress import ProgressReporter
+from distillery_trainer.prompts import TaskPrompt, for_task
+from distillery_trainer.teachers.journal import ReplyJournal
+from distillery_trainer.teachers.lock import only_stage
+from distillery_trainer.teachers.teacher import Teacher
+
+MIN_ROWS = {Task.MATH: 40}
+"""Fewest rows that a split must keep, by task, where generation.minRows does not say."""
+USUAL_MIN_ROWS = 65
+
+
+def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
+    """Generate the rows of a run. Raises StageError, with what was kept, where it cannot be finished."""
+    prompt = for_task(config)
+    data = look_over(config, prompt)
+    tallies = _tallies(config, data)
+    workspace = Workspace(Path(config.workspace))
+    expected = estimate.of(config, prompt, data)
+    progress.estimated(expected)
+    with only_stage(workspace.replies, config.folder), ReplyJournal.for_run(config) as journal:
+        sys.stderr.write(
+            f"{data.rows:,} rows to answer; {len(journal):,} replies are in the workspace already."
+            f" Expected: {expected.sentence()}.\n"
+        )
+        result = asyncio.run(_generate(config, prompt, data, tallies, journal=journal, progress=progress))
+    result = result.model_copy(update={"estimate": expected})
+    write_card(workspace.stage(config.folder), config, prompt, result)
+    return result
+
+
+def _tallies(config: RunConfig, data: Data) -> dict[str, Tally]:
+    """A count for each split. Raises UserError where a split has too few rows to begin with."""
+    min_rows = config.generation.min_rows or MIN_ROWS.get(config.task, USUAL_MIN_ROWS)
+    tallies = {}
+    for split, rows in data.counts.items():
+        if split == "test":
+            tallies[split] = Tally(split, rows, 0, 0)
+            continue
+        passed_over = data.passed_over.get(split, Counter())
+        not_asked = passed_over + data.screening.rejected.get(split, Counter())
+        tallies[split] = Tally(
+            split, rows + passed_over.total(), config.generation.min_success_ratio, min_rows, not_asked
+        )
+    return tallies
+
+
+async def _generate(
+    config: RunConfig,
+    prompt: TaskPrompt,
+    data: Data,
+    tallies: dict[str, Tally],
+    *,
+    journal: ReplyJournal,
+    progress: ProgressReporter,
+) -> StageResult:
+    workspace = Workspace(Path(config.workspace))
+    teacher = Teacher.for_run(config, prompt, journal, progress)
+    judge = config.generation.judge
+    asked_judge = teacher.for_judge(judge, PARAMETERS) if judge else None
+    outputs = Outputs(workspace.stage(config.folder), workspace.root)
+    window = Window(
+        config,
+        prompt,
+        data,
+        tallies=tallies,
+        pipeline=RowPipeline(config, prompt, teacher, AnswerJudge(config, asked_judge) if asked_judge else None),
+        teacher=teacher,
+        journal=journal,
+        outputs=outputs,
+        progress=progress,
+    )
+    try:
+        try:
+            await window.run()
+        finally:
+            for asked in filter(None, (teacher, asked_judge)):
+                await asked.close()
+        return _result(config, window, outputs.publish(data.student_prompt), journal)
+    except StageError as error:
+        files = outputs.publish(data.student_prompt) if error.reason is not Reason.STORAGE_FULL else {}
+        error.kept = Kept(window.counts(), window.split_counts(), journal.usage, files)
+        raise
+    finally:
+        outputs.drop()
+
+
+def _result(config: RunConfig, window: Window, files: dict[str, str], journal: ReplyJournal) -> StageResult:
+    kept = " and ".join(
+        f"{tally.kept:,} of {tally.rows:,} {tally.split} rows"
+        for tally in window.tallies.values()
+        if tally.split != "test"
+    )
+    return StageResult(
+        stage=config.stage,
+        folder=config.folder,
+        state=StageState.DONE,
+        message=f"Kept {kept}; {window.tallies['test'].rows:,} rows are held out.",
+        rows=window.counts(),
+        splits=window.split_counts(),
+        usage=journal.usage,
+        files=files,
+    )

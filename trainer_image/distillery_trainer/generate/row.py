@@ -1,0 +1,143 @@
+"""One row on its way: asked turn by turn, read, asked again where the reply cannot be used, voted on, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from distillery_api.run import RunConfig
+from distillery_trainer.filters.answer_judge import AnswerJudge, Asked
+from distillery_trainer.filters.checks import AnswerChecks
+from distillery_trainer.filters.judgement import Judgement, Rejection, Verdict, judge
+from distillery_trainer.filters.votes import vote
+from distillery_trainer.prompts import TaskPrompt, Turn
+from distillery_trainer.records import Example, Message
+from distillery_trainer.teachers.journal import Reply
+from distillery_trainer.teachers.teacher import Failure
+
+_ASK_AGAIN = (
+    "That reply cannot be used: {message} Answer the same request again, in exactly the form that was asked for."
+)
+
+
+@dataclass(slots=True)
+class Said:
+    """What the teacher said to one request, read."""
+
+    judgement: Judgement
+    outcome: Reply | Failure
+
+    @property
+    def reply(self) -> Reply | None:
+        """The reply, where there is one."""
+        return self.outcome if isinstance(self.outcome, Reply) else None
+
+    def rejection(self) -> Rejection:
+        """Why there is no answer."""
+        verdict = Verdict(self.judgement.reason or "", self.judgement.message)
+        failure = self.outcome if isinstance(self.outcome, Failure) else None
+        return Rejection(verdict, unanswered=True, failure=failure, reply=self.reply)
+
+
+@dataclass(slots=True)
+class Answered:
+    """A row with an answer for each of its turns."""
+
+    answers: list[str] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
+
+
+class RowPipeline:
+    """From a row to what the student learns of it."""
+
+    def __init__(self, config: RunConfig, prompt: TaskPrompt, teacher: Asked, answer_judge: AnswerJudge | None) -> None:
+        self._generation = config.generation
+        self._prompt, self._teacher = prompt, teacher
+        self._checks = AnswerChecks(config, prompt)
+        self._judge = answer_judge
+
+    async def learn(self, example: Example) -> list[Turn] | Rejection:
+        """What the student learns of a train or validation row, or why it learns nothing of it."""
+        if verdict := self._checks.row_verdict(example):
+            return Rejection(verdict)
+        answered = await self._answer_all_turns(example)
+        if isinstance(answered, Rejection):
+            return answered
+        if verdict := await self._verdict(example, answered.answers):
+            return Rejection(verdict, reply=answered.said[-1].reply)
+        return self._turns(example, answered)
+
+    async def hold_out(self, example: Example) -> Said:
+        """The teacher's one answer to a held-out row: no second try, as the other contestants have none."""
+        messages = self._prompt.teacher_messages(example)
+        return self._read(example, await self._teacher.ask(messages))
+
+    # --- asking
+
+    def first_question(self, example: Example) -> list[Message] | None:
+        """What the teacher is asked first for a row; None where the row is not asked."""
+        if self._checks.row_verdict(example) or self._held(example, 0):
+            return None
+        return self._prompt.next_request(example, [])
+
+    async def _answer_all_turns(self, example: Example) -> Answered | Rejection:
+        row = Answered()
+        while (messages := self._prompt.next_request(example, row.answers)) is not None:
+            said = self._held(example, len(row.answers)) or await self._decide(example, messages)
+            if isinstance(said, Rejection):
+                return said
+            if said.judgement.answer is None:
+                return said.rejection()
+            row.said.append(said)
+            row.answers.append(said.judgement.answer)
+        return row
+
+    def _held(self, example: Example, turn: int) -> Said | None:
+        """The answer that the row holds, where it is taken as the teacher's."""
+        held = example.held_replies if example.keeps_replies else []
+        text = held[turn] if turn < len(held) else None
+        return None if text is None else self._read(example, Reply(content=text, finish_reason="stop"))
+
+    async def _decide(self, example: Example, messages: list[Message]) -> Said | Rejection:
+        """The answer that most samples agree on, or the one there is."""
+        samples = [await self._ask_twice(example, messages, sample) for sample in range(self._generation.samples)]
+        if len(samples) == 1 or all(said.judgement.answer is None for said in samples):
+            return samples[-1]
+        winner = vote([said.judgement for said in samples], self._prompt.ballot, self._generation.filters.min_agreement)
+        if isinstance(winner, Verdict):
+            return Rejection(winner, reply=samples[-1].reply)
+        return next(said for said in samples if said.judgement.answer == winner)
+
+    async def _ask_twice(self, example: Example, messages: list[Message], sample: int) -> Said:
+        """Ask, and once more with what was wrong, where the reply cannot be read."""
+        said = self._read(example, await self._teacher.ask(messages, sample=sample))
+        if said.reply is None or not said.judgement.worth_another_try:
+            return said
+        again: list[Message] = [
+            *messages,
+            {"role": "assistant", "content": said.reply.content},
+            {"role": "user", "content": _ASK_AGAIN.format(message=said.judgement.message)},
+        ]
+        return self._read(example, await self._teacher.ask(again, sample=sample))
+
+    def _read(self, example: Example, outcome: Reply | Failure) -> Said:
+        return Said(judge(outcome, self._prompt, example.text), outcome)
+
+    # --- keeping
+
+    async def _verdict(self, example: Example, answers: Sequence[str]) -> Verdict | None:
+        for answer in answers:
+            if verdict := self._checks.verdict(example, answer):
+                return verdict
+        return await self._judge.verdict(example, answers[-1]) if self._judge else None
+
+    def _turns(self, example: Example, answered: Answered) -> list[Turn]:
+        turns = self._prompt.student_turns(example, answered.answers)
+        if not self._generation.keep_reasoning:
+            return turns
+        return [replace(turn, reasoning=self._reasoning(said)) for turn, said in zip(turns, answered.said, strict=True)]
+
+    def _reasoning(self, said: Said) -> str | None:
+        if said.reply is None:
+            return None
+        return said.reply.reasoning or self._prompt.read_reasoning(said.reply.content)
