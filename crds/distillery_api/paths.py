@@ -62,6 +62,11 @@ class StageFolder:
         return self.path / "rejected.jsonl"
 
     @property
+    def card(self) -> Path:
+        """generate: what the rows are, for people and data set hubs."""
+        return self.path / "README.md"
+
+    @property
     def student_prompt(self) -> Path:
         """generate: the student's system prompt as text."""
         return self.path / "student-prompt.txt"
