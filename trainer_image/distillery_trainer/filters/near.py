@@ -20,13 +20,14 @@ compared with its neighbours only, so that the work stays linear. Phrases of a t
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterator
 
 import numpy
 import rensa
 from numpy.typing import NDArray
+
+from distillery_trainer.metrics.words import words
 
 RANKS = 128
 _SEED = 1
@@ -36,11 +37,6 @@ _BATCH_PHRASES = 32 * 1024
 _NEIGHBOURS = 16
 _COMPARED_AT_ONCE = 32 * 1024
 _MULTIPLIERS = numpy.random.default_rng(_SEED).integers(1 << 63, 1 << 64, RANKS, dtype=numpy.uint64) | numpy.uint64(1)
-# Scripts that put no space between words: each character stands for a word.
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 Rows = NDArray[numpy.int64]
 Ranks = NDArray[numpy.uint16]
@@ -52,10 +48,10 @@ def phrases(text: str, context: str = "") -> list[str]:
 
     Texts with different contexts have no phrase in common.
     """
-    words = _WORD.findall(text.casefold())
-    if len(words) < _PHRASE_WORDS:
-        return [f"{context} {' '.join(words) or text}"]
-    return [f"{context} {one} {two} {three}" for one, two, three in zip(words, words[1:], words[2:], strict=False)]
+    found = words(text)
+    if len(found) < _PHRASE_WORDS:
+        return [f"{context} {' '.join(found) or text}"]
+    return [f"{context} {one} {two} {three}" for one, two, three in zip(found, found[1:], found[2:], strict=False)]
 
 
 def band_length(threshold: float) -> int:
