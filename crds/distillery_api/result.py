@@ -104,12 +104,27 @@ class Usage(Record):
     """Tokens read by the teacher."""
     output_tokens: int = 0
     """Tokens written by the teacher."""
+    cached_input_tokens: int = 0
+    """The part of inputTokens that the server had in its cache."""
+    reasoning_tokens: int = 0
+    """The part of outputTokens that were thoughts."""
+    uncounted_replies: int = 0
+    """Replies whose tokens the server did not count; they are estimated."""
+    currency: Annotated[str, Field(max_length=3)] | None = None
+    """The currency of cost; absent where the teacher has no pricing."""
+    cost: float | None = None
+    """Money for all calls, those included that failed and may have been charged."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             requests=self.requests + other.requests,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            uncounted_replies=self.uncounted_replies + other.uncounted_replies,
+            currency=self.currency or other.currency,
+            cost=other.cost if self.cost is None else round(self.cost + (other.cost or 0.0), 6),
         )
 
 
@@ -261,6 +276,11 @@ class Evaluation(Record):
     """The model that the win rates come from."""
     device: Annotated[str, Field(max_length=128)] | None = None
     """The device that the latencies were measured on."""
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether the answers are texts, more or less alike, rather than right or wrong."""
+        return self.student is not None and self.student.rouge1 is not None
 
 
 class StageState(StrEnum):

@@ -1,4 +1,4 @@
-"""The stage that says what the distillation was worth: teacher, untrained student, distilled student and two simple
+"""The stage that says what the distillation was worth: teacher, untrained student, distilled student and simple
 baselines answer the same held-out rows, and one parser reads all of them.
 
 What is scored is the merged model as it was saved, loaded again. Latencies are measured one call at a time, in this
@@ -8,23 +8,38 @@ come, so that a stage started again asks no model twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from distillery_api.paths import StageFolder, Workspace
+from distillery_api.paths import Workspace
 from distillery_api.result import Evaluation, Reason, Stage, StageResult, StageState
 from distillery_api.run import RunConfig
 from distillery_trainer.errors import UserError
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import TaskPrompt, for_task
+from distillery_trainer.prompts.base import AnswerKind
 from distillery_trainer.quiet import quiet_libraries
 from distillery_trainer.records import AtomicFile, HeldOutRow, read_rows, to_line
-from distillery_trainer.scoring import contestants, scores
+from distillery_trainer.scoring import scores
 from distillery_trainer.scoring.answering import Answering, Part
-from distillery_trainer.scoring.contestants import Answer, Contestant, HeldOut, Reply
+from distillery_trainer.scoring.baselines import baselines_answer
+from distillery_trainer.scoring.contestants import (
+    Answer,
+    Contestant,
+    HeldOut,
+    Reply,
+    held_out,
+    read,
+    teacher_answers,
+)
+from distillery_trainer.scoring.pairwise import wins
+from distillery_trainer.scoring.table import Circumstances, table
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.model import locate, open_folder
+
+JUDGE_FOLDER = "judge"
+"""Folder of the judge's replies, in the stage's own."""
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
@@ -33,15 +48,17 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     workspace = Workspace(Path(config.workspace))
     generated = workspace.stage(config.inputs[Stage.GENERATE])
     folder = workspace.stage(config.folder)
-    rows = contestants.held_out([HeldOutRow(**row) for row in read_rows(generated.test)])
+    prompt, device = for_task(config), choose_device()
+    rows = held_out([HeldOutRow(**row) for row in read_rows(generated.test)], prompt.metric)
     if not rows.rows:
         raise UserError("No held-out row can be scored: none has gold or an answer.", reason=Reason.TOO_FEW_ROWS)
-    prompt, device = for_task(config), choose_device()
-    answers = _baselines_answer(prompt, rows, generated)
+    answers = {Contestant.TEACHER: teacher_answers(prompt, rows)}
     for name, replies in _models_reply(config, prompt, rows, device, progress).items():
-        answers[name] = contestants.read(prompt, replies, rows)
-    _write_predictions(folder.predictions, rows, answers)
-    return _result(config, rows, contestants.table(prompt, answers, rows, config.labels, device.name))
+        answers[name] = read(prompt, replies, rows)
+    answers |= baselines_answer(prompt, rows, generated.train)
+    circumstances = _circumstances(config, answers, rows, device, progress)
+    _write_predictions(folder.predictions, rows, answers, circumstances.wins)
+    return _result(config, rows, table(prompt, answers, rows, circumstances))
 
 
 def _models_reply(
@@ -49,20 +66,43 @@ def _models_reply(
 ) -> dict[Contestant, list[Reply]]:
     """The base model under both prompts, and the student under the short one."""
     workspace = Workspace(Path(config.workspace))
-    short = [row.short for row in rows.rows]
-    elaborate = Part(Contestant.BASE_ELABORATE, [row.elaborate for row in rows.rows], prompt.max_tokens)
-    base = Part(Contestant.BASE, short, prompt.student_max_tokens)
-    student = Part(Contestant.STUDENT, short, prompt.student_max_tokens)
+    short, elaborate = [row.short for row in rows.rows], [row.elaborate for row in rows.rows]
+    said = [row.answer for row in rows.rows] if prompt.kind is AnswerKind.TEXT else ()
+    parts = [
+        Part(Contestant.BASE_ELABORATE, elaborate, prompt.max_tokens),
+        Part(Contestant.BASE, short, prompt.student_reply_limit, said),
+        Part(Contestant.STUDENT, short, prompt.student_reply_limit, said),
+    ]
+    if elaborate == short:  # nobody is asked the same twice
+        parts = parts[1:]
     merged = workspace.stage(config.inputs[Stage.TRAIN]).model
-    total = 3 * len(short)
+    total = len(parts) * len(short)
     answering = Answering(
         workspace.stage(config.folder).path, device, lambda done: progress.update(done, total, "answers")
     )
     with _out_of_memory_explained():
-        return {
-            **answering.replies([elaborate, base], lambda: open_folder(locate(config), config.student.model.uri)),
-            **answering.replies([student], lambda: open_folder(merged, str(merged))),
+        replies = {
+            **answering.replies(parts[:-1], lambda: open_folder(locate(config), config.student.model.uri)),
+            **answering.replies(parts[-1:], lambda: open_folder(merged, str(merged))),
         }
+    return {Contestant.BASE_ELABORATE: replies[Contestant.BASE]} | replies
+
+
+def _circumstances(
+    config: RunConfig,
+    answers: dict[Contestant, list[Answer]],
+    rows: HeldOut,
+    device: Device,
+    progress: ProgressReporter,
+) -> Circumstances:
+    """What the table needs beside the answers; the judge is asked where there is one."""
+    supervised = config.generation.filters.disagrees_with_gold
+    judge = config.evaluation.judge
+    if judge is None:
+        return Circumstances(device.name, supervised)
+    folder = Workspace(Path(config.workspace)).stage(config.folder).path / JUDGE_FOLDER
+    judged = wins(config, judge, answers, rows, folder=folder, progress=progress)
+    return Circumstances(device.name, supervised, judge.model, judged)
 
 
 @contextmanager
@@ -79,29 +119,20 @@ def _out_of_memory_explained() -> Iterator[None]:
         raise UserError(message, reason=Reason.OUT_OF_MEMORY) from error
 
 
-def _baselines_answer(prompt: TaskPrompt, rows: HeldOut, generated: StageFolder) -> dict[Contestant, list[Answer]]:
-    """The teacher, whose replies are there already, and what takes no language model."""
-    learnt = list(read_rows(generated.train))
-    texts = [row["prompt"][-1]["content"] for row in learnt]
-    labels = [row["completion"][-1]["content"] for row in learnt]
-    unseen = [row.short[-1]["content"] for row in rows.rows]
-    majority = [scores.majority(labels)] * len(unseen)
-    return {
-        Contestant.TEACHER: contestants.teacher_answers(prompt, rows),
-        Contestant.MAJORITY: contestants.baseline_answers(prompt, majority, rows),
-        Contestant.SHALLOW: contestants.baseline_answers(prompt, scores.shallow_answers(texts, labels, unseen), rows),
-    }
-
-
-def _write_predictions(path: Path, rows: HeldOut, answers: dict[Contestant, list[Answer]]) -> None:
+def _write_predictions(
+    path: Path, rows: HeldOut, answers: dict[Contestant, list[Answer]], judged: Mapping[Contestant, Sequence[float]]
+) -> None:
     """Every contestant's answer to every row, by contestant in the table's order."""
     with AtomicFile(path) as file:
         for name in Contestant:
-            for row, known, given in zip(rows.rows, rows.known, answers[name], strict=True):
-                file.write(to_line(_prediction(name, row, known, given)))
+            for place, given in enumerate(answers.get(name, [])):
+                win = judged[name][place] if name in judged else None
+                file.write(to_line(_prediction(name, rows.rows[place], rows.known[place], given, win)))
 
 
-def _prediction(name: Contestant, row: HeldOutRow, known: str | list[str], given: Answer) -> dict[str, object]:
+def _prediction(
+    name: Contestant, row: HeldOutRow, known: str | list[str], given: Answer, win: float | None
+) -> dict[str, object]:
     return {
         "id": row.id,
         "gold": known,
@@ -109,6 +140,8 @@ def _prediction(name: Contestant, row: HeldOutRow, known: str | list[str], given
         "reply": given.reply.text,
         "answer": given.answer,
         "correct": given.correct,
+        "score": round(given.score, 4),
+        "win": win,
         "promptTokens": given.reply.prompt_tokens,
         "answerTokens": given.reply.answer_tokens,
     }
@@ -129,24 +162,28 @@ def _result(config: RunConfig, rows: HeldOut, evaluation: Evaluation) -> StageRe
 
 
 def _sentence(rows: HeldOut, evaluation: Evaluation) -> str:
-    shares = {
-        "the student": evaluation.student,
-        "the teacher": evaluation.teacher,
-        "the base model": evaluation.base,
-    }
-    listed = ", ".join(f"{name} {shown.score:.1%}" for name, shown in shares.items() if shown is not None)
+    how = "{:.1%}" if not evaluation.is_prose else "{:.3f}"
+    named = {"the student": evaluation.student, "the teacher": evaluation.teacher, "the base model": evaluation.base}
+    listed = ", ".join(f"{name} {how.format(shown.score)}" for name, shown in named.items() if shown is not None)
+    return " ".join([f"{_measure(rows, evaluation)}: {listed}.", *_reservations(rows, evaluation)])
+
+
+def _measure(rows: HeldOut, evaluation: Evaluation) -> str:
     count = f"{evaluation.sample_size:,} held-out rows"
-    what = f"Agreement with the teacher on {count}" if rows.metric == "agreement" else f"Right answers to {count}"
-    return " ".join([f"{what}: {listed}.", *_reservations(rows)])
+    if rows.by_teacher:
+        return f"Agreement with the teacher{' (ROUGE-L)' if evaluation.is_prose else ''} on {count}"
+    return f"ROUGE-L on {count}" if evaluation.is_prose else f"Right answers to {count}"
 
 
-def _reservations(rows: HeldOut) -> Sequence[str]:
+def _reservations(rows: HeldOut, evaluation: Evaluation) -> Sequence[str]:
     """What a reader of the figures must know."""
     said = []
     if rows.carved:
         said.append("The rows were carved from the validation split.")
     if rows.left_out:
         said.append(f"{rows.left_out:,} further rows have no known answer and are not counted.")
+    if evaluation.partly_supervised:
+        said.append("Training rows were chosen by their gold, so the student is partly supervised.")
     if len(rows.rows) < scores.SMALL_SAMPLE:
         said.append(f"With fewer than {scores.SMALL_SAMPLE} rows the figures are rough.")
     return said

@@ -4,17 +4,17 @@ what it has said already, and does not load one that has nothing left to say."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import orjson
+from typing import BinaryIO
 
 from distillery_trainer.errors import storage_errors_explained
 from distillery_trainer.records import Message, to_line
 from distillery_trainer.scoring.contestants import Contestant, Reply
-from distillery_trainer.scoring.writing import Writer, Writing
+from distillery_trainer.scoring.kept_lines import whole_lines
+from distillery_trainer.scoring.likelihood import Surprise
+from distillery_trainer.scoring.writing import Asked, Writer, Writing
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.model import ModelFolder
 from distillery_trainer.student.tokens import prompt_ids
@@ -23,6 +23,8 @@ LATENCY_CALLS = 8
 """Calls that a contestant's latency is the median of, at most."""
 LATENCY_SECONDS = 5.0
 """No further call is measured after this time."""
+_NO_END = 2**31
+"""Tokens that a model can read which does not say how many."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Part:
     """One for each row."""
     limit: int
     """Longest reply, in tokens."""
+    teacher_replies: Sequence[str | None] = ()
+    """For each row the teacher's reply, whose likelihood is measured; () where none is."""
 
 
 @dataclass
@@ -47,15 +51,20 @@ class ReplyFile:
     def open(cls, path: Path) -> ReplyFile:
         """The replies of earlier attempts; a line that a kill left half written is not counted, and is cut off."""
         file = cls(path)
-        if path.exists():
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            path.write_bytes(whole)
-            for line in whole.splitlines():
-                entry: dict[str, Any] = orjson.loads(line)
-                row = entry.pop("row")
-                file.replies[row] = Reply(**entry)
+        for entry in whole_lines(path):
+            row = entry.pop("row")
+            file.replies[row] = Reply(**entry)
         return file
+
+    def is_complete(self, part: Part) -> bool:
+        """Whether nothing is left to ask."""
+        return len(self.replies) == len(part.prompts) and not any(self.unmeasured(part))
+
+    def unmeasured(self, part: Part) -> Iterator[tuple[int, str]]:
+        """The rows whose teacher's reply has not been held against the model yet, with that reply."""
+        for row, text in enumerate(part.teacher_replies):
+            if text is not None and self.replies[row].teacher_loss is None:
+                yield row, text
 
     def append_to(self, stream: BinaryIO, row: int, reply: Reply) -> None:
         """Keep a reply, or one with more known about it. Raises UserError where the volume is full."""
@@ -85,10 +94,11 @@ class Answering:
         self.folder.mkdir(parents=True, exist_ok=True)
         files = {part.name: ReplyFile.open(self.folder / f"replies-{part.name}.jsonl") for part in parts}
         self._count(sum(len(file.replies) for file in files.values()))
-        if any(len(files[part.name].replies) < len(part.prompts) for part in parts):
+        incomplete = [part for part in parts if not files[part.name].is_complete(part)]
+        if incomplete:
             model = open_model()
             writer = self._writer(model)
-            for part in parts:
+            for part in incomplete:
                 self._complete(part, files[part.name], model, writer)
         return {name: file.in_order() for name, file in files.items()}
 
@@ -98,15 +108,18 @@ class Answering:
 
     def _complete(self, part: Part, file: ReplyFile, model: ModelFolder, writer: Writer) -> None:
         encoded = [prompt_ids(model, messages) for messages in part.prompts]
-        missing = [row for row in range(len(encoded)) if row not in file.replies]
+        asked = [(ids, min(part.limit, (model.positions or _NO_END) - len(ids))) for ids in encoded]
+        missing = [row for row in range(len(asked)) if row not in file.replies]
         with file.path.open("ab") as stream:
-            fitting = [row for row in missing if len(encoded[row]) + part.limit <= (model.positions or 2**63)]
+            fitting = [row for row in missing if asked[row][1] > 0]
             for row in sorted(set(missing) - set(fitting)):  # it would not see the whole of its prompt
                 self._keep(file, stream, row, Reply(None, finished=False, prompt_tokens=len(encoded[row])))
-            for place, writing in writer.write([encoded[row] for row in fitting], part.limit):
+            for place, writing in writer.write([asked[row] for row in fitting]):
                 row = fitting[place]
                 self._keep(file, stream, row, _reply(model, encoded[row], writing))
-            self._measure_latency(part, file, stream, writer, encoded)
+            if missing:
+                self._measure_latency(file, stream, writer, asked)
+            self._measure_surprise(part, file, stream, Surprise(model, writer.model))
 
     def _keep(self, file: ReplyFile, stream: BinaryIO, row: int, reply: Reply) -> None:
         file.append_to(stream, row, reply)
@@ -116,18 +129,22 @@ class Answering:
         self._done += replies
         self.report(self._done)
 
-    def _measure_latency(
-        self, part: Part, file: ReplyFile, stream: BinaryIO, writer: Writer, encoded: Sequence[list[int]]
-    ) -> None:
+    def _measure_latency(self, file: ReplyFile, stream: BinaryIO, writer: Writer, asked: Sequence[Asked]) -> None:
         """Ask some rows again, one at a time, with nothing else to do."""
         began = self.clock()
         for row in [row for row, reply in file.replies.items() if reply.text is not None][:LATENCY_CALLS]:
             started = self.clock()
             if started - began > LATENCY_SECONDS:
                 return
-            list(writer.write([encoded[row]], part.limit))
+            list(writer.write([asked[row]]))
             seconds = round(self.clock() - started, 4)
             file.append_to(stream, row, replace(file.replies[row], latency_seconds=seconds))
+
+    def _measure_surprise(self, part: Part, file: ReplyFile, stream: BinaryIO, surprise: Surprise) -> None:
+        """Hold the teacher's replies against the model."""
+        for row, text in list(file.unmeasured(part)):
+            loss, tokens = surprise.at(part.prompts[row], text)
+            file.append_to(stream, row, replace(file.replies[row], teacher_loss=loss, teacher_tokens=tokens))
 
 
 def _reply(model: ModelFolder, prompt: list[int], writing: Writing) -> Reply:

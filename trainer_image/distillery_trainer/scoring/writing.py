@@ -1,8 +1,9 @@
 """A model answers prompts: greedily, many at a time, and no longer than each answer takes.
 
-The library's own `generate` runs every row of a batch until its last row is done, and reads what the prompts have in
-common once a row. Here a row leaves the batch when it ends, and a common beginning is read once a batch: for short
-answers and a few that never end, several times faster.
+The library's own `generate` runs every row of a batch until its last row is done, reads what the prompts have in common
+once a row, and copies all that was read for every token that it writes. Here a row leaves the batch when it ends, a
+common beginning is read once a batch, and a token goes to a place that is kept for it: for short answers and a few that
+never end, and for long answers, several times faster.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
@@ -23,6 +25,10 @@ SHARED_FROM = 16
 """Tokens that prompts must have in common for reading them once to be worth it."""
 _MEMORY_SHARE = 0.4
 """Part of the free memory that the keys and values of a batch may take."""
+
+
+Asked = tuple[list[int], int]
+"""A prompt's ids, and the longest answer in tokens, at least 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +54,17 @@ class Writer:
     """Id that fills up shorter prompts; it is never looked at."""
     most_rows: int = field(default=MOST_ROWS)
 
-    def write(self, prompts: Sequence[list[int]], limit: int) -> Iterator[tuple[int, Writing]]:
-        """Each prompt's place in `prompts` and what the model wrote, in the order in which they end.
+    def write(self, asked: Sequence[Asked]) -> Iterator[tuple[int, Writing]]:
+        """Each prompt's place in `asked` and what the model wrote, in the order in which they end.
 
-        `limit` is the longest answer in tokens. Raises torch.OutOfMemoryError where a single prompt does not fit.
+        Raises torch.OutOfMemoryError where a single prompt does not fit.
         """
-        waiting = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        waiting = sorted(range(len(asked)), key=lambda place: len(asked[place][0]))
         while waiting:
-            batch = waiting[: self._rows_that_fit(len(prompts[waiting[-1]]) + limit)]
+            longest = max(len(asked[place][0]) + asked[place][1] for place in waiting)
+            batch = waiting[: self._rows_that_fit(longest)]
             try:
-                for place, writing in self._write_batch([prompts[place] for place in batch], limit):
+                for place, writing in self._write_batch([asked[place] for place in batch]):
                     waiting.remove(batch[place])
                     yield batch[place], writing
             except (MemoryError, RuntimeError) as error:
@@ -73,25 +80,78 @@ class Writer:
         return max(1, min(self.most_rows, int(_MEMORY_SHARE * self.device.free_memory() / row)))
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]  # torch is not typed for us
-    def _write_batch(self, prompts: Sequence[list[int]], limit: int) -> Iterator[tuple[int, Writing]]:
+    def _write_batch(self, asked: Sequence[Asked]) -> Iterator[tuple[int, Writing]]:
+        prompts, limits = [prompt for prompt, _ in asked], [limit for _, limit in asked]
         places = list(range(len(prompts)))
         written: list[list[int]] = [[] for _ in prompts]
-        state = _Reading.of(self, prompts)
-        for _ in range(limit):
-            tokens = state.next_tokens()
+        state = _Reading.of(self, prompts, max(limits))
+        while True:
+            tokens, stays = state.next_tokens(), []
             for place, token in zip(places, tokens, strict=True):
-                if token in self.end_of_turn:
-                    yield place, Writing(written[place], finished=True)
-                else:
+                ended = token in self.end_of_turn
+                if not ended:
                     written[place].append(token)
-            going_on = [row for row, token in enumerate(tokens) if token not in self.end_of_turn]
-            places = [places[row] for row in going_on]
-            if not places:
+                stays.append(not ended and len(written[place]) < limits[place])
+                if not stays[-1]:
+                    yield place, Writing(written[place], finished=ended)
+            if not any(stays):
                 return
-            if len(written[places[0]]) < limit:
-                state.read([tokens[row] for row in going_on], going_on)
-        for place in places:
-            yield place, Writing(written[place], finished=False)
+            going_on = _filled_up(stays)
+            places = [places[row] for row in going_on]
+            state.read([tokens[row] for row in going_on], going_on)
+
+
+def _filled_up(stays: Sequence[bool]) -> list[int]:
+    """The rows that stay, the last ones in the places of those that leave, so that few have to move."""
+    kept = [row for row, stay in enumerate(stays) if stay]
+    movers = (row for row in reversed(kept) if row >= len(kept))
+    return [row if stays[row] else next(movers) for row in range(len(kept))]
+
+
+class _RoomyLayer(DynamicLayer):  # type: ignore[misc]  # the library is not typed for us
+    """Keys and values of one layer, with room for all tokens to come. `keys` and `values` are what is filled of it."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room, self._length = room, 0
+        self._stores: list[torch.Tensor] = []
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add tokens to every row; everything that is filled."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            states = (key_states, value_states)
+            self._stores = [each.new_empty(*each.shape[:2], self._room, each.shape[3]) for each in states]
+        end = self._length + key_states.shape[2]
+        for store, states in zip(self._stores, (key_states, value_states), strict=True):
+            store[:, :, self._length : end] = states
+        self._length = end
+        return self._show()
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Give each of `repeats` rows what the only one has."""
+        filled = [self.keys, self.values]
+        self._stores = [store.new_empty(repeats, *store.shape[1:]) for store in self._stores]
+        for store, states in zip(self._stores, filled, strict=True):
+            store[:, :, : self._length] = states
+        self._show()
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep some rows, in the order that `_filled_up` gives: each moves to where a row has left, or stays."""
+        rows = indices.tolist()
+        for store in self._stores:
+            for place, row in enumerate(rows):
+                if place != row:
+                    store[place, :, : self._length] = store[row, :, : self._length]
+        self._stores = [store[: len(rows)] for store in self._stores]
+        self._show()
+
+    def _show(self) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, values = (store[:, :, : self._length] for store in self._stores)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 @dataclass
@@ -106,10 +166,10 @@ class _Reading:
     """For the next token; rows x vocabulary."""
 
     @classmethod
-    def of(cls, writer: Writer, prompts: Sequence[list[int]]) -> _Reading:
+    def of(cls, writer: Writer, prompts: Sequence[list[int]], limit: int) -> _Reading:
         """Read the prompts: what they have in common once, and the rest filled up on its left."""
         device = writer.model.device
-        cache = DynamicCache(config=writer.model.config)
+        cache = _roomy_cache(writer.model, max(map(len, prompts)) + limit)
         shared = _shared_length(prompts) if _can_share(cache, max(map(len, prompts))) else 0
         if shared:
             beginning = torch.tensor([prompts[0][:shared]], device=device)
@@ -129,9 +189,9 @@ class _Reading:
         return tokens
 
     def read(self, tokens: list[int], rows: list[int]) -> None:
-        """Go on with some of the rows, by one token each."""
+        """Go on with some of the rows, in the order that `_filled_up` gives, by one token each."""
         if len(rows) < len(self.mask):
-            kept = torch.tensor(rows, device=self.mask.device)
+            kept = torch.tensor(rows)
             self.cache.batch_select_indices(kept)
             self.mask = self.mask[kept]
         self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
@@ -148,6 +208,13 @@ class _Reading:
             logits_to_keep=1,
         )
         self.logits = output.logits[:, -1]
+
+
+def _roomy_cache(model: PreTrainedModel, room: int) -> DynamicCache:
+    """The library's cache for a model, with `room` tokens a row where a layer looks at all of them."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [_RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
 
 
 def _shared_length(prompts: Sequence[list[int]]) -> int:
