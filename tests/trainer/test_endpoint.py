@@ -1,23 +1,32 @@
 """What a server's answer means, without a server."""
 
+import contextlib
 import json
 import random
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distillery_api.spec import Generation
-from distillery_trainer.teachers.endpoint import (
+from distillery_trainer.teachers.parameters import (
+    FormatWatch,
+    refused_parameter,
+    sampling_parameters,
+    without_parameter,
+)
+from distillery_trainer.teachers.protocol import (
+    Allowance,
     CallError,
     Refusal,
     Verdict,
+    allowances,
     judge_refusal,
     read_completion,
-    refused_parameter,
     retry_after,
-    sampling_parameters,
+    seconds_until,
     split_thought,
-    without_parameter,
 )
 from distillery_trainer.teachers.teacher import ReplyKeys, pause_before
 
@@ -48,6 +57,7 @@ def refusal(status: int, message: str = "", code: str = "", **more: object) -> R
         (refusal(400, "Bad request"), "http_400", Verdict.ROW),
         (refusal(404, "no such model"), "http_404", Verdict.TEACHER),
         (refusal(405), "http_405", Verdict.TEACHER),
+        (Refusal(308, b""), "http_308", Verdict.TEACHER),
         (Refusal(502, b"<html>Bad gateway</html>"), "http_502", Verdict.AGAIN),
     ],
 )
@@ -93,6 +103,37 @@ def test_no_retry_after():
     assert retry_after({}, NOW) is None
 
 
+def test_date_is_read_by_the_clock_of_the_server():
+    headers = {"retry-after": "Thu, 01 Jan 2026 15:00:20 GMT", "date": "Thu, 01 Jan 2026 15:00:00 GMT"}
+    assert retry_after(headers, NOW) == 20.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("20ms", 0.02),
+        ("1h2m3.5s", 3723.5),
+        ("1.5", 1.5),
+        ("2026-01-01T12:00:30Z", 30.0),
+        ("2026-01-01T11:00:00+00:00", 0.0),
+        ("soon", None),
+        ("6m later", None),
+        ("", None),
+    ],
+)
+def test_reset_of_a_rate_limit_is_read_in_every_form(value, seconds):
+    assert seconds_until(value, NOW) == seconds
+
+
+def test_allowances_are_read_under_either_name():
+    ours = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "1s"}
+    theirs = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-01-01T12:00:30Z"}
+    assert allowances(ours | theirs, NOW) == {"requests": Allowance(3, 1.0), "tokens": Allowance(0, 30.0)}
+    assert allowances({"x-ratelimit-remaining-requests": "3"}, NOW) == {}
+
+
 SENT = {"temperature": 0.2, "max_tokens": 5, "top_p": 0.1, "response_format": {}}
 
 
@@ -103,6 +144,7 @@ SENT = {"temperature": 0.2, "max_tokens": 5, "top_p": 0.1, "response_format": {}
         (refusal(400, "x", param="response_format.type"), "response_format"),
         (refusal(422, "Extra inputs: top_p"), "top_p"),
         (refusal(400, "'max_tokens' is not supported. Use 'max_completion_tokens' instead."), "max_tokens"),
+        (refusal(400, "guided decoding of json_schema is not available"), "response_format"),
         (refusal(400, "x", param="messages"), None),
         (refusal(400, "x", param="presence_penalty"), None),
         (refusal(500, "temperature"), None),
@@ -116,6 +158,26 @@ def test_max_tokens_goes_by_its_newer_name_and_then_not_at_all():
     renamed = without_parameter({"max_tokens": 5, "top_p": 1}, "max_tokens")
     assert renamed == {"top_p": 1, "max_completion_tokens": 5}
     assert without_parameter(renamed, "max_completion_tokens") == {"top_p": 1}
+
+
+def test_schema_becomes_plain_json_and_then_nothing():
+    schema = {"response_format": {"type": "json_schema", "json_schema": {}}, "top_p": 1}
+    plain = without_parameter(schema, "response_format")
+    assert plain == {"response_format": {"type": "json_object"}, "top_p": 1}
+    assert without_parameter(plain, "response_format") == {"top_p": 1}
+
+
+def ignored_after(replies: list[str]) -> int | None:
+    watch = FormatWatch()
+    return next((number for number, text in enumerate(replies, start=1) if watch.ignores(text)), None)
+
+
+def test_format_is_ignored_by_a_server_whose_first_replies_are_plain():
+    assert ignored_after(["It is neutral."] * 5) == 3
+
+
+def test_format_that_was_honoured_once_is_believed():
+    assert ignored_after(["It is neutral.", '```json\n{"answer": 1}', *["It is neutral."] * 9]) is None
 
 
 def test_default_sampling_is_sent_without_neutral_values():
@@ -151,6 +213,95 @@ def test_completion_is_read():
 def test_reasoning_is_kept_apart(message, content, reasoning):
     reply = read_completion(completion(message), 0.0, None)
     assert (reply.content, reply.reasoning) == (content, reasoning)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached", "reasoning"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 5}, "completion_tokens_details": {"reasoning_tokens": 3}}, 5, 3),
+        ({"prompt_cache_hit_tokens": 4}, 4, None),
+        ({"prompt_tokens_details": None}, None, None),
+    ],
+)
+def test_cached_and_reasoning_tokens_are_read(usage, cached, reasoning):
+    body = completion({"content": "a"}, usage={"prompt_tokens": 9, "completion_tokens": 4, **usage})
+    reply = read_completion(body, 0.0, None)
+    assert (reply.cached_tokens, reply.reasoning_tokens) == (cached, reasoning)
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "many"}, {"prompt_tokens": -1}])
+def test_server_that_does_not_count_leaves_the_tokens_open(usage):
+    assert read_completion(completion({"content": "a"}, usage=usage), 0.0, None).tokens is None
+
+
+# --- what comes in place of a completion
+
+
+def chunk(text: str | None = None, finish: str | None = None, **more: object) -> str:
+    delta = {} if text is None else {"content": text}
+    return "data: " + json.dumps(
+        {"id": "c-1", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+    )
+
+
+def test_stream_that_nobody_asked_for_is_joined():
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    lines = [chunk("neu"), ": a comment", chunk("tral"), chunk(None, "stop", usage=usage), "data: [DONE]"]
+    reply = read_completion("\n\n".join(lines).encode(), 0.25, None)
+    assert (reply.content, reply.finish_reason, reply.tokens, reply.request_id) == ("neutral", "stop", 9, "c-1")
+
+
+def test_stream_that_was_cut_is_no_reply():
+    with pytest.raises(CallError) as caught:
+        read_completion("\n\n".join([chunk("neu"), chunk("tral")]).encode(), 0.0, None)
+    assert caught.value.reason == "bad_response"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "message"),
+    [
+        ({"code": 429, "message": "Slow down."}, "http_429", "HTTP 429: Slow down."),
+        ({"code": "overloaded", "message": "Too much."}, "http_500", "HTTP 500: Too much."),
+        ("out of memory", "http_500", "HTTP 500: out of memory"),
+    ],
+)
+def test_error_that_came_as_200_is_an_error(error, reason, message):
+    with pytest.raises(CallError) as caught:
+        read_completion(json.dumps({"error": error}).encode(), 0.0, None)
+    assert (caught.value.reason, caught.value.message, caught.value.verdict) == (reason, message, Verdict.AGAIN)
+
+
+def test_error_in_a_stream_is_an_error():
+    body = f'{chunk("neu")}\n\ndata: {{"error": {{"message": "Gone.", "code": 503}}}}\n\n'
+    with pytest.raises(CallError) as caught:
+        read_completion(body.encode(), 0.0, None)
+    assert caught.value.message == "HTTP 503: Gone."
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"data: {text}".encode()))
+def test_no_body_breaks_the_reader(body):
+    with pytest.raises(CallError):
+        read_completion(body, 0.0, None)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["choices", "message", "content", "usage", "error", "delta", "prompt_tokens", "index"]),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
+    for body in (json.dumps(value), f"data: {json.dumps(value)}"):
+        with contextlib.suppress(CallError):
+            assert isinstance(read_completion(body.encode(), 0.0, None).content, str)
 
 
 def test_thought_without_an_end_is_all_thought():

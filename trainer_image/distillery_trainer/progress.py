@@ -36,6 +36,12 @@ class ProgressReporter:
         self._tokens = Counter(
             "distillery_teacher_tokens", "Tokens of the teacher's replies.", ("direction",), registry=self.registry
         )
+        self._cost = Counter(
+            "distillery_teacher_cost", "Money for the teacher's replies.", ("currency",), registry=self.registry
+        )
+        self._calls_at_once = Gauge(
+            "distillery_teacher_calls_at_once", "Calls that the teacher bears at once.", registry=self.registry
+        )
         self._rejected = Counter(
             "distillery_rows_rejected", "Rows rejected.", ("split", "reason"), registry=self.registry
         )
@@ -45,6 +51,7 @@ class ProgressReporter:
         self._expected_cost = Gauge(
             "distillery_estimated_cost", "Money expected for all calls.", ("currency",), registry=self.registry
         )
+        self._children: dict[tuple[Counter, str], Counter] = {}
         self._unit: str | None = None
         self.estimate: Estimate | None = None
         """What the teacher's calls were expected to come to, once that is known."""
@@ -60,12 +67,29 @@ class ProgressReporter:
 
     def teacher_request(self, outcome: str) -> None:
         """Count a request to the teacher; `outcome` is "ok" or the reason of its failure."""
-        self._requests.labels(outcome).inc()
+        self._counted(self._requests, outcome).inc()
 
-    def teacher_tokens(self, read: int, written: int) -> None:
-        """Count the tokens of a reply."""
-        self._tokens.labels("input").inc(read)
-        self._tokens.labels("output").inc(written)
+    def teacher_tokens(self, read: int, written: int, cached: int = 0) -> None:
+        """Count the tokens of a reply; `cached` is the part of those read that the server had in its cache."""
+        self._counted(self._tokens, "input").inc(read)
+        self._counted(self._tokens, "output").inc(written)
+        if cached:
+            self._counted(self._tokens, "cached_input").inc(cached)
+
+    def teacher_cost(self, money: float, currency: str) -> None:
+        """Count the money for a reply."""
+        self._counted(self._cost, currency).inc(money)
+
+    def calls_at_once(self, calls: int) -> None:
+        """Say how many calls the teacher bears at once now."""
+        self._calls_at_once.set(calls)
+
+    def _counted(self, counter: Counter, label: str) -> Counter:
+        """The child of a counter; finding it by its label takes several times as long as counting."""
+        child = self._children.get((counter, label))
+        if child is None:
+            child = self._children[counter, label] = counter.labels(label)
+        return child
 
     def estimated(self, estimate: Estimate) -> None:
         """Say what the teacher's calls will come to."""

@@ -1,81 +1,116 @@
-"""The hard limit on tokens: what a call may cost at most is set aside before it is made, so the limit is never
-overshot."""
+"""The hard limit on tokens and money: what a call may cost at most is set aside before it is made, so the limit is
+never overshot."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import orjson
 
+from distillery_api.spec.teacher import Budget
 from distillery_trainer.records import Message
-from distillery_trainer.teachers.journal import ReplyJournal
+from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.prices import Spending
 
-_TOKENS_A_MESSAGE = 8
-_CAUTION = 1.05
-_ENOUGH_SAMPLES = 20
+_TOKENS_A_MESSAGE = 16
+_FRAME = 64
+"""Tokens that a server may put around a prompt without being asked to."""
+_USUAL_TOKENS_A_BYTE = 0.25
+_WEIGHT = 4096
+"""Bytes that the usual share counts for, beside what is seen."""
 
 
 class BudgetSpent(Exception):
     """The next call might cost more than is left."""
 
-    def __init__(self, limit: int, spent: int, needed: int) -> None:
-        super().__init__(
-            f"{spent:,} of the {limit:,} tokens of generation.budget.maxTokens are used, and the next call may need"
-            f" {needed:,}"
-        )
-
 
 class TokenEstimate:
-    """How many tokens a prompt may have: half its bytes at first, then the most that was seen for its length."""
+    """How many tokens a text of one model may have at most, and how many it probably has."""
 
     def __init__(self) -> None:
-        self._most = 0.0
-        self._samples = 0
+        self._frame = _FRAME
+        self._bytes = float(_WEIGHT)
+        self._tokens = _WEIGHT * _USUAL_TOKENS_A_BYTE
 
-    def tokens(self, messages: list[Message]) -> int:
-        """An upper bound for the prompt's tokens."""
-        share = self._most * _CAUTION if self._samples >= _ENOUGH_SAMPLES else max(0.5, self._most * _CAUTION)
-        return int(_size(messages) * share) + 1 + _TOKENS_A_MESSAGE * len(messages)
+    def at_most(self, messages: Sequence[Message]) -> int:
+        """An upper bound for a prompt's tokens: no tokenizer makes more than one of a byte.
 
-    def learn(self, messages: list[Message], tokens: int | None) -> None:
+        What servers add by themselves is the most that was seen.
+        """
+        return _size(messages) + _TOKENS_A_MESSAGE * len(messages) + self._frame
+
+    def probably(self, size: int) -> int:
+        """The tokens that a text of `size` bytes has at the mean of what was seen, a quarter of them at first."""
+        return round(size * self._tokens / self._bytes)
+
+    def of_prompt(self, messages: Sequence[Message]) -> int:
+        """The tokens that a prompt probably has."""
+        return self.probably(_size(messages))
+
+    def of_reply(self, reply: Reply) -> int:
+        """The tokens that a reply probably has, its thoughts included."""
+        return self.probably(len(reply.content.encode()) + len((reply.reasoning or "").encode()))
+
+    def learn(self, messages: Sequence[Message], tokens: int) -> None:
         """Take note of a prompt's real tokens."""
-        if tokens is not None:
-            self._most = max(self._most, tokens / _size(messages))
-            self._samples += 1
+        size = _size(messages)
+        self._bytes += size
+        self._tokens += tokens
+        self._frame = max(self._frame, tokens - size - _TOKENS_A_MESSAGE * len(messages))
 
 
-def _size(messages: list[Message]) -> int:
+def _size(messages: Sequence[Message]) -> int:
     return len(orjson.dumps(messages))
 
 
-class TokenBudget:
-    """Tokens that may still be spent. Calls in flight hold what they may cost at most."""
+class CallBudget:
+    """Tokens and money that may still be spent. Calls in flight hold what they may cost at most."""
 
-    def __init__(self, limit: int | None, journal: ReplyJournal, output_limit: int) -> None:
-        self._limit, self._journal, self._output_limit = limit, journal, output_limit
-        self._estimate = TokenEstimate()
+    def __init__(self, limits: Budget, journal: ReplyJournal) -> None:
+        self._limits, self._journal = limits, journal
         self._in_flight = 0
         self._changed = asyncio.Event()
 
-    async def set_aside(self, messages: list[Message]) -> int:
-        """Set aside what a call may cost, in tokens, waiting for calls in flight to give some back where that may help.
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return self._limits.max_tokens is not None or self._limits.max_cost is not None
 
-        Without a limit that is 0. Raises BudgetSpent.
+    async def set_aside(self, most: Spending) -> Spending:
+        """Set aside what a call may cost, waiting for calls in flight to give some back where that may help.
+
+        Raises BudgetSpent.
         """
-        if self._limit is None:
-            return 0
-        while self._journal.spent + (needed := self._estimate.tokens(messages) + self._output_limit) > self._limit:
+        while self._exceeded_by(most):
             if not self._in_flight:
-                raise BudgetSpent(self._limit, self._journal.spent, needed)
+                raise BudgetSpent(self._sentence(most))
             self._changed.clear()
             await self._changed.wait()
-        self._journal.set_aside(needed)
+        self._journal.set_aside(most)
         self._in_flight += 1
-        return needed
+        return most
 
-    def settle(self, messages: list[Message], input_tokens: int | None) -> None:
+    def settle(self) -> None:
         """A call that had set something aside is over, and the journal knows what it cost."""
-        if self._limit is not None:
-            self._in_flight -= 1
-            self._estimate.learn(messages, input_tokens)
-            self._changed.set()
+        self._in_flight -= 1
+        self._changed.set()
+
+    def _exceeded_by(self, most: Spending) -> bool:
+        after, limits = self._journal.spent + most, self._limits
+        too_many = limits.max_tokens is not None and after.tokens > limits.max_tokens
+        return too_many or (limits.max_cost is not None and after.money > limits.max_cost)
+
+    def _sentence(self, most: Spending) -> str:
+        spent, limits = self._journal.spent, self._limits
+        if limits.max_tokens is not None and spent.tokens + most.tokens > limits.max_tokens:
+            return (
+                f"{spent.tokens:,} of the {limits.max_tokens:,} tokens of generation.budget.maxTokens are used, and the"
+                f" next call may need {most.tokens:,}"
+            )
+        pricing = self._journal.prices.pricing
+        currency = pricing.currency if pricing else ""
+        return (
+            f"{spent.money:,.4f} of the {limits.max_cost:,g} {currency} of generation.budget.maxCost are used, and the"
+            f" next call may need {most.money:,.4f}"
+        )

@@ -1,13 +1,17 @@
 """Every teacher reply ever paid for, in the workspace, shared by all its runs.
 
-Each attempt of a stage appends to a segment of its own, `replies/<folder>.<number>.jsonl`, so that no two processes
-write to one file and a line torn by a kill is the last of its segment, where it is simply not read. A line is one of
+Each attempt of a stage appends to a segment of its own, `replies/<folder>.<number>.jsonl`, so a line torn by a kill is
+the last of its segment, where it is simply not read. A line is one of
 
-    {"key": ..., "reply": {...}, "requests": 1, "spent": 140}      a reply, to be found again under its key
-    {"spent": 600}                                                 tokens set aside before a call with a budget
-    {"failed": "http_429", "requests": 1, "spent": -600}           a call that cost nothing gives them back
+    {"key": ..., "reply": {...}, "requests": 1, "spent": 140, "cost": 0.0002}
+                                                    a reply, to be found again under its key
+    {"spent": 600, "cost": 0.001}                   set aside before a call with a budget
+    {"failed": "http_429", "requests": 1, "spent": -600, "cost": -0.001}
+                                                    a call that cost nothing gives it back
 
-so the sum of `spent` over all lines is what the workspace has cost, a call that was in flight at a kill included.
+so the sums of `spent` (tokens) and `cost` (money) over all lines are what the workspace has cost, a call that was in
+flight at a kill included. Lines without `cost`, from before the teacher had a price, count at the price that it has
+now. `"estimated": [120, 3]` are the tokens, read and written, of a reply for which the server did not count them.
 """
 
 from __future__ import annotations
@@ -16,18 +20,25 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 import numpy
 import orjson
 
+from distillery_api.paths import Workspace
 from distillery_api.result import Usage
+from distillery_api.run import RunConfig
+from distillery_api.spec.teacher import Pricing
 from distillery_trainer.errors import storage_errors_explained
 from distillery_trainer.records import to_line
+from distillery_trainer.teachers.prices import Prices, Spending
 
 _OFFSET_BITS = 44
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 _RECENT = 16_384
+_RECENT_SHARE = 16
+"""New places are sorted in once they are more than this part of the old ones, so that sorting stays cheap."""
 _CHUNK = 4096
 
 
@@ -43,8 +54,15 @@ class Reply:
     input_tokens: int | None = None
     """None where the server does not count."""
     output_tokens: int | None = None
+    """Thoughts included; None where the server does not count."""
     latency_seconds: float | None = None
     request_id: str | None = None
+    cached_tokens: int | None = None
+    """The part of input_tokens that the server had in its cache."""
+    reasoning_tokens: int | None = None
+    """The part of output_tokens that are thoughts."""
+    model: str | None = None
+    """The model's name as the server gave it, where that is not the one that was asked for."""
 
     @property
     def tokens(self) -> int | None:
@@ -53,10 +71,35 @@ class Reply:
             return None
         return self.input_tokens + self.output_tokens
 
-    @property
-    def usage(self) -> Usage:
-        """The reply's part of a usage."""
-        return Usage(requests=1, input_tokens=self.input_tokens or 0, output_tokens=self.output_tokens or 0)
+
+@dataclass(slots=True)
+class Counts:
+    """What calls used, counted up line by line."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    uncounted: int = 0
+    cost: float = 0.0
+
+    def add_tokens(self, read: int, written: int, cached: int, thought: int) -> None:
+        """Count the tokens of a reply."""
+        self.input_tokens += read
+        self.output_tokens += written
+        self.cached_input_tokens += cached
+        self.reasoning_tokens += thought
+
+    def add_line(self, line: dict[str, Any], cost: float) -> None:
+        """Count a line of the journal that cost so much money."""
+        reply = line.get("reply") or {}
+        estimated = line.get("estimated")
+        read, written = estimated or (reply.get("input_tokens") or 0, reply.get("output_tokens") or 0)
+        self.add_tokens(read, written, reply.get("cached_tokens") or 0, reply.get("reasoning_tokens") or 0)
+        self.requests += line.get("requests", 0)
+        self.uncounted += estimated is not None
+        self.cost += cost
 
 
 class Locations:
@@ -73,7 +116,7 @@ class Locations:
     def add(self, key: int, segment: int, offset: int) -> None:
         """Remember a reply; a later one under the same key takes its place."""
         self._recent[key] = segment << _OFFSET_BITS | offset
-        if len(self._recent) >= _RECENT:
+        if len(self._recent) >= max(_RECENT, len(self._keys) // _RECENT_SHARE):
             self._merge()
 
     def find(self, key: int) -> tuple[int, int] | None:
@@ -98,26 +141,32 @@ class Locations:
 class ReplyJournal:
     """The replies of a workspace. `own` names the stage's folder, for its usage over all its attempts."""
 
-    def __init__(self, folder: Path, own: str) -> None:
+    def __init__(self, folder: Path, own: str, pricing: Pricing | None = None) -> None:
         self._folder, self._own = folder, own
+        self.prices = Prices(pricing)
+        """What tokens cost, all free without a pricing."""
         self._locations = Locations()
         self._readers: list[int] = []
         self._writer: int | None = None
         self._end = 0
         self._synced = 0
-        self.spent = 0
-        """Tokens that all calls of the workspace have cost, or may have."""
-        self.usage = Usage()
-        """What this stage's calls used, over all its attempts."""
+        self.spent = Spending()
+        """What all calls of the workspace have cost, or may have."""
+        self._used = Counts()
         with storage_errors_explained(str(folder)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.jsonl")):
             self._load(path)
 
+    @classmethod
+    def for_run(cls, config: RunConfig) -> ReplyJournal:
+        """The journal of a run's workspace, at the prices of its teacher."""
+        return cls(Workspace(Path(config.workspace)).replies, config.folder, config.generation.teachers[0].pricing)
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.sync()
         for descriptor in self._readers:
             os.close(descriptor)
@@ -127,6 +176,21 @@ class ReplyJournal:
     def __len__(self) -> int:
         return len(self._locations)
 
+    @property
+    def usage(self) -> Usage:
+        """What this stage's calls used, over all its attempts."""
+        used, pricing = self._used, self.prices.pricing
+        return Usage(
+            requests=used.requests,
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            cached_input_tokens=used.cached_input_tokens,
+            reasoning_tokens=used.reasoning_tokens,
+            uncounted_replies=used.uncounted,
+            cost=round(used.cost, 6) if pricing else None,
+            currency=pricing.currency if pricing else None,
+        )
+
     # --- reading
 
     def _load(self, path: Path) -> None:
@@ -134,15 +198,12 @@ class ReplyJournal:
         self._readers.append(os.open(path, os.O_RDONLY))
         own = path.name.startswith(f"{self._own}.")
         for offset, line in _complete_lines(path):
-            self._locate(segment, offset, line, own)
-
-    def _locate(self, segment: int, offset: int, line: dict[str, Any], own: bool) -> None:
-        self.spent += line.get("spent", 0)
-        if "key" in line:
-            self._locations.add(_short(line["key"]), segment, offset)
-        if own:
-            reply = Reply(**line["reply"]).usage if "reply" in line else Usage()
-            self.usage += reply.model_copy(update={"requests": line.get("requests", 0)})
+            cost = self.prices.of_line(line)
+            self.spent = Spending(self.spent.tokens + line.get("spent", 0), self.spent.money + cost)
+            if "key" in line:
+                self._locations.add(_short(line["key"]), segment, offset)
+            if own:
+                self._used.add_line(line, cost)
 
     def get(self, key: str) -> Reply | None:
         """The reply under a key (64 hex digits), from any run of the workspace."""
@@ -154,24 +215,47 @@ class ReplyJournal:
 
     # --- writing
 
-    def add_reply(self, key: str, reply: Reply, set_aside: int = 0) -> None:
-        """Keep a paid reply. `set_aside` are the tokens that were noted before the call."""
-        cost = set_aside if reply.tokens is None else reply.tokens
-        line = to_line({"key": key, "reply": reply, "requests": 1, "spent": cost - set_aside})
-        self._locations.add(_short(key), *self._append(line))
-        self.spent += cost - set_aside
-        self.usage += reply.usage
+    def add_reply(
+        self,
+        key: str,
+        reply: Reply,
+        cost: Spending,
+        *,
+        set_aside: Spending | None = None,
+        estimated: tuple[int, int] | None = None,
+    ) -> None:
+        """Keep a paid reply and what it cost.
 
-    def set_aside(self, tokens: int) -> None:
+        `set_aside` is what was noted before the call, `estimated` the tokens read and written where the server did not
+        count them.
+        """
+        line: dict[str, Any] = {"key": key, "reply": reply, "requests": 1}
+        if estimated:
+            line["estimated"] = estimated
+        self._locations.add(_short(key), *self._note(line, cost - set_aside if set_aside else cost))
+        read, written = estimated or (reply.input_tokens or 0, reply.output_tokens or 0)
+        self._used.add_tokens(read, written, reply.cached_tokens or 0, reply.reasoning_tokens or 0)
+        self._used.requests += 1
+        self._used.uncounted += estimated is not None
+
+    def set_aside(self, most: Spending) -> None:
         """Note what a call may cost at most, before it is made."""
-        self._append(to_line({"spent": tokens}))
-        self.spent += tokens
+        self._note({}, most)
 
-    def add_failure(self, reason: str, *, answered: bool, given_back: int = 0) -> None:
-        """Note a call without a reply; `given_back` of the tokens set aside were certainly not used."""
-        self._append(to_line({"failed": reason, "requests": int(answered), "spent": -given_back}))
-        self.spent -= given_back
-        self.usage += Usage(requests=int(answered))
+    def add_failure(self, reason: str, *, answered: bool, given_back: Spending | None = None) -> None:
+        """Note a call without a reply; `given_back` of what was set aside was certainly not used."""
+        self._note({"failed": reason, "requests": int(answered)}, -given_back if given_back else Spending())
+        self._used.requests += answered
+
+    def _note(self, line: dict[str, Any], spent: Spending) -> tuple[int, int]:
+        """Append a line that changes what is spent; its segment and offset."""
+        line["spent"] = spent.tokens
+        if self.prices.pricing:
+            line["cost"] = spent.money
+        place = self._append(to_line(line))
+        self.spent += spent
+        self._used.cost += spent.money
+        return place
 
     def sync(self) -> None:
         """Have the system write to the disk what was appended. A killed process loses nothing without it, a machine

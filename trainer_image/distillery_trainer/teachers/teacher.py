@@ -7,6 +7,8 @@ import asyncio
 import hashlib
 import os
 import random
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +16,30 @@ import orjson
 
 from distillery_api.result import Reason
 from distillery_api.run import RunConfig
+from distillery_api.spec.fields import SecretKeyReference
+from distillery_api.spec.teacher import Judge, Limits, Server
 from distillery_trainer.errors import TryLater, UserError
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import TaskPrompt
 from distillery_trainer.records import Message
-from distillery_trainer.teachers.budget import TokenBudget
-from distillery_trainer.teachers.endpoint import CallError, Endpoint, Verdict, sampling_parameters
+from distillery_trainer.teachers.accounts import Accounts
+from distillery_trainer.teachers.budget import BudgetSpent, CallBudget
+from distillery_trainer.teachers.endpoint import Endpoint, connections_allowed
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.parameters import sampling_parameters
+from distillery_trainer.teachers.pool import LONG_PAUSE, Lane, Pool
+from distillery_trainer.teachers.protocol import CallError, Verdict
 
+PATIENCE_SECONDS = 3600.0
+"""How long a teacher that only asks to wait is waited for."""
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
+_FOUND_IN_A_ROW = 64
+"""Replies from the journal after which others get a turn."""
+_NAMES_TOLD = 5
+_PREFLIGHT_TRIES = 3
+
+__all__ = ["BudgetSpent", "Failure", "Model", "ReplyKeys", "Stopping", "Teacher", "pause_before"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +60,11 @@ class Stopping(Exception):
 class ReplyKeys:
     """The key of a reply: everything that determines it. The server's address and the API key do not."""
 
-    def __init__(self, model: str, parameters: dict[str, Any], sample: int = 0) -> None:
+    def __init__(self, model: str, parameters: Mapping[str, Any], sample: int = 0) -> None:
         identity = orjson.dumps([model, parameters, sample], option=orjson.OPT_SORT_KEYS)
         self._prefix = hashlib.sha256(identity + b"\n")
 
-    def key(self, messages: list[Message]) -> str:
+    def key(self, messages: Sequence[Message]) -> str:
         """64 hex digits for a question."""
         digest = self._prefix.copy()
         digest.update(orjson.dumps(messages, option=orjson.OPT_SORT_KEYS))
@@ -61,130 +77,292 @@ def pause_before(attempt: int, retry_after: float | None, rng: random.Random) ->
     Doubles from half a second to a minute with half of it random, so that rows that failed together do not come back
     together; never shorter than the server asks, however long that is.
     """
-    doubled: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 2))
+    doubled: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(attempt - 2, 16))
     pause = doubled * rng.uniform(0.5, 1.0)
     return pause if retry_after is None else max(pause, retry_after + rng.uniform(0, min(1.0, 0.1 + retry_after / 10)))
 
 
+@dataclass(slots=True)
+class Tries:
+    """How a question fared so far."""
+
+    allowed: int
+    used: int = 0
+    """Without those that were only asked to wait."""
+    calls: int = 0
+    waits_since: float | None = None
+    """When it was first asked to wait, on the loop's clock."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Who is asked: a teacher or a judge."""
+
+    name: str
+    """As the manifest and the training rows have it."""
+    title: str
+    """For sentences, such as Teacher tester."""
+    field: str
+    """Where the manifest has it, such as generation.teachers."""
+    model: str
+    servers: tuple[Server, ...]
+    limits: Limits
+
+
 class Teacher:
-    """The run's teacher. Set `stopping` to end: no new call is begun after that, and no pause sat out."""
+    """A model that is asked. Set `stopping` to end: no new call is begun after that, and no pause sat out.
+
+    Rows that wait out a pause hold no call, so have `rows_at_once` of them under way, more than `calls_at_once`.
+    """
 
     def __init__(
-        self, config: RunConfig, prompt: TaskPrompt, journal: ReplyJournal, progress: ProgressReporter
+        self,
+        asked: Model,
+        parameters: Mapping[str, Any],
+        *,
+        config: RunConfig,
+        journal: ReplyJournal,
+        budget: CallBudget,
+        progress: ProgressReporter,
+        stopping: asyncio.Event,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
-        generation = config.generation
-        self._teacher = generation.teachers[0]
-        self._server = self._teacher.all_servers[0]
-        self._key_variable = config.api_key_variables.get(self._server.api_key.path if self._server.api_key else "")
-        self._tries = config.max_attempts
-        parameters = sampling_parameters(generation, prompt.max_tokens, prompt.reply_schema())
-        self._keys = ReplyKeys(self._teacher.model, parameters)
-        self._endpoint = Endpoint(
-            self._server.url,
-            self._teacher.model,
-            self._api_key(),
-            parameters,
-            connections=generation.concurrency,
-            timeout=config.request_timeout_seconds,
-        )
-        self._journal, self._progress = journal, progress
-        self._budget = TokenBudget(generation.budget.max_tokens, journal, prompt.max_tokens)
-        self._asked: dict[str, asyncio.Event] = {}
+        self._asked, self._parameters = asked, dict(parameters)
+        self._journal, self._budget, self._progress = journal, budget, progress
+        self._accounts = Accounts(journal, budget, progress)
+        self._config, self.patience = config, patience
+        self.stopping = stopping
+        self.calls_at_once = connections_allowed(config.generation.concurrency)
+        """Most calls at once, as the user and the system allow."""
+        self._keys: dict[int, ReplyKeys] = {}
+        self._servers: dict[Lane, Server] = {}
+        for server in asked.servers:
+            self._servers[self._lane(server)] = server
+        self._pool = Pool(list(self._servers), self.calls_at_once)
+        self._under_way: dict[str, asyncio.Event | None] = {}
         self._rng = random.Random()
-        self.stopping = asyncio.Event()
+        self._names: set[str] = set()
+        self._last_reply = float("-inf")
+        self._watch: asyncio.Task[None] | None = None
         self.replies = 0
         """Replies so far, from the journal or fresh."""
 
+    @classmethod
+    def for_run(
+        cls, config: RunConfig, prompt: TaskPrompt, journal: ReplyJournal, progress: ProgressReporter
+    ) -> Teacher:
+        """The teacher of a run. Raises UserError where its key is missing."""
+        teacher = config.generation.teachers[0]
+        asked = Model(
+            name=teacher.name,
+            title=f"Teacher {teacher.name}",
+            field="generation.teachers",
+            model=teacher.model,
+            servers=teacher.all_servers,
+            limits=teacher.limits,
+        )
+        return cls(
+            asked,
+            sampling_parameters(config.generation, prompt.max_tokens, prompt.reply_schema()),
+            config=config,
+            journal=journal,
+            budget=CallBudget(config.generation.budget, journal),
+            progress=progress,
+            stopping=asyncio.Event(),
+        )
+
+    def for_judge(self, judge: Judge, parameters: Mapping[str, Any], field: str = "generation.judge") -> Teacher:
+        """A judge beside this teacher: it shares journal, budget and end. Raises UserError where its key is missing.
+
+        `parameters` are those of its requests, `max_tokens` among them. Its tokens count at the teacher's prices.
+        """
+        asked = Model(
+            name="judge",
+            title="The judge",
+            field=field,
+            model=judge.model,
+            servers=(Server(url=judge.endpoint, api_key=judge.api_key),),
+            limits=Limits(),
+        )
+        return Teacher(
+            asked,
+            parameters,
+            config=self._config,
+            journal=self._journal,
+            budget=self._budget,
+            progress=self._progress,
+            stopping=self.stopping,
+            patience=self.patience,
+        )
+
+    def _lane(self, server: Server) -> Lane:
+        endpoint = Endpoint(
+            server.url,
+            self._asked.model,
+            self._api_key(server),
+            self._parameters,
+            connections=self.calls_at_once,
+            timeout=self._config.request_timeout_seconds,
+        )
+        lane = Lane(endpoint, self._asked.limits, self.calls_at_once)
+        endpoint.on_allowances = lambda allowed: lane.allow(allowed, self._now())
+        return lane
+
     async def close(self) -> None:
         """Close all connections."""
-        await self._endpoint.close()
-
-    def _api_key(self) -> str | None:
-        if self._server.api_key is None:
-            return None
-        key = os.environ.get(self._key_variable or "", "").strip()
-        if key:
-            return key
-        raise UserError(f"{self._named()}: its API key is empty. {self._key_advice()}", reason=Reason.TEACHER_REJECTED)
+        if self._watch:
+            self._watch.cancel()
+        for lane in self._pool.lanes:
+            await lane.endpoint.close()
 
     @property
     def name(self) -> str:
         """The teacher's name in the manifest."""
-        return self._teacher.name
+        return self._asked.name
 
-    def _named(self) -> str:
-        return f"Teacher {self._teacher.name} ({self._teacher.model} at {self._server.url})"
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows should be under way, so that there are always enough that do not wait out a pause."""
+        return 2 * self.calls_at_once
 
-    def _key_advice(self) -> str:
-        secret = self._server.api_key
+    # --- keys and names
+
+    def _api_key(self, server: Server) -> str | None:
+        if server.api_key is None:
+            return None
+        variable = self._config.api_key_variables.get(server.api_key.path, "")
+        key = os.environ.get(variable, "").strip()
+        if key:
+            return key
+        message = f"{self._named(server)}: its API key is empty. {self._key_advice(server.api_key)}"
+        raise UserError(message, reason=Reason.TEACHER_REJECTED)
+
+    def _named(self, server: Server) -> str:
+        return f"{self._asked.title} ({self._asked.model} at {server.url})"
+
+    def _key_advice(self, secret: SecretKeyReference | None) -> str:
         if secret is None:
-            return "Give the teacher an apiKey: the name of a Secret and a key in it."
-        return f"Check the key {secret.key} of the Secret {secret.secret_name} (generation.teachers: apiKey)."
+            return f"Give it an apiKey: the name of a Secret and a key in it ({self._asked.field})."
+        return f"Check the key {secret.key} of the Secret {secret.secret_name} ({self._asked.field}: apiKey)."
 
     # --- asking
 
-    async def ask(self, messages: list[Message]) -> Reply | Failure:
-        """The reply to a question, or why there is none.
+    async def preflight(self, messages: list[Message]) -> Reply | Failure:
+        """Ask the first row alone, and end here where the server is not there, or is none.
+
+        Raises what `ask` raises, UserError for a server that answers with something else than a completion, and
+        TryLater, with the server's words, for one that fails each of a few tries.
+        """
+        outcome = await self._find_or_ask(messages, 0, min(_PREFLIGHT_TRIES, self._config.max_attempts))
+        if isinstance(outcome, Reply) or not outcome.passing:
+            return outcome
+        server = self._asked.servers[0]
+        if outcome.reason == "bad_response":
+            message = (
+                f"{self._named(server)}: this is no chat API. {outcome.message} Check endpoint, which ends in /v1 with"
+                f" most servers ({self._asked.field})."
+            )
+            raise UserError(message, reason=Reason.TEACHER_REJECTED)
+        message = f"{self._named(server)} did not answer the first row: {outcome.message} Everything paid for is kept."
+        raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
+
+    async def ask(self, messages: list[Message], sample: int = 0) -> Reply | Failure:
+        """The reply to a question, or why there is none. Another `sample` is another reply to the same question.
 
         Raises UserError where the teacher turns everybody away, TryLater where it cannot be reached, BudgetSpent, and
         Stopping.
         """
-        key = self._keys.key(messages)
-        while other := self._asked.get(key):  # the same question from another row
-            await other.wait()
-        if (reply := self._journal.get(key)) is None:
-            self._asked[key] = asyncio.Event()
-            try:
-                return await self._ask_until_answered(key, messages)
-            finally:
-                self._asked.pop(key).set()
+        return await self._find_or_ask(messages, sample, self._config.max_attempts)
+
+    async def _find_or_ask(self, messages: list[Message], sample: int, tries: int) -> Reply | Failure:
+        key = self._keys_of(sample).key(messages)
+        while key in self._under_way:  # the same question from another row
+            await self._others_answer(key)
+        reply = self._journal.get(key)
+        if reply is None:
+            return await self._ask_alone(key, messages, Tries(tries))
         self.replies += 1
-        await asyncio.sleep(0)  # nothing else here lets the others work
+        if self.replies % _FOUND_IN_A_ROW == 0:
+            await asyncio.sleep(0)  # nothing else here lets the others work
         return reply
 
-    async def _ask_until_answered(self, key: str, messages: list[Message]) -> Reply | Failure:
-        attempt = 1
-        while True:
-            try:
-                return await self._ask_once(key, messages)
-            except CallError as error:
-                if error.verdict is Verdict.TEACHER:
-                    raise self._turned_away(error) from error
-                if error.verdict is Verdict.ROW or attempt == self._tries:
-                    return self._given_up(error, attempt)
-                attempt += 1
-                await self._pause(pause_before(attempt, error.retry_after, self._rng))
+    def _keys_of(self, sample: int) -> ReplyKeys:
+        keys = self._keys.get(sample)
+        if keys is None:
+            keys = self._keys[sample] = ReplyKeys(self._asked.model, self._parameters, sample)
+        return keys
 
-    async def _ask_once(self, key: str, messages: list[Message]) -> Reply:
-        set_aside = await self._budget.set_aside(messages)
-        if self.stopping.is_set():
-            self._settle_unasked(messages, set_aside)
-            raise Stopping
+    async def _others_answer(self, key: str) -> None:
+        answered = self._under_way[key] or asyncio.Event()
+        self._under_way[key] = answered
+        await answered.wait()
+
+    async def _ask_alone(self, key: str, messages: list[Message], tries: Tries) -> Reply | Failure:
+        self._under_way[key] = None
         try:
-            reply = await self._endpoint.call(messages)
+            while True:
+                outcome = await self._try(key, messages, tries)
+                if not isinstance(outcome, float):
+                    return outcome
+                await self._pause(outcome)
+        finally:
+            if answered := self._under_way.pop(key):
+                answered.set()
+
+    async def _try(self, key: str, messages: list[Message], tries: Tries) -> Reply | Failure | float:
+        """The outcome of a call, or the seconds to wait before the next one."""
+        lane = await self._free_lane(messages)
+        try:
+            return await self._call(key, messages, lane)
         except CallError as error:
-            self._count_failure(error, set_aside)
-            self._budget.settle(messages, None)
+            return self._given_up(error, tries, lane) or self._pause_after(error, tries, lane)
+        finally:
+            self._pool.give_back(lane)
+
+    async def _free_lane(self, messages: list[Message]) -> Lane:
+        """A server that may be asked now. Raises Stopping."""
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._end_pool())
+        lane = await self._pool.take(self._accounts.likely_tokens(messages, self._parameters))
+        if lane is None:
+            raise Stopping
+        return lane
+
+    async def _end_pool(self) -> None:
+        await self.stopping.wait()
+        self._pool.end()
+
+    async def _call(self, key: str, messages: list[Message], lane: Lane) -> Reply:
+        set_aside = await self._accounts.set_aside(messages, lane.endpoint.parameters)
+        if self.stopping.is_set():
+            self._accounts.give_back(set_aside)
+            raise Stopping
+        began = self._now()
+        likely = self._accounts.likely_tokens(messages, self._parameters)
+        try:
+            reply = await lane.endpoint.call(messages)
+        except CallError as error:
+            self._accounts.fail(error, set_aside)
+            if error.verdict is Verdict.AGAIN:
+                lane.failed(error, began, self._now())
             raise
-        self._journal.add_reply(key, reply, set_aside)
-        self._budget.settle(messages, reply.input_tokens)
-        self._count_reply(reply)
+        self._accounts.keep(key, messages, reply, set_aside)
+        self._last_reply = self._now()
+        self._progress.calls_at_once(self._pool.size)
+        lane.answered(began, self._last_reply, 0 if reply.tokens is None else likely - reply.tokens)
+        self.replies += 1
+        self._tell_name(reply)
         return reply
 
-    def _settle_unasked(self, messages: list[Message], set_aside: int) -> None:
-        if set_aside:
-            self._journal.add_failure("not_asked", answered=False, given_back=set_aside)
-        self._budget.settle(messages, None)
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
-    def _count_failure(self, error: CallError, set_aside: int) -> None:
-        given_back = set_aside if error.costs_nothing else 0
-        self._journal.add_failure(error.reason, answered=error.answered, given_back=given_back)
-        self._progress.teacher_request(error.reason)
-
-    def _count_reply(self, reply: Reply) -> None:
-        self.replies += 1
-        self._progress.teacher_request("ok")
-        self._progress.teacher_tokens(reply.input_tokens or 0, reply.output_tokens or 0)
+    def _tell_name(self, reply: Reply) -> None:
+        """Say once that the server answers under another name than it is asked by."""
+        if reply.model is None or reply.model in self._names or len(self._names) >= _NAMES_TOLD:
+            return
+        self._names.add(reply.model)
+        sys.stderr.write(f'{self._asked.title}: asked for "{self._asked.model}", answered by "{reply.model}".\n')
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not while the stage is ending. Raises Stopping."""
@@ -195,24 +373,74 @@ class Teacher:
             return
         raise Stopping
 
-    # --- giving up
+    # --- after a failed call
 
-    def _given_up(self, error: CallError, attempts: int) -> Failure:
-        """The failure of a row. Raises TryLater where the server was never there."""
-        tried = f" ({attempts} tries)" if attempts > 1 else ""
+    def _pause_after(self, error: CallError, tries: Tries, lane: Lane) -> float:
+        """Seconds until the question may be asked again; none where another server can be asked at once."""
+        others = self._pool.others(lane)
+        if others and not error.says_slow_down:
+            return 0.0
+        doublings = 2 if error.retry_after else tries.calls + 1
+        pause = pause_before(doublings, error.retry_after, self._rng)
+        return min(pause, LONG_PAUSE) if others else pause  # the server itself is left alone for as long as it asks
+
+    def _given_up(self, error: CallError, tries: Tries, lane: Lane) -> Failure | None:
+        """The failure of a question that is not asked again.
+
+        Raises UserError where no server takes questions any more, and TryLater where the server was never there.
+        """
+        tries.calls += 1
+        if error.verdict is Verdict.TEACHER:
+            self._close_lane(lane, error)
+            return None
+        if error.verdict is Verdict.ROW:
+            return Failure(error.reason, error.message, error.request_id)
+        if error.says_slow_down:
+            return self._out_of_patience(error, tries, lane)
+        tries.used += 1
+        return self._failure(error, tries, lane) if tries.used >= tries.allowed else None
+
+    def _failure(self, error: CallError, tries: Tries, lane: Lane) -> Failure:
+        tried = f" ({tries.calls} tries)" if tries.calls > 1 else ""
         if not error.connected:
-            message = f"{self._named()} cannot be reached{tried}. {error.message}"
+            message = f"{self._named(self._servers[lane])} cannot be reached{tried}. {error.message}"
             raise TryLater(f"{message} Everything paid for is kept.", reason=Reason.TEACHER_UNREACHABLE) from error
-        return Failure(
-            error.reason, f"{error.message}{tried}", error.request_id, passing=error.verdict is Verdict.AGAIN
-        )
+        return Failure(error.reason, f"{error.message}{tried}", error.request_id, passing=True)
 
-    def _turned_away(self, error: CallError) -> UserError:
+    def _out_of_patience(self, error: CallError, tries: Tries, lane: Lane) -> Failure | None:
+        """Waiting takes no try away, but it has an end: for the row, and for all where nobody was answered."""
+        now = self._now()
+        since = tries.waits_since = now if tries.waits_since is None else tries.waits_since
+        if now + (error.retry_after or 0.0) - since <= self.patience or self._pool.others(lane):
+            return None
+        if self._last_reply >= since:
+            return self._failure(error, tries, lane)
+        asked = f" for {error.retry_after:,.0f} seconds" if error.retry_after else ""
+        message = (
+            f"{self._named(self._servers[lane])} asks to be left alone{asked}, and has answered nothing for"
+            f" {now - since:,.0f} seconds. It said: {error.message} Everything paid for is kept; run again later."
+        )
+        raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE) from error
+
+    def _close_lane(self, lane: Lane, error: CallError) -> None:
+        """Go on without a server that turns everybody away. Raises UserError where it was the last one."""
+        message = self._turned_away(self._servers[lane], error)
+        if lane.is_open:
+            lane.refusal = error
+            if any(other.is_open for other in self._pool.lanes):
+                sys.stderr.write(f"{message} The other servers go on.\n")
+        if not any(other.is_open for other in self._pool.lanes):
+            raise UserError(message, reason=Reason.TEACHER_REJECTED) from error
+
+    def _turned_away(self, server: Server, error: CallError) -> str:
         advice = {
-            "http_401": f"The key was refused. {self._key_advice()}",
-            "http_403": f"The key does not allow this. {self._key_advice()}",
-            "http_404": f'There is no model "{self._teacher.model}", or no API at that address: check model and'
-            " endpoint, which ends in /v1 with most servers (generation.teachers).",
-            "http_405": "There is no chat API at that address: check endpoint (generation.teachers).",
+            "bad_url": f"This is no address: check endpoint ({self._asked.field}).",
+            "http_401": f"The key was refused. {self._key_advice(server.api_key)}",
+            "http_403": f"The key does not allow this. {self._key_advice(server.api_key)}",
+            "http_404": f'There is no model "{self._asked.model}", or no API at that address: check model and'
+            f" endpoint, which ends in /v1 with most servers ({self._asked.field}).",
+            "http_405": f"There is no chat API at that address: check endpoint ({self._asked.field}).",
         }.get(error.reason, "The account's quota is used up: raise it there, then run again.")
-        return UserError(f"{self._named()}: {advice} It said: {error.message}", reason=Reason.TEACHER_REJECTED)
+        if error.reason.startswith("http_3"):
+            advice = f"It has moved: give the address that it names, or the one behind it ({self._asked.field})."
+        return f"{self._named(server)}: {advice} It said: {error.message}"

@@ -1,0 +1,75 @@
+"""A teacher that is asked directly, without a stage around it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from distillery_api.run import RunConfig
+from distillery_trainer.progress import ProgressReporter
+from distillery_trainer.prompts import for_task
+from distillery_trainer.records import Message
+from distillery_trainer.teachers.budget import BudgetSpent
+from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.teacher import Failure, Teacher
+
+
+def question(number: int) -> list[Message]:
+    """A prompt about its number."""
+    text = f"Premise: Person {number} reads and writes.\nHypothesis: Person {number} reads."
+    return [{"role": "system", "content": "Answer with a label."}, {"role": "user", "content": text}]
+
+
+def run_config(
+    root: Path,
+    *urls: str,
+    teacher: dict[str, Any] | None = None,
+    generation: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+) -> RunConfig:
+    """The config of a generate stage whose teacher is at some addresses."""
+    servers = {"endpoint": urls[0]} if len(urls) == 1 else {"servers": [{"url": url} for url in urls]}
+    return RunConfig.model_validate(
+        {
+            "stage": "generate",
+            "name": "test",
+            "folder": "generate-0123456789",
+            "workspace": str(root / "workspace"),
+            "task": "NLI",
+            "labels": ["entailment", "neutral", "contradiction"],
+            "data": {split: {"uri": f"{split}.jsonl"} for split in ("train", "validation")},
+            "generation": {
+                "teachers": [{"name": "tester", "model": "teacher", **servers, **(teacher or {})}],
+                "concurrency": 8,
+                **(generation or {}),
+            },
+            "student": {"model": {"uri": "model"}},
+            "training": {},
+            "requestTimeoutSeconds": 20,
+            **(config or {}),
+        }
+    )
+
+
+@contextlib.asynccontextmanager
+async def asking(config: RunConfig, *, patience: float | None = None) -> AsyncIterator[tuple[Teacher, ReplyJournal]]:
+    """A teacher and its journal; `patience` in seconds."""
+    with ReplyJournal.for_run(config) as journal:
+        teacher = Teacher.for_run(config, for_task(config), journal, ProgressReporter(config.stage))
+        if patience is not None:
+            teacher.patience = patience
+        try:
+            yield teacher, journal
+        finally:
+            await teacher.close()
+
+
+async def ask_all(teacher: Teacher, questions: Sequence[list[Message]]) -> list[Reply | Failure | BaseException]:
+    """The outcome of each question, asked all at once."""
+    return await asyncio.gather(*(teacher.ask(each) for each in questions), return_exceptions=True)
+
+
+__all__ = ["BudgetSpent", "Failure", "Reply", "ask_all", "asking", "question", "run_config"]

@@ -1,0 +1,182 @@
+"""The budget: what is set aside before a call, and that it is never overshot."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asking import ask_all, asking, question, run_config
+from chat_faults import rate_limited, server_error, slow, where, without_usage
+from chat_protocol import prompt_tokens
+from distillery_api.spec.teacher import Budget, Pricing
+from distillery_trainer.errors import UserError
+from distillery_trainer.teachers.budget import BudgetSpent, CallBudget, TokenEstimate
+from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.prices import Prices, Spending
+from teacher_server import gold_teacher
+
+QUESTIONS = [question(number) for number in range(40)]
+GOLD = {messages[-1]["content"]: "neutral" for messages in QUESTIONS}
+PRICING = {"currency": "EUR", "inputPerMillion": 1.0, "outputPerMillion": 10.0, "cachedInputPerMillion": 0.1}
+
+
+def budget(journal: ReplyJournal, **limits: object) -> CallBudget:
+    return CallBudget(Budget.model_validate(limits), journal)
+
+
+# --- estimates
+
+
+@given(st.lists(st.text(max_size=80), min_size=1, max_size=4))
+def test_no_prompt_has_more_tokens_than_its_bound(texts):
+    messages = [{"role": "user", "content": text} for text in texts]
+    assert prompt_tokens({"messages": messages}) <= TokenEstimate().at_most(messages)
+
+
+def test_bound_grows_with_what_a_server_adds_by_itself():
+    estimate, messages = TokenEstimate(), question(1)
+    before = estimate.at_most(messages)
+    estimate.learn(messages, before + 100)
+    assert estimate.at_most(messages) == before + 100
+
+
+def test_probable_tokens_follow_what_is_seen():
+    estimate = TokenEstimate()
+    assert estimate.probably(1000) == 250
+    for number in range(1000):
+        estimate.learn(question(number), 80)
+    assert estimate.of_prompt(question(1)) in range(76, 84)
+
+
+# --- prices
+
+
+def test_price_of_a_call_knows_the_cache():
+    prices = Prices(Pricing.model_validate(PRICING))
+    assert prices.of(1000, 100) == Spending(1100, 0.002)
+    assert prices.of(1000, 100, cached=800) == Spending(1100, 0.00128)
+    assert prices.at_most(1000, 100) == Spending(1100, 0.002)
+    assert Prices(None).of(1000, 100) == Spending(1100, 0.0)
+
+
+def test_cache_that_costs_more_than_reading_is_set_aside_for():
+    prices = Prices(
+        Pricing(currency="EUR", input_per_million=1.0, output_per_million=0.0, cached_input_per_million=2.0)
+    )
+    assert prices.at_most(1000, 0) == Spending(1000, 0.002)
+
+
+# --- setting aside
+
+
+async def test_call_waits_for_what_others_give_back(tmp_path):
+    with ReplyJournal(tmp_path / "replies", "generate-a") as journal:
+        limited = budget(journal, maxTokens=1000)
+        first = await limited.set_aside(Spending(800))
+        second = asyncio.create_task(limited.set_aside(Spending(800)))
+        await asyncio.sleep(0.01)
+        assert not second.done()
+        journal.add_reply("a" * 64, Reply("neutral", "stop"), Spending(100), set_aside=first)
+        limited.settle()
+        assert await second == Spending(800)
+
+
+async def test_nothing_is_waited_for_where_nobody_can_give_back(tmp_path):
+    with ReplyJournal(tmp_path / "replies", "generate-a") as journal, pytest.raises(BudgetSpent) as caught:
+        await budget(journal, maxTokens=1000).set_aside(Spending(1001))
+    assert str(caught.value) == (
+        "0 of the 1,000 tokens of generation.budget.maxTokens are used, and the next call may need 1,001"
+    )
+
+
+async def test_money_is_a_limit_of_its_own(tmp_path):
+    with ReplyJournal(tmp_path / "replies", "generate-a", Pricing.model_validate(PRICING)) as journal:
+        limited = budget(journal, maxTokens=1_000_000, maxCost=0.5)
+        await limited.set_aside(Spending(10, 0.5))
+        limited.settle()
+        with pytest.raises(BudgetSpent) as caught:
+            await limited.set_aside(Spending(10, 0.0001))
+    assert str(caught.value) == (
+        "0.5000 of the 0.5 EUR of generation.budget.maxCost are used, and the next call may need 0.0001"
+    )
+
+
+# --- with a server
+
+LIMITED = {"sampling": {"maxTokens": 16}, "concurrency": 8}
+
+
+@pytest.mark.parametrize("limit", [{"maxTokens": 900}, {"maxCost": 0.001}])
+async def test_budget_is_never_overshot(tmp_path, limit):
+    with gold_teacher(GOLD, latency=0.01) as server:
+        config = run_config(tmp_path, server.url, teacher={"pricing": PRICING}, generation=LIMITED | {"budget": limit})
+        async with asking(config) as (teacher, journal):
+            outcomes = await ask_all(teacher, QUESTIONS)
+            assert {type(outcome) for outcome in outcomes} == {Reply, BudgetSpent}
+            used = server.statistics()
+            assert journal.spent.tokens == used["promptTokens"] + used["completionTokens"]
+            assert journal.spent.tokens <= limit.get("maxTokens", 1_000_000)
+            assert journal.spent.money <= limit.get("maxCost", 1.0)
+            assert journal.usage.cost == pytest.approx(journal.spent.money, abs=1e-6)
+
+
+async def test_calls_that_were_turned_away_cost_nothing_and_timed_out_ones_everything(tmp_path):
+    faults = {0: rate_limited(0), 1: server_error(500), 2: slow(30)}
+    with gold_teacher(GOLD, faults=lambda call: faults.get(call.number)) as server:
+        config = run_config(
+            tmp_path,
+            server.url,
+            generation=LIMITED | {"budget": {"maxTokens": 100_000}},
+            config={"requestTimeoutSeconds": 0.3},
+        )
+        async with asking(config) as (teacher, journal):
+            reply = await teacher.ask(QUESTIONS[0])
+            asked = TokenEstimate().at_most(QUESTIONS[0]) + 16
+            assert journal.spent.tokens == reply.tokens + asked
+
+
+async def test_reply_that_is_not_counted_costs_all_that_was_set_aside(tmp_path):
+    with gold_teacher(GOLD, faults=lambda call: without_usage()) as server:
+        config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
+        async with asking(config) as (teacher, journal):
+            await teacher.ask(QUESTIONS[0])
+            assert journal.spent.tokens == TokenEstimate().at_most(QUESTIONS[0]) + 16
+            assert journal.usage.uncounted_replies == 1
+            assert 30 < journal.usage.input_tokens < 60
+
+
+async def test_server_without_a_limit_on_replies_cannot_keep_a_budget(tmp_path):
+    with gold_teacher(GOLD, refused_parameters=("max_tokens", "max_completion_tokens")) as server:
+        config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
+        async with asking(config) as (teacher, _):
+            await teacher.ask(QUESTIONS[0])
+            with pytest.raises(UserError, match="takes no limit on a reply's length"):
+                await teacher.ask(QUESTIONS[1])
+
+
+async def test_judge_spends_from_the_same_budget(tmp_path):
+    with gold_teacher(GOLD) as server:
+        config = run_config(
+            tmp_path,
+            server.url,
+            generation=LIMITED | {"budget": {"maxTokens": 400}, "judge": {"endpoint": server.url, "model": "teacher"}},
+        )
+        async with asking(config) as (teacher, journal):
+            judge = teacher.for_judge(config.generation.judge, {"max_tokens": 16, "temperature": 0})
+            await teacher.ask(QUESTIONS[0])
+            for messages in QUESTIONS[:4]:
+                await judge.ask(messages)
+            outcomes = await ask_all(teacher, QUESTIONS)
+            assert BudgetSpent in {type(outcome) for outcome in outcomes}
+            assert journal.spent.tokens <= 400
+            await judge.close()
+
+
+async def test_row_with_a_fault_of_its_own_holds_nothing_of_the_budget(tmp_path):
+    with gold_teacher(GOLD, faults=where("Person 3 ", server_error(418))) as server:
+        config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
+        async with asking(config) as (teacher, journal):
+            await ask_all(teacher, QUESTIONS)
+            used = server.statistics()
+            assert journal.spent.tokens == used["promptTokens"] + used["completionTokens"]
