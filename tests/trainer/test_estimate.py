@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from counting_teacher import counting_teacher
 from distillery_api.result import money
 from distillery_api.run import RunConfig
 from distillery_api.spec import Pricing
@@ -18,6 +19,7 @@ from distillery_trainer.estimate.forecast import Calls, Expected, PilotRow, from
 from distillery_trainer.prompts import for_task
 from distillery_trainer.records import Example
 from generate_run import GenerateRun, gold_of, nli_rows
+from small_student import small_student
 from teacher_server import gold_teacher
 
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -271,3 +273,29 @@ def test_pilot_that_the_budget_does_not_allow_says_so(tmp_path, capsys):
     code, said = estimate_run(run, capsys, "--pilot")
     assert code == 2
     assert said.startswith("The budget does not allow a pilot: 0 of the 10 tokens")
+
+
+def long_and_short_rows(count, start=0):
+    """Premises of one to thirty words."""
+    sentence = "the man who reads writes letters to an old friend of his who lives on an island far away from here"
+    words = sentence.split()
+    for number in range(start, start + count):
+        premise = " ".join(words[:1] * (number % 2) + words[: 1 + number * 7 % 20] * (1 + number % 3 // 2))
+        text = f"Premise: {number} {premise}.\nHypothesis: {number} reads."
+        yield {"messages": [{"role": "user", "content": text}]}
+
+
+@pytest.mark.parametrize("student", ["unknown", "known"])
+def test_pilot_comes_within_fifteen_per_cent_of_what_a_stranger_counts(tmp_path, capsys, student):
+    model = {"unknown": "model", "known": str(small_student())}[student]
+    rows = list(long_and_short_rows(400)), list(long_and_short_rows(80, 1000))
+    with counting_teacher(small_student() / "tokenizer.json") as (teacher, url):
+        run = GenerateRun(tmp_path, url, *rows, None, generation={"chainOfThought": True, "concurrency": 16})
+        run.config = {"student": {"model": {"uri": model}}}
+        _, estimate = estimate_run(run, capsys, "--pilot")
+        assert run.run().state == "Done"
+    used = teacher.tokens_read + teacher.tokens_written
+    assert estimate["requests"] == teacher.requests
+    assert estimate["inputTokens"] + estimate["outputTokens"] == pytest.approx(used, rel=0.15)
+    assert estimate["inputTokens"] == pytest.approx(teacher.tokens_read, rel=0.03)
+    assert estimate["lowTokens"] <= used <= estimate["highTokens"]

@@ -84,11 +84,16 @@ class _Pilot:
 
     async def ask(self, rows: Sequence[tuple[Example, str]]) -> list[_Outcome]:
         """All rows, side by side. Raises TryLater where none gets a reply, UserError where the budget is spent."""
+        calls = [asyncio.create_task(self._ask(example, split)) for example, split in rows]
         try:
-            outcomes = await asyncio.gather(*(self._ask(example, split) for example, split in rows))
+            outcomes = await asyncio.gather(*calls)
         except BudgetSpent as spent:
             message = f"The budget does not allow a pilot: {spent}. Raise it, or estimate without a pilot."
             raise UserError(message, reason=Reason.BUDGET_EXCEEDED) from spent
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
         if all(outcome.failure for outcome in outcomes):
             message = (
                 f"The teacher answered none of {len(outcomes)} pilot rows. The first failed: {outcomes[0].failure}"

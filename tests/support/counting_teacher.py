@@ -1,0 +1,96 @@
+"""A teacher that counts with a real tokenizer, and shares no code with what it checks.
+
+It answers label questions with reasons of very different lengths, always the same for the same question, and adds up
+what it says that it read and wrote.
+"""
+
+import hashlib
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+
+from tokenizers import Tokenizer
+
+LABELS = ("entailment", "neutral", "contradiction")
+WORDS = [
+    "the",
+    "premise",
+    "states",
+    "that",
+    "a",
+    "person",
+    "reads",
+    "while",
+    "hypothesis",
+    "claims",
+    "more",
+    "and",
+    "nothing",
+    "in",
+    "it",
+    "rules",
+    "that",
+    "out",
+    "so",
+]
+
+
+class CountingTeacher:
+    """What was asked so far."""
+
+    def __init__(self, tokenizer: Path) -> None:
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._lock = threading.Lock()
+        self.requests = self.tokens_read = self.tokens_written = 0
+
+    def answer(self, messages: list[dict[str, str]]) -> dict[str, object]:
+        """The body of a completion."""
+        rng = Random(hashlib.sha256(json.dumps(messages).encode()).digest())
+        reason = " ".join(rng.choices(THOUGHT.split(), k=rng.randint(5, 80)))
+        content = json.dumps({"reason": reason, "answer_choice": rng.choice(LABELS)})
+        chat = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
+        read, written = self._count(chat + "<|im_start|>assistant\n"), self._count(content + "<|im_end|>")
+        with self._lock:
+            self.requests += 1
+            self.tokens_read += read
+            self.tokens_written += written
+        return {
+            "id": f"chat-{self.requests}",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}],
+            "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+        }
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+@contextmanager
+def counting_teacher(tokenizer: Path):
+    """The teacher, and its base URL."""
+    teacher = CountingTeacher(tokenizer)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.dumps(teacher.answer(request["messages"])).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield teacher, f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
