@@ -28,15 +28,23 @@ _PACKED_ENDS = (".gz", ".gzip", ".zst", ".zstd")
 
 def records(source: Source, stream: BinaryIO) -> Iterator[Record | LineError]:
     """The records of a source, or in their place what is wrong with them."""
+    number = 0
     try:
-        if _is_parquet(source, stream):
-            yield from parquet_records(stream)
-        elif _is_csv(source):
-            yield from csv_records(unpacked(stream), "\t" if ".tsv" in source.name else None)
-        else:
-            yield from json_records(unpacked(stream))
+        for item in _read(source, stream):
+            number = item.line if isinstance(item, LineError) else item[0]
+            yield item
     except LineError as error:
         yield error
+    except OSError as error:
+        yield LineError(number + 1, f"the file cannot be read any further: it is cut off or damaged ({error})")
+
+
+def _read(source: Source, stream: BinaryIO) -> Iterator[Record | LineError]:
+    if _is_parquet(source, stream):
+        return parquet_records(stream)
+    if _is_csv(source):
+        return csv_records(unpacked(stream), "\t" if ".tsv" in source.name else None)
+    return json_records(unpacked(stream))
 
 
 def unit(source: Source) -> str:
@@ -67,17 +75,13 @@ def _is_csv(source: Source) -> bool:
 
 def json_records(stream: BinaryIO) -> Iterator[Record | LineError]:
     """One JSON object a line."""
-    number = 0
-    try:
-        for number, line in read_lines(stream):
-            try:
-                if isinstance(line, LineError):
-                    raise line
-                yield number, _parse_json(number, line)
-            except LineError as error:
-                yield error
-    except OSError as error:
-        yield _damaged(number, error)
+    for number, line in read_lines(stream):
+        try:
+            if isinstance(line, LineError):
+                raise line
+            yield number, _parse_json(number, line)
+        except LineError as error:
+            yield error
 
 
 def _parse_json(number: int, line: bytes) -> dict[str, Any]:
@@ -101,10 +105,6 @@ def _hint(line: bytes) -> str:
     return "; for a file that is one list, `jq -c '.[]' FILE` does so" if line.startswith(b"[") else ""
 
 
-def _damaged(number: int, error: OSError) -> LineError:
-    return LineError(number + 1, f"the file cannot be read any further: it is cut off or damaged ({error})")
-
-
 # --- CSV
 
 
@@ -124,8 +124,6 @@ def csv_records(stream: BinaryIO, delimiter: str | None = None) -> Iterator[Reco
             start = lines.number + 1
     except csv.Error as error:  # a quote that is not closed swallows what follows, so nothing after it is certain
         yield LineError(start, f"not CSV ({error}); put text with quotes or line ends into quotes")
-    except OSError as error:
-        yield _damaged(lines.number, error)
 
 
 def _header(number: int, cells: list[str]) -> list[str]:
@@ -194,5 +192,5 @@ def parquet_records(stream: BinaryIO) -> Iterator[Record | LineError]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pyarrow.ArrowException, OSError) as error:
+    except pyarrow.ArrowException as error:
         yield LineError(number + 1, f"not Parquet, or damaged ({str(error).splitlines()[0]})")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import fsspec
@@ -26,7 +26,7 @@ from distillery_trainer.errors import StageError, TryLater, UserError, storage_e
 _CONNECT_SECONDS = 20
 _READ_SECONDS = 60
 """Longest silence of a server in the middle of a file."""
-_PAUSES = (1, 5)
+_PAUSES = (0.5, 3.0)
 """Seconds before a file is asked for once more."""
 _CHUNK = 4 * 1024 * 1024
 """Bytes read at once."""
@@ -37,6 +37,7 @@ _DENIED = {401, 403}
 _PASSING = {408, 429}
 _STATUS = re.compile(r"status code: (\d{3})|HTTP(?: error)? (\d{3})")
 _UNKNOWN_HOST = re.compile(r"dns error|getaddrinfo|[Nn]ame or service not known|Name does not resolve|Cannot resolve")
+_QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\")]*")
 _METADATA_SERVERS = ("169.254.169.254", "metadata.google.internal")
 
 
@@ -57,12 +58,14 @@ class _Scheme:
 
 def _object_store(protocol: str) -> Callable[[], Any]:
     def make() -> Any:
-        from obstore.fsspec import FsspecStore
+        from obstore import fsspec as object_stores
 
         # A whole request may take long: the file may be large. A private store's endpoint may be plain HTTP.
         client = {"timeout": timedelta(hours=1), "read_timeout": timedelta(seconds=_READ_SECONDS), "allow_http": True}
         retries = {"max_retries": 3, "retry_timeout": timedelta(minutes=2)}
-        return FsspecStore(cast(Any, protocol), client_options=cast(Any, client), retry_config=cast(Any, retries))
+        store: Any = object_stores.FsspecStore
+        # A kept instance would keep the credentials that it has seen first.
+        return store(protocol, client_options=client, retry_config=retries, skip_instance_cache=True)
 
     return make
 
@@ -78,7 +81,8 @@ def _hub() -> Any:
     return fsspec.filesystem("hf")
 
 
-_IN_ONE_STREAM = {"block_size": 0}  # asks for no ranges, which some servers do not know
+# No ranges, which some servers do not know; a size that is given is not asked for first, which would hide the errors.
+_IN_ONE_STREAM = {"block_size": 0, "size": 1}
 _SCHEMES = {
     "https": _Scheme('FSSPEC_HTTPS, as {"headers": {"Authorization": "Bearer …"}}', _web, _IN_ONE_STREAM),
     "s3": _Scheme("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", _object_store("s3"), {"buffer_size": _CHUNK}),
@@ -86,7 +90,7 @@ _SCHEMES = {
     "abfs": _Scheme(
         "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY", _object_store("abfs"), {"buffer_size": _CHUNK}
     ),
-    "hf": _Scheme("HF_TOKEN", _hub, _IN_ONE_STREAM),
+    "hf": _Scheme("HF_TOKEN", _hub, {"block_size": 0}),
 }
 _SCHEMES["http"] = _SCHEMES["https"]
 
@@ -179,7 +183,7 @@ def _fetch_patiently(scheme: _Scheme, url: str, place: str, file: BinaryIO) -> N
         try:
             return _fetch(scheme, url, place, file)
         except TryLater as error:
-            sys.stderr.write(f"{error.message} Here, in {pause} s.\n")
+            sys.stderr.write(f"{error.message} Here again in {pause:g} s.\n")
             time.sleep(pause)
     return _fetch(scheme, url, place, file)
 
@@ -230,7 +234,7 @@ def _explained(error: Exception, place: str, scheme: _Scheme) -> StageError:
     if any(server in str(error) for server in _METADATA_SERVERS):
         return _user_error(f"{place}: there are no credentials. {remedy}")
     if isinstance(error, FileNotFoundError) or status in _NOT_FOUND:
-        return _user_error(f"{place}: there is no such file ({said}).")
+        return _user_error(f"{place}: there is no such file.")
     if isinstance(error, PermissionError) or status in _DENIED:
         return _user_error(f"{place}: access is denied ({said}). {remedy}")
     if status and 300 <= status < 500 and status not in _PASSING:
@@ -261,7 +265,7 @@ def _status(error: Exception) -> int | None:
 
 
 def _words(error: Exception) -> str:
-    """The first line of what a library says, without what it adds for its own developers."""
+    """The first line of what a library says, without the signatures of links."""
     lines = str(error).strip().splitlines()
-    first = lines[0].rstrip(".") if lines else type(error).__name__
+    first = _QUERY.sub(r"\1?…", lines[0].rstrip(".")) if lines else type(error).__name__
     return first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"

@@ -48,9 +48,9 @@ class Source:
             yield self._download.opened()
             return
         with self._open() as stream:
-            self._watch(stream)
+            self._watch()
             yield stream
-            self._watch(stream)
+            self._watch()
 
     @property
     def name(self) -> str:
@@ -78,9 +78,9 @@ class Source:
         place = self.uri if self.path == self.uri else f"{self.uri}: looked for {self.path}"
         return UserError(f"data.{self.split}: {place}: {why}.", reason=Reason.INVALID_DATA)
 
-    def _watch(self, stream: BinaryIO) -> None:
+    def _watch(self) -> None:
         """Raise UserError where the file is not what it was when it was first opened."""
-        status = os.fstat(stream.fileno())
+        status = os.stat(self.path)
         state = status.st_size, status.st_mtime_ns
         if self._first_state.setdefault("state", state) != state:
             raise self.changed()

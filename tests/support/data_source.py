@@ -1,0 +1,53 @@
+"""One source of rows, for tests, without a run around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from distillery_api.spec import DataSource
+from distillery_trainer.data.remote import without_secrets
+from distillery_trainer.data.rows import parsed_rows
+from distillery_trainer.data.sources import Source
+from distillery_trainer.records import Example, LineError, RejectedRow
+
+
+def source(path: Path | str, split: str = "train", scratch: Path | None = None, **settings: Any) -> Source:
+    """A source of a file or a URL; settings are those of the manifest."""
+    given = DataSource.model_validate({"uri": "rows.jsonl", **settings})
+    return Source(split, without_secrets(str(path)), str(path), given, scratch or Path(path).parent)
+
+
+def write(folder: Path, name: str, content: bytes) -> Path:
+    """A file in a folder."""
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def rows_of(folder: Path, content: bytes, name: str = "rows.jsonl", **settings: Any) -> list[Any]:
+    """What is read from a file of this content: rows, and in their places what is wrong."""
+    return list(parsed_rows(source(write(folder, name, content), **settings)))
+
+
+def row_of(folder: Path, record: dict[str, Any], **settings: Any) -> Example:
+    """The row in a file of one record."""
+    [row] = rows_of(folder, orjson.dumps(record), **settings)
+    assert isinstance(row, Example), row
+    return row
+
+
+def rule_of(folder: Path, record: dict[str, Any], **settings: Any) -> str:
+    """The rule that a record breaks."""
+    [error] = rows_of(folder, orjson.dumps(record), **settings)
+    assert isinstance(error, LineError), error
+    return str(error)
+
+
+def passed_over(folder: Path, record: dict[str, Any], **settings: Any) -> tuple[str, str]:
+    """Why a record is no row: reason and sentence."""
+    [row] = rows_of(folder, orjson.dumps(record), **settings)
+    assert isinstance(row, RejectedRow), row
+    return row.reason, row.message

@@ -1,0 +1,370 @@
+"""What each format becomes, and the rule that a broken row is told."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_source import passed_over, row_of, rows_of, rule_of
+from distillery_trainer.data.formats import READERS
+from distillery_trainer.data.formats.conversation import BrokenRule, Conversation, PassedOver
+from distillery_trainer.records import Example, LineError, RejectedRow
+from generate_run import jsonl
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+USER = {"role": "user", "content": "What is two and two?"}
+ASSISTANT = {"role": "assistant", "content": "Four."}
+ANSWERED = {"messages": [SYSTEM, USER, ASSISTANT]}
+
+
+def says(row: Example) -> tuple:
+    """Roles, the question, and the answer that the row holds."""
+    return [message["role"] for message in row.messages], row.text, row.reply
+
+
+ANSWER = (["system", "user"], "What is two and two?", "Four.")
+QUESTION = (["system", "user"], "What is two and two?", None)
+
+
+# --- chat rows
+
+
+def test_answer_at_the_end_is_set_apart(tmp_path):
+    row = row_of(tmp_path, {**ANSWERED, "id": 7, "gold": ["4", "four"], "metadata": {"a": 1}})
+    assert says(row) == ANSWER
+    assert (row.split, row.line, row.id, row.gold) == ("train", 1, "7", ["4", "four"])
+
+
+def test_answers_before_the_last_question_stay(tmp_path):
+    row = row_of(tmp_path, {"messages": [USER, ASSISTANT, USER]})
+    assert says(row) == (["user", "assistant", "user"], "What is two and two?", None)
+
+
+@pytest.mark.parametrize(("replies", "keeps"), [("Keep", True), ("Replace", False)])
+def test_whether_answers_are_kept_is_said_by_the_manifest(tmp_path, replies, keeps):
+    assert row_of(tmp_path, ANSWERED, replies=replies).keeps_replies is keeps
+
+
+# --- OpenAI fine-tuning
+
+
+def test_fine_tuning_row_with_parts_and_weights(tmp_path):
+    parts = {"role": "user", "content": [{"type": "text", "text": "What is "}, {"type": "text", "text": "that?"}]}
+    row = {"messages": [{"role": "developer", "content": "Be brief."}, parts, {**ASSISTANT, "weight": 1}]}
+    assert says(row_of(tmp_path, row, format="OpenAIFineTuning")) == (["system", "user"], "What is that?", "Four.")
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        (
+            {"messages": [USER, {**ASSISTANT, "weight": 0}]},
+            'message 2: "weight" is 0, and every answer is learned here',
+        ),
+        ({"messages": [{**USER, "name": "Ada"}]}, 'message 1: "name": names of speakers are not learned here'),
+        ({"messages": [USER], "tools": [{"type": "function"}]}, '"tools": tool calls are not learned here'),
+        ({"messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, 'message 2: "tool_calls": tool calls are not'),
+        (
+            {"messages": [{"role": "tool", "content": "a"}]},
+            "message 1: the role 'tool' is not one of system, developer",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "is not text, but image_url"),
+        ({"messages": ["Hello"]}, "message 1: not an object"),
+        ({"input": USER, "preferred_output": []}, '"messages" is missing or empty'),
+    ],
+)
+def test_fine_tuning_row_that_cannot_be_learned(tmp_path, row, rule):
+    assert rule in rule_of(tmp_path, row, format="OpenAIFineTuning")
+
+
+# --- instructions
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": USER["content"], "completion": "Four.", "system": "Be brief."},
+        {"prompt": [SYSTEM, USER], "completion": [ASSISTANT]},
+        {"prompt": [SYSTEM, USER], "completion": "Four.", "rating": 5},
+        {"instruction": USER["content"], "input": "", "output": "Four.", "system": "Be brief."},
+        {
+            "conversations": [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value": "Four."}],
+            "system": "Be brief.",
+        },
+        {"conversations": [{"from": "system", "value": "Be brief."}, {"from": "user", "value": USER["content"]},
+                           {"from": "gpt", "value": "Four."}]},
+    ],
+    ids=["strings", "messages", "messages and string", "Alpaca", "ShareGPT", "ShareGPT with a system turn"],
+)  # fmt: skip
+def test_row_for_instruction_tuning_is_told_from_its_keys(tmp_path, row):
+    assert says(row_of(tmp_path, row)) == ANSWER
+
+
+def test_alpaca_input_follows_the_instruction(tmp_path):
+    row = row_of(tmp_path, {"instruction": "Add up.", "input": "2 2", "output": "", "id": "a", "gold": "4"})
+    assert (says(row), row.id, row.gold) == ((["user"], "Add up.\n\n2 2", None), "a", "4")
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "rule"),
+    [
+        ({"instruction": " "}, {}, '"instruction" is an empty string'),
+        ({"instruction": "a", "input": 3}, {}, '"input" is not a string'),
+        ({"prompt": None, "completion": "a"}, {}, '"prompt" is not a string'),
+        ({"prompt": "a", "completion": 4}, {}, "message 2: the content is not a string"),
+        ({"conversations": []}, {}, '"conversations" is missing or empty'),
+        ({"conversations": [{"from": "gpt", "value": "Hello"}]}, {}, "the row has no user message"),
+        ({"conversations": [{"from": "tool", "value": "Hello"}]}, {}, "message 1: 'tool' speaks, who is not one of"),
+        ({"conversations": [{"from": "human"}]}, {}, "message 1: the content is not a string"),
+        ({"conversations": ["Hello"]}, {}, "message 1: not an object"),
+        ({"question": "a", "answer": "b"}, {}, "a row with the keys question, answer is of no known format"),
+        ({}, {}, "a row with the keys of nothing is of no known format"),
+        (
+            {"prompt": "a"},
+            {"format": "Alpaca"},
+            "(the row looks like PromptCompletion, in a file that is read as Alpaca",
+        ),
+    ],
+)
+def test_broken_row_for_instruction_tuning(tmp_path, row, settings, rule):
+    assert rule in rule_of(tmp_path, row, **settings)
+
+
+# --- columns
+
+
+def test_columns_of_json_lines(tmp_path):
+    columns = {"prompt": "question", "system": "about", "reply": "said", "gold": "answer", "id": "key"}
+    record = {"question": USER["content"], "about": "Be brief.", "said": "Four.", "answer": 72, "key": 3, "more": None}
+    row = row_of(tmp_path, record, columns=columns)
+    assert (says(row), row.gold, row.id) == (ANSWER, "72", "3")
+
+
+@pytest.mark.parametrize(
+    ("cell", "gold"), [(72, "72"), (0.5, "0.5"), (True, "true"), (["a", "b"], ["a", "b"]), ("", None), (None, None)]
+)
+def test_known_answer_in_a_column(tmp_path, cell, gold):
+    assert row_of(tmp_path, {"q": "a", "g": cell}, columns={"prompt": "q", "gold": "g"}).gold == gold
+
+
+def test_missing_column_is_named_with_those_that_are_there(tmp_path):
+    rule = rule_of(tmp_path, {"q": "a", "answer": "b"}, columns={"prompt": "q", "gold": "anwser"})
+    assert rule == 'the column "anwser" (columns.gold) is missing; there are q, answer'
+
+
+def test_empty_prompt_is_an_error(tmp_path):
+    assert rule_of(tmp_path, {"q": ""}, columns={"prompt": "q"}) == 'the column "q" is an empty string'
+
+
+# --- logs
+
+COMPLETION = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "model": "big",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Four.", "refusal": None, "tool_calls": None},
+                 "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 2},
+}  # fmt: skip
+ASKED = [SYSTEM, {**USER, "name": None}]
+ANTHROPIC = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "system": "Be brief.", "messages": [USER]}
+ANTHROPIC_REPLY = {
+    "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Four."}], "stop_reason": "end_turn",
+}  # fmt: skip
+CONVERSE = {"system": [{"text": "Be brief."}], "messages": [{"role": "user", "content": [{"text": USER["content"]}]}]}
+CONVERSE_REPLY = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Four."}]}}, "stopReason": "end_turn",
+}  # fmt: skip
+STREAM = [
+    {"type": "message_start", "message": {"role": "assistant", "content": []}},
+    {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Fo"}},
+    {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "ur."}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+    {"type": "message_stop"},
+]
+
+
+def bedrock(asked, answered, **more) -> dict:
+    return {
+        "schemaType": "ModelInvocationLog",
+        "schemaVersion": "1.0",
+        "requestId": "r-1",
+        "operation": "InvokeModel",
+        "modelId": "anthropic.claude",
+        "input": {"inputContentType": "application/json", "inputBodyJson": asked},
+        "output": {"outputBodyJson": answered},
+        **more,
+    }
+
+
+def litellm(**more) -> dict:
+    return {
+        "id": "l-1",
+        "call_type": "acompletion",
+        "status": "success",
+        "messages": ASKED,
+        "response": COMPLETION,
+        **more,
+    }
+
+
+def finished(reason: str, **message) -> dict:
+    said = {**COMPLETION["choices"][0]["message"], **message}
+    return {**COMPLETION, "choices": [{"index": 0, "message": said, "finish_reason": reason}]}
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({**COMPLETION, "messages": ASKED}, "chatcmpl-1"),
+        ({**COMPLETION, "input": ASKED, "metadata": {}}, "chatcmpl-1"),
+        (bedrock(ANTHROPIC, ANTHROPIC_REPLY), "r-1"),
+        (bedrock(ANTHROPIC, STREAM), "r-1"),
+        (bedrock(CONVERSE, CONVERSE_REPLY, operation="Converse"), "r-1"),
+        ({"request": {"model": "big", "messages": ASKED}, "response": COMPLETION, "time": 1}, "chatcmpl-1"),
+        ({"id": "v-1", "request": {"body": {"messages": ASKED}}, "response": {"status_code": 200, "body": COMPLETION}},
+         "v-1"),
+        (litellm(), "l-1"),
+        (litellm(response="Four."), "l-1"),
+    ],
+    ids=["stored", "stored input", "Anthropic", "Anthropic stream", "Converse", "vLLM", "vLLM batch", "LiteLLM",
+         "LiteLLM text"],
+)  # fmt: skip
+def test_log_is_told_from_its_keys_and_read(tmp_path, record, name):
+    row = row_of(tmp_path, record, replies="Keep")
+    assert (says(row), row.id, row.keeps_replies) == (ANSWER, name, True)
+
+
+def test_log_of_plain_completions(tmp_path):
+    response = {"id": "cmpl-1", "choices": [{"text": " Four.", "finish_reason": "stop"}]}
+    row = row_of(tmp_path, {"request": {"prompt": "Two and two is"}, "response": response})
+    assert says(row) == (["user"], "Two and two is", " Four.")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {**finished("length"), "messages": ASKED},
+        {**finished("content_filter"), "messages": ASKED},
+        {**finished("stop", refusal="No."), "messages": ASKED},
+        litellm(response=finished("stop", content=None)),
+        bedrock(ANTHROPIC, {**ANTHROPIC_REPLY, "stop_reason": "max_tokens"}),
+        bedrock(ANTHROPIC, STREAM[:3]),
+        bedrock(CONVERSE, {**CONVERSE_REPLY, "stopReason": "guardrail_intervened"}),
+    ],
+    ids=["cut off", "filtered", "refused", "empty", "Anthropic cut off", "stream cut off", "Converse guarded"],
+)
+def test_reply_that_is_not_whole_is_no_reply(tmp_path, record):
+    assert says(row_of(tmp_path, record)) == QUESTION
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        ({**COMPLETION, "messages": ASKED, "error": {"message": "overloaded"}}, "The call failed: overloaded"),
+        ({**COMPLETION, "messages": ASKED, "choices": []}, "The response has no choices."),
+        (bedrock(ANTHROPIC, None, errorCode="ThrottlingException"), "The call failed: ThrottlingException"),
+        ({"request": {"messages": ASKED}, "response": None}, "There is no response."),
+        (
+            {"request": {"messages": ASKED}, "response": {"status_code": 429, "body": {}}},
+            "The call failed with HTTP 429.",
+        ),
+        ({"request": {"messages": ASKED}, "response": {"error": {"message": "bad"}}}, "The call failed: bad"),
+        (litellm(status="failure", error_str="RateLimitError", response=None), "The call failed: RateLimitError"),
+    ],
+)
+def test_failed_call_in_a_log_is_passed_over(tmp_path, record, sentence):
+    assert passed_over(tmp_path, record) == ("log_call_failed", sentence)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({**COMPLETION, "messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, "there are tool calls"),
+        ({**finished("tool_calls", tool_calls=[{}]), "messages": ASKED}, "The answer is a tool call"),
+        ({"request": {"messages": ASKED, "tools": [{}]}, "response": COMPLETION}, "The request offers tools"),
+        (litellm(messages=[{"role": "tool", "content": "a"}]), "the role 'tool' is not one of"),
+        (litellm(messages=[USER, ASSISTANT]), "the request holds the beginning of the answer"),
+        (litellm(messages=[USER, USER]), "wrong order of roles (user, user, assistant)"),
+        (
+            bedrock({**CONVERSE, "messages": [{"role": "user", "content": [{"image": {}}]}]}, CONVERSE_REPLY),
+            "but image",
+        ),
+        (bedrock({"prompt": "a"}, {}), "neither Converse nor Anthropic messages"),
+        ({**bedrock({}, {}), "input": {"inputBodyS3Path": "s3://a/b"}}, "in a file of its own"),
+    ],
+)
+def test_call_that_is_not_text_is_passed_over(tmp_path, record, words):
+    reason, sentence = passed_over(tmp_path, record)
+    assert reason == "log_not_text"
+    assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("record", "settings", "rule"),
+    [
+        (COMPLETION, {}, 'neither "messages" nor "input" holds what was asked'),
+        ({"messages": ASKED}, {"format": "OpenAIStoredCompletions"}, '"choices" is missing'),
+        ({"messages": ASKED}, {"format": "BedrockInvocations"}, '"input" is missing'),
+        ({"messages": ASKED}, {"format": "VLLMLog"}, '"request" is missing'),
+        ({"messages": ASKED}, {"format": "LiteLLMLog"}, '"status" or "messages" is missing'),
+        (litellm(messages=[{"role": "user", "content": "redacted-by-litellm"}]), {}, "turn_off_message_logging"),
+        ({"request": {"model": "a"}, "response": COMPLETION}, {}, '"request" holds neither "messages" nor "prompt"'),
+    ],
+)
+def test_record_that_is_no_entry_of_the_log_is_an_error(tmp_path, record, settings, rule):
+    assert rule in rule_of(tmp_path, record, **settings)
+
+
+# --- files
+
+
+def test_format_is_that_of_the_first_good_line_and_another_one_is_named_with_its_line(tmp_path):
+    rows = b"{\n" + jsonl([{"instruction": "Add."}, ANSWERED, {"instruction": "Take away."}])
+    broken, first, mixed, last = rows_of(tmp_path, rows)
+    assert (broken.line, first.text, last.text) == (1, "Add.", "Take away.")
+    assert mixed.line == 3
+    assert str(mixed) == (
+        '"instruction" is not a string (the row looks like Chat, in a file that is read as Alpaca; write one format a'
+        " file)"
+    )
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+KEYS = [
+    "messages", "role", "content", "input", "output", "request", "response", "choices", "message", "status", "body",
+    "inputBodyJson", "outputBodyJson", "conversations", "from", "value", "prompt", "completion", "instruction", "error",
+    "text", "delta", "stop_reason", "finish_reason", "system", "id", "gold", "tools", "weight",
+]  # fmt: skip
+records = st.recursive(
+    json_values | st.sampled_from(["user", "assistant", "success", "stop"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=25,
+)
+
+
+def outcome(read, record) -> Conversation | str:
+    try:
+        return read(record)
+    except (BrokenRule, PassedOver) as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@given(record=st.dictionaries(st.sampled_from(KEYS), records, max_size=8))
+def test_any_record_is_a_conversation_or_a_sentence(read, record):
+    found = outcome(read, record)
+    assert found
+    if isinstance(found, Conversation):
+        assert all(isinstance(message["content"], str) for message in found.messages)
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_rows_or_sentences(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("rows")
+    for name in ("rows.jsonl", "rows.csv", "rows.parquet"):
+        for item in rows_of(folder, content, name):
+            assert isinstance(item, Example | LineError | RejectedRow)

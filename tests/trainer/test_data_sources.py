@@ -1,0 +1,277 @@
+"""Where rows lie: files, web servers, object stores; and the sentence when they are not there."""
+
+import datetime
+import gzip
+import os
+
+import orjson
+import pyarrow
+import pytest
+
+from certificates import write_certificates
+from data_source import source, write
+from distillery_api.run import RunConfig
+from distillery_trainer.data.rows import read_examples, survey
+from distillery_trainer.data.sources import resolve, sources
+from distillery_trainer.errors import TryLater, UserError
+from file_server import file_server
+from generate_run import GenerateRun, gold_of, jsonl, nli_rows
+from teacher_server import gold_teacher
+
+ROWS = jsonl(nli_rows(3))
+MANY = jsonl(nli_rows(40_000))
+
+
+@pytest.fixture
+def server():
+    with file_server() as running:
+        running.files = {"/rows.jsonl": ROWS}
+        yield running
+
+
+def read(where) -> bytes:
+    with where.opened() as stream:
+        return stream.read()
+
+
+def no_variables(monkeypatch, *prefixes: str) -> None:
+    for name in list(os.environ):
+        if name.startswith(prefixes):
+            monkeypatch.delenv(name)
+
+
+# --- the web
+
+
+def test_file_on_a_web_server_is_asked_for_once_and_read_often(server, tmp_path):
+    where = source(f"{server.url}/rows.jsonl", scratch=tmp_path)
+    assert [row.line for row in read_examples(where)] == [1, 2, 3]
+    server.files = {}
+    assert read(where) == ROWS
+    assert server.requests.count("GET /rows.jsonl") == 1
+
+
+def test_two_readers_of_one_download_do_not_disturb_each_other(server, tmp_path):
+    where = source(f"{server.url}/rows.jsonl", scratch=tmp_path)
+    with where.opened() as one, where.opened() as other:
+        assert one.readline() == other.readline()
+        assert one.read() == other.read() != b""
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["no ranges", "no ranges and no length"])
+def test_server_without_range_requests_is_enough(server, tmp_path, chunked):
+    server.files, server.ranges, server.chunked = {"/rows.jsonl": MANY}, False, chunked
+    assert read(source(f"{server.url}/rows.jsonl", scratch=tmp_path)) == MANY
+
+
+def test_download_leaves_no_file_behind(server, tmp_path):
+    where = source(f"{server.url}/rows.jsonl", scratch=tmp_path)
+    read(where)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_answer_that_ends_in_the_middle_is_asked_for_again(server, tmp_path, capsys):
+    server.files, server.cut_off = {"/rows.jsonl": MANY}, 1
+    assert read(source(f"{server.url}/rows.jsonl", scratch=tmp_path)) == MANY
+    assert "Here again in 0.5 s." in capsys.readouterr().err
+
+
+def test_failing_server_is_asked_a_bounded_number_of_times(server, tmp_path):
+    server.status = 503
+    with pytest.raises(TryLater) as error:
+        read(source(f"{server.url}/rows.jsonl", scratch=tmp_path))
+    assert "the server cannot be read from (503, message='Service Unavailable'" in error.value.message
+    assert error.value.message.endswith("The next attempt tries again.")
+    assert len([request for request in server.requests if request.startswith("GET")]) in (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (404, "there is no such file."),
+        (403, "access is denied (HTTP 403). Give a Secret with FSSPEC_HTTPS"),
+        (401, "access is denied (HTTP 401)."),
+        (400, "the server does not give the file: 400"),
+    ],
+)
+def test_refusal_of_a_web_server_is_a_sentence_with_split_and_uri(server, tmp_path, status, sentence):
+    server.status = status
+    with pytest.raises(UserError) as error:
+        read(source(f"{server.url}/rows.jsonl", "validation", tmp_path))
+    assert error.value.message.startswith(f"data.validation: {server.url}/rows.jsonl: ")
+    assert sentence in error.value.message
+
+
+def test_unknown_host_is_a_sentence(tmp_path):
+    with pytest.raises(TryLater) as error:
+        read(source("https://nowhere.invalid/rows.jsonl", scratch=tmp_path))
+    assert "https://nowhere.invalid/rows.jsonl: the server's name is not known; correct it" in error.value.message
+
+
+@pytest.mark.parametrize("status", [404, 403, 400])
+def test_signature_of_a_link_is_not_shown(server, tmp_path, status):
+    server.status = status
+    with pytest.raises(UserError) as error:
+        read(source(f"{server.url}/gone.jsonl?X-Amz-Signature=abc", scratch=tmp_path))
+    assert f"{server.url}/gone.jsonl?…: " in error.value.message
+    assert "abc" not in error.value.message
+
+
+def stage_reading(tmp_path, uri: str, **environment: str) -> list:
+    """The kept train rows of a stage whose train rows lie at the URI."""
+    with gold_teacher(gold_of(nli_rows(12), nli_rows(6, 100), nli_rows(3, 200))) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, data={"train": {"uri": uri}})
+        process = run.start(**environment)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        return run.rows("train")
+
+
+def test_stage_reads_rows_over_https_with_a_token_from_the_environment(tmp_path):
+    made = write_certificates(tmp_path / "tls", ("127.0.0.1",), datetime.datetime.now(datetime.UTC))
+    with file_server(made.server_certificate, made.server_key) as server:
+        server.files, server.key = {"/train.jsonl.gz": gzip.compress(jsonl(nli_rows(12)))}, "Bearer token"
+        headers = {"headers": {"Authorization": "Bearer token"}}
+        environment = {"SSL_CERT_FILE": str(made.authority), "FSSPEC_HTTPS": orjson.dumps(headers).decode()}
+        assert len(stage_reading(tmp_path, f"{server.url}/train.jsonl.gz", **environment)) == 12
+
+
+def test_stage_reads_rows_of_a_data_set_on_the_hub(tmp_path, server):
+    about = {"id": "org/name", "sha": "abc", "private": False, "downloads": 0, "likes": 0, "tags": [], "siblings": []}
+    server.files = {
+        "/api/datasets/org/name": orjson.dumps(about),
+        "/datasets/org/name/resolve/main/nli/train.jsonl": jsonl(nli_rows(12)),
+    }
+    rows = stage_reading(tmp_path, "hf://datasets/org/name/nli/train.jsonl", HF_ENDPOINT=server.url)
+    assert len(rows) == 12
+
+
+# --- object stores
+
+
+def test_file_in_s3(server, tmp_path, monkeypatch):
+    no_variables(monkeypatch, "AWS_")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    server.files, server.key = {"/bucket/nli/rows 1.jsonl": MANY, "/bucket/nli/rows%201.jsonl": MANY}, "the-key"
+    assert read(source("s3://bucket/nli/rows 1.jsonl", scratch=tmp_path)) == MANY
+
+
+def test_file_in_google_cloud_storage(server, tmp_path, monkeypatch):
+    no_variables(monkeypatch, "GOOGLE_")
+    account = {"gcs_base_url": server.url, "disable_oauth": True, "client_email": "", "private_key": ""}
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", orjson.dumps(account | {"private_key_id": ""}).decode())
+    server.files = {"/bucket/rows.jsonl": ROWS}
+    assert read(source("gs://bucket/rows.jsonl", scratch=tmp_path)) == ROWS
+
+
+def test_file_in_azure(server, tmp_path, monkeypatch):
+    no_variables(monkeypatch, "AZURE_")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"{server.url}/account")
+    server.files = {"/account/container/rows.jsonl": ROWS}
+    assert read(source("abfs://container/rows.jsonl", scratch=tmp_path)) == ROWS
+
+
+@pytest.fixture
+def s3(server, monkeypatch):
+    no_variables(monkeypatch, "AWS_")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "wrong")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    server.files = {"/bucket/rows.jsonl": ROWS}
+    return server
+
+
+def test_missing_key_of_a_bucket_is_a_sentence(s3, tmp_path):
+    with pytest.raises(UserError) as error:
+        read(source("s3://bucket/gone.jsonl", scratch=tmp_path))
+    assert error.value.message.startswith("data.train: s3://bucket/gone.jsonl: there is no such file")
+
+
+def test_denied_access_names_the_variables_to_give(s3, tmp_path):
+    s3.key = "right"
+    with pytest.raises(UserError) as error:
+        read(source("s3://bucket/rows.jsonl", scratch=tmp_path))
+    assert error.value.message == (
+        "data.train: s3://bucket/rows.jsonl: access is denied (HTTP 403). Give a Secret with AWS_ACCESS_KEY_ID and"
+        " AWS_SECRET_ACCESS_KEY in data.credentials."
+    )
+
+
+def test_object_store_that_fails_once_is_asked_again(s3, tmp_path):
+    s3.failures = 1
+    assert read(source("s3://bucket/rows.jsonl", scratch=tmp_path)) == ROWS
+
+
+# --- files
+
+
+def test_plain_path_may_hold_a_colon_and_a_star(tmp_path):
+    assert read(source(write(tmp_path, "a::b*.jsonl", ROWS))) == ROWS
+
+
+def test_file_that_grows_between_two_readings_is_an_error(tmp_path):
+    path = write(tmp_path, "rows.jsonl", ROWS)
+    where = source(path)
+    survey([where], lambda _: None)
+    path.write_bytes(ROWS + ROWS)
+    with pytest.raises(UserError) as error:
+        list(read_examples(where))
+    assert error.value.message == (
+        f"The data changed during the run. data.train: {path}: It is not what it was when it was checked. Leave the"
+        " file as it is and run again: nothing is paid for twice."
+    )
+
+
+def test_file_that_grows_while_it_is_read_is_an_error(tmp_path):
+    path = write(tmp_path, "rows.jsonl", ROWS)
+    rows = read_examples(source(path))
+    next(rows)
+    with path.open("ab") as stream:
+        stream.write(ROWS)
+    with pytest.raises(UserError, match="The data changed during the run"):
+        list(rows)
+
+
+def test_sources_of_a_run_are_those_that_are_given(tmp_path):
+    run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", validation=None, data={"validationFraction": 0.5})
+    found = sources(RunConfig.read(run.config_file))
+    assert [(place.split, place.uri) for place in found] == [("train", "train.jsonl"), ("test", "test.jsonl")]
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/key", "https://host/path", "hf://datasets/org/name/rows.jsonl"])
+def test_what_is_on_a_server_resolves_to_itself(tmp_path, uri):
+    config = RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file)
+    assert resolve(uri, config) == uri
+
+
+# --- packed files
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst", "rows.jsonl"])
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_packed_file_is_told_by_its_bytes(tmp_path, codec, name):
+    packed = gzip.compress(ROWS) if codec == "gzip" else pyarrow.compress(ROWS, codec, asbytes=True)
+    where = source(write(tmp_path, name, packed + packed))
+    assert [row.line for row in read_examples(where)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_file_that_is_named_packed_and_is_not_is_read_as_it_is(tmp_path):
+    assert len(list(read_examples(source(write(tmp_path, "rows.jsonl.gz", ROWS))))) == 3
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_packed_file_that_is_cut_off_is_an_error_and_not_a_short_file(tmp_path, codec):
+    packed = gzip.compress(MANY) if codec == "gzip" else pyarrow.compress(MANY, codec, asbytes=True)
+    with pytest.raises(UserError) as error:
+        survey([source(write(tmp_path, "rows.jsonl.gz", packed[: len(packed) // 2]))], lambda _: None)
+    assert "the file cannot be read any further: it is cut off or damaged" in error.value.message
+
+
+def test_other_packers_are_named(tmp_path):
+    with pytest.raises(UserError) as error:
+        survey([source(write(tmp_path, "rows.jsonl.bz2", b"BZh91AY&SY"))], lambda _: None)
+    assert "the file is packed with bzip2; pack it with gzip or zstd, or not at all" in error.value.message
