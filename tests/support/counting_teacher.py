@@ -15,27 +15,7 @@ from random import Random
 from tokenizers import Tokenizer
 
 LABELS = ("entailment", "neutral", "contradiction")
-WORDS = [
-    "the",
-    "premise",
-    "states",
-    "that",
-    "a",
-    "person",
-    "reads",
-    "while",
-    "hypothesis",
-    "claims",
-    "more",
-    "and",
-    "nothing",
-    "in",
-    "it",
-    "rules",
-    "that",
-    "out",
-    "so",
-]
+THOUGHT = "the premise states that a person reads while the hypothesis claims more and nothing in it rules that out"
 
 
 class CountingTeacher:
