@@ -1,0 +1,38 @@
+"""The screening of the generate stage, as it is, over a file of texts."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from distillery_api.run import RunConfig
+from distillery_trainer.filters.screening import Screening
+from distillery_trainer.records import Example
+
+CONFIG = RunConfig.model_validate(
+    {
+        "stage": "generate",
+        "name": "benchmark",
+        "folder": "generate-benchmark",
+        "task": "NLI",
+        "labels": ["yes", "no"],
+        "data": {"train": {"uri": "rows.jsonl"}, "validation": {"uri": "rows.jsonl"}},
+        "generation": {
+            "teachers": [{"name": "none", "endpoint": "http://127.0.0.1:9/v1", "model": "none"}],
+            "filters": {"duplicates": "Near", "leakage": "Near", "nearThreshold": 0.8},
+        },
+        "student": {"model": {"uri": "none"}},
+        "training": {},
+    }
+)
+
+started = time.perf_counter()
+screening = Screening(CONFIG)
+rows = 0
+with Path(sys.argv[1]).open() as texts:
+    for text in texts:
+        screening.look(rows, "train", Example("train", rows + 1, "x", [{"role": "user", "content": text}]))
+        rows += 1
+screening.decide()
+seconds = time.perf_counter() - started
+json.dump({"seconds": seconds, "found": [row for row in range(rows) if screening.verdict(row)]}, sys.stdout)
