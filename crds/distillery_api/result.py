@@ -282,6 +282,15 @@ class Evaluation(Record):
         """Whether the answers are texts, more or less alike, rather than right or wrong."""
         return self.student is not None and self.student.rouge1 is not None
 
+    def brief(self) -> Evaluation:
+        """The table with scores and their intervals alone."""
+        brief = {
+            name: Score(score=value.score, low=value.low, high=value.high, rouge1=value.rouge1)
+            for name in type(self).model_fields
+            if isinstance(value := getattr(self, name), Score)
+        }
+        return self.model_copy(update=brief)
+
 
 class StageState(StrEnum):
     """How a stage ended."""
@@ -326,12 +335,17 @@ class StageResult(Record):
 
     def termination_message(self) -> str:
         """The result as JSON of at most 2 KiB: the message is shortened first, then details are left out."""
-        short = self.model_copy(update={"splits": {}, "message": shortened(self.message, 600)})
-        details: dict[str, object] = {}
-        for detail in (None, "files", "estimate", "rows", "evaluation"):
-            if detail:
-                details[detail] = {} if detail == "files" else None
-            text = short.model_copy(update=details).model_dump_json(by_alias=True, exclude_none=True)
+        short = self.model_copy(update={"splits": {}})
+        for leave_out in (
+            {"message": shortened(self.message, 600)},
+            {"message": shortened(self.message, 240)},
+            {"files": {}},
+            {"rows": None},
+            {"evaluation": self.evaluation.brief() if self.evaluation else None},
+            {"evaluation": None},
+        ):
+            short = short.model_copy(update=leave_out)
+            text = short.model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:
                 return text
         raise ValueError("a stage's result is too long for a termination message even without its details")

@@ -1,5 +1,7 @@
 import json
+from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +52,64 @@ def test_full_evaluation_fits_the_termination_message():
     )
     result = StageResult(stage=Stage.EVALUATE, folder="evaluate-1", state=StageState.DONE, evaluation=table)
     assert "evaluation" in json.loads(result.termination_message())
+
+
+def _figures(*names):
+    return Score(**dict.fromkeys(names, 0.1235), prompt_tokens=1234.0, answer_tokens=123.5, latency_seconds=12.35)
+
+
+_COMMON = ("score", "low", "high", "unreadable", "rouge1", "rouge2", "words")
+_OF_SUMMARIES = (*_COMMON, "entity_density", "faithfulness", "invented_numbers")
+_LEAD = Score(**dict.fromkeys((name for name in _OF_SUMMARIES if name != "unreadable"), 0.1235))
+
+
+def _evaluated(message, judge, *names, **more):
+    score = _figures(*names)
+    table = Evaluation(
+        metric="rougeL",
+        sample_size=100_000,
+        carved_from_validation=True,
+        partly_supervised=True,
+        teacher=score,
+        base_elaborate=score,
+        base=score,
+        student=score,
+        gap_closed=0.1235,
+        relative_gain=0.1235,
+        p_value=0.000123,
+        judge=judge,
+        device="CPU (Intel(R) Xeon(R) Platinum 8480C Processor, 16 threads)",
+        **more,
+    )
+    return StageResult(
+        stage=Stage.EVALUATE,
+        folder="evaluate-0123456789",
+        state=StageState.DONE,
+        message=message,
+        start_time=datetime(2026, 11, 26, 1, 2, 3, tzinfo=UTC),
+        completion_time=datetime(2026, 11, 26, 1, 2, 3, tzinfo=UTC),
+        files={"predictions": "evaluate-0123456789/predictions.jsonl"},
+        evaluation=table,
+    )
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        pytest.param(_evaluated("x" * 600, "gpt-4o", *_OF_SUMMARIES, "win_rate", lead=_LEAD), id="summaries"),
+        pytest.param(_evaluated("x" * 600, "gpt-4o", *_COMMON, "win_rate", "perplexity"), id="conversations"),
+    ],
+)
+def test_every_figure_of_a_table_of_texts_fits_the_termination_message(result):
+    read = StageResult.model_validate_json(result.termination_message())
+    assert read.evaluation == result.evaluation
+
+
+def test_table_that_is_too_long_for_the_termination_message_keeps_its_scores():
+    result = _evaluated("ä" * 600, "j" * 200, *_OF_SUMMARIES, "win_rate", "perplexity", lead=_LEAD, majority=_LEAD)
+    read = StageResult.model_validate_json(result.termination_message())
+    assert read.evaluation.student == Score(score=0.1235, low=0.1235, high=0.1235, rouge1=0.1235)
+    assert (read.evaluation.gap_closed, read.evaluation.judge) == (0.1235, "j" * 200)
 
 
 @given(st.text(max_size=5000), st.dictionaries(st.text(min_size=1, max_size=40), st.integers(0, 10**6), max_size=64))

@@ -72,6 +72,64 @@ def test_table_cuts_nothing_off(width):
     assert row(text, "Teacher")[-1] == "0.81s"
 
 
+SUMMARIES = {
+    **RESULT,
+    "evaluation": {
+        "metric": "rougeL",
+        "sampleSize": 200,
+        "partlySupervised": True,
+        "judge": "gpt-4o",
+        "teacher": {"score": 0.4, "rouge1": 0.51, "rouge2": 0.22, "words": 74.2, "winRate": 0.625, "latencySeconds": 1},
+        "baseElaborate": {"score": 0.1, "rouge1": 0.2, "rouge2": 0.05, "promptTokens": 812.3, "answerTokens": 611.7},
+        "base": {"score": 0.2, "rouge1": 0.31, "rouge2": 0.12, "words": 40, "unreadable": 0.125},
+        "student": {
+            "score": 0.31,
+            "low": 0.29,
+            "high": 0.33,
+            "rouge1": 0.42,
+            "rouge2": 0.17,
+            "words": 61.5,
+            "winRate": 0.3,
+            "entityDensity": 0.134,
+            "faithfulness": 0.91,
+            "inventedNumbers": 0.045,
+        },
+        "lead": {"score": 0.28, "rouge1": 0.4, "rouge2": 0.16, "words": 80, "inventedNumbers": 0},
+        "pValue": 0.0123,
+    },
+}
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_texts_get_a_second_table(width):
+    text = shown(SUMMARIES, width)
+    students = [line.split() for line in text.splitlines() if line.strip().startswith("Student")]
+    assert students == [
+        ["Student", "short", "0.310", "0.29-0.33", "30.0%"],
+        ["Student", "short", "0.420", "0.170", "61.5", "0.134", "91.0%", "4.5%"],
+    ]
+    assert row(text, "Lead") == ["Lead", "-", "0.280"]
+    assert "Macro" not in text
+    assert "Perplexity" not in text
+    assert "…" not in text
+
+
+def test_notes_about_texts_name_the_judge_the_test_and_the_supervision():
+    text = shown(SUMMARIES)
+    assert "ROUGE-L on 200 held-out rows, against gold" in text
+    assert "p 0.012 (paired bootstrap)" in text
+    assert "Wins: how often gpt-4o finds the answer better" in text
+    assert "the student is partly supervised" in text
+    assert "Lead: the first words of the source" in text
+    assert "Majority" not in text
+
+
+def test_agreement_with_the_teacher_is_called_so():
+    table = {**SUMMARIES["evaluation"], "metric": "agreement", "teacher": None}
+    text = shown({**SUMMARIES, "evaluation": table})
+    assert "Agreement (ROUGE-L) on 200 held-out rows, against the teacher's answers" in text
+
+
 def test_notes_say_how_to_read_the_table():
     text = shown(RESULT)
     assert "Gap closed: 0.90 of the way from the base model to the teacher" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
@@ -13,18 +14,72 @@ from distillery_operator.cli.words import by_count
 from distillery_operator.local.run_result import RunResult
 
 SMALL_SAMPLE = 150
-SHALLOW_NOTE = (
-    "Shallow: word counts and logistic regression on the training rows. Majority: their most frequent answer."
-)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A line of the table."""
+
+    field: str
+    """Its name in the evaluation."""
+    name: str
+    prompt: str
+    note: str = ""
+    """What it is, where its name does not say it."""
+
 
 CONTESTANTS = (
-    ("teacher", "Teacher", "elaborate"),
-    ("base_elaborate", "Base model", "elaborate"),
-    ("base", "Base model", "short"),
-    ("student", "Student", "short"),
-    ("majority", "Majority", "-"),
-    ("shallow", "Shallow", "-"),
+    Contestant("teacher", "Teacher", "elaborate"),
+    Contestant("base_elaborate", "Base model", "elaborate"),
+    Contestant("base", "Base model", "short"),
+    Contestant("student", "Student", "short"),
+    Contestant("majority", "Majority", "-", "Majority: the most frequent answer of the training rows."),
+    Contestant("shallow", "Shallow", "-", "Shallow: word counts and logistic regression on the training rows."),
+    Contestant("lead", "Lead", "-", "Lead: the first words of the source, as many as a summary may have."),
 )
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure, shown where anybody has it."""
+
+    heading: str
+    field: str
+    """Its name in a score."""
+    how: str
+    unit: str = ""
+
+    def cell(self, score: Score) -> str:
+        """The figure of one contestant; empty where there is none."""
+        value = getattr(score, self.field)
+        return "" if value is None else format(value, self.how) + self.unit
+
+
+COLUMNS = (
+    Column("Macro\nF1", "macro_f1", ".3f"),
+    Column("Wins", "win_rate", ".1%"),
+    Column("No\nanswer", "unreadable", ".1%"),
+    Column("Tokens\nin", "prompt_tokens", ".0f"),
+    Column("Tokens\nout", "answer_tokens", ".1f"),
+    Column("Time", "latency_seconds", ".2f", "s"),
+)
+COLUMNS_OF_TEXTS = (
+    Column("ROUGE\n1", "rouge1", ".3f"),
+    Column("ROUGE\n2", "rouge2", ".3f"),
+    Column("Words", "words", ".1f"),
+    Column("Entities\na token", "entity_density", ".3f"),
+    Column("Found in\nsource", "faithfulness", ".1%"),
+    Column("Invented\nnumbers", "invented_numbers", ".1%"),
+    Column("Perplexity", "perplexity", ".2f"),
+)
+
+
+NOTES = {
+    "faithfulness": "Found in source: share of an answer's names and numbers that its source has, too.",
+    "invented_numbers": "Invented numbers: share of the answers with a number that their source does not have.",
+    "perplexity": "Perplexity: how surprised the model is by the teacher's replies; 1 is not at all.",
+}
+"""What a figure of a text means."""
 
 
 def show_result(console: Console, result: RunResult, folder: Path) -> None:
@@ -32,6 +87,8 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
     if result.evaluation is not None:
         console.print()
         console.print(score_table(result.evaluation))
+        if (texts := text_table(result.evaluation)) is not None:
+            console.print(texts)
         _say(console, evaluation_notes(result.evaluation))
         console.print()
     _say(console, [rows_line(result), usage_line(result), *file_lines(result, folder)])
@@ -39,8 +96,33 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
 
 def score_table(evaluation: Evaluation) -> Table:
     """One line for each contestant that took part."""
+    table = _empty_table(_title(evaluation))
+    columns = _filled(evaluation, COLUMNS)
+    for heading in ("Score", "95 %", *(column.heading for column in columns)):
+        table.add_column(heading, justify="right")
+    for contestant, score in _shown(evaluation):
+        cells = [f"{score.score:.3f}", _interval(score), *(column.cell(score) for column in columns)]
+        table.add_row(contestant.name, contestant.prompt, *cells, style=_style(contestant))
+    return table
+
+
+def text_table(evaluation: Evaluation) -> Table | None:
+    """What the answers are like as texts; None where they are labels or numbers."""
+    columns = _filled(evaluation, COLUMNS_OF_TEXTS)
+    if not columns:
+        return None
+    table = _empty_table("The answers as texts")
+    for column in columns:
+        table.add_column(column.heading, justify="right")
+    for contestant, score in _shown(evaluation):
+        cells = [column.cell(score) for column in columns]
+        table.add_row(contestant.name, contestant.prompt, *cells, style=_style(contestant))
+    return table
+
+
+def _empty_table(title: str) -> Table:
     table = Table(
-        title=_title(evaluation),
+        title=title,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -49,40 +131,53 @@ def score_table(evaluation: Evaluation) -> Table:
     )
     table.add_column("", no_wrap=True)
     table.add_column("Prompt", no_wrap=True)
-    for heading in ("Score", "95 %", "Macro\nF1", "No\nanswer", "Tokens\nin", "Tokens\nout", "Time"):
-        table.add_column(heading, justify="right")
-    for field, name, prompt in CONTESTANTS:
-        score = getattr(evaluation, field)
-        if score is not None:
-            table.add_row(name, prompt, *_cells(score), style="bold" if field == "student" else None)
     return table
 
 
 def _title(evaluation: Evaluation) -> str:
-    against = "gold" if evaluation.metric == "accuracy" else "the teacher's answers"
-    return f"{evaluation.metric.capitalize()} on {evaluation.sample_size:,} held-out rows, against {against}"
+    names = {"accuracy": "Accuracy", "rougeL": "ROUGE-L"}
+    agreement = "Agreement (ROUGE-L)" if evaluation.is_prose else "Agreement"
+    name = names.get(evaluation.metric, agreement)
+    against = "gold" if evaluation.metric in names else "the teacher's answers"
+    return f"{name} on {evaluation.sample_size:,} held-out rows, against {against}"
 
 
-def _cells(score: Score) -> list[str]:
-    low_high = "" if score.low is None or score.high is None else f"{score.low:.2f}-{score.high:.2f}"
-    return [
-        f"{score.score:.3f}",
-        low_high,
-        _number(score.macro_f1, ".3f"),
-        _number(score.unreadable, ".1%"),
-        _number(score.prompt_tokens, ".0f"),
-        _number(score.answer_tokens, ".1f"),
-        _number(score.latency_seconds, ".2f", "s"),
-    ]
+def _shown(evaluation: Evaluation) -> list[tuple[Contestant, Score]]:
+    every = ((contestant, getattr(evaluation, contestant.field)) for contestant in CONTESTANTS)
+    return [(contestant, score) for contestant, score in every if score is not None]
 
 
-def _number(value: float | None, how: str, unit: str = "") -> str:
-    return "" if value is None else format(value, how) + unit
+def _filled(evaluation: Evaluation, columns: tuple[Column, ...]) -> list[Column]:
+    """The columns in which anybody has a figure."""
+    return [column for column in columns if any(_has(score, column.field) for _, score in _shown(evaluation))]
+
+
+def _has(score: Score, field: str) -> bool:
+    return getattr(score, field) is not None
+
+
+def _interval(score: Score) -> str:
+    return "" if score.low is None or score.high is None else f"{score.low:.2f}-{score.high:.2f}"
+
+
+def _style(contestant: Contestant) -> str | None:
+    return "bold" if contestant.field == "student" else None
 
 
 def evaluation_notes(evaluation: Evaluation) -> list[str]:
     """What must be known to read the table rightly."""
-    lines = [_gap_line(evaluation), SHALLOW_NOTE if evaluation.shallow else ""]
+    lines = [_gap_line(evaluation), " ".join(contestant.note for contestant, _ in _shown(evaluation)).strip()]
+    if evaluation.judge:
+        lines.append(
+            f"Wins: how often {evaluation.judge} finds the answer better than the known one, asked in both orders; a"
+            " tie is half a win."
+        )
+    lines.extend(note for field, note in NOTES.items() if any(_has(score, field) for _, score in _shown(evaluation)))
+    if evaluation.partly_supervised:
+        lines.append(
+            "Training rows whose answer is not their gold were rejected (generation.filters.disagreesWithGold): the"
+            " student is partly supervised."
+        )
     if evaluation.device:
         lines.append(f"Time: median of single calls, base model and student on {evaluation.device}.")
     if evaluation.carved_from_validation:
@@ -101,7 +196,8 @@ def _gap_line(evaluation: Evaluation) -> str:
         parts.append(f"Gap closed: {evaluation.gap_closed:.2f} of the way from the base model to the teacher")
     if evaluation.p_value is not None:
         chance = f"{evaluation.p_value:.3f}" if evaluation.p_value >= 0.001 else "below 0.001"
-        parts.append(f"student against base model: p {chance} (McNemar)")
+        test = "paired bootstrap" if evaluation.is_prose else "McNemar"
+        parts.append(f"student against base model: p {chance} ({test})")
     return "; ".join(parts) + "." if parts else ""
 
 
