@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_trainer.prompts import Unreadable
-from distillery_trainer.prompts.labels import LabelParser, first_json_object, without_thoughts
+from distillery_trainer.prompts.labels import LabelParser
+from distillery_trainer.prompts.replies import first_json_object, without_thoughts
 
 LABELS = ("entailment", "neutral", "contradiction")
 PARSER = LabelParser(LABELS, "answer_choice")
@@ -34,6 +35,11 @@ NEGATED = LabelParser(("entailment", "not entailment"), "answer_choice")
         ('Sure!\n```json\n{"reason": "x", "answer_choice": "Neutral"}\n```\nDone.', "neutral"),
         ("```\nneutral\n```", "neutral"),
         ('{"reason": "x", "answer_choice": "The answer is neutral"}', "neutral"),
+        ('{"reason": "She said "yes" twice", "answer_choice": "neutral"}', "neutral"),
+        ("{'reason': 'x', 'answer_choice': 'neutral',}", "neutral"),
+        ('{reason: "x", answer_choice: "neutral"}', "neutral"),
+        ('[{"reason": "x", "answer_choice": "neutral"}]', "neutral"),
+        ('{"item": 1} is the item. {"reason": "x", "answer_choice": "neutral"}', "neutral"),
         ("<think>entailment? neutral?</think>contradiction", "contradiction"),
         ("entailment? neutral?</think>contradiction", "contradiction"),
     ],
@@ -75,6 +81,11 @@ def test_reply_without_one_clear_answer(reply, reason):
 @pytest.mark.parametrize(("reply", "label"), [("B", "B"), ("(b)", "B"), ("B.", "B"), ("The answer is C", "C")])
 def test_letter_as_the_whole_reply_or_as_the_stated_answer(reply, label):
     assert LETTERS.read(reply) == label
+
+
+def test_label_without_quotes():
+    assert LabelParser(("true", "false"), "answer_choice").read('{"answer_choice": true}') == "true"
+    assert LabelParser(("1", "2"), "answer_choice").read('{"answer_choice": 2}') == "2"
 
 
 def test_letter_in_prose_is_an_article_not_a_choice():

@@ -7,61 +7,22 @@ Several labels, a negated label or none are unreadable.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
-import orjson
-
 from distillery_trainer.prompts.base import Unreadable
+from distillery_trainer.prompts.replies import Field, read_field, without_fence, without_thoughts
 
-_THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
-_FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
+LABEL_REPLY_TOKENS = 32
+"""Room for a short label and a few words around it, in tokens."""
+
 _CURLY = "\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _QUOTES = rf"\s\"'*_`{_CURLY}"
 _WRAPPING = f" \t\r\n\"'`*_.,:;!()[]{{}}<>#{_CURLY}"
 _NOT = r"(?:is|can)n?['\u2019]t"
 _NEGATION = rf"\b(?:not|never|neither|nor|cannot|{_NOT}|rather\s+than|instead\s+of)\b"
 _BETWEEN = rf"(?:\s+(?:a|an|the|clearly|really|necessarily|simply|be|exactly))*[{_QUOTES}]+"
-
-
-def without_thoughts(text: str) -> str:
-    """The text without `<think>…</think>`. A thought that never ends takes the rest with it; one that was begun in the
-    prompt, as some chat templates do, takes what stands before its end."""
-    if "think>" not in text:
-        return text
-    return _THOUGHT.sub("", text).rpartition("</think>")[2].strip()
-
-
-def first_json_object(text: str) -> dict[str, object] | None:
-    """The first balanced JSON object in the text, whatever stands around it; None where there is none."""
-    start = text.find("{")
-    while start >= 0:
-        end = _end_of_object(text, start)
-        if end is None:
-            return None
-        try:
-            value = orjson.loads(text[start:end])
-        except orjson.JSONDecodeError:
-            start = text.find("{", start + 1)
-            continue
-        return value if isinstance(value, dict) else None
-    return None
-
-
-def _end_of_object(text: str, start: int) -> int | None:
-    """Where the object that opens at `start` closes, braces in strings aside."""
-    depth, in_string, escaped = 0, False, False
-    for place in range(start, len(text)):
-        character = text[place]
-        if in_string:
-            in_string, escaped = escaped or character != '"', not escaped and character == "\\"
-        elif character == '"':
-            in_string = True
-        elif character in "{}":
-            depth += 1 if character == "{" else -1
-            if depth == 0:
-                return place + 1
-    return None
 
 
 class LabelParser:
@@ -97,16 +58,14 @@ class LabelParser:
 
     def _read_json(self, text: str) -> str | Unreadable | None:
         """The label under the key of a structured reply; None where the reply is not meant as one."""
-        value = first_json_object(text)
-        if value is not None and self._key in value:
-            answer = value[self._key]
-            return self._read_choice(answer) if isinstance(answer, str) else self._not_allowed(repr(answer))
-        bare = (match[1] if (match := _FENCE.search(text)) else text).strip()
-        if value is not None and bare.startswith("{"):
-            return Unreadable("bad_json", f'The reply is JSON without the key "{self._key}".')
-        if bare.startswith(("{", "[")) or f'"{self._key}"' in text:
-            return Unreadable("bad_json", "The reply is not valid JSON.")
-        return self.exact(bare)
+        field = read_field(text, self._key)
+        if not isinstance(field, Field):
+            return field or self.exact(without_fence(text))
+        if isinstance(field.value, str):
+            return self._read_choice(field.value)
+        # Labels such as 1 and true may come without quotes.
+        bare = self.exact(json.dumps(field.value)) if isinstance(field.value, int) else None
+        return bare or self._not_allowed(repr(field.value))
 
     def _read_choice(self, answer: str) -> str | Unreadable:
         if not answer.strip():

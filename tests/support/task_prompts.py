@@ -1,0 +1,36 @@
+"""The prompts of a task from a few fields, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distillery_api.run import RunConfig
+from distillery_trainer.prompts import TaskPrompt, for_task
+from distillery_trainer.records import Example
+
+NLI_LABELS = ("entailment", "neutral", "contradiction")
+
+
+def task_prompt(task: str, labels: tuple[str, ...] = (), **generation: Any) -> TaskPrompt:
+    """The prompts of a run with these fields of `generation`."""
+    teacher = {"name": "tester", "endpoint": "http://127.0.0.1:9/v1", "model": "teacher"}
+    config = {
+        "stage": "generate",
+        "name": "test",
+        "folder": "generate-0",
+        "task": task,
+        "labels": labels,
+        "data": {"train": {"uri": "train.jsonl"}, "validation": {"uri": "validation.jsonl"}},
+        "generation": {"teachers": [teacher], **generation},
+        "student": {"model": {"uri": "model"}},
+        "training": {},
+    }
+    return for_task(RunConfig.model_validate(config))
+
+
+def example(*texts: str, system: str | None = None, gold: str | list[str] | None = None) -> Example:
+    """A row of these messages, the user's first and last."""
+    roles = ("user", "assistant")
+    messages = [{"role": "system", "content": system}] if system else []
+    messages += [{"role": roles[place % 2], "content": text} for place, text in enumerate(texts)]
+    return Example("train", 1, "train-1", messages, gold)
