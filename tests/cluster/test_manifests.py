@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from manifest_cases import ManifestCase, manifest_cases
 
 pytestmark = pytest.mark.cluster
 
 CRD = Path(__file__).parents[2] / "crds" / "distillations.yaml"
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 CASES = manifest_cases()
 
 
@@ -36,6 +38,11 @@ def test_server_judges_the_manifest_as_pydantic_does(dry_run, case: ManifestCase
         assert said == ""
     else:
         assert case.refused in said
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_server_takes_the_example(dry_run, path: Path):
+    assert dry_run(yaml.safe_load(path.read_text())) == ""
 
 
 def test_explain_reads_as_the_manual(dry_run, kubectl):
