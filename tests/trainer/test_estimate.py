@@ -128,6 +128,43 @@ def test_reply_that_is_kept_costs_nothing(tmp_path):
     assert expected_of(config_of(tmp_path), kept, kept).calls == Calls()
 
 
+def dialogue(*turns, **more):
+    """User and assistant in turn."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(turns)]
+    return Example("train", 1, "train-1", messages, **more)
+
+
+def config_of_task(folder, task, **generation):
+    return RunConfig.read(
+        GenerateRun(folder, NOWHERE, generation=generation, config={"task": task, "labels": []}).config_file
+    )
+
+
+def test_every_turn_of_a_conversation_is_a_request_and_answers_are_as_long_as_those_it_holds(tmp_path):
+    write_word_tokenizer(tmp_path / "model")
+    config = config_of_task(tmp_path, "Conversation", prompts={"student": "one"})
+    expected = expected_of(config, dialogue("a b", "c d e", "f", reply="g h"))
+    first, second = 3 + (4 + 1) + (4 + 2), 3 + (4 + 1) + (4 + 2) + (4 + 3) + (4 + 1)
+    assert expected.calls == Calls(requests=2, input_tokens=first + second, output_tokens=3 + 2)
+
+
+def test_kept_turns_of_a_conversation_are_not_asked(tmp_path):
+    config = config_of_task(tmp_path, "Conversation")
+    kept = dialogue("a b", "c d e", "f", keeps_replies=True)
+    assert expected_of(config, kept).calls.requests == 1
+    assert expected_of(config, kept).calls.output_tokens == 150
+
+
+@pytest.mark.parametrize(
+    ("generation", "tokens"),
+    [({}, 108), ({"maxSummaryWords": 20}, 27), ({"chainOfDensity": True}, 592)],
+)
+def test_summaries_are_as_long_as_asked_for(tmp_path, generation, tokens):
+    config = config_of_task(tmp_path, "Summarization", **generation)
+    assert expected_of(config, example("A long text.")).calls.output_tokens == pytest.approx(tokens)
+
+
 def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
     config = config_of(tmp_path)
     sampler = Sampler(config, for_task(config))

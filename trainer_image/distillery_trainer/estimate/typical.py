@@ -6,6 +6,7 @@ from distillery_api.run import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.estimate.counting import TokenCounter
 from distillery_trainer.prompts import TaskPrompt
+from distillery_trainer.prompts.summarization import ROUNDS, SUMMARY_WORDS
 from distillery_trainer.records import Example
 
 _LABEL_TOKENS = 5
@@ -15,8 +16,6 @@ _CONVERSATION_TOKENS = 150
 _THOUGHTS_TOKENS = 1000
 """What a reasoning teacher thinks before it answers."""
 _TOKENS_A_WORD = 1.35
-_WORDS_BY_DEFAULT = 80
-_ROUNDS = 4
 _ROUND_TOKENS = 40
 """The entities of one round of a chain of density, and the JSON around them."""
 
@@ -45,5 +44,5 @@ class TypicalAnswers:
         return self._counter.count(known) if known else _CONVERSATION_TOKENS
 
     def _of_summary(self) -> float:
-        words = (self._generation.max_summary_words or _WORDS_BY_DEFAULT) * _TOKENS_A_WORD
-        return _ROUNDS * (words + _ROUND_TOKENS) if self._generation.chain_of_density else words
+        words = (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_A_WORD
+        return ROUNDS * (words + _ROUND_TOKENS) if self._generation.chain_of_density else words
