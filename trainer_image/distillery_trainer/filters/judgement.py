@@ -45,8 +45,9 @@ class Rejection:
     """The teacher's last reply, where there was one."""
 
 
-def judge(outcome: Reply | Failure, prompt: TaskPrompt, question: str) -> Judgement:
-    """Read the answer in a reply, if it is a whole one. `question` is the row's last user message."""
+def judge(outcome: Reply | Failure, prompt: TaskPrompt, question: str, *, held: bool = False) -> Judgement:
+    """Read the answer in a reply, if it is a whole one. `question` is the row's last user message; `held` says that the
+    row held the reply already, so that it answers no prompt of ours."""
     if isinstance(outcome, Failure):
         return Judgement(None, outcome.reason, outcome.message)
     if outcome.finish_reason == "content_filter":
@@ -57,7 +58,8 @@ def judge(outcome: Reply | Failure, prompt: TaskPrompt, question: str) -> Judgem
         return Judgement(None, "truncated", message)
     if outcome.refusal and not outcome.content.strip():
         return Judgement(None, "refused", f"The teacher refused: {outcome.refusal}")
-    answer = prompt.read_reply(outcome.content, question)
+    read = prompt.read_reply if held else prompt.read_teacher_reply
+    answer = read(outcome.content, question)
     if isinstance(answer, Unreadable):
         return Judgement(None, answer.reason, answer.message, worth_another_try=bool(outcome.content.strip()))
     return Judgement(answer)

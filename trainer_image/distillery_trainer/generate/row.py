@@ -96,7 +96,10 @@ class RowPipeline:
         """The answer that the row holds, where it is taken as the teacher's."""
         held = example.held_replies if example.keeps_replies else []
         text = held[turn] if turn < len(held) else None
-        return None if text is None else self._read(example, Reply(content=text, finish_reason="stop"))
+        if text is None:
+            return None
+        reply = Reply(content=text, finish_reason="stop")
+        return Said(judge(reply, self._prompt, example.text, held=True), reply)
 
     async def _decide(self, example: Example, messages: list[Message]) -> Said | Rejection:
         """The answer that most samples agree on, or the one there is."""

@@ -72,12 +72,10 @@ class MathPrompt(ReasonedPrompt):
         text = without_thoughts(text).strip()
         if not text:
             return Unreadable("empty", "The reply is empty.")
-        if (number := numbers.read(text)) is not None:
-            return number
         field = read_field(text, _KEY)
         if isinstance(field, Field):
             return _read_value(field.value)
-        return field or _read_prose(without_fence(text))
+        return numbers.read(text) or field or _read_prose(without_fence(text))
 
     def ballot(self, answer: str) -> str:
         """The number in its one form."""
