@@ -52,6 +52,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
 
+    def do_PUT(self) -> None:
+        self._answer(with_body=True)
+
     def do_GET(self) -> None:
         self._answer(with_body=True)
 

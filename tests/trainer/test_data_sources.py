@@ -201,6 +201,24 @@ def test_denied_access_names_the_variables_to_give(s3, tmp_path):
     )
 
 
+def test_missing_credentials_are_told_as_such(s3, tmp_path, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", s3.url)
+    with pytest.raises(UserError) as error:
+        read(source("s3://bucket/rows.jsonl", scratch=tmp_path))
+    assert (
+        "s3://bucket/rows.jsonl: there are no credentials. Give a Secret with AWS_ACCESS_KEY_ID" in error.value.message
+    )
+
+
+def test_bucket_of_another_region_is_told_as_such(s3, tmp_path):
+    s3.status = 301
+    with pytest.raises(UserError) as error:
+        read(source("s3://bucket/rows.jsonl", scratch=tmp_path))
+    assert "the bucket is in another region. Give a Secret with AWS_REGION in data.credentials" in error.value.message
+
+
 def test_object_store_that_fails_once_is_asked_again(s3, tmp_path):
     s3.failures = 1
     assert read(source("s3://bucket/rows.jsonl", scratch=tmp_path)) == ROWS

@@ -138,6 +138,17 @@ def test_json_list_is_told_how_to_become_lines(tmp_path, content):
     assert "`jq -c '.[]' FILE` does so" in message(tmp_path, "rows.json", content)
 
 
+def test_web_page_is_told_as_such(tmp_path):
+    said = message(tmp_path, "rows.jsonl", b"<!DOCTYPE html>\n<html></html>\n")
+    assert "rows.jsonl, line 1: not JSON" in said
+    assert "this is a web page, so give the link to the file itself" in said
+
+
+def test_columns_and_a_format_of_rows_exclude_each_other(tmp_path):
+    said = message(tmp_path, "rows.jsonl", b"{}", columns=COLUMNS, format="Alpaca")
+    assert said == "data.train: columns say what is in a table, and Alpaca rows are none; leave out columns, or format."
+
+
 # --- memory
 
 

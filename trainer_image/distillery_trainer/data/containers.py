@@ -43,7 +43,7 @@ def _read(source: Source, stream: BinaryIO) -> Iterator[Record | LineError]:
     if _is_parquet(source, stream):
         return parquet_records(stream)
     if _is_csv(source):
-        return csv_records(unpacked(stream), "\t" if ".tsv" in source.name else None)
+        return csv_records(unpacked(stream), "\t" if _ending(source) == "tsv" else None)
     return json_records(unpacked(stream))
 
 
@@ -54,20 +54,21 @@ def unit(source: Source) -> str:
 
 
 def _is_parquet(source: Source, stream: BinaryIO) -> bool:
-    if source.settings.format is not DataFormat.AUTO:
-        return unit(source) == "row" and source.settings.format is not DataFormat.CSV
     start = stream.read(len(_PARQUET_MARK))
     stream.seek(0)
-    return unit(source) == "row" or start == _PARQUET_MARK
+    return source.settings.format is not DataFormat.CSV and (unit(source) == "row" or start == _PARQUET_MARK)
 
 
 def _is_csv(source: Source) -> bool:
-    if source.settings.format is DataFormat.CSV:
-        return True
+    return source.settings.format is DataFormat.CSV or _ending(source) in ("csv", "tsv")
+
+
+def _ending(source: Source) -> str:
+    """What the file's name says that it holds."""
     name = source.name
     for end in _PACKED_ENDS:
         name = name.removesuffix(end)
-    return name.endswith((".csv", ".tsv"))
+    return name.rpartition(".")[2]
 
 
 # --- JSON Lines
@@ -99,7 +100,9 @@ def _parse_json(number: int, line: bytes) -> dict[str, Any]:
 
 
 def _hint(line: bytes) -> str:
-    """A file that is one list or one indented object is JSON, but not one object a line."""
+    """What usually stands in a file that is not one object a line."""
+    if line[:9].lower() in (b"<!doctype", b"<html>", b"<html lan"):
+        return "; this is a web page, so give the link to the file itself"
     if line in (b"[", b"{"):
         return "; for a file that is one list, `jq -c '.[]' FILE` does so, for indented objects `jq -c . FILE`"
     return "; for a file that is one list, `jq -c '.[]' FILE` does so" if line.startswith(b"[") else ""

@@ -38,7 +38,9 @@ _PASSING = {408, 429}
 _STATUS = re.compile(r"status code: (\d{3})|HTTP(?: error)? (\d{3})")
 _UNKNOWN_HOST = re.compile(r"dns error|getaddrinfo|[Nn]ame or service not known|Name does not resolve|Cannot resolve")
 _QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\")]*")
-_METADATA_SERVERS = ("169.254.169.254", "metadata.google.internal")
+_METADATA = ("/latest/api/token", "/latest/meta-data", "computeMetadata", "/metadata/identity")
+"""What a library asks a cloud's own machines for where no credentials are given."""
+_WRONG_REGION = "incorrectly configured region"
 
 
 # --- which files these are
@@ -152,7 +154,7 @@ class _Window(io.RawIOBase):
 
 
 def download(url: str, place: str, folder: Path) -> Download:
-    """Fetch a file. `place` begins the sentence of an error; the bytes lie in `folder`, else in the temporary folder.
+    """Fetch a file. `place` begins the sentence of an error; the bytes lie in `folder` while the process lives.
 
     Raises UserError where there is no such file, it may not be read, or the volume is full; TryLater where the server
     cannot be reached.
@@ -228,26 +230,30 @@ def _copy(stream: BinaryIO, file: BinaryIO) -> None:
 
 def _explained(error: Exception, place: str, scheme: _Scheme) -> StageError:
     """The sentence for a library's error."""
-    status, words = _status(error), _words(error)
-    said = f"HTTP {status}" if status else words
-    remedy = f"Give a Secret with {scheme.variables} in data.credentials."
-    if any(server in str(error) for server in _METADATA_SERVERS):
-        return _user_error(f"{place}: there are no credentials. {remedy}")
-    if isinstance(error, FileNotFoundError) or status in _NOT_FOUND:
-        return _user_error(f"{place}: there is no such file.")
-    if isinstance(error, PermissionError) or status in _DENIED:
-        return _user_error(f"{place}: access is denied ({said}). {remedy}")
-    if status and 300 <= status < 500 and status not in _PASSING:
-        return _user_error(f"{place}: the server does not give the file: {words}.")
+    if refusal := _refusal(error, scheme):
+        return UserError(f"{place}: {refusal}", reason=Reason.INVALID_DATA)
     if _UNKNOWN_HOST.search(str(error)):
         why = "the server's name is not known; correct it, or see to the network"
     else:
-        why = f"the server cannot be read from ({words})"
+        why = f"the server cannot be read from ({_words(error)})"
     return TryLater(f"{place}: {why}. The next attempt tries again.", reason=Reason.INVALID_DATA)
 
 
-def _user_error(message: str) -> UserError:
-    return UserError(message, reason=Reason.INVALID_DATA)
+def _refusal(error: Exception, scheme: _Scheme) -> str | None:
+    """Why a server does not give the file, and what to do; None where it may give it later."""
+    said, status = str(error), _status(error)
+    remedy = f"Give a Secret with {scheme.variables} in data.credentials."
+    if any(path in said for path in _METADATA):
+        return f"there are no credentials. {remedy}"
+    if _WRONG_REGION in said:
+        return "the bucket is in another region. Give a Secret with AWS_REGION in data.credentials."
+    if isinstance(error, FileNotFoundError) or status in _NOT_FOUND:
+        return "there is no such file."
+    if isinstance(error, PermissionError) or status in _DENIED:
+        return f"access is denied ({f'HTTP {status}' if status else _words(error)}). {remedy}"
+    if status and 300 <= status < 500 and status not in _PASSING:
+        return f"the server does not give the file: {_words(error)}."
+    return None
 
 
 def _status(error: Exception) -> int | None:

@@ -1,0 +1,43 @@
+"""A log of a model in production through the whole stage: its replies as the teacher's, its failed calls counted."""
+
+from generate_run import GenerateRun, jsonl, nli_row, nli_rows
+from teacher_server import gold_teacher
+
+VALIDATION, TEST = nli_rows(6, 100), nli_rows(3, 200)
+
+
+def call(number: int, said: str | None, status: str = "success", finish: str = "stop") -> dict:
+    """One entry of the log."""
+    choices = [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": finish}]
+    response = {"object": "chat.completion", "choices": choices} if said else None
+    return {
+        "id": f"call-{number}",
+        "status": status,
+        "messages": nli_row(number)["messages"],
+        "response": response,
+        "error_str": None if said else "RateLimitError",
+    }
+
+
+LOG = [call(0, "Neutral."), call(1, None, "failure"), call(2, "entailm", finish="length"), call(3, "contradiction")]
+KNOWN = {row["messages"][-1]["content"]: row.get("gold", "entailment") for row in [nli_row(2), *VALIDATION, *TEST]}
+
+
+def test_kept_replies_are_not_asked_for_and_failed_calls_are_listed(tmp_path):
+    with gold_teacher(KNOWN) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, train=jsonl(LOG), validation=VALIDATION, test=TEST)
+        run.data = {"train": {"uri": "train.jsonl", "replies": "Keep"}}
+        result = run.run()
+    assert result.exit_code == 0, result.message
+    kept = {row["id"]: row["completion"][0]["content"] for row in run.rows("train")}
+    assert kept == {"call-0": "neutral", "call-2": "entailment", "call-3": "contradiction"}
+    assert [(row["line"], row["reason"]) for row in run.rows("rejected")] == [(2, "log_call_failed")]
+    assert len(teacher.requests) == 1 + len(VALIDATION) + len(TEST)
+    assert result.splits["train"].rejected_by_reason == {"log_call_failed": 1}
+
+
+def test_replaced_replies_are_asked_for(tmp_path):
+    with gold_teacher({nli_row(number)["messages"][0]["content"]: "neutral" for number in range(4)} | KNOWN) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, train=jsonl(LOG), validation=VALIDATION, test=TEST)
+        run.run()
+    assert len(teacher.requests) == 3 + len(VALIDATION) + len(TEST)
