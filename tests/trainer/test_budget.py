@@ -46,7 +46,7 @@ def test_probable_tokens_follow_what_is_seen():
     assert estimate.probably(1000) == 250
     for number in range(1000):
         estimate.learn(question(number), 80)
-    assert estimate.of_prompt(question(1)) in range(76, 84)
+    assert estimate.of_prompt(question(1)) in range(70, 80)
 
 
 # --- prices
@@ -143,7 +143,7 @@ async def test_reply_that_is_not_counted_costs_all_that_was_set_aside(tmp_path):
             await teacher.ask(QUESTIONS[0])
             assert journal.spent.tokens == TokenEstimate().at_most(QUESTIONS[0]) + 16
             assert journal.usage.uncounted_replies == 1
-            assert 30 < journal.usage.input_tokens < 60
+            assert 15 < journal.usage.input_tokens < 30
 
 
 async def test_server_without_a_limit_on_replies_cannot_keep_a_budget(tmp_path):

@@ -6,15 +6,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import orjson
-
 from distillery_api.spec.teacher import Budget
 from distillery_trainer.records import Message
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
 from distillery_trainer.teachers.prices import Spending
 
-_TOKENS_A_MESSAGE = 16
-_FRAME = 64
+_TOKENS_A_MESSAGE = 8
+_FRAME = 32
 """Tokens that a server may put around a prompt without being asked to."""
 _USUAL_TOKENS_A_BYTE = 0.25
 _WEIGHT = 4096
@@ -61,7 +59,8 @@ class TokenEstimate:
 
 
 def _size(messages: Sequence[Message]) -> int:
-    return len(orjson.dumps(messages))
+    """Bytes of the text."""
+    return sum(len(message["content"].encode()) for message in messages)
 
 
 class CallBudget:

@@ -1,0 +1,53 @@
+"""What servers send that stray from the protocol, as faults for the test teacher."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from chat_faults import Fault
+from chat_protocol import Refusal
+
+JSON = {"Content-Type": "application/json"}
+
+
+def _sent(name: str, body: Any, headers: dict[str, str], status: int = 200) -> Fault:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return Fault(name, refused=Refusal(status, text, headers))
+
+
+def completion(content: str, **more: Any) -> dict[str, Any]:
+    """A whole completion."""
+    message = {"role": "assistant", "content": content}
+    usage = {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22}
+    return {"id": "c-1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage, **more}
+
+
+def error_as_200(message: str = "The model is overloaded.", code: int | str = 503) -> Fault:
+    """200 with an error object."""
+    return _sent("error_as_200", {"error": {"message": message, "code": code}}, JSON)
+
+
+def other_model(name: str) -> Fault:
+    """A good reply under another model's name."""
+    return _sent("other_model", completion("neutral", model=name), JSON)
+
+
+def streamed(*pieces: str, ends: bool = True) -> Fault:
+    """A stream of pieces, although nobody asked for one; without an end where it breaks off."""
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    if ends:
+        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    lines = [f"data: {json.dumps(chunk)}" for chunk in chunks] + (["data: [DONE]"] if ends else [])
+    return _sent("streamed", "\n\n".join(lines) + "\n\n", {"Content-Type": "text/event-stream"})
+
+
+def used_up(reset: str) -> Fault:
+    """A good reply that says that the key may do nothing more until `reset` has passed."""
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
+    return _sent("used_up", completion("neutral"), JSON | headers)
+
+
+def moved(address: str) -> Fault:
+    """A redirection."""
+    return _sent("moved", "", {"Location": address, "Content-Type": "text/html"}, 308)
