@@ -87,6 +87,9 @@ class StudentRun:
     test: Sequence[Mapping[str, Any]] = field(default_factory=lambda: held_out_rows(6))
     training: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    task: str = "NLI"
+    labels: Sequence[str] = NLI_LABELS
 
     def __post_init__(self) -> None:
         generated = self.folder(Stage.GENERATE)
@@ -108,12 +111,13 @@ class StudentRun:
                 "inputs": {name: FOLDERS[name] for name in earlier},
                 "workspace": str(self.workspace),
                 "basePath": str(self.workspace),
-                "task": "NLI",
+                "task": self.task,
                 "data": {"train": {"uri": "train.jsonl"}, "validation": {"uri": "validation.jsonl"}},
                 "generation": {"teachers": [teacher], **self.generation},
                 "student": {"model": {"uri": str(self.base)}},
                 "training": {"maxLength": 256, **self.training},
-                "labels": NLI_LABELS,
+                "labels": self.labels,
+                "evaluation": self.evaluation,
                 "metricsHost": "127.0.0.1",
                 "metricsPort": 0,
                 "terminationMessagePath": str(self.workspace / f"{stage}-message"),

@@ -91,3 +91,45 @@ def test_figures_that_were_not_measured_are_absent():
     assert scores.mean([None]) is None
     assert scores.middle([0.4, None, 0.1, 0.2]) == 0.2
     assert scores.mean([10, None, 20]) == 15
+
+
+def test_bootstrap_interval_of_even_zeros_and_ones_is_nearly_wilson_s():
+    low, high = scores.bootstrap_interval([0.0, 1.0] * 100)
+    assert (low, high) == pytest.approx((0.43, 0.57), abs=0.006)
+    assert scores.wilson_interval(100, 200) == pytest.approx((0.4314, 0.5686), abs=1e-4)
+
+
+def test_bootstrap_is_the_same_each_time():
+    values = [0.1, 0.5, 0.4, 0.9, 0.2]
+    assert scores.bootstrap_interval(values) == scores.bootstrap_interval(values)
+    assert scores.paired_bootstrap_p(values, values[::-1]) == scores.paired_bootstrap_p(values, values[::-1])
+
+
+def test_interval_of_equal_values_is_a_point_and_of_one_value_none():
+    assert scores.bootstrap_interval([0.25, 0.25, 0.25]) == (0.25, 0.25)
+    assert scores.bootstrap_interval([0.25]) is None
+
+
+def test_paired_bootstrap_is_near_the_normal_test_of_a_mean():
+    # 100 differences, evenly from -0.87 to 1.11: mean 0.12, standard error 0.0577, z 2.08, p 0.038.
+    first, second = [0.12 + (number - 49.5) / 50 for number in range(100)], [0.0] * 100
+    assert scores.paired_bootstrap_p(first, second) == pytest.approx(0.038, abs=0.006)
+    assert scores.paired_bootstrap_p(second, first) == pytest.approx(0.038, abs=0.006)
+
+
+def test_paired_bootstrap_looks_at_pairs():
+    first = [number / 100 for number in range(100)]
+    always_a_little_more = [value + 0.01 + (place % 2) / 1000 for place, value in enumerate(first)]
+    assert scores.paired_bootstrap_p(always_a_little_more, first) == 0.0001
+
+
+def test_paired_bootstrap_of_equal_or_single_values_says_nothing():
+    assert scores.paired_bootstrap_p([0.5, 0.2], [0.5, 0.2]) == 1.0
+    assert scores.paired_bootstrap_p([0.5], [0.2]) == 1.0
+
+
+def test_perplexity_weighs_tokens_not_replies():
+    # exp((6 + 0) / (3 + 1)); the mean of the two replies' perplexities would be 4.19.
+    assert scores.perplexity([(6.0, 3), (0.0, 1)]) == pytest.approx(4.4817, abs=1e-4)
+    assert scores.perplexity([]) is None
+    assert scores.perplexity([(0.0, 0)]) is None

@@ -9,13 +9,10 @@ from pathlib import Path
 from distillery_trainer.metrics.words import spoken_length
 from distillery_trainer.prompts import TaskPrompt, Unreadable
 from distillery_trainer.prompts.base import AnswerKind
+from distillery_trainer.prompts.summarization import SUMMARY_WORDS
 from distillery_trainer.records import read_rows
 from distillery_trainer.scoring import scores
 from distillery_trainer.scoring.contestants import Answer, Contestant, HeldOut, baseline_answers
-
-SUMMARY_WORDS = 80
-"""Words of the lead where generation.maxSummaryWords does not say."""
-
 
 def baselines_answer(prompt: TaskPrompt, rows: HeldOut, training_rows: Path) -> dict[Contestant, list[Answer]]:
     """The answers of the baselines that make sense for the task. `training_rows` is what the student learnt from."""
