@@ -336,14 +336,16 @@ class StageResult(Record):
     def termination_message(self) -> str:
         """The result as JSON of at most 2 KiB: the message is shortened first, then details are left out."""
         short = self.model_copy(update={"splits": {}})
-        for leave_out in (
+        left_out: tuple[dict[str, object], ...] = (
             {"message": shortened(self.message, 600)},
             {"message": shortened(self.message, 240)},
             {"files": {}},
+            {"estimate": None},
             {"rows": None},
             {"evaluation": self.evaluation.brief() if self.evaluation else None},
             {"evaluation": None},
-        ):
+        )
+        for leave_out in left_out:
             short = short.model_copy(update=leave_out)
             text = short.model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_api.result import (
+    Estimate,
     Evaluation,
     Reason,
     RowCounts,
@@ -110,6 +111,41 @@ def test_table_that_is_too_long_for_the_termination_message_keeps_its_scores():
     read = StageResult.model_validate_json(result.termination_message())
     assert read.evaluation.student == Score(score=0.1235, low=0.1235, high=0.1235, rouge1=0.1235)
     assert (read.evaluation.gap_closed, read.evaluation.judge) == (0.1235, "j" * 200)
+
+
+_ESTIMATE = Estimate(
+    rows=1,
+    requests=1,
+    input_tokens=1,
+    output_tokens=1,
+    low_tokens=1,
+    high_tokens=1,
+    basis="counted, and not guessed " * 20,
+)
+
+
+def _generated(reasons):
+    counts = RowCounts(read=1, rejected=1, rejected_by_reason={f"a_reason_that_is_long_{n}": 1 for n in range(reasons)})
+    return StageResult(
+        stage=Stage.GENERATE,
+        folder="generate-1",
+        state=StageState.DONE,
+        message="x" * 600,
+        rows=counts,
+        usage=Usage(requests=1),
+        estimate=_ESTIMATE,
+        files={name: f"generate-1/{name}.jsonl" for name in ("train", "validation", "test", "rejected")},
+    )
+
+
+def test_estimate_fits_the_termination_message():
+    assert StageResult.model_validate_json(_generated(8).termination_message()).estimate == _ESTIMATE
+
+
+def test_reasons_of_rows_matter_more_than_the_estimate():
+    result = _generated(40)
+    read = StageResult.model_validate_json(result.termination_message())
+    assert (read.rows, read.estimate) == (result.rows, None)
 
 
 @given(st.text(max_size=5000), st.dictionaries(st.text(min_size=1, max_size=40), st.integers(0, 10**6), max_size=64))

@@ -1,6 +1,8 @@
 """What a run will cost, said before the first call: counting, scaling up, and what a pilot makes of it."""
 
 import json
+import urllib.error
+import urllib.request
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from counting_teacher import counting_teacher
-from distillery_api.result import money
+from distillery_api.result import Stage, money
 from distillery_api.run import RunConfig
 from distillery_api.spec import Pricing
 from distillery_trainer.__main__ import main
@@ -16,6 +18,7 @@ from distillery_trainer.estimate import Sampler
 from distillery_trainer.estimate.counting import approximate, counter_for
 from distillery_trainer.estimate.expected import SAMPLE_LIMIT
 from distillery_trainer.estimate.forecast import Calls, Expected, PilotRow, from_pilot, from_prompts
+from distillery_trainer.progress import ProgressReporter, progress_server
 from distillery_trainer.prompts import for_task
 from distillery_trainer.records import Example
 from generate_run import GenerateRun, gold_of, nli_rows
@@ -296,6 +299,35 @@ def test_pilot_asks_twenty_rows_and_the_run_does_not_ask_them_again(tmp_path, ca
         assert (len(teacher.requests), usage.requests) == (132, 132)
     assert estimate["inputTokens"] == pytest.approx(usage.input_tokens, rel=0.05)
     assert estimate["outputTokens"] == pytest.approx(usage.output_tokens, rel=0.05)
+
+
+def test_stage_tells_its_estimate_before_it_asks_and_writes_the_card_after(tmp_path, capsys):
+    with gold_teacher(gold_of(*ROWS)) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, *ROWS, teacher={"pricing": PRICING})
+        result = run.run()
+    said = capsys.readouterr().err
+    assert f"Expected: {result.estimate.sentence()}." in said
+    assert (result.estimate.requests, result.usage.requests) == (132, 132)
+    card = (run.workspace / run.folder / "README.md").read_text()
+    assert "| train | 90 | 90 | 0 |  |" in card
+    assert f"| Money | {money(result.usage.cost)} USD |" in card
+
+
+def test_estimate_is_served_once_it_is_known(tmp_path):
+    reporter = ProgressReporter(Stage.GENERATE)
+    with progress_server(reporter, "127.0.0.1", 0, tmp_path) as port:
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            fetched(port, "/estimate")
+        reporter.estimated(from_prompts(EXPECTED, Pricing.model_validate(PRICING)))
+        assert json.loads(fetched(port, "/estimate"))["inputTokens"] == 40_000
+        metrics = fetched(port, "/metrics")
+    assert 'distillery_estimated_tokens{direction="output"} 1000.0' in metrics
+    assert 'distillery_estimated_cost{currency="USD"} 0.09' in metrics
+
+
+def fetched(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        return answer.read().decode()
 
 
 def test_pilot_of_a_teacher_that_is_not_there_ends_with_a_sentence(tmp_path, capsys):

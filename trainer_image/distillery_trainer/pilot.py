@@ -27,6 +27,7 @@ from distillery_trainer.prompts import TaskPrompt, for_task
 from distillery_trainer.records import Example, Message
 from distillery_trainer.teachers.budget import BudgetSpent
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.lock import only_stage
 from distillery_trainer.teachers.teacher import Failure, Teacher
 
 PILOT_ROWS = 20
@@ -44,7 +45,8 @@ def estimated(config: RunConfig, *, pilot: bool) -> Estimate:
 async def _with_pilot(config: RunConfig, prompt: TaskPrompt, data: Data) -> Estimate:
     sampler = estimate.sampled(config, prompt, data)
     expected = sampler.expected()
-    with ReplyJournal(Workspace(Path(config.workspace)).replies, config.folder) as journal:
+    workspace = Workspace(Path(config.workspace))
+    with only_stage(workspace.replies, config.folder), ReplyJournal.for_run(config) as journal:
         teacher = Teacher.for_run(config, prompt, journal, ProgressReporter(config.stage))
         pilot = _Pilot(config, prompt, teacher, sampler)
         try:
