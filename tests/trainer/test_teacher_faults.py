@@ -92,9 +92,9 @@ def test_retry_after_as_a_date_is_waited_for(run, teacher):
 
 
 def test_waiting_row_does_not_hold_up_the_others(run, teacher):
-    teacher.faults = where("Person 0 ", rate_limited(1), times=1)
+    teacher.faults = where("Person 11 ", rate_limited(1), times=1)
     run.run()
-    assert "Person 0 " in teacher.requests[-1].user_text
+    assert "Person 11 " in teacher.requests[-1].user_text
 
 
 @pytest.mark.parametrize(
@@ -150,28 +150,28 @@ def test_refused_row_is_rejected_without_a_second_try(run, teacher, fault, reaso
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("fault", "reason", "asked"),
     [
-        (cut_off(), "truncated"),
-        (malformed_json(), "bad_json"),
-        (empty(), "empty"),
-        (verbatim(None), "empty"),
-        (content_filtered(), "content_filter"),
-        (labelled("sideways"), "label_not_allowed"),
-        (verbatim('{"answer_choice": 3}'), "label_not_allowed"),
-        (verbatim('{"label": "neutral"}'), "bad_json"),
-        (verbatim("It is neutral or a contradiction."), "several_labels"),
-        (verbatim("This is not neutral."), "negated_label"),
+        (cut_off(), "truncated", 1),
+        (malformed_json(), "bad_json", 2),
+        (empty(), "empty", 1),
+        (verbatim(None), "empty", 1),
+        (content_filtered(), "content_filter", 1),
+        (labelled("sideways"), "label_not_allowed", 2),
+        (verbatim('{"answer_choice": 3}'), "label_not_allowed", 2),
+        (verbatim('{"label": "neutral"}'), "bad_json", 2),
+        (verbatim("It is neutral or a contradiction."), "several_labels", 2),
+        (verbatim("This is not neutral."), "negated_label", 2),
     ],
 )
-def test_reply_without_an_answer_rejects_its_row(run, teacher, fault, reason):
+def test_reply_without_an_answer_rejects_its_row(run, teacher, fault, reason, asked):
     run.generation = {"chainOfThought": True}
     teacher.faults = where(ROW, fault)
     result = run.run()
     assert result.exit_code == 0
     assert result.rows.rejected_by_reason == {reason: 1}
     assert run.rows("rejected")[0]["id"] == "train-6"
-    assert len(teacher.requests) == 21
+    assert len(teacher.requests) == 20 + asked
 
 
 def test_rejected_row_keeps_the_reply_and_the_request(run, teacher):
@@ -224,7 +224,7 @@ def test_refused_parameter_is_renamed_or_dropped_and_that_remembered(tmp_path):
         run = GenerateRun(tmp_path, teacher.url, generation={"chainOfThought": True, "concurrency": 1})
         result = run.run()
         assert result.rows.kept == 21
-        assert len(teacher.requests) == 24
+        assert len(teacher.requests) == 25
         assert teacher.requests[-1].body.keys() == {"model", "messages", "top_p", "max_completion_tokens"}
 
 
@@ -264,7 +264,7 @@ def test_wrong_key_names_secret_and_key(tmp_path, monkeypatch):
             tmp_path,
             teacher.url,
             teacher={"apiKey": {"secretName": "teacher-keys", "key": "first"}},
-            config={"apiKeyVariables": {"tester": "DISTILLERY_API_KEY_0"}},
+            config={"apiKeyVariables": {"teacher-keys/first": "DISTILLERY_API_KEY_0"}},
         )
         message = run.run().message
         assert "Check the key first of the Secret teacher-keys (generation.teachers: apiKey)." in message
@@ -274,7 +274,7 @@ def test_wrong_key_names_secret_and_key(tmp_path, monkeypatch):
 def test_empty_key_is_told_before_any_call(run, teacher, monkeypatch):
     monkeypatch.setenv("DISTILLERY_API_KEY_0", " \n")
     run.teacher = {"apiKey": {"secretName": "teacher-keys"}}
-    run.config = {"apiKeyVariables": {"tester": "DISTILLERY_API_KEY_0"}}
+    run.config = {"apiKeyVariables": {"teacher-keys/api-key": "DISTILLERY_API_KEY_0"}}
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "TeacherRejected")
     assert "its API key is empty. Check the key api-key of the Secret teacher-keys" in result.message
@@ -292,7 +292,7 @@ def test_key_is_sent_and_stands_in_no_file_and_no_log(tmp_path, monkeypatch, cap
             tmp_path,
             teacher.url,
             teacher={"apiKey": {"secretName": "teacher-keys"}},
-            config={"apiKeyVariables": {"tester": "DISTILLERY_API_KEY_0"}},
+            config={"apiKeyVariables": {"teacher-keys/api-key": "DISTILLERY_API_KEY_0"}},
         )
         assert run.run().rows.kept == 20
         assert run.rows("rejected")[0]["message"] == "HTTP 400: You sent ***, which is odd."
@@ -337,7 +337,7 @@ def test_teacher_that_never_answers_is_to_be_tried_later(run, teacher):
     teacher.faults = lambda call: server_error(503)
     result = run.run()
     assert (result.exit_code, result.reason) == (3, "TeacherUnreachable")
-    assert "The teacher answered none of" in result.message
+    assert "did not answer the first row: HTTP 503" in result.message
 
 
 def test_next_attempt_asks_failed_rows_again(run, teacher):
