@@ -151,6 +151,16 @@ def test_rows_usage_and_files_are_told():
     assert "runs/conjnli/result.json" in text
 
 
+def test_money_cache_and_thoughts_stand_beside_the_tokens():
+    usage = {**RESULT["usage"], "cachedInputTokens": 100000, "reasoningTokens": 9000, "cost": 1.6, "currency": "USD"}
+    estimate = {"rows": 1, "requests": 1, "inputTokens": 1, "outputTokens": 1, "lowTokens": 1, "highTokens": 1}
+    text = shown({**RESULT, "usage": usage, "estimate": {**estimate, "cost": 1.46, "currency": "USD"}}, width=200)
+    assert (
+        "Teacher: 1,612 requests, 120,345 tokens read (100,000 of them from its cache), 23,456 written (9,000 of them"
+        " thoughts); 1.60 USD (1.46 expected)."
+    ) in text
+
+
 def test_run_without_scores_shows_no_table():
     text = shown({**RESULT, "evaluation": None})
     assert "held-out" not in text

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from distillery_api.result import Evaluation, Score
+from distillery_api.result import Evaluation, Score, money
 from distillery_operator.cli.words import by_count
 from distillery_operator.local.run_result import RunResult
 
@@ -211,11 +211,18 @@ def rows_line(result: RunResult) -> str:
 
 
 def usage_line(result: RunResult) -> str:
-    """What the teacher cost."""
-    usage = result.usage
+    """What the teacher cost, and what that was expected to be."""
+    usage, estimate = result.usage, result.estimate
     if not usage.requests:
         return ""
-    return f"Teacher: {usage.requests:,} requests, {usage.input_tokens:,} tokens read, {usage.output_tokens:,} written."
+    cached = f" ({usage.cached_input_tokens:,} of them from its cache)" if usage.cached_input_tokens else ""
+    thought = f" ({usage.reasoning_tokens:,} of them thoughts)" if usage.reasoning_tokens else ""
+    spent = f"; {money(usage.cost)} {usage.currency or ''}".rstrip() if usage.cost is not None else ""
+    expected = f" ({money(estimate.cost)} expected)" if spent and estimate and estimate.cost is not None else ""
+    return (
+        f"Teacher: {usage.requests:,} requests, {usage.input_tokens:,} tokens read{cached},"
+        f" {usage.output_tokens:,} written{thought}{spent}{expected}."
+    )
 
 
 def file_lines(result: RunResult, folder: Path) -> list[str]:
