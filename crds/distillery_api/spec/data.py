@@ -70,6 +70,20 @@ class DataSource(ApiModel):
     """What becomes of an answer that a row holds already, as logs of a model in production do: Replace asks the teacher
     anew, Keep takes it as the teacher's, without a call. Default: Replace."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.columns) || self.format in ['Auto', 'CSV', 'Parquet']",
+            "columns says what the columns of a table hold; remove it, or set format to CSV, Parquet or Auto",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _columns_belong_to_a_table(self) -> DataSource:
+        tables = (DataFormat.AUTO, DataFormat.CSV, DataFormat.PARQUET)
+        if self.columns is not None and self.format not in tables:
+            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
+        return self
+
 
 class Data(ApiModel):
     """The rows to distil from. A chat row is `{"messages": [...]}` with optional `id`, `gold` and `metadata`."""

@@ -59,6 +59,12 @@ _TASK_RULES = (
         lambda spec: spec.generation.filters.faithful,
     ),
     _only_with(
+        REASONING_TASKS,
+        "self.generation.filters.disagreesWithGold",
+        "generation.filters.disagreesWithGold",
+        lambda spec: spec.generation.filters.disagrees_with_gold,
+    ),
+    _only_with(
         (Task.CONVERSATION,),
         "has(self.generation.history)",
         "generation.history",

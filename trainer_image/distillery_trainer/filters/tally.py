@@ -135,7 +135,8 @@ def no_answer_at_all(rejections: Sequence[Rejection]) -> UserError | TryLater:
         f"None of the first {len(rejections):,} rows got a usable answer ({reasons}), so the others are not asked."
         f" The last one: {last} Look at rejected.jsonl, and correct the prompts, the model or the sampling."
     )
-    return UserError(message, reason=Reason.GENERATION_FAILED)
+    failed = 2 * sum(rejection.failure is not None for rejection in rejections) > len(rejections)
+    return UserError(message, reason=Reason.GENERATION_FAILED if failed else Reason.TOO_FEW_ROWS)
 
 
 def _listed(reasons: Counter[str]) -> str:

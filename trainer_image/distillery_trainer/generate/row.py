@@ -63,9 +63,10 @@ class RowPipeline:
         answered = await self._answer_all_turns(example)
         if isinstance(answered, Rejection):
             return answered
-        if verdict := await self._verdict(example, answered.answers):
+        turns = self._turns(example, answered)
+        if verdict := await self._verdict(example, answered.answers, turns[-1]):
             return Rejection(verdict, reply=answered.said[-1].reply)
-        return self._turns(example, answered)
+        return turns
 
     async def hold_out(self, example: Example) -> Said:
         """The teacher's one answer to a held-out row: no second try, as the other contestants have none."""
@@ -128,11 +129,14 @@ class RowPipeline:
 
     # --- keeping
 
-    async def _verdict(self, example: Example, answers: Sequence[str]) -> Verdict | None:
+    async def _verdict(self, example: Example, answers: Sequence[str], last: Turn) -> Verdict | None:
         for answer in answers:
             if verdict := self._checks.verdict(example, answer):
                 return verdict
-        return await self._judge.verdict(example, answers[-1]) if self._judge else None
+        if self._judge is None:
+            return None
+        # In a conversation, the judge reads what the teacher said before.
+        return await self._judge.verdict(replace(example, messages=last.prompt), answers[-1])
 
     def _turns(self, example: Example, answered: Answered) -> list[Turn]:
         turns = self._prompt.student_turns(example, answered.answers)
