@@ -1,11 +1,15 @@
 """The evaluate stage on a tiny model: the table, and what counts as wrong."""
 
+import json
+import math
 import shutil
 
 import pytest
 
+from chat_protocol import Answer
+from chat_server import TeacherServer
 from distillery_api.result import Reason, Stage, StageState
-from student_run import StudentRun, held_out_row, held_out_rows, read_rows
+from student_run import StudentRun, held_out_row, held_out_rows, read_rows, training_row
 from tiny_model import write_tiny_model
 
 
@@ -96,3 +100,92 @@ def test_no_row_to_score_is_a_sentence(tiny, tmp_path):
     assert run.result(Stage.EVALUATE).state is StageState.FAILED
     assert run.result(Stage.EVALUATE).reason is Reason.TOO_FEW_ROWS
     assert "none has gold or an answer" in said
+
+
+TALK = [
+    held_out_row(
+        number,
+        short=(messages := [{"role": "user", "content": f"What is {number} and {number}?"}]),
+        elaborate=messages,
+        gold=f"It is {2 * number}.",
+        reply=f"That is {2 * number}.",
+        answer=f"That is {2 * number}.",
+    )
+    for number in range(3)
+]
+
+
+def test_conversation_has_rouge_perplexity_and_a_judge_that_may_come_later(tiny, tmp_path):
+    down = {"judge": {"endpoint": "http://127.0.0.1:9/v1", "model": "other"}}
+    run = StudentRun(
+        tmp_path, tiny, test=TALK, task="Conversation", labels=(), generation=SHORT_REPLIES, evaluation=down
+    )
+    code, said = evaluated(run, tiny)
+    assert code == 3
+    assert "The judge (other at http://127.0.0.1:9/v1) cannot be reached" in said
+
+    student = run.folder(Stage.EVALUATE) / "replies-student.jsonl"
+    kept = student.read_bytes()
+    verdict = Answer(json.dumps({"reason": "Both are odd.", "better": "tie"}))
+    with TeacherServer(lambda _: verdict, models=("other",)) as judge:
+        run.evaluation = {"judge": {"endpoint": judge.url, "model": "other"}}
+        code, said = evaluated(run, tiny)
+    assert code == 0, said
+    assert student.read_bytes() == kept
+
+    assert "ROUGE-L on 3 held-out rows: the student 0.000" in said
+    table = run.result(Stage.EVALUATE).evaluation
+    assert (table.metric, table.judge, table.majority, table.shallow, table.lead) == ("rougeL", "other", *[None] * 3)
+    # "That is 0." beside "It is 0.": two words of three.
+    assert table.teacher.score == pytest.approx(2 / 3, abs=1e-4)
+    assert (table.teacher.win_rate, table.teacher.words, table.teacher.perplexity) == (0.5, 3.0, None)
+    assert table.student.unreadable == 1.0  # random weights never end
+    assert table.student.win_rate == 0.0
+    assert table.student.perplexity == pytest.approx(49152, rel=0.5)  # random weights know nothing
+    assert math.isclose(table.base.perplexity, table.student.perplexity)
+    # The prompts are the same, and so is the contestant: it is asked once.
+    assert table.base_elaborate == table.base
+    assert not (run.folder(Stage.EVALUATE) / "replies-baseElaborate.jsonl").exists()
+
+
+def test_summaries_are_held_beside_the_beginning_of_their_source(tiny, tmp_path):
+    source = "Bergen opened its harbour in 1070. Then it burnt, and burnt again, and was built again."
+    rows = [
+        held_out_row(
+            number,
+            short=[{"role": "system", "content": "Summarise."}, {"role": "user", "content": source}],
+            elaborate=[{"role": "system", "content": "Summarise four times."}, {"role": "user", "content": source}],
+            gold="Bergen opened its harbour in 1070.",
+            reply="Bergen burnt.",
+            answer="Bergen burnt.",
+        )
+        for number in range(2)
+    ]
+    generation = {"maxSummaryWords": 10, "sampling": {"maxTokens": 8}, "filters": {"disagreesWithGold": True}}
+    run = StudentRun(tmp_path, tiny, test=rows, train=[], task="Summarization", labels=(), generation=generation)
+    code, said = evaluated(run, tiny)
+    assert code == 0, said
+    table = run.result(Stage.EVALUATE).evaluation
+    # "Bergen opened its harbour in 1070. Then it burnt, and": 6 of 10 words, 6 of 6.
+    assert (table.lead.score, table.lead.words) == (0.75, 10.0)
+    assert (table.teacher.score, table.teacher.invented_numbers) == (0.25, 0.0)
+    assert (table.partly_supervised, table.majority) == (True, None)
+    assert "partly supervised" in said
+    assert {row["contestant"] for row in read_rows(run.folder(Stage.EVALUATE) / "predictions.jsonl")} == {
+        "teacher",
+        "baseElaborate",
+        "base",
+        "student",
+        "lead",
+    }
+
+
+def test_numbers_are_compared_by_value(tiny, tmp_path):
+    rows = [held_out_row(0, gold="1,000", reply="It is 1000.0.", answer="1000"), held_out_row(1, gold="7", answer="8")]
+    train = [training_row(number, answer="7") for number in range(3)]
+    run = StudentRun(tmp_path, tiny, test=rows, train=train, task="Math", labels=(), generation=SHORT_REPLIES)
+    code, said = evaluated(run, tiny)
+    assert code == 0, said
+    table = run.result(Stage.EVALUATE).evaluation
+    assert (table.metric, table.teacher.score, table.majority.score, table.shallow) == ("accuracy", 0.5, 0.5, None)
+    assert (table.student.macro_f1, table.student.strict) == (None, 0.0)
