@@ -1,6 +1,6 @@
 """The quickstart's data: pairs of sentences over conjunctions, whose labels are known to be true.
 
-    python conjunctions.py DIR [--train 300] [--validation 60] [--test 200] [--seed 7] [--report]
+    python conjunctions.py DIR [--train 300] [--validation 80] [--test 200] [--seed 7] [--report]
 
 writes DIR/train.jsonl, DIR/validation.jsonl and DIR/test.jsonl. Only test rows carry `gold`: labelling the others is
 the teacher's work. The three splits share neither a name nor a verb, and the pairs are drawn so that no word and no
@@ -186,7 +186,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """The command line."""
     parser = argparse.ArgumentParser(description="Write the quickstart's rows.")
     parser.add_argument("folder", type=Path, nargs="?", help="where to write; nothing is written without it")
-    for split, count in (("train", 300), ("validation", 60), ("test", 200)):
+    for split, count in (("train", 300), ("validation", 80), ("test", 200)):
         parser.add_argument(f"--{split}", type=int, default=count, help=f"rows to write (default {count})")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--report", action="store_true", help="print label counts and the scores of shallow methods")

@@ -54,7 +54,7 @@ def real_spec(teacher: str) -> Manifest:
     return {
         "task": "NLI",
         "data": sources,
-        "generation": {"teachers": [big], "chainOfThought": True},
+        "generation": {"teachers": [big], "chainOfThought": True, "minRows": 1},
         "student": {"model": {"uri": "tiny"}},
         "training": {"maxLength": 512, "batchSize": 8, "lora": {"rank": 4, "alpha": 8}},
         "serving": {"runtime": "Transformers"},

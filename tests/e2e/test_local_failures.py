@@ -50,8 +50,8 @@ def test_until_generate_ends_with_the_rows(local, teacher):
     [
         pytest.param(wrong_key(), "TeacherRejected", "The key was refused.", id="401"),
         pytest.param(unknown_model(), "TeacherRejected", 'There is no model "teacher"', id="404"),
-        pytest.param(context_too_long(), "GenerationFailed", "context_too_long 8", id="context too long"),
-        pytest.param(content_refused(), "GenerationFailed", "content_filter 8", id="content filter"),
+        pytest.param(context_too_long(), "GenerationFailed", "context_too_long 5", id="context too long"),
+        pytest.param(content_refused(), "GenerationFailed", "content_filter 5", id="content filter"),
         pytest.param(cut_off(), "TooFewRows", "truncated", id="cut off"),
         pytest.param(labelled("sideways"), "TooFewRows", "label_not_allowed", id="wrong label"),
     ],

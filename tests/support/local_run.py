@@ -53,7 +53,7 @@ class LocalRun:
         spec = {
             "task": "NLI",
             "data": data,
-            "generation": {"teachers": [teacher], "concurrency": 4, **self.generation},
+            "generation": {"teachers": [teacher], "concurrency": 4, "minRows": 1, **self.generation},
             "student": {"model": {"uri": self.student}},
             "training": {**FAST, **self.training},
         }

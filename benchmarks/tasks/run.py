@@ -1,0 +1,269 @@
+"""Every task on public rows, from rows to scores, with a test server that answers from gold.
+
+    python benchmarks/tasks/run.py --data FOLDER [--only NAME ...] [--out FOLDER] [--table]
+
+FOLDER holds the data sets below, each with train.jsonl, validation.jsonl and gold.jsonl. Train and validation rows are
+drawn from train.jsonl, test rows from validation.jsonl. Run again, it goes on; `--table` only prints what there is, as
+Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quickstart")]
+
+from chat_faults import Fault, cut_off, malformed_json, rate_limited, server_error
+from chat_protocol import Answer, Call, Message, text_of
+from chat_server import TeacherServer
+from standin_teacher import chance
+from student import student_folder
+from teacher_server import prompt_key, read_lines, squeezed
+
+REASONED = {"chainOfThought": True, "sampling": {"maxTokens": 160}}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set, and how much of it is run."""
+
+    folder: str
+    task: str
+    train: int = 300
+    validation: int = 80
+    test: int = 150
+    wrong: float = 0.1
+    """Share of rows that the teacher gets wrong."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.folder.rpartition("/")[2]
+
+
+DATA_SETS = (
+    DataSet("nli/conjnli", "NLI", generation=REASONED, training={"epochs": 2}),
+    DataSet("mcqa/commonsenseqa", "MultipleChoice", generation=REASONED, training={"epochs": 2}),
+    DataSet(
+        "mcqa/pubmedqa", "MultipleChoice", train=250, generation=REASONED, training={"maxLength": 1024, "batchSize": 8}
+    ),
+    DataSet("math/gsm8k", "Math", generation=REASONED, training={"epochs": 2}),
+    DataSet(
+        "summarization/scitldr",
+        "Summarization",
+        train=200,
+        test=60,
+        wrong=0,
+        generation={"chainOfDensity": True, "maxSummaryWords": 60},
+        training={"maxLength": 1024, "batchSize": 8},
+    ),
+    DataSet(
+        "conversation/self_instruct",
+        "Conversation",
+        train=100,
+        validation=35,
+        test=40,
+        wrong=0,
+        generation={"minRows": 25},
+        training={"epochs": 2, "maxLength": 1024, "batchSize": 8},
+    ),
+    DataSet(
+        "conversation/sgd",
+        "Conversation",
+        train=70,
+        validation=20,
+        test=60,
+        wrong=0,
+        generation={"minRows": 15},
+        training={"maxLength": 1024, "batchSize": 8},
+    ),
+)
+
+
+# --- rows
+
+
+def known(folder: Path) -> dict[str, dict[str, Any]]:
+    """The lines of gold.jsonl by the key of their row."""
+    return {line["prompt_key"]: line for line in read_lines(folder / "gold.jsonl")}
+
+
+def drawn(path: Path, count: int) -> list[dict[str, Any]]:
+    rows = list(read_lines(path))
+    return random.Random(0).sample(rows, min(count, len(rows)))
+
+
+def prepare(data: Path, chosen: DataSet, out: Path) -> dict[str, Any]:
+    """Write the splits; what the teacher knows: a reply by what the user has said so far."""
+    folder = data / chosen.folder
+    gold = known(folder)
+    learnt = drawn(folder / "train.jsonl", chosen.train + chosen.validation)
+    splits = {
+        "train": learnt[: chosen.train],
+        "validation": learnt[chosen.train :],
+        "test": drawn(folder / "validation.jsonl", chosen.test),
+    }
+    replies: dict[str, Any] = {}
+    for split, rows in splits.items():
+        with (out / f"{split}.jsonl").open("w") as stream:
+            for row in rows:
+                line = gold[prompt_key(row["messages"])]
+                best = line.get("references") or line["gold"]
+                replies.update(turns(row["messages"], line["gold"]))
+                stream.write(json.dumps({**row, **({"gold": best} if split == "test" else {})}) + "\n")
+    return replies
+
+
+def turns(messages: Sequence[Message], last: str) -> Iterator[tuple[str, str]]:
+    """What is said at each turn of a row, by what the user has said until then."""
+    said: list[str] = []
+    replies = [text_of(message) for message in messages if message["role"] == "assistant"]
+    for number, message in enumerate(message for message in messages if message["role"] == "user"):
+        said.append(squeezed(text_of(message)))
+        yield "\n".join(said), replies[number] if number < len(replies) else last
+
+
+# --- the teacher
+
+
+class GoldTeacher:
+    """Answers in the form that each task asks for."""
+
+    def __init__(self, chosen: DataSet, replies: Mapping[str, str]) -> None:
+        self._task, self._wrong = chosen.task, chosen.wrong
+        self._replies = dict(replies)
+        self._longest_first = sorted(self._replies, key=len, reverse=True)
+        self._answers = sorted(set(self._replies.values()))
+
+    def __call__(self, messages: Sequence[Message]) -> Answer:
+        """The answer to a request."""
+        key = self._find(messages)
+        if key is None:
+            return Answer("I do not know this row.")
+        answer = self._answer(key)
+        if self._task == "Summarization":
+            first, middle = answer.split(" ", 1)[0], " ".join(answer.split()[: max(3, len(answer.split()) // 2)])
+            rounds = [{"Missing_Entities": first, "Denser_Summary": text} for text in (middle, middle, answer, answer)]
+            return Answer(json.dumps({"rounds": rounds}))
+        if self._task == "Math":
+            return Answer(json.dumps({"reason": f"Step by step, this comes to {answer}.", "answer": answer}))
+        return Answer(answer, f"Having weighed the item, I conclude {answer}.")
+
+    def _find(self, messages: Sequence[Message]) -> str | None:
+        said = [squeezed(text_of(message)) for message in messages if message["role"] == "user"]
+        if (whole := "\n".join(said)) in self._replies:
+            return whole
+        return next((key for key in self._longest_first if any(key in text for text in said)), None)
+
+    def _answer(self, key: str) -> str:
+        right = self._replies[key]
+        if chance("wrong", key) >= self._wrong:
+            return right
+        others = [other for other in self._answers if other != right]
+        return others[int(chance("slip", key) * len(others))]
+
+
+def faults(call: Call) -> Fault | None:
+    """Of the rows, 2 % get broken JSON (or no text), 2 % are cut off, 3 % are first told to wait, 1 % fail at first."""
+    draw = chance("fault", next(text_of(message) for message in call.messages if message["role"] == "user"))
+    if draw < 0.04:
+        return malformed_json() if draw < 0.02 else cut_off()
+    passing = rate_limited(0) if draw < 0.07 else server_error()
+    return passing if draw < 0.08 and call.attempt == 0 else None
+
+
+# --- running
+
+
+def manifest(chosen: DataSet, endpoint: str) -> dict[str, Any]:
+    teacher = {"name": "gold", "endpoint": endpoint, "model": "teacher"}
+    labels = {"labels": list(chosen.labels)} if chosen.labels else {}
+    return {
+        "apiVersion": "distillery.dev/v1alpha1",
+        "kind": "Distillation",
+        "metadata": {"name": chosen.name.replace("_", "-")},
+        "spec": {
+            "task": chosen.task,
+            "data": {**{split: {"uri": f"{split}.jsonl"} for split in ("train", "validation", "test")}, **labels},
+            "generation": {**chosen.generation, "teachers": [teacher]},
+            "student": {"model": {"uri": f"file://{student_folder()}"}},
+            "training": {
+                "lora": {"rank": 16, "alpha": 32},
+                "learningRate": 0.001,
+                "epochs": 1,
+                "batchSize": 16,
+                "maxLength": 512,
+                **chosen.training,
+            },
+            "serving": {"mode": "None"},
+        },
+    }
+
+
+def run(data: Path, chosen: DataSet, out: Path, *arguments: str) -> int:
+    """One data set, with further arguments of `distillery run`; the exit code of its run."""
+    out.mkdir(parents=True, exist_ok=True)
+    replies = prepare(data, chosen, out)
+    with TeacherServer(GoldTeacher(chosen, replies), faults=faults) as teacher:
+        path = out / "distillation.yaml"
+        path.write_text(yaml.safe_dump(manifest(chosen, teacher.url), sort_keys=False))
+        program = Path(sys.executable).with_name("distillery")
+        return subprocess.run([program, "run", path, "--out", out / "run", *arguments], check=False).returncode
+
+
+# --- the table
+
+SCORES = ("teacher", "baseElaborate", "base", "student", "majority", "shallow", "lead")
+
+
+def line(chosen: DataSet, out: Path) -> str | None:
+    """The data set's line of the table; None where it has no result yet."""
+    path = out / "run" / "result.json"
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text())
+    rows, usage, evaluation = result.get("rows", {}), result.get("usage", {}), result.get("evaluation") or {}
+    reasons = ", ".join(f"{count} {reason}" for reason, count in rows.get("rejectedByReason", {}).items()) or "-"
+    tokens = f"{usage.get('inputTokens', 0):,} / {usage.get('outputTokens', 0):,}"
+    scores = [f"{evaluation[name]['score']:.3f}" if evaluation.get(name) else "-" for name in SCORES]
+    gap = evaluation.get("gapClosed")
+    cells = [chosen.name, chosen.task, rows.get("read"), rows.get("kept"), reasons, tokens, evaluation.get("metric")]
+    return "| " + " | ".join(map(str, [*cells, *scores, "-" if gap is None else f"{gap:.2f}"])) + " |"
+
+
+def table(out: Path) -> str:
+    heads = ["Data set", "Task", "Rows in", "Kept", "Rejected", "Tokens read / written", "Score", *SCORES, "Gap closed"]
+    lines = [f"| {' | '.join(heads)} |", "| " + " | ".join("---" for _ in heads) + " |"]
+    return "\n".join([*lines, *filter(None, (line(chosen, out / chosen.name) for chosen in DATA_SETS))])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/tasks"))
+    parser.add_argument("--only", nargs="*", default=[each.name for each in DATA_SETS])
+    parser.add_argument("--until", choices=["generate", "train", "evaluate"], default="evaluate")
+    parser.add_argument("--table", action="store_true", help="print what there is")
+    chosen = parser.parse_args()
+    for each in DATA_SETS if not chosen.table else ():
+        if each.name in chosen.only:
+            print(f"\n# {each.name}", flush=True)
+            run(chosen.data.resolve(), each, chosen.out.resolve() / each.name, "--until", chosen.until)
+    print(f"\n{table(chosen.out)}")
+
+
+if __name__ == "__main__":
+    main()
