@@ -223,3 +223,35 @@ def test_without_a_cluster_manifests_have_no_owner() -> None:
 def test_configuration_is_all_that_an_attempt_is_given(changes: Raw, differs: bool) -> None:
     digests = [configuration_digest(p, p.stage(Stage.GENERATE), SETTINGS) for p in (plan_of(), plan_of(**changes))]
     assert (digests[0] != digests[1]) is differs
+
+
+def test_stages_get_the_keys_of_their_own_servers_and_judges_and_no_other() -> None:
+    def key(name: str) -> Raw:
+        return {"apiKey": {"secretName": name}}
+
+    teacher = spec()["generation"]["teachers"][0]
+    servers = [{"url": "http://a/v1", **key("east")}, {"url": "http://b/v1", **key("west")}, {"url": "http://c/v1"}]
+    teacher = {"name": teacher["name"], "model": teacher["model"], "servers": servers}
+    judge = {"endpoint": "http://judge/v1", "model": "judge"}
+    plan = plan_of(
+        task="Conversation",
+        data={**spec()["data"], "credentials": {"secretName": "bucket"}},
+        generation=generation(teachers=[teacher], judge={**judge, **key("west")}),
+        evaluation={"judge": {**judge, **key("panel")}},
+    )
+
+    def environment(stage: Stage) -> tuple[list[tuple[str, str]], list[str]]:
+        container = stage_pod(plan, plan.stage(stage), SETTINGS)["spec"]["containers"][0]
+        keys = [
+            (variable["name"], variable["valueFrom"]["secretKeyRef"]["name"])
+            for variable in container["env"]
+            if "valueFrom" in variable
+        ]
+        return keys, [source["secretRef"]["name"] for source in container.get("envFrom", [])]
+
+    assert environment(Stage.GENERATE) == (
+        [("DISTILLERY_API_KEY_0", "east"), ("DISTILLERY_API_KEY_1", "west")],
+        ["bucket"],
+    )
+    assert environment(Stage.TRAIN) == ([], [])
+    assert environment(Stage.EVALUATE) == ([("DISTILLERY_API_KEY_0", "panel")], [])

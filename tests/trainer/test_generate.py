@@ -58,6 +58,7 @@ def test_result_counts_rows_usage_and_names_files(run, teacher):
         "test": "generate-0123456789/test.jsonl",
         "rejected": "generate-0123456789/rejected.jsonl",
         "studentPrompt": "generate-0123456789/student-prompt.txt",
+        "card": "generate-0123456789/README.md",
     }
     assert json.loads(run.termination_message)["rows"]["kept"] == 21
     assert len(run.termination_message.encode()) <= 2048
@@ -225,7 +226,7 @@ def test_sources_are_read_from_mounts_and_files(run, tmp_path):
 
 def test_replies_are_for_the_owner_alone(run):
     run.run()
-    segment = next((run.workspace / "replies").iterdir())
+    segment = next((run.workspace / "replies").glob("*.jsonl"))
     assert stat.S_IMODE(segment.stat().st_mode) == 0o600
 
 

@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,10 +46,14 @@ _HUB_LICENCES = frozenset({
 _NOT_GIVEN = "not given"
 
 
-def write_card(folder: StageFolder, config: RunConfig, prompt: TaskPrompt, result: StageResult) -> None:
-    """Write the card of a finished generate stage, whose rows are in the folder already. Raises UserError (volume)."""
+def write_card(folder: StageFolder, config: RunConfig, prompt: TaskPrompt, result: StageResult) -> Path:
+    """Write the card of a finished generate stage, whose rows are in the folder already; the card's path.
+
+    Raises UserError where the volume is full.
+    """
     samples = list(itertools.islice(read_rows(folder.train), SAMPLE_ROWS))
     write_atomically(folder.card, card_text(config, prompt, result, samples).encode())
+    return folder.card
 
 
 def card_text(config: RunConfig, prompt: TaskPrompt, result: StageResult, samples: Sequence[dict[str, Any]]) -> str:

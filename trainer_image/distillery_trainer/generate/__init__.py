@@ -50,8 +50,8 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         )
         result = asyncio.run(_generate(config, prompt, data, tallies, journal=journal, progress=progress))
     result = result.model_copy(update={"estimate": expected})
-    write_card(workspace.stage(config.folder), config, prompt, result)
-    return result
+    card = write_card(workspace.stage(config.folder), config, prompt, result)
+    return result.model_copy(update={"files": {**result.files, "card": str(card.relative_to(workspace.root))}})
 
 
 def _tallies(config: RunConfig, data: Data) -> dict[str, Tally]:
