@@ -11,7 +11,6 @@ import resource
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -114,8 +113,7 @@ class Endpoint:
                 self.on_allowances(allowances(headers, datetime.now(UTC)))
             if response.status != 200:
                 return Refusal(response.status, self._without_key(content), headers)
-        reply = read_completion(self._without_key(content), seconds, headers.get("x-request-id"))
-        return replace(reply, model=None) if reply.model == self._model else reply
+        return read_completion(self._without_key(content), seconds, headers.get("x-request-id"), self._model)
 
     def _opened(self) -> aiohttp.ClientSession:
         """The session, which wants a running loop to be made."""

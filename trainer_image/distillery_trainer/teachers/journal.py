@@ -17,6 +17,7 @@ now. `"estimated": [120, 3]` are the tokens, read and written, of a reply for wh
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,7 @@ class Locations:
     def __init__(self) -> None:
         self._keys = numpy.empty(0, dtype=numpy.uint64)
         self._places = numpy.empty(0, dtype=numpy.uint64)
+        self._sorted = self._keys.data
         self._recent: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -123,8 +125,8 @@ class Locations:
         """Segment and offset of a key's reply."""
         place = self._recent.get(key)
         if place is None:
-            index = int(numpy.searchsorted(self._keys, numpy.uint64(key)))
-            if index == len(self._keys) or int(self._keys[index]) != key:
+            index = bisect_left(self._sorted, key)  # on single keys several times as fast as numpy's own search
+            if index == len(self._sorted) or self._sorted[index] != key:
                 return None
             place = int(self._places[index])
         return place >> _OFFSET_BITS, place & _OFFSET_MASK
@@ -135,6 +137,7 @@ class Locations:
         # The new ones stand first, and of equal keys the first one is kept.
         self._keys, chosen = numpy.unique(numpy.concatenate([recent, self._keys]), return_index=True)
         self._places = numpy.concatenate([places, self._places])[chosen]
+        self._sorted = self._keys.data
         self._recent.clear()
 
 
@@ -197,13 +200,16 @@ class ReplyJournal:
         segment = len(self._readers)
         self._readers.append(os.open(path, os.O_RDONLY))
         own = path.name.startswith(f"{self._own}.")
+        tokens, money = self.spent.tokens, self.spent.money
         for offset, line in _complete_lines(path):
             cost = self.prices.of_line(line)
-            self.spent = Spending(self.spent.tokens + line.get("spent", 0), self.spent.money + cost)
+            tokens += line.get("spent", 0)
+            money += cost
             if "key" in line:
                 self._locations.add(_short(line["key"]), segment, offset)
             if own:
                 self._used.add_line(line, cost)
+        self.spent = Spending(tokens, money)
 
     def get(self, key: str) -> Reply | None:
         """The reply under a key (64 hex digits), from any run of the workspace."""

@@ -5,7 +5,7 @@ All times are seconds of a monotonic clock, given as arguments.
 
 from __future__ import annotations
 
-_FIRST_SIZE = 64
+_FIRST_SIZE = 100
 _SHORTEST_ROUND = 10
 _BEARABLE = 0.1
 """Share of a round's calls that may fail before there are too many at once."""

@@ -190,14 +190,17 @@ def seconds_until(value: str, now: datetime) -> float | None:
 # --- reading a completion
 
 
-def read_completion(body: bytes, latency_seconds: float, request_id: str | None) -> Reply:
-    """The reply in a completion's body, or in a stream of its pieces. Raises CallError where it is none."""
+def read_completion(body: bytes, latency_seconds: float, request_id: str | None, asked: str = "") -> Reply:
+    """The reply in a completion's body, or in a stream of its pieces, of the model that was asked for.
+
+    Raises CallError where it is none.
+    """
     try:
         completion = _parsed(body)
         if completion.get("error") and not completion.get("choices"):
             refusal = Refusal(_error_status(completion["error"]), orjson.dumps(completion))
             raise judge_refusal(refusal, datetime.now(UTC))
-        return _reply(completion, latency_seconds, request_id)
+        return _reply(completion, latency_seconds, request_id, asked)
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         problem = "The server answered 200 with something that is no completion."
         raise CallError("bad_response", problem, Verdict.AGAIN, costs_nothing=False, request_id=request_id) from error
@@ -216,9 +219,9 @@ def _error_status(error: Any) -> int:
     return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
-def _reply(completion: Any, latency_seconds: float, request_id: str | None) -> Reply:
+def _reply(completion: Any, latency_seconds: float, request_id: str | None, asked: str) -> Reply:
     choice = completion["choices"][0]
-    message = choice["message"]
+    message, model = choice["message"], completion.get("model")
     usage = completion.get("usage") or {}
     thought, content = split_thought(_text(message.get("content")))
     return Reply(
@@ -232,7 +235,7 @@ def _reply(completion: Any, latency_seconds: float, request_id: str | None) -> R
         reasoning_tokens=_count(_detail(usage, "completion", "reasoning_tokens", None)),
         latency_seconds=round(latency_seconds, 4),
         request_id=request_id or completion.get("id"),
-        model=completion.get("model"),
+        model=None if model == asked else model,
     )
 
 
