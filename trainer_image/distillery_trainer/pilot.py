@@ -15,10 +15,9 @@ from typing import cast
 from distillery_api.paths import Workspace
 from distillery_api.result import Estimate, Reason
 from distillery_api.run import RunConfig
-from distillery_trainer import estimate
 from distillery_trainer.errors import TryLater, UserError
-from distillery_trainer.estimate.expected import Sampler, asked
-from distillery_trainer.estimate.forecast import Calls, PilotRow, from_pilot
+from distillery_trainer.estimate import Sampler, from_pilot, from_prompts
+from distillery_trainer.estimate.forecast import Calls, PilotRow
 from distillery_trainer.filters.judgement import Rejection
 from distillery_trainer.generate.look_over import Data, look_over
 from distillery_trainer.generate.row import RowPipeline
@@ -39,12 +38,14 @@ def estimated(config: RunConfig, *, pilot: bool) -> Estimate:
     """What the run's teacher calls will come to. Raises StageError where the rows are bad, or the teacher is."""
     prompt = for_task(config)
     data = look_over(config, prompt)
-    return asyncio.run(_with_pilot(config, prompt, data)) if pilot else estimate.of(config, prompt, data)
+    if pilot:
+        return asyncio.run(_with_pilot(config, prompt, data))
+    return from_prompts(data.sampler.expected(data.asked), config.generation.teachers[0].pricing)
 
 
 async def _with_pilot(config: RunConfig, prompt: TaskPrompt, data: Data) -> Estimate:
-    sampler = estimate.sampled(config, prompt, data)
-    expected = sampler.expected()
+    sampler = data.sampler
+    expected = sampler.expected(data.asked)
     workspace = Workspace(Path(config.workspace))
     with only_stage(workspace.replies, config.folder), ReplyJournal.for_run(config) as journal:
         teacher = Teacher.for_run(config, prompt, journal, ProgressReporter(config.stage))
@@ -61,9 +62,9 @@ def _evenly_spaced(data: Data, rows: int) -> Iterator[tuple[Example, str]]:
     """PILOT_ROWS of the rows that are put to the teacher, or all where there are no more, each with its split."""
     size = min(PILOT_ROWS, rows)
     wanted = {(2 * number + 1) * rows // (2 * size) for number in range(size)}
-    for number, row in enumerate(asked(data)):
+    for number, row in enumerate(data.asked_stream()):
         if number in wanted:
-            yield data.redactor.redact(row.example), row.split
+            yield row.example, row.split
 
 
 @dataclass(frozen=True)

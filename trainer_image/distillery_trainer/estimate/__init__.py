@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from distillery_trainer.estimate.expected import Sampler, of, sampled
+from distillery_trainer.estimate.expected import Sampler
+from distillery_trainer.estimate.forecast import from_pilot, from_prompts
 
-__all__ = ["Sampler", "of", "sampled"]
+__all__ = ["Sampler", "from_pilot", "from_prompts"]

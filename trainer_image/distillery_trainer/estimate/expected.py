@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
-from distillery_api.result import Estimate
 from distillery_api.run import RunConfig
 from distillery_trainer.estimate.counting import counter_for
-from distillery_trainer.estimate.forecast import Calls, Expected, from_prompts
+from distillery_trainer.estimate.forecast import Calls, Expected
 from distillery_trainer.estimate.typical import TypicalAnswers
 from distillery_trainer.prompts import TaskPrompt
 from distillery_trainer.records import Example, Message
@@ -17,61 +15,6 @@ SAMPLE_LIMIT = 2000
 """Rows of a split whose prompts are counted at most."""
 _HELD_OUT = "test"
 _WITHOUT_JUDGE = "the judge's calls are not in it"
-
-
-class Placed(Protocol):
-    """A row of the input."""
-
-    @property
-    def place(self) -> int:
-        """Its number over all sources, from 0."""
-
-    @property
-    def example(self) -> Example:
-        """The row itself."""
-
-    @property
-    def split(self) -> str:
-        """The split that it goes to."""
-
-
-class Screens(Protocol):
-    """Knows which rows are not worth asking."""
-
-    def verdict(self, place: int) -> object | None:
-        """Why a row is not asked; None where it is."""
-
-
-class Rows(Protocol):
-    """Checked rows, read again each time."""
-
-    @property
-    def screening(self) -> Screens:
-        """Which rows are not worth asking."""
-
-    def raw_stream(self) -> Iterator[Placed]:
-        """All rows in the order of the input."""
-
-
-def of(config: RunConfig, prompt: TaskPrompt, data: Rows) -> Estimate:
-    """What asking the rows will come to, without asking any. Reads them once."""
-    pricing = config.generation.teachers[0].pricing
-    return from_prompts(sampled(config, prompt, data).expected(), pricing)
-
-
-def sampled(config: RunConfig, prompt: TaskPrompt, data: Rows) -> Sampler:
-    """A sampler that has seen the rows."""
-    sampler = Sampler(config, prompt)
-    for row in asked(data):
-        sampler.look(row.example, row.split)
-    return sampler
-
-
-def asked(data: Rows) -> Iterator[Placed]:
-    """The rows that are put to the teacher, in the order of the input."""
-    for row in data.raw_stream():
-        if row.split == _HELD_OUT or data.screening.verdict(row.place) is None:
-            yield row
 
 
 class Sampler:

@@ -15,9 +15,9 @@ from distillery_api.paths import Workspace
 from distillery_api.result import Reason, StageResult, StageState
 from distillery_api.run import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer import estimate
 from distillery_trainer.card import write_card
 from distillery_trainer.errors import Kept, StageError
+from distillery_trainer.estimate import from_prompts
 from distillery_trainer.filters.answer_judge import PARAMETERS, AnswerJudge
 from distillery_trainer.filters.tally import Tally
 from distillery_trainer.generate.look_over import Data, look_over
@@ -41,7 +41,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     data = look_over(config, prompt)
     tallies = _tallies(config, data)
     workspace = Workspace(Path(config.workspace))
-    expected = estimate.of(config, prompt, data)
+    expected = from_prompts(data.sampler.expected(data.asked), config.generation.teachers[0].pricing)
     progress.estimated(expected)
     with only_stage(workspace.replies, config.folder), ReplyJournal.for_run(config) as journal:
         sys.stderr.write(

@@ -1,4 +1,5 @@
-"""A first look at all rows, before the first paid call: are they good, where do they go, which are not worth asking."""
+"""A first look at all rows, before the first paid call: are they good, where do they go, which are not worth asking,
+and what will the others cost? They are read twice, since where a row goes is known only when all were seen."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from distillery_api.run import RunConfig
-from distillery_api.spec import Likeness
 from distillery_trainer.data.carving import Splits
 from distillery_trainer.data.rows import read_examples, read_rows, survey
 from distillery_trainer.data.sources import Source, sources
+from distillery_trainer.estimate import Sampler
 from distillery_trainer.filters.redaction import Redactor
 from distillery_trainer.filters.screening import Screening
 from distillery_trainer.prompts import TaskPrompt
@@ -43,6 +44,8 @@ class Data:
     """Takes personal data out of each row."""
     screening: Screening
     """Knows which rows are not worth asking."""
+    sampler: Sampler
+    """Knows what asking a row should come to."""
     passed_over: Mapping[str, Counter[str]]
     """Records of logs that are no rows, by split and reason; `counts` does not have them."""
 
@@ -50,6 +53,16 @@ class Data:
     def rows(self) -> int:
         """Rows of all splits."""
         return sum(self.counts.values())
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """Rows by split that are put to the teacher."""
+        rejected = self.screening.rejected
+        return {split: rows - rejected.get(split, Counter()).total() for split, rows in self.counts.items()}
+
+    def asked_stream(self) -> Iterator[Placed]:
+        """The rows that are put to the teacher, in the order of the input."""
+        return (row for row in self.stream() if self.screening.verdict(row.place) is None)
 
     def stream(self) -> Iterator[Placed]:
         """The rows in the order of the input, without personal data where that was asked for."""
@@ -89,16 +102,11 @@ def look_over(config: RunConfig, prompt: TaskPrompt) -> Data:
         student_prompts[0],
         redactor=Redactor(config),
         screening=Screening(config),
+        sampler=Sampler(config, prompt),
         passed_over=found.passed_over,
     )
-    _screen(config, data)
-    return data
-
-
-def _screen(config: RunConfig, data: Data) -> None:
-    filters = config.generation.filters
-    if filters.duplicates is Likeness.NONE and filters.leakage is Likeness.NONE:
-        return
     for row in data.raw_stream():
         data.screening.look(row.place, row.split, row.example)
+        data.sampler.look(row.example, row.split)
     data.screening.decide()
+    return data

@@ -134,8 +134,7 @@ class Window:
 
     async def _preflight(self) -> None:
         """Ask the first question alone, and end here where the server is not there, or is none."""
-        asked = (row.example for row in self._data.stream() if self._data.screening.verdict(row.place) is None)
-        questions = (self._pipeline.first_question(example) for example in asked)
+        questions = (self._pipeline.first_question(row.example) for row in self._data.asked_stream())
         question = next((messages for messages in questions if messages is not None), None)
         if question is not None:
             await self._teacher.preflight(question)
