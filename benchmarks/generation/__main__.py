@@ -1,191 +1,125 @@
-"""How fast rows are generated, and in how much memory, beside a bare loop over the same client.
+"""How fast rows are generated, and in how much memory, beside bare loops and libraries of the same kind.
 
-    python -m benchmarks.generation                                   speed, about two minutes
-    python -m benchmarks.generation --rows 200000 --latency 0         peak memory
+    python -m benchmarks.generation                          speed, beside bare loops over aiohttp and openai
+    python -m benchmarks.generation --peers distilabel,curator
+    python -m benchmarks.generation disturbed                5 % of the requests get 429 (Retry-After: 1), 1 % get 500
+    python -m benchmarks.generation resume                   how soon 200,000 finished rows are passed over
+    python -m benchmarks.generation memory                   peak memory of 250,000 and of 1,000,000 rows
 
 The teacher is a loopback server in a process of its own that takes `--latency` seconds a reply. Where the machine has
-two cores, it is pinned to one and the client to the other. The two take turns, so that what else the machine does meets
-both. Ours is the whole stage as a Job runs it: the rows checked, asked, journaled, parsed and written in order. Nothing
-else should run meanwhile; the load is printed with the figures.
+two cores, it is pinned to one and the client to the other. The contestants take turns, so that what else the machine
+does meets all of them. Ours is the whole stage as a Job runs it: the rows checked, screened for duplicates, asked,
+journaled, parsed and written in order. Nothing else should run meanwhile; the load is printed with the figures.
 """
 
 import argparse
-import contextlib
-import itertools
-import json
 import os
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
-VALIDATION_ROWS = TEST_ROWS = 50
+from benchmarks.generation.contestants import CONTESTANTS, TITLES, run_stage, run_stage_again
+from benchmarks.generation.measuring import HELD_OUT_ROWS, Figures, print_head, print_line, row, teacher, write_rows
+
+LIMITED, BROKEN = 0.05, 0.01
+NEW_ROWS = 100
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What one run took."""
-
-    seconds: float
-    """From the first row read to the last one written; without the start of the interpreter and imports."""
-    cpu_seconds: float
-    """Of the whole process."""
-    peak_mebibytes: float
-
-
-# --- processes
-
-
-def pinned(core: int) -> list[str]:
-    """A prefix that keeps a command on one core, where that is possible."""
-    return ["taskset", "-c", str(core)] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else []
-
-
-@contextlib.contextmanager
-def teacher(latency: float) -> Iterator[str]:
-    """The address of a running teacher."""
-    command = [*pinned(0), sys.executable, str(HERE / "server.py"), "--latency", str(latency)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
-        finally:
-            process.terminate()
+def compare(folder: Path, names: Sequence[str], chosen: argparse.Namespace, concurrency: int) -> None:
+    """Print the contestants at one concurrency, and how many times as fast as each of the others we are."""
+    runs: dict[str, list[Figures]] = {name: [] for name in names}
+    with teacher(chosen.latency) as url:
+        for _ in range(chosen.runs):
+            for name, figures in runs.items():
+                figures.append(CONTESTANTS[name](folder, url, concurrency))
+    ideal = concurrency / chosen.latency
+    rows = chosen.rows
+    print(f"\nconcurrency {concurrency}: ideal {ideal:,.0f} rows a second; {rows:,} rows, {chosen.runs} runs, median")
+    print_head()
+    for name, figures in runs.items():
+        print_line(TITLES.get(name, name), figures, rows, ideal)
+    ours = statistics.median(run.seconds for run in runs["distillery"])
+    others = {name: statistics.median(run.seconds for run in runs[name]) for name in names if name != "distillery"}
+    print("distillery is", ", ".join(f"{seconds / ours:.2f} times {name}" for name, seconds in others.items()))
 
 
-def measured(command: Sequence[str]) -> tuple[str, float, float]:
-    """A command's output, CPU seconds and peak memory in MiB. Raises RuntimeError where it fails."""
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen([*pinned(1), sys.executable, *command], stdout=output, stderr=errors)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        if process.returncode:
-            raise RuntimeError(errors.read())
-        return output.read(), used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+def disturb(folder: Path, names: Sequence[str], chosen: argparse.Namespace, concurrency: int) -> None:
+    """Print what disturbances cost each contestant."""
+    ideal = concurrency / chosen.latency
+    print(f"\nconcurrency {concurrency}, {LIMITED:.0%} 429 with Retry-After: 1, {BROKEN:.0%} 500; {chosen.rows:,} rows")
+    print_head()
+    for name in names:
+        calm, rough = [], []
+        with teacher(chosen.latency) as url, teacher(chosen.latency, limited=LIMITED, broken=BROKEN) as disturbed:
+            for _ in range(chosen.runs):
+                calm.append(CONTESTANTS[name](folder, url, concurrency))
+                rough.append(CONTESTANTS[name](folder, disturbed, concurrency))
+        print_line(TITLES.get(name, name), calm, chosen.rows, ideal)
+        print_line("  disturbed", rough, chosen.rows, ideal)
+        kept = statistics.median(run.seconds for run in calm) / statistics.median(run.seconds for run in rough)
+        print(f"  {kept:.0%} of the undisturbed speed")
 
 
-# --- the two contestants
-
-
-def row(number: int) -> str:
-    """A row about as long as those of ConjNLI."""
-    premise = (
-        f"On day {number} the committee met in the old town hall, and it was the first meeting that the mayor missed."
-    )
-    text = f"Premise: {premise}\nHypothesis: The mayor was at the meeting of day {number}, or so it was said."
-    return json.dumps({"messages": [{"role": "user", "content": text}]})
-
-
-def write_rows(folder: Path, rows: int) -> None:
-    """Rows in three splits, and all of them in one file."""
-    splits = {"train": rows - VALIDATION_ROWS - TEST_ROWS, "validation": VALIDATION_ROWS, "test": TEST_ROWS}
-    numbers = iter(range(rows))
-    with (folder / "all.jsonl").open("w") as everything:
-        for split, count in splits.items():
-            lines = "".join(row(number) + "\n" for number in itertools.islice(numbers, count))
-            (folder / f"{split}.jsonl").write_text(lines)
-            everything.write(lines)
-
-
-def run_stage(folder: Path, url: str, concurrency: int) -> Figures:
-    """The generate stage in a new workspace."""
-    workspace = folder / "workspace"
-    config = {
-        "stage": "generate",
-        "name": "benchmark",
-        "folder": "generate-benchmark",
-        "workspace": str(workspace),
-        "basePath": str(folder),
-        "task": "NLI",
-        "labels": ["entailment", "neutral", "contradiction"],
-        "data": {split: {"uri": f"{split}.jsonl"} for split in ("train", "validation", "test")},
-        "generation": {
-            "teachers": [{"name": "loopback", "endpoint": url, "model": "teacher"}],
-            "concurrency": concurrency,
-        },
-        "student": {"model": {"uri": "none"}},
-        "training": {},
-        "metricsHost": "127.0.0.1",
-        "metricsPort": 0,
-        "terminationMessagePath": None,
-    }
-    (folder / "run.json").write_text(json.dumps(config))
-    output, cpu, peak = measured([str(HERE / "stage_client.py"), str(folder / "run.json")])
-    result = json.loads((workspace / "generate-benchmark" / "result.json").read_text())
-    assert result["rows"]["rejected"] == 0
-    shutil.rmtree(workspace)
-    return Figures(json.loads(output)["seconds"], cpu, peak)
-
-
-def run_bare(folder: Path, url: str, concurrency: int) -> Figures:
-    """The bare loop."""
-    data = str(folder / "all.jsonl")
-    command = [str(HERE / "bare_client.py"), "--url", url, "--data", data, "--concurrency", str(concurrency)]
-    output, cpu, peak = measured(command)
-    return Figures(json.loads(output)["seconds"], cpu, peak)
-
-
-# --- the table
-
-
-def spread(values: Sequence[float], digits: int = 0) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
-
-
-def compare(folder: Path, rows: int, latency: float, concurrency: int, runs: int) -> None:
-    """Print both contestants at one concurrency, and the ratio of their speeds."""
-    ours, bare = [], []
-    with teacher(latency) as url:
-        for _ in range(runs):
-            ours.append(run_stage(folder, url, concurrency))
-            bare.append(run_bare(folder, url, concurrency))
-    ideal = concurrency / latency
-    print(f"\nconcurrency {concurrency}: ideal {ideal:,.0f} rows a second; {rows:,} rows, {runs} runs, median (range)")
-    print(f"{'':24}{'rows a second':>26}{'of the ideal':>22}{'CPU s / 1,000':>24}{'peak MiB':>18}")
-    for name, figures in (("distillery, whole stage", ours), ("bare openai loop", bare)):
-        speeds = [rows / run.seconds for run in figures]
-        shares = [speed / ideal for speed in speeds]
-        cpu = [run.cpu_seconds / rows * 1000 for run in figures]
-        peak = [run.peak_mebibytes for run in figures]
-        print(f"{name:24}{spread(speeds):>26}{spread(shares, 2):>22}{spread(cpu, 2):>24}{spread(peak):>18}")
-    ratios = [other.seconds / mine.seconds for mine, other in zip(ours, bare, strict=True)]
-    print(f"distillery / bare loop: {spread(ratios, 2)}")
-
-
-def measure_memory(folder: Path, rows: int, concurrency: int) -> None:
-    """Print the peak memory of the stage alone, with a teacher that answers at once."""
+def resume(folder: Path, rows: int) -> None:
+    """Print how long a second run takes to pass over finished rows, and to answer a few new ones behind them."""
     with teacher(0.0) as url:
-        figures = run_stage(folder, url, concurrency)
-    speed = rows / figures.seconds
-    print(f"{rows:,} rows: peak {figures.peak_mebibytes:,.0f} MiB, {speed:,.0f} rows a second, no latency")
+        run_stage(folder, url, 100)
+        (folder / "workspace" / "generate-benchmark" / "result.json").unlink()
+        with (folder / "test.jsonl").open("a") as file:
+            file.writelines(row(number) + "\n" for number in range(rows, rows + NEW_ROWS))
+        figures = run_stage_again(folder, url, 100)
+    print(
+        f"{rows:,} finished rows, then {NEW_ROWS} new ones: {figures.seconds:.1f} s, {figures.peak_mebibytes:,.0f} MiB"
+    )
+
+
+def measure_memory(folder: Path, rows: int) -> None:
+    """Print the peak memory of the stage alone, with a teacher that answers at once."""
+    for count in (rows // 4, rows):
+        write_rows(folder, count)
+        with teacher(0.0) as url:
+            figures = run_stage(folder, url, 100)
+        speed = count / figures.seconds
+        print(f"{count:,} rows: peak {figures.peak_mebibytes:,.0f} MiB, {speed:,.0f} rows a second", flush=True)
+
+
+USUAL_ROWS = {"speed": 6000, "disturbed": 6000, "resume": 200_000, "memory": 1_000_000}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="?", choices=list(USUAL_ROWS), default="speed")
+    parser.add_argument("--rows", type=int, help=f"rows of a run, {HELD_OUT_ROWS} of validation and test among them")
+    parser.add_argument("--latency", type=float, default=0.2, help="seconds a reply (default 0.2)")
+    parser.add_argument("--concurrency", default="100,400", help="one or more, separated by commas")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--peers", default="aiohttp,openai", help="some of aiohttp, openai, distilabel, curator")
+    chosen = parser.parse_args()
+    chosen.rows = chosen.rows or USUAL_ROWS[chosen.what]
+    return chosen
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=3000)
-    parser.add_argument(
-        "--latency", type=float, default=0.2, help="seconds a reply; 0 measures memory instead of speed"
-    )
-    parser.add_argument("--concurrency", default="100,400", help="one or more, separated by commas")
-    parser.add_argument("--runs", type=int, default=3)
-    chosen = parser.parse_args()
+    """Run one of the benchmarks."""
+    chosen = parse_arguments()
+    names = ["distillery", *filter(None, chosen.peers.split(","))]
+    concurrencies = [int(number) for number in chosen.concurrency.split(",")]
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as name:
-        write_rows(Path(name), chosen.rows)
-        concurrencies = [int(number) for number in chosen.concurrency.split(",")]
-        if not chosen.latency:
-            measure_memory(Path(name), chosen.rows, concurrencies[0])
+        folder = Path(name)
+        if chosen.what == "memory":
+            measure_memory(folder, chosen.rows)
             return
-        for concurrency in concurrencies:
-            compare(Path(name), chosen.rows, chosen.latency, concurrency, chosen.runs)
+        write_rows(folder, chosen.rows)
+        if chosen.what == "resume":
+            resume(folder, chosen.rows)
+        elif chosen.what == "disturbed":
+            disturb(folder, names, chosen, concurrencies[0])
+        else:
+            for concurrency in concurrencies:
+                compare(folder, names, chosen, concurrency)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Server:
 
 
 def test_window_opens_up_to_what_the_user_allows():
-    assert Server(Window(400), at_once=10_000).rounds(6) == [64, 128, 256, 400, 400, 400]
+    assert Server(Window(400), at_once=10_000).rounds(5) == [100, 200, 400, 400, 400]
 
 
 def test_window_starts_no_wider_than_the_user_allows():
@@ -83,13 +83,13 @@ def test_window_starts_no_wider_than_the_user_allows():
 
 def test_window_stops_where_more_calls_bring_no_more_replies():
     sizes = Server(Window(2000), at_once=200).rounds(60)
-    assert max(sizes) == 512
+    assert max(sizes) <= 420
     assert all(200 <= size <= 420 for size in sizes[4:])
 
 
 def test_window_closes_when_calls_are_turned_away_and_settles_at_what_is_borne():
     sizes = Server(Window(2000), at_once=50, turns_away=True).rounds(60)
-    assert all(45 <= size <= 75 for size in sizes[4:])
+    assert all(45 <= size <= 85 for size in sizes[4:])
 
 
 def test_few_failures_among_many_replies_do_not_close_the_window():

@@ -5,6 +5,8 @@ All times are seconds of a monotonic clock, given as arguments.
 
 from __future__ import annotations
 
+import math
+
 _FIRST_SIZE = 100
 _SHORTEST_ROUND = 10
 _BEARABLE = 0.1
@@ -44,7 +46,8 @@ class Window:
     """How many calls at once: more as long as they bring more replies a second, fewer when calls fail for it.
 
     A round is as many answers as there are calls at once. The first rounds double the window, later ones add a tenth;
-    a round in which more than a tenth of the calls were turned away, timed out or broke shrinks it by their share.
+    a round in which clearly more than a tenth of the calls were turned away, timed out or broke shrinks it by their
+    share.
     Where half as many calls again as at the fastest round brought nothing, it goes back to what that round had: more
     would only wait in the server's queue.
     """
@@ -79,9 +82,9 @@ class Window:
             self._round_began, self._answers, self._hurt = now, 0, 0
 
     def _adjust(self, now: float, seconds: float, full: bool) -> None:
-        share = self._hurt / self._answers
-        if share > _BEARABLE:
-            self._size = max(1.0, self._size * max(0.5, 1 - share))
+        expected = _BEARABLE * self._answers
+        if self._hurt > expected + 2 * math.sqrt(expected):  # more than chance makes of a bearable share
+            self._size = max(1.0, self._size * max(0.5, 1 - self._hurt / self._answers))
             self._shrunk, self._doubling, self._best_rate, self._best_size = now, False, 0.0, self._size
         elif full:
             self._compare((self._answers - self._hurt) / max(seconds, 1e-6))
