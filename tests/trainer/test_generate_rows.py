@@ -1,0 +1,173 @@
+"""One row on its way through the generate stage: second tries, samples and votes, thoughts, answers that it holds."""
+
+import pytest
+
+from chat_faults import labelled, malformed_json, reasoning_content, where
+from generate_run import GenerateRun, gold_of, nli_row, nli_rows
+from teacher_server import gold_teacher
+
+TRAIN, VALIDATION, TEST = nli_rows(6), nli_rows(3, 100), nli_rows(2, 200)
+GOLD = gold_of(TRAIN, VALIDATION, TEST)
+ROW = "Person 1 "
+
+
+@pytest.fixture
+def teacher():
+    with gold_teacher(GOLD) as server:
+        yield server
+
+
+@pytest.fixture
+def run(tmp_path, teacher):
+    return GenerateRun(tmp_path, teacher.url, train=TRAIN, validation=VALIDATION, test=TEST)
+
+
+def answers(run: GenerateRun) -> list[str]:
+    return [row["completion"][0]["content"] for row in run.rows("train")]
+
+
+def asked_about(teacher, text: str):
+    return [request for request in teacher.requests if any(text in turn["content"] for turn in request.messages)]
+
+
+# --- a second try
+
+
+def test_unreadable_reply_is_asked_for_once_more_with_what_was_wrong(run, teacher):
+    run.generation = {"chainOfThought": True}
+    teacher.faults = lambda call: malformed_json() if ROW in call.text and len(call.messages) == 2 else None
+    assert run.run().rows.rejected == 0
+    first, second = asked_about(teacher, ROW)
+    assert second.messages[:2] == first.messages
+    assert [turn["role"] for turn in second.messages[2:]] == ["assistant", "user"]
+    assert second.messages[3]["content"] == (
+        "That reply cannot be used: The reply is not valid JSON. Answer the same request again, in exactly the form"
+        " that was asked for."
+    )
+
+
+def test_held_out_row_gets_no_second_try(run, teacher):
+    run.generation = {"chainOfThought": True}
+    teacher.faults = where("Person 200 ", malformed_json())
+    run.run()
+    assert len(asked_about(teacher, "Person 200 ")) == 1
+    assert [row["reason"] for row in run.rows("test")] == ["bad_json", None]
+
+
+# --- samples
+
+
+def sampled(*labels: str):
+    """Another label at each request for one row."""
+    return lambda call: labelled(labels[call.attempt]) if ROW in call.text else None
+
+
+def test_answer_that_most_samples_give_is_kept(run, teacher):
+    run.generation = {"samples": 3}
+    teacher.faults = sampled("contradiction", "entailment", "contradiction")
+    result = run.run()
+    assert answers(run)[1] == "contradiction"
+    assert result.usage.requests == 3 * (6 + 3) + 2
+
+
+def test_samples_that_do_not_agree_reject_the_row(run, teacher):
+    run.generation = {"samples": 2}
+    teacher.faults = sampled("contradiction", "entailment")
+    run.run()
+    assert run.reasons() == ["low_agreement"]
+    assert run.rows("rejected")[0]["id"] == "train-2"
+
+
+def test_too_few_samples_that_agree_reject_the_row(run, teacher):
+    run.generation = {"samples": 3, "filters": {"minAgreement": 0.7}}
+    teacher.faults = sampled("contradiction", "entailment", "contradiction")
+    run.run()
+    assert run.reasons() == ["low_agreement"]
+
+
+def test_samples_are_asked_warmer_unless_told_otherwise(run, teacher):
+    run.generation = {"samples": 2}
+    run.run()
+    body = teacher.requests[0].body
+    assert body["temperature"] == 0.7
+    assert "top_p" not in body
+
+
+def test_samples_that_were_paid_for_are_not_asked_again(run, teacher):
+    run.generation = {"samples": 2}
+    run.run()
+    run.folder, run.generation = "generate-another", {"samples": 3}
+    run.run()
+    assert len(teacher.requests) == 3 * (6 + 3) + 2
+
+
+# --- thoughts
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_thoughts_are_trained_on_only_if_asked_for(run, teacher, kept):
+    run.generation = {"keepReasoning": kept}
+    teacher.faults = where("Person ", reasoning_content("Reading is part of reading and writing."))
+    run.run()
+    thought = "<think>\nReading is part of reading and writing.\n</think>\n\n" if kept else ""
+    assert answers(run)[:2] == [f"{thought}entailment", f"{thought}neutral"]
+
+
+def test_reason_of_a_chain_of_thought_is_the_thought_where_there_is_no_other(run):
+    run.generation = {"chainOfThought": True, "keepReasoning": True}
+    run.run()
+    assert answers(run)[0] == (
+        "<think>\nHaving weighed the two sentences, I conclude entailment.\n</think>\n\nentailment"
+    )
+
+
+# --- answers that rows hold
+
+
+def holding(number: int, reply: str) -> dict:
+    row = nli_row(number)
+    return {"messages": [*row["messages"], {"role": "assistant", "content": reply}]}
+
+
+def test_answer_that_a_row_holds_is_replaced_by_default(run, teacher):
+    run.train = [holding(0, "contradiction"), *TRAIN[1:]]
+    run.run()
+    assert answers(run)[0] == "entailment"
+    assert len(teacher.requests) == 11
+
+
+def test_answer_that_a_row_holds_is_kept_without_a_call(run, teacher):
+    run.train = [holding(0, "Contradiction."), holding(1, "Who knows?"), *TRAIN[2:]]
+    run.data = {"train": {"uri": "train.jsonl", "replies": "Keep"}}
+    run.run()
+    assert answers(run)[0] == "contradiction"
+    assert run.reasons() == ["label_not_allowed"]
+    assert len(teacher.requests) == 4 + 3 + 2
+
+
+# --- few rows
+
+
+def test_fewest_rows_are_65_unless_told_otherwise_and_nothing_is_asked_before(run, teacher):
+    run.generation = {"minRows": None}
+    result = run.run()
+    assert (result.exit_code, result.reason) == (2, "TooFewRows")
+    assert result.message == (
+        "Too few train rows: there are 6, and at least 65 must be kept. Give more rows, or lower generation.minRows."
+        " Nothing was asked of the teacher."
+    )
+    assert teacher.requests == []
+
+
+def test_rows_that_are_all_the_same_are_too_few(run, teacher):
+    run.train, run.generation = [nli_row(1, id=str(number)) for number in range(6)], {"minRows": 2}
+    result = run.run()
+    assert "there are 6, of which duplicate 5 are not asked, and at least 2 must be kept" in result.message
+    assert teacher.requests == []
+
+
+def test_test_rows_that_are_the_train_rows_leave_none_to_train_on(run, teacher):
+    run.train, run.test = TRAIN, TRAIN
+    result = run.run()
+    assert "leaks_into_test 6" in result.message
+    assert teacher.requests == []
