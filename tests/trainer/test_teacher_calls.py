@@ -196,6 +196,22 @@ async def test_limit_a_minute_paces_the_calls(tmp_path, server):
         assert 0.8 < time.monotonic() - started < 3  # 10 at once, and then 10 a second
 
 
+async def test_tokens_a_minute_pace_the_calls_by_what_they_really_use(tmp_path, server):
+    config = run_config(
+        tmp_path,
+        server.url,
+        teacher={"limits": {"tokensPerMinute": 6100}},
+        generation={"sampling": {"maxTokens": 16}, "concurrency": 1},
+    )
+    async with asking(config) as (teacher, _):
+        started = time.monotonic()
+        await ask_all(teacher, QUESTIONS[:10])
+        used = server.statistics()
+        tokens = used["promptTokens"] + used["completionTokens"]
+        assert tokens == 280
+        assert (tokens - 100) / 100 - 0.4 < time.monotonic() - started < 4  # a hundred at once, and then each second
+
+
 async def test_stage_that_ends_waits_for_nobody(tmp_path, server):
     server.faults = lambda call: rate_limited(600)
     async with asking(run_config(tmp_path, server.url)) as (teacher, _):

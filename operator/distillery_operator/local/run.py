@@ -25,7 +25,7 @@ from distillery_operator.local.stop import Stop
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.plan import Placement, Plan, PlannedStage, api_keys, credentials, run_config
 
-TRAINER_LIBRARIES = ("openai", "torch", "transformers", "peft", "trl")
+TRAINER_LIBRARIES = ("torch", "transformers", "peft", "trl")
 RETRY_SECONDS = (5.0, 15.0, 45.0)
 """Waits before a stage that said `try later` is started again."""
 

@@ -142,6 +142,7 @@ class Teacher:
         self._under_way: dict[str, asyncio.Event | None] = {}
         self._rng = random.Random()
         self._names: set[str] = set()
+        self._told_size = 0
         self._last_reply = float("-inf")
         self._watch: asyncio.Task[None] | None = None
         self.replies = 0
@@ -323,10 +324,16 @@ class Teacher:
         """A server that may be asked now. Raises Stopping."""
         if self._watch is None:
             self._watch = asyncio.create_task(self._end_pool())
-        lane = await self._pool.take(self._accounts.likely_tokens(messages, self._parameters))
+        lane = await self._pool.take(self._likely_tokens(messages))
         if lane is None:
             raise Stopping
         return lane
+
+    def _likely_tokens(self, messages: list[Message]) -> int:
+        """What a call counts for against the limit of tokens a minute, where there is one."""
+        if self._asked.limits.tokens_per_minute is None:
+            return 0
+        return self._accounts.likely_tokens(messages, self._parameters)
 
     async def _end_pool(self) -> None:
         await self.stopping.wait()
@@ -337,8 +344,7 @@ class Teacher:
         if self.stopping.is_set():
             self._accounts.give_back(set_aside)
             raise Stopping
-        began = self._now()
-        likely = self._accounts.likely_tokens(messages, self._parameters)
+        began, likely = self._now(), self._likely_tokens(messages)
         try:
             reply = await lane.endpoint.call(messages)
         except CallError as error:
@@ -348,17 +354,19 @@ class Teacher:
             raise
         self._accounts.keep(key, messages, reply, set_aside)
         self._last_reply = self._now()
-        self._progress.calls_at_once(self._pool.size)
         lane.answered(began, self._last_reply, 0 if reply.tokens is None else likely - reply.tokens)
         self.replies += 1
-        self._tell_name(reply)
+        self._tell(reply)
         return reply
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _tell_name(self, reply: Reply) -> None:
-        """Say once that the server answers under another name than it is asked by."""
+    def _tell(self, reply: Reply) -> None:
+        """Say how many calls are borne at once, and once that the server answers under another name."""
+        if self._pool.size != self._told_size:
+            self._told_size = self._pool.size
+            self._progress.calls_at_once(self._told_size)
         if reply.model is None or reply.model in self._names or len(self._names) >= _NAMES_TOLD:
             return
         self._names.add(reply.model)
