@@ -32,7 +32,8 @@ from distillery_trainer.teachers.protocol import CallError, Verdict
 
 PATIENCE_SECONDS = 3600.0
 """How long a teacher that only asks to wait is waited for."""
-_FIRST_PAUSE = 0.5
+FIRST_PAUSE = 0.5
+"""Seconds before a call is repeated for the first time, at most."""
 _LONGEST_PAUSE = 60.0
 _FOUND_IN_A_ROW = 64
 """Replies from the journal after which others get a turn."""
@@ -71,13 +72,13 @@ class ReplyKeys:
         return digest.hexdigest()
 
 
-def pause_before(attempt: int, retry_after: float | None, rng: random.Random) -> float:
+def pause_before(attempt: int, retry_after: float | None, rng: random.Random, first: float = FIRST_PAUSE) -> float:
     """Seconds to wait before call number `attempt` (2 is the first repeat) of a reply.
 
-    Doubles from half a second to a minute with half of it random, so that rows that failed together do not come back
+    Doubles from `first` to a minute with half of it random, so that rows that failed together do not come back
     together; never shorter than the server asks, however long that is.
     """
-    doubled: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(attempt - 2, 16))
+    doubled: float = min(_LONGEST_PAUSE, first * 2.0 ** min(attempt - 2, 16))
     pause = doubled * rng.uniform(0.5, 1.0)
     return pause if retry_after is None else max(pause, retry_after + rng.uniform(0, min(1.0, 0.1 + retry_after / 10)))
 
@@ -130,7 +131,7 @@ class Teacher:
         self._asked, self._parameters = asked, dict(parameters)
         self._journal, self._budget, self._progress = journal, budget, progress
         self._accounts = Accounts(journal, budget, progress)
-        self._config, self.patience = config, patience
+        self._config, self.patience, self.first_pause = config, patience, FIRST_PAUSE
         self.stopping = stopping
         self.calls_at_once = connections_allowed(config.generation.concurrency)
         """Most calls at once, as the user and the system allow."""
@@ -389,7 +390,7 @@ class Teacher:
         if others and not error.says_slow_down:
             return 0.0
         doublings = 2 if error.retry_after else tries.calls + 1
-        pause = pause_before(doublings, error.retry_after, self._rng)
+        pause = pause_before(doublings, error.retry_after, self._rng, self.first_pause)
         return min(pause, LONG_PAUSE) if others else pause  # the server itself is left alone for as long as it asks
 
     def _given_up(self, error: CallError, tries: Tries, lane: Lane) -> Failure | None:
