@@ -58,7 +58,7 @@ DATA_SETS = (
     DataSet("nli/conjnli", "NLI", generation=REASONED, training={"epochs": 2}),
     DataSet("mcqa/commonsenseqa", "MultipleChoice", generation=REASONED, training={"epochs": 2}),
     DataSet(
-        "mcqa/pubmedqa", "MultipleChoice", train=250, generation=REASONED, training={"maxLength": 1024, "batchSize": 8}
+        "mcqa/pubmedqa", "MultipleChoice", train=250, generation=REASONED, training={"maxLength": 640, "batchSize": 8}
     ),
     DataSet("math/gsm8k", "Math", generation=REASONED, training={"epochs": 2}),
     DataSet(
@@ -68,7 +68,7 @@ DATA_SETS = (
         test=60,
         wrong=0,
         generation={"chainOfDensity": True, "maxSummaryWords": 60},
-        training={"maxLength": 1024, "batchSize": 8},
+        training={"maxLength": 640, "batchSize": 4},
     ),
     DataSet(
         "conversation/self_instruct",
@@ -78,7 +78,7 @@ DATA_SETS = (
         test=40,
         wrong=0,
         generation={"minRows": 25},
-        training={"epochs": 2, "maxLength": 1024, "batchSize": 8},
+        training={"epochs": 2, "maxLength": 384, "batchSize": 4},
     ),
     DataSet(
         "conversation/sgd",
@@ -88,7 +88,7 @@ DATA_SETS = (
         test=60,
         wrong=0,
         generation={"minRows": 15},
-        training={"maxLength": 1024, "batchSize": 8},
+        training={"maxLength": 512, "batchSize": 8},
     ),
 )
 

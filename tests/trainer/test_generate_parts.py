@@ -18,9 +18,9 @@ from distillery_trainer.generate import outputs as outputs_module
 from distillery_trainer.generate.outputs import Outputs
 from distillery_trainer.prompts import for_task
 from distillery_trainer.records import Example
-from distillery_trainer.teachers.budget import TokenEstimate
-from distillery_trainer.teachers.parameters import sampling_parameters
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.parameters import sampling_parameters
+from distillery_trainer.teachers.prices import Spending
 from distillery_trainer.teachers.teacher import Failure, ReplyKeys
 from generate_run import GenerateRun, nli_row, nli_rows
 
@@ -208,21 +208,6 @@ def test_whole_reply_is_read(tmp_path):
     assert judge(Reply("Neutral.", "stop"), prompt, "") == Judgement("neutral")
 
 
-# --- the token estimate
-
-
-def test_estimate_starts_high_and_follows_what_is_seen():
-    estimate = TokenEstimate()
-    messages = nli_row(1)["messages"]
-    cautious = estimate.tokens(messages)
-    assert cautious > 50
-    for _ in range(20):
-        estimate.learn(messages, 20)
-    assert 20 < estimate.tokens(messages) < cautious
-    estimate.learn(messages, 200)
-    assert estimate.tokens(messages) > 200
-
-
 # --- memory
 
 PEAK = """
@@ -246,7 +231,7 @@ def peak_mebibytes(folder: Path, rows: int) -> float:
     with ReplyJournal(run.workspace / "replies", "generate-earlier") as journal:
         for row in [*train, *nli_rows(2)]:
             messages = prompt.teacher_messages(Example("train", 1, "x", row["messages"]))
-            journal.add_reply(keys.key(messages), Reply("neutral", "stop"))
+            journal.add_reply(keys.key(messages), Reply("neutral", "stop"), Spending())
     command = [sys.executable, "-c", PEAK, str(run.config_file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.result.splits["train"].kept == rows
