@@ -223,13 +223,14 @@ def peak_mebibytes(folder: Path, rows: int) -> float:
     """Peak memory of a stage whose replies are all in the journal, with rows of 2 kB."""
     folder.mkdir()
     train = [nli_row(number, id=f"row-{number}", metadata={"note": "x" * 1800}) for number in range(rows)]
-    run = GenerateRun(folder, "http://127.0.0.1:9/v1", train=train, validation=nli_rows(2), test=nli_rows(2))
+    validation, test = nli_rows(2, 90_000), nli_rows(2, 95_000)
+    run = GenerateRun(folder, "http://127.0.0.1:9/v1", train=train, validation=validation, test=test)
     config = RunConfig.read(run.config_file)
     prompt = for_task(config)
     sampling = sampling_parameters(config.generation, prompt.max_tokens, prompt.reply_schema())
     keys = ReplyKeys("teacher", sampling)
     with ReplyJournal(run.workspace / "replies", "generate-earlier") as journal:
-        for row in [*train, *nli_rows(2)]:
+        for row in [*train, *validation, *test]:
             messages = prompt.teacher_messages(Example("train", 1, "x", row["messages"]))
             journal.add_reply(keys.key(messages), Reply("neutral", "stop"), Spending())
     command = [sys.executable, "-c", PEAK, str(run.config_file)]
