@@ -56,15 +56,15 @@ class DataSet:
 
 DATA_SETS = (
     DataSet("nli/conjnli", "NLI", generation=REASONED, training={"epochs": 2}),
-    DataSet("mcqa/commonsenseqa", "MultipleChoice", generation=REASONED, training={"epochs": 2}),
+    DataSet("mcqa/commonsenseqa", "MultipleChoice", train=240, generation=REASONED),
     DataSet(
-        "mcqa/pubmedqa", "MultipleChoice", train=250, generation=REASONED, training={"maxLength": 640, "batchSize": 8}
+        "mcqa/pubmedqa", "MultipleChoice", train=160, generation=REASONED, training={"maxLength": 640, "batchSize": 8}
     ),
-    DataSet("math/gsm8k", "Math", generation=REASONED, training={"epochs": 2}),
+    DataSet("math/gsm8k", "Math", train=240, generation=REASONED),
     DataSet(
         "summarization/scitldr",
         "Summarization",
-        train=200,
+        train=150,
         test=60,
         wrong=0,
         generation={"chainOfDensity": True, "maxSummaryWords": 60},
@@ -78,12 +78,12 @@ DATA_SETS = (
         test=40,
         wrong=0,
         generation={"minRows": 25},
-        training={"epochs": 2, "maxLength": 384, "batchSize": 4},
+        training={"maxLength": 384, "batchSize": 4},
     ),
     DataSet(
         "conversation/sgd",
         "Conversation",
-        train=70,
+        train=60,
         validation=20,
         test=60,
         wrong=0,
