@@ -9,7 +9,7 @@ from distillery_api.run import RunConfig
 from distillery_trainer.filters.judgement import Verdict
 from distillery_trainer.prompts import Unreadable, for_task
 from distillery_trainer.prompts.labels import LabelParser
-from distillery_trainer.prompts.replies import read_reason
+from distillery_trainer.prompts.replies import asked_again, read_reason
 from distillery_trainer.records import Example, Message
 from distillery_trainer.teachers.journal import Reply
 from distillery_trainer.teachers.parameters import json_format
@@ -57,7 +57,6 @@ _ITEM = """\
 {answer}
 </answer>"""
 _MARK = re.compile(r"<(/?\s*(?:instructions|conversation|answer)\s*)>", re.IGNORECASE)
-_ASK_AGAIN = "That reply cannot be used: {message} Judge the same answer again, in exactly the form that was asked for."
 
 
 class Asked(Protocol):
@@ -83,7 +82,7 @@ class AnswerJudge:
         outcome = await self._judge.ask(messages)
         opinion = self._read(outcome)
         if isinstance(opinion, Unreadable) and isinstance(outcome, Reply):
-            outcome = await self._judge.ask(_again(messages, outcome, opinion))
+            outcome = await self._judge.ask(asked_again(messages, outcome.content, opinion.message))
             opinion = self._read(outcome)
         if isinstance(opinion, Unreadable):
             return Verdict("judge_unreadable", f"The judge's reply cannot be used: {opinion.message}")
@@ -107,14 +106,6 @@ class AnswerJudge:
         if isinstance(choice, Unreadable):
             return choice
         return None if choice == ACCEPT else Verdict("judge_rejected", _reason(outcome.content))
-
-
-def _again(messages: list[Message], reply: Reply, problem: Unreadable) -> list[Message]:
-    return [
-        *messages,
-        {"role": "assistant", "content": reply.content},
-        {"role": "user", "content": _ASK_AGAIN.format(message=problem.message)},
-    ]
 
 
 def _reason(text: str) -> str:

@@ -11,13 +11,10 @@ from distillery_trainer.filters.checks import AnswerChecks
 from distillery_trainer.filters.judgement import Judgement, Rejection, Verdict, judge
 from distillery_trainer.filters.votes import vote
 from distillery_trainer.prompts import TaskPrompt, Turn
+from distillery_trainer.prompts.replies import asked_again
 from distillery_trainer.records import Example, Message
 from distillery_trainer.teachers.journal import Reply
 from distillery_trainer.teachers.teacher import Failure
-
-_ASK_AGAIN = (
-    "That reply cannot be used: {message} Answer the same request again, in exactly the form that was asked for."
-)
 
 
 @dataclass(slots=True)
@@ -117,11 +114,7 @@ class RowPipeline:
         said = self._read(example, await self._teacher.ask(messages, sample=sample))
         if said.reply is None or not said.judgement.worth_another_try:
             return said
-        again: list[Message] = [
-            *messages,
-            {"role": "assistant", "content": said.reply.content},
-            {"role": "user", "content": _ASK_AGAIN.format(message=said.judgement.message)},
-        ]
+        again = asked_again(messages, said.reply.content, said.judgement.message)
         return self._read(example, await self._teacher.ask(again, sample=sample))
 
     def _read(self, example: Example, outcome: Reply | Failure) -> Said:

@@ -4,7 +4,7 @@ model has written it a little wrong."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import json_repair
 import orjson
 
 from distillery_trainer.prompts.base import Unreadable
+from distillery_trainer.records import Message
 
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
@@ -19,6 +20,20 @@ _OPENING = re.compile(r"[{\[]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|["{}\[\]]', re.DOTALL)
 _MOST_TRIES = 50
 """Brackets of a reply at which a value may begin."""
+
+
+_ASK_AGAIN = (
+    "That reply cannot be used: {problem} Answer the same request again, in exactly the form that was asked for."
+)
+
+
+def asked_again(messages: Sequence[Message], reply: str, problem: str) -> list[Message]:
+    """The same request once more, with the reply that cannot be used and what is wrong with it, as a sentence."""
+    return [
+        *messages,
+        {"role": "assistant", "content": reply},
+        {"role": "user", "content": _ASK_AGAIN.format(problem=problem)},
+    ]
 
 
 def without_thoughts(text: str) -> str:

@@ -22,6 +22,7 @@ from distillery_trainer.errors import StageError, Terminated, TryLater
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import Unreadable
 from distillery_trainer.prompts.labels import LabelParser
+from distillery_trainer.prompts.replies import asked_again
 from distillery_trainer.records import Message
 from distillery_trainer.scoring.contestants import Answer, Contestant, HeldOut
 from distillery_trainer.teachers.budget import CallBudget
@@ -77,7 +78,6 @@ _ITEM = """\
 {second}
 </answer_b>"""
 _MARK = re.compile(r"<(/?\s*(?:instructions|conversation|answer_[ab])\s*)>", re.IGNORECASE)
-_ASK_AGAIN = "That reply cannot be used: {message} Compare the two answers again, in exactly the form asked for."
 
 Wins = dict[Contestant, list[float]]
 """For each contestant and each row: 1 where its answer is better than the known one, 0.5 for a tie, else 0."""
@@ -200,7 +200,7 @@ class _Comparing:
         outcome = await self._judge.ask(messages)
         verdict = self._read(outcome)
         if isinstance(verdict, Unreadable) and isinstance(outcome, Reply):
-            verdict = self._read(await self._judge.ask(_again(messages, outcome, verdict)))
+            verdict = self._read(await self._judge.ask(asked_again(messages, outcome.content, verdict.message)))
         return TIE if isinstance(verdict, Unreadable) else verdict
 
     def _read(self, outcome: Reply | Failure) -> str | Unreadable:
@@ -225,14 +225,6 @@ def comparison(prompt: Sequence[Message], first: str, second: str) -> list[Messa
         second=_inert(second),
     )
     return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": item}]
-
-
-def _again(messages: list[Message], reply: Reply, problem: Unreadable) -> list[Message]:
-    return [
-        *messages,
-        {"role": "assistant", "content": reply.content},
-        {"role": "user", "content": _ASK_AGAIN.format(message=problem.message)},
-    ]
 
 
 def _inert(text: str) -> str:
