@@ -32,7 +32,7 @@ from distillery_api.resource import (
 from distillery_api.spec import DistillationSpec
 from distillery_api.status import DistillationStatus
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 """Raised with every change of the schema; the operator compares it with the installed CRD's at start-up."""
 SCHEMA_VERSION_ANNOTATION = f"{GROUP}/schema-version"
 
