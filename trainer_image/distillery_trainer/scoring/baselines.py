@@ -14,6 +14,7 @@ from distillery_trainer.records import read_rows
 from distillery_trainer.scoring import scores
 from distillery_trainer.scoring.contestants import Answer, Contestant, HeldOut, baseline_answers
 
+
 def baselines_answer(prompt: TaskPrompt, rows: HeldOut, training_rows: Path) -> dict[Contestant, list[Answer]]:
     """The answers of the baselines that make sense for the task. `training_rows` is what the student learnt from."""
     guess = {AnswerKind.LABEL: _labels, AnswerKind.NUMBER: _numbers, AnswerKind.SUMMARY: _leads}.get(prompt.kind)
