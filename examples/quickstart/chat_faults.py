@@ -19,6 +19,7 @@ class Delivery(StrEnum):
     WHOLE = "whole"
     BROKEN_OFF = "broken off"
     TRICKLED = "trickled"
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,11 @@ def labelled(label: str) -> Fault:
     return Fault("labelled", answer=lambda answer: replace(answer, label=label))
 
 
+def declined(words: str = "I cannot help with that.") -> Fault:
+    """No content, and the model's refusal in a field of its own."""
+    return _rewritten("declined", lambda whole: replace(whole, content=None, refusal=words))
+
+
 def without_usage() -> Fault:
     """`usage` is null."""
     return _rewritten("without_usage", lambda whole: replace(whole, with_usage=False))
@@ -177,6 +183,11 @@ def think_span(thought: str) -> Fault:
 def closed_connection() -> Fault:
     """The connection ends in the middle of the body."""
     return Fault("closed_connection", delivery=Delivery.BROKEN_OFF)
+
+
+def dropped_connection() -> Fault:
+    """The connection ends without a single byte."""
+    return Fault("dropped_connection", delivery=Delivery.DROPPED)
 
 
 def trickling() -> Fault:

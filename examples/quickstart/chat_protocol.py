@@ -61,6 +61,8 @@ class Completion:
     finish_reason: str = "stop"
     reasoning: str | None = None
     """Sent as `reasoning_content` beside the content, where given."""
+    refusal: str | None = None
+    """Sent as `refusal` beside the content, where given."""
     with_usage: bool = True
 
 
@@ -140,13 +142,16 @@ def message_body(completion: Completion) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": completion.content}
     if completion.reasoning is not None:
         message["reasoning_content"] = completion.reasoning
+    if completion.refusal is not None:
+        message["refusal"] = completion.refusal
     return message
 
 
 def usage_body(body: Mapping[str, Any], completion: Completion, choices: int) -> dict[str, int]:
     """The token counts of a reply."""
     read = prompt_tokens(body)
-    written = choices * sum(len(tokens_of(text or "")) for text in (completion.content, completion.reasoning))
+    texts = completion.content, completion.reasoning, completion.refusal
+    written = choices * sum(len(tokens_of(text or "")) for text in texts)
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 

@@ -36,6 +36,7 @@ from chat_protocol import (
     last_user_text,
     refusal,
     token_limit,
+    usage_body,
     write_answer,
 )
 
@@ -58,6 +59,8 @@ class RecordedRequest:
     """The HTTP status sent; None while in flight, or where the client went away."""
     fault: str | None = None
     """The name of the fault that was acted out."""
+    tokens: int = 0
+    """What the completion cost, whether or not the reply arrives and tells."""
     started: float = field(default_factory=time.monotonic)
     """In seconds of the monotonic clock."""
     ended: float | None = None
@@ -167,7 +170,10 @@ class ChatApplication:
             record.fault = None if fault is _NO_FAULT else fault.name
             await asyncio.sleep(self.latency + fault.delay)
             record.status = fault.refused.status if fault.refused else 200
-            return _refusal_response(fault.refused) if fault.refused else await self._completion(request, call, fault)
+            if fault.refused:
+                return _refusal_response(fault.refused)
+            reply, record.tokens = self._completion(call, fault)
+            return await _deliver(request, json.dumps(reply).encode(), fault.delivery)
 
     async def _refused_outright(self, request: web.Request, record: RecordedRequest) -> Refusal | None:
         refused = check_key(self.rules, request.headers.get("Authorization", ""))
@@ -179,12 +185,13 @@ class ChatApplication:
             return refusal(400, "The request's body is not JSON.", "invalid_json")
         return check_request(self.rules, record.body)
 
-    async def _completion(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse:
+    def _completion(self, call: Call, fault: Fault) -> tuple[dict[str, Any], int]:
+        """The reply, and the tokens that it cost."""
         answer = fault.answer(self.answer(call.messages))
         completion = cut(fault.change(write_answer(answer, call.body)), token_limit(call.body))
         reply = completion_body(call.body, completion, call.number, int(time.time()))
         self.journal.count_usage(reply)
-        return await _deliver(request, json.dumps(reply).encode(), fault.delivery)
+        return reply, usage_body(call.body, completion, 1)["total_tokens"]
 
 
 def _refusal_response(refused: Refusal) -> web.Response:
@@ -196,6 +203,8 @@ def _refusal_response(refused: Refusal) -> web.Response:
 async def _deliver(request: web.Request, body: bytes, delivery: Delivery) -> web.StreamResponse:
     if delivery is Delivery.WHOLE:
         return web.Response(body=body, content_type="application/json")
+    if delivery is Delivery.DROPPED:
+        return _dropped(request)
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
     await response.prepare(request)
     if delivery is Delivery.TRICKLED:
@@ -207,10 +216,18 @@ async def _deliver(request: web.Request, body: bytes, delivery: Delivery) -> web
     return response
 
 
+def _dropped(request: web.Request) -> web.Response:
+    """What cannot be sent any more."""
+    if request.transport:
+        request.transport.close()
+    return web.Response()
+
+
 async def _trickle(response: web.StreamResponse, body: bytes) -> None:
-    for place in range(len(body)):
-        await response.write(body[place : place + 1])
-        await asyncio.sleep(0.5)
+    with contextlib.suppress(ConnectionResetError):  # who waits for it goes away
+        for place in range(len(body)):
+            await response.write(body[place : place + 1])
+            await asyncio.sleep(0.5)
 
 
 @contextlib.asynccontextmanager

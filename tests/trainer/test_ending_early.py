@@ -9,6 +9,11 @@ import time
 import pytest
 
 from chat_faults import labelled, server_error, slow, where
+from distillery_api.result import Stage
+from distillery_api.run import RunConfig
+from distillery_trainer import generate
+from distillery_trainer.progress import ProgressReporter
+from distillery_trainer.termination import on_termination, raise_terminated
 from generate_run import GenerateRun, gold_of, nli_rows
 from teacher_server import gold_teacher
 
@@ -85,6 +90,22 @@ def test_told_to_stop_while_rows_wait_for_their_next_try(tmp_path):
         process.terminate()
         process.communicate(timeout=10)
         assert process.returncode == 143
+
+
+class TellsToStopWhenAllIsAnswered(ProgressReporter):
+    def update(self, done, total, unit="rows"):
+        super().update(done, total, unit)
+        if done == total:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_told_to_stop_when_all_is_answered_publishes_everything(tmp_path):
+    with gold_teacher(GOLD) as teacher:
+        run = GenerateRun(tmp_path, teacher.url)
+        with on_termination(raise_terminated):
+            result = generate.run(RunConfig.read(run.config_file), TellsToStopWhenAllIsAnswered(Stage.GENERATE))
+        assert (result.state, result.rows.kept) == ("Done", 21)
+        assert [len(run.rows(split)) for split in ("train", "validation", "test")] == [12, 6, 3]
 
 
 def test_reply_that_was_torn_by_a_kill_is_asked_again(tmp_path):

@@ -15,7 +15,7 @@ from distillery_trainer.__main__ import main
 from distillery_trainer.errors import Terminated, UserError, storage_errors_explained
 from distillery_trainer.progress import ProgressReporter, progress_server
 from distillery_trainer.records import AtomicFile, remove_abandoned_drafts, write_atomically
-from distillery_trainer.termination import on_termination, raise_terminated
+from distillery_trainer.termination import Told, on_termination, raise_terminated, termination_put_off
 from generate_run import GenerateRun, gold_of, nli_rows
 from teacher_server import gold_teacher
 
@@ -197,3 +197,26 @@ def test_signal_raises_terminated_unless_the_stage_has_something_to_finish():
             assert seen.wait(1)
         with pytest.raises(Terminated):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_signal_that_is_put_off_comes_again():
+    steps = []
+
+    def put_off() -> None:
+        with termination_put_off():
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("after the signal")
+        steps.append("after the block")
+
+    with on_termination(raise_terminated), pytest.raises(Terminated):
+        put_off()
+    assert steps == ["after the signal"]
+
+
+def test_being_told_to_stop_before_anybody_listens_is_heard_at_once():
+    told, heard = Told(), []
+    told.note()
+    with told.heard_by(lambda: heard.append("now")):
+        assert heard == ["now"]
+    told.note()
+    assert heard == ["now"]

@@ -16,6 +16,7 @@ from prometheus_client.exposition import make_wsgi_app
 
 from distillery_api.result import Estimate, Stage
 from distillery_trainer.records import write_atomically
+from distillery_trainer.termination import termination_put_off
 
 PORT_FILE = "metrics-port"
 
@@ -123,12 +124,14 @@ def progress_server(reporter: ProgressReporter, host: str, port: int, folder: Pa
         if port == 0:
             write_atomically(folder / PORT_FILE, str(server.server_port).encode())
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
-        thread.start()
         try:
+            with termination_put_off():  # half started, it could neither be ended nor waited for
+                thread.start()
             yield server.server_port
         finally:
-            server.shutdown()
-            thread.join()
+            if thread.is_alive():
+                server.shutdown()
+                thread.join()
 
 
 def _application(reporter: ProgressReporter) -> Callable[..., Any]:

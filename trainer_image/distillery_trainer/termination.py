@@ -31,6 +31,44 @@ def on_termination(callback: Callable[[], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class Told:
+    """Whether the stage was told to stop, for work that cannot be left just anywhere, such as an event loop's.
+
+    `note` is the callback for `on_termination`.
+    """
+
+    def __init__(self) -> None:
+        self.is_told = False
+        self._listener: Callable[[], object] | None = None
+
+    def note(self) -> None:
+        """Remember it, and tell whoever listens."""
+        self.is_told = True
+        if self._listener:
+            self._listener()
+
+    @contextlib.contextmanager
+    def heard_by(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Inside the block the listener is called: at once, where the stage was told to stop before."""
+        self._listener = listener
+        try:
+            if self.is_told:
+                listener()
+            yield
+        finally:
+            self._listener = None
+
+
+@contextlib.contextmanager
+def termination_put_off() -> Iterator[None]:
+    """Inside the block nothing is raised; a signal that came meanwhile comes again at its end."""
+    told = Told()
+    with on_termination(told.note):
+        yield
+    if told.is_told:
+        signal.raise_signal(signal.SIGTERM)
+
+
 def raise_terminated() -> None:
     """End the stage here."""
     raise Terminated

@@ -29,6 +29,7 @@ from distillery_trainer.prompts import TaskPrompt, for_task
 from distillery_trainer.teachers.journal import ReplyJournal
 from distillery_trainer.teachers.lock import only_stage
 from distillery_trainer.teachers.teacher import Teacher
+from distillery_trainer.termination import Told, on_termination
 
 MIN_ROWS = {Task.MATH: 40}
 """Fewest rows that a split must keep, by task, where generation.minRows does not say."""
@@ -48,7 +49,12 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
             f"{data.rows:,} rows to answer; {len(journal):,} replies are in the workspace already."
             f" Expected: {expected.sentence()}.\n"
         )
-        result = asyncio.run(_generate(config, prompt, data, tallies, journal=journal, progress=progress))
+        told = Told()
+        # An event loop does not stand a signal that raises where it is, nor do files of which half are published.
+        with on_termination(told.note):
+            result = asyncio.run(
+                _generate(config, prompt, data, tallies, journal=journal, progress=progress, told=told)
+            )
     result = result.model_copy(update={"estimate": expected})
     card = write_card(workspace.stage(config.folder), config, prompt, result)
     return result.model_copy(update={"files": {**result.files, "card": str(card.relative_to(workspace.root))}})
@@ -78,6 +84,7 @@ async def _generate(
     *,
     journal: ReplyJournal,
     progress: ProgressReporter,
+    told: Told,
 ) -> StageResult:
     workspace = Workspace(Path(config.workspace))
     teacher = Teacher.for_run(config, prompt, journal, progress)
@@ -97,7 +104,7 @@ async def _generate(
     )
     try:
         try:
-            await window.run()
+            await window.run(told)
         finally:
             for asked in filter(None, (teacher, asked_judge)):
                 await asked.close()

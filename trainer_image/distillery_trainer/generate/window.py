@@ -20,7 +20,7 @@ from distillery_trainer.prompts import TaskPrompt, Turn
 from distillery_trainer.records import to_line
 from distillery_trainer.teachers.journal import ReplyJournal
 from distillery_trainer.teachers.teacher import BudgetSpent, Stopping, Teacher
-from distillery_trainer.termination import on_termination
+from distillery_trainer.termination import Told
 
 _GRACE = 10.0
 """Seconds that calls in flight get to finish when the stage ends early: they are paid for."""
@@ -93,11 +93,12 @@ class Window:
         """Rows by split so far."""
         return {split: tally.counts() for split, tally in self.tallies.items()}
 
-    async def run(self) -> None:
-        """Answer all rows. Raises the StageError that ended it early, after a grace for the calls in flight."""
+    async def run(self, told: Told) -> None:
+        """Answer all rows, until `told` to stop. Raises the StageError that ended it early, after a grace for the calls
+        in flight."""
         self._reject_what_is_no_row()
         loop = asyncio.get_running_loop()
-        with on_termination(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
+        with told.heard_by(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
             housekeeping = asyncio.create_task(self._keep_house())
             try:
                 await self._work_until_done_or_stopped()
