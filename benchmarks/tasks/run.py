@@ -64,11 +64,11 @@ DATA_SETS = (
     DataSet(
         "summarization/scitldr",
         "Summarization",
-        train=150,
+        train=120,
         test=60,
         wrong=0,
         generation={"chainOfDensity": True, "maxSummaryWords": 60},
-        training={"maxLength": 640, "batchSize": 4},
+        training={"maxLength": 512, "batchSize": 4},
     ),
     DataSet(
         "conversation/self_instruct",
@@ -83,7 +83,7 @@ DATA_SETS = (
     DataSet(
         "conversation/sgd",
         "Conversation",
-        train=60,
+        train=50,
         validation=20,
         test=60,
         wrong=0,
