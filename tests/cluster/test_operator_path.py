@@ -53,7 +53,14 @@ def test_one_manifest_becomes_a_served_and_measured_student(
     assert [stage["attempts"] for stage in status["stages"]] == [1, 1, 1]
     assert status["stages"][0]["rows"] == ROWS
     assert status["evaluation"]["student"]["score"] == 0.85
-    assert status["usage"] == {"requests": 14, "inputTokens": 900, "outputTokens": 80}
+    assert status["usage"] == {
+        "requests": 14,
+        "inputTokens": 900,
+        "outputTokens": 80,
+        "cachedInputTokens": 0,
+        "reasoningTokens": 0,
+        "uncountedReplies": 0,
+    }
     assert distilled.conditions == {
         "Ready": ("True", "Serving"),
         "DataGenerated": ("True", "Succeeded"),
