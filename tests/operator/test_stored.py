@@ -61,7 +61,8 @@ def test_broken_rules_are_told_each_with_its_place() -> None:
     with pytest.raises(InvalidDistillation) as problem:
         read_distillation(stored(training={"epochs": 0, "newer": 1}, task="Poetry"))
     assert str(problem.value) == (
-        "spec.task: Input should be 'NLI'; spec.training.epochs: Input should be greater than or equal to 1"
+        "spec.task: Input should be 'NLI', 'MultipleChoice', 'Math', 'Summarization' or 'Conversation';"
+        " spec.training.epochs: Input should be greater than or equal to 1"
     )
 
 
