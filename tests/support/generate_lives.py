@@ -10,7 +10,6 @@ A Plan says what goes wrong; its repr is all that it takes to live it again:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import signal
 import threading
@@ -18,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import chat_faults
 from chat_faults import Fault
 from chat_protocol import Answer, Call, Message, Refusal, Rules, text_of
 from chat_server import ChatApplication, RecordedRequest, TeacherServer
-from distillery_api.result import ExitCode
+from distillery_api.result import ExitCode, StageResult
 from generate_run import LABELS, GenerateRun, nli_row
 from warm_stages import WarmStage, WarmStages
 
@@ -119,7 +119,7 @@ class Plan:
     test: int = 1
     """Rows, numbered from 200."""
     twins: int = 0
-    """Train rows beside these with the same text as row 0."""
+    """Train rows beside these, behind row 0 and with the same text."""
     concurrency: int = 1
     tries: int = 6
     ratio: float = 0.0
@@ -141,7 +141,8 @@ class Plan:
     def rows(self, split: str) -> list[dict[str, Any]]:
         """The rows of a split."""
         counts = {"train": range(self.train), "validation": range(100, 100 + self.validation)}
-        numbers = [*counts.get(split, range(200, 200 + self.test)), *([0] * self.twins if split == "train" else [])]
+        numbers = list(counts.get(split, range(200, 200 + self.test)))
+        numbers[1:1] = [0] * self.twins if split == "train" else []
         return [_dialogue(number) if self.kind is Kind.TALKED else nli_row(number) for number in numbers]
 
     def generation(self) -> dict[str, Any]:
@@ -230,27 +231,19 @@ class Trigger:
     """Ends a stage at the moment that a plan names."""
 
     def __init__(self, kill: Kill, stage: WarmStage) -> None:
-        self._kill, self._stage = kill, stage
-        self._seen = 0
-        self._timer: threading.Timer | None = None
+        self._kill, self._seen = kill, 0
+        self._timer = threading.Timer(kill.milliseconds / 1000, stage.send, (kill.signal,))
         self.notice(Moment.BEGUN)
 
     def notice(self, moment: Moment) -> None:
         """Something happened."""
-        if moment is not self._kill.moment:
-            return
-        self._seen += 1
-        if moment is Moment.BEGUN or self._seen == self._kill.request:
-            self._timer = threading.Timer(self._kill.milliseconds / 1000, self._stage.send, (self._kill.signal,))
-            self._timer.start() if self._kill.milliseconds else self._stage.send(self._kill.signal)
+        self._seen += moment is self._kill.moment
+        if self._seen == self._kill.request and moment is self._kill.moment:
+            self._timer.start()
 
     def disarm(self) -> None:
         """End nothing any more."""
-        self._kill = replace(self._kill, moment=Moment.BEGUN)
-        if self._timer:
-            self._timer.cancel()
-            with contextlib.suppress(RuntimeError):
-                self._timer.join()
+        self._timer.cancel()
 
 
 # --- the life
@@ -260,6 +253,7 @@ class Trigger:
 class Attempt:
     """One process, and what was there before it and after it."""
 
+    began: datetime
     exit_code: int
     requests: tuple[int, int]
     """The teacher's requests before and after."""
@@ -313,7 +307,7 @@ class Life:
             check(self)
 
     def _attempt(self, kill: Kill | None, *, is_relaxed: bool) -> None:
-        requests, lines = len(self.requests), len(self.journal)
+        began, requests, lines = datetime.now(UTC), len(self.requests), len(self.journal)
         stage = self._stages.begin(self.stage.config_file, self.log)
         trigger = Trigger(kill, stage) if kill else None
         self._teacher.failing.on = trigger.notice if trigger else lambda moment: None
@@ -322,7 +316,16 @@ class Life:
             trigger.disarm()
         self._teacher.wait_until_idle()
         self.journal = self.stage.journal()
-        self.attempts.append(Attempt(exit_code, (requests, len(self.requests)), (lines, len(self.journal)), is_relaxed))
+        self.attempts.append(
+            Attempt(began, exit_code, (requests, len(self.requests)), (lines, len(self.journal)), is_relaxed)
+        )
+
+    def result_of_last_attempt(self) -> StageResult | None:
+        """What it wrote; None where it did not get that far."""
+        if not (self.stage.workspace / self.stage.folder / "result.json").exists():
+            return None
+        result = self.stage.result
+        return result if result.start_time and result.start_time >= self.attempts[-1].began else None
 
     def replies(self) -> list[tuple[RecordedRequest, dict[str, Any]]]:
         """The replies of the journal, each with the request that it answers."""

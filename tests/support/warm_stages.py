@@ -10,6 +10,7 @@ event loop's clock runs fast, so that pauses and time-outs of seconds take a fra
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import json
@@ -64,8 +65,9 @@ class WarmStage:
         self._stages, self._number = stages, number
 
     def send(self, signal_number: int) -> None:
-        """Send a signal; a stage that has ended does not mind. Not after the next one was begun."""
-        os.kill(self._number, signal_number)
+        """Send a signal; a stage that has ended does not mind."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._number, signal_number)
 
     def wait(self) -> int:
         """The exit code, or the number of the signal that ended it, below 0."""
