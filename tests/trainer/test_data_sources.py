@@ -142,7 +142,7 @@ def test_stage_reads_rows_of_a_data_set_on_the_hub(tmp_path, server):
         "/api/datasets/org/name": orjson.dumps(about),
         "/datasets/org/name/resolve/main/nli/train.jsonl": jsonl(nli_rows(12)),
     }
-    rows = stage_reading(tmp_path, "hf://datasets/org/name/nli/train.jsonl", HF_ENDPOINT=server.url)
+    rows = stage_reading(tmp_path, "hf://datasets/org/name/nli/train.jsonl", HF_ENDPOINT=server.url, HF_HUB_OFFLINE="0")
     assert len(rows) == 12
 
 

@@ -144,11 +144,6 @@ def test_web_page_is_told_as_such(tmp_path):
     assert "this is a web page, so give the link to the file itself" in said
 
 
-def test_columns_and_a_format_of_rows_exclude_each_other(tmp_path):
-    said = message(tmp_path, "rows.jsonl", b"{}", columns=COLUMNS, format="Alpaca")
-    assert said == "data.train: columns say what is in a table, and Alpaca rows are none; leave out columns, or format."
-
-
 # --- memory
 
 

@@ -60,12 +60,6 @@ class _Rows:
         columns = source.settings.columns
         self._split, self._keeps = source.split, source.settings.replies is Replies.KEEP
         self._format = named_format(source.settings)
-        if columns and self._format:
-            raise UserError(
-                f"data.{source.split}: columns say what is in a table, and {self._format} rows are none; leave out"
-                " columns, or format.",
-                reason=Reason.INVALID_DATA,
-            )
         self._reader: Reader | None = by_columns(columns) if columns else READERS.get(self._format or DataFormat.AUTO)
 
     def read(self, number: int, record: dict[str, Any]) -> Example | RejectedRow | LineError:
