@@ -29,7 +29,7 @@ from distillery_trainer.teachers.budget import CallBudget
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
 from distillery_trainer.teachers.parameters import json_format
 from distillery_trainer.teachers.teacher import Failure, Model, Stopping, Teacher
-from distillery_trainer.termination import on_termination
+from distillery_trainer.termination import Told, on_termination
 
 FIRST, SECOND, TIE = "A", "B", "tie"
 _POINTS = {FIRST: 1.0, SECOND: 0.0, TIE: 0.5}
@@ -110,8 +110,9 @@ def wins(
     known = [gold if isinstance(gold, str) else gold[0] for gold in rows.known]
     writers = {name: given for name, given in answers.items() if name.writes}
     pairs = list(dict.fromkeys(_pairs(writers.values(), known)))
-    with ReplyJournal(folder, config.folder) as journal:
-        points = asyncio.run(_Comparing(config, judge, rows, journal, progress).points(pairs))
+    told = Told()  # what is raised inside an event loop breaks it
+    with ReplyJournal(folder, config.folder) as journal, on_termination(told.note):
+        points = asyncio.run(_Comparing(config, judge, rows, journal, progress).points(pairs, told))
     return {
         name: [_worth(points, row, answer.answer, known[row]) for row, answer in enumerate(given)]
         for name, given in writers.items()
@@ -157,11 +158,11 @@ class _Comparing:
             stopping=asyncio.Event(),
         )
 
-    async def points(self, pairs: Sequence[Pair]) -> dict[Pair, float]:
-        """What each pair's answer is worth beside the known one. Raises StageError."""
+    async def points(self, pairs: Sequence[Pair], told: Told) -> dict[Pair, float]:
+        """What each pair's answer is worth beside the known one. Raises StageError, also where `told` to stop."""
         found: dict[Pair, float] = {}
         loop, stream = asyncio.get_running_loop(), iter(pairs)
-        with on_termination(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
+        with told.heard_by(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
             try:
                 await asyncio.gather(*(self._work(stream, found, len(pairs)) for _ in range(self._judge.rows_at_once)))
             finally:
