@@ -83,12 +83,12 @@ DATA_SETS = (
     DataSet(
         "conversation/sgd",
         "Conversation",
-        train=50,
-        validation=20,
+        train=32,
+        validation=16,
         test=60,
         wrong=0,
-        generation={"minRows": 15},
-        training={"maxLength": 512, "batchSize": 8},
+        generation={"minRows": 12, "sampling": {"maxTokens": 128}},
+        training={"maxLength": 512, "batchSize": 4},
     ),
 )
 
