@@ -3,7 +3,8 @@
     python -m benchmarks.training [--runs 3] [--rows 64]
 
 Same rows, same LoRA, same batch, schedule, precision and evaluation an epoch, on the same device, in turn, each in a
-process of its own. Compared is the training loop without imports, loading and merging.
+process of its own. Compared are the stage's seconds from loading the model to the last checkpoint, without imports and
+merging, and the peer's training loop alone.
 """
 
 from __future__ import annotations
