@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol
 
 from distillery_api.run import RunConfig
 from distillery_trainer.filters.judgement import Verdict
 from distillery_trainer.prompts import Unreadable, for_task
 from distillery_trainer.prompts.labels import LabelParser
+from distillery_trainer.prompts.marks import as_text, inert_beside
 from distillery_trainer.prompts.replies import asked_again, read_reason
 from distillery_trainer.records import Example, Message
 from distillery_trainer.teachers.journal import Reply
@@ -56,7 +56,7 @@ _ITEM = """\
 <answer>
 {answer}
 </answer>"""
-_MARK = re.compile(r"<(/?\s*(?:instructions|conversation|answer)\s*)>", re.IGNORECASE)
+_inert = inert_beside("instructions", "conversation", "answer")
 
 
 class Asked(Protocol):
@@ -90,11 +90,8 @@ class AnswerJudge:
 
     def messages(self, example: Example, answer: str) -> list[Message]:
         """What the judge is asked. The row is marked off as data, and cannot close the marks itself."""
-        system, *turns = self._prompt.student_messages(example)
-        conversation = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
-        item = _ITEM.format(
-            instructions=_inert(system["content"]), conversation=_inert(conversation), answer=_inert(answer)
-        )
+        instructions, conversation = as_text(self._prompt.student_messages(example))
+        item = _ITEM.format(instructions=_inert(instructions), conversation=_inert(conversation), answer=_inert(answer))
         return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": item}]
 
     def _read(self, outcome: Reply | Failure) -> Verdict | Unreadable | None:
@@ -114,7 +111,3 @@ def _reason(text: str) -> str:
     return (
         f"The judge rejects the answer: {reason}" if reason else "The judge rejects the answer, and does not say why."
     )
-
-
-def _inert(text: str) -> str:
-    return _MARK.sub(r"(\1)", text)

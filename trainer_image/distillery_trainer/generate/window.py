@@ -48,7 +48,6 @@ class FirstRows:
         if rejection is not None and rejection.unanswered:
             self._failures.append(rejection)
         elif rejection is None:
-            self._failures.clear()
             self.known.set()
 
     def error(self) -> StageError | None:

@@ -3,11 +3,11 @@ the answer."""
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from typing import ClassVar
 
 from distillery_trainer.prompts.base import JsonSchema, TaskPrompt, one_user_message
+from distillery_trainer.prompts.marks import inert_beside
 from distillery_trainer.prompts.replies import read_reason
 from distillery_trainer.records import Example, Message
 
@@ -29,12 +29,12 @@ Write nothing before or after the object and put no code fence around it. The re
 around keys and strings, and quotes inside a string escaped."""
 
 _ITEM = "<item>\n{text}\n</item>"
-_MARK = re.compile(r"<(/?\s*item\s*)>", re.IGNORECASE)
+_inert = inert_beside("item")
 
 
 def marked_off(text: str) -> str:
     """A row's content as data between marks, which it cannot close itself."""
-    return _ITEM.format(text=_MARK.sub(r"(\1)", text))
+    return _ITEM.format(text=_inert(text))
 
 
 def chain_of_thought(*, role: str, item: str, thinking: str, conclusion: str, key: str, answer: str) -> str:

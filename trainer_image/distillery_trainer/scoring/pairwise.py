@@ -9,7 +9,6 @@ teacher's budget.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from distillery_trainer.errors import StageError, Terminated, TryLater
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import Unreadable
 from distillery_trainer.prompts.labels import LabelParser
+from distillery_trainer.prompts.marks import as_text, inert_beside
 from distillery_trainer.prompts.replies import asked_again
 from distillery_trainer.records import Message
 from distillery_trainer.scoring.contestants import Answer, Contestant, HeldOut
@@ -77,7 +77,7 @@ _ITEM = """\
 <answer_b>
 {second}
 </answer_b>"""
-_MARK = re.compile(r"<(/?\s*(?:instructions|conversation|answer_[ab])\s*)>", re.IGNORECASE)
+_inert = inert_beside("instructions", "conversation", "answer_a", "answer_b")
 
 Wins = dict[Contestant, list[float]]
 """For each contestant and each row: 1 where its answer is better than the known one, 0.5 for a tie, else 0."""
@@ -217,16 +217,11 @@ class _Comparing:
 
 def comparison(prompt: Sequence[Message], first: str, second: str) -> list[Message]:
     """What the judge is asked. The row is marked off as data, and cannot close the marks itself."""
-    system = [turn["content"] for turn in prompt if turn["role"] == "system"]
-    turns = [f"{turn['role']}: {turn['content']}" for turn in prompt if turn["role"] != "system"]
+    instructions, conversation = as_text(prompt)
     item = _ITEM.format(
-        instructions=_inert("\n\n".join(system)),
-        conversation=_inert("\n\n".join(turns)),
+        instructions=_inert(instructions),
+        conversation=_inert(conversation),
         first=_inert(first),
         second=_inert(second),
     )
     return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": item}]
-
-
-def _inert(text: str) -> str:
-    return _MARK.sub(r"(\1)", text)
