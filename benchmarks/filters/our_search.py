@@ -5,6 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy
+
 from distillery_api.run import RunConfig
 from distillery_trainer.filters.screening import Screening
 from distillery_trainer.records import Example
@@ -31,8 +33,8 @@ screening = Screening(CONFIG)
 rows = 0
 with Path(sys.argv[1]).open() as texts:
     for text in texts:
-        screening.look(rows, "train", Example("train", rows + 1, "x", [{"role": "user", "content": text}]))
+        screening.look(Example("train", rows + 1, "x", [{"role": "user", "content": text}]))
         rows += 1
-screening.decide()
+screening.decide(numpy.zeros(rows, dtype=numpy.uint8))
 seconds = time.perf_counter() - started
 json.dump({"seconds": seconds, "found": [row for row in range(rows) if screening.verdict(row)]}, sys.stdout)

@@ -14,7 +14,8 @@ from distillery_trainer.prompts import for_task
 from distillery_trainer.records import Message
 from distillery_trainer.teachers.budget import BudgetSpent
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
-from distillery_trainer.teachers.teacher import Failure, Teacher
+from distillery_trainer.teachers.retries import Failure
+from distillery_trainer.teachers.teacher import Teacher
 
 
 def question(number: int) -> list[Message]:
@@ -60,7 +61,7 @@ async def asking(config: RunConfig, *, patience: float | None = None) -> AsyncIt
     with ReplyJournal.for_run(config) as journal:
         teacher = Teacher.for_run(config, for_task(config), journal, ProgressReporter(config.stage))
         if patience is not None:
-            teacher.patience = patience
+            teacher.retries.patience = patience
         try:
             yield teacher, journal
         finally:

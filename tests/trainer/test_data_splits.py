@@ -22,15 +22,15 @@ def data(**settings) -> Data:
     return Data.model_validate({"train": {"uri": "train.jsonl"}, **settings})
 
 
-def splits(texts: list[str], **settings) -> tuple[Splits, dict[str, int]]:
+def splits(rows: list[str | Example], **settings) -> tuple[Splits, dict[str, int]]:
     chosen = Splits(data(**settings), lambda row: row.text)
-    for text in texts:
-        chosen.look(example(text))
+    for row in rows:
+        chosen.look(example(row) if isinstance(row, str) else row)
     return chosen, chosen.decide()
 
 
 def members(chosen: Splits, texts: list[str], split: str) -> set[str]:
-    return {text for text in texts if chosen.of(example(text)) == split}
+    return {text for place, text in enumerate(texts) if chosen.of(place) == split}
 
 
 WITH_TEST = {"validationFraction": 0.2, "test": {"uri": "test.jsonl"}}
@@ -45,7 +45,7 @@ def test_share_of_the_train_rows_becomes_validation():
 def test_row_stays_where_it_is_when_others_are_added():
     few, _ = splits(TEXTS[:500], **WITH_TEST)
     many, _ = splits(TEXTS[::-1], **WITH_TEST)
-    assert members(few, TEXTS[:500], "validation") == members(many, TEXTS[:500], "validation")
+    assert members(few, TEXTS[:500], "validation") == members(many, TEXTS[::-1], "validation") & set(TEXTS[:500])
 
 
 def test_larger_share_takes_more_and_gives_nothing_back():
@@ -61,10 +61,39 @@ def test_held_out_rows_come_from_what_becomes_validation():
     assert len(members(chosen, TEXTS, "test")) == 103
 
 
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(lambda texts: len(set(texts)) > 1))
+def test_held_out_rows_are_whole_groups_and_some_are_left(texts):
+    rows = [example(text, "validation") for text in texts]
+    chosen, counts = splits(rows, validation={"uri": "validation.jsonl"})
+    held_out = members(chosen, texts, "test")
+    assert counts == {"train": 0, "validation": len(texts) - counts["test"], "test": counts["test"]}
+    assert 0 < counts["test"] < len(texts)
+    assert sum(text in held_out for text in texts) == counts["test"]
+
+
+def test_about_half_of_many_groups_is_held_out():
+    rows = [example(text, "validation") for text in TEXTS[:101]]
+    assert splits(rows, validation={"uri": "validation.jsonl"})[1] == {"train": 0, "validation": 50, "test": 51}
+
+
+def test_no_train_row_is_held_out_although_a_validation_row_is_like_it():
+    rows = [example(text, split) for text in "abcd" for split in ("train", "validation")]
+    chosen, counts = splits(rows, validation={"uri": "validation.jsonl"})
+    assert counts == {"train": 4, "validation": 2, "test": 2}
+    assert {chosen.of(place) for place in range(0, 8, 2)} == {"train"}
+
+
 def test_rows_of_the_test_source_stay():
-    chosen, _ = splits(TEXTS, **WITH_TEST)
+    chosen, counts = splits([example(text, "test") for text in TEXTS] + TEXTS, **WITH_TEST)
     assert not chosen.carves
-    assert {chosen.of(example(text, "test")) for text in TEXTS} == {"test"}
+    assert counts == {"train": 795, "validation": 205, "test": 1000}
+    assert {chosen.of(place) for place in range(1000)} == {"test"}
+
+
+def test_row_that_may_be_held_out_is_said_to_be_of_two_splits():
+    chosen = Splits(data(validation={"uri": "validation.jsonl"}), lambda row: row.text)
+    assert chosen.look(example("a")) == ["train"]
+    assert chosen.look(example("b", "validation")) == ["validation", "test"]
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=40), st.floats(0.01, 0.99))
@@ -75,8 +104,10 @@ def test_counts_are_those_of_the_rows_and_groups_stay_together(texts, share):
         assert "Give " in error.message  # noqa: PT017 - whether there is an error depends on the texts
         return
     assert sum(counts.values()) == len(texts)
-    assert counts == {split: sum(chosen.of(example(text)) == split for text in texts) for split in counts}
+    found = [chosen.of(place) for place in range(len(texts))]
+    assert counts == {split: found.count(split) for split in counts}
     assert min(counts.values()) > 0
+    assert len({(text, split) for text, split in zip(texts, found, strict=True)}) == len(set(texts))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ from distillery_trainer.teachers.protocol import (
     seconds_until,
     split_thought,
 )
-from distillery_trainer.teachers.teacher import ReplyKeys, pause_before
+from distillery_trainer.teachers.retries import pause_before
+from distillery_trainer.teachers.teacher import ReplyKeys
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 

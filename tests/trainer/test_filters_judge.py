@@ -11,7 +11,7 @@ from distillery_trainer.filters.answer_judge import PARAMETERS, AnswerJudge
 from distillery_trainer.filters.judgement import Verdict
 from distillery_trainer.records import Example, Message
 from distillery_trainer.teachers.journal import Reply
-from distillery_trainer.teachers.teacher import Failure
+from distillery_trainer.teachers.retries import Failure
 from generate_run import GenerateRun, nli_row
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillery_api.run import RunConfig
+from distillery_trainer.data.carving import SPLITS
 from distillery_trainer.filters import near
 from distillery_trainer.filters.screening import Screening
 from distillery_trainer.records import Example, Message
@@ -37,9 +38,9 @@ def example(text: str, line: int = 1, system: str | None = None, **fields) -> Ex
 def screened(config: RunConfig, *rows: tuple[str, str | Example]) -> Screening:
     """A screening that has seen (split, row) pairs, numbered through as lines from 1."""
     screening = Screening(config)
-    for place, (split, row) in enumerate(rows):
-        screening.look(place, split, example(row, place + 1) if isinstance(row, str) else row)
-    screening.decide()
+    for place, (_, row) in enumerate(rows):
+        screening.look(example(row, place + 1) if isinstance(row, str) else row)
+    screening.decide(numpy.array([SPLITS.index(split) for split, _ in rows], dtype=numpy.uint8))
     return screening
 
 
@@ -94,9 +95,11 @@ def test_one_row_alone_stays(config):
     assert reasons(screened(config(**filters(duplicates="Near")), ("train", "")), 1) == [None]
 
 
-def test_rows_out_of_order_are_a_mistake_of_the_caller(config):
-    with pytest.raises(ValueError, match="row 1 is shown where row 0 is due"):
-        Screening(config()).look(1, "train", example("a"))
+def test_rows_without_a_split_are_a_mistake_of_the_caller(config):
+    screening = Screening(config())
+    screening.look(example("a"))
+    with pytest.raises(ValueError, match="1 rows were shown, and 2 have a split"):
+        screening.decide(numpy.zeros(2, dtype=numpy.uint8))
 
 
 def test_system_message_is_part_of_the_question_unless_it_is_replaced(config):

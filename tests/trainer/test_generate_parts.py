@@ -1,4 +1,4 @@
-"""The generate stage's parts one by one: order of the output, counts, carving, the token estimate, memory."""
+"""The generate stage's parts one by one: order of the output, counts, the token estimate, memory."""
 
 import subprocess
 import sys
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from distillery_api.paths import StageFolder
 from distillery_api.run import RunConfig
-from distillery_trainer.data.carving import Carving
 from distillery_trainer.errors import TryLater, UserError
 from distillery_trainer.filters.judgement import Judgement, Rejection, Verdict, judge
 from distillery_trainer.filters.tally import Tally, no_answer_at_all, total
@@ -21,7 +20,8 @@ from distillery_trainer.records import Example
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
 from distillery_trainer.teachers.parameters import sampling_parameters
 from distillery_trainer.teachers.prices import Spending
-from distillery_trainer.teachers.teacher import Failure, ReplyKeys
+from distillery_trainer.teachers.retries import Failure
+from distillery_trainer.teachers.teacher import ReplyKeys
 from generate_run import GenerateRun, nli_row, nli_rows
 
 # --- outputs
@@ -148,42 +148,6 @@ def test_counts_of_all_splits():
         "rejected": 3,
         "rejected_by_reason": {"empty": 3},
     }
-
-
-# --- carving
-
-
-def example(text: str, split: str = "validation") -> Example:
-    return Example(split, 1, "x", [{"role": "user", "content": text}])
-
-
-def carved(texts: list[str]) -> tuple[int, list[str]]:
-    carving = Carving(lambda row: row.text)
-    for text in texts:
-        carving.look(example(text))
-    taken = carving.decide()
-    return taken, [text for text in texts if carving.takes(example(text))]
-
-
-@given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(lambda texts: len(set(texts)) > 1))
-def test_carving_takes_whole_groups_and_leaves_some(texts):
-    taken, held_out = carved(texts)
-    assert taken == len(held_out)
-    assert 0 < taken < len(texts)
-    assert not set(held_out) & (set(texts) - set(held_out))
-
-
-def test_carving_takes_about_half_of_many_groups():
-    assert carved([f"text {number}" for number in range(101)])[0] == 51
-
-
-def test_carving_takes_no_training_row():
-    carving = Carving(lambda row: row.text)
-    for text in "abcd":
-        carving.look(example(text, "train"))
-        carving.look(example(text))
-    carving.decide()
-    assert not any(carving.takes(example(text, "train")) for text in "abcd")
 
 
 # --- replies

@@ -172,6 +172,7 @@ async def test_wait_that_is_longer_than_all_patience_is_not_begun(tmp_path, serv
 async def test_row_that_alone_is_always_turned_away_is_given_up(tmp_path, server):
     server.faults = where("Person 3 ", rate_limited(0.1))
     async with asking(run_config(tmp_path, server.url), patience=1.0) as (teacher, _):
+        await teacher.ask(QUESTIONS[0])
         asked = asyncio.create_task(teacher.ask(QUESTIONS[3]))
         for messages in QUESTIONS[4:12]:
             await asyncio.sleep(0.1)
@@ -239,7 +240,7 @@ async def test_preflight_fails_with_the_servers_words(tmp_path, server, fault, e
     server.faults = lambda call: fault
     async with asking(run_config(tmp_path, server.url)) as (teacher, _):
         with pytest.raises(error) as caught:
-            await teacher.preflight(QUESTIONS[0])
+            await teacher.ask(QUESTIONS[0])
     assert words in caught.value.message
     assert caught.value.message.startswith(f"Teacher tester (teacher at {server.url})")
     assert len(server.requests) <= 3
@@ -248,19 +249,36 @@ async def test_preflight_fails_with_the_servers_words(tmp_path, server, fault, e
 async def test_preflight_of_a_server_that_is_not_there(tmp_path):
     async with asking(run_config(tmp_path, NOWHERE)) as (teacher, _):
         with pytest.raises(TryLater, match=r"cannot be reached \(3 tries\). No connection"):
-            await teacher.preflight(QUESTIONS[0])
+            await teacher.ask(QUESTIONS[0])
 
 
 async def test_preflight_is_paid_for_once(tmp_path, server):
     async with asking(run_config(tmp_path, server.url)) as (teacher, _):
-        assert await teacher.preflight(QUESTIONS[0]) == await teacher.ask(QUESTIONS[0])
+        assert await teacher.ask(QUESTIONS[0]) == await teacher.ask(QUESTIONS[0])
         assert len(server.requests) == 1
+
+
+async def test_teacher_that_answered_before_is_not_tried_alone_again(tmp_path, server):
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        await teacher.ask(QUESTIONS[0])
+    server.faults = lambda call: server_error(500)
+    async with asking(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
+        await teacher.ask(QUESTIONS[0])
+        outcomes = await ask_all(teacher, QUESTIONS[1:4])
+    assert [outcome.reason for outcome in outcomes] == ["http_500"] * 3
+
+
+async def test_others_wait_until_the_first_question_is_answered(tmp_path, server):
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        await ask_all(teacher, QUESTIONS[:4])
+    first, *others = server.requests
+    assert all(request.started >= first.ended for request in others)
 
 
 async def test_row_that_is_refused_for_what_it_is_fails_no_preflight(tmp_path, server):
     server.faults = where("Person 0 ", server_error(418))
     async with asking(run_config(tmp_path, server.url)) as (teacher, _):
-        assert isinstance(await teacher.preflight(QUESTIONS[0]), Failure)
+        assert isinstance(await teacher.ask(QUESTIONS[0]), Failure)
 
 
 # --- odd servers
@@ -286,12 +304,13 @@ async def test_stream_that_nobody_asked_for_is_read(tmp_path, server):
     ids=["cut stream", "error as 200", "closed in the middle", "trickling", "slow"],
 )
 async def test_reply_that_never_comes_whole_is_a_failure_that_may_pass(tmp_path, server, fault, reason):
-    server.faults = lambda call: fault
+    server.faults = where("Person 0 ", fault)
     config = run_config(tmp_path, server.url, config={"maxAttempts": 2, "requestTimeoutSeconds": 0.5})
     async with asking(config) as (teacher, _):
+        await teacher.ask(QUESTIONS[1])
         failure = await teacher.ask(QUESTIONS[0])
     assert (failure.reason, failure.passing) == (reason, True)
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
 
 
 async def test_other_name_of_the_model_is_kept_with_the_reply_and_told_once(tmp_path, server, capfd):

@@ -25,6 +25,7 @@ from chat_faults import (
     verbatim,
     without_usage,
 )
+from distillery_trainer.errors import TryLater
 from distillery_trainer.records import Message
 from odd_replies import error_as_200, streamed
 from teacher_server import gold_teacher
@@ -59,7 +60,7 @@ def server():
 async def ask_until_killed(config: Any, questions: list[list[Message]], kill_after: float | None) -> list[Any]:
     """The outcomes of all questions that were not in flight or waiting when everything ended at once."""
     async with asking(config) as (teacher, _):
-        teacher.first_pause = 0.01
+        teacher.retries.first_pause = 0.01
         tasks = [asyncio.create_task(teacher.ask(messages)) for messages in questions]
         await asyncio.wait(tasks, timeout=kill_after)
         for task in tasks:
@@ -103,9 +104,10 @@ def test_no_reply_is_paid_for_twice_and_no_budget_overshot(server, storm, asked,
                 asyncio.run(ask_until_killed(config, questions, kill_after))
         outcomes = asyncio.run(ask_until_killed(config, questions, None))
 
-        # Every question ends exactly once: with a reply, with a reason, or with the budget.
+        # Every question ends exactly once: with a reply, a reason, the budget, or the end of all that comes first.
         assert len(outcomes) == len(asked)
-        assert {type(outcome) for outcome in outcomes} <= {Reply, Failure, BudgetSpent}
+        assert {type(outcome) for outcome in outcomes} <= {Reply, Failure, BudgetSpent, TryLater}
+        assert all("the first row" in outcome.message for outcome in outcomes if isinstance(outcome, TryLater))
         assert all(outcome.reason for outcome in outcomes if isinstance(outcome, Failure))
         assert budget or not any(isinstance(outcome, BudgetSpent) for outcome in outcomes)
 

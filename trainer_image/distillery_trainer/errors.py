@@ -8,10 +8,10 @@ StageError            the message is a sentence for people: what is wrong, where
 
 from __future__ import annotations
 
-import contextlib
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from distillery_api.result import ExitCode, Reason, RowCounts, Usage
 
@@ -68,21 +68,29 @@ class Terminated(StageError):
         super().__init__(message, reason=Reason.TERMINATED)
 
 
-@contextlib.contextmanager
-def storage_errors_explained(place: str) -> Iterator[None]:
+class storage_errors_explained:  # noqa: N801 - used as a verb; as a generator it would cost more than a write
     """Turn the system's errors for a volume that is full or not writable into a UserError that names `place`."""
-    try:
-        yield
-    except OSError as error:
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not isinstance(error, OSError):
+            return
         if error.errno in _NO_SPACE:
             raise UserError(
-                f"{place} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size) or free"
-                " space, and run again: nothing that was paid for is lost.",
+                f"{self._place} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size) or"
+                " free space, and run again: nothing that was paid for is lost.",
                 reason=Reason.STORAGE_FULL,
             ) from error
         if error.errno in _NOT_ALLOWED:
             message = (
-                f"{place} cannot be written: {_NOT_ALLOWED[error.errno]}. The workspace must be a writable folder."
+                f"{self._place} cannot be written: {_NOT_ALLOWED[error.errno]}. The workspace must be a writable"
+                " folder."
             )
             raise UserError(message, reason=Reason.VOLUME_UNAVAILABLE) from error
-        raise

@@ -27,7 +27,8 @@ from distillery_trainer.records import Example, Message
 from distillery_trainer.teachers.budget import BudgetSpent
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
 from distillery_trainer.teachers.lock import only_stage
-from distillery_trainer.teachers.teacher import Failure, Teacher
+from distillery_trainer.teachers.retries import Failure
+from distillery_trainer.teachers.teacher import Teacher
 
 PILOT_ROWS = 20
 """Rows of a pilot, at most."""

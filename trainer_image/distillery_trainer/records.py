@@ -32,7 +32,7 @@ class Message(TypedDict):
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Example:
     """One row of the user's data."""
 
@@ -73,7 +73,7 @@ class Example:
         return self.messages[-1]["content"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrainingRow:
     """A row that the student learns from."""
 

@@ -5,60 +5,68 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
 import numpy
+from numpy.typing import NDArray
 
 from distillery_api.result import Reason
 from distillery_api.spec import Data
 from distillery_trainer.errors import UserError
 from distillery_trainer.records import Example
 
+SPLITS = ("train", "validation", "test")
+"""In the order in which they are read."""
+_RANKS = {split: rank for rank, split in enumerate(SPLITS)}
+
 Group = Callable[[Example], str]
 """What rows of one group have in common."""
 
 
 class Splits:
-    """First shown every row (`look`), then asked about each (`of`)."""
+    """First shown every row in order (`look`), then asked about each by its place. A byte a row is held, and while the
+    rows are looked at eight more for each one that may be held out."""
 
     def __init__(self, data: Data, group: Group) -> None:
         share = data.validation_fraction
         self._share = None if share is None else ValidationShare(share, group)
         self._carving = None if data.test else Carving(group)
-        self._counts: Counter[str] = Counter()
+        self._ranks = array("B")
 
     @property
     def carves(self) -> bool:
         """Whether the held-out rows are taken from the validation rows."""
         return self._carving is not None
 
-    def look(self, example: Example) -> None:
-        """See a row of any source."""
-        example = self._shared_out(example)
-        self._counts[example.split] += 1
-        if self._carving:
+    @property
+    def ranks(self) -> NDArray[numpy.uint8]:
+        """Each row's split, as its place in SPLITS."""
+        return numpy.frombuffer(self._ranks, dtype=numpy.uint8)
+
+    def look(self, example: Example) -> list[str]:
+        """See the next row of any source; the splits that it may go to: one, unless it may yet be held out."""
+        split = "validation" if self._share and self._share.takes(example) else example.split
+        self._ranks.append(_RANKS[split])
+        if self._carving and split == "validation":
             self._carving.look(example)
+            return ["validation", "test"]
+        return [split]
 
     def decide(self) -> dict[str, int]:
         """Choose; the rows of each split. Raises UserError where a split would be empty."""
         if self._share:
-            self._share.check(self._counts)
+            self._share.check(self._counts())
         if self._carving:
-            taken = self._carving.decide()
-            self._counts.update(test=taken, validation=-taken)
-        return {split: self._counts[split] for split in ("train", "validation", "test")}
+            ranks = self.ranks
+            ranks[numpy.flatnonzero(ranks == _RANKS["validation"])[self._carving.decide()]] = _RANKS["test"]
+        return self._counts()
 
-    def of(self, example: Example) -> str:
-        """The split that a row goes to."""
-        example = self._shared_out(example)
-        return "test" if self._carving and self._carving.takes(example) else example.split
+    def of(self, place: int) -> str:
+        """The split of the row at a place of the input, from 0."""
+        return SPLITS[self._ranks[place]]
 
-    def _shared_out(self, example: Example) -> Example:
-        if self._share and self._share.takes(example):
-            return replace(example, split="validation")
-        return example
+    def _counts(self) -> dict[str, int]:
+        return {split: int(numpy.count_nonzero(self.ranks == rank)) for split, rank in _RANKS.items()}
 
 
 class ValidationShare:
@@ -73,48 +81,43 @@ class ValidationShare:
         """Whether a train row becomes a validation row."""
         return example.split == "train" and _hash(self._group(example)) < self._threshold
 
-    def check(self, counts: Counter[str]) -> None:
+    def check(self, counts: Mapping[str, int]) -> None:
         """Raise UserError where one of the two splits is empty."""
         for split, remedy in (("validation", "a larger one"), ("train", "a smaller one")):
             if not counts[split]:
                 raise UserError(
-                    f"data.validationFraction: {self._share:g} of {counts.total():,} train rows leaves no {split} row:"
-                    f" rows about the same text stay together. Give {remedy}, or more rows.",
+                    f"data.validationFraction: {self._share:g} of {sum(counts.values()):,} train rows leaves no"
+                    f" {split} row: rows about the same text stay together. Give {remedy}, or more rows.",
                     reason=Reason.INVALID_DATA,
                 )
 
 
 class Carving:
-    """Held-out rows out of the validation rows, half of them: first shown every row (`look`), then asked about each."""
+    """Held-out rows out of the validation rows, half of them: first shown all of those (`look`), then decides."""
 
     def __init__(self, group: Group) -> None:
         self._group = group
         self._hashes = array("Q")
-        self._threshold = 0
 
     def look(self, example: Example) -> None:
-        """See a row of any split."""
-        if example.split == "validation":
-            self._hashes.append(_hash(self._group(example)))
+        """See the next validation row."""
+        self._hashes.append(_hash(self._group(example)))
 
-    def decide(self) -> int:
-        """Choose the groups; the number of rows that are taken. Raises UserError where there is only one group."""
-        groups, counts = numpy.unique(numpy.frombuffer(self._hashes, dtype=numpy.uint64), return_counts=True)
+    def decide(self) -> NDArray[numpy.bool_]:
+        """Whether each row is held out, in the order they were shown in. Raises UserError where there is one group."""
+        hashes = numpy.frombuffer(self._hashes, dtype=numpy.uint64)
+        self._hashes = array("Q")
+        groups, counts = numpy.unique(hashes, return_counts=True)
         if len(groups) < 2:
             raise UserError(
                 "data.test is not given, and the validation rows cannot be split in two: they are all about the same"
                 " text. Give data.test, or more validation rows.",
                 reason=Reason.INVALID_DATA,
             )
-        taken = counts.cumsum()
-        last = min(int(numpy.searchsorted(taken, taken[-1] / 2)), len(groups) - 2)
-        self._threshold = int(groups[last + 1])
-        self._hashes = array("Q")
-        return int(taken[last])
-
-    def takes(self, example: Example) -> bool:
-        """Whether a row is held out."""
-        return example.split == "validation" and _hash(self._group(example)) < self._threshold
+        rows_up_to = counts.cumsum()
+        last = min(int(numpy.searchsorted(rows_up_to, rows_up_to[-1] / 2)), len(groups) - 2)
+        held_out: NDArray[numpy.bool_] = hashes <= groups[last]
+        return held_out
 
 
 def _hash(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from distillery_api.run import RunConfig
@@ -24,12 +25,11 @@ class Sampler:
         self._prompt, self._generation = prompt, config.generation
         self._counter = counter_for(config)
         self._typical = TypicalAnswers(config, prompt, self._counter)
-        self._by_split: dict[str, _EvenSample] = {}
+        self._by_split: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
 
     def look(self, example: Example, split: str) -> None:
-        """See a row that goes to `split`."""
-        sample = self._by_split.setdefault(split, _EvenSample())
-        sample.offer(lambda: self.calls(example, split))
+        """See a row that goes to `split`, or may go there."""
+        self._by_split[split].offer(lambda: self.calls(example, split))
 
     def expected(self, counts: Mapping[str, int] | None = None) -> Expected:
         """What asking so many rows of each split should come to; by default, all that were seen."""
@@ -50,9 +50,8 @@ class Sampler:
         return self._counter.count(text)
 
     def _mean(self, split: str) -> Calls:
-        """What a row of the split needs; of a split that was carved out later, what the rows around it need."""
-        seen = [self._by_split[name] for name in (split, "validation", "train") if name in self._by_split]
-        return seen[0].mean if seen else Calls()
+        sample = self._by_split.get(split)
+        return sample.mean if sample else Calls()
 
     def calls(self, example: Example, split: str) -> Calls:
         """What one row should come to."""

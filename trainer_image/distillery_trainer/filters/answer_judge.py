@@ -13,7 +13,7 @@ from distillery_trainer.prompts.replies import asked_again, read_reason
 from distillery_trainer.records import Example, Message
 from distillery_trainer.teachers.journal import Reply
 from distillery_trainer.teachers.parameters import json_format
-from distillery_trainer.teachers.teacher import Failure
+from distillery_trainer.teachers.retries import Failure
 
 ACCEPT, REJECT = "accept", "reject"
 

@@ -27,14 +27,16 @@ class AnswerChecks:
     """The checks that the run's filters ask for. Each says why, or None."""
 
     def __init__(self, config: RunConfig, prompt: TaskPrompt) -> None:
-        self._prompt = prompt
+        self._prompt, self._is_prose = prompt, prompt.kind.is_prose
         self._filters = config.generation.filters
         self._language = config.generation.language
 
     def row_verdict(self, example: Example) -> Verdict | None:
         """Why a row is not worth asking."""
-        text = " ".join(message["content"] for message in example.messages)
-        return _control_token(text, "row")
+        for message in example.messages:
+            if verdict := _control_token(message["content"], "row"):
+                return verdict
+        return None
 
     def verdict(self, example: Example, answer: str) -> Verdict | None:
         """Why an answer is not to be learnt; the first reason of several."""
@@ -60,7 +62,7 @@ class AnswerChecks:
         return Verdict("too_long", message)
 
     def _other_language(self, example: Example, answer: str) -> Verdict | None:
-        if not (self._filters.language and self._prompt.kind.is_prose):
+        if not (self._filters.language and self._is_prose):
             return None
         written = languages.detect(answer)
         if written is None or self._may_be_in(written, example):
@@ -82,7 +84,7 @@ class AnswerChecks:
 
     def _disagreement(self, example: Example, answer: str) -> Verdict | None:
         gold = example.gold
-        if not self._filters.disagrees_with_gold or gold is None or self._prompt.kind.is_prose:
+        if not self._filters.disagrees_with_gold or gold is None or self._is_prose:
             return None
         if self._prompt.correct(answer, gold):
             return None
@@ -91,7 +93,7 @@ class AnswerChecks:
 
 
 def _control_token(text: str, what: str) -> Verdict | None:
-    if not (found := CONTROL_TOKEN.search(text)):
+    if ("<" not in text and "[" not in text) or not (found := CONTROL_TOKEN.search(text)):
         return None
     return Verdict("special_token", f"The {what} holds {found[0]}, which a student would take for a control token.")
 

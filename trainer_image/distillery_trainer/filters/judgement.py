@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from distillery_trainer.prompts import TaskPrompt, Turn, Unreadable
 from distillery_trainer.records import Example, HeldOutRow, RejectedRow, TrainingRow
 from distillery_trainer.teachers.journal import Reply
-from distillery_trainer.teachers.teacher import Failure
+from distillery_trainer.teachers.retries import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Verdict:
     """A sentence for people."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judgement:
     """What a reply comes to: an answer, or the reason why there is none."""
 

@@ -2,7 +2,8 @@
 
 Of rows that ask the same, a test row stands before a validation row, that before a train row, and within a split an
 earlier row before a later one. Whoever stands behind goes: as a duplicate of a row of its own split, or as a leak of
-another one's. 13 bytes a row are held, and 256 more where near ones are looked for.
+another one's: SPLITS names first the split whose rows go first, and last the one whose rows never go. 12 bytes a row
+are held, and 256 more where near ones are looked for.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from numpy.typing import NDArray
 
 from distillery_api.run import RunConfig
 from distillery_api.spec import History, Likeness
+from distillery_trainer.data.carving import SPLITS
 from distillery_trainer.filters import near
 from distillery_trainer.filters.judgement import Verdict
 from distillery_trainer.records import Example
 
-SPLITS = ("train", "validation", "test")
-"""From the one whose rows go first to the one whose rows never go."""
+Ranks = NDArray[numpy.uint8]
 
 _NOBODY = -1
 
@@ -35,7 +36,8 @@ class Screening:
         self._filters = generation.filters
         self._uses_own_system = generation.prompts.student is None
         self._asks_every_turn = generation.history is not History.ORIGINAL
-        self._digests, self._ranks, self._lines = array("Q"), array("B"), array("I")
+        self._digests, self._lines = array("Q"), array("I")
+        self._ranks: Ranks = numpy.empty(0, dtype=numpy.uint8)
         levels = (self._filters.duplicates, self._filters.leakage)
         self._signatures = near.Signatures() if Likeness.NEAR in levels else None
         self._twins: NDArray[numpy.int64] = numpy.empty(0, dtype=numpy.int64)
@@ -44,14 +46,11 @@ class Screening:
 
     # --- looking
 
-    def look(self, place: int, split: str, example: Example) -> None:
-        """See the row at `place` of the input (0, 1, 2 …, each once and in order), which goes to `split`."""
-        if place != len(self._digests):
-            raise ValueError(f"row {place} is shown where row {len(self._digests)} is due")
+    def look(self, example: Example) -> None:
+        """See the next row of the input."""
         system = (example.system or "") if self._uses_own_system else ""
         turns = list(self._turns(example))
         self._digests.append(_digest([system, *turns]))
-        self._ranks.append(SPLITS.index(split))
         self._lines.append(example.line)
         if self._signatures:
             # A long system message that all rows have would make all of them alike.
@@ -65,9 +64,14 @@ class Screening:
 
     # --- deciding
 
-    def decide(self) -> None:
-        """Find the rows that are not worth asking."""
-        ranks = numpy.frombuffer(self._ranks, dtype=numpy.uint8)
+    def decide(self, ranks: Ranks) -> None:
+        """Find the rows that are not worth asking, now that the split of each is known, as its place in SPLITS.
+
+        Raises ValueError unless as many rows were shown.
+        """
+        if len(ranks) != len(self._digests):
+            raise ValueError(f"{len(self._digests)} rows were shown, and {len(ranks)} have a split")
+        self._ranks = ranks
         # Whoever stands later in this order goes.
         order = numpy.argsort(len(SPLITS) - ranks, kind="stable")
         copies, leaks = self._exact(ranks, order)
@@ -79,7 +83,7 @@ class Screening:
         self._twins[ranks == SPLITS.index("test")] = _NOBODY
         self._count(ranks)
 
-    def _exact(self, ranks: NDArray[numpy.uint8], order: near.Rows) -> tuple[near.Rows, near.Rows]:
+    def _exact(self, ranks: Ranks, order: near.Rows) -> tuple[near.Rows, near.Rows]:
         """For each row the one that it copies, and the one of another split that it gives away."""
         digests = numpy.frombuffer(self._digests, dtype=numpy.uint64)
         nobody = numpy.full(len(ranks), _NOBODY)
@@ -90,9 +94,7 @@ class Screening:
         first = _first_of_its_kind(digests, order)
         return copies, numpy.where(ranks[first] != ranks, first, _NOBODY)
 
-    def _near(
-        self, signatures: near.Ranks, ranks: NDArray[numpy.uint8], order: near.Rows
-    ) -> tuple[near.Rows, near.Rows]:
+    def _near(self, signatures: near.Ranks, ranks: Ranks, order: near.Rows) -> tuple[near.Rows, near.Rows]:
         """The same for rows that share most of their phrases."""
         # Rows of a split with the same phrases go together: the first one speaks for all.
         speakers = _first_of_its_kind(near.digests(signatures) + ranks, order)
@@ -109,7 +111,7 @@ class Screening:
             leaks if self._filters.leakage is Likeness.NEAR else nobody,
         )
 
-    def _count(self, ranks: NDArray[numpy.uint8]) -> None:
+    def _count(self, ranks: Ranks) -> None:
         gone = self._twins != _NOBODY
         same_split = ranks[self._twins] == ranks
         for rank, split in enumerate(SPLITS[:-1]):
@@ -133,7 +135,7 @@ class Screening:
 
 def _digest(texts: list[str]) -> int:
     """64 bits of the texts; white space and upper and lower case are the same."""
-    normal = "\0".join(" ".join(text.split()).casefold() for text in texts)
+    normal = " ".join(" \0 ".join(texts).casefold().split())
     return int.from_bytes(hashlib.blake2b(normal.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 
 

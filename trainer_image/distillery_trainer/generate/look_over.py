@@ -1,8 +1,9 @@
 """A first look at all rows, before the first paid call: are they good, where do they go, which are not worth asking,
-and what will the others cost? They are read twice, since where a row goes is known only when all were seen."""
+and what will the others cost?"""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from distillery_trainer.prompts import TaskPrompt
 from distillery_trainer.records import Example, RejectedRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     """A row, where it stands in the input, and the split that it goes to."""
 
@@ -66,16 +67,9 @@ class Data:
 
     def stream(self) -> Iterator[Placed]:
         """The rows in the order of the input, without personal data where that was asked for."""
-        for row in self.raw_stream():
-            yield Placed(row.place, self.redactor.redact(row.example), row.split)
-
-    def raw_stream(self) -> Iterator[Placed]:
-        """The rows as they stand in the input."""
-        place = 0
-        for source in self.sources:
-            for example in read_examples(source):
-                yield Placed(place, example, self.splits.of(example))
-                place += 1
+        examples = itertools.chain.from_iterable(map(read_examples, self.sources))
+        for place, example in enumerate(examples):
+            yield Placed(place, self.redactor.redact(example), self.splits.of(place))
 
     def rejected_stream(self) -> Iterator[RejectedRow]:
         """The records of logs that are no rows, each with its reason."""
@@ -87,26 +81,26 @@ class Data:
 def look_over(config: RunConfig, prompt: TaskPrompt) -> Data:
     """Check every row, count them, choose the held-out ones, and find the ones not worth asking. Raises UserError."""
     places, splits = sources(config), Splits(config.data, prompt.group)
+    redactor, screening, sampler = Redactor(config), Screening(config), Sampler(config, prompt)
     student_prompts: list[str] = []
 
     def look(example: Example) -> None:
         if not student_prompts:
             student_prompts.append(prompt.student_system(example))
-        splits.look(example)
+        screening.look(example)
+        for split in splits.look(example):
+            sampler.look(example, split)
 
     found = survey(places, prompt.problem, look)
-    data = Data(
+    counts = splits.decide()
+    screening.decide(splits.ranks)
+    return Data(
         places,
-        splits.decide(),
+        counts,
         splits,
         student_prompts[0],
-        redactor=Redactor(config),
-        screening=Screening(config),
-        sampler=Sampler(config, prompt),
+        redactor=redactor,
+        screening=screening,
+        sampler=sampler,
         passed_over=found.passed_over,
     )
-    for row in data.raw_stream():
-        data.screening.look(row.place, row.split, row.example)
-        data.sampler.look(row.example, row.split)
-    data.screening.decide()
-    return data

@@ -37,8 +37,12 @@ class Outputs:
 
     def put(self, place: int, file: str, line: bytes) -> None:
         """Write the line of the row at `place` of the input (from 0) to a file, once all before it are written."""
-        self._waiting[place] = file, line
-        self._waiting_bytes += len(line)
+        if place != self._next:
+            self._waiting[place] = file, line
+            self._waiting_bytes += len(line)
+            return
+        self._files[file].write(line)
+        self._next += 1
         while self._next in self._waiting:
             self._write(self._next)
             self._next += 1

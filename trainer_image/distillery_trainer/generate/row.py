@@ -14,7 +14,7 @@ from distillery_trainer.prompts import TaskPrompt, Turn
 from distillery_trainer.prompts.replies import asked_again
 from distillery_trainer.records import Example, Message
 from distillery_trainer.teachers.journal import Reply
-from distillery_trainer.teachers.teacher import Failure
+from distillery_trainer.teachers.retries import Failure
 
 
 @dataclass(slots=True)
@@ -71,12 +71,6 @@ class RowPipeline:
         return self._read(example, await self._teacher.ask(messages))
 
     # --- asking
-
-    def first_question(self, example: Example) -> list[Message] | None:
-        """What the teacher is asked first for a row; None where the row is not asked."""
-        if self._checks.row_verdict(example) or self._held(example, 0):
-            return None
-        return self._prompt.next_request(example, [])
 
     async def _answer_all_turns(self, example: Example) -> Answered | Rejection:
         row = Answered()

@@ -18,8 +18,9 @@ from distillery_trainer.generate.row import RowPipeline, Said
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import TaskPrompt, Turn
 from distillery_trainer.records import to_line
+from distillery_trainer.teachers.budget import BudgetSpent
 from distillery_trainer.teachers.journal import ReplyJournal
-from distillery_trainer.teachers.teacher import BudgetSpent, Stopping, Teacher
+from distillery_trainer.teachers.teacher import Stopping, Teacher
 from distillery_trainer.termination import Told
 
 _GRACE = 10.0
@@ -127,17 +128,9 @@ class Window:
             work.result()
 
     async def _work_on_all(self) -> None:
-        await self._ending_on_errors(self._preflight())
         async with asyncio.TaskGroup() as workers:
             for _ in range(self._width):
                 workers.create_task(self._ending_on_errors(self._work()))
-
-    async def _preflight(self) -> None:
-        """Ask the first question alone, and end here where the server is not there, or is none."""
-        questions = (self._pipeline.first_question(row.example) for row in self._data.asked_stream())
-        question = next((messages for messages in questions if messages is not None), None)
-        if question is not None:
-            await self._teacher.preflight(question)
 
     async def _work(self) -> None:
         """Take one row after the other until there are none, or the stage ends."""

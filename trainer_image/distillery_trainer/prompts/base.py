@@ -46,7 +46,7 @@ class Unreadable:
     """A sentence for people."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
     """One thing that the student learns to say."""
 

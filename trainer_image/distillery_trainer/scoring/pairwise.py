@@ -27,8 +27,10 @@ from distillery_trainer.records import Message
 from distillery_trainer.scoring.contestants import Answer, Contestant, HeldOut
 from distillery_trainer.teachers.budget import CallBudget
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.model import Model
 from distillery_trainer.teachers.parameters import json_format
-from distillery_trainer.teachers.teacher import Failure, Model, Stopping, Teacher
+from distillery_trainer.teachers.retries import Failure
+from distillery_trainer.teachers.teacher import Stopping, Teacher
 from distillery_trainer.termination import Told, on_termination
 
 FIRST, SECOND, TIE = "A", "B", "tie"

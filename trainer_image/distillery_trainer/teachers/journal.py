@@ -40,10 +40,10 @@ _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 _RECENT = 16_384
 _RECENT_SHARE = 16
 """New places are sorted in once they are more than this part of the old ones, so that sorting stays cheap."""
-_CHUNK = 4096
+_CHUNK = 2048
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """What the teacher said to one request."""
 
@@ -328,9 +328,9 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 def _line_at(descriptor: int, offset: int) -> bytes:
     line = os.pread(descriptor, _CHUNK, offset)
-    while b"\n" not in line and (more := os.pread(descriptor, _CHUNK, offset + len(line))):
+    while (end := line.find(b"\n")) < 0 and (more := os.pread(descriptor, _CHUNK, offset + len(line))):
         line += more
-    return line.partition(b"\n")[0]
+    return line[:end] if end >= 0 else line
 
 
 def _short(key: str) -> int:

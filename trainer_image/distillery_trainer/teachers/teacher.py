@@ -6,52 +6,33 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from distillery_api.result import Reason
 from distillery_api.run import RunConfig
-from distillery_api.spec.fields import SecretKeyReference
 from distillery_api.spec.teacher import Judge, Limits, Server
 from distillery_trainer.errors import TryLater, UserError
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import TaskPrompt
 from distillery_trainer.records import Message
 from distillery_trainer.teachers.accounts import Accounts
-from distillery_trainer.teachers.budget import BudgetSpent, CallBudget
+from distillery_trainer.teachers.budget import CallBudget
 from distillery_trainer.teachers.endpoint import Endpoint, connections_allowed
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
+from distillery_trainer.teachers.model import Model
 from distillery_trainer.teachers.parameters import sampling_parameters
-from distillery_trainer.teachers.pool import LONG_PAUSE, Lane, Pool
+from distillery_trainer.teachers.pool import Lane, Pool
 from distillery_trainer.teachers.protocol import CallError, Verdict
+from distillery_trainer.teachers.retries import PATIENCE_SECONDS, Failure, Retries, Tries
 
-PATIENCE_SECONDS = 3600.0
-"""How long a teacher that only asks to wait is waited for."""
-FIRST_PAUSE = 0.5
-"""Seconds before a call is repeated for the first time, at most."""
-_LONGEST_PAUSE = 60.0
 _FOUND_IN_A_ROW = 64
 """Replies from the journal after which others get a turn."""
 _NAMES_TOLD = 5
 _PREFLIGHT_TRIES = 3
-
-__all__ = ["BudgetSpent", "Failure", "Model", "ReplyKeys", "Stopping", "Teacher", "pause_before"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a row has no reply."""
-
-    reason: str
-    message: str
-    request_id: str | None = None
-    passing: bool = False
-    """Whether the same question may get a reply another day."""
 
 
 class Stopping(Exception):
@@ -70,44 +51,6 @@ class ReplyKeys:
         digest = self._prefix.copy()
         digest.update(orjson.dumps(messages, option=orjson.OPT_SORT_KEYS))
         return digest.hexdigest()
-
-
-def pause_before(attempt: int, retry_after: float | None, rng: random.Random, first: float = FIRST_PAUSE) -> float:
-    """Seconds to wait before call number `attempt` (2 is the first repeat) of a reply.
-
-    Doubles from `first` to a minute with half of it random, so that rows that failed together do not come back
-    together; never shorter than the server asks, however long that is.
-    """
-    doubled: float = min(_LONGEST_PAUSE, first * 2.0 ** min(attempt - 2, 16))
-    pause = doubled * rng.uniform(0.5, 1.0)
-    return pause if retry_after is None else max(pause, retry_after + rng.uniform(0, min(1.0, 0.1 + retry_after / 10)))
-
-
-@dataclass(slots=True)
-class Tries:
-    """How a question fared so far."""
-
-    allowed: int
-    used: int = 0
-    """Without those that were only asked to wait."""
-    calls: int = 0
-    waits_since: float | None = None
-    """When it was first asked to wait, on the loop's clock."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """Who is asked: a teacher or a judge."""
-
-    name: str
-    """As the manifest and the training rows have it."""
-    title: str
-    """For sentences, such as Teacher tester."""
-    field: str
-    """Where the manifest has it, such as generation.teachers."""
-    model: str
-    servers: tuple[Server, ...]
-    limits: Limits
 
 
 class Teacher:
@@ -131,7 +74,7 @@ class Teacher:
         self._asked, self._parameters = asked, dict(parameters)
         self._journal, self._budget, self._progress = journal, budget, progress
         self._accounts = Accounts(journal, budget, progress)
-        self._config, self.patience, self.first_pause = config, patience, FIRST_PAUSE
+        self._config = config
         self.stopping = stopping
         self.calls_at_once = connections_allowed(config.generation.concurrency)
         """Most calls at once, as the user and the system allow."""
@@ -140,11 +83,12 @@ class Teacher:
         for server in asked.servers:
             self._servers[self._lane(server)] = server
         self._pool = Pool(list(self._servers), self.calls_at_once)
+        self.retries = Retries(asked, self._servers, self._pool, patience)
+        """What follows a failed call."""
+        self._is_there, self._preflight_lock = False, asyncio.Lock()
         self._under_way: dict[str, asyncio.Event | None] = {}
-        self._rng = random.Random()
         self._names: set[str] = set()
         self._told_size = 0
-        self._last_reply = float("-inf")
         self._watch: asyncio.Task[None] | None = None
         self.replies = 0
         """Replies so far, from the journal or fresh."""
@@ -194,7 +138,7 @@ class Teacher:
             budget=self._budget,
             progress=self._progress,
             stopping=self.stopping,
-            patience=self.patience,
+            patience=self.retries.patience,
         )
 
     def _lane(self, server: Server) -> Lane:
@@ -236,37 +180,10 @@ class Teacher:
         key = os.environ.get(variable, "").strip()
         if key:
             return key
-        message = f"{self._named(server)}: its API key is empty. {self._key_advice(server.api_key)}"
+        message = f"{self._asked.at(server)}: its API key is empty. {self._asked.key_advice(server.api_key)}"
         raise UserError(message, reason=Reason.TEACHER_REJECTED)
 
-    def _named(self, server: Server) -> str:
-        return f"{self._asked.title} ({self._asked.model} at {server.url})"
-
-    def _key_advice(self, secret: SecretKeyReference | None) -> str:
-        if secret is None:
-            return f"Give it an apiKey: the name of a Secret and a key in it ({self._asked.field})."
-        return f"Check the key {secret.key} of the Secret {secret.secret_name} ({self._asked.field}: apiKey)."
-
     # --- asking
-
-    async def preflight(self, messages: list[Message]) -> Reply | Failure:
-        """Ask the first row alone, and end here where the server is not there, or is none.
-
-        Raises what `ask` raises, UserError for a server that answers with something else than a completion, and
-        TryLater, with the server's words, for one that fails each of a few tries.
-        """
-        outcome = await self._find_or_ask(messages, 0, min(_PREFLIGHT_TRIES, self._config.max_attempts))
-        if isinstance(outcome, Reply) or not outcome.passing:
-            return outcome
-        server = self._asked.servers[0]
-        if outcome.reason == "bad_response":
-            message = (
-                f"{self._named(server)}: this is no chat API. {outcome.message} Check endpoint, which ends in /v1 with"
-                f" most servers ({self._asked.field})."
-            )
-            raise UserError(message, reason=Reason.TEACHER_REJECTED)
-        message = f"{self._named(server)} did not answer the first row: {outcome.message} Everything paid for is kept."
-        raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
 
     async def ask(self, messages: list[Message], sample: int = 0) -> Reply | Failure:
         """The reply to a question, or why there is none. Another `sample` is another reply to the same question.
@@ -274,16 +191,14 @@ class Teacher:
         Raises UserError where the teacher turns everybody away, TryLater where it cannot be reached, BudgetSpent, and
         Stopping.
         """
-        return await self._find_or_ask(messages, sample, self._config.max_attempts)
-
-    async def _find_or_ask(self, messages: list[Message], sample: int, tries: int) -> Reply | Failure:
         key = self._keys_of(sample).key(messages)
         while key in self._under_way:  # the same question from another row
             await self._others_answer(key)
         reply = self._journal.get(key)
         if reply is None:
-            return await self._ask_alone(key, messages, Tries(tries))
+            return await self._ask_alone(key, messages)
         self.replies += 1
+        self._is_there = True  # it was, once: what it does not answer today is one question's trouble
         if self.replies % _FOUND_IN_A_ROW == 0:
             await asyncio.sleep(0)  # nothing else here lets the others work
         return reply
@@ -299,17 +214,45 @@ class Teacher:
         self._under_way[key] = answered
         await answered.wait()
 
-    async def _ask_alone(self, key: str, messages: list[Message], tries: Tries) -> Reply | Failure:
+    async def _ask_alone(self, key: str, messages: list[Message]) -> Reply | Failure:
         self._under_way[key] = None
         try:
-            while True:
-                outcome = await self._try(key, messages, tries)
-                if not isinstance(outcome, float):
-                    return outcome
-                await self._pause(outcome)
+            if not self._is_there:
+                async with self._preflight_lock:
+                    if not self._is_there:
+                        return await self._preflight(key, messages)
+            return await self._ask_again_and_again(key, messages, self._config.max_attempts)
         finally:
             if answered := self._under_way.pop(key):
                 answered.set()
+
+    async def _preflight(self, key: str, messages: list[Message]) -> Reply | Failure:
+        """Put the first question alone, and end here where the server is not there, or is none.
+
+        Raises UserError for a server that answers with something else than a completion, and TryLater, with the
+        server's words, for one that fails each of a few tries.
+        """
+        outcome = await self._ask_again_and_again(key, messages, min(_PREFLIGHT_TRIES, self._config.max_attempts))
+        if isinstance(outcome, Reply) or not outcome.passing:
+            self._is_there = True
+            return outcome
+        place = self._asked.at(self._asked.servers[0])
+        if outcome.reason == "bad_response":
+            message = (
+                f"{place}: this is no chat API. {outcome.message} Check endpoint, which ends in /v1 with most servers"
+                f" ({self._asked.field})."
+            )
+            raise UserError(message, reason=Reason.TEACHER_REJECTED)
+        message = f"{place} did not answer the first row: {outcome.message} Everything paid for is kept."
+        raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
+
+    async def _ask_again_and_again(self, key: str, messages: list[Message], tries: int) -> Reply | Failure:
+        fared = Tries(tries)
+        while True:
+            outcome = await self._try(key, messages, fared)
+            if not isinstance(outcome, float):
+                return outcome
+            await self._pause(outcome)
 
     async def _try(self, key: str, messages: list[Message], tries: Tries) -> Reply | Failure | float:
         """The outcome of a call, or the seconds to wait before the next one."""
@@ -317,7 +260,7 @@ class Teacher:
         try:
             return await self._call(key, messages, lane)
         except CallError as error:
-            return self._given_up(error, tries, lane) or self._pause_after(error, tries, lane)
+            return self.retries.after(error, tries, lane, self._now())
         finally:
             self._pool.give_back(lane)
 
@@ -354,8 +297,8 @@ class Teacher:
                 lane.failed(error, began, self._now())
             raise
         self._accounts.keep(key, messages, reply, set_aside)
-        self._last_reply = self._now()
-        lane.answered(began, self._last_reply, 0 if reply.tokens is None else likely - reply.tokens)
+        self.retries.last_reply = self._now()
+        lane.answered(began, self.retries.last_reply, 0 if reply.tokens is None else likely - reply.tokens)
         self.replies += 1
         self._tell(reply)
         return reply
@@ -381,75 +324,3 @@ class Teacher:
         except TimeoutError:
             return
         raise Stopping
-
-    # --- after a failed call
-
-    def _pause_after(self, error: CallError, tries: Tries, lane: Lane) -> float:
-        """Seconds until the question may be asked again; none where another server can be asked at once."""
-        others = self._pool.others(lane)
-        if others and not error.says_slow_down:
-            return 0.0
-        doublings = 2 if error.retry_after else tries.calls + 1
-        pause = pause_before(doublings, error.retry_after, self._rng, self.first_pause)
-        return min(pause, LONG_PAUSE) if others else pause  # the server itself is left alone for as long as it asks
-
-    def _given_up(self, error: CallError, tries: Tries, lane: Lane) -> Failure | None:
-        """The failure of a question that is not asked again.
-
-        Raises UserError where no server takes questions any more, and TryLater where the server was never there.
-        """
-        tries.calls += 1
-        if error.verdict is Verdict.TEACHER:
-            self._close_lane(lane, error)
-            return None
-        if error.verdict is Verdict.ROW:
-            return Failure(error.reason, error.message, error.request_id)
-        if error.says_slow_down:
-            return self._out_of_patience(error, tries, lane)
-        tries.used += 1
-        return self._failure(error, tries, lane) if tries.used >= tries.allowed else None
-
-    def _failure(self, error: CallError, tries: Tries, lane: Lane) -> Failure:
-        tried = f" ({tries.calls} tries)" if tries.calls > 1 else ""
-        if not error.connected:
-            message = f"{self._named(self._servers[lane])} cannot be reached{tried}. {error.message}"
-            raise TryLater(f"{message} Everything paid for is kept.", reason=Reason.TEACHER_UNREACHABLE) from error
-        return Failure(error.reason, f"{error.message}{tried}", error.request_id, passing=True)
-
-    def _out_of_patience(self, error: CallError, tries: Tries, lane: Lane) -> Failure | None:
-        """Waiting takes no try away, but it has an end: for the row, and for all where nobody was answered."""
-        now = self._now()
-        since = tries.waits_since = now if tries.waits_since is None else tries.waits_since
-        if now + (error.retry_after or 0.0) - since <= self.patience or self._pool.others(lane):
-            return None
-        if self._last_reply >= since:
-            return self._failure(error, tries, lane)
-        asked = f" for {error.retry_after:,.0f} seconds" if error.retry_after else ""
-        message = (
-            f"{self._named(self._servers[lane])} asks to be left alone{asked}, and has answered nothing for"
-            f" {now - since:,.0f} seconds. It said: {error.message} Everything paid for is kept; run again later."
-        )
-        raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE) from error
-
-    def _close_lane(self, lane: Lane, error: CallError) -> None:
-        """Go on without a server that turns everybody away. Raises UserError where it was the last one."""
-        message = self._turned_away(self._servers[lane], error)
-        if lane.is_open:
-            lane.refusal = error
-            if any(other.is_open for other in self._pool.lanes):
-                sys.stderr.write(f"{message} The other servers go on.\n")
-        if not any(other.is_open for other in self._pool.lanes):
-            raise UserError(message, reason=Reason.TEACHER_REJECTED) from error
-
-    def _turned_away(self, server: Server, error: CallError) -> str:
-        advice = {
-            "bad_url": f"This is no address: check endpoint ({self._asked.field}).",
-            "http_401": f"The key was refused. {self._key_advice(server.api_key)}",
-            "http_403": f"The key does not allow this. {self._key_advice(server.api_key)}",
-            "http_404": f'There is no model "{self._asked.model}", or no API at that address: check model and'
-            f" endpoint, which ends in /v1 with most servers ({self._asked.field}).",
-            "http_405": f"There is no chat API at that address: check endpoint ({self._asked.field}).",
-        }.get(error.reason, "The account's quota is used up: raise it there, then run again.")
-        if error.reason.startswith("http_3"):
-            advice = f"It has moved: give the address that it names, or the one behind it ({self._asked.field})."
-        return f"{self._named(server)}: {advice} It said: {error.message}"

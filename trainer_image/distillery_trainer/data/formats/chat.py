@@ -23,8 +23,9 @@ _ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistan
 
 def chat(row: dict[str, Any]) -> Conversation:
     """`{"messages": [{"role", "content"}, …]}`, and optionally `id`, `gold` and `metadata`; nothing else."""
-    if unknown := sorted(row.keys() - _ROW_KEYS):
-        raise BrokenRule(f'unknown key "{unknown[0]}"; a row has messages, and optionally id, gold and metadata')
+    if not row.keys() <= _ROW_KEYS:
+        unknown = min(row.keys() - _ROW_KEYS)
+        raise BrokenRule(f'unknown key "{unknown}"; a row has messages, and optionally id, gold and metadata')
     messages = [_chat_message(place, message) for place, message in enumerate(message_list(row), start=1)]
     return conversation(messages, row.get("gold"), row.get("id"))
 

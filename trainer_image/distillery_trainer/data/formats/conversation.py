@@ -40,10 +40,13 @@ Reader = Callable[[dict[str, Any]], Conversation]
 
 def conversation(messages: list[Message], gold: Any = None, own_id: Any = None) -> Conversation:
     """A checked conversation. Raises BrokenRule."""
+    characters = 0
     for place, message in enumerate(messages, start=1):
-        need_text(message["content"], f"message {place}: the content")
+        if flaw := text_flaw(message["content"]):
+            raise BrokenRule(f"message {place}: the content {flaw}")
+        characters += len(message["content"])
     check_order([message["role"] for message in messages])
-    if sum(len(message["content"]) for message in messages) > ROW_LIMIT:
+    if characters > ROW_LIMIT:
         raise BrokenRule(f"the row is longer than {ROW_LIMIT:,} characters; split or shorten it")
     return Conversation(messages, checked_gold(gold), checked_id(own_id))
 
@@ -65,13 +68,18 @@ def is_empty(value: Any) -> bool:
 
 def need_text(text: Any, name: str) -> str:
     """The text, if it is one that a model can be asked. Raises BrokenRule, with `name` as what is wrong."""
+    if flaw := text_flaw(text):
+        raise BrokenRule(f"{name} {flaw}")
+    return text  # type: ignore[no-any-return]
+
+
+def text_flaw(text: Any) -> str | None:
+    """Why this is no text that a model can be asked, as the end of a sentence."""
     if not isinstance(text, str):
-        raise BrokenRule(f"{name} is not a string")
+        return "is not a string"
     if not text or text.isspace():
-        raise BrokenRule(f"{name} is an empty string")
-    if "\0" in text:
-        raise BrokenRule(f"{name} has a NUL character; remove it")
-    return text
+        return "is an empty string"
+    return "has a NUL character; remove it" if "\0" in text else None
 
 
 def check_order(roles: list[str]) -> None:
@@ -79,8 +87,7 @@ def check_order(roles: list[str]) -> None:
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if "user" not in turns:
         raise BrokenRule("the row has no user message")
-    expected = ("user", "assistant")
-    if any(role != expected[place % 2] for place, role in enumerate(turns)):
+    if turns != (["user", "assistant"] * len(turns))[: len(turns)]:
         order = ", ".join(roles)
         raise BrokenRule(f"wrong order of roles ({order}); an optional system first, then user and assistant in turn")
 
