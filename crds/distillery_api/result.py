@@ -129,29 +129,29 @@ class Usage(Record):
 
 
 class Estimate(Record):
-    """What the teacher's calls will come to, said before the first one."""
+    """What the calls of teacher and judge will come to, said before the first one."""
 
     rows: int
     """Rows that are put to the teacher."""
     requests: int
     """Requests for them; fewer where rows are the same or replies are in the workspace already."""
     input_tokens: int
-    """Tokens that the teacher will read."""
+    """Tokens that they will read."""
     output_tokens: int
-    """Tokens that the teacher will write."""
+    """Tokens that they will write."""
     low_tokens: int
-    """Tokens, read and written, that it will hardly stay below."""
+    """Tokens, read and written, that they will hardly stay below."""
     high_tokens: int
-    """Tokens, read and written, that it will hardly exceed: after a pilot the upper end of the 90 % interval, else all
-    replies at their longest."""
+    """Tokens, read and written, that they will hardly exceed: after a pilot the upper end of the 90 % interval, else
+    all replies at their longest."""
     currency: Annotated[str, Field(max_length=3)] | None = None
     """The currency of the costs; absent where the teacher has no pricing."""
     cost: float | None = None
     """Money for the tokens."""
     low_cost: float | None = None
-    """Money that it will hardly stay below."""
+    """Money that they will hardly stay below."""
     high_cost: float | None = None
-    """Money that it will hardly exceed."""
+    """Money that they will hardly exceed."""
     pilot_rows: int = 0
     """Rows that were asked for real to find this out."""
     basis: Annotated[str, Field(max_length=512)] = ""

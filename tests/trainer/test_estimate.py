@@ -3,12 +3,15 @@
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from chat_protocol import Answer
+from chat_server import TeacherServer
 from counting_teacher import counting_teacher
 from distillery_api.result import Stage, money
 from distillery_api.run import RunConfig
@@ -17,7 +20,7 @@ from distillery_trainer.__main__ import main
 from distillery_trainer.estimate import Sampler
 from distillery_trainer.estimate.counting import approximate, counter_for
 from distillery_trainer.estimate.expected import SAMPLE_LIMIT
-from distillery_trainer.estimate.forecast import Calls, Expected, PilotRow, from_pilot, from_prompts
+from distillery_trainer.estimate.forecast import Calls, Expected, Load, Measured, PilotRow, from_pilot, from_prompts
 from distillery_trainer.progress import ProgressReporter, progress_server
 from distillery_trainer.prompts import for_task
 from distillery_trainer.records import Example
@@ -27,6 +30,8 @@ from teacher_server import gold_teacher
 
 NOWHERE = "http://127.0.0.1:9/v1"
 PRICING = {"currency": "USD", "inputPerMillion": 2.0, "outputPerMillion": 10.0}
+PRICES = (Pricing.model_validate(PRICING), Pricing.model_validate(PRICING))
+JUDGE = {"endpoint": NOWHERE, "model": "judge"}
 
 
 def config_of(folder, **generation):
@@ -106,29 +111,44 @@ def expected_of(config, *rows):
 def test_every_row_is_one_request_and_samples_are_not_for_held_out_rows(tmp_path):
     config = config_of(tmp_path, samples=3)
     expected = expected_of(config, example(), example(split="validation"), example(split="test"))
-    assert (expected.rows, expected.calls.requests) == (3, 7)
+    assert (expected.rows, expected.teacher.calls.requests) == (3, 7)
 
 
 def test_prompt_of_the_teacher_is_what_is_counted(tmp_path):
     write_word_tokenizer(tmp_path / "model")
     config = config_of(tmp_path, prompts={"teacher": "one two three"})
     expected = expected_of(config, example("four five"))
-    assert expected.calls == Calls(requests=1, input_tokens=3 + (4 + 3) + (4 + 2), output_tokens=5)
+    assert expected.teacher.calls == Calls(requests=1, input_tokens=3 + (4 + 3) + (4 + 2), output_tokens=5)
 
 
 def test_chain_of_thought_takes_longer_answers(tmp_path):
-    assert expected_of(config_of(tmp_path, chainOfThought=True), example()).calls.output_tokens == 130
+    assert expected_of(config_of(tmp_path, chainOfThought=True), example()).teacher.calls.output_tokens == 130
 
 
 def test_answers_are_never_expected_to_be_longer_than_allowed(tmp_path):
     config = config_of(tmp_path, chainOfThought=True, sampling={"maxTokens": 64})
     expected = expected_of(config, example())
-    assert (expected.calls.output_tokens, expected.most_output_tokens) == (64, 64)
+    assert (expected.teacher.calls.output_tokens, expected.teacher.most_output_tokens) == (64, 64)
+
+
+def test_judge_is_asked_once_for_each_row_but_the_held_out_ones(tmp_path):
+    config = config_of(tmp_path, judge=JUDGE, samples=3)
+    expected = expected_of(config, example(), example(split="validation"), example(split="test"))
+    assert (expected.teacher.calls.requests, expected.judge.calls.requests) == (7, 2)
+    assert (expected.judge.calls.output_tokens, expected.judge.most_output_tokens) == (2 * 130, 2 * 1024)
+    assert expected.notes == ("the judge's calls are in it",)
+
+
+def test_what_the_judge_reads_is_its_real_prompt_and_the_usual_answer(tmp_path):
+    write_word_tokenizer(tmp_path / "model")
+    config = config_of_task(tmp_path, "Conversation", judge=JUDGE)
+    one, two = (expected_of(config, example(text, reply=reply)) for text, reply in (("a", "b"), ("a c", "b d e")))
+    assert two.judge.calls.input_tokens - one.judge.calls.input_tokens == 1 + 2
 
 
 def test_reply_that_is_kept_costs_nothing(tmp_path):
     kept = example(reply="neutral", keeps_replies=True)
-    assert expected_of(config_of(tmp_path), kept, kept).calls == Calls()
+    assert expected_of(config_of(tmp_path), kept, kept).teacher.calls == Calls()
 
 
 def dialogue(*turns, **more):
@@ -149,14 +169,14 @@ def test_every_turn_of_a_conversation_is_a_request_and_answers_are_as_long_as_th
     config = config_of_task(tmp_path, "Conversation", prompts={"student": "one"})
     expected = expected_of(config, dialogue("a b", "c d e", "f", reply="g h"))
     first, second = 3 + (4 + 1) + (4 + 2), 3 + (4 + 1) + (4 + 2) + (4 + 3) + (4 + 1)
-    assert expected.calls == Calls(requests=2, input_tokens=first + second, output_tokens=3 + 2)
+    assert expected.teacher.calls == Calls(requests=2, input_tokens=first + second, output_tokens=3 + 2)
 
 
 def test_kept_turns_of_a_conversation_are_not_asked(tmp_path):
     config = config_of_task(tmp_path, "Conversation")
     kept = dialogue("a b", "c d e", "f", keeps_replies=True)
-    assert expected_of(config, kept).calls.requests == 1
-    assert expected_of(config, kept).calls.output_tokens == 150
+    assert expected_of(config, kept).teacher.calls.requests == 1
+    assert expected_of(config, kept).teacher.calls.output_tokens == 150
 
 
 @pytest.mark.parametrize(
@@ -165,7 +185,7 @@ def test_kept_turns_of_a_conversation_are_not_asked(tmp_path):
 )
 def test_summaries_are_as_long_as_asked_for(tmp_path, generation, tokens):
     config = config_of_task(tmp_path, "Summarization", **generation)
-    assert expected_of(config, example("A long text.")).calls.output_tokens == pytest.approx(tokens)
+    assert expected_of(config, example("A long text.")).teacher.calls.output_tokens == pytest.approx(tokens)
 
 
 def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
@@ -174,47 +194,46 @@ def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
     for _ in range(5 * SAMPLE_LIMIT):
         sampler.look(example(), "train")
     expected = sampler.expected()
-    assert expected.rows == expected.calls.requests == 10_000
+    assert expected.rows == expected.teacher.calls.requests == 10_000
     assert expected.notes == ("of each split an even sample of at most 2,000 rows was counted",)
 
 
 def test_split_that_no_row_goes_to_costs_nothing(tmp_path):
     config = config_of(tmp_path)
-    assert Sampler(config, for_task(config)).expected({"test": 0}).calls == Calls()
+    assert Sampler(config, for_task(config)).expected({"test": 0}).teacher.calls == Calls()
 
 
 # --- money and spread
 
 EXPECTED = Expected(
     rows=100,
-    calls=Calls(requests=100, input_tokens=40_000, output_tokens=1_000),
-    most_output_tokens=12_800,
+    teacher=Load(Calls(requests=100, input_tokens=40_000, output_tokens=1_000), most_output_tokens=12_800),
+    judge=Load(),
     margin=0.25,
     basis="counted",
-    notes=(),
 )
 
 
 def test_without_a_pilot_answers_are_between_half_and_the_limit():
-    estimate = from_prompts(EXPECTED, Pricing.model_validate(PRICING))
+    estimate = from_prompts(EXPECTED, PRICES)
     assert (estimate.low_tokens, estimate.high_tokens) == (30_500, 62_800)
     assert (estimate.cost, estimate.low_cost, estimate.high_cost) == (0.09, 0.065, 0.228)
     assert (estimate.currency, estimate.pilot_rows) == ("USD", 0)
 
 
 def test_without_prices_there_is_no_cost():
-    estimate = from_prompts(EXPECTED, None)
+    estimate = from_prompts(EXPECTED, (None, None))
     assert (estimate.input_tokens, estimate.output_tokens) == (40_000, 1_000)
     assert (estimate.cost, estimate.currency) == (None, None)
 
 
 def pilot_row(read, written, requests=1, cached=0):
-    return PilotRow(Calls(1, 400, 10), Calls(requests, read, written), cached)
+    return PilotRow(Measured(Calls(1, 400, 10), Calls(requests, read, written), cached))
 
 
 def test_pilot_corrects_prompts_and_answers():
     rows = [pilot_row(440, 20), pilot_row(440, 40), pilot_row(440, 20), pilot_row(440, 40)]
-    estimate = from_pilot(EXPECTED, rows, None)
+    estimate = from_pilot(EXPECTED, rows, (None, None))
     assert (estimate.requests, estimate.input_tokens, estimate.output_tokens) == (100, 44_000, 3_000)
     # s = 11.547; 100 rows x 2.3534 (t of 3 degrees, 95 %) x 11.547 / 2 x sqrt(0.96) = 1,331.3
     assert (estimate.low_tokens, estimate.high_tokens) == (45_668, 48_332)
@@ -222,25 +241,45 @@ def test_pilot_corrects_prompts_and_answers():
 
 
 def test_pilot_that_asked_again_expects_more_requests():
-    estimate = from_pilot(EXPECTED, [pilot_row(400, 10), pilot_row(850, 20, requests=2)], None)
+    estimate = from_pilot(EXPECTED, [pilot_row(400, 10), pilot_row(850, 20, requests=2)], (None, None))
     assert estimate.requests == 150
 
 
 def test_cached_tokens_of_the_pilot_are_cheaper():
     pricing = Pricing.model_validate({**PRICING, "cachedInputPerMillion": 0.5})
-    half_cached = from_pilot(EXPECTED, [pilot_row(400, 10, cached=200), pilot_row(400, 10, cached=200)], pricing)
+    rows = [pilot_row(400, 10, cached=200), pilot_row(400, 10, cached=200)]
+    half_cached = from_pilot(EXPECTED, rows, (pricing, pricing))
     assert half_cached.cost == 0.06  # 40,000 at 1.25 and 1,000 at 10 a million
 
 
 def test_all_rows_asked_leave_nothing_open():
-    expected = Expected(2, Calls(2, 800, 20), 256, 0.25, "counted", ())
-    estimate = from_pilot(expected, [pilot_row(300, 5), pilot_row(500, 25)], None)
+    expected = Expected(2, Load(Calls(2, 800, 20), 256), Load(), 0.25, "counted")
+    estimate = from_pilot(expected, [pilot_row(300, 5), pilot_row(500, 25)], (None, None))
     assert (estimate.low_tokens, estimate.high_tokens) == (830, 830)
 
 
 def test_one_row_says_little():
-    estimate = from_pilot(EXPECTED, [pilot_row(400, 10)], None)
+    estimate = from_pilot(EXPECTED, [pilot_row(400, 10)], (None, None))
     assert (estimate.low_tokens, estimate.high_tokens) == (20_500, 82_000)
+
+
+JUDGED = replace(EXPECTED, judge=Load(Calls(80, 32_000, 8_000), 80 * 1024))
+CHEAP = Pricing.model_validate({"currency": "USD", "inputPerMillion": 0.5, "outputPerMillion": 1.0})
+
+
+def test_judge_counts_at_its_own_prices():
+    estimate = from_prompts(JUDGED, (PRICES[0], CHEAP))
+    assert (estimate.requests, estimate.input_tokens, estimate.output_tokens) == (180, 72_000, 9_000)
+    assert estimate.cost == 0.114  # the teacher's 0.09, and 32,000 at 0.5 and 8,000 at 1 a million
+    assert (estimate.low_tokens, estimate.low_cost) == (58_500, 0.081)
+    assert estimate.high_tokens == 62_800 + 40_000 + 81_920
+
+
+def test_pilot_corrects_teacher_and_judge_each_by_itself():
+    teacher, judge = Measured(Calls(1, 400, 10), Calls(1, 440, 10)), Measured(Calls(1, 400, 100), Calls(1, 400, 50))
+    estimate = from_pilot(JUDGED, [PilotRow(teacher, judge)] * 4, (PRICES[0], CHEAP))
+    assert (estimate.requests, estimate.input_tokens, estimate.output_tokens) == (180, 44_000 + 32_000, 1_000 + 4_000)
+    assert estimate.cost == estimate.low_cost == estimate.high_cost == 0.118  # all rows alike leave nothing open
 
 
 @pytest.mark.parametrize(
@@ -251,7 +290,7 @@ def test_amounts_read_well(amount, text):
 
 
 def test_estimate_is_said_in_a_sentence():
-    sentence = from_prompts(EXPECTED, Pricing.model_validate(PRICING)).sentence()
+    sentence = from_prompts(EXPECTED, PRICES).sentence()
     assert sentence == (
         "100 requests; 40,000 tokens read and 1,000 written (30,500 to 62,800 together); 0.090 USD (0.065 to 0.23)"
     )
@@ -314,7 +353,7 @@ def test_estimate_is_served_once_it_is_known(tmp_path):
     with progress_server(reporter, "127.0.0.1", 0, tmp_path) as port:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             fetched(port, "/estimate")
-        reporter.estimated(from_prompts(EXPECTED, Pricing.model_validate(PRICING)))
+        reporter.estimated(from_prompts(EXPECTED, PRICES))
         assert json.loads(fetched(port, "/estimate"))["inputTokens"] == 40_000
         metrics = fetched(port, "/metrics")
     assert 'distillery_estimated_tokens{direction="output"} 1000.0' in metrics
@@ -338,6 +377,31 @@ def test_pilot_that_the_budget_does_not_allow_says_so(tmp_path, capsys):
     code, said = estimate_run(run, capsys, "--pilot")
     assert code == 2
     assert said.startswith("The budget does not allow a pilot: 0 of the 10 tokens")
+
+
+def agreeable(messages):
+    return Answer('{"reason": "So it is.", "verdict": "accept"}')
+
+
+def test_pilot_asks_the_judge_as_the_run_does_and_its_tokens_have_their_own_price(tmp_path, capsys):
+    cheap = {"currency": "USD", "inputPerMillion": 0.5, "outputPerMillion": 1.0}
+    with gold_teacher(gold_of(*ROWS)) as teacher, TeacherServer(agreeable) as judge:
+        asked = {"endpoint": judge.url, "model": "judge", "pricing": cheap}
+        run = GenerateRun(tmp_path, teacher.url, *ROWS, generation={"judge": asked}, teacher={"pricing": PRICING})
+        _, estimate = estimate_run(run, capsys, "--pilot")
+        assert len(teacher.requests) == 20
+        assert 0 < len(judge.requests) < 20  # held-out rows are not judged
+        usage = run.run().usage
+        assert estimate["requests"] == usage.requests == len(teacher.requests) + len(judge.requests) == 132 + 120
+        used, by_judge = teacher.statistics(), judge.statistics()
+    assert estimate["inputTokens"] == pytest.approx(usage.input_tokens, rel=0.05)
+    assert estimate["cost"] == pytest.approx(usage.cost, rel=0.05)
+    assert usage.cost * 1_000_000 == pytest.approx(
+        used["promptTokens"] * 2
+        + used["completionTokens"] * 10
+        + by_judge["promptTokens"] * 0.5
+        + by_judge["completionTokens"] * 1
+    )
 
 
 def long_and_short_rows(count, start=0):

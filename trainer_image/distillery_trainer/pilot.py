@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from distillery_api.paths import Workspace
 from distillery_api.result import Estimate, Reason
 from distillery_api.run import RunConfig
 from distillery_trainer.errors import TryLater, UserError
 from distillery_trainer.estimate import Sampler, from_pilot, from_prompts
-from distillery_trainer.estimate.forecast import Calls, PilotRow
+from distillery_trainer.estimate.forecast import Calls, Measured, PilotRow
+from distillery_trainer.filters.answer_judge import PARAMETERS, AnswerJudge
 from distillery_trainer.filters.judgement import Rejection
 from distillery_trainer.generate.look_over import Data, look_over
 from distillery_trainer.generate.row import RowPipeline
@@ -41,7 +41,7 @@ def estimated(config: RunConfig, *, pilot: bool) -> Estimate:
     data = look_over(config, prompt)
     if pilot:
         return asyncio.run(_with_pilot(config, prompt, data))
-    return from_prompts(data.sampler.expected(data.asked), config.generation.teachers[0].pricing)
+    return from_prompts(data.sampler.expected(data.asked), config.generation.pricings)
 
 
 async def _with_pilot(config: RunConfig, prompt: TaskPrompt, data: Data) -> Estimate:
@@ -50,13 +50,15 @@ async def _with_pilot(config: RunConfig, prompt: TaskPrompt, data: Data) -> Esti
     workspace = Workspace(Path(config.workspace))
     with only_stage(workspace.replies, config.folder), ReplyJournal.for_run(config) as journal:
         teacher = Teacher.for_run(config, prompt, journal, ProgressReporter(config.stage))
-        pilot = _Pilot(config, prompt, teacher, sampler)
+        judge = teacher.for_judge(config.generation.judge, PARAMETERS) if config.generation.judge else None
+        pilot = _Pilot(config, prompt, teacher, judge, sampler)
         try:
             outcomes = await pilot.ask(list(_evenly_spaced(data, expected.rows)))
         finally:
-            await teacher.close()
+            for asked in filter(None, (teacher, judge)):
+                await asked.close()
     rows = [outcome.row for outcome in outcomes]
-    return from_pilot(expected.noting(_usable(outcomes)), rows, config.generation.teachers[0].pricing)
+    return from_pilot(expected.noting(_usable(outcomes)), rows, config.generation.pricings)
 
 
 def _evenly_spaced(data: Data, rows: int) -> Iterator[tuple[Example, str]]:
@@ -80,10 +82,13 @@ class _Outcome:
 
 
 class _Pilot:
-    """Puts rows to the teacher exactly as the run does."""
+    """Puts rows to teacher and judge exactly as the run does."""
 
-    def __init__(self, config: RunConfig, prompt: TaskPrompt, teacher: Teacher, sampler: Sampler) -> None:
-        self._config, self._prompt, self._teacher, self._sampler = config, prompt, teacher, sampler
+    def __init__(
+        self, config: RunConfig, prompt: TaskPrompt, teacher: Teacher, judge: Teacher | None, sampler: Sampler
+    ) -> None:
+        self._config, self._prompt, self._sampler = config, prompt, sampler
+        self._teacher, self._judge = teacher, judge
         self._slots = asyncio.Semaphore(config.generation.concurrency)
 
     async def ask(self, rows: Sequence[tuple[Example, str]]) -> list[_Outcome]:
@@ -106,35 +111,45 @@ class _Pilot:
         return outcomes
 
     async def _ask(self, example: Example, split: str) -> _Outcome:
-        recorder = _Recorder(self._teacher, self._sampler)
-        pipeline = RowPipeline(self._config, self._prompt, cast(Teacher, recorder), None)
+        teacher = _Recorder(self._teacher, self._sampler)
+        judge = _Recorder(self._judge, self._sampler) if self._judge else None
+        answer_judge = AnswerJudge(self._config, judge) if judge else None
+        pipeline = RowPipeline(self._config, self._prompt, teacher, answer_judge)
         async with self._slots:
             if split == "test":
                 trouble = (await pipeline.hold_out(example)).judgement.reason
             else:
                 learnt = await pipeline.learn(example)
                 trouble = learnt.verdict.reason if isinstance(learnt, Rejection) else None
-        expected = self._sampler.calls(example, split)
-        return _Outcome(PilotRow(expected, recorder.used, recorder.cached_tokens), trouble, recorder.failure)
+        row = PilotRow(
+            teacher.measured(self._sampler.calls(example, split)),
+            judge.measured(self._sampler.judge_calls(example, split)) if judge else Measured(),
+        )
+        return _Outcome(row, trouble, teacher.failure)
 
 
 class _Recorder:
-    """A teacher that keeps count of what one row uses."""
+    """A teacher or a judge that keeps count of what one row uses."""
 
-    def __init__(self, teacher: Teacher, sampler: Sampler) -> None:
-        self._teacher, self._sampler = teacher, sampler
-        self.used, self.cached_tokens = Calls(), 0
+    def __init__(self, asked: Teacher, sampler: Sampler) -> None:
+        self._asked, self._sampler = asked, sampler
+        self._used, self._cached_tokens = Calls(), 0
         self.failure: str | None = None
+        """The sentence of a call that failed."""
 
     async def ask(self, messages: list[Message], sample: int = 0) -> Reply | Failure:
-        """Ask the teacher."""
-        outcome = await self._teacher.ask(messages, sample=sample)
+        """Ask it."""
+        outcome = await self._asked.ask(messages, sample=sample)
         if isinstance(outcome, Failure):
             self.failure = outcome.message
         else:
-            self.used += self._of_reply(messages, outcome)
-            self.cached_tokens += outcome.cached_tokens or 0
+            self._used += self._of_reply(messages, outcome)
+            self._cached_tokens += outcome.cached_tokens or 0
         return outcome
+
+    def measured(self, expected: Calls) -> Measured:
+        """What the row used, beside what was expected."""
+        return Measured(expected, self._used, self._cached_tokens)
 
     def _of_reply(self, messages: list[Message], reply: Reply) -> Calls:
         """What the server counted, else what is counted here."""

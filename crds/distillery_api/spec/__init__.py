@@ -12,7 +12,7 @@ from distillery_api.spec.serving import Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
-from distillery_api.spec.teacher import Budget, Judge, Limits, Pricing, Prompts, Sampling, Server, Teacher
+from distillery_api.spec.teacher import Budget, Judge, Limits, PricedJudge, Pricing, Prompts, Sampling, Server, Teacher
 from distillery_api.spec.training import Lora, Student, StudentModel, Training, TrainingMethod
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Lora",
     "PersonalData",
     "PodTemplate",
+    "PricedJudge",
     "Pricing",
     "Prompts",
     "Redaction",

@@ -12,7 +12,7 @@ from distillery_api.model import Rule
 from distillery_api.spec.fields import Flag, Language
 from distillery_api.spec.filters import Filters, Redaction
 from distillery_api.spec.stage_options import StageOptions
-from distillery_api.spec.teacher import Budget, Judge, Prompts, Sampling, Teacher
+from distillery_api.spec.teacher import Budget, PricedJudge, Pricing, Prompts, Sampling, Teacher
 
 
 class History(StrEnum):
@@ -64,7 +64,7 @@ class Generation(StageOptions):
     """A hard limit on tokens and money."""
     filters: Filters = Filters()
     """Which rows and replies are kept."""
-    judge: Judge | None = None
+    judge: PricedJudge | None = None
     """Another model that looks at each answer and may reject it. Default: none."""
     redaction: Redaction | None = None
     """Personal data that is replaced before a row leaves. Default: nothing is."""
@@ -74,6 +74,11 @@ class Generation(StageOptions):
             "!has(self.budget.maxCost) || self.teachers.all(t, has(t.pricing))",
             "budget.maxCost needs the teacher's pricing; give teachers[0].pricing, or set budget.maxTokens instead",
         ),
+        Rule(
+            "!has(self.judge) || !has(self.judge.pricing) || self.teachers.all(t, has(t.pricing)"
+            " && t.pricing.currency == self.judge.pricing.currency)",
+            "judge.pricing needs the teacher's pricing, in the same currency; give teachers[0].pricing as well",
+        ),
     )
 
     @model_validator(mode="after")
@@ -81,6 +86,24 @@ class Generation(StageOptions):
         if self.budget.max_cost is not None and any(teacher.pricing is None for teacher in self.teachers):
             raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
         return self
+
+    @model_validator(mode="after")
+    def _judge_is_paid_as_the_teacher_is(self) -> Generation:
+        if self.judge is None or self.judge.pricing is None:
+            return self
+        if self.pricing is None or self.pricing.currency != self.judge.pricing.currency:
+            raise PydanticCustomError("rule", "{message}", {"message": self.rules[1].message})
+        return self
+
+    @property
+    def pricing(self) -> Pricing | None:
+        """What the teacher's tokens cost."""
+        return self.teachers[0].pricing
+
+    @property
+    def pricings(self) -> tuple[Pricing | None, Pricing | None]:
+        """What the tokens of teacher and judge cost: both, in one currency, or nothing known."""
+        return self.pricing, (self.judge.pricing if self.judge else None) or self.pricing
 
     @property
     def chosen_sampling(self) -> Sampling:

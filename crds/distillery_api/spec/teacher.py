@@ -109,6 +109,13 @@ class Judge(ApiModel):
     """The key for the server. Default: none is sent."""
 
 
+class PricedJudge(Judge):
+    """A model that judges the teacher's answers, at a price of its own."""
+
+    pricing: Pricing | None = None
+    """What its tokens cost, in the currency of the teacher's pricing. Default: as much as the teacher's."""
+
+
 class Sampling(ApiModel):
     """How the teacher chooses its words."""
 

@@ -121,8 +121,9 @@ def estimate_file(file: Path, out: Path | None, mappings: Mappings, form: Estima
         typer.echo(estimate.model_dump_json(by_alias=True, indent=2))
         return
     console = output()
-    console.print(estimate_table(plan.name, estimate))
-    for note in estimate_notes(estimate, plan.spec.generation.budget):
+    generation = plan.spec.generation
+    console.print(estimate_table(plan.name, estimate, judged=generation.judge is not None))
+    for note in estimate_notes(estimate, generation.budget):
         console.print(note, soft_wrap=True, markup=False)
 
 

@@ -11,10 +11,10 @@ from distillery_api.result import Estimate, money
 from distillery_api.spec import Budget
 
 
-def estimate_table(name: str, estimate: Estimate) -> Table:
+def estimate_table(name: str, estimate: Estimate, *, judged: bool) -> Table:
     """Requests, tokens and money, expected and within bounds."""
     table = Table(
-        title=f"What the teacher of {name} will cost",
+        title=f"What {'teacher and judge' if judged else 'the teacher'} of {name} will cost",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,

@@ -1,4 +1,4 @@
-"""The teacher's real prompts of an even sample of the rows, counted and scaled up to all of them."""
+"""The real prompts of teacher and judge for an even sample of the rows, counted and scaled up to all of them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 
 from distillery_api.run import RunConfig
 from distillery_trainer.estimate.counting import counter_for
-from distillery_trainer.estimate.forecast import Calls, Expected
-from distillery_trainer.estimate.typical import TypicalAnswers
+from distillery_trainer.estimate.forecast import Calls, Expected, Load
+from distillery_trainer.estimate.typical import JUDGEMENT_TOKENS, TypicalAnswers
+from distillery_trainer.filters.answer_judge import PARAMETERS, judge_messages
 from distillery_trainer.prompts import TaskPrompt
 from distillery_trainer.records import Example, Message
 
 SAMPLE_LIMIT = 2000
 """Rows of a split whose prompts are counted at most."""
 _HELD_OUT = "test"
-_WITHOUT_JUDGE = "the judge's calls are not in it"
+_WITH_JUDGE = "the judge's calls are in it"
 
 
 class Sampler:
@@ -26,20 +27,28 @@ class Sampler:
         self._counter = counter_for(config)
         self._typical = TypicalAnswers(config, prompt, self._counter)
         self._by_split: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
+        self._judged: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
 
     def look(self, example: Example, split: str) -> None:
         """See a row that goes to `split`, or may go there."""
         self._by_split[split].offer(lambda: self.calls(example, split))
+        if self._is_judged(split):
+            self._judged[split].offer(lambda: self.judge_calls(example, split))
 
     def expected(self, counts: Mapping[str, int] | None = None) -> Expected:
         """What asking so many rows of each split should come to; by default, all that were seen."""
         if counts is None:
             counts = {split: sample.seen for split, sample in self._by_split.items()}
-        calls = Calls()
-        for split, rows in counts.items():
-            calls += self._mean(split).times(rows)
-        longest = calls.requests * self._prompt.max_tokens
-        return Expected(sum(counts.values()), calls, longest, self._counter.margin, self._counter.basis, self._notes())
+        calls = _scaled_up(self._by_split, counts)
+        judged = _scaled_up(self._judged, counts)
+        return Expected(
+            sum(counts.values()),
+            Load(calls, calls.requests * self._prompt.max_tokens),
+            Load(judged, judged.requests * PARAMETERS["max_tokens"]),
+            margin=self._counter.margin,
+            basis=self._counter.basis,
+            notes=self._notes(),
+        )
 
     def count(self, messages: list[Message]) -> float:
         """Tokens of a prompt, counted as the rows' are."""
@@ -49,14 +58,21 @@ class Sampler:
         """Tokens of a text."""
         return self._counter.count(text)
 
-    def _mean(self, split: str) -> Calls:
-        sample = self._by_split.get(split)
-        return sample.mean if sample else Calls()
-
     def calls(self, example: Example, split: str) -> Calls:
-        """What one row should come to."""
+        """What the teacher should be asked for one row."""
         once = sum(self._requests(example, split), Calls())
         return once if split == _HELD_OUT else once.times(self._generation.samples)
+
+    def judge_calls(self, example: Example, split: str) -> Calls:
+        """What the judge should be asked for one row: for its last answer, which is not there yet."""
+        if not self._is_judged(split):
+            return Calls()
+        held = _held(example, len(example.held_replies) - 1) if example.held_replies else None
+        prompt = self._counter.count_messages(judge_messages(self._prompt, example, ""))
+        return Calls(1, prompt + self._typical.answer_tokens(example, held), JUDGEMENT_TOKENS)
+
+    def _is_judged(self, split: str) -> bool:
+        return self._generation.judge is not None and split != _HELD_OUT
 
     def _requests(self, example: Example, split: str) -> Iterator[Calls]:
         """Each request for a row, after the answers that the row holds: the teacher's are not there yet."""
@@ -71,14 +87,20 @@ class Sampler:
             answers.append(held or "")
 
     def _request(self, messages: list[Message], example: Example, held: str | None) -> Calls:
-        return Calls(1, self._counter.count_messages(messages), self._typical.tokens(example, held))
+        return Calls(1, self._counter.count_messages(messages), self._typical.reply_tokens(example, held))
 
     def _notes(self) -> tuple[str, ...]:
         complete = all(sample.is_complete for sample in self._by_split.values())
         return (
             *(() if complete else (f"of each split an even sample of at most {SAMPLE_LIMIT:,} rows was counted",)),
-            *((_WITHOUT_JUDGE,) if self._generation.judge else ()),
+            *((_WITH_JUDGE,) if self._generation.judge else ()),
         )
+
+
+def _scaled_up(samples: Mapping[str, _EvenSample], counts: Mapping[str, int]) -> Calls:
+    """What so many rows of each split need, judging by the samples."""
+    means = (samples[split].mean.times(rows) for split, rows in counts.items() if split in samples)
+    return sum(means, Calls())
 
 
 def _held(example: Example, turn: int) -> str | None:

@@ -16,33 +16,35 @@ _CONVERSATION_TOKENS = 150
 _THOUGHTS_TOKENS = 1000
 """What a reasoning teacher thinks before it answers."""
 _TOKENS_A_WORD = 1.35
+JUDGEMENT_TOKENS = 130
+"""The judge's reason of at most 80 words, its verdict, and the JSON around them."""
 _ROUND_TOKENS = 40
 """The entities of one round of a chain of density, and the JSON around them."""
 
 
 class TypicalAnswers:
-    """The usual length of the teacher's replies of a task."""
+    """The usual length of the teacher's replies of a task, and of the answers in them."""
 
     def __init__(self, config: RunConfig, prompt: TaskPrompt, counter: TokenCounter) -> None:
         self._task, self._generation, self._counter = config.task, config.generation, counter
         self._limit = prompt.max_tokens
         self._thoughts = _THOUGHTS_TOKENS if any(teacher.reasoning for teacher in config.generation.teachers) else 0
 
-    def tokens(self, example: Example, held: str | None) -> float:
+    def reply_tokens(self, example: Example, held: str | None) -> float:
         """Tokens of the reply to a turn of the row; `held` is the answer that the row holds there."""
         return min(self._limit, self._thoughts + self._spoken(example, held))
 
-    def _spoken(self, example: Example, held: str | None) -> float:
+    def answer_tokens(self, example: Example, held: str | None) -> float:
+        """Tokens of the answer alone."""
         if self._task is Task.CONVERSATION:
-            return self._of_conversation(example, held)
+            known = held or (example.gold if isinstance(example.gold, str) else None)
+            return self._counter.count(known) if known else _CONVERSATION_TOKENS
         if self._task is Task.SUMMARIZATION:
-            return self._of_summary()
-        return _CHAIN_OF_THOUGHT_TOKENS if self._generation.chain_of_thought else _LABEL_TOKENS
+            return (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_A_WORD
+        return _LABEL_TOKENS
 
-    def _of_conversation(self, example: Example, held: str | None) -> float:
-        known = held or (example.gold if isinstance(example.gold, str) else None)
-        return self._counter.count(known) if known else _CONVERSATION_TOKENS
-
-    def _of_summary(self) -> float:
-        words = (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_A_WORD
-        return ROUNDS * (words + _ROUND_TOKENS) if self._generation.chain_of_density else words
+    def _spoken(self, example: Example, held: str | None) -> float:
+        answer = self.answer_tokens(example, held)
+        if self._generation.chain_of_density:
+            return ROUNDS * (answer + _ROUND_TOKENS)
+        return _CHAIN_OF_THOUGHT_TOKENS if self._generation.chain_of_thought else answer

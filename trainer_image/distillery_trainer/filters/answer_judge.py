@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from distillery_api.run import RunConfig
 from distillery_trainer.filters.judgement import Verdict
-from distillery_trainer.prompts import Unreadable, for_task
+from distillery_trainer.prompts import TaskPrompt, Unreadable, for_task
 from distillery_trainer.prompts.labels import LabelParser
 from distillery_trainer.prompts.marks import as_text, inert_beside
 from distillery_trainer.prompts.replies import asked_again, read_reason
@@ -78,7 +78,7 @@ class AnswerJudge:
 
         A reply that cannot be read is asked for once more, with what was wrong with it. Raises what `ask` raises.
         """
-        messages = self.messages(example, answer)
+        messages = judge_messages(self._prompt, example, answer)
         outcome = await self._judge.ask(messages)
         opinion = self._read(outcome)
         if isinstance(opinion, Unreadable) and isinstance(outcome, Reply):
@@ -87,12 +87,6 @@ class AnswerJudge:
         if isinstance(opinion, Unreadable):
             return Verdict("judge_unreadable", f"The judge's reply cannot be used: {opinion.message}")
         return opinion
-
-    def messages(self, example: Example, answer: str) -> list[Message]:
-        """What the judge is asked. The row is marked off as data, and cannot close the marks itself."""
-        instructions, conversation = as_text(self._prompt.student_messages(example))
-        item = _ITEM.format(instructions=_inert(instructions), conversation=_inert(conversation), answer=_inert(answer))
-        return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": item}]
 
     def _read(self, outcome: Reply | Failure) -> Verdict | Unreadable | None:
         if isinstance(outcome, Failure):
@@ -103,6 +97,13 @@ class AnswerJudge:
         if isinstance(choice, Unreadable):
             return choice
         return None if choice == ACCEPT else Verdict("judge_rejected", _reason(outcome.content))
+
+
+def judge_messages(prompt: TaskPrompt, example: Example, answer: str) -> list[Message]:
+    """What the judge is asked. The row is marked off as data, and cannot close the marks itself."""
+    instructions, conversation = as_text(prompt.student_messages(example))
+    item = _ITEM.format(instructions=_inert(instructions), conversation=_inert(conversation), answer=_inert(answer))
+    return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": item}]
 
 
 def _reason(text: str) -> str:

@@ -42,7 +42,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     data = look_over(config, prompt)
     tallies = _tallies(config, data)
     workspace = Workspace(Path(config.workspace))
-    expected = from_prompts(data.sampler.expected(data.asked), config.generation.teachers[0].pricing)
+    expected = from_prompts(data.sampler.expected(data.asked), config.generation.pricings)
     progress.estimated(expected)
     with only_stage(workspace.replies, config.folder), ReplyJournal.for_run(config) as journal:
         sys.stderr.write(

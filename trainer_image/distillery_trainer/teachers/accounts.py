@@ -6,21 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from distillery_api.result import Reason
+from distillery_api.spec.teacher import Pricing
 from distillery_trainer.errors import UserError
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.records import Message
 from distillery_trainer.teachers.budget import CallBudget, TokenEstimate
 from distillery_trainer.teachers.journal import Reply, ReplyJournal
 from distillery_trainer.teachers.parameters import output_limit
-from distillery_trainer.teachers.prices import Spending
+from distillery_trainer.teachers.prices import Prices, Spending
 from distillery_trainer.teachers.protocol import CallError
 
 
 class Accounts:
     """Keeps journal, budget and the figures on /metrics in step."""
 
-    def __init__(self, journal: ReplyJournal, budget: CallBudget, progress: ProgressReporter) -> None:
+    def __init__(
+        self, journal: ReplyJournal, budget: CallBudget, progress: ProgressReporter, pricing: Pricing | None
+    ) -> None:
         self._journal, self._budget, self._progress = journal, budget, progress
+        self._prices = Prices(pricing)
         self._estimate = TokenEstimate()
 
     def likely_tokens(self, messages: list[Message], parameters: Mapping[str, Any]) -> int:
@@ -38,13 +42,13 @@ class Accounts:
                 " max_tokens nor as max_completion_tokens. Leave the budget out, or use another server.",
                 reason=Reason.TEACHER_REJECTED,
             )
-        return await self._budget.set_aside(self._journal.prices.at_most(self._estimate.at_most(messages), written))
+        return await self._budget.set_aside(self._prices.at_most(self._estimate.at_most(messages), written))
 
     def keep(self, key: str, messages: list[Message], reply: Reply, set_aside: Spending | None) -> None:
         """A call got a reply."""
         estimated = None if reply.tokens is not None else self._estimated(messages, reply)
         read, written = estimated or (reply.input_tokens or 0, reply.output_tokens or 0)
-        cost = self._journal.prices.of(read, written, reply.cached_tokens or 0)
+        cost = self._prices.of(read, written, reply.cached_tokens or 0)
         if estimated and set_aside:
             cost = set_aside  # the limit is hard, and an estimate is not
         self._journal.add_reply(key, reply, cost, set_aside=set_aside, estimated=estimated)
@@ -53,7 +57,7 @@ class Accounts:
         self._settle(set_aside)
         self._progress.teacher_request("ok")
         self._progress.teacher_tokens(read, written, reply.cached_tokens or 0)
-        if pricing := self._journal.prices.pricing:
+        if pricing := self._prices.pricing:
             self._progress.teacher_cost(cost.money, pricing.currency)
 
     def _estimated(self, messages: list[Message], reply: Reply) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillery_api.spec.fields import SecretKeyReference
-from distillery_api.spec.teacher import Limits, Server
+from distillery_api.spec.teacher import Limits, Pricing, Server
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Model:
     model: str
     servers: tuple[Server, ...]
     limits: Limits
+    pricing: Pricing | None = None
+    """What its tokens cost."""
 
     def at(self, server: Server) -> str:
         """The model at one of its servers, for sentences."""

@@ -14,7 +14,7 @@ import orjson
 
 from distillery_api.result import Reason
 from distillery_api.run import RunConfig
-from distillery_api.spec.teacher import Judge, Limits, Server
+from distillery_api.spec.teacher import Limits, PricedJudge, Server
 from distillery_trainer.errors import TryLater, UserError
 from distillery_trainer.progress import ProgressReporter
 from distillery_trainer.prompts import TaskPrompt
@@ -73,7 +73,7 @@ class Teacher:
     ) -> None:
         self._asked, self._parameters = asked, dict(parameters)
         self._journal, self._budget, self._progress = journal, budget, progress
-        self._accounts = Accounts(journal, budget, progress)
+        self._accounts = Accounts(journal, budget, progress, asked.pricing)
         self._config = config
         self.stopping = stopping
         self.calls_at_once = connections_allowed(config.generation.concurrency)
@@ -106,6 +106,7 @@ class Teacher:
             model=teacher.model,
             servers=teacher.all_servers,
             limits=teacher.limits,
+            pricing=teacher.pricing,
         )
         return cls(
             asked,
@@ -117,10 +118,11 @@ class Teacher:
             stopping=asyncio.Event(),
         )
 
-    def for_judge(self, judge: Judge, parameters: Mapping[str, Any], field: str = "generation.judge") -> Teacher:
+    def for_judge(self, judge: PricedJudge, parameters: Mapping[str, Any], field: str = "generation.judge") -> Teacher:
         """A judge beside this teacher: it shares journal, budget and end. Raises UserError where its key is missing.
 
-        `parameters` are those of its requests, `max_tokens` among them. Its tokens count at the teacher's prices.
+        `parameters` are those of its requests, `max_tokens` among them. Without prices of its own, its tokens count at
+        the teacher's.
         """
         asked = Model(
             name="judge",
@@ -129,6 +131,7 @@ class Teacher:
             model=judge.model,
             servers=(Server(url=judge.endpoint, api_key=judge.api_key),),
             limits=Limits(),
+            pricing=judge.pricing or self._asked.pricing,
         )
         return Teacher(
             asked,
