@@ -59,7 +59,7 @@ def distillery(tmp_path, monkeypatch):
 def test_estimate_shows_tokens_money_and_what_follows(distillery):
     result = distillery({"estimate": ESTIMATE}, "estimate", "conjnli.yaml")
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[0] == "What the teacher of conjnli will cost"
+    assert result.stdout.splitlines()[0].strip() == "What the teacher of conjnli will cost"
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["Tokens", "together", "468,000", "400,000", "900,000"] in lines
     assert ["Money", "(EUR)", "2.34", "1.50", "6.00"] in lines
@@ -71,7 +71,7 @@ def test_estimate_with_a_judge_says_whose_cost_it_is(distillery):
     judge = '    judge: {endpoint: "https://judge.example/v1", model: j}\n  student:'
     Path("conjnli.yaml").write_text(MANIFEST.replace("  student:", judge, 1))
     result = distillery({"estimate": ESTIMATE}, "estimate", "conjnli.yaml")
-    assert result.stdout.splitlines()[0] == "What teacher and judge of conjnli will cost"
+    assert result.stdout.splitlines()[0].strip() == "What teacher and judge of conjnli will cost"
 
 
 def test_estimate_without_a_pilot_needs_no_key_and_leaves_nothing_behind(distillery):

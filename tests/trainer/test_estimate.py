@@ -386,9 +386,10 @@ def agreeable(messages):
 def test_pilot_asks_the_judge_as_the_run_does_and_its_tokens_have_their_own_price(tmp_path, capsys):
     cheap = {"currency": "USD", "inputPerMillion": 0.5, "outputPerMillion": 1.0}
     with gold_teacher(gold_of(*ROWS)) as teacher, TeacherServer(agreeable) as judge:
-        asked = {"endpoint": judge.url, "model": "judge", "pricing": cheap}
+        asked = {"endpoint": judge.url, "model": "teacher", "pricing": cheap}
         run = GenerateRun(tmp_path, teacher.url, *ROWS, generation={"judge": asked}, teacher={"pricing": PRICING})
-        _, estimate = estimate_run(run, capsys, "--pilot")
+        code, estimate = estimate_run(run, capsys, "--pilot")
+        assert code == 0, estimate
         assert len(teacher.requests) == 20
         assert 0 < len(judge.requests) < 20  # held-out rows are not judged
         usage = run.run().usage
