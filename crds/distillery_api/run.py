@@ -48,7 +48,7 @@ class RunConfig(Record):
     api_key_variables: dict[str, str] = {}
     """Environment variable that holds an API key, by the key's place, SECRET/KEY."""
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """Longest time for one call to the teacher, all of its body included."""
+    """Longest time for one call to the teacher or a judge, all of its body included."""
     max_attempts: Annotated[int, Field(ge=1)] = 6
     """Calls for one reply before its row is given up, the first one included."""
     metrics_host: str = "0.0.0.0"  # noqa: S104 - the operator reads it from another Pod

@@ -42,6 +42,7 @@ def test_stages_come_in_order_with_folders_named_by_their_hashes() -> None:
         teacher(endpoint="https://elsewhere.example/v1"),
         teacher(apiKey={"secretName": "teacher"}),
         teacher() | {"concurrency": 7},
+        teacher() | {"requestTimeoutSeconds": 7},
         teacher() | {"minSuccessRatio": 0.1},
         teacher() | {"budget": {"maxTokens": 9}},
         teacher() | {"image": "other:1", "resources": {"limits": {"cpu": 4}}},
@@ -151,6 +152,16 @@ def test_run_config_in_a_pod_names_folders_mounts_and_key_variables() -> None:
     assert config.labels == ("entailment", "neutral", "contradiction")
     assert (config.workspace, config.metrics_port) == ("/workspace", 9090)
     assert config.termination_message_path == "/dev/termination-log"
+
+
+@pytest.mark.parametrize(
+    ("generation", "seconds"),
+    [(teacher(), 120), (teacher(reasoning=True), 600), (teacher(reasoning=True) | {"requestTimeoutSeconds": 90}, 90)],
+)
+def test_teacher_that_thinks_gets_more_time_for_a_call(generation: dict[str, Any], seconds: int) -> None:
+    plan = make_plan(distillation(spec(generation=generation)))
+    config = run_config(plan, plan.stage(Stage.GENERATE), Placement.in_pod(plan.spec, Stage.GENERATE))
+    assert config.request_timeout_seconds == seconds
 
 
 def test_run_config_leaves_out_where_a_stage_runs() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from chat_faults import Fault
-from chat_protocol import Refusal
+from chat_protocol import Refusal, refusal
 
 JSON = {"Content-Type": "application/json"}
 
@@ -51,3 +51,9 @@ def used_up(reset: str) -> Fault:
 def moved(address: str) -> Fault:
     """A redirection."""
     return _sent("moved", "", {"Location": address, "Content-Type": "text/html"}, 308)
+
+
+def limit_too_high() -> Fault:
+    """A model whose replies may not be as long as was asked for."""
+    words = "max_tokens is too large: 128. This model supports at most 64 completion tokens."
+    return Fault("limit_too_high", refused=refusal(400, words, "invalid_value", kind="invalid_request_error"))

@@ -36,6 +36,24 @@ def test_kept_replies_are_not_asked_for_and_failed_calls_are_listed(tmp_path):
     assert result.splits["train"].rejected_by_reason == {"log_call_failed": 1}
 
 
+def test_kept_replies_of_held_out_rows_are_the_teachers_answers(tmp_path):
+    with gold_teacher(KNOWN) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, train=jsonl(LOG), validation=VALIDATION, test=jsonl(LOG))
+        run.data = {split: {"uri": f"{split}.jsonl", "replies": "Keep"} for split in ("train", "test")}
+        run.generation = {"filters": {"leakage": "None"}, "minRows": 1}
+        result = run.run()
+    assert result.exit_code == 0, result.message
+    assert {row["id"]: row["answer"] for row in run.rows("test")} == {
+        "call-0": "neutral",
+        "call-2": "entailment",
+        "call-3": "contradiction",
+    }
+    assert len(teacher.requests) == 1 + len(VALIDATION)  # what was cut off is asked once, for both splits
+    assert result.estimate.requests == 1 + len(VALIDATION) + 1
+    test = result.splits["test"]
+    assert (test.read, test.kept, test.rejected_by_reason) == (4, 3, {"log_call_failed": 1})
+
+
 def test_replaced_replies_are_asked_for(tmp_path):
     with gold_teacher({nli_row(number)["messages"][0]["content"]: "neutral" for number in range(4)} | KNOWN) as teacher:
         run = GenerateRun(tmp_path, teacher.url, train=jsonl(LOG), validation=VALIDATION, test=TEST)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from distillery_api.spec import Generation
 from distillery_trainer.teachers.parameters import (
     FormatWatch,
+    is_too_much,
     refused_parameter,
     sampling_parameters,
     without_parameter,
@@ -26,7 +27,6 @@ from distillery_trainer.teachers.protocol import (
     read_completion,
     retry_after,
     seconds_until,
-    split_thought,
 )
 from distillery_trainer.teachers.retries import pause_before
 from distillery_trainer.teachers.teacher import ReplyKeys
@@ -155,6 +155,20 @@ def test_parameter_that_a_refusal_names(answer, parameter):
     assert refused_parameter(answer, SENT) == parameter
 
 
+@pytest.mark.parametrize(
+    ("words", "too_much"),
+    [
+        ("max_tokens is too large: 100000. This model supports at most 16384 completion tokens.", True),
+        ("max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens", True),
+        ("'max_tokens' must be less than or equal to 4096", True),
+        ("'max_tokens' is not supported. Use 'max_completion_tokens' instead.", False),
+        ("Unrecognized request argument supplied: max_tokens", False),
+    ],
+)
+def test_limit_that_is_too_high_is_told_from_one_that_is_not_taken(words, too_much):
+    assert is_too_much(refusal(400, words)) is too_much
+
+
 def test_max_tokens_goes_by_its_newer_name_and_then_not_at_all():
     renamed = without_parameter({"max_tokens": 5, "top_p": 1}, "max_tokens")
     assert renamed == {"top_p": 1, "max_completion_tokens": 5}
@@ -230,7 +244,23 @@ def test_cached_and_reasoning_tokens_are_read(usage, cached, reasoning):
     assert (reply.cached_tokens, reply.reasoning_tokens) == (cached, reasoning)
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "many"}, {"prompt_tokens": -1}])
+def test_thoughts_that_only_the_total_counts_are_written_tokens():
+    body = completion({"content": "a"}, usage={"prompt_tokens": 37, "completion_tokens": 530, "total_tokens": 800})
+    reply = read_completion(body, 0.0, None)
+    assert (reply.input_tokens, reply.output_tokens, reply.tokens) == (37, 763, 800)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens": None},
+        {"prompt_tokens": "many"},
+        {"prompt_tokens": -1},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    ],
+)
 def test_server_that_does_not_count_leaves_the_tokens_open(usage):
     assert read_completion(completion({"content": "a"}, usage=usage), 0.0, None).tokens is None
 
@@ -262,6 +292,8 @@ def test_stream_that_was_cut_is_no_reply():
     ("error", "reason", "message"),
     [
         ({"code": 429, "message": "Slow down."}, "http_429", "HTTP 429: Slow down."),
+        ({"code": "429", "message": "Slow down."}, "http_429", "HTTP 429: Slow down."),
+        ({"type": "rate_limit_exceeded", "message": "Slow down."}, "http_429", "HTTP 429: Slow down."),
         ({"code": "overloaded", "message": "Too much."}, "http_500", "HTTP 500: Too much."),
         ("out of memory", "http_500", "HTTP 500: out of memory"),
     ],
@@ -270,6 +302,35 @@ def test_error_that_came_as_200_is_an_error(error, reason, message):
     with pytest.raises(CallError) as caught:
         read_completion(json.dumps({"error": error}).encode(), 0.0, None)
     assert (caught.value.reason, caught.value.message, caught.value.verdict) == (reason, message, Verdict.AGAIN)
+
+
+def test_error_that_came_as_200_waits_as_long_as_its_headers_ask():
+    body = json.dumps({"error": {"code": "rate_limit_exceeded", "message": "Slow down."}}).encode()
+    with pytest.raises(CallError) as caught:
+        read_completion(body, 0.0, None, headers={"retry-after": "7"})
+    assert (caught.value.retry_after, caught.value.says_slow_down) == (7.0, True)
+
+
+def test_error_object_in_place_of_a_completion_is_what_its_code_says():
+    body = json.dumps({"object": "error", "message": "No such model.", "type": "NotFoundError", "code": 404}).encode()
+    with pytest.raises(CallError) as caught:
+        read_completion(body, 0.0, None)
+    assert (caught.value.message, caught.value.verdict) == ("HTTP 404: No such model.", Verdict.TEACHER)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"finish_reason": "abort"}, 'HTTP 500: The reply was broken off (finish_reason "abort").'),
+        ({"finish_reason": "error", "error": {"code": 502, "message": "Gone."}}, "HTTP 502: Gone."),
+    ],
+)
+def test_reply_that_the_server_broke_off_is_asked_for_again(choice, message):
+    body = json.dumps({"choices": [{"message": {"content": "half of"}, **choice}]}).encode()
+    with pytest.raises(CallError) as caught:
+        read_completion(body, 0.0, None)
+    assert (caught.value.message, caught.value.verdict) == (message, Verdict.AGAIN)
+    assert not caught.value.costs_nothing
 
 
 def test_error_in_a_stream_is_an_error():
@@ -303,11 +364,6 @@ def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
     for body in (json.dumps(value), f"data: {json.dumps(value)}"):
         with contextlib.suppress(CallError):
             assert isinstance(read_completion(body.encode(), 0.0, None).content, str)
-
-
-def test_thought_without_an_end_is_all_thought():
-    assert split_thought("<think>still going") == ("still going", "")
-    assert split_thought("a thinker") == (None, "a thinker")
 
 
 @pytest.mark.parametrize(

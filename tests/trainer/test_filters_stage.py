@@ -86,6 +86,15 @@ def test_personal_data_leaves_for_nobody_and_is_not_learnt(run, teacher):
     assert run.rows("train")[3]["prompt"][1]["content"].endswith("Ask [EMAIL_ADDRESS] or [EMAIL_ADDRESS_2].")
 
 
+def test_personal_data_in_the_system_message_is_not_in_the_students_prompt(run):
+    run.generation |= {"redaction": {"kinds": ["EmailAddress"]}}
+    system = {"role": "system", "content": "Help the customers of ann@example.com."}
+    run.train = [{**row, "messages": [system, *row["messages"]]} for row in TRAIN]
+    result = run.run()
+    prompt = (run.workspace / result.files["studentPrompt"]).read_text()
+    assert prompt == "Help the customers of [EMAIL_ADDRESS]."
+
+
 # --- the judge
 
 

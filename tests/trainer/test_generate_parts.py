@@ -157,6 +157,8 @@ def test_counts_of_all_splits():
     ("reply", "reason"),
     [
         (Reply("neutral", "length", output_tokens=128), "truncated"),
+        (Reply("", "max_tokens"), "truncated"),
+        (Reply("neutral", "tool_calls"), "truncated"),
         (Reply("", "content_filter"), "content_filter"),
         (Reply("", "stop", refusal="I cannot."), "refused"),
         (Failure("timeout", "No whole reply."), "timeout"),

@@ -1,6 +1,7 @@
 """Summarization and conversation: prompts, rounds, turns, languages."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -76,6 +77,19 @@ def test_density_prompt_names_the_length_and_the_schema_the_rounds():
     assert PLAIN.reply_schema() is None
     assert (DENSE.max_tokens, PLAIN.max_tokens, PLAIN.student_max_tokens) == (1024, 1024, 240)
     assert task_prompt("Summarization", chainOfDensity=True, maxSummaryWords=200).max_tokens == 1600
+    assert task_prompt("Summarization", maxSummaryWords=800).max_tokens == 2400
+
+
+def test_own_prompt_of_the_teacher_leaves_open_how_many_summaries_it_writes():
+    own = task_prompt("Summarization", chainOfDensity=True, prompts={"teacher": "Summarise."})
+    assert own.reply_schema() is None
+
+
+def test_language_is_asked_for_once_also_where_a_row_was_prepared_before():
+    prompt = task_prompt("Conversation", language="de")
+    row = example("Hello.")
+    prepared = replace(row, messages=prompt.student_messages(row))
+    assert prompt.student_messages(prepared) == prompt.student_messages(row)
 
 
 def test_short_prompt_of_a_summary():

@@ -24,7 +24,7 @@ from chat_faults import (
     wrong_key,
 )
 from distillery_trainer.errors import TryLater, UserError
-from odd_replies import error_as_200, moved, other_model, streamed, used_up
+from odd_replies import error_as_200, limit_too_high, moved, other_model, streamed, used_up
 from teacher_server import gold_teacher
 
 QUESTIONS = [question(number) for number in range(40)]
@@ -234,6 +234,7 @@ async def test_stage_that_ends_waits_for_nobody(tmp_path, server):
         (html_page(502), TryLater, "did not answer the first row: HTTP 502: a page in place of JSON (3 tries)"),
         (error_as_200(), TryLater, "HTTP 503: The model is overloaded. (3 tries)"),
         (moved("https://elsewhere.example"), UserError, "It has moved"),
+        (limit_too_high(), UserError, "It does not write replies of this length: lower generation.sampling.maxTokens."),
     ],
 )
 async def test_preflight_fails_with_the_servers_words(tmp_path, server, fault, error, words):

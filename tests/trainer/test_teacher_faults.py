@@ -124,7 +124,7 @@ def test_call_that_takes_too_long_is_given_up(run, teacher, fault):
     run.config = {"maxAttempts": 1, "requestTimeoutSeconds": 0.7}
     result = run.run()
     assert result.rows.rejected_by_reason == {"timeout": 1}
-    assert run.rows("rejected")[0]["message"] == "No whole reply within 0.7 seconds."
+    assert run.rows("rejected")[0]["message"] == "No whole reply within 0.7 seconds (generation.requestTimeoutSeconds)."
 
 
 # --- refusals of one row

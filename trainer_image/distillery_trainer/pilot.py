@@ -137,9 +137,11 @@ class _Recorder:
         self.failure: str | None = None
         """The sentence of a call that failed."""
 
-    async def ask(self, messages: list[Message], sample: int = 0) -> Reply | Failure:
+    async def ask(
+        self, messages: list[Message], sample: int = 0, *, temperature: float | None = None
+    ) -> Reply | Failure:
         """Ask it."""
-        outcome = await self._asked.ask(messages, sample=sample)
+        outcome = await self._asked.ask(messages, sample, temperature=temperature)
         if isinstance(outcome, Failure):
             self.failure = outcome.message
         else:

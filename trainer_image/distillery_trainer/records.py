@@ -32,6 +32,10 @@ class Message(TypedDict):
     content: str
 
 
+WHOLE = frozenset({"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", None})
+"""The finish reasons of replies that came to their end, by the names that servers give them; some give none."""
+
+
 @dataclass(slots=True)
 class Example:
     """One row of the user's data."""

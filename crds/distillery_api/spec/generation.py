@@ -14,6 +14,8 @@ from distillery_api.spec.filters import Filters, Redaction
 from distillery_api.spec.stage_options import StageOptions
 from distillery_api.spec.teacher import Budget, PricedJudge, Pricing, Prompts, Sampling, Teacher
 
+_SINGLE_TEMPERATURE = 0.2
+
 
 class History(StrEnum):
     """What stands before a turn of a conversation that the teacher answers."""
@@ -55,6 +57,9 @@ class Generation(StageOptions):
     concurrency: Annotated[int, Field(strict=True, ge=1, le=2000)] = 32
     """Most calls under way at once. There are fewer while the teacher is slow or says that it is asked too much.
     Default: 32."""
+    request_timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] | None = None
+    """Longest time for one call, in seconds, after which it is tried again. Default: 120, and 600 for a teacher that
+    thinks."""
     min_success_ratio: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.7
     """Share of a split's rows that must get a readable, allowed answer, from 0 to 1. The stage ends as soon as it
     cannot be reached any more. Duplicates do not count. Default: 0.7."""
@@ -117,9 +122,21 @@ class Generation(StageOptions):
         )
 
     @property
+    def seconds_a_call(self) -> int:
+        """The longest time for one call."""
+        thinks = any(teacher.reasoning for teacher in self.teachers)
+        return self.request_timeout_seconds or (600 if thinks else 120)
+
+    @property
+    def held_out_temperature(self) -> float | None:
+        """The temperature for rows that are asked once, where it is not that of the others: as for a single sample."""
+        warmer_for_the_vote = self.samples > 1 and self.sampling.temperature is None
+        return _SINGLE_TEMPERATURE if warmer_for_the_vote else None
+
+    @property
     def temperature_by_default(self) -> float:
         """Cool for one sample; warm for several, which would else be the same."""
-        return 0.2 if self.samples == 1 else 0.7
+        return _SINGLE_TEMPERATURE if self.samples == 1 else 0.7
 
     @property
     def top_p_by_default(self) -> float:

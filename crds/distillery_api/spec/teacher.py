@@ -124,9 +124,9 @@ class Sampling(ApiModel):
     top_p: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
     """Nucleus sampling, from 0 to 1. Default: 0.1, and 1 with several samples."""
     max_tokens: Annotated[int, Field(strict=True, ge=1, le=131_072)] | None = None
-    """Longest reply, in tokens. Default: 128 for labels and numbers, 512 with chain of thought, 1,024 for conversation
-    and summaries, eight times maxSummaryWords (at least 1,024) with chain of density, and 4,096 for a reasoning
-    teacher."""
+    """Longest reply, in tokens. Default: 128 for labels and numbers, 512 with chain of thought, 1,024 for conversation,
+    three times maxSummaryWords for summaries and eight times that many words with chain of density (at least 1,024),
+    and 4,096 for a reasoning teacher."""
     frequency_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0
     """From 0 to 2. Default: 0, which is not sent."""
     presence_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0

@@ -77,7 +77,8 @@ class Sampler:
     def _requests(self, example: Example, split: str) -> Iterator[Calls]:
         """Each request for a row, after the answers that the row holds: the teacher's are not there yet."""
         if split == _HELD_OUT:
-            yield self._request(self._prompt.teacher_messages(example), example, example.reply)
+            if example.reply is None or not example.keeps_replies:
+                yield self._request(self._prompt.teacher_messages(example), example, example.reply)
             return
         answers: list[str] = []
         while (messages := self._prompt.next_request(example, answers)) is not None:

@@ -62,7 +62,9 @@ _inert = inert_beside("instructions", "conversation", "answer")
 class Asked(Protocol):
     """Whoever replies to messages, such as a Teacher."""
 
-    async def ask(self, messages: list[Message], sample: int = 0) -> Reply | Failure:
+    async def ask(
+        self, messages: list[Message], sample: int = 0, *, temperature: float | None = None
+    ) -> Reply | Failure:
         """The reply, or why there is none."""
 
 

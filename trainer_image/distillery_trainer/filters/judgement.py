@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillery_trainer.prompts import TaskPrompt, Turn, Unreadable
-from distillery_trainer.records import Example, HeldOutRow, RejectedRow, TrainingRow
+from distillery_trainer.records import WHOLE, Example, HeldOutRow, RejectedRow, TrainingRow
 from distillery_trainer.teachers.journal import Reply
 from distillery_trainer.teachers.retries import Failure
 
@@ -50,19 +50,29 @@ def judge(outcome: Reply | Failure, prompt: TaskPrompt, question: str, *, held: 
     row held the reply already, so that it answers no prompt of ours."""
     if isinstance(outcome, Failure):
         return Judgement(None, outcome.reason, outcome.message)
-    if outcome.finish_reason == "content_filter":
-        return Judgement(None, "content_filter", "The server's content filter withheld the reply.")
-    if outcome.finish_reason == "length":
-        written = "" if outcome.output_tokens is None else f" after {outcome.output_tokens:,} tokens"
-        message = f"The reply was cut off{written}; raise generation.sampling.maxTokens."
-        return Judgement(None, "truncated", message)
-    if outcome.refusal and not outcome.content.strip():
-        return Judgement(None, "refused", f"The teacher refused: {outcome.refusal}")
+    if (unfinished := _unfinished(outcome)) is not None:
+        return unfinished
     read = prompt.read_reply if held else prompt.read_teacher_reply
     answer = read(outcome.content, question)
     if isinstance(answer, Unreadable):
         return Judgement(None, answer.reason, answer.message, worth_another_try=bool(outcome.content.strip()))
     return Judgement(answer)
+
+
+def _unfinished(reply: Reply) -> Judgement | None:
+    """Why a reply is not the whole of an answer."""
+    if reply.finish_reason == "content_filter":
+        return Judgement(None, "content_filter", "The server's content filter withheld the reply.")
+    if reply.finish_reason in ("length", "max_tokens"):
+        written = "" if reply.output_tokens is None else f" after {reply.output_tokens:,} tokens"
+        message = f"The reply was cut off{written}; raise generation.sampling.maxTokens."
+        return Judgement(None, "truncated", message)
+    if reply.finish_reason not in WHOLE:
+        message = f'The reply did not come to its end (finish_reason "{reply.finish_reason}").'
+        return Judgement(None, "truncated", message)
+    if reply.refusal and not reply.content.strip():
+        return Judgement(None, "refused", f"The teacher refused: {reply.refusal}")
+    return None
 
 
 def training_row(example: Example, turn: Turn, teacher: str) -> TrainingRow:

@@ -65,10 +65,10 @@ def _tallies(config: RunConfig, data: Data) -> dict[str, Tally]:
     min_rows = config.generation.min_rows or MIN_ROWS.get(config.task, USUAL_MIN_ROWS)
     tallies = {}
     for split, rows in data.counts.items():
-        if split == "test":
-            tallies[split] = Tally(split, rows, 0, 0)
-            continue
         passed_over = data.passed_over.get(split, Counter())
+        if split == "test":
+            tallies[split] = Tally(split, rows + passed_over.total(), 0, 0)
+            continue
         not_asked = passed_over + data.screening.rejected.get(split, Counter())
         tallies[split] = Tally(
             split, rows + passed_over.total(), config.generation.min_success_ratio, min_rows, not_asked

@@ -86,7 +86,7 @@ def look_over(config: RunConfig, prompt: TaskPrompt) -> Data:
 
     def look(example: Example) -> None:
         if not student_prompts:
-            student_prompts.append(prompt.student_system(example))
+            student_prompts.append(prompt.student_system(redactor.redact(example)))
         screening.look(example)
         for split in splits.look(example):
             sampler.look(example, split)

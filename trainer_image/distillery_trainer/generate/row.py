@@ -66,9 +66,14 @@ class RowPipeline:
         return turns
 
     async def hold_out(self, example: Example) -> Said:
-        """The teacher's one answer to a held-out row: no second try, as the other contestants have none."""
+        """The teacher's one answer to a held-out row: no second try, as the other contestants have none.
+
+        Where train rows are sampled several times for a vote, it is as cool as a single sample.
+        """
+        if said := self._held(example, len(example.held_replies) - 1):
+            return said
         messages = self._prompt.teacher_messages(example)
-        return self._read(example, await self._teacher.ask(messages))
+        return self._read(example, await self._teacher.ask(messages, temperature=self._generation.held_out_temperature))
 
     # --- asking
 

@@ -112,6 +112,7 @@ class Window:
         """Records of logs that hold no call that succeeded."""
         for row in self._data.rejected_stream():
             self._outputs.add_rejected(to_line(row))
+            self._progress.row_rejected(row.split, row.reason)
             self.tallies[row.split].reject(Rejection(Verdict(row.reason, row.message)))
 
     async def _work_until_done_or_stopped(self) -> None:

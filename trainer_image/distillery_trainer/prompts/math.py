@@ -13,8 +13,9 @@ from distillery_api.spec import Task
 from distillery_trainer.metrics import numbers
 from distillery_trainer.prompts.base import AnswerKind, JsonSchema, Unreadable
 from distillery_trainer.prompts.reasoned import ReasonedPrompt, chain_of_thought
-from distillery_trainer.prompts.replies import Field, read_field, without_fence, without_thoughts
+from distillery_trainer.prompts.replies import Field, read_field, without_fence
 from distillery_trainer.records import Example
+from distillery_trainer.thoughts import without_thought
 
 _KEY = "answer"
 _NUMBER_TOKENS = 32
@@ -69,7 +70,7 @@ class MathPrompt(ReasonedPrompt):
 
     def read_reply(self, text: str, question: str) -> str | Unreadable:
         """The number in the reply: all of it, else the last one that is stated as the answer, else the only one."""
-        text = without_thoughts(text).strip()
+        text = without_thought(text).strip()
         if not text:
             return Unreadable("empty", "The reply is empty.")
         field = read_field(text, _KEY)

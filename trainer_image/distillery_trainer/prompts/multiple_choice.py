@@ -12,8 +12,8 @@ from distillery_trainer.prompts.base import AnswerKind, JsonSchema, Unreadable
 from distillery_trainer.prompts.labels import LABEL_REPLY_TOKENS, LabelParser
 from distillery_trainer.prompts.options import chosen, options, without_echo
 from distillery_trainer.prompts.reasoned import ReasonedPrompt, chain_of_thought
-from distillery_trainer.prompts.replies import without_thoughts
 from distillery_trainer.records import Example
+from distillery_trainer.thoughts import without_thought
 
 _KEY = "answer_choice"
 _SHORT = "Answer the multiple-choice question. Reply with exactly one of these answers and nothing else: {labels}."
@@ -77,7 +77,7 @@ class MultipleChoicePrompt(ReasonedPrompt):
         allowed, choices = self.allowed(question), options(question)
         if not allowed:
             return Unreadable("label_not_allowed", "The question has no options that can be told.")
-        return OptionParser(allowed, choices).read(without_echo(without_thoughts(text), choices))
+        return OptionParser(allowed, choices).read(without_echo(without_thought(text), choices))
 
     def score(self, answer: str, gold: str | list[str]) -> float:
         """1 where the answer is the known one, else 0; upper and lower case are the same."""

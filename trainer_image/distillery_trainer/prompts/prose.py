@@ -7,8 +7,8 @@ from typing import ClassVar
 from distillery_api.run import RunConfig
 from distillery_trainer.metrics import languages, rouge
 from distillery_trainer.prompts.base import JsonSchema, TaskPrompt, Unreadable, with_system
-from distillery_trainer.prompts.replies import without_thoughts
 from distillery_trainer.records import Example, Message
+from distillery_trainer.thoughts import without_thought
 
 PROSE_TOKENS = 1024
 """Default limit of a reply in sentences, in tokens."""
@@ -34,7 +34,9 @@ class ProsePrompt(TaskPrompt):
         return with_system(self._in_language(own), example) if own else super().teacher_messages(example)
 
     def _in_language(self, system: str) -> str:
-        return f"{system}\n\n{self.language_wish}" if self.language_wish else system
+        if not self.language_wish or system.endswith(self.language_wish):  # that of a prepared row has it already
+            return system
+        return f"{system}\n\n{self.language_wish}"
 
     @property
     def usual_max_tokens(self) -> int:
@@ -47,7 +49,7 @@ class ProsePrompt(TaskPrompt):
 
     def read_reply(self, text: str, question: str) -> str | Unreadable:
         """All of the reply, as it is formatted, without thoughts."""
-        text = without_thoughts(text).strip()
+        text = without_thought(text).strip()
         return text or Unreadable("empty", "The reply is empty.")
 
     def score(self, answer: str, gold: str | list[str]) -> float:

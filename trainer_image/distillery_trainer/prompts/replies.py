@@ -13,8 +13,8 @@ import orjson
 
 from distillery_trainer.prompts.base import Unreadable
 from distillery_trainer.records import Message
+from distillery_trainer.thoughts import without_thought
 
-_THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|["{}\[\]]', re.DOTALL)
@@ -34,14 +34,6 @@ def asked_again(messages: Sequence[Message], reply: str, problem: str) -> list[M
         {"role": "assistant", "content": reply},
         {"role": "user", "content": _ASK_AGAIN.format(problem=problem)},
     ]
-
-
-def without_thoughts(text: str) -> str:
-    """The text without `<think>…</think>`. A thought that never ends takes the rest with it; one that was begun in the
-    prompt, as some chat templates do, takes what stands before its end."""
-    if "think>" not in text:
-        return text
-    return _THOUGHT.sub("", text).rpartition("</think>")[2].strip()
 
 
 def without_fence(text: str) -> str:
@@ -86,7 +78,7 @@ def read_field(text: str, key: str) -> Field | Unreadable | None:
 
 def read_reason(text: str) -> str | None:
     """The reasoning of a structured reply; None where there is none."""
-    field = read_field(without_thoughts(text), "reason")
+    field = read_field(without_thought(text), "reason")
     return field.value.strip() or None if isinstance(field, Field) and isinstance(field.value, str) else None
 
 
@@ -149,3 +141,6 @@ def _mended(piece: str) -> Any | None:
         return json_repair.loads(piece, skip_json_loads=True)
     except (ValueError, RecursionError):  # nested deeper than any reply is
         return None
+
+
+without_thoughts = without_thought

@@ -12,8 +12,9 @@ from distillery_trainer.metrics.words import spoken_length
 from distillery_trainer.prompts.base import AnswerKind, JsonSchema, Unreadable, one_user_message
 from distillery_trainer.prompts.prose import PROSE_TOKENS, ProsePrompt
 from distillery_trainer.prompts.reasoned import marked_off
-from distillery_trainer.prompts.replies import find_json, is_meant_as_json, without_thoughts
+from distillery_trainer.prompts.replies import find_json, is_meant_as_json
 from distillery_trainer.records import Example, Message
+from distillery_trainer.thoughts import without_thought
 
 SUMMARY_WORDS = 80
 """Default length of a summary."""
@@ -67,9 +68,14 @@ class SummarizationPrompt(ProsePrompt):
         )
 
     @property
+    def _asks_for_rounds(self) -> bool:
+        """Whether the teacher is asked for a list of summaries; with a prompt of the user's, that is not known."""
+        return self.generation.chain_of_density and self.generation.prompts.teacher is None
+
+    @property
     def usual_max_tokens(self) -> int:
         """The longest elaborate reply, in tokens: four summaries and what is between them, or one."""
-        return max(PROSE_TOKENS, 8 * self.words) if self.generation.chain_of_density else PROSE_TOKENS
+        return max(PROSE_TOKENS, (8 if self.generation.chain_of_density else _TOKENS_A_WORD) * self.words)
 
     @property
     def student_max_tokens(self) -> int:
@@ -86,7 +92,7 @@ class SummarizationPrompt(ProsePrompt):
 
     def reply_schema(self) -> JsonSchema | None:
         """The rounds, where there are several. That there are four, no server's grammar can be relied on to see to."""
-        if not self.generation.chain_of_density:
+        if not self._asks_for_rounds:
             return None
         text = {"type": "string"}
         one = {
@@ -106,7 +112,7 @@ class SummarizationPrompt(ProsePrompt):
         """The last summary of four, or all of a plain reply."""
         if not self.generation.chain_of_density:
             return super().read_reply(text, question)
-        text = without_thoughts(text).strip()
+        text = without_thought(text).strip()
         value = find_json(text, lambda value: bool(_rounds(value)))
         if value is not None:
             return _last_summary(_rounds(value))
@@ -116,8 +122,8 @@ class SummarizationPrompt(ProsePrompt):
 
     def read_teacher_reply(self, text: str, question: str) -> str | Unreadable:
         """The last summary of four, where the teacher was asked for four."""
-        if text.strip() and self.generation.chain_of_density and self.generation.prompts.teacher is None:
-            found = find_json(without_thoughts(text), lambda value: bool(_rounds(value)))
+        if text.strip() and self._asks_for_rounds:
+            found = find_json(without_thought(text), lambda value: bool(_rounds(value)))
             if found is None:
                 return Unreadable("bad_json", f'The reply is not JSON with a list of four under "{_ROUNDS_KEY}".')
         return self.read_reply(text, question)

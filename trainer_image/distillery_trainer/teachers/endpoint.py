@@ -20,7 +20,13 @@ import orjson
 
 from distillery_trainer.records import Message
 from distillery_trainer.teachers.journal import Reply
-from distillery_trainer.teachers.parameters import FormatWatch, refused_parameter, without_parameter
+from distillery_trainer.teachers.parameters import (
+    OUTPUT_LIMITS,
+    FormatWatch,
+    is_too_much,
+    refused_parameter,
+    without_parameter,
+)
 from distillery_trainer.teachers.protocol import (
     Allowance,
     CallError,
@@ -86,22 +92,24 @@ class Endpoint:
             await self._session.close()
             self._session = None
 
-    async def call(self, messages: list[Message]) -> Reply:
-        """Ask once; again, at once, where only a parameter was refused. Raises CallError.
+    async def call(self, messages: list[Message], temperature: float | None = None) -> Reply:
+        """Ask once, at the usual temperature or this one; again, at once, where only a parameter was refused. Raises
+        CallError.
 
         The time-out is around the whole call: one around single reads is never exceeded by a body that trickles in.
         """
         while True:
-            sent = self.parameters
+            taken = self.parameters
+            sent = taken if temperature is None or "temperature" not in taken else {**taken, "temperature": temperature}
             try:
                 async with asyncio.timeout(self._timeout):
                     answer = await self._post(sent, messages)
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 raise self._broken_call(error) from error
             if isinstance(answer, Reply):
-                self._watch_format(sent, answer)
+                self._watch_format(taken, answer)
                 return answer
-            self._learn_from(answer, sent)
+            self._learn_from(answer, taken)
 
     async def _post(self, parameters: Mapping[str, Any], messages: list[Message]) -> Reply | Refusal:
         body = orjson.dumps({"model": self._model, **parameters, "messages": messages})
@@ -113,7 +121,8 @@ class Endpoint:
                 self.on_allowances(allowances(headers, datetime.now(UTC)))
             if response.status != 200:
                 return Refusal(response.status, self._without_key(content), headers)
-        return read_completion(self._without_key(content), seconds, headers.get("x-request-id"), self._model)
+        request_id = headers.get("x-request-id")
+        return read_completion(self._without_key(content), seconds, request_id, self._model, headers)
 
     def _opened(self) -> aiohttp.ClientSession:
         """The session, which wants a running loop to be made."""
@@ -136,6 +145,8 @@ class Endpoint:
         parameter = refused_parameter(refusal, sent)
         if parameter is None or failure.reason in ("content_filter", "context_too_long"):
             raise failure
+        if parameter in OUTPUT_LIMITS and is_too_much(refusal):
+            raise CallError("output_limit", failure.message, Verdict.TEACHER)
         self._forget(parameter, sent)
 
     def _watch_format(self, sent: Mapping[str, Any], reply: Reply) -> None:
@@ -160,7 +171,7 @@ class Endpoint:
         if isinstance(error, aiohttp.InvalidURL):
             return CallError("bad_url", f"Not an address: {error}.", Verdict.TEACHER, answered=False)
         if isinstance(error, TimeoutError):
-            problem = f"No whole reply within {self._timeout:g} seconds."
+            problem = f"No whole reply within {self._timeout:g} seconds (generation.requestTimeoutSeconds)."
             return CallError("timeout", problem, Verdict.AGAIN, answered=False, costs_nothing=False)
         problem = "The connection was closed before the whole reply was there."
         return CallError("connection_closed", problem, Verdict.AGAIN, answered=False, costs_nothing=False)

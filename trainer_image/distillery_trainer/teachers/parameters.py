@@ -19,6 +19,15 @@ _KNOWN = (
     "stop",
     "response_format",
 )
+OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
+"""The names of the limit on a reply's length."""
+_NOT_TAKEN = re.compile(
+    r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|not permitted|extra", re.IGNORECASE
+)
+_TOO_MUCH = re.compile(
+    r"too (?:large|big|high|many|long)|at most|exceed|maximum|max allowed|less than|lower than|greater than|range|[<>]",
+    re.IGNORECASE,
+)
 _JSON = re.compile(r"\A\s*(?:```(?:json)?\s*)?[{\[]")
 _PLAIN_REPLIES = 3
 """Replies that are no JSON, one after the other from the first on, that show a response format to be ignored."""
@@ -47,7 +56,7 @@ def json_format(schema: dict[str, Any]) -> dict[str, Any]:
 
 def output_limit(parameters: Mapping[str, Any]) -> int | None:
     """The longest reply, in tokens; None where nothing limits it."""
-    return parameters.get("max_tokens") or parameters.get("max_completion_tokens")
+    return next((parameters[name] for name in OUTPUT_LIMITS if name in parameters), None)
 
 
 def refused_parameter(refusal: Refusal, sent: Mapping[str, Any]) -> str | None:
@@ -61,6 +70,11 @@ def refused_parameter(refusal: Refusal, sent: Mapping[str, Any]) -> str | None:
         return "response_format"
     known = [name for name in _KNOWN if name in sent]
     return next((name for name in known if re.search(rf"\b{name}\b", refusal.text)), None)
+
+
+def is_too_much(refusal: Refusal) -> bool:
+    """Whether a refused parameter is one that the server takes, but not with so high a value."""
+    return not _NOT_TAKEN.search(f"{refusal.code} {refusal.text}") and _TOO_MUCH.search(refusal.text) is not None
 
 
 def without_parameter(sent: Mapping[str, Any], parameter: str) -> dict[str, Any]:

@@ -8,22 +8,39 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 from distillery_api.result import shortened
 from distillery_trainer.teachers.journal import Reply
+from distillery_trainer.thoughts import split_thought
 
 _CONTENT_FILTER = re.compile(r"content[\s_-]*(?:filter|management|policy)|responsible\s*ai|moderation", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"context[\s_-]*(?:length|window|size)|prompt is too long|input is too long|too many (?:input )?tokens",
     re.IGNORECASE,
 )
-_THOUGHT = re.compile(r"\A\s*(?:<think>)?(.*?)</think>\s*", re.DOTALL)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MESSAGE_LIMIT = 300
+_BROKEN_OFF = ("error", "abort", "aborted", "cancelled")
+"""Ends of a reply that are no end of the model's own."""
+_STATUS_OF = {
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "insufficient_quota": 429,
+    "overloaded_error": 529,
+}
+"""Statuses that the names of errors stand for, OpenAI's and Anthropic's."""
 
 
 class Verdict(Enum):
@@ -190,16 +207,24 @@ def seconds_until(value: str, now: datetime) -> float | None:
 # --- reading a completion
 
 
-def read_completion(body: bytes, latency_seconds: float, request_id: str | None, asked: str = "") -> Reply:
+def read_completion(
+    body: bytes,
+    latency_seconds: float,
+    request_id: str | None,
+    asked: str = "",
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Reply:
     """The reply in a completion's body, or in a stream of its pieces, of the model that was asked for.
 
-    Raises CallError where it is none.
+    Raises CallError where it is none: an error that came as 200 is what it would have been under its own status.
     """
     try:
         completion = _parsed(body)
-        if completion.get("error") and not completion.get("choices"):
-            refusal = Refusal(_error_status(completion["error"]), orjson.dumps(completion))
-            raise judge_refusal(refusal, datetime.now(UTC))
+        if (error := _error_in(completion)) is not None:
+            refusal = Refusal(_error_status(error), orjson.dumps({"error": error}), headers)
+            failure = judge_refusal(refusal, datetime.now(UTC))
+            failure.costs_nothing = not completion.get("choices")
+            raise failure
         return _reply(completion, latency_seconds, request_id, asked)
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         problem = "The server answered 200 with something that is no completion."
@@ -213,30 +238,55 @@ def _parsed(body: bytes) -> Any:
         return _joined(list(_events(body)))
 
 
+def _error_in(completion: Any) -> Any:
+    """The error that came in place of a completion, or instead of the rest of one; None where there is none."""
+    if completion.get("object") == "error":
+        return completion
+    choices = completion.get("choices")
+    if not choices:
+        return completion.get("error") or None
+    broken = choices[0].get("error")
+    if broken or choices[0].get("finish_reason") in _BROKEN_OFF:
+        return broken or {"message": f'The reply was broken off (finish_reason "{choices[0]["finish_reason"]}").'}
+    return None
+
+
 def _error_status(error: Any) -> int:
     """The status that an error sent as 200 should have had; 500 where it does not say."""
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else 500
+    if not isinstance(error, dict):
+        return 500
+    said = [str(error.get(name)) for name in ("code", "status", "type")]
+    codes = [_STATUS_OF.get(word) or (int(word) if word.isdecimal() else 0) for word in said]
+    return next((code for code in codes if 400 <= code < 600), 500)
 
 
 def _reply(completion: Any, latency_seconds: float, request_id: str | None, asked: str) -> Reply:
     choice = completion["choices"][0]
     message, model = choice["message"], completion.get("model")
     usage = completion.get("usage") or {}
+    read, written = _tokens(usage)
     thought, content = split_thought(_text(message.get("content")))
     return Reply(
         content=content,
-        finish_reason=choice.get("finish_reason"),
+        finish_reason=_text(choice.get("finish_reason")) or None,
         reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")) or thought,
         refusal=_text(message.get("refusal")) or None,
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
+        input_tokens=read,
+        output_tokens=written,
         cached_tokens=_count(_detail(usage, "prompt", "cached_tokens", usage.get("prompt_cache_hit_tokens"))),
         reasoning_tokens=_count(_detail(usage, "completion", "reasoning_tokens", None)),
         latency_seconds=round(latency_seconds, 4),
         request_id=request_id or completion.get("id"),
         model=None if model == asked else model,
     )
+
+
+def _tokens(usage: dict[str, Any]) -> tuple[int | None, int | None]:
+    """Tokens read and written. Some servers count thoughts in the total only; a prompt of no tokens was not counted."""
+    read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if not read or written is None:
+        return None, None
+    return read, max(written, (_count(usage.get("total_tokens")) or 0) - read)
 
 
 def _detail(usage: dict[str, Any], direction: str, name: str, otherwise: Any) -> Any:
@@ -256,17 +306,6 @@ def _text(content: Any) -> str:
     if content is not None and not isinstance(content, str):
         raise TypeError("content is no text")
     return content or ""
-
-
-def split_thought(content: str) -> tuple[str | None, str]:
-    """The `<think>…</think>` at the start of a reply, and the rest. One without an end takes everything."""
-    if "think>" not in content:
-        return None, content
-    if match := _THOUGHT.match(content):
-        return match[1].strip(), content[match.end() :]
-    if content.lstrip().startswith("<think>"):
-        return content.lstrip().removeprefix("<think>").strip(), ""
-    return None, content
 
 
 # --- streams, from servers that send them although not asked

@@ -131,6 +131,7 @@ class Retries:
             "http_403": f"The key does not allow this. {self._asked.key_advice(server.api_key)}",
             "http_404": f'There is no model "{self._asked.model}", or no API at that address: check model and'
             f" endpoint, which ends in /v1 with most servers ({field}).",
+            "output_limit": "It does not write replies of this length: lower generation.sampling.maxTokens.",
             "http_405": f"There is no chat API at that address: check endpoint ({field}).",
         }.get(error.reason, "The account's quota is used up: raise it there, then run again.")
         if error.reason.startswith("http_3"):

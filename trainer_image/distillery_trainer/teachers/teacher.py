@@ -8,6 +8,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -37,6 +38,17 @@ _PREFLIGHT_TRIES = 3
 
 class Stopping(Exception):
     """The stage is ending, so this reply is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is put to a model."""
+
+    key: str
+    """Under which the journal keeps its reply."""
+    messages: list[Message]
+    temperature: float | None
+    """None for the usual one."""
 
 
 class ReplyKeys:
@@ -78,7 +90,7 @@ class Teacher:
         self.stopping = stopping
         self.calls_at_once = connections_allowed(config.generation.concurrency)
         """Most calls at once, as the user and the system allow."""
-        self._keys: dict[int, ReplyKeys] = {}
+        self._keys: dict[tuple[int, float | None], ReplyKeys] = {}
         self._servers: dict[Lane, Server] = {}
         for server in asked.servers:
             self._servers[self._lane(server)] = server
@@ -188,28 +200,33 @@ class Teacher:
 
     # --- asking
 
-    async def ask(self, messages: list[Message], sample: int = 0) -> Reply | Failure:
-        """The reply to a question, or why there is none. Another `sample` is another reply to the same question.
+    async def ask(
+        self, messages: list[Message], sample: int = 0, *, temperature: float | None = None
+    ) -> Reply | Failure:
+        """The reply to a question, or why there is none. Another `sample` is another reply to the same question, and so
+        is one at another temperature than the usual one.
 
         Raises UserError where the teacher turns everybody away, TryLater where it cannot be reached, BudgetSpent, and
         Stopping.
         """
-        key = self._keys_of(sample).key(messages)
+        key = self._keys_of(sample, temperature).key(messages)
         while key in self._under_way:  # the same question from another row
             await self._others_answer(key)
         reply = self._journal.get(key)
         if reply is None:
-            return await self._ask_alone(key, messages)
+            return await self._ask_alone(Question(key, messages, temperature))
         self.replies += 1
         self._is_there = True  # it was, once: what it does not answer today is one question's trouble
         if self.replies % _FOUND_IN_A_ROW == 0:
             await asyncio.sleep(0)  # nothing else here lets the others work
         return reply
 
-    def _keys_of(self, sample: int) -> ReplyKeys:
-        keys = self._keys.get(sample)
+    def _keys_of(self, sample: int, temperature: float | None) -> ReplyKeys:
+        keys = self._keys.get((sample, temperature))
         if keys is None:
-            keys = self._keys[sample] = ReplyKeys(self._asked.model, self._parameters, sample)
+            changed = {} if temperature is None else {"temperature": temperature}
+            keys = ReplyKeys(self._asked.model, self._parameters | changed, sample)
+            self._keys[sample, temperature] = keys
         return keys
 
     async def _others_answer(self, key: str) -> None:
@@ -217,25 +234,25 @@ class Teacher:
         self._under_way[key] = answered
         await answered.wait()
 
-    async def _ask_alone(self, key: str, messages: list[Message]) -> Reply | Failure:
-        self._under_way[key] = None
+    async def _ask_alone(self, question: Question) -> Reply | Failure:
+        self._under_way[question.key] = None
         try:
             if not self._is_there:
                 async with self._preflight_lock:
                     if not self._is_there:
-                        return await self._preflight(key, messages)
-            return await self._ask_again_and_again(key, messages, self._config.max_attempts)
+                        return await self._preflight(question)
+            return await self._ask_again_and_again(question, self._config.max_attempts)
         finally:
-            if answered := self._under_way.pop(key):
+            if answered := self._under_way.pop(question.key):
                 answered.set()
 
-    async def _preflight(self, key: str, messages: list[Message]) -> Reply | Failure:
+    async def _preflight(self, question: Question) -> Reply | Failure:
         """Put the first question alone, and end here where the server is not there, or is none.
 
         Raises UserError for a server that answers with something else than a completion, and TryLater, with the
         server's words, for one that fails each of a few tries.
         """
-        outcome = await self._ask_again_and_again(key, messages, min(_PREFLIGHT_TRIES, self._config.max_attempts))
+        outcome = await self._ask_again_and_again(question, min(_PREFLIGHT_TRIES, self._config.max_attempts))
         if isinstance(outcome, Reply) or not outcome.passing:
             self._is_there = True
             return outcome
@@ -249,19 +266,19 @@ class Teacher:
         message = f"{place} did not answer the first row: {outcome.message} Everything paid for is kept."
         raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
 
-    async def _ask_again_and_again(self, key: str, messages: list[Message], tries: int) -> Reply | Failure:
+    async def _ask_again_and_again(self, question: Question, tries: int) -> Reply | Failure:
         fared = Tries(tries)
         while True:
-            outcome = await self._try(key, messages, fared)
+            outcome = await self._try(question, fared)
             if not isinstance(outcome, float):
                 return outcome
             await self._pause(outcome)
 
-    async def _try(self, key: str, messages: list[Message], tries: Tries) -> Reply | Failure | float:
+    async def _try(self, question: Question, tries: Tries) -> Reply | Failure | float:
         """The outcome of a call, or the seconds to wait before the next one."""
-        lane = await self._free_lane(messages)
+        lane = await self._free_lane(question.messages)
         try:
-            return await self._call(key, messages, lane)
+            return await self._call(question, lane)
         except CallError as error:
             return self.retries.after(error, tries, lane, self._now())
         finally:
@@ -286,20 +303,21 @@ class Teacher:
         await self.stopping.wait()
         self._pool.end()
 
-    async def _call(self, key: str, messages: list[Message], lane: Lane) -> Reply:
+    async def _call(self, question: Question, lane: Lane) -> Reply:
+        messages = question.messages
         set_aside = await self._accounts.set_aside(messages, lane.endpoint.parameters)
         if self.stopping.is_set():
             self._accounts.give_back(set_aside)
             raise Stopping
         began, likely = self._now(), self._likely_tokens(messages)
         try:
-            reply = await lane.endpoint.call(messages)
+            reply = await lane.endpoint.call(messages, question.temperature)
         except CallError as error:
             self._accounts.fail(error, set_aside)
             if error.verdict is Verdict.AGAIN:
                 lane.failed(error, began, self._now())
             raise
-        self._accounts.keep(key, messages, reply, set_aside)
+        self._accounts.keep(question.key, messages, reply, set_aside)
         self.retries.last_reply = self._now()
         lane.answered(began, self.retries.last_reply, 0 if reply.tokens is None else likely - reply.tokens)
         self.replies += 1
