@@ -1,11 +1,17 @@
 """What each format becomes, and the rule that a broken row is told."""
 
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_source import passed_over, row_of, rows_of, rule_of
-from distillery_trainer.data.formats import READERS
+from distillery_api.spec import Columns, DataFormat
+from distillery_trainer.data.formats import READERS, by_columns
 from distillery_trainer.data.formats.conversation import BrokenRule, Conversation, PassedOver
 from distillery_trainer.records import Example, LineError, RejectedRow
 from generate_run import jsonl
@@ -76,6 +82,55 @@ def test_fine_tuning_row_that_cannot_be_learned(tmp_path, row, rule):
     assert rule in rule_of(tmp_path, row, format="OpenAIFineTuning")
 
 
+PARTS = {"role": "user", "content": [{"type": "text", "text": "What is two and two?"}]}
+DEVELOPER = {"role": "developer", "content": "Be brief."}
+
+
+@pytest.mark.parametrize(
+    ("messages", "roles"),
+    [
+        ([DEVELOPER, USER, ASSISTANT], ["system", "user"]),
+        ([PARTS, ASSISTANT], ["user"]),
+        ([USER, {**ASSISTANT, "weight": 1}], ["user"]),
+    ],
+    ids=["developer", "parts", "weight"],
+)
+def test_fine_tuning_row_is_told_from_its_messages(tmp_path, messages, roles):
+    assert says(row_of(tmp_path, {"messages": messages})) == (roles, "What is two and two?", "Four.")
+
+
+REMEDY = "; for developers, weights and text in parts say format: OpenAIFineTuning (data.SPLIT.format)"
+
+
+@pytest.mark.parametrize(
+    ("messages", "rule"),
+    [
+        ([DEVELOPER, USER], "message 1: the role 'developer' is not one of system, user, assistant"),
+        ([PARTS, ASSISTANT], "message 1: the content is not a string"),
+        (
+            [USER, {**ASSISTANT, "weight": 1}],
+            'message 2: unknown key "weight"; a message has role and content',
+        ),
+    ],
+    ids=["developer", "parts", "weight"],
+)
+@pytest.mark.parametrize("named", [{}, {"format": "Chat"}], ids=["Auto", "Chat"])
+def test_fine_tuning_row_among_chat_rows_is_told_the_format_to_say(tmp_path, messages, rule, named):
+    plain, refused = rows_of(tmp_path, jsonl([ANSWERED, {"messages": messages}]), **named)
+    assert says(plain) == ANSWER
+    assert (refused.line, str(refused)) == (2, rule + REMEDY)
+
+
+def test_chat_row_without_marks_of_fine_tuning_is_told_no_other_format(tmp_path):
+    row = {"messages": [{"role": "tool", "content": "a"}]}
+    assert rule_of(tmp_path, row) == "message 1: the role 'tool' is not one of system, user, assistant"
+
+
+def test_prompt_of_messages_is_told_no_format_of_messages(tmp_path):
+    row = {"prompt": [DEVELOPER, USER], "completion": "Four."}
+    assert rule_of(tmp_path, row) == "message 1: the role 'developer' is not one of system, user, assistant"
+
+
 # --- instructions
 
 
@@ -140,10 +195,25 @@ def test_columns_of_json_lines(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cell", "gold"), [(72, "72"), (0.5, "0.5"), (True, "true"), (["a", "b"], ["a", "b"]), ("", None), (None, None)]
+    ("cell", "gold"),
+    [
+        (72, "72"),
+        (0.5, "0.5"),
+        (True, "true"),
+        (2**64 - 1, "18446744073709551615"),
+        (["a", "b"], ["a", "b"]),
+        ("", None),
+        (None, None),
+    ],
 )
 def test_known_answer_in_a_column(tmp_path, cell, gold):
     assert row_of(tmp_path, {"q": "a", "g": cell}, columns={"prompt": "q", "gold": "g"}).gold == gold
+
+
+@pytest.mark.parametrize("cell", [float("nan"), [float("inf")], [["a"]], {"a": 1}])
+def test_known_answer_that_cannot_be_written_is_refused(cell):
+    with pytest.raises(BrokenRule, match=r"^gold is not a string$"):
+        ALL_READERS["columns"]({"q": "a", "s": None, "r": None, "g": cell, "i": None})
 
 
 def test_missing_column_is_named_with_those_that_are_there(tmp_path):
@@ -207,7 +277,7 @@ def litellm(**more) -> dict:
     }
 
 
-def finished(reason: str, **message) -> dict:
+def finished(reason: Any, **message) -> dict:
     said = {**COMPLETION["choices"][0]["message"], **message}
     return {**COMPLETION, "choices": [{"index": 0, "message": said, "finish_reason": reason}]}
 
@@ -250,9 +320,16 @@ def test_log_of_plain_completions(tmp_path):
         bedrock(ANTHROPIC, {**ANTHROPIC_REPLY, "stop_reason": "max_tokens"}),
         bedrock(ANTHROPIC, STREAM[:3]),
         bedrock(CONVERSE, {**CONVERSE_REPLY, "stopReason": "guardrail_intervened"}),
+        {**finished(["stop"]), "messages": ASKED},
+        {**finished({"reason": "stop"}), "messages": ASKED},
+        bedrock(ANTHROPIC, {**ANTHROPIC_REPLY, "stop_reason": ["end_turn"]}),
+        bedrock(ANTHROPIC, [*STREAM[:3], {"delta": {"stop_reason": {}}}]),
+        bedrock(CONVERSE, {**CONVERSE_REPLY, "stopReason": {"reason": "end_turn"}}),
     ],
-    ids=["cut off", "filtered", "refused", "empty", "Anthropic cut off", "stream cut off", "Converse guarded"],
-)
+    ids=["cut off", "filtered", "refused", "empty", "Anthropic cut off", "stream cut off", "Converse guarded",
+         "reason in a list", "reason in an object", "Anthropic reason in a list", "stream reason in an object",
+         "Converse reason in an object"],
+)  # fmt: skip
 def test_reply_that_is_not_whole_is_no_reply(tmp_path, record):
     assert says(row_of(tmp_path, record)) == QUESTION
 
@@ -281,6 +358,10 @@ def test_failed_call_in_a_log_is_passed_over(tmp_path, record, sentence):
     [
         ({**COMPLETION, "messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, "there are tool calls"),
         ({**finished("tool_calls", tool_calls=[{}]), "messages": ASKED}, "The answer is a tool call"),
+        (
+            {**finished("stop", content={"text": "a"}), "messages": ASKED},
+            "The answer cannot be learned: it is not text.",
+        ),
         ({"request": {"messages": ASKED, "tools": [{}]}, "response": COMPLETION}, "The request offers tools"),
         (litellm(messages=[{"role": "tool", "content": "a"}]), "the role 'tool' is not one of"),
         (litellm(messages=[USER, ASSISTANT]), "the request holds the beginning of the answer"),
@@ -289,6 +370,9 @@ def test_failed_call_in_a_log_is_passed_over(tmp_path, record, sentence):
             bedrock({**CONVERSE, "messages": [{"role": "user", "content": [{"image": {}}]}]}, CONVERSE_REPLY),
             "but image",
         ),
+        (bedrock({"messages": None}, ANTHROPIC_REPLY), "neither Converse nor Anthropic messages"),
+        (bedrock({"messages": {"role": "user"}}, ANTHROPIC_REPLY), "neither Converse nor Anthropic messages"),
+        (litellm(messages=[["user"]]), "the role ['user'] is not one of"),
         (bedrock({"prompt": "a"}, {}), "neither Converse nor Anthropic messages"),
         ({**bedrock({}, {}), "input": {"inputBodyS3Path": "s3://a/b"}}, "in a file of its own"),
     ],
@@ -308,6 +392,8 @@ def test_call_that_is_not_text_is_passed_over(tmp_path, record, words):
         ({"messages": ASKED}, {"format": "VLLMLog"}, '"request" is missing'),
         ({"messages": ASKED}, {"format": "LiteLLMLog"}, '"status" or "messages" is missing'),
         (litellm(messages=[{"role": "user", "content": "redacted-by-litellm"}]), {}, "turn_off_message_logging"),
+        (litellm(messages="redacted-by-litellm"), {}, "turn_off_message_logging"),
+        (litellm(messages={"text": "redacted-by-litellm"}), {}, "turn_off_message_logging"),
         ({"request": {"model": "a"}, "response": COMPLETION}, {}, '"request" holds neither "messages" nor "prompt"'),
     ],
 )
@@ -329,8 +415,27 @@ def test_format_is_that_of_the_first_good_line_and_another_one_is_named_with_its
     )
 
 
+@pytest.mark.parametrize("text", [b'"\\ud800"', b"NaN", b"[" * 2000 + b"]" * 2000], ids=["surrogate", "NaN", "deep"])
+def test_json_that_no_text_or_number_can_be_made_of_is_an_error(tmp_path, text):
+    [error] = rows_of(tmp_path, b'{"prompt": ' + text + b"}")
+    assert str(error).startswith("not JSON (")
+
+
+def nested(depth: int, inner: Any) -> Any:
+    for _ in range(depth):
+        inner = [inner]
+    return inner
+
+
+def test_long_and_deep_values_are_shortened_in_a_sentence(tmp_path):
+    [error] = rows_of(tmp_path, b'{"messages": [{"role": %s1%s, "content": "a"}]}' % (b"[" * 1000, b"]" * 1000))
+    assert str(error) == "message 1: the role [[[[[[[...]]]]]]] is not one of system, user, assistant"
+    rule = rule_of(tmp_path, {"messages": [{"role": "u" * 5000, "content": "a"}]})
+    assert len(rule) < 400
+
+
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=12,
 )
@@ -360,6 +465,96 @@ def test_any_record_is_a_conversation_or_a_sentence(read, record):
     assert found
     if isinstance(found, Conversation):
         assert all(isinstance(message["content"], str) for message in found.messages)
+
+
+GOOD: dict[str, tuple[dict[str, Any], ...]] = {
+    DataFormat.CHAT: ({**ANSWERED, "id": 7, "gold": ["4"], "metadata": {"a": 1}},),
+    DataFormat.OPENAI_FINE_TUNING: ({"messages": [DEVELOPER, PARTS, {**ASSISTANT, "weight": 1}], "tools": []},),
+    DataFormat.PROMPT_COMPLETION: (
+        {"prompt": "a", "completion": "b", "system": "c", "id": "d", "gold": "e"},
+        {"prompt": [SYSTEM, USER], "completion": [ASSISTANT]},
+    ),
+    DataFormat.ALPACA: ({"instruction": "a", "input": "b", "output": "c", "system": "d", "id": 1, "gold": ["e"]},),
+    DataFormat.SHARE_GPT: (
+        {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "system": "c", "id": "d"},
+        {"conversations": [{"role": "user", "content": "a"}]},
+    ),
+    DataFormat.OPENAI_STORED_COMPLETIONS: ({**COMPLETION, "messages": ASKED, "error": None},),
+    DataFormat.BEDROCK_INVOCATIONS: (
+        bedrock(ANTHROPIC, ANTHROPIC_REPLY, errorCode=None),
+        bedrock(ANTHROPIC, STREAM),
+        bedrock(CONVERSE, CONVERSE_REPLY),
+    ),
+    DataFormat.VLLM_LOG: (
+        {"request": {"messages": ASKED, "tools": None}, "response": {**COMPLETION, "error": None}, "error": None},
+        {"id": "a", "request": {"body": {"prompt": "b"}}, "response": {"status_code": 200, "body": COMPLETION}},
+    ),
+    DataFormat.LITELLM_LOG: (litellm(), litellm(response="Four.", error_str=None), litellm(status="failure")),
+    "columns": ({"q": "a", "s": "b", "r": "c", "g": ["d", 1], "i": 2},),
+}
+ALL_READERS = {**READERS, "columns": by_columns(Columns(prompt="q", system="s", reply="r", gold="g", id="i"))}
+
+
+def places(value: Any, above: tuple = ()) -> Iterator[tuple]:
+    """The way to each value within a value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in inner:
+        yield (*above, key)
+        yield from places(below, (*above, key))
+
+
+def replaced(record: dict[str, Any], place: tuple, value: Any) -> dict[str, Any]:
+    """The record with another value at a place."""
+    changed = copy.deepcopy(record)
+    holder = changed
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    return changed
+
+
+def test_every_format_has_good_records_here():
+    assert list(GOOD) == list(ALL_READERS)
+    for name, good in GOOD.items():
+        failed = [record for record in good if not isinstance(outcome(ALL_READERS[name], record), Conversation)]
+        assert failed == [record for record in good if record.get("status") == "failure"]
+
+
+@pytest.mark.parametrize("name", GOOD)
+@settings(max_examples=300, deadline=None)
+@given(choice=st.data(), value=json_values)
+def test_any_value_at_any_place_of_a_record_is_a_conversation_or_a_sentence(name, choice, value):
+    record = choice.draw(st.sampled_from(GOOD[name]))
+    place = choice.draw(st.sampled_from(list(places(record))))
+    assert outcome(ALL_READERS[name], replaced(record, place, value))
+
+
+ODD = [
+    nested(1000, "a"),
+    orjson.loads(b'{"text":' * 1000 + b"1" + b"}" * 1000),
+    [nested(1000, "a")],
+    2**64,
+    float("nan"),
+    "\ud800",
+    [None],
+    {"": None},
+    {"type": ["text"], "text": "a"},
+]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_odd_value_at_every_place_of_a_record_is_a_conversation_or_a_sentence(name):
+    for record in GOOD[name]:
+        for place in places(record):
+            for value in ODD:
+                assert outcome(ALL_READERS[name], replaced(record, place, value))
+
+
+@pytest.mark.parametrize("name", GOOD)
+@settings(max_examples=200, deadline=None)
+@given(record=st.dictionaries(st.text(max_size=5) | st.sampled_from([*KEYS, "q", "s", "r", "g", "i"]), json_values))
+def test_any_json_object_is_a_conversation_or_a_sentence(name, record):
+    assert outcome(ALL_READERS[name], record)
 
 
 @given(content=st.binary(max_size=200))

@@ -125,6 +125,44 @@ def test_broken_parquet_is_named_by_row_and_rule(tmp_path, content, place, rule)
     assert rule in said
 
 
+def raw(*cells: bytes) -> pyarrow.Array:
+    """A column of strings with these bytes, whether they are UTF-8 or not."""
+    return pyarrow.Array.from_buffers(pyarrow.string(), len(cells), pyarrow.array(cells, pyarrow.binary()).buffers())
+
+
+def test_parquet_text_that_is_not_utf8_is_named_by_row_and_the_others_are_read(tmp_path):
+    cells = [b"a"] * 300
+    cells[1] = cells[270] = b"caf\xe9 noir"
+    rows = rows_of(tmp_path, table(question=raw(*cells), answer=["1"] * 300), "rows.parquet", columns=COLUMNS)
+    broken = [row for row in rows if isinstance(row, LineError)]
+    rule = 'the column "question" is not UTF-8 (invalid continuation byte); store text as UTF-8'
+    assert [(error.line, error.rule) for error in broken] == [(2, rule), (271, rule)]
+    assert [row.line for row in rows] == list(range(1, 301))
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (
+            table(question=pyarrow.DictionaryArray.from_arrays(pyarrow.array([0]), raw(b"\xff"))),
+            "a text from here on is not UTF-8 (Invalid UTF8 payload); store text as UTF-8",
+        ),
+        (
+            table(questionXY=["a"]).replace(b"questionXY", b"question\xff\xff"),
+            "the name of a column is not UTF-8; store text as UTF-8",
+        ),
+        (
+            table(question=["a"], day=pyarrow.array([10**8], pyarrow.date32())),
+            'the column "day" cannot be read (date value out of range); leave it out, or store it as text in UTF-8',
+        ),
+    ],
+    ids=["categories", "names", "dates"],
+)
+def test_parquet_that_python_has_no_values_for_is_a_sentence(tmp_path, content, rule):
+    [error] = rows_of(tmp_path, content, "rows.parquet", columns={"prompt": "question"})
+    assert (error.line, error.rule) == (1, rule)
+
+
 def test_parquet_without_rows(tmp_path):
     empty = table(question=pyarrow.array([], pyarrow.string()), answer=pyarrow.array([], pyarrow.string()))
     assert message(tmp_path, "rows.parquet", empty, columns=COLUMNS).endswith("rows.parquet holds no rows.")

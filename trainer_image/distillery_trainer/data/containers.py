@@ -22,6 +22,8 @@ _BYTE_ORDER_MARK = "\ufeff"
 _PARQUET_MARK = b"PAR1"
 _PARQUET_BATCH = 256
 """Rows unpacked at once."""
+_NO_CELL = (ValueError, ArithmeticError, LookupError)
+"""Raised for a cell that Python has no value for: text that is not UTF-8, a date after the year 9999, …"""
 _DELIMITERS = ",;\t|"
 _PACKED_ENDS = (".gz", ".gzip", ".zst", ".zstd")
 
@@ -192,8 +194,39 @@ def parquet_records(stream: BinaryIO) -> Iterator[Record | LineError]:
     try:
         with parquet.ParquetFile(stream, pre_buffer=False) as table:
             for batch in table.iter_batches(_PARQUET_BATCH, use_threads=False):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
+                yield from _batch_records(batch, number)
+                number += batch.num_rows
+    except UnicodeDecodeError:
+        yield LineError(number + 1, "the name of a column is not UTF-8; store text as UTF-8")
     except pyarrow.ArrowException as error:
-        yield LineError(number + 1, f"not Parquet, or damaged ({str(error).splitlines()[0]})")
+        yield LineError(number + 1, _unread(str(error)))
+
+
+def _batch_records(batch: Any, before: int) -> Iterator[Record | LineError]:
+    """The rows of a batch that `before` rows precede. If not all can be read, each is tried, to name those."""
+    try:
+        return enumerate(batch.to_pylist(), start=before + 1)
+    except _NO_CELL:
+        return (_parquet_record(before + place + 1, batch.slice(place, 1)) for place in range(batch.num_rows))
+
+
+def _parquet_record(number: int, row: Any) -> Record | LineError:
+    cells = {}
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            cells[name] = column[0].as_py()
+        except UnicodeDecodeError as error:
+            return LineError(number, f'the column "{name}" is not UTF-8 ({error.reason}); store text as UTF-8')
+        except _NO_CELL as error:
+            return LineError(
+                number, f'the column "{name}" cannot be read ({error}); leave it out, or store it as text in UTF-8'
+            )
+    return number, cells
+
+
+def _unread(why: str) -> str:
+    """What is wrong with a batch of which no row can be had."""
+    if "UTF8" in why:
+        return f"a text from here on is not UTF-8 ({why}); store text as UTF-8"
+    first_line, _, _ = why.partition("\n")
+    return f"not Parquet, or damaged ({first_line})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from distillery_api.spec import DataFormat, DataSource
-from distillery_trainer.data.formats.chat import chat, openai_fine_tuning
+from distillery_trainer.data.formats.chat import chat, is_fine_tuning, openai_fine_tuning
 from distillery_trainer.data.formats.columns import by_columns
 from distillery_trainer.data.formats.conversation import Reader
 from distillery_trainer.data.formats.instructions import alpaca, prompt_completion, share_gpt
@@ -31,7 +31,8 @@ READERS: dict[DataFormat, Reader] = {
     DataFormat.LITELLM_LOG: litellm_log,
 }
 
-# The first set of keys that a record has tells its format; logs come first, since they hold messages as well.
+# The first set of keys that a record has tells its format; logs come first, since they hold messages as well. Rows of
+# messages alone are ours or OpenAI's, which their messages tell.
 _MARKS: tuple[tuple[frozenset[str], DataFormat], ...] = tuple(
     (frozenset(keys), data_format)
     for keys, data_format in (
@@ -53,7 +54,8 @@ _MARKS: tuple[tuple[frozenset[str], DataFormat], ...] = tuple(
 
 def detect(row: dict[str, Any]) -> DataFormat | None:
     """The format that a record looks like; None for one that looks like none."""
-    return next((data_format for keys, data_format in _MARKS if keys <= row.keys()), None)
+    found = next((data_format for keys, data_format in _MARKS if keys <= row.keys()), None)
+    return DataFormat.OPENAI_FINE_TUNING if found is DataFormat.CHAT and is_fine_tuning(row) else found
 
 
 def named_format(settings: DataSource) -> DataFormat | None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from distillery_trainer.data.formats.conversation import ROLES, BrokenRule, Conversation, conversation, plain_text
+from distillery_trainer.data.formats.conversation import (
+    ROLES,
+    BrokenRule,
+    Conversation,
+    conversation,
+    in_words,
+    plain_text,
+    quoted,
+)
 from distillery_trainer.records import Message
 
 _ROW_KEYS = {"messages", "id", "gold", "metadata"}
@@ -18,16 +26,40 @@ _NOT_LEARNED = {
     "audio": "sound is not learned here; remove the row",
     "refusal": "a refusal is not learned here; remove the row",
 }
+_REMEDY = "for developers, weights and text in parts say format: OpenAIFineTuning (data.SPLIT.format)"
 _ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
 def chat(row: dict[str, Any]) -> Conversation:
     """`{"messages": [{"role", "content"}, …]}`, and optionally `id`, `gold` and `metadata`; nothing else."""
+    try:
+        return strict_chat(row)
+    except BrokenRule as error:
+        if is_fine_tuning(row):
+            raise BrokenRule(f"{error}; {_REMEDY}") from error
+        raise
+
+
+def strict_chat(row: dict[str, Any]) -> Conversation:
+    """As `chat`, for messages that another format holds: no other format is named to somebody who broke a rule."""
     if not row.keys() <= _ROW_KEYS:
         unknown = min(row.keys() - _ROW_KEYS)
         raise BrokenRule(f'unknown key "{unknown}"; a row has messages, and optionally id, gold and metadata')
     messages = [_chat_message(place, message) for place, message in enumerate(message_list(row), start=1)]
     return conversation(messages, row.get("gold"), row.get("id"))
+
+
+def is_fine_tuning(row: dict[str, Any]) -> bool:
+    """Whether a message has what OpenAI's rows may have and ours may not: a developer, parts of content, a weight."""
+    messages = row.get("messages")
+    return isinstance(messages, list) and any(_is_fine_tuning(message) for message in messages)
+
+
+def _is_fine_tuning(message: Any) -> bool:
+    if not isinstance(message, dict):
+        return False
+    parts = isinstance(message.get("content"), list) and message["content"] != []
+    return parts or message.get("role") == "developer" or message.get("weight") is not None
 
 
 def message_list(row: dict[str, Any]) -> list[Any]:
@@ -43,7 +75,7 @@ def _chat_message(place: int, message: Any) -> Message:
         raise BrokenRule(f'message {place}: not an object; write {{"role": ..., "content": ...}}')
     role = message.get("role")
     if role not in ROLES:
-        raise BrokenRule(f"message {place}: the role {role!r} is not one of {', '.join(ROLES)}")
+        raise BrokenRule(f"message {place}: the role {quoted(role)} is not one of {', '.join(ROLES)}")
     if len(message) > 2:
         extra = sorted(key for key, value in message.items() if value is not None and key not in ("role", "content"))
         if extra:
@@ -67,14 +99,14 @@ def _refuse_what_is_not_learned(row: dict[str, Any], where: str) -> None:
     for key, why in _NOT_LEARNED.items():
         if row.get(key) not in (None, []):
             raise BrokenRule(f'{where}"{key}": {why}')
-    if row.get("weight", 1) not in (1, None):
+    if (weight := row.get("weight", 1)) not in (1, None):
         raise BrokenRule(
-            f'{where}"weight" is {row["weight"]}, and every answer is learned here; remove the answer or the key'
+            f'{where}"weight" is {in_words(weight)}, and every answer is learned here; remove the answer or the key'
         )
 
 
 def _openai_message(place: int, message: dict[str, Any]) -> Message:
-    role = _ROLE_OF.get(str(message.get("role")))
-    if role is None:
-        raise BrokenRule(f"message {place}: the role {message.get('role')!r} is not one of {', '.join(_ROLE_OF)}")
-    return {"role": role, "content": plain_text(message.get("content"))}
+    role = message.get("role")
+    if not isinstance(role, str) or role not in _ROLE_OF:
+        raise BrokenRule(f"message {place}: the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")
+    return {"role": _ROLE_OF[role], "content": plain_text(message.get("content"))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import orjson
@@ -39,7 +40,13 @@ def by_columns(columns: Columns) -> Reader:
 
 
 def _as_text(cell: Any) -> Any:
-    """A known answer as JSON would write it: 72, 0.5, true."""
+    """A known answer as JSON would write it: 72, 0.5, true; or a list of them."""
     if isinstance(cell, list):
-        return [_as_text(item) for item in cell if not is_empty(item)]
-    return orjson.dumps(cell).decode() if isinstance(cell, int | float) else cell
+        return [_one_as_text(item) for item in cell if not is_empty(item)]
+    return _one_as_text(cell)
+
+
+def _one_as_text(cell: Any) -> Any:
+    if isinstance(cell, float) and math.isfinite(cell):
+        return orjson.dumps(cell).decode()
+    return str(cell).lower() if isinstance(cell, int) else cell

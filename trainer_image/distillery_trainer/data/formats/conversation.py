@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -126,10 +127,28 @@ def _text_of_part(part: Any) -> str:
     if isinstance(part, dict) and isinstance(part.get("text"), str) and part.get("type", "text") in TEXT_PARTS:
         return str(part["text"])
     kind = part.get("type") or next(iter(part), "nothing") if isinstance(part, dict) else "no object"
-    raise BrokenRule(f"a part of the content is not text, but {kind}; only text is learned")
+    raise BrokenRule(f"a part of the content is not text, but {in_words(kind)}; only text is learned")
 
 
 TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+def in_words(value: Any) -> str:
+    """A value of the row in a sentence: a text as it is, anything else as Python writes it; a long one is shortened."""
+    if not isinstance(value, str):
+        return quoted(value)
+    return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+
+
+def quoted(value: Any) -> str:
+    """A value of the row in a sentence, as Python writes it; of a long or deep one the beginning."""
+    return _SHORT.repr(value)
+
+
+_LONGEST = 300
+# A line of JSON may be nested deeper than Python's own repr goes, and as long as a row may be.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = _LONGEST
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:

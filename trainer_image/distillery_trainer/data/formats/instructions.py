@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distillery_trainer.data.formats.chat import chat
+from distillery_trainer.data.formats.chat import strict_chat
 from distillery_trainer.data.formats.conversation import (
     BrokenRule,
     Conversation,
@@ -13,6 +13,7 @@ from distillery_trainer.data.formats.conversation import (
     from_texts,
     is_empty,
     need_text,
+    quoted,
 )
 from distillery_trainer.records import Message
 
@@ -34,7 +35,7 @@ def prompt_completion(row: dict[str, Any]) -> Conversation:
     prompt, completion = row.get("prompt"), row.get("completion")
     if isinstance(prompt, list):
         messages = [*prompt, *_reply_messages(completion)]
-        return chat({"messages": messages, "gold": row.get("gold"), "id": row.get("id")})
+        return strict_chat({"messages": messages, "gold": row.get("gold"), "id": row.get("id")})
     return from_texts(
         row.get("system"), need_text(prompt, '"prompt"'), completion, row.get("gold"), own_id=row.get("id")
     )
@@ -69,7 +70,7 @@ def _turn(place: int, turn: Any) -> Message:
     if not isinstance(turn, dict):
         raise BrokenRule(f'message {place}: not an object; write {{"from": ..., "value": ...}}')
     speaker = turn.get("from", turn.get("role"))
-    role = _SPEAKERS.get(str(speaker).lower())
+    role = _SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
     if role is None:
-        raise BrokenRule(f"message {place}: {speaker!r} speaks, who is not one of {', '.join(_SPEAKERS)}")
+        raise BrokenRule(f"message {place}: {quoted(speaker)} speaks, who is not one of {', '.join(_SPEAKERS)}")
     return {"role": role, "content": turn.get("value", turn.get("content"))}  # type: ignore[typeddict-item]

@@ -15,17 +15,19 @@ from distillery_trainer.data.formats.conversation import (
     Conversation,
     PassedOver,
     conversation,
+    in_words,
     is_empty,
     plain_text,
+    quoted,
 )
 from distillery_trainer.records import Message
 
 CALL_FAILED = "log_call_failed"
 NOT_TEXT = "log_not_text"
 _ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_FINISHED = {"stop", "end_turn", "stop_sequence", "eos", None}
+_FINISHED = ("stop", "end_turn", "stop_sequence", "eos", None)
+"""Of a whole reply. No set, since anything may stand in a log, also what cannot be looked up in one."""
 _REDACTED = "redacted-by-litellm"
-_LONGEST = 300
 
 
 def openai_stored_completion(row: dict[str, Any]) -> Conversation:
@@ -49,7 +51,7 @@ def vllm_log(row: dict[str, Any]) -> Conversation:
         raise PassedOver(CALL_FAILED, "There is no response.")
     status = response.get("status_code", 200)
     if not isinstance(status, int) or status >= 400:
-        raise PassedOver(CALL_FAILED, f"The call failed with HTTP {status}.")
+        raise PassedOver(CALL_FAILED, f"The call failed with HTTP {in_words(status)}.")
     body = response.get("body", response)
     _pass_over_failure(body.get("error") if isinstance(body, dict) else None)
     asked = request.get("body", request)
@@ -62,8 +64,8 @@ def litellm_log(row: dict[str, Any]) -> Conversation:
     if "status" not in row or "messages" not in row:
         raise BrokenRule('"status" or "messages" is missing; a LiteLLM log holds standard logging payloads')
     if row["status"] != "success":
-        raise PassedOver(CALL_FAILED, f"The call failed: {_shortened(row.get('error_str') or row['status'])}")
-    if _REDACTED in str(row["messages"])[: len(_REDACTED) + 100]:
+        raise PassedOver(CALL_FAILED, f"The call failed: {in_words(row.get('error_str') or row['status'])}")
+    if _is_redacted(row["messages"]):
         raise BrokenRule("the messages were taken out when they were logged (turn_off_message_logging)")
     response = row.get("response")
     reply = response if isinstance(response, str) else _chat_reply(response)
@@ -76,11 +78,11 @@ def bedrock_invocation(row: dict[str, Any]) -> Conversation:
     if not isinstance(asked, dict):
         raise BrokenRule('"input" is missing; a Bedrock log holds model invocation records')
     if row.get("errorCode"):
-        raise PassedOver(CALL_FAILED, f"The call failed: {_shortened(row['errorCode'])}")
+        raise PassedOver(CALL_FAILED, f"The call failed: {in_words(row['errorCode'])}")
     if "inputBodyJson" not in asked:
         raise PassedOver(NOT_TEXT, "What was asked is not in the log, but in a file of its own (inputBodyS3Path).")
     body = asked["inputBodyJson"]
-    if not isinstance(body, dict) or "messages" not in body:
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
         raise PassedOver(NOT_TEXT, "What was asked is neither Converse nor Anthropic messages.")
     system = body.get("system")
     spoken = [*([{"role": "system", "content": system}] if not is_empty(system) else []), *body["messages"]]
@@ -89,6 +91,13 @@ def bedrock_invocation(row: dict[str, Any]) -> Conversation:
 
 
 # --- what was asked
+
+
+def _is_redacted(messages: Any) -> bool:
+    """Whether a placeholder stands where the first message was."""
+    first = messages[0] if isinstance(messages, list) and messages else messages
+    content = first.get("content", first.get("text")) if isinstance(first, dict) else first
+    return isinstance(content, str) and content.startswith(_REDACTED)
 
 
 def _asked(body: Any) -> Callable[[], list[Message]]:
@@ -116,12 +125,12 @@ def _messages(asked: Any) -> Callable[[], list[Message]]:
 
 
 def _message(message: Any) -> Message:
-    if not isinstance(message, dict) or str(message.get("role")) not in _ROLE_OF:
-        role = message.get("role") if isinstance(message, dict) else message
-        raise BrokenRule(f"the role {_shortened(role)!r} is not one of {', '.join(_ROLE_OF)}")
+    role = message.get("role") if isinstance(message, dict) else message
+    if not isinstance(message, dict) or not isinstance(role, str) or role not in _ROLE_OF:
+        raise BrokenRule(f"the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")
     if message.get("tool_calls") or message.get("function_call"):
         raise BrokenRule("there are tool calls, which are not learned here")
-    return {"role": _ROLE_OF[message["role"]], "content": plain_text(message.get("content"))}
+    return {"role": _ROLE_OF[role], "content": plain_text(message.get("content"))}
 
 
 # --- what was answered
@@ -166,7 +175,11 @@ def _reply_text(content: Any) -> str | None:
         text = plain_text(content)
     except BrokenRule as error:
         raise PassedOver(NOT_TEXT, f"The answer cannot be learned: {error}.") from error
-    return None if is_empty(text) else str(text)
+    if is_empty(text):
+        return None
+    if not isinstance(text, str):
+        raise PassedOver(NOT_TEXT, "The answer cannot be learned: it is not text.")
+    return text
 
 
 # --- both together
@@ -187,9 +200,4 @@ def _conversation(asked: Callable[[], list[Message]], reply: str | None, own_id:
 def _pass_over_failure(error: Any) -> None:
     if error:
         words = error.get("message", error) if isinstance(error, dict) else error
-        raise PassedOver(CALL_FAILED, f"The call failed: {_shortened(words)}")
-
-
-def _shortened(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        raise PassedOver(CALL_FAILED, f"The call failed: {in_words(words)}")
