@@ -32,8 +32,9 @@ class Message(TypedDict):
     content: str
 
 
-WHOLE = frozenset({"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", None})
-"""The finish reasons of replies that came to their end, by the names that servers give them; some give none."""
+WHOLE = ("stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", None)
+"""The finish reasons of replies that came to their end, by the names that servers give them; some give none. No set,
+since anything may stand in a log, also what cannot be looked up in one."""
 
 
 @dataclass(slots=True)

@@ -20,13 +20,11 @@ from distillery_trainer.data.formats.conversation import (
     plain_text,
     quoted,
 )
-from distillery_trainer.records import Message
+from distillery_trainer.records import WHOLE, Message
 
 CALL_FAILED = "log_call_failed"
 NOT_TEXT = "log_not_text"
 _ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_FINISHED = ("stop", "end_turn", "stop_sequence", "eos", None)
-"""Of a whole reply. No set, since anything may stand in a log, also what cannot be looked up in one."""
 _REDACTED = "redacted-by-litellm"
 
 
@@ -146,7 +144,7 @@ def _chat_reply(body: Any) -> str | None:
     said = message if isinstance(message, dict) else {"content": choice.get("text")}
     if said.get("tool_calls") or said.get("function_call"):
         raise PassedOver(NOT_TEXT, "The answer is a tool call, which is not learned here.")
-    whole = choice.get("finish_reason") in _FINISHED and not said.get("refusal")
+    whole = choice.get("finish_reason") in WHOLE and not said.get("refusal")
     return _reply_text(said.get("content")) if whole else None
 
 
@@ -157,7 +155,7 @@ def _bedrock_reply(body: Any) -> str | None:
         return None
     output = body.get("output")
     message = output.get("message") if isinstance(output, dict) else body  # Converse, else Anthropic
-    whole = body.get("stopReason", body.get("stop_reason")) in _FINISHED
+    whole = body.get("stopReason", body.get("stop_reason")) in WHOLE
     return _reply_text(message.get("content")) if whole and isinstance(message, dict) else None
 
 
@@ -165,7 +163,7 @@ def _streamed_reply(events: list[Any]) -> str | None:
     """The answer in the events of a stream of Anthropic messages."""
     deltas = [event["delta"] for event in events if isinstance(event, dict) and isinstance(event.get("delta"), dict)]
     reasons = [delta["stop_reason"] for delta in deltas if "stop_reason" in delta]
-    if not reasons or reasons[-1] not in _FINISHED:
+    if not reasons or reasons[-1] not in WHOLE:
         return None
     return "".join(delta["text"] for delta in deltas if isinstance(delta.get("text"), str)) or None
 
