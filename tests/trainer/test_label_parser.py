@@ -12,8 +12,15 @@ from distillery_trainer.prompts.replies import first_json_object, without_though
 
 LABELS = ("entailment", "neutral", "contradiction")
 PARSER = LabelParser(LABELS, "answer_choice")
-LETTERS = LabelParser(("A", "B", "C"), "answer_choice")
+LETTERS = LabelParser(("A", "B", "C", "D", "E"), "answer_choice")
 NEGATED = LabelParser(("entailment", "not entailment"), "answer_choice")
+NEGATIONS = (
+    "not", "Not a", "no", "non", "never", "neither", "without", "cannot be", "can't be", "can\u2019t be", "isn't",
+    "It isn't an", "It doesn\u2019t amount to", "It won't be", "It wouldn't be a", "They aren't", "There is no",
+    "It is not, in my view, a", "There is no sign of any", "I do not think it is", "I don't believe that this is",
+    "I see no evidence that it is", "Nothing makes it", "It is not an obvious", "rather than", "instead of",
+    "anything but",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -103,6 +110,161 @@ def test_letter_in_prose_is_an_article_not_a_choice():
 )
 def test_label_that_begins_with_not_is_no_negation(reply, label):
     assert NEGATED.read(reply) == label
+
+
+@pytest.mark.parametrize(
+    ("labels", "reply", "label"),
+    [
+        (("yes", "no"), "The answer is no.", "no"),
+        (("yes", "no"), "The answer is yes, not no.", "yes"),
+        (("yes", "no"), "Answer: no, it does not.", "no"),
+        (("entailment", "not_entailment"), "The answer is not_entailment", "not_entailment"),
+        (("spam", "not spam"), "This is not spam.", "not spam"),
+        (("spam", "not spam"), "The answer is: not spam", "not spam"),
+        (("relation", "no relation"), "There is no relation here.", "no relation"),
+        (("relation", "no relation"), "The answer is no relation", "no relation"),
+        (("toxic", "non-toxic"), "This is (non-toxic).", "non-toxic"),
+        (("toxic", "non-toxic"), "The answer is non-toxic.", "non-toxic"),
+    ],
+)
+def test_label_that_contains_a_negation_is_that_label(labels, reply, label):
+    assert LabelParser(labels, "answer_choice").read(reply) == label
+
+
+@pytest.mark.parametrize(
+    ("labels", "reply"),
+    [
+        (("entailment", "not_entailment"), "It is not entailment."),
+        (("spam", "not spam"), "This isn't spam."),
+        (("relation", "no relation"), "It is not no relation."),
+        (("toxic", "non-toxic"), "It is not non-toxic."),
+    ],
+)
+def test_negation_that_is_no_part_of_a_label_negates_it(labels, reply):
+    assert LabelParser(labels, "answer_choice").read(reply).reason == "negated_label"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "There is no contradiction between them.",
+        '{"reason": "x", "answer_choice": "no contradiction"}',
+        "It isn't an obvious contradiction.",
+        "It isn\u2019t an obvious contradiction.",
+        "It is n't a contradiction.",
+        "It is not a clear, direct contradiction.",
+        "non-entailment",
+        "non entailment",
+        "The answer is 'no contradiction'.",
+        "The answer is clearly not neutral.",
+        "The answer is not: neutral",
+        "It is not a\ncontradiction.",
+        "I do not think the answer is neutral.",
+        "There is no evidence that this is entailment.",
+        "It does not contradict the premise, nor is it entailment.",
+        "It is not (neutral).",
+        "Entailment does not hold.",
+        "Contradiction is not the right label.",
+        "I thought the answer is neutral, but the answer is not neutral.",
+    ],
+)
+def test_negated_label_is_no_answer(reply):
+    assert PARSER.read(reply).reason == "negated_label"
+
+
+@pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("The answer is no, contradiction.", "contradiction"),
+        ("The answer is no: neutral", "neutral"),
+        ("No, this is a contradiction.", "contradiction"),
+        ("No it is a contradiction.", "contradiction"),
+        ("It does not follow; the answer is neutral.", "neutral"),
+        ("I do not think so. Entailment.", "entailment"),
+        ("There is no doubt: contradiction", "contradiction"),
+        ("No doubt, it is a contradiction.", "contradiction"),
+        ("There is no doubt that it is a contradiction.", "contradiction"),
+        ("The premise does not mention age, so it is neutral.", "neutral"),
+        ("The premise does not mention age so it is neutral.", "neutral"),
+        ("The premise does not mention age\nneutral", "neutral"),
+        ("It is not stated - neutral", "neutral"),
+        ("It is not stated (neutral).", "neutral"),
+        ("Since the premise does not mention it the answer is neutral.", "neutral"),
+        ("Without more information it is neutral.", "neutral"),
+        ("The claim that he is not at home is a contradiction.", "contradiction"),
+        ("Saying that he didn't sleep is a contradiction.", "contradiction"),
+        ("This is a contradiction because he cannot be there.", "contradiction"),
+        ("The cat sees a contradiction.", "contradiction"),
+    ],
+)
+def test_negation_of_something_else_does_not_negate_the_label(reply, label):
+    assert PARSER.read(reply) == label
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "The right option is B, not (A).",
+        "neither (A) nor (B), so C",
+        "neither (A), (B), nor (C)",
+        "C, since it cannot be (D)",
+        "It is not option (A).",
+        "It's not the oven (A).",
+        "I wouldn't choose (A).",
+        "I don't think the answer is (A).",
+        "(A) is not the right answer.",
+        "The answer is not B.",
+        "The answer is not: B",
+        "The answer is (A)? No, it is not (A).",
+    ],
+)
+def test_reply_whose_stated_letters_are_all_denied_is_negated(reply):
+    assert LETTERS.read(reply).reason == "negated_label"
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("(B), not (A)", "B"),
+        ("(B) rather than (A)", "B"),
+        ("not (A) but (B)", "B"),
+        ("It is not (A), it is (B).", "B"),
+        ("Not sure, but (B)", "B"),
+        ("The answer is (B), because it cannot be (A).", "B"),
+        ("(B) is right, (A) isn't the answer.", "B"),
+        ("It must be (C) since it isn't (A), and is never (B).", "C"),
+        ("The answer is not (A). Wait, it is (A).", "A"),
+        ("Cannot be determined (C)", "C"),
+        ("Not enough information (B)", "B"),
+        ("None of the above (D)", "D"),
+        ("The man did not go home (B).", "B"),
+        ("The one that is not a mammal is (B).", "B"),
+        ("(B) does not burn", "B"),
+    ],
+)
+def test_last_stated_letter_that_is_not_denied_is_the_answer(reply, letter):
+    assert LETTERS.read(reply) == letter
+
+
+@given(st.sampled_from(NEGATIONS), st.sampled_from(LABELS), st.sampled_from(("{}", "{}.", "**{}**", '"{}"', "{} here")))
+def test_label_after_a_negation_is_never_the_answer(negation, label, form):
+    assert PARSER.read(f"{negation} {form.format(label)}").reason == "negated_label"
+
+
+@given(
+    st.sampled_from(NEGATIONS), st.sampled_from("ABCDE"), st.sampled_from(("({})", "({}).", "**({})**", "option ({})"))
+)
+def test_bracket_after_a_negation_is_never_the_answer(negation, letter, form):
+    assert isinstance(LETTERS.read(f"{negation} {form.format(letter)}"), Unreadable)
+
+
+@given(
+    st.sampled_from(NEGATIONS),
+    st.sampled_from(LABELS),
+    st.sampled_from((". ", "; ", ": ", ", so ", ", but ", " so it is ")),
+)
+def test_negation_of_another_clause_does_not_negate(negation, label, end):
+    assert PARSER.read(f"{negation} match{end}{label}") == label
 
 
 @given(st.text())
