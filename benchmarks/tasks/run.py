@@ -83,11 +83,11 @@ DATA_SETS = (
     DataSet(
         "conversation/sgd",
         "Conversation",
-        train=32,
-        validation=16,
+        train=80,
+        validation=70,
         test=60,
         wrong=0,
-        generation={"minRows": 12, "sampling": {"maxTokens": 128}},
+        generation={"sampling": {"maxTokens": 128}},
         training={"maxLength": 512, "batchSize": 4},
     ),
 )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from distillery_trainer.prompts import Unreadable
 from distillery_trainer.prompts.labels import LabelParser
-from distillery_trainer.prompts.replies import first_json_object, without_thoughts
+from distillery_trainer.prompts.replies import first_json_object
 
 LABELS = ("entailment", "neutral", "contradiction")
 PARSER = LabelParser(LABELS, "answer_choice")
@@ -293,7 +293,3 @@ def test_first_json_object_is_found(value):
 def test_unclosed_object_is_none():
     assert first_json_object('{"a": {"b": 1}') is None
     assert first_json_object("no object") is None
-
-
-def test_text_without_thoughts_stays_as_it_is():
-    assert without_thoughts(" a < b ") == " a < b "

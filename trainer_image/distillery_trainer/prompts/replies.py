@@ -141,6 +141,3 @@ def _mended(piece: str) -> Any | None:
         return json_repair.loads(piece, skip_json_loads=True)
     except (ValueError, RecursionError):  # nested deeper than any reply is
         return None
-
-
-without_thoughts = without_thought
