@@ -99,7 +99,7 @@ def test_fine_tuning_row_is_told_from_its_messages(tmp_path, messages, roles):
     assert says(row_of(tmp_path, {"messages": messages})) == (roles, "What is two and two?", "Four.")
 
 
-REMEDY = "; for developers, weights and text in parts say format: OpenAIFineTuning (data.SPLIT.format)"
+REMEDY = "; for developers, weights and text in parts give this source the format OpenAIFineTuning"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ _NOT_LEARNED = {
     "audio": "sound is not learned here; remove the row",
     "refusal": "a refusal is not learned here; remove the row",
 }
-_REMEDY = "for developers, weights and text in parts say format: OpenAIFineTuning (data.SPLIT.format)"
+_REMEDY = "for developers, weights and text in parts give this source the format OpenAIFineTuning"
 _ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
