@@ -68,7 +68,7 @@ def test_file_of_another_name_may_be_said_to_be_csv(tmp_path):
         (b'question,answer\na,1\n"b" c,2\n', "line 3", "not CSV ("),
         (b"question,answer\na,1\n\xff,2\n", "line 3", "not UTF-8 (invalid start byte); save the file as UTF-8"),
         ("question,answer\na,1\n".encode("utf-16"), "line 1", "the file is UTF-16; save it as UTF-8"),
-        (b"question,question\na,1\n", "line 1", 'the header names the column "question" twice'),
+        (b"question,question\na,1\n", "line 1", 'two columns have the name "question"'),
         (
             b"prompt,answer\na,1\n",
             "line 2",
@@ -161,6 +161,13 @@ def test_parquet_text_that_is_not_utf8_is_named_by_row_and_the_others_are_read(t
 def test_parquet_that_python_has_no_values_for_is_a_sentence(tmp_path, content, rule):
     [error] = rows_of(tmp_path, content, "rows.parquet", columns={"prompt": "question"})
     assert (error.line, error.rule) == (1, rule)
+
+
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path):
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.table([["a"], ["b"]], names=["question", "question"]), stream)
+    said = message(tmp_path, "rows.parquet", stream.getvalue(), columns={"prompt": "question"})
+    assert 'rows.parquet, row 1: two columns have the name "question"' in said
 
 
 def test_parquet_without_rows(tmp_path):

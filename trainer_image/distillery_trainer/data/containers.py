@@ -133,9 +133,13 @@ def csv_records(stream: BinaryIO, delimiter: str | None = None) -> Iterator[Reco
 
 def _header(number: int, cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise LineError(number, f'the header names the column "{twice[0]}" twice')
+    _check_names(number, names)
     return names
+
+
+def _check_names(number: int, names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise LineError(number, f'two columns have the name "{twice[0]}"')
 
 
 def _csv_record(number: int, header: list[str], cells: list[str]) -> Record | LineError:
@@ -193,6 +197,7 @@ def parquet_records(stream: BinaryIO) -> Iterator[Record | LineError]:
     number = 0
     try:
         with parquet.ParquetFile(stream, pre_buffer=False) as table:
+            _check_names(1, table.schema_arrow.names)
             for batch in table.iter_batches(_PARQUET_BATCH, use_threads=False):
                 yield from _batch_records(batch, number)
                 number += batch.num_rows
