@@ -194,8 +194,8 @@ def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
     for _ in range(5 * SAMPLE_LIMIT):
         sampler.look(example(), "train")
     expected = sampler.expected()
-    assert expected.rows == expected.teacher.calls.requests == 10_000
-    assert expected.notes == ("of each split an even sample of at most 2,000 rows was counted",)
+    assert expected.rows == expected.teacher.calls.requests == 5_000
+    assert expected.notes == ("of each split an even sample of at most 1,000 rows was counted",)
 
 
 def test_split_that_no_row_goes_to_costs_nothing(tmp_path):

@@ -13,7 +13,7 @@ from distillery_trainer.filters.answer_judge import PARAMETERS, judge_messages
 from distillery_trainer.prompts import TaskPrompt
 from distillery_trainer.records import Example, Message
 
-SAMPLE_LIMIT = 2000
+SAMPLE_LIMIT = 1000
 """Rows of a split whose prompts are counted at most."""
 _HELD_OUT = "test"
 _WITH_JUDGE = "the judge's calls are in it"

@@ -50,7 +50,8 @@ def judge(outcome: Reply | Failure, prompt: TaskPrompt, question: str, *, held: 
     row held the reply already, so that it answers no prompt of ours."""
     if isinstance(outcome, Failure):
         return Judgement(None, outcome.reason, outcome.message)
-    if (unfinished := _unfinished(outcome)) is not None:
+    ended = outcome.finish_reason == "stop" and not outcome.refusal
+    if not ended and (unfinished := _unfinished(outcome)) is not None:
         return unfinished
     read = prompt.read_reply if held else prompt.read_teacher_reply
     answer = read(outcome.content, question)

@@ -100,8 +100,12 @@ class RowPipeline:
 
     async def _decide(self, example: Example, messages: list[Message]) -> Said | Rejection:
         """The answer that most samples agree on, or the one there is."""
-        samples = [await self._ask_twice(example, messages, sample) for sample in range(self._generation.samples)]
-        if len(samples) == 1 or all(said.judgement.answer is None for said in samples):
+        first = await self._ask_twice(example, messages, 0)
+        if self._generation.samples == 1:
+            return first
+        others = [await self._ask_twice(example, messages, sample) for sample in range(1, self._generation.samples)]
+        samples = [first, *others]
+        if all(said.judgement.answer is None for said in samples):
             return samples[-1]
         winner = vote([said.judgement for said in samples], self._prompt.ballot, self._generation.filters.min_agreement)
         if isinstance(winner, Verdict):

@@ -136,12 +136,13 @@ class Window:
     async def _work(self) -> None:
         """Take one row after the other until there are none, or the stage ends."""
         for row in self._stream:
-            if row.place >= _FIRST_ROWS:
+            if row.place >= _FIRST_ROWS and not self._first_rows.known.is_set():
                 await self._first_rows.known.wait()
             if self._teacher.stopping.is_set():
                 return
             await self._process(row)
-            await self._wait_for_room()
+            if self._outputs.is_full:
+                await self._wait_for_room()
 
     async def _ending_on_errors(self, work: Coroutine[Any, Any, None]) -> None:
         """Let the work end the stage where it fails."""

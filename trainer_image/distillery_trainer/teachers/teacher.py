@@ -209,7 +209,8 @@ class Teacher:
         Raises UserError where the teacher turns everybody away, TryLater where it cannot be reached, BudgetSpent, and
         Stopping.
         """
-        key = self._keys_of(sample, temperature).key(messages)
+        keys = self._keys.get((sample, temperature)) or self._new_keys(sample, temperature)
+        key = keys.key(messages)
         while key in self._under_way:  # the same question from another row
             await self._others_answer(key)
         reply = self._journal.get(key)
@@ -221,12 +222,9 @@ class Teacher:
             await asyncio.sleep(0)  # nothing else here lets the others work
         return reply
 
-    def _keys_of(self, sample: int, temperature: float | None) -> ReplyKeys:
-        keys = self._keys.get((sample, temperature))
-        if keys is None:
-            changed = {} if temperature is None else {"temperature": temperature}
-            keys = ReplyKeys(self._asked.model, self._parameters | changed, sample)
-            self._keys[sample, temperature] = keys
+    def _new_keys(self, sample: int, temperature: float | None) -> ReplyKeys:
+        changed = {} if temperature is None else {"temperature": temperature}
+        keys = self._keys[sample, temperature] = ReplyKeys(self._asked.model, self._parameters | changed, sample)
         return keys
 
     async def _others_answer(self, key: str) -> None:
