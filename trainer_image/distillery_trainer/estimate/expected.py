@@ -67,9 +67,8 @@ class Sampler:
         """What the judge should be asked for one row: for its last answer, which is not there yet."""
         if not self._is_judged(split):
             return Calls()
-        held = _held(example, len(example.held_replies) - 1) if example.held_replies else None
         prompt = self._counter.count_messages(judge_messages(self._prompt, example, ""))
-        return Calls(1, prompt + self._typical.answer_tokens(example, held), JUDGEMENT_TOKENS)
+        return Calls(1, prompt + self._typical.answer_tokens(example, example.reply), JUDGEMENT_TOKENS)
 
     def _is_judged(self, split: str) -> bool:
         return self._generation.judge is not None and split != _HELD_OUT

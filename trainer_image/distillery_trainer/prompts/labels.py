@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence, Set
 
 from distillery_trainer.prompts.base import Unreadable
-from distillery_trainer.prompts.negation import is_denied
+from distillery_trainer.prompts.negation import QUOTES, is_denied
 from distillery_trainer.prompts.replies import Field, read_field, without_fence
 from distillery_trainer.thoughts import without_thought
 
@@ -20,7 +20,6 @@ LABEL_REPLY_TOKENS = 32
 """Room for a short label and a few words around it, in tokens."""
 
 _CURLY = "\u201c\u201d\u2018\u2019\u00ab\u00bb"
-_QUOTES = rf"\s\"'*_`{_CURLY}"
 _WRAPPING = f" \t\r\n\"'`*_.,:;!()[]{{}}<>#{_CURLY}"
 
 
@@ -38,7 +37,7 @@ class LabelParser:
         self._worded = re.compile(rf"(?<!\w)(?P<label>{worded})(?!\w)", re.IGNORECASE) if worded else None
         self._stated = re.compile(
             rf"\banswer(?:_choice)?\b[\"'*_`]*(?:\s+(?:is|would\s+be|must\s+be|should\s+be)\b|\s*[:=])"
-            rf"(?P<negated>\s*\b(?:not|never|neither|cannot)\b)??(?:\s*:)?[{_QUOTES}(\[]*{label}"
+            rf"(?P<negated>\s*\b(?:not|never|neither|cannot)\b)??(?:\s*:)?[{QUOTES}(\[]*{label}"
             rf"|\((?P<bracketed>{any_label})\)",
             re.IGNORECASE,
         )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-_QUOTES = r"\s\"'*_`\u201c\u201d\u2018\u2019\u00ab\u00bb"
+QUOTES = r"\s\"'*_`\u201c\u201d\u2018\u2019\u00ab\u00bb"
+"""White space and what stands around a word for emphasis, for a set of characters in a pattern."""
 _CONTRACTED = (
     r"(?:is|are|was|were|do|does|did|ca|could|wo|would|should|must|need|might|has|have|had|sha|ai)n['\u2019]?t"
 )
@@ -60,7 +61,7 @@ _LEADS_TO_BRACKET = re.compile(
 """What stands between a negation and a bracket that it denies: "not option (A)", but "Not enough is known (A)"."""
 
 _REJECTED = re.compile(
-    rf"[{_QUOTES})\]]{{1,4}}(?:{_CONTRACTED}|cannot|(?:is|was|do|does|did|can|could|would|will)\s{{1,3}}not)\b"
+    rf"[{QUOTES})\]]{{1,4}}(?:{_CONTRACTED}|cannot|(?:is|was|do|does|did|can|could|would|will)\s{{1,3}}not)\b"
     r"(?P<outright>\s(?:be\s)?(?:an?|the)\s(?:(?:right|correct|best|final)\s)?(?:answer|option|choice|label|one)\b)?",
     re.IGNORECASE,
 )

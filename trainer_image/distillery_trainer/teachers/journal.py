@@ -164,7 +164,7 @@ class ReplyJournal:
     @classmethod
     def for_run(cls, config: RunConfig) -> ReplyJournal:
         """The journal of a run's workspace, at the prices of its teacher."""
-        return cls(Workspace(Path(config.workspace)).replies, config.folder, config.generation.teachers[0].pricing)
+        return cls(Workspace(Path(config.workspace)).replies, config.folder, config.generation.pricing)
 
     def __enter__(self) -> Self:
         return self
