@@ -1,0 +1,58 @@
+"""A release that changes one of these keys asks, and pays for, every reply of every workspace again.
+
+A key covers the prompt, the sampling parameters and the schema that a teacher or a judge gets.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from distillery_trainer.filters import answer_judge
+from distillery_trainer.scoring import pairwise
+from distillery_trainer.teachers.parameters import sampling_parameters
+from distillery_trainer.teachers.teacher import ReplyKeys
+from task_prompts import NLI_LABELS, example, task_prompt
+
+GOLDEN: dict[str, str] = yaml.safe_load((Path(__file__).parents[1] / "data" / "output" / "reply_keys.yaml").read_text())
+QUESTION = "Premise: All dogs bark.\nHypothesis: Some dogs bark.\nA. yes\nB. no"
+TASKS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    "NLI": ("NLI", NLI_LABELS, {}),
+    "NLI, chain of thought": ("NLI", NLI_LABELS, {"chainOfThought": True}),
+    "NLI, three samples": ("NLI", NLI_LABELS, {"samples": 3}),
+    "NLI, reasoning teacher": (
+        "NLI",
+        NLI_LABELS,
+        {"teachers": [{"name": "t", "endpoint": "http://127.0.0.1:9/v1", "model": "teacher", "reasoning": True}]},
+    ),
+    "multiple choice": ("MultipleChoice", (), {}),
+    "multiple choice, chain of thought": ("MultipleChoice", (), {"chainOfThought": True}),
+    "multiple choice with labels, chain of thought": ("MultipleChoice", ("yes", "no"), {"chainOfThought": True}),
+    "math": ("Math", (), {}),
+    "math, chain of thought": ("Math", (), {"chainOfThought": True}),
+    "summarization": ("Summarization", (), {}),
+    "summarization, chain of density": ("Summarization", (), {"chainOfDensity": True, "maxSummaryWords": 60}),
+    "summarization in German": ("Summarization", (), {"chainOfDensity": True, "language": "de"}),
+    "conversation": ("Conversation", (), {}),
+    "conversation with sampling": ("Conversation", (), {"sampling": {"temperature": 0.5, "stop": ["###"]}}),
+    "own prompts": ("NLI", NLI_LABELS, {"prompts": {"teacher": "Think.", "student": "Answer."}}),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_question_to_the_teacher_keeps_its_key(name: str):
+    task, labels, generation = TASKS[name]
+    prompt = task_prompt(task, labels, **generation)
+    parameters = sampling_parameters(prompt.generation, prompt.max_tokens, prompt.reply_schema())
+    assert ReplyKeys("teacher", parameters).key(prompt.teacher_messages(example(QUESTION))) == GOLDEN[name]
+
+
+def test_question_to_the_answer_judge_keeps_its_key():
+    messages = answer_judge.judge_messages(task_prompt("NLI", NLI_LABELS), example(QUESTION), "entailment")
+    assert ReplyKeys("judge", answer_judge.PARAMETERS).key(messages) == GOLDEN["answer judge"]
+
+
+def test_question_to_the_pairwise_judge_keeps_its_key():
+    messages = pairwise.comparison([{"role": "user", "content": QUESTION}], "one", "another")
+    assert ReplyKeys("judge", pairwise.PARAMETERS).key(messages) == GOLDEN["pairwise judge"]
