@@ -52,7 +52,7 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 manifests: $(INSTALLED) ## Write the CRD from the API's models
-	$(BIN)/python -m distillery_api.schema > crds/distillations.yaml
+	$(BIN)/python -m distillery_api.crd > crds/distillations.yaml
 	mkdir -p helm/distillery/files
 	cp crds/distillations.yaml helm/distillery/files/distillations.yaml
 

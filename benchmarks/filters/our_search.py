@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy
 
-from distillery_api.run import RunConfig
-from distillery_trainer.filters.screening import Screening
-from distillery_trainer.records import Example
+from distillery_api.run_config import RunConfig
+from distillery_trainer.data.records import Example
+from distillery_trainer.filters.deduplication import Deduplication
 
 CONFIG = RunConfig.model_validate(
     {
@@ -29,7 +29,7 @@ CONFIG = RunConfig.model_validate(
 )
 
 started = time.perf_counter()
-screening = Screening(CONFIG)
+screening = Deduplication(CONFIG)
 rows = 0
 with Path(sys.argv[1]).open() as texts:
     for text in texts:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import distillery_trainer.generate  # noqa: F401 - imported here, so that the stage does not import it on the clock
+
 from distillery_trainer.__main__ import main
 
 if __name__ == "__main__":

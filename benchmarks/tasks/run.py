@@ -226,7 +226,7 @@ def run(data: Path, chosen: DataSet, out: Path, *arguments: str) -> int:
 
 # --- the table
 
-SCORES = ("teacher", "baseElaborate", "base", "student", "majority", "shallow", "lead")
+SCORES = ("teacher", "baseTeacherPrompt", "base", "student", "majority", "shallow", "lead")
 
 
 def line(chosen: DataSet, out: Path) -> str | None:

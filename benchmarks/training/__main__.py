@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quickstart")]
 
 from conjunctions import SYSTEM_PROMPT
-from distillery_api.result import Stage
+from distillery_api.stage import Stage
 from student import student_folder
 from student_run import StudentRun, training_row
 

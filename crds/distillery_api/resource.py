@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from distillery_api.model import ApiModel, Matches, Record, Rule
+from distillery_api.base import ApiModel, Matches, Record, Rule
 from distillery_api.spec import DistillationSpec
 from distillery_api.status import DistillationStatus
 

@@ -8,8 +8,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distillery_api.model import Record
-from distillery_api.result import Estimate, Evaluation, Progress, RowCounts, Stage, TrainingFigures, Usage
+from distillery_api.base import Record
+from distillery_api.evaluation import Evaluation
+from distillery_api.stage import Stage
+from distillery_api.stage_result import Progress, RowCounts, TrainingFigures
+from distillery_api.usage import Estimate, Usage
 
 ShortText = Annotated[str, Field(max_length=1024)]
 
@@ -150,5 +153,5 @@ class DistillationStatus(Record):
     """The student as it is served, perhaps of an earlier run."""
     history: Annotated[tuple[Run, ...], Field(max_length=5)] = ()
     """The last five finished runs, newest first."""
-    last_handled_reconcile_at: ShortText | None = None
+    last_handled_retry_at: ShortText | None = None
     """The value of the annotation distillery.dev/retry-at that was last acted on."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from distillery_operator.handlers import main
+from distillery_operator.controller.process import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from distillery_api.result import Reason
+from distillery_api.reasons import Reason
 from distillery_api.status import ConditionType
 
 PAGE = (Path(__file__).parents[2] / "docs" / "status.md").read_text()

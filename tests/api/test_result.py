@@ -5,23 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distillery_api.result import (
-    Estimate,
-    Evaluation,
-    Reason,
-    RowCounts,
-    Score,
-    Stage,
-    StageResult,
-    StageState,
-    Usage,
-    shortened,
-)
+from distillery_api.evaluation import Evaluation, Score
+from distillery_api.formatting import shortened
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.stage_result import RowCounts, StageOutcome, StageResult
+from distillery_api.usage import Estimate, Usage
 
 
 def test_termination_message_is_read_back_as_the_result():
     result = StageResult(
-        stage=Stage.GENERATE, folder="generate-1", state=StageState.DONE, usage=Usage(requests=3, input_tokens=7)
+        stage=Stage.GENERATE, folder="generate-1", state=StageOutcome.DONE, usage=Usage(requests=3, input_tokens=7)
     )
     assert StageResult.model_validate_json(result.termination_message()).usage == Usage(requests=3, input_tokens=7)
 
@@ -41,7 +35,7 @@ def test_full_evaluation_fits_the_termination_message():
     table = Evaluation(
         sample_size=150,
         teacher=score,
-        base_elaborate=score,
+        base_teacher_prompt=score,
         base=score,
         student=score,
         majority=score,
@@ -51,7 +45,7 @@ def test_full_evaluation_fits_the_termination_message():
         p_value=1.23456789e-12,
         device="cuda",
     )
-    result = StageResult(stage=Stage.EVALUATE, folder="evaluate-1", state=StageState.DONE, evaluation=table)
+    result = StageResult(stage=Stage.EVALUATE, folder="evaluate-1", state=StageOutcome.DONE, evaluation=table)
     assert "evaluation" in json.loads(result.termination_message())
 
 
@@ -72,7 +66,7 @@ def _evaluated(message, judge, *names, **more):
         carved_from_validation=True,
         partly_supervised=True,
         teacher=score,
-        base_elaborate=score,
+        base_teacher_prompt=score,
         base=score,
         student=score,
         gap_closed=0.1235,
@@ -85,7 +79,7 @@ def _evaluated(message, judge, *names, **more):
     return StageResult(
         stage=Stage.EVALUATE,
         folder="evaluate-0123456789",
-        state=StageState.DONE,
+        state=StageOutcome.DONE,
         message=message,
         start_time=datetime(2026, 11, 26, 1, 2, 3, tzinfo=UTC),
         completion_time=datetime(2026, 11, 26, 1, 2, 3, tzinfo=UTC),
@@ -129,7 +123,7 @@ def _generated(reasons):
     return StageResult(
         stage=Stage.GENERATE,
         folder="generate-1",
-        state=StageState.DONE,
+        state=StageOutcome.DONE,
         message="x" * 600,
         rows=counts,
         usage=Usage(requests=1),
@@ -153,7 +147,7 @@ def test_termination_message_never_exceeds_two_kibibytes(message, reasons):
     result = StageResult(
         stage=Stage.TRAIN,
         folder="train-1",
-        state=StageState.FAILED,
+        state=StageOutcome.FAILED,
         reason=Reason.TRAINING_FAILED,
         message=message,
         rows=RowCounts(read=1, rejected=1, rejected_by_reason=reasons),

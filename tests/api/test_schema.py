@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from distillery_api.schema import structural, to_yaml
+from distillery_api.crd import to_yaml
+from distillery_api.schema import structural
 from distillery_api.spec import DistillationSpec, Lora, Storage
 
 CRD = Path(__file__).parents[2] / "crds" / "distillations.yaml"

@@ -10,14 +10,14 @@ import yaml
 
 from cluster import CommandFailed
 from distillery_api.resource import Distillation
-from distillery_api.result import Stage
-from distillery_api.run import METRICS_PORT
-from distillery_operator.ledger import RetrySettings
+from distillery_api.run_config import METRICS_PORT
+from distillery_api.stage import Stage
+from distillery_operator.controller.settings import OperatorSettings, read_settings
+from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.manifests.common import ManifestSettings
 from distillery_operator.manifests.job import stage_pod
 from distillery_operator.manifests.serving import ServedModel, serving_pod
-from distillery_operator.plan import make_plan
-from distillery_operator.settings import OperatorSettings, read_settings
+from distillery_operator.planning.plan import make_plan
 from manifest_cases import minimal_manifest
 from waiting import wait_until
 

@@ -49,7 +49,7 @@ def test_a_failed_stage_runs_again_when_the_annotation_asks_for_it(
     distilled.kubectl("annotate", "distillation", "small", "distillery.dev/retry-at=2026-11-25T12:00:00Z")
     distilled.wait_ready()
 
-    assert distilled.status["lastHandledReconcileAt"] == "2026-11-25T12:00:00Z"
+    assert distilled.status["lastHandledRetryAt"] == "2026-11-25T12:00:00Z"
     assert distilled.stage("generate")["attempts"] == 2
 
 

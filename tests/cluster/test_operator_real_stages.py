@@ -84,7 +84,7 @@ def test_rows_become_a_student_that_answers_through_its_service(
     assert train["training"]["steps"] == 3
     table = status["evaluation"]
     assert (table["sampleSize"], table["teacher"]["score"]) == (12, 1.0)
-    assert {"student", "base", "baseElaborate", "majority", "shallow"} < table.keys()
+    assert {"student", "base", "baseTeacherPrompt", "majority", "shallow"} < table.keys()
     assert (workspace / status["serving"]["modelPath"] / "model.safetensors").exists()
     assert KEY not in str(distilled.get()) + str(distilled.children("configmaps"))
 

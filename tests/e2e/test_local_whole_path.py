@@ -17,7 +17,7 @@ from teacher_server import gold_teacher
 from tiny_model import write_tiny_model
 
 GOLD = gold_of(nli_rows(24), nli_rows(6, 100), nli_rows(12, 200))
-CONTESTANTS = ("teacher", "baseElaborate", "base", "student", "majority", "shallow")
+CONTESTANTS = ("teacher", "baseTeacherPrompt", "base", "student", "majority", "shallow")
 
 
 @pytest.fixture(scope="module")

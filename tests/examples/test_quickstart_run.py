@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import run as quickstart
-from distillery_operator.manifest_file import read_manifest
+from distillery_operator.manifest_input.manifest_file import read_manifest
 
 SUPPORT = Path(__file__).parents[1] / "support"
 

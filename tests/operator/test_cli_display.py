@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from distillery_api.result import Progress, RowCounts, Stage, StageResult, StageState
+from distillery_api.stage import Stage
+from distillery_api.stage_result import Progress, RowCounts, StageOutcome, StageResult
+from distillery_operator.cli.formatting import counts_by_name, duration, progress_text
 from distillery_operator.cli.progress_display import Bars, PlainLines, displayed, notes
 from distillery_operator.cli.result_table import show_result
-from distillery_operator.cli.words import by_count, counted, duration
 from distillery_operator.local.run_result import RunResult
 from distillery_operator.local.stage_metrics import StageMetrics
 
@@ -31,7 +32,7 @@ RESULT = {
             "answerTokens": 37.9,
             "latencySeconds": 0.812,
         },
-        "baseElaborate": {"score": 0.4},
+        "baseTeacherPrompt": {"score": 0.4},
         "base": {"score": 0.0},
         "student": {"score": 0.85, "low": 0.79, "high": 0.9},
         "majority": {"score": 0.38},
@@ -80,7 +81,13 @@ SUMMARIES = {
         "partlySupervised": True,
         "judge": "gpt-4o",
         "teacher": {"score": 0.4, "rouge1": 0.51, "rouge2": 0.22, "words": 74.2, "winRate": 0.625, "latencySeconds": 1},
-        "baseElaborate": {"score": 0.1, "rouge1": 0.2, "rouge2": 0.05, "promptTokens": 812.3, "answerTokens": 611.7},
+        "baseTeacherPrompt": {
+            "score": 0.1,
+            "rouge1": 0.2,
+            "rouge2": 0.05,
+            "promptTokens": 812.3,
+            "answerTokens": 611.7,
+        },
         "base": {"score": 0.2, "rouge1": 0.31, "rouge2": 0.12, "words": 40, "unreadable": 0.125},
         "student": {
             "score": 0.31,
@@ -176,10 +183,10 @@ def test_durations_are_read_at_a_glance(seconds, words):
 
 
 def test_counts_are_words():
-    assert counted(Progress(done=1200, total=5600)) == "1,200 of 5,600 rows"
-    assert counted(Progress(done=3, total=0, unit="steps")) == "3 steps"
-    assert counted(Progress(done=0, total=0)) == ""
-    assert by_count({"a": 1, "b": 3, "c": 0}) == "3 b, 1 a"
+    assert progress_text(Progress(done=1200, total=5600)) == "1,200 of 5,600 rows"
+    assert progress_text(Progress(done=3, total=0, unit="steps")) == "3 steps"
+    assert progress_text(Progress(done=0, total=0)) == ""
+    assert counts_by_name({"a": 1, "b": 3, "c": 0}) == "3 b, 1 a"
 
 
 def metrics(**more):
@@ -193,11 +200,11 @@ def test_notes_count_failed_calls_and_rejected_rows():
 
 
 def done(stage=Stage.GENERATE, **more):
-    return StageResult(stage=stage, folder="f", state=StageState.DONE, message="kept 541 of 560 rows", **more)
+    return StageResult(stage=stage, folder="f", state=StageOutcome.DONE, message="kept 541 of 560 rows", **more)
 
 
 def failed(stage=Stage.TRAIN):
-    return StageResult(stage=stage, folder="f", state=StageState.FAILED, exit_code=3, message="no answer")
+    return StageResult(stage=stage, folder="f", state=StageOutcome.FAILED, exit_code=3, message="no answer")
 
 
 def test_pipe_gets_plain_lines():

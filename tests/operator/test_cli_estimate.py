@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from distillery_api.result import Estimate
 from distillery_api.spec import Budget
+from distillery_api.usage import Estimate
 from distillery_operator.cli.app import app
 from distillery_operator.cli.estimate_table import estimate_notes
-from distillery_operator.local.exporting import chat_rows
+from distillery_operator.local.export import chat_rows
 
 SUPPORT = Path(__file__).parents[1] / "support"
 MANIFEST = """\

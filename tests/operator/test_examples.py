@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from distillery_api.spec import Task
-from distillery_operator.manifest_file import read_manifest
+from distillery_operator.manifest_input.manifest_file import read_manifest
 from distillery_operator.manifests.preview import preview
-from distillery_operator.plan import make_plan
+from distillery_operator.planning.plan import make_plan
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 

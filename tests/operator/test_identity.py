@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from distillery_api.resource import Distillation
-from distillery_operator.manifest_file import read_manifest
-from distillery_operator.plan import make_plan
+from distillery_operator.manifest_input.manifest_file import read_manifest
+from distillery_operator.planning.plan import make_plan
 from manifest_cases import manifest_cases
 
 ROOT = Path(__file__).parents[2]

@@ -1,9 +1,9 @@
 import pytest
 
-from distillery_api.result import Reason
+from distillery_api.reasons import Reason
 from distillery_operator.local.fingerprints import fingerprint
 from distillery_operator.local.references import InputsError, Mappings, VariablesError, find_inputs, read_variables
-from distillery_operator.manifest_file import read_manifest
+from distillery_operator.manifest_input.manifest_file import read_manifest
 
 MANIFEST = """\
 apiVersion: distillery.dev/v1alpha1

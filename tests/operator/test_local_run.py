@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from distillery_api.result import Stage
+from distillery_api.stage import Stage
 from distillery_operator.local import run as local_run
 from distillery_operator.local.references import Mappings, find_inputs
 from distillery_operator.local.run import LocalRun, TrainerMissing, record_failure, require_trainer
-from distillery_operator.local.stop import Stop
+from distillery_operator.local.stop_request import StopRequest
 from distillery_operator.local.workspace import WorkspaceError, opened_workspace
-from distillery_operator.manifest_file import read_manifest
-from distillery_operator.plan import make_plan
+from distillery_operator.manifest_input.manifest_file import read_manifest
+from distillery_operator.planning.plan import make_plan
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -81,7 +81,7 @@ def prepared(tmp_path, monkeypatch):
         inputs = find_inputs(manifest, Mappings(secrets=secrets))
         plan = make_plan(manifest.distillation, inputs.fingerprints)
         options = {"retry_seconds": (0.01, 0.02), **options}
-        return LocalRun(plan, inputs, tmp_path / "out", diary or Diary(), stop or Stop(), **options)
+        return LocalRun(plan, inputs, tmp_path / "out", diary or Diary(), stop or StopRequest(), **options)
 
     return make
 
@@ -255,7 +255,7 @@ def when_running(run, stage, action):
 
 
 def test_stop_is_passed_on_and_the_run_goes_on_later(prepared):
-    stop = Stop()
+    stop = StopRequest()
     run = prepared({"train": [{"waits": True}]}, stop=stop)
     thread = when_running(run, "train", lambda: stop.request(signal.SIGINT))
     outcome = run.run()
@@ -271,14 +271,14 @@ def test_stop_is_passed_on_and_the_run_goes_on_later(prepared):
 
 
 def test_signal_that_arrives_twice_is_one_request():
-    stop = Stop()
+    stop = StopRequest()
     stop.request(signal.SIGINT)
     stop.request(signal.SIGINT)
     assert stop.requests == 1
 
 
 def test_second_stop_kills_a_stage_that_does_not_listen(prepared):
-    stop = Stop()
+    stop = StopRequest()
     run = prepared({"generate": [{"deaf": True, "waits": True}]}, stop=stop)
 
     def twice():
@@ -295,7 +295,7 @@ def test_second_stop_kills_a_stage_that_does_not_listen(prepared):
 
 
 def test_stop_while_waiting_for_the_next_attempt_ends_the_run(prepared):
-    stop = Stop()
+    stop = StopRequest()
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
     run = prepared({"generate": [later]}, stop=stop, retry_seconds=(60.0,))
     run.watcher.waits = lambda *_: threading.Timer(0.1, stop.request, [signal.SIGINT]).start()
@@ -311,7 +311,7 @@ def test_progress_comes_from_the_stage_s_metrics(prepared):
         'distillery_stage_total{stage="generate",unit="rows"} 40\n'
         'distillery_teacher_requests_total{outcome="ok"} 12\n'
     )
-    stop = Stop()
+    stop = StopRequest()
     run = prepared({"generate": [{"metrics": metrics, "waits": True}]}, stop=stop)
     run.watcher.progressed = lambda stage, reading: (run.watcher.metrics.append(reading), stop.request(signal.SIGINT))
     run.run()
@@ -332,7 +332,7 @@ ESTIMATE = {
 
 def test_estimate_is_told_once_and_stands_in_the_result(prepared):
     metrics = 'distillery_stage_done{stage="generate",unit="rows"} 12\n'
-    stop = Stop()
+    stop = StopRequest()
     run = prepared({"generate": [{"metrics": metrics, "estimate": ESTIMATE, "waits": True}]}, stop=stop)
     seen = []
     run.watcher.progressed = lambda *_: (seen.append(1), len(seen) > 2 and stop.request(signal.SIGINT))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distillery_operator.manifest_file import ManifestError, read_manifest, read_manifests
+from distillery_operator.manifest_input.manifest_file import ManifestError, read_manifest, read_manifests
 from manifest_cases import manifest_cases
 
 MINIMAL = """\

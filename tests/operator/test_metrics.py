@@ -7,9 +7,9 @@ from typing import Any
 
 from prometheus_client import generate_latest
 
-from distillery_api.result import Stage
+from distillery_api.stage import Stage
 from distillery_api.status import Condition, ConditionStatus, ConditionType, DistillationStatus, StageStatus
-from distillery_operator.metrics import Metrics
+from distillery_operator.controller.metrics import Metrics
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from distillery_api.result import Reason, Stage, StageResult, StageState
-from distillery_operator.observe import Children, JobState, Observation, SeenJob, Standing, observe
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_operator.core.observation import Children, JobState, Observation, Ownership, SeenJob
+from distillery_operator.core.observe import observe
 from world import START, UID, written
 
 Raw = dict[str, Any]
@@ -19,7 +22,7 @@ LABELS = {
     "distillery.dev/attempt": "2",
 }
 OWNER = {"kind": "Distillation", "name": "conjnli", "uid": UID}
-DONE = StageResult(stage=Stage.TRAIN, folder="train-abcdefgh", state=StageState.DONE)
+DONE = StageResult(stage=Stage.TRAIN, folder="train-abcdefgh", state=StageOutcome.DONE)
 
 
 def job(condition: str | None = None, *, owner: Raw | None = OWNER, suspend: bool = False, **metadata: Any) -> Raw:
@@ -82,10 +85,10 @@ def seen_job(job_: Raw, *pods: Raw, events: tuple[Raw, ...] = ()) -> SeenJob:
     return found
 
 
-def trouble(pod_: Raw, *events: Raw) -> tuple[Reason | None, str] | None:
+def problem(pod_: Raw, *events: Raw) -> tuple[Reason | None, str] | None:
     found = seen_job(job(), pod_, events=events)
     assert found.state is JobState.PENDING
-    return (found.trouble.reason, found.trouble.message) if found.trouble else None
+    return (found.problem.reason, found.problem.message) if found.problem else None
 
 
 def test_a_jobs_labels_say_what_it_is_for() -> None:
@@ -117,37 +120,37 @@ def test_a_sidecar_that_goes_on_or_fails_does_not_undo_a_stage() -> None:
 def test_a_completed_job_without_a_readable_result_has_failed(message: str) -> None:
     found = seen_job(job("Complete"), pod("Succeeded", terminated(0, message)))
     assert found.state is JobState.FAILED
-    assert found.trouble is not None
-    assert (found.trouble.reason, found.exit_code) == (None, None)
-    assert found.trouble.message == "the Job completed, but the message with its result is missing or broken"
+    assert found.problem is not None
+    assert (found.problem.reason, found.exit_code) == (None, None)
+    assert found.problem.message == "the Job completed, but the message with its result is missing or broken"
 
 
 def test_a_failed_stage_speaks_for_itself() -> None:
-    said = DONE.model_copy(update={"state": StageState.FAILED, "reason": Reason.STORAGE_FULL, "message": "no space"})
+    said = DONE.model_copy(update={"state": StageOutcome.FAILED, "reason": Reason.STORAGE_FULL, "message": "no space"})
     found = seen_job(job("Failed"), pod("Failed", terminated(2, said.termination_message())))
     assert (found.state, found.exit_code, found.result) == (JobState.FAILED, 2, said)
-    assert found.trouble is not None
-    assert (found.trouble.reason, found.trouble.message) == (Reason.STORAGE_FULL, "no space")
+    assert found.problem is not None
+    assert (found.problem.reason, found.problem.message) == (Reason.STORAGE_FULL, "no space")
 
 
 def test_a_crash_is_told_by_the_last_line_of_the_log() -> None:
     log = "Traceback (most recent call last):\n  File …\nRuntimeError: no such device\n\n"
     found = seen_job(job("Failed"), pod("Failed", terminated(1, log)))
-    assert found.trouble is not None
-    assert (found.trouble.reason, found.trouble.message) == (None, "exit code 1: RuntimeError: no such device")
+    assert found.problem is not None
+    assert (found.problem.reason, found.problem.message) == (None, "exit code 1: RuntimeError: no such device")
 
 
 def test_too_little_memory_is_named_with_the_limit() -> None:
     found = seen_job(job("Failed"), pod("Failed", terminated(137, "", "OOMKilled")))
-    assert found.trouble is not None
-    assert found.trouble.reason is Reason.CONTAINER_OOM_KILLED
-    assert "(4Gi); raise resources.limits.memory" in found.trouble.message
+    assert found.problem is not None
+    assert found.problem.reason is Reason.CONTAINER_OOM_KILLED
+    assert "(4Gi); raise resources.limits.memory" in found.problem.message
 
 
 def test_a_failed_job_without_a_pod_tells_the_jobs_own_words() -> None:
     found = seen_job(job("Failed"))
-    assert found.trouble is not None
-    assert found.trouble.message == "the Job failed: the Job's own words"
+    assert found.problem is not None
+    assert found.problem.message == "the Job failed: the Job's own words"
 
 
 def test_a_job_whose_pod_somebody_deleted_says_so() -> None:
@@ -155,15 +158,15 @@ def test_a_job_whose_pod_somebody_deleted_says_so() -> None:
     failed["status"]["conditions"][0] |= {"reason": "BackoffLimitExceeded", "message": "reached the backoff limit"}
     found = seen_job(failed)
     assert (found.state, found.exit_code) == (JobState.FAILED, None)
-    assert found.trouble is not None
-    assert found.trouble.message == "its Pod was deleted, and with it what it said last"
+    assert found.problem is not None
+    assert found.problem.message == "its Pod was deleted, and with it what it said last"
 
 
 def test_a_pod_that_failed_by_another_container_names_it() -> None:
     failed = pod("Failed", None, initContainerStatuses=[{"name": "setup", "state": terminated(7, "no key\n")}])
     found = seen_job(job("Failed"), failed)
-    assert found.trouble is not None
-    assert found.trouble.message == "the container setup ended with exit code 7: no key"
+    assert found.problem is not None
+    assert found.problem.message == "the container setup ended with exit code 7: no key"
 
 
 def test_a_failed_pod_whose_job_may_replace_it_has_not_failed_yet() -> None:
@@ -175,17 +178,17 @@ def test_a_failed_pod_whose_job_may_replace_it_has_not_failed_yet() -> None:
     )
     found = seen_job(job(), evicted)
     assert found.state is JobState.PENDING
-    assert found.trouble is not None
-    assert found.trouble.reason is Reason.POD_EVICTED
-    assert found.trouble.message == "the Pod is taken from node-1: the node was low on memory"
+    assert found.problem is not None
+    assert found.problem.reason is Reason.POD_EVICTED
+    assert found.problem.message == "the Pod is taken from node-1: the node was low on memory"
 
 
 def test_an_eviction_that_failed_the_job_is_named_rather_than_its_exit_code() -> None:
     evicted = pod("Failed", terminated(137), reason="Evicted", message="low on ephemeral storage")
     found = seen_job(job("Failed"), evicted)
-    assert found.trouble is not None
-    assert found.trouble.reason is Reason.POD_EVICTED
-    assert found.trouble.message == "the Pod was evicted: low on ephemeral storage"
+    assert found.problem is not None
+    assert found.problem.reason is Reason.POD_EVICTED
+    assert found.problem.message == "the Pod was evicted: low on ephemeral storage"
 
 
 def test_a_replacement_counts_rather_than_the_pod_before_it() -> None:
@@ -198,13 +201,13 @@ def test_a_replacement_counts_rather_than_the_pod_before_it() -> None:
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
 def test_an_image_that_cannot_be_pulled_is_named(reason: str) -> None:
     waits = pod("Pending", {"waiting": {"reason": reason, "message": "not found"}})
-    assert trouble(waits) == (Reason.IMAGE_PULL_ERROR, "the image trainer:1 cannot be pulled: not found")
+    assert problem(waits) == (Reason.IMAGE_PULL_ERROR, "the image trainer:1 cannot be pulled: not found")
 
 
 def test_a_missing_secret_key_is_named() -> None:
     message = "couldn't find key api-key in Secret team-a/teacher"
     waits = pod("Pending", {"waiting": {"reason": "CreateContainerConfigError", "message": message}})
-    assert trouble(waits) == (Reason.CONFIGURATION_MISSING, message)
+    assert problem(waits) == (Reason.CONFIGURATION_MISSING, message)
 
 
 def test_a_full_cluster_and_a_missing_claim_are_told_apart() -> None:
@@ -213,20 +216,20 @@ def test_a_full_cluster_and_a_missing_claim_are_told_apart() -> None:
     unscheduled = [
         pod(conditions=[condition("PodScheduled", "False", "Unschedulable", each)]) for each in (full, missing)
     ]
-    assert trouble(unscheduled[0]) == (Reason.UNSCHEDULABLE, full)
-    assert trouble(unscheduled[1]) == (Reason.CONFIGURATION_MISSING, missing)
-    assert trouble(pod(conditions=[condition("PodScheduled", "False", "SchedulingGated", "a gate")])) is None
+    assert problem(unscheduled[0]) == (Reason.UNSCHEDULABLE, full)
+    assert problem(unscheduled[1]) == (Reason.CONFIGURATION_MISSING, missing)
+    assert problem(pod(conditions=[condition("PodScheduled", "False", "SchedulingGated", "a gate")])) is None
 
 
 def test_what_events_say_of_volumes_is_heard() -> None:
     name = "conjnli-train-abcdefgh-2-x"
-    assert trouble(pod(), event(name, "FailedAttachVolume", "Multi-Attach error")) == (
+    assert problem(pod(), event(name, "FailedAttachVolume", "Multi-Attach error")) == (
         Reason.VOLUME_UNAVAILABLE,
         "Multi-Attach error",
     )
     missing = 'MountVolume.SetUp failed for volume "data-0" : configmap "few" not found'
-    assert trouble(pod(), event(name, "FailedMount", missing)) == (Reason.CONFIGURATION_MISSING, missing)
-    assert trouble(pod(), event("another-pod", "FailedMount", missing)) is None
+    assert problem(pod(), event(name, "FailedMount", missing)) == (Reason.CONFIGURATION_MISSING, missing)
+    assert problem(pod(), event("another-pod", "FailedMount", missing)) is None
 
 
 def test_an_old_mount_event_does_not_trouble_a_running_pod() -> None:
@@ -238,28 +241,28 @@ def test_an_old_mount_event_does_not_trouble_a_running_pod() -> None:
 def test_volumes_that_take_longer_than_a_minute_are_suspected() -> None:
     scheduled = condition("PodScheduled", "True")
     waits = pod(conditions=[scheduled, condition("PodReadyToStartContainers", "False")])
-    found = trouble(waits)
+    found = problem(waits)
     assert found is not None
     assert found[0] is Reason.VOLUME_UNAVAILABLE
     pulls = pod(conditions=[scheduled, condition("PodReadyToStartContainers", "True")])
-    assert trouble(pulls) is None
+    assert problem(pulls) is None
 
 
 def test_a_pod_that_is_refused_shows_in_the_jobs_events() -> None:
     refused = event("conjnli-train-abcdefgh-2", "FailedCreate", "exceeded quota: compute")
     found = seen_job(job(), events=(refused,))
-    assert found.trouble is not None
-    assert (found.trouble.reason, found.state) == (Reason.POD_REFUSED, JobState.PENDING)
-    assert found.trouble.message == "its Pod was refused: exceeded quota: compute"
+    assert found.problem is not None
+    assert (found.problem.reason, found.state) == (Reason.POD_REFUSED, JobState.PENDING)
+    assert found.problem.message == "its Pod was refused: exceeded quota: compute"
     others = (event("another-job", "FailedCreate", "no"), event("conjnli-train-abcdefgh-2", "SuccessfulCreate", "yes"))
-    assert seen_job(job(), events=others).trouble is None
+    assert seen_job(job(), events=others).problem is None
 
 
 def test_what_hangs_without_a_word_is_listed_for_its_events() -> None:
-    assert seen(jobs=[job()]).hanging == ("conjnli-train-abcdefgh-2",)
-    assert seen(jobs=[job()], pods=[pod()]).hanging == ("conjnli-train-abcdefgh-2-x",)
-    assert seen(jobs=[job(creationTimestamp=written(NOW))]).hanging == ()
-    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).hanging == ()
+    assert seen(jobs=[job()]).unexplained == ("conjnli-train-abcdefgh-2",)
+    assert seen(jobs=[job()], pods=[pod()]).unexplained == ("conjnli-train-abcdefgh-2-x",)
+    assert seen(jobs=[job(creationTimestamp=written(NOW))]).unexplained == ()
+    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).unexplained == ()
 
 
 def test_a_suspended_job_is_neither_pending_nor_live() -> None:
@@ -274,9 +277,9 @@ def test_a_suspended_job_is_neither_pending_nor_live() -> None:
         (job(owner=None), JobState.FOREIGN),
         (job(owner={"kind": "Distillation", "name": "other", "uid": "x"}), JobState.FOREIGN),
         (job(owner={"kind": "CronJob", "name": "conjnli", "uid": "x"}), JobState.FOREIGN),
-        (job(deletionTimestamp=written(NOW)), JobState.LEAVING),
+        (job(deletionTimestamp=written(NOW)), JobState.TERMINATING),
         # Left over from a Distillation of the same name that was deleted a moment ago.
-        (job(owner={"kind": "Distillation", "name": "conjnli", "uid": "x"}), JobState.LEAVING),
+        (job(owner={"kind": "Distillation", "name": "conjnli", "uid": "x"}), JobState.TERMINATING),
     ],
 )
 def test_whose_a_job_is(made: Raw, state: JobState) -> None:
@@ -284,9 +287,9 @@ def test_whose_a_job_is(made: Raw, state: JobState) -> None:
 
 
 def test_a_stage_pod_whose_job_is_gone_lingers_until_it_ends() -> None:
-    assert seen(pods=[pod("Running", {"running": {}})]).lingering == ("conjnli-train-abcdefgh-2-x",)
-    assert seen(pods=[pod("Succeeded", terminated(0))]).lingering == ()
-    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).lingering == ()
+    assert seen(pods=[pod("Running", {"running": {}})]).orphaned_pods == ("conjnli-train-abcdefgh-2-x",)
+    assert seen(pods=[pod("Succeeded", terminated(0))]).orphaned_pods == ()
+    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).orphaned_pods == ()
 
 
 def claim(*modes: str, uid: str = UID, phase: str = "Bound", **metadata: Any) -> Raw:
@@ -300,13 +303,13 @@ def claim(*modes: str, uid: str = UID, phase: str = "Bound", **metadata: Any) ->
 def test_a_claim_says_whose_it_is_and_how_many_nodes_can_have_it() -> None:
     ours = seen(claim=claim("ReadWriteOnce", "ReadWriteMany")).claim
     assert ours is not None
-    assert (ours.standing, ours.shared, ours.lost) == (Standing.OURS, True, False)
+    assert (ours.ownership, ours.shared, ours.lost) == (Ownership.OURS, True, False)
     foreign = seen(claim=claim("ReadWriteOnce", uid="x", phase="Lost")).claim
     assert foreign is not None
-    assert (foreign.standing, foreign.shared, foreign.lost) == (Standing.FOREIGN, False, True)
+    assert (foreign.ownership, foreign.shared, foreign.lost) == (Ownership.FOREIGN, False, True)
     leaving = seen(claim=claim("ReadWriteOnce", deletionTimestamp=written(NOW))).claim
     assert leaving is not None
-    assert leaving.standing is Standing.LEAVING
+    assert leaving.ownership is Ownership.TERMINATING
 
 
 def deployment(observed: int = 3, progressing: str = "NewReplicaSetAvailable", **counts: int) -> Raw:
@@ -369,20 +372,20 @@ def test_a_server_that_ends_again_and_again_says_why_between_two_starts() -> Non
     crashes = server(state={"running": {}}, restartCount=3, lastState=terminated(1, "ValueError: bad model"))
     starved = server(state={"waiting": {}}, restartCount=1, lastState=terminated(137, "", "OOMKilled"))
     told = [seen(deployment=deployment(), pods=[each]).deployment for each in (crashes, starved)]
-    assert [each.trouble.reason for each in told if each and each.trouble] == [
+    assert [each.problem.reason for each in told if each and each.problem] == [
         Reason.ROLLOUT_FAILED,
         Reason.CONTAINER_OOM_KILLED,
     ]
     assert told[0] is not None
-    assert told[0].trouble is not None
-    assert told[0].trouble.message == "the server ended: exit code 1: ValueError: bad model"
+    assert told[0].problem is not None
+    assert told[0].problem.message == "the server ended: exit code 1: ValueError: bad model"
 
 
 def test_a_server_that_answers_again_is_forgiven_its_crashes() -> None:
     recovered = server(state={"running": {}}, ready=True, restartCount=3, lastState=terminated(1, "ValueError"))
     found = seen(deployment=deployment(**ALL), pods=[recovered]).deployment
     assert found is not None
-    assert found.trouble is None
+    assert found.problem is None
 
 
 def test_trouble_of_an_earlier_students_server_is_not_the_new_ones() -> None:
@@ -390,7 +393,7 @@ def test_trouble_of_an_earlier_students_server_is_not_the_new_ones() -> None:
     old["metadata"]["labels"]["distillery.dev/hash"] = "earlier"
     found = seen(deployment=deployment(), pods=[old]).deployment
     assert found is not None
-    assert found.trouble is None
+    assert found.problem is None
 
 
 def test_a_server_holds_the_volume_once_it_is_on_a_node() -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from distillery_api.result import Stage
-from distillery_operator import names
-from distillery_operator.plan import Placement, make_plan, references, run_config
+from distillery_api.stage import Stage
+from distillery_operator.planning import names
+from distillery_operator.planning.plan import make_plan
+from distillery_operator.planning.stage_config import Placement, references, run_config
 from world import distillation, spec
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from distillery_operator.controller.settings import read_settings
 from distillery_operator.errors import SettingsError
-from distillery_operator.settings import read_settings
 
 IMAGES = {"DISTILLERY_TRAINER_IMAGE": "trainer:1", "DISTILLERY_VLLM_IMAGE": "vllm:1"}
 

@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 
+from distillery_api.evaluation import Evaluation as Table
+from distillery_api.evaluation import Score
+from distillery_api.reasons import Reason
 from distillery_api.resource import Metadata
-from distillery_api.result import Estimate, Progress, Reason, RowCounts, Score, Stage, TrainingFigures, Usage
-from distillery_api.result import Evaluation as Table
+from distillery_api.stage import Stage
+from distillery_api.stage_result import Progress, RowCounts, TrainingFigures
 from distillery_api.status import ConditionType, DistillationStatus
-from distillery_operator.status import invalid_status
+from distillery_api.usage import Estimate, Usage
+from distillery_operator.core.status import invalid_status
 from world import START, World
 
 READY, RECONCILING, STALLED = ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED

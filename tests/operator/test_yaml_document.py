@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from distillery_operator.yaml_document import YamlProblem, field_name, plain_value, read_documents
+from distillery_operator.manifest_input.yaml_document import YamlProblem, field_name, plain_value, read_documents
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from distillery_api.run import RunConfig
-from distillery_trainer.progress import ProgressReporter
-from distillery_trainer.prompts import for_task
-from distillery_trainer.records import Message
-from distillery_trainer.teachers.budget import BudgetSpent
-from distillery_trainer.teachers.journal import Reply, ReplyJournal
-from distillery_trainer.teachers.retries import Failure
-from distillery_trainer.teachers.teacher import Teacher
+from distillery_api.run_config import RunConfig
+from distillery_trainer.chat.budget import BudgetExhausted
+from distillery_trainer.chat.chat_client import ChatClient
+from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
+from distillery_trainer.chat.retries import Failure
+from distillery_trainer.data.records import Message
+from distillery_trainer.runtime.stage_metrics import ProgressReporter
+from distillery_trainer.tasks import task_for
 
 
 def question(number: int) -> list[Message]:
@@ -56,10 +56,12 @@ def run_config(
 
 
 @contextlib.asynccontextmanager
-async def asking(config: RunConfig, *, patience: float | None = None) -> AsyncIterator[tuple[Teacher, ReplyJournal]]:
+async def asking(config: RunConfig, *, patience: float | None = None) -> AsyncIterator[tuple[ChatClient, ReplyJournal]]:
     """A teacher and its journal; `patience` in seconds."""
     with ReplyJournal.for_run(config) as journal:
-        teacher = Teacher.for_run(config, for_task(config), journal, ProgressReporter(config.stage))
+        teacher = ChatClient.for_run(
+            config, task_for(config).request_parameters(), journal, ProgressReporter(config.stage)
+        )
         if patience is not None:
             teacher.retries.patience = patience
         try:
@@ -68,9 +70,9 @@ async def asking(config: RunConfig, *, patience: float | None = None) -> AsyncIt
             await teacher.close()
 
 
-async def ask_all(teacher: Teacher, questions: Sequence[list[Message]]) -> list[Reply | Failure | BaseException]:
+async def ask_all(teacher: ChatClient, questions: Sequence[list[Message]]) -> list[Reply | Failure | BaseException]:
     """The outcome of each question, asked all at once."""
     return await asyncio.gather(*(teacher.ask(each) for each in questions), return_exceptions=True)
 
 
-__all__ = ["BudgetSpent", "Failure", "Reply", "ask_all", "asking", "question", "run_config"]
+__all__ = ["BudgetExhausted", "Failure", "Reply", "ask_all", "asking", "question", "run_config"]

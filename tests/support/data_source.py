@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 
 from distillery_api.spec import DataSource
-from distillery_trainer.data.remote import without_secrets
-from distillery_trainer.data.rows import parsed_rows
+from distillery_trainer.data.records import Example, RejectedRow
+from distillery_trainer.data.remote_files import without_secrets
+from distillery_trainer.data.row_reader import parsed_rows
 from distillery_trainer.data.sources import Source
-from distillery_trainer.records import Example, LineError, RejectedRow
+from distillery_trainer.runtime.files import LineError
 
 
 def source(path: Path | str, split: str = "train", scratch: Path | None = None, **settings: Any) -> Source:

@@ -114,13 +114,13 @@ class Distilled:
         try:
             return wait_until(seen, seconds, f"{kind}={status}/{reason}")
         except AssertionError as problem:
-            raise AssertionError(f"{problem}; it stands at {self._standing()}") from None
+            raise AssertionError(f"{problem}; it stands at {self._ownership()}") from None
 
     def wait_while_well(self, kind: str, seconds: float) -> Manifest:
         """Return it once a condition is true; fails as soon as it is stalled, since waiting would not help."""
         wait_until(lambda: {kind, "Stalled"} & self._truths(), seconds, kind)
         if "Stalled" in self._truths():
-            raise AssertionError(f"it is stalled, at {self._standing()}")
+            raise AssertionError(f"it is stalled, at {self._ownership()}")
         return self.get()
 
     def _truths(self) -> set[str]:
@@ -131,8 +131,8 @@ class Distilled:
         try:
             self.kubectl("wait", "--for=condition=Ready", f"distillation/{self.name}", f"--timeout={seconds:g}s")
         except CommandFailed as problem:
-            raise AssertionError(f"{problem}; it stands at {self._standing()}") from None
+            raise AssertionError(f"{problem}; it stands at {self._ownership()}") from None
         return self.get()
 
-    def _standing(self) -> str:
+    def _ownership(self) -> str:
         return json.dumps({"conditions": self.conditions, "message": self.message(), "jobs": self.jobs()})

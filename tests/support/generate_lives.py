@@ -28,7 +28,8 @@ import chat_faults
 from chat_faults import Fault
 from chat_protocol import Answer, Call, Message, Refusal, Rules, text_of
 from chat_server import ChatApplication, RecordedRequest, TeacherServer
-from distillery_api.result import ExitCode, StageResult
+from distillery_api.stage import ExitCode
+from distillery_api.stage_result import StageResult
 from generate_run import LABELS, GenerateRun, nli_row
 from warm_stages import WarmStage, WarmStages
 

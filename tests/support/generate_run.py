@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distillery_api.result import StageResult
+from distillery_api.stage_result import StageResult
 from distillery_trainer.__main__ import main
 
 LABELS = ("entailment", "neutral", "contradiction")

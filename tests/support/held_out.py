@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distillery_api.run import RunConfig
-from distillery_trainer.prompts import TaskPrompt, for_task
-from distillery_trainer.records import HeldOutRow
+from distillery_api.run_config import RunConfig
+from distillery_trainer.data.records import HeldOutRow
+from distillery_trainer.tasks import TaskDefinition, task_for
 
 
 def task_config(task: str, labels: Sequence[str] = (), **more: Any) -> RunConfig:
@@ -29,9 +29,9 @@ def task_config(task: str, labels: Sequence[str] = (), **more: Any) -> RunConfig
     )
 
 
-def task_prompt(task: str, labels: Sequence[str] = (), **generation: Any) -> TaskPrompt:
+def task_prompt(task: str, labels: Sequence[str] = (), **generation: Any) -> TaskDefinition:
     """A task's prompts."""
-    return for_task(task_config(task, labels, generation=generation))
+    return task_for(task_config(task, labels, generation=generation))
 
 
 def asked(text: str, gold: str | list[str] | None = None, answer: str | None = None, **changes: Any) -> HeldOutRow:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distillery_api.result import Stage, StageResult
-from distillery_api.run import RunConfig
+from distillery_api.run_config import RunConfig
 from distillery_api.spec import NLI_LABELS
+from distillery_api.stage import Stage
+from distillery_api.stage_result import StageResult
 
 SYSTEM = "Answer with one word: entailment, neutral or contradiction."
 FOLDERS = {

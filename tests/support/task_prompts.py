@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from distillery_api.run import RunConfig
-from distillery_trainer.prompts import TaskPrompt, for_task
-from distillery_trainer.records import Example
+from distillery_api.run_config import RunConfig
+from distillery_trainer.data.records import Example
+from distillery_trainer.tasks import TaskDefinition, task_for
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 
 
-def task_prompt(task: str, labels: tuple[str, ...] = (), **generation: Any) -> TaskPrompt:
+def task_prompt(task: str, labels: tuple[str, ...] = (), **generation: Any) -> TaskDefinition:
     """The prompts of a run with these fields of `generation`."""
     teacher = {"name": "tester", "endpoint": "http://127.0.0.1:9/v1", "model": "teacher"}
     config = {
@@ -25,7 +25,7 @@ def task_prompt(task: str, labels: tuple[str, ...] = (), **generation: Any) -> T
         "student": {"model": {"uri": "model"}},
         "training": {},
     }
-    return for_task(RunConfig.model_validate(config))
+    return task_for(RunConfig.model_validate(config))
 
 
 def example(*texts: str, system: str | None = None, gold: str | list[str] | None = None) -> Example:

@@ -24,7 +24,7 @@ from typing import IO, Any, Self
 
 HASTE = 60.0
 """Seconds of the event loop in one second."""
-_LOADED = ("distillery_trainer.__main__", "distillery_trainer.generate")
+_LOADED = ("distillery_trainer.__main__", "distillery_trainer.stages.generate")
 
 
 class WarmStages:
@@ -97,7 +97,7 @@ class _Hurry(asyncio.DefaultEventLoopPolicy):
 def _fork_on_demand() -> None:
     for name in _LOADED:
         importlib.import_module(name)
-    importlib.import_module("distillery_trainer.metrics.languages").detect("A sentence that loads the model it takes.")
+    importlib.import_module("distillery_trainer.text.languages").detect("A sentence that loads the model it takes.")
     asyncio.set_event_loop_policy(_Hurry())
     gc.freeze()
     print("ready", flush=True)

@@ -10,16 +10,23 @@ import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from distillery_api.evaluation import Evaluation as Table
+from distillery_api.evaluation import Score
+from distillery_api.reasons import Reason
 from distillery_api.resource import Distillation
-from distillery_api.result import Estimate, Progress, Reason, Score, Stage, StageResult, StageState
-from distillery_api.result import Evaluation as Table
+from distillery_api.stage import Stage
+from distillery_api.stage_result import Progress, StageOutcome, StageResult
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
-from distillery_operator.decide import Action, Apply, Check, Create, Delete, Suspend, decide, next_look
-from distillery_operator.ledger import RetrySettings, Settings
+from distillery_api.usage import Estimate
+from distillery_operator.core.actions import Action, Apply, Check, Create, Delete, Suspend, decide
+from distillery_operator.core.observation import Children, Observation
+from distillery_operator.core.observe import observe
+from distillery_operator.core.requeue import requeue_after
+from distillery_operator.core.retry_policy import RetrySettings
+from distillery_operator.core.situation import Settings
+from distillery_operator.core.status import Refusal, compute_status
 from distillery_operator.manifests.common import ManifestSettings
-from distillery_operator.observe import Children, Observation, observe
-from distillery_operator.plan import Plan, make_plan
-from distillery_operator.status import Refusal, compute_status
+from distillery_operator.planning.plan import Plan, make_plan
 
 UID = "5f0c1a2b-0000-4000-8000-000000000001"
 START = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
@@ -117,7 +124,7 @@ class World:
 
     def look_after(self) -> timedelta | None:
         """When the core wants to look again."""
-        return next_look(self.plan, self.observation(), self.status, self.now, SETTINGS)
+        return requeue_after(self.plan, self.observation(), self.status, self.now, SETTINGS)
 
     def reconcile(
         self, *, dies_after: int | None = None, progress: Progress | None = None, estimate: Estimate | None = None
@@ -266,7 +273,7 @@ class World:
             fields = {
                 "evaluation": Table(sample_size=150, student=Score(score=0.9), teacher=Score(score=0.95))
             } | fields
-        result = StageResult(stage=stage, folder=folder, state=StageState.DONE, **fields)
+        result = StageResult(stage=stage, folder=folder, state=StageOutcome.DONE, **fields)
         self.end(0, result.termination_message())
 
     def fail(self, exit_code: int, reason: Reason | None = None, message: str = "", **fields: Any) -> None:
@@ -276,7 +283,7 @@ class World:
         said = StageResult(
             stage=stage,
             folder="",
-            state=StageState.FAILED,
+            state=StageOutcome.FAILED,
             exit_code=exit_code,
             reason=reason or Reason.GENERATION_FAILED,
             message=message,

@@ -10,10 +10,10 @@ from asking import ask_all, asking, question, run_config
 from chat_faults import rate_limited, server_error, slow, where, without_usage
 from chat_protocol import prompt_tokens
 from distillery_api.spec.teacher import Budget, Pricing
-from distillery_trainer.errors import UserError
-from distillery_trainer.teachers.budget import BudgetSpent, CallBudget, TokenEstimate
-from distillery_trainer.teachers.journal import Reply, ReplyJournal
-from distillery_trainer.teachers.prices import Prices, Spending
+from distillery_trainer.chat.budget import BudgetExhausted, CallBudget, TokenEstimate
+from distillery_trainer.chat.prices import Prices, Spending
+from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
+from distillery_trainer.runtime.errors import UserError
 from teacher_server import gold_teacher
 
 QUESTIONS = [question(number) for number in range(40)]
@@ -83,7 +83,7 @@ async def test_call_waits_for_what_others_give_back(tmp_path):
 
 
 async def test_nothing_is_waited_for_where_nobody_can_give_back(tmp_path):
-    with ReplyJournal(tmp_path / "replies", "generate-a") as journal, pytest.raises(BudgetSpent) as caught:
+    with ReplyJournal(tmp_path / "replies", "generate-a") as journal, pytest.raises(BudgetExhausted) as caught:
         await budget(journal, maxTokens=1000).set_aside(Spending(1001))
     assert str(caught.value) == (
         "0 of the 1,000 tokens of generation.budget.maxTokens are used, and the next call may need 1,001"
@@ -95,7 +95,7 @@ async def test_money_is_a_limit_of_its_own(tmp_path):
         limited = budget(journal, maxTokens=1_000_000, maxCost=0.5)
         await limited.set_aside(Spending(10, 0.5))
         limited.settle()
-        with pytest.raises(BudgetSpent) as caught:
+        with pytest.raises(BudgetExhausted) as caught:
             await limited.set_aside(Spending(10, 0.0001))
     assert str(caught.value) == (
         "0.5000 of the 0.5 EUR of generation.budget.maxCost are used, and the next call may need 0.0001"
@@ -113,7 +113,7 @@ async def test_budget_is_never_overshot(tmp_path, limit):
         config = run_config(tmp_path, server.url, teacher={"pricing": PRICING}, generation=LIMITED | {"budget": limit})
         async with asking(config) as (teacher, journal):
             outcomes = await ask_all(teacher, QUESTIONS)
-            assert {type(outcome) for outcome in outcomes} == {Reply, BudgetSpent}
+            assert {type(outcome) for outcome in outcomes} == {Reply, BudgetExhausted}
             used = server.statistics()
             assert journal.spent.tokens == used["promptTokens"] + used["completionTokens"]
             assert journal.spent.tokens <= limit.get("maxTokens", 1_000_000)
@@ -169,7 +169,7 @@ async def test_judge_spends_from_the_same_budget(tmp_path):
             for messages in QUESTIONS[:4]:
                 await judge.ask(messages)
             outcomes = await ask_all(teacher, QUESTIONS)
-            assert BudgetSpent in {type(outcome) for outcome in outcomes}
+            assert BudgetExhausted in {type(outcome) for outcome in outcomes}
             assert journal.spent.tokens <= 400
             await judge.close()
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from data_source import passed_over, row_of, rows_of, rule_of
 from distillery_api.spec import Columns, DataFormat
 from distillery_trainer.data.formats import READERS, by_columns
-from distillery_trainer.data.formats.conversation import BrokenRule, Conversation, PassedOver
-from distillery_trainer.records import Example, LineError, RejectedRow
+from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord
+from distillery_trainer.data.records import Example, RejectedRow
+from distillery_trainer.runtime.files import LineError
 from generate_run import jsonl
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -212,7 +213,7 @@ def test_known_answer_in_a_column(tmp_path, cell, gold):
 
 @pytest.mark.parametrize("cell", [float("nan"), [float("inf")], [["a"]], {"a": 1}])
 def test_known_answer_that_cannot_be_written_is_refused(cell):
-    with pytest.raises(BrokenRule, match=r"^gold is not a string$"):
+    with pytest.raises(InvalidRow, match=r"^gold is not a string$"):
         ALL_READERS["columns"]({"q": "a", "s": None, "r": None, "g": cell, "i": None})
 
 
@@ -454,7 +455,7 @@ records = st.recursive(
 def outcome(read, record) -> Conversation | str:
     try:
         return read(record)
-    except (BrokenRule, PassedOver) as error:
+    except (InvalidRow, SkippedRecord) as error:
         return str(error)
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from certificates import write_certificates
 from data_source import source, write
-from distillery_api.run import RunConfig
-from distillery_trainer.data.rows import read_examples, survey
+from distillery_api.run_config import RunConfig
+from distillery_trainer.data.row_reader import check_rows, read_examples
 from distillery_trainer.data.sources import resolve, sources
-from distillery_trainer.errors import TryLater, UserError
+from distillery_trainer.runtime.errors import TryLater, UserError
 from file_server import file_server
 from generate_run import GenerateRun, gold_of, jsonl, nli_rows
 from teacher_server import gold_teacher
@@ -234,7 +234,7 @@ def test_plain_path_may_hold_a_colon_and_a_star(tmp_path):
 def test_file_that_grows_between_two_readings_is_an_error(tmp_path):
     path = write(tmp_path, "rows.jsonl", ROWS)
     where = source(path)
-    survey([where], lambda _: None)
+    check_rows([where], lambda _: None)
     path.write_bytes(ROWS + ROWS)
     with pytest.raises(UserError) as error:
         list(read_examples(where))
@@ -285,11 +285,11 @@ def test_file_that_is_named_packed_and_is_not_is_read_as_it_is(tmp_path):
 def test_packed_file_that_is_cut_off_is_an_error_and_not_a_short_file(tmp_path, codec):
     packed = gzip.compress(MANY) if codec == "gzip" else pyarrow.compress(MANY, codec, asbytes=True)
     with pytest.raises(UserError) as error:
-        survey([source(write(tmp_path, "rows.jsonl.gz", packed[: len(packed) // 2]))], lambda _: None)
+        check_rows([source(write(tmp_path, "rows.jsonl.gz", packed[: len(packed) // 2]))], lambda _: None)
     assert "the file cannot be read any further: it is cut off or damaged" in error.value.message
 
 
 def test_other_packers_are_named(tmp_path):
     with pytest.raises(UserError) as error:
-        survey([source(write(tmp_path, "rows.jsonl.bz2", b"BZh91AY&SY"))], lambda _: None)
+        check_rows([source(write(tmp_path, "rows.jsonl.bz2", b"BZh91AY&SY"))], lambda _: None)
     assert "the file is packed with bzip2; pack it with gzip or zstd, or not at all" in error.value.message

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_api.spec import Data
-from distillery_trainer.data.carving import Splits
-from distillery_trainer.errors import UserError
-from distillery_trainer.records import Example
+from distillery_trainer.data.records import Example
+from distillery_trainer.data.splits import Splits
+from distillery_trainer.runtime.errors import UserError
 from generate_run import GenerateRun, gold_of, nli_rows
 from teacher_server import gold_teacher
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from distillery_api.run import RunConfig
+from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.rows import read_examples
+from distillery_trainer.data.row_reader import read_examples
 from distillery_trainer.data.sources import sources
-from distillery_trainer.prompts import for_task
+from distillery_trainer.tasks import task_for
 from generate_run import GenerateRun
 
 ROOT = Path(__file__).parents[2]
@@ -29,13 +29,13 @@ def test_row_of_every_task_is_a_good_one(task, tmp_path):
     rows = re.findall(r"```json\n(.*?)\n```", SECTIONS[task], re.DOTALL)
     config = config_of(task, tmp_path, "\n".join(rows).encode())
     examples = list(read_examples(sources(config)[0]))
-    assert [for_task(config).problem(example) for example in examples] == [None] * len(rows)
+    assert [task_for(config).problem(example) for example in examples] == [None] * len(rows)
 
 
 @pytest.mark.parametrize("task", Task)
 def test_short_prompt_of_every_task_is_quoted(task, tmp_path):
     quoted = re.search(r"Short prompt: `(.*?)`", SECTIONS[task], re.DOTALL)
-    assert " ".join(quoted[1].split()) == for_task(config_of(task, tmp_path)).short_prompt()
+    assert " ".join(quoted[1].split()) == task_for(config_of(task, tmp_path)).short_prompt()
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((\.\./[^)]+)\)", PAGE))))

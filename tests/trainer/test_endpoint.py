@@ -10,60 +10,60 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_api.spec import Generation
-from distillery_trainer.teachers.parameters import (
+from distillery_trainer.chat.chat_client import ReplyKeys
+from distillery_trainer.chat.completions import read_completion
+from distillery_trainer.chat.error_responses import (
+    Allowance,
+    CallError,
+    ErrorResponse,
+    FailureScope,
+    allowances,
+    call_error,
+    retry_after,
+    seconds_until,
+)
+from distillery_trainer.chat.request_parameters import (
     FormatWatch,
     is_too_much,
     refused_parameter,
     sampling_parameters,
     without_parameter,
 )
-from distillery_trainer.teachers.protocol import (
-    Allowance,
-    CallError,
-    Refusal,
-    Verdict,
-    allowances,
-    judge_refusal,
-    read_completion,
-    retry_after,
-    seconds_until,
-)
-from distillery_trainer.teachers.retries import pause_before
-from distillery_trainer.teachers.teacher import ReplyKeys
+from distillery_trainer.chat.retries import pause_before
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
 
-def refusal(status: int, message: str = "", code: str = "", **more: object) -> Refusal:
-    return Refusal(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
+def refusal(status: int, message: str = "", code: str = "", **more: object) -> ErrorResponse:
+    return ErrorResponse(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
 
 
 @pytest.mark.parametrize(
     ("answer", "reason", "verdict"),
     [
-        (refusal(429, "Slow down."), "http_429", Verdict.AGAIN),
-        (refusal(429, "No money.", "insufficient_quota"), "http_429", Verdict.TEACHER),
-        (refusal(429, "No money.", type="insufficient_quota"), "http_429", Verdict.TEACHER),
-        (refusal(500), "http_500", Verdict.AGAIN),
-        (refusal(529, "Overloaded"), "http_529", Verdict.AGAIN),
-        (refusal(408), "http_408", Verdict.AGAIN),
-        (refusal(401), "http_401", Verdict.TEACHER),
-        (refusal(403, "Country not supported"), "http_403", Verdict.TEACHER),
-        (refusal(403, "Your input was flagged by moderation"), "content_filter", Verdict.ROW),
-        (refusal(400, "x", "content_filter"), "content_filter", Verdict.ROW),
-        (refusal(400, "triggering Azure OpenAI's content management policy"), "content_filter", Verdict.ROW),
-        (refusal(400, "x", "context_length_exceeded"), "context_too_long", Verdict.ROW),
-        (refusal(400, "This model's maximum context length is 8 tokens"), "context_too_long", Verdict.ROW),
-        (refusal(413, "prompt is too long: 9 tokens > 8"), "context_too_long", Verdict.ROW),
-        (refusal(400, "Bad request"), "http_400", Verdict.ROW),
-        (refusal(404, "no such model"), "http_404", Verdict.TEACHER),
-        (refusal(405), "http_405", Verdict.TEACHER),
-        (Refusal(308, b""), "http_308", Verdict.TEACHER),
-        (Refusal(502, b"<html>Bad gateway</html>"), "http_502", Verdict.AGAIN),
+        (refusal(429, "Slow down."), "http_429", FailureScope.AGAIN),
+        (refusal(429, "No money.", "insufficient_quota"), "http_429", FailureScope.TEACHER),
+        (refusal(429, "No money.", type="insufficient_quota"), "http_429", FailureScope.TEACHER),
+        (refusal(500), "http_500", FailureScope.AGAIN),
+        (refusal(529, "Overloaded"), "http_529", FailureScope.AGAIN),
+        (refusal(408), "http_408", FailureScope.AGAIN),
+        (refusal(401), "http_401", FailureScope.TEACHER),
+        (refusal(403, "Country not supported"), "http_403", FailureScope.TEACHER),
+        (refusal(403, "Your input was flagged by moderation"), "content_filter", FailureScope.ROW),
+        (refusal(400, "x", "content_filter"), "content_filter", FailureScope.ROW),
+        (refusal(400, "triggering Azure OpenAI's content management policy"), "content_filter", FailureScope.ROW),
+        (refusal(400, "x", "context_length_exceeded"), "context_too_long", FailureScope.ROW),
+        (refusal(400, "This model's maximum context length is 8 tokens"), "context_too_long", FailureScope.ROW),
+        (refusal(413, "prompt is too long: 9 tokens > 8"), "context_too_long", FailureScope.ROW),
+        (refusal(400, "Bad request"), "http_400", FailureScope.ROW),
+        (refusal(404, "no such model"), "http_404", FailureScope.TEACHER),
+        (refusal(405), "http_405", FailureScope.TEACHER),
+        (ErrorResponse(308, b""), "http_308", FailureScope.TEACHER),
+        (ErrorResponse(502, b"<html>Bad gateway</html>"), "http_502", FailureScope.AGAIN),
     ],
 )
 def test_refusal_means_a_reason_and_a_verdict(answer, reason, verdict):
-    error = judge_refusal(answer, NOW)
+    error = call_error(answer, NOW)
     assert (error.reason, error.verdict) == (reason, verdict)
 
 
@@ -81,7 +81,7 @@ def test_refusal_means_a_reason_and_a_verdict(answer, reason, verdict):
     ],
 )
 def test_servers_own_words_are_found_and_cut(body, text):
-    assert judge_refusal(Refusal(500, body), NOW).message == text
+    assert call_error(ErrorResponse(500, body), NOW).message == text
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_stream_that_was_cut_is_no_reply():
 def test_error_that_came_as_200_is_an_error(error, reason, message):
     with pytest.raises(CallError) as caught:
         read_completion(json.dumps({"error": error}).encode(), 0.0, None)
-    assert (caught.value.reason, caught.value.message, caught.value.verdict) == (reason, message, Verdict.AGAIN)
+    assert (caught.value.reason, caught.value.message, caught.value.verdict) == (reason, message, FailureScope.AGAIN)
 
 
 def test_error_that_came_as_200_waits_as_long_as_its_headers_ask():
@@ -315,7 +315,7 @@ def test_error_object_in_place_of_a_completion_is_what_its_code_says():
     body = json.dumps({"object": "error", "message": "No such model.", "type": "NotFoundError", "code": 404}).encode()
     with pytest.raises(CallError) as caught:
         read_completion(body, 0.0, None)
-    assert (caught.value.message, caught.value.verdict) == ("HTTP 404: No such model.", Verdict.TEACHER)
+    assert (caught.value.message, caught.value.verdict) == ("HTTP 404: No such model.", FailureScope.TEACHER)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_reply_that_the_server_broke_off_is_asked_for_again(choice, message):
     body = json.dumps({"choices": [{"message": {"content": "half of"}, **choice}]}).encode()
     with pytest.raises(CallError) as caught:
         read_completion(body, 0.0, None)
-    assert (caught.value.message, caught.value.verdict) == (message, Verdict.AGAIN)
+    assert (caught.value.message, caught.value.verdict) == (message, FailureScope.AGAIN)
     assert not caught.value.costs_nothing
 
 
@@ -372,7 +372,7 @@ def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
 def test_anything_else_is_a_bad_response(body):
     with pytest.raises(CallError) as caught:
         read_completion(body, 0.0, None)
-    assert (caught.value.reason, caught.value.verdict) == ("bad_response", Verdict.AGAIN)
+    assert (caught.value.reason, caught.value.verdict) == ("bad_response", FailureScope.AGAIN)
 
 
 # --- repeating

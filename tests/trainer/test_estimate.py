@@ -13,17 +13,26 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from chat_protocol import Answer
 from chat_server import TeacherServer
 from counting_teacher import counting_teacher
-from distillery_api.result import Stage, money
-from distillery_api.run import RunConfig
+from distillery_api.formatting import format_cost
+from distillery_api.run_config import RunConfig
 from distillery_api.spec import Pricing
+from distillery_api.stage import Stage
 from distillery_trainer.__main__ import main
-from distillery_trainer.estimate import Sampler
-from distillery_trainer.estimate.counting import approximate, counter_for
-from distillery_trainer.estimate.expected import SAMPLE_LIMIT
-from distillery_trainer.estimate.forecast import Calls, Expected, Load, Measured, PilotRow, from_pilot, from_prompts
-from distillery_trainer.progress import ProgressReporter, progress_server
-from distillery_trainer.prompts import for_task
-from distillery_trainer.records import Example
+from distillery_trainer.data.records import Example
+from distillery_trainer.estimate import PromptSampler
+from distillery_trainer.estimate.forecast import (
+    Calls,
+    Expected,
+    Measured,
+    ModelLoad,
+    PilotRow,
+    from_pilot,
+    from_prompts,
+)
+from distillery_trainer.estimate.prompt_sampling import SAMPLE_LIMIT
+from distillery_trainer.estimate.token_counting import approximate, counter_for
+from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
+from distillery_trainer.tasks import task_for
 from generate_run import GenerateRun, gold_of, nli_rows
 from small_student import small_student
 from teacher_server import gold_teacher
@@ -102,7 +111,7 @@ def test_student_of_the_hub_is_looked_for_in_the_cache_only(tmp_path):
 
 
 def expected_of(config, *rows):
-    sampler = Sampler(config, for_task(config))
+    sampler = PromptSampler(config, task_for(config))
     for row in rows:
         sampler.look(row, row.split)
     return sampler.expected()
@@ -190,7 +199,7 @@ def test_summaries_are_as_long_as_asked_for(tmp_path, generation, tokens):
 
 def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
     config = config_of(tmp_path)
-    sampler = Sampler(config, for_task(config))
+    sampler = PromptSampler(config, task_for(config))
     for _ in range(5 * SAMPLE_LIMIT):
         sampler.look(example(), "train")
     expected = sampler.expected()
@@ -200,15 +209,15 @@ def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
 
 def test_split_that_no_row_goes_to_costs_nothing(tmp_path):
     config = config_of(tmp_path)
-    assert Sampler(config, for_task(config)).expected({"test": 0}).teacher.calls == Calls()
+    assert PromptSampler(config, task_for(config)).expected({"test": 0}).teacher.calls == Calls()
 
 
 # --- money and spread
 
 EXPECTED = Expected(
     rows=100,
-    teacher=Load(Calls(requests=100, input_tokens=40_000, output_tokens=1_000), most_output_tokens=12_800),
-    judge=Load(),
+    teacher=ModelLoad(Calls(requests=100, input_tokens=40_000, output_tokens=1_000), most_output_tokens=12_800),
+    judge=ModelLoad(),
     margin=0.25,
     basis="counted",
 )
@@ -253,7 +262,7 @@ def test_cached_tokens_of_the_pilot_are_cheaper():
 
 
 def test_all_rows_asked_leave_nothing_open():
-    expected = Expected(2, Load(Calls(2, 800, 20), 256), Load(), 0.25, "counted")
+    expected = Expected(2, ModelLoad(Calls(2, 800, 20), 256), ModelLoad(), 0.25, "counted")
     estimate = from_pilot(expected, [pilot_row(300, 5), pilot_row(500, 25)], (None, None))
     assert (estimate.low_tokens, estimate.high_tokens) == (830, 830)
 
@@ -263,7 +272,7 @@ def test_one_row_says_little():
     assert (estimate.low_tokens, estimate.high_tokens) == (20_500, 82_000)
 
 
-JUDGED = replace(EXPECTED, judge=Load(Calls(80, 32_000, 8_000), 80 * 1024))
+JUDGED = replace(EXPECTED, judge=ModelLoad(Calls(80, 32_000, 8_000), 80 * 1024))
 CHEAP = Pricing.model_validate({"currency": "USD", "inputPerMillion": 0.5, "outputPerMillion": 1.0})
 
 
@@ -286,7 +295,7 @@ def test_pilot_corrects_teacher_and_judge_each_by_itself():
     ("amount", "text"), [(0, "0.00"), (1234.5, "1,234.50"), (0.5, "0.50"), (0.0123, "0.012"), (0.00009, "0.000090")]
 )
 def test_amounts_read_well(amount, text):
-    assert money(amount) == text
+    assert format_cost(amount) == text
 
 
 def test_estimate_is_said_in_a_sentence():
@@ -345,7 +354,7 @@ def test_stage_tells_its_estimate_before_it_asks_and_writes_the_card_after(tmp_p
     assert (result.estimate.requests, result.usage.requests) == (132, 132)
     card = (run.workspace / run.folder / "README.md").read_text()
     assert "| train | 90 | 90 | 0 |  |" in card
-    assert f"| Money | {money(result.usage.cost)} USD |" in card
+    assert f"| Money | {format_cost(result.usage.cost)} USD |" in card
 
 
 def test_estimate_is_served_once_it_is_known(tmp_path):

@@ -8,7 +8,9 @@ import pytest
 
 from chat_protocol import Answer
 from chat_server import TeacherServer
-from distillery_api.result import Reason, Stage, StageState
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.stage_result import StageOutcome
 from student_run import StudentRun, held_out_row, held_out_rows, read_rows, training_row
 from tiny_model import write_tiny_model
 
@@ -48,7 +50,7 @@ def test_everybody_answers_the_same_rows(tiny, tmp_path):
     assert len(predictions) == 6 * 6
     assert {row["contestant"] for row in predictions} == {
         "teacher",
-        "baseElaborate",
+        "baseTeacherPrompt",
         "base",
         "student",
         "majority",
@@ -97,7 +99,7 @@ def test_no_row_to_score_is_a_sentence(tiny, tmp_path):
     run = StudentRun(tmp_path, tiny, test=rows)
     code, said = evaluated(run, tiny)
     assert code == 2
-    assert run.result(Stage.EVALUATE).state is StageState.FAILED
+    assert run.result(Stage.EVALUATE).state is StageOutcome.FAILED
     assert run.result(Stage.EVALUATE).reason is Reason.TOO_FEW_ROWS
     assert "none has gold or an answer" in said
 
@@ -144,8 +146,8 @@ def test_conversation_has_rouge_perplexity_and_a_judge_that_may_come_later(tiny,
     assert table.student.perplexity == pytest.approx(49152, rel=0.5)  # random weights know nothing
     assert math.isclose(table.base.perplexity, table.student.perplexity)
     # The prompts are the same, and so is the contestant: it is asked once.
-    assert table.base_elaborate == table.base
-    assert not (run.folder(Stage.EVALUATE) / "replies-baseElaborate.jsonl").exists()
+    assert table.base_teacher_prompt == table.base
+    assert not (run.folder(Stage.EVALUATE) / "replies-baseTeacherPrompt.jsonl").exists()
 
 
 def test_summaries_are_held_beside_the_beginning_of_their_source(tiny, tmp_path):
@@ -173,7 +175,7 @@ def test_summaries_are_held_beside_the_beginning_of_their_source(tiny, tmp_path)
     assert "partly supervised" in said
     assert {row["contestant"] for row in read_rows(run.folder(Stage.EVALUATE) / "predictions.jsonl")} == {
         "teacher",
-        "baseElaborate",
+        "baseTeacherPrompt",
         "base",
         "student",
         "lead",

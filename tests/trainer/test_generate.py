@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from distillery_trainer.teachers.endpoint import connections_allowed
+from distillery_trainer.chat.endpoint import connections_allowed
 from generate_run import GenerateRun, gold_of, nli_row, nli_rows
 from teacher_server import gold_teacher
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
-from distillery_api.result import ExitCode
+from distillery_api.stage import ExitCode
 from generate_lives import FAULTS, FailingTeacher, Kill, Kind, Life, Moment, Plan
 from warm_stages import WarmStages
 

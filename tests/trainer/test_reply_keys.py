@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from distillery_trainer.filters import answer_judge
-from distillery_trainer.scoring import pairwise
-from distillery_trainer.teachers.parameters import sampling_parameters
-from distillery_trainer.teachers.teacher import ReplyKeys
+from distillery_trainer.chat.chat_client import ReplyKeys
+from distillery_trainer.evaluation import pairwise_judge
+from distillery_trainer.filters import llm_judge
 from task_prompts import NLI_LABELS, example, task_prompt
 
 GOLDEN: dict[str, str] = yaml.safe_load((Path(__file__).parents[1] / "data" / "output" / "reply_keys.yaml").read_text())
@@ -44,15 +43,17 @@ TASKS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
 def test_question_to_the_teacher_keeps_its_key(name: str):
     task, labels, generation = TASKS[name]
     prompt = task_prompt(task, labels, **generation)
-    parameters = sampling_parameters(prompt.generation, prompt.max_tokens, prompt.reply_schema())
-    assert ReplyKeys("teacher", parameters).key(prompt.teacher_messages(example(QUESTION))) == GOLDEN[name]
+    assert (
+        ReplyKeys("teacher", prompt.request_parameters()).key(prompt.teacher_messages(example(QUESTION)))
+        == GOLDEN[name]
+    )
 
 
 def test_question_to_the_answer_judge_keeps_its_key():
-    messages = answer_judge.judge_messages(task_prompt("NLI", NLI_LABELS), example(QUESTION), "entailment")
-    assert ReplyKeys("judge", answer_judge.PARAMETERS).key(messages) == GOLDEN["answer judge"]
+    messages = llm_judge.judge_messages(task_prompt("NLI", NLI_LABELS), example(QUESTION), "entailment")
+    assert ReplyKeys("judge", llm_judge.PARAMETERS).key(messages) == GOLDEN["answer judge"]
 
 
 def test_question_to_the_pairwise_judge_keeps_its_key():
-    messages = pairwise.comparison([{"role": "user", "content": QUESTION}], "one", "another")
-    assert ReplyKeys("judge", pairwise.PARAMETERS).key(messages) == GOLDEN["pairwise judge"]
+    messages = pairwise_judge.comparison([{"role": "user", "content": QUESTION}], "one", "another")
+    assert ReplyKeys("judge", pairwise_judge.PARAMETERS).key(messages) == GOLDEN["pairwise judge"]

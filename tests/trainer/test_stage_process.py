@@ -10,12 +10,12 @@ import urllib.request
 
 import pytest
 
-from distillery_api.result import Stage
+from distillery_api.stage import Stage
 from distillery_trainer.__main__ import main
-from distillery_trainer.errors import Terminated, UserError, storage_errors_explained
-from distillery_trainer.progress import ProgressReporter, progress_server
-from distillery_trainer.records import AtomicFile, remove_abandoned_drafts, write_atomically
-from distillery_trainer.termination import Told, on_termination, raise_terminated, termination_put_off
+from distillery_trainer.runtime.errors import Terminated, UserError, storage_errors_explained
+from distillery_trainer.runtime.files import AtomicFile, remove_abandoned_drafts, write_atomically
+from distillery_trainer.runtime.signals import StopRequest, on_termination, raise_terminated, termination_deferred
+from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
 from generate_run import GenerateRun, gold_of, nli_rows
 from teacher_server import gold_teacher
 
@@ -203,7 +203,7 @@ def test_signal_that_is_put_off_comes_again():
     steps = []
 
     def put_off() -> None:
-        with termination_put_off():
+        with termination_deferred():
             signal.raise_signal(signal.SIGTERM)
             steps.append("after the signal")
         steps.append("after the block")
@@ -214,7 +214,7 @@ def test_signal_that_is_put_off_comes_again():
 
 
 def test_being_told_to_stop_before_anybody_listens_is_heard_at_once():
-    told, heard = Told(), []
+    told, heard = StopRequest(), []
     told.note()
     with told.heard_by(lambda: heard.append("now")):
         assert heard == ["now"]

@@ -1,5 +1,5 @@
 """The stages that run as Jobs: generate, train, evaluate."""
 
-from distillery_trainer.quiet import prepare_environment
+from distillery_trainer.runtime.library_logging import prepare_environment
 
 prepare_environment()

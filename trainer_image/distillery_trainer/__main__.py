@@ -19,12 +19,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from distillery_api.paths import StageFolder, Workspace
-from distillery_api.result import FAILURE_REASONS, Estimate, ExitCode, Reason, Stage, StageResult, StageState
-from distillery_api.run import RunConfig
-from distillery_trainer.errors import StageError, UserError
-from distillery_trainer.progress import ProgressReporter, progress_server
-from distillery_trainer.records import write_atomically
-from distillery_trainer.termination import on_termination, raise_terminated
+from distillery_api.reasons import Reason
+from distillery_api.run_config import RunConfig
+from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
+from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_api.usage import Estimate
+from distillery_trainer.runtime.errors import StageError, UserError
+from distillery_trainer.runtime.files import write_atomically
+from distillery_trainer.runtime.signals import on_termination, raise_terminated
+from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
 
 ESTIMATE = "estimate"
 
@@ -51,8 +54,9 @@ def _run(config: RunConfig) -> int:
 
 def _estimate(config: RunConfig, *, pilot: bool) -> int:
     """Print what the teacher's calls will come to, as JSON."""
-    pilots = importlib.import_module("distillery_trainer.pilot")  # what a stage needs, another one does not load
-    estimate: Estimate = pilots.estimated(config, pilot=pilot)
+    # What one stage needs, another one does not load.
+    stage = importlib.import_module("distillery_trainer.stages.estimate")
+    estimate: Estimate = stage.run(config, pilot=pilot)
     sys.stdout.write(estimate.model_dump_json(by_alias=True, exclude_none=True) + "\n")
     return ExitCode.DONE
 
@@ -96,7 +100,7 @@ def _finished_before(config: RunConfig) -> StageResult | None:
         result = StageResult.model_validate_json(_folder(config).result.read_bytes())
     except (OSError, ValidationError):
         return None
-    return result if result.state is StageState.DONE else None
+    return result if result.state is StageOutcome.DONE else None
 
 
 def _attempt(config: RunConfig) -> StageResult:
@@ -120,7 +124,7 @@ def _outcome(config: RunConfig) -> StageResult:
     reporter = ProgressReporter(config.stage)
     try:
         with _progress_served(config, reporter):
-            stage = importlib.import_module(f"distillery_trainer.{config.stage}")
+            stage = importlib.import_module(f"distillery_trainer.stages.{config.stage}")
             result: StageResult = stage.run(config, reporter)
             return result
     except StageError as error:
@@ -149,7 +153,7 @@ def _failed(config: RunConfig, error: StageError) -> StageResult:
     return StageResult(
         stage=config.stage,
         folder=config.folder,
-        state=StageState.FAILED,
+        state=StageOutcome.FAILED,
         exit_code=error.exit_code,
         reason=error.reason,
         message=error.message,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from distillery_api.model import ApiModel, Rule
+from distillery_api.base import ApiModel, Rule
 from distillery_api.spec.data import Data
 from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import Flag

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StrictInt
 from pydantic_core import PydanticCustomError
 
-from distillery_api.model import ApiModel, Matches, Rule
+from distillery_api.base import ApiModel, Matches, Rule
 
 _NAME = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from distillery_api.model import Rule
+from distillery_api.base import Rule
 from distillery_api.spec.fields import Flag, Language
 from distillery_api.spec.filters import Filters, Redaction
 from distillery_api.spec.stage_options import StageOptions

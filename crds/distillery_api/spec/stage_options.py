@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from distillery_api.model import ApiModel, OpenModel, Rule
+from distillery_api.base import ApiModel, OpenModel, Rule
 from distillery_api.spec.fields import Quantity, ShortName
 
 RESERVED_LABEL_PREFIXES = ("app.kubernetes.io/", "distillery.dev/", "batch.kubernetes.io/")

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from distillery_api.model import ApiModel, Rule
+from distillery_api.base import ApiModel, Rule
 from distillery_api.spec.fields import ObjectName, Quantity
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from distillery_api.model import ApiModel, Matches, Rule
+from distillery_api.base import ApiModel, Matches, Rule
 from distillery_api.spec.fields import Endpoint, Flag, Licence, Prompt, SecretKeyReference, ShortName, StopSequence
 
 ModelName = Annotated[str, Field(min_length=1, max_length=253)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distillery_api.model import ApiModel
+from distillery_api.base import ApiModel
 from distillery_api.spec.fields import ModelUri, SecretReference
 from distillery_api.spec.stage_options import StageOptions
 

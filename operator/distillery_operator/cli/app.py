@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from distillery_api import __version__
-from distillery_api.result import Stage
+from distillery_api.stage import Stage
 from distillery_operator.cli.commands import (
     EstimateForm,
     Split,
@@ -19,7 +19,7 @@ from distillery_operator.cli.commands import (
     serve_folder,
     validate_files,
 )
-from distillery_operator.cli.console import sentences
+from distillery_operator.cli.console import errors_as_messages
 from distillery_operator.local.references import Mappings
 
 app = typer.Typer(
@@ -99,7 +99,7 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
 
     Run the same command again after an interruption: it goes on where it stood.
     """
-    with sentences():
+    with errors_as_messages():
         run_file(file, out, until, _mappings(claim, configmap, secret), retries)
 
 
@@ -114,7 +114,7 @@ def estimate(  # noqa: PLR0917 - typer takes options from parameters
     secret: Secrets = None,
 ) -> None:
     """Say what the teacher will cost, in tokens and money, before anything is paid for."""
-    with sentences():
+    with errors_as_messages():
         estimate_file(file, out, _mappings(claim, configmap, secret), form, pilot=pilot)
 
 
@@ -125,7 +125,7 @@ def export(
     split: Annotated[Split, typer.Option(help="Which rows.")] = Split.TRAIN,
 ) -> None:
     """Write kept rows as plain chat rows, which other trainers take."""
-    with sentences():
+    with errors_as_messages():
         export_folder(folder, split, output)
 
 
@@ -136,7 +136,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port to listen on.")] = 8000,
 ) -> None:
     """Serve the student of a run with an OpenAI-compatible API."""
-    with sentences():
+    with errors_as_messages():
         serve_folder(folder, host, port)
 
 
@@ -156,5 +156,5 @@ def plan(
     ] = False,
 ) -> None:
     """Show stages, names and manifests without doing anything."""
-    with sentences():
+    with errors_as_messages():
         plan_file(file, manifests)

@@ -14,22 +14,23 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from distillery_api.result import ExitCode, Reason, Stage
-from distillery_operator import names
-from distillery_operator.cli.console import output, say_error
+from distillery_api.reasons import Reason
+from distillery_api.stage import ExitCode, Stage
+from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
 from distillery_operator.cli.progress_display import displayed
 from distillery_operator.cli.result_table import show_result
-from distillery_operator.local.estimating import EstimateError, Estimating
-from distillery_operator.local.exporting import STANDARD_OUTPUT, ExportError, export_rows
+from distillery_operator.local.estimate import EstimateError, EstimateRun
+from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, export_rows
 from distillery_operator.local.references import InputsError, Mappings, find_inputs
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, Outcome, TrainerMissing, record_failure
 from distillery_operator.local.run_result import RunResult, RunState
-from distillery_operator.local.serving import Server, student_server
-from distillery_operator.local.stop import stop_on_signals
+from distillery_operator.local.stop_request import stop_on_signals
+from distillery_operator.local.student_server import StudentServer, student_server
 from distillery_operator.local.workspace import WorkspaceError
-from distillery_operator.manifest_file import Manifest, ManifestError, read_manifest, read_manifests
-from distillery_operator.plan import Plan, make_plan
+from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError, read_manifest, read_manifests
+from distillery_operator.planning import names
+from distillery_operator.planning.plan import Plan, make_plan
 
 RUNS_FOLDER = Path("runs")
 EXAMPLE_QUESTION = "Premise: …\\nHypothesis: …"
@@ -64,7 +65,7 @@ def _record_failure(folder: Path, name: str, reason: Reason, message: str) -> No
     try:
         record_failure(folder, name, reason, message)
     except (WorkspaceError, OSError) as error:
-        say_error(f"and the result could not be written: {error}")
+        print_error(f"and the result could not be written: {error}")
 
 
 def _conclude(outcome: Outcome, folder: Path) -> None:
@@ -75,11 +76,11 @@ def _conclude(outcome: Outcome, folder: Path) -> None:
         return
     if result.state is RunState.INTERRUPTED:
         again = shlex.join(["distillery", *sys.argv[1:]])
-        say_error(f"Stopped. Nothing is lost: it goes on where it stood with: {again}")
+        print_error(f"Stopped. Nothing is lost: it goes on where it stood with: {again}")
     else:
-        say_error(result.message)
+        print_error(result.message)
         for line in _failure_notes(result, folder):
-            say_error(line)
+            print_error(line)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -113,9 +114,9 @@ def estimate_file(file: Path, out: Path | None, mappings: Mappings, form: Estima
     inputs = find_inputs(manifest, mappings, keys=pilot)
     plan = make_plan(manifest.distillation, inputs.fingerprints)
     try:
-        estimate = Estimating(plan, inputs, out or RUNS_FOLDER / plan.name, pilot).run()
+        estimate = EstimateRun(plan, inputs, out or RUNS_FOLDER / plan.name, pilot).run()
     except EstimateError as error:
-        say_error(str(error))
+        print_error(str(error))
         raise typer.Exit(error.exit_code) from None
     if form is EstimateForm.JSON:
         typer.echo(estimate.model_dump_json(by_alias=True, indent=2))
@@ -139,7 +140,7 @@ def export_folder(folder: Path, split: Split, target: Path) -> None:
     try:
         count = export_rows(folder, split, target)
     except ExportError as error:
-        say_error(str(error))
+        print_error(str(error))
         raise typer.Exit(ExitCode.USER_ERROR) from None
     if target != STANDARD_OUTPUT:
         output().print(f"{count:,} chat rows are in {target}.", soft_wrap=True, markup=False)
@@ -154,7 +155,7 @@ def serve_folder(folder: Path, host: str, port: int) -> None:
         server.run(stop, lambda: console.print(_how_to_ask(server), soft_wrap=True, markup=False))
 
 
-def _how_to_ask(server: Server) -> str:
+def _how_to_ask(server: StudentServer) -> str:
     messages = [{"role": "user", "content": EXAMPLE_QUESTION}]
     if server.prompt:
         messages.insert(0, {"role": "system", "content": server.prompt})
@@ -175,7 +176,7 @@ def validate_files(files: list[Path]) -> None:
         except ManifestError as error:
             faulty = True
             for problem in error.problems:
-                say_error(problem)
+                print_error(problem)
     if faulty:
         raise typer.Exit(ExitCode.USER_ERROR)
 

@@ -12,14 +12,14 @@ from typing import Any, TextIO, cast
 import typer
 from rich.console import Console
 
-from distillery_api.result import ExitCode
+from distillery_api.stage import ExitCode
 from distillery_operator.local.run import TrainerMissing
-from distillery_operator.local.serving import ServingError
+from distillery_operator.local.student_server import ServingError
 from distillery_operator.local.workspace import WorkspaceError
-from distillery_operator.manifest_file import ManifestError
+from distillery_operator.manifest_input.manifest_file import ManifestError
 
 
-class LastingStream:
+class ResilientStream:
     """A stream that may go away, with a closed pipe or terminal: who stops reading must not stop a run."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -47,32 +47,32 @@ class LastingStream:
 
 def output() -> Console:
     """Standard output; tables keep a width that fits a page where there is no terminal to ask."""
-    console = Console(file=cast(TextIO, LastingStream(sys.stdout)), highlight=False)
+    console = Console(file=cast(TextIO, ResilientStream(sys.stdout)), highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 100)
     return console
 
 
-def say_error(message: str) -> None:
+def print_error(message: str) -> None:
     """A sentence on standard error, never wrapped, so that it can be searched for."""
-    console = Console(file=cast(TextIO, LastingStream(sys.stderr)), highlight=False)
+    console = Console(file=cast(TextIO, ResilientStream(sys.stderr)), highlight=False)
     console.print(message, soft_wrap=True, markup=False, style="red")
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
+def errors_as_messages() -> Iterator[None]:
     """Turns the errors that people can act on into sentences and exit code 2."""
     try:
         yield
     except ManifestError as error:
         for problem in error.problems:
-            say_error(problem)
+            print_error(problem)
     except (WorkspaceError, TrainerMissing, ServingError) as error:
-        say_error(str(error))
+        print_error(str(error))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
-        say_error(
+        print_error(
             f"{error.filename or 'the workspace'}: {error.strerror}; make room or choose another folder with --out DIR"
         )
     else:

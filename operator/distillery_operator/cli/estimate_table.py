@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from rich import box
 from rich.table import Table
 
-from distillery_api.result import Estimate, money
+from distillery_api.formatting import format_cost
 from distillery_api.spec import Budget
+from distillery_api.usage import Estimate
 
 
 def estimate_table(name: str, estimate: Estimate, *, judged: bool) -> Table:
@@ -36,7 +37,7 @@ def estimate_table(name: str, estimate: Estimate, *, judged: bool) -> Table:
     table.add_row("Tokens together", *(f"{amount:,}" for amount in tokens))
     if estimate.cost is not None:
         costs = (estimate.cost, estimate.low_cost or 0, estimate.high_cost or 0)
-        table.add_row(f"Money ({estimate.currency})", *map(money, costs), style="bold")
+        table.add_row(f"Money ({estimate.currency})", *map(format_cost, costs), style="bold")
     return table
 
 
@@ -51,7 +52,7 @@ def _budget_notes(estimate: Estimate, budget: Budget) -> Iterator[str]:
     if budget.max_tokens is not None and budget.max_tokens < tokens:
         yield f"generation.budget.maxTokens ({budget.max_tokens:,}) ends the run before all rows are answered."
     if budget.max_cost is not None and estimate.cost is not None and budget.max_cost < estimate.cost:
-        limit = f"{money(budget.max_cost)} {estimate.currency}"
+        limit = f"{format_cost(budget.max_cost)} {estimate.currency}"
         yield f"generation.budget.maxCost ({limit}) ends the run before all rows are answered."
 
 

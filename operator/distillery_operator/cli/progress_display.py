@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from distillery_api.result import Estimate, Stage, StageResult
-from distillery_operator.cli.words import by_count, counted, duration
-from distillery_operator.local.run import Watcher
+from distillery_api.stage import Stage
+from distillery_api.stage_result import StageResult
+from distillery_api.usage import Estimate
+from distillery_operator.cli.formatting import counts_by_name, duration, progress_text
+from distillery_operator.local.run import RunListener
 from distillery_operator.local.stage_metrics import StageMetrics
 
 LINE_SECONDS = 10.0
@@ -20,7 +22,7 @@ STOPPING = "stopping, once what is in hand is saved (again: at once)"
 
 
 @contextmanager
-def displayed(console: Console, stages: Sequence[Stage]) -> Iterator[Watcher]:
+def displayed(console: Console, stages: Sequence[Stage]) -> Iterator[RunListener]:
     """A watcher that shows the run on `console` while the context lasts."""
     if not console.is_terminal:
         yield PlainLines(console)
@@ -46,7 +48,7 @@ def done_lines(result: StageResult, seconds: float, last: StageMetrics | None) -
     """What is to be said about a stage that is done; `last` is the last that it told of itself."""
     said = f": {result.message}" if result.message else ""
     failed = failed_calls(last) if last else {}
-    tries = [f"{result.stage}: calls that failed at first: {by_count(failed)}"] if failed else []
+    tries = [f"{result.stage}: calls that failed at first: {counts_by_name(failed)}"] if failed else []
     return [f"{result.stage}: done in {duration(seconds)}{said}", *tries]
 
 
@@ -74,7 +76,7 @@ class PlainLines:
             return
         eta = metrics.progress.eta_seconds
         left = f"about {duration(eta)} left" if eta is not None else ""
-        told = [counted(metrics.progress), left, notes(metrics)]
+        told = [progress_text(metrics.progress), left, notes(metrics)]
         self._say(f"{stage}: {', '.join(part for part in told if part) or 'getting ready'}")
 
     def estimated(self, stage: Stage, estimate: Estimate) -> None:
@@ -139,7 +141,7 @@ class Bars:
             stage,
             completed=progress.done,
             total=progress.total or 1,
-            count=counted(progress) or "getting ready",
+            count=progress_text(progress) or "getting ready",
             left=left,
             notes=notes(metrics),
         )
@@ -166,7 +168,7 @@ class Bars:
         if self._last is None:
             return ""
         total = self._last.progress.total or self._last.progress.done
-        return counted(self._last.progress.model_copy(update={"done": total, "total": 0}))
+        return progress_text(self._last.progress.model_copy(update={"done": total, "total": 0}))
 
     def waits(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
         """Says what went wrong and when the next attempt begins."""

@@ -9,15 +9,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from distillery_api.result import Evaluation, Score, money
-from distillery_operator.cli.words import by_count
+from distillery_api.evaluation import Evaluation, Score
+from distillery_api.formatting import format_cost
+from distillery_operator.cli.formatting import counts_by_name
 from distillery_operator.local.run_result import RunResult
 
 SMALL_SAMPLE = 150
 
 
 @dataclass(frozen=True)
-class Contestant:
+class SystemLine:
     """A line of the table."""
 
     field: str
@@ -28,14 +29,14 @@ class Contestant:
     """What it is, where its name does not say it."""
 
 
-CONTESTANTS = (
-    Contestant("teacher", "Teacher", "elaborate"),
-    Contestant("base_elaborate", "Base model", "elaborate"),
-    Contestant("base", "Base model", "short"),
-    Contestant("student", "Student", "short"),
-    Contestant("majority", "Majority", "-", "Majority: the most frequent answer of the training rows."),
-    Contestant("shallow", "Shallow", "-", "Shallow: word counts and logistic regression on the training rows."),
-    Contestant("lead", "Lead", "-", "Lead: the first words of the source, as many as a summary may have."),
+SYSTEMS = (
+    SystemLine("teacher", "Teacher", "elaborate"),
+    SystemLine("base_teacher_prompt", "Base model", "elaborate"),
+    SystemLine("base", "Base model", "short"),
+    SystemLine("student", "Student", "short"),
+    SystemLine("majority", "Majority", "-", "Majority: the most frequent answer of the training rows."),
+    SystemLine("shallow", "Shallow", "-", "Shallow: word counts and logistic regression on the training rows."),
+    SystemLine("lead", "Lead", "-", "Lead: the first words of the source, as many as a summary may have."),
 )
 
 
@@ -142,8 +143,8 @@ def _title(evaluation: Evaluation) -> str:
     return f"{name} on {evaluation.sample_size:,} held-out rows, against {against}"
 
 
-def _shown(evaluation: Evaluation) -> list[tuple[Contestant, Score]]:
-    every = ((contestant, getattr(evaluation, contestant.field)) for contestant in CONTESTANTS)
+def _shown(evaluation: Evaluation) -> list[tuple[SystemLine, Score]]:
+    every = ((contestant, getattr(evaluation, contestant.field)) for contestant in SYSTEMS)
     return [(contestant, score) for contestant, score in every if score is not None]
 
 
@@ -160,7 +161,7 @@ def _interval(score: Score) -> str:
     return "" if score.low is None or score.high is None else f"{score.low:.2f}-{score.high:.2f}"
 
 
-def _style(contestant: Contestant) -> str | None:
+def _style(contestant: SystemLine) -> str | None:
     return "bold" if contestant.field == "student" else None
 
 
@@ -206,7 +207,7 @@ def rows_line(result: RunResult) -> str:
     rows = result.rows
     if not rows.read:
         return ""
-    reasons = f": {by_count(rows.rejected_by_reason)}" if rows.rejected_by_reason else ""
+    reasons = f": {counts_by_name(rows.rejected_by_reason)}" if rows.rejected_by_reason else ""
     return f"Rows: {rows.read:,} read, {rows.kept:,} kept, {rows.rejected:,} rejected{reasons}."
 
 
@@ -217,8 +218,8 @@ def usage_line(result: RunResult) -> str:
         return ""
     cached = f" ({usage.cached_input_tokens:,} of them from its cache)" if usage.cached_input_tokens else ""
     thought = f" ({usage.reasoning_tokens:,} of them thoughts)" if usage.reasoning_tokens else ""
-    spent = f"; {money(usage.cost)} {usage.currency or ''}".rstrip() if usage.cost is not None else ""
-    expected = f" ({money(estimate.cost)} expected)" if spent and estimate and estimate.cost is not None else ""
+    spent = f"; {format_cost(usage.cost)} {usage.currency or ''}".rstrip() if usage.cost is not None else ""
+    expected = f" ({format_cost(estimate.cost)} expected)" if spent and estimate and estimate.cost is not None else ""
     return (
         f"Teacher: {usage.requests:,} requests, {usage.input_tokens:,} tokens read{cached},"
         f" {usage.output_tokens:,} written{thought}{spent}{expected}."

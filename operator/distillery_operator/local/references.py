@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from distillery_api.result import Reason
+from distillery_api.reasons import Reason
 from distillery_api.spec import DistillationSpec, SecretKeyReference
-from distillery_operator import yaml_document
 from distillery_operator.local.fingerprints import fingerprint
-from distillery_operator.manifest_file import Manifest, ManifestError
+from distillery_operator.manifest_input import yaml_document
+from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError
 
 CLAIM_SCHEME = "pvc://"
 CONFIGMAP_SCHEME = "configmap://"

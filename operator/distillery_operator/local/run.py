@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from distillery_api.paths import Workspace
-from distillery_api.result import ExitCode, Reason, Stage, StageResult, StageState
+from distillery_api.reasons import Reason
+from distillery_api.stage import ExitCode, Stage
+from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_operator.local.references import Inputs
 from distillery_operator.local.run_result import (
     RunResult,
@@ -20,10 +22,11 @@ from distillery_operator.local.run_result import (
     summarise,
     write_atomically,
 )
-from distillery_operator.local.stage_process import Listener, StageProcess
-from distillery_operator.local.stop import Stop
+from distillery_operator.local.stage_process import StageListener, StageProcess
+from distillery_operator.local.stop_request import StopRequest
 from distillery_operator.local.workspace import opened_workspace
-from distillery_operator.plan import Placement, Plan, PlannedStage, api_keys, credentials, run_config
+from distillery_operator.planning.plan import Plan, PlannedStage
+from distillery_operator.planning.stage_config import Placement, api_keys, credentials, run_config
 
 TRAINER_LIBRARIES = ("torch", "transformers", "peft", "trl")
 RETRY_SECONDS = (5.0, 15.0, 45.0)
@@ -40,7 +43,7 @@ class TrainerMissing(Exception):
     """The libraries of the stages are not installed; the message says how to install them."""
 
 
-class Watcher(Listener, Protocol):
+class RunListener(StageListener, Protocol):
     """Who wants to know how a run goes."""
 
     def found_done(self, result: StageResult) -> None:
@@ -72,8 +75,8 @@ class LocalRun:
     plan: Plan
     inputs: Inputs
     folder: Path
-    watcher: Watcher
-    stop: Stop
+    watcher: RunListener
+    stop: StopRequest
     until: Stage | None = None
     retry_seconds: Sequence[float] = RETRY_SECONDS
     results: list[StageResult] = field(default_factory=list)
@@ -91,7 +94,7 @@ class LocalRun:
                 idle = False
                 result = self._attempts(workspace, lock, planned)
                 self.results.append(result)
-                if result.state is StageState.FAILED or self.stop.requested:
+                if result.state is StageOutcome.FAILED or self.stop.requested:
                     break
             return self._finish(workspace, idle)
 
@@ -109,7 +112,7 @@ class LocalRun:
         for attempt, seconds in enumerate(waits, start=1):
             self.watcher.started(planned.stage, attempt)
             result = process.run(self.stop, self.watcher)
-            if result.state is StageState.DONE:
+            if result.state is StageOutcome.DONE:
                 self.watcher.done(result)
             if result.exit_code != ExitCode.TRY_LATER or seconds is None or self.stop.requested:
                 break
@@ -145,7 +148,7 @@ class LocalRun:
 
     def _verdict(self) -> tuple[RunState, Reason, str, int]:
         last = self.results[-1]
-        if last.state is StageState.DONE and last.stage is self._wanted()[-1].stage:
+        if last.state is StageOutcome.DONE and last.stage is self._wanted()[-1].stage:
             message = f"done until {self.until}, as asked" if self.until else "every stage is done"
             return RunState.DONE, Reason.SUCCEEDED, message, 0
         if self.stop.requested:
@@ -177,7 +180,7 @@ def record_failure(folder: Path, name: str, reason: Reason, message: str) -> Non
 def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult | None:
     """The result of a stage that is done and whose artefacts are all there."""
     result = read_stage_result(workspace.stage(planned.folder).result)
-    done = result is not None and result.state is StageState.DONE and not missing_files(result, workspace.root)
+    done = result is not None and result.state is StageOutcome.DONE and not missing_files(result, workspace.root)
     return result if done else None
 
 

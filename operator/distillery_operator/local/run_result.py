@@ -9,19 +9,13 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from distillery_api.model import Record
+from distillery_api.base import Record
+from distillery_api.evaluation import Evaluation
 from distillery_api.paths import Workspace
-from distillery_api.result import (
-    Estimate,
-    Evaluation,
-    Reason,
-    RowCounts,
-    Stage,
-    StageResult,
-    StageState,
-    TrainingFigures,
-    Usage,
-)
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.stage_result import RowCounts, StageOutcome, StageResult, TrainingFigures
+from distillery_api.usage import Estimate, Usage
 
 
 class RunState(StrEnum):
@@ -40,7 +34,7 @@ class StageSummary(Record):
     """generate, train or evaluate."""
     folder: str
     """Its folder in the workspace."""
-    state: StageState
+    state: StageOutcome
     """Done or Failed."""
 
 

@@ -13,7 +13,8 @@ from typing import TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from distillery_api.result import Estimate, Progress
+from distillery_api.stage_result import Progress
+from distillery_api.usage import Estimate
 
 REQUEST_TIMEOUT_SECONDS = 2.0
 PORT_FILE = "metrics-port"
@@ -80,7 +81,7 @@ def _by_label(samples: Iterable[Sample], label: str) -> dict[str, int]:
     return counts
 
 
-class Pace:
+class EtaEstimator:
     """Estimates the time left from the speed of the last minute, so that a resumed stage does not look too fast."""
 
     def __init__(self) -> None:

@@ -14,19 +14,22 @@ from pathlib import Path
 from typing import Protocol
 
 from distillery_api.paths import StageFolder, Workspace
-from distillery_api.result import FAILURE_REASONS, Estimate, ExitCode, Reason, Stage, StageResult, StageState
-from distillery_api.run import RunConfig
+from distillery_api.reasons import Reason
+from distillery_api.run_config import RunConfig
+from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
+from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_api.usage import Estimate
 from distillery_operator.local.run_result import read_stage_result, write_atomically
-from distillery_operator.local.stage_metrics import PORT_FILE, Pace, StageMetrics, read_estimate, read_metrics
-from distillery_operator.local.stop import Stop
+from distillery_operator.local.stage_metrics import PORT_FILE, EtaEstimator, StageMetrics, read_estimate, read_metrics
+from distillery_operator.local.stop_request import StopRequest
 
 CONFIG_FILE = "run.json"
 LOG_FILE = "stage.log"
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 LOG_TAIL_BYTES = 4096
 
 
-class Listener(Protocol):
+class StageListener(Protocol):
     """Who wants to know how a stage goes."""
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
@@ -60,7 +63,7 @@ class StageProcess:
         """Everything that the stage printed, over all attempts."""
         return self.folder.path / LOG_FILE
 
-    def run(self, stop: Stop, listener: Listener) -> StageResult:
+    def run(self, stop: StopRequest, listener: StageListener) -> StageResult:
         """Runs the stage to its end, telling the listener how far it is. Raises OSError."""
         self._prepare()
         with self.log.open("ab") as log:
@@ -88,8 +91,8 @@ class StageProcess:
             stale.unlink(missing_ok=True)
         write_atomically(self._config_file, self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2))
 
-    def _watch(self, process: subprocess.Popen[bytes], stop: Stop, listener: Listener) -> None:
-        pace, passed_on, untold = Pace(), 0, self.config.stage is Stage.GENERATE
+    def _watch(self, process: subprocess.Popen[bytes], stop: StopRequest, listener: StageListener) -> None:
+        pace, passed_on, untold = EtaEstimator(), 0, self.config.stage is Stage.GENERATE
         while not _ended(process):
             if stop.requests > passed_on:
                 if not passed_on:
@@ -101,7 +104,7 @@ class StageProcess:
                 listener.progressed(self.config.stage, _with_estimate(metrics, pace))
                 untold = untold and not self._tell_estimate(listener)
 
-    def _tell_estimate(self, listener: Listener) -> bool:
+    def _tell_estimate(self, listener: StageListener) -> bool:
         """Passes the stage's estimate on; whether there is one yet."""
         estimate = read_estimate(self.folder.path)
         if estimate is not None:
@@ -117,7 +120,7 @@ class StageProcess:
         return StageResult(
             stage=self.config.stage,
             folder=self.config.folder,
-            state=StageState.FAILED,
+            state=StageOutcome.FAILED,
             exit_code=128 - exit_code if exit_code < 0 else exit_code,
             reason=reason,
             message=message,
@@ -141,7 +144,7 @@ class StageProcess:
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
     try:
-        process.wait(LOOK_SECONDS)
+        process.wait(POLL_SECONDS)
     except subprocess.TimeoutExpired:
         return False
     return True
@@ -155,7 +158,7 @@ def _pass_on(process: subprocess.Popen[bytes], *, first: bool) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _with_estimate(metrics: StageMetrics, pace: Pace) -> StageMetrics:
+def _with_estimate(metrics: StageMetrics, pace: EtaEstimator) -> StageMetrics:
     return StageMetrics(pace.estimate(time.monotonic(), metrics.progress), metrics.requests, metrics.rejected)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from distillery_api.resource import API_VERSION, KIND
-from distillery_operator import names
-from distillery_operator.plan import Plan
+from distillery_operator.planning import names
+from distillery_operator.planning.plan import Plan
 
 Manifest = dict[str, Any]
 

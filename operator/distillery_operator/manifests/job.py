@@ -6,16 +6,9 @@ Attempts are ours, each a Job of its own: a Job's own retries know neither our b
 
 from __future__ import annotations
 
-from distillery_api.result import ExitCode, Stage
-from distillery_api.run import METRICS_PORT
-from distillery_operator import names
-from distillery_operator.manifests.common import (
-    Manifest,
-    ManifestSettings,
-    VolumeUse,
-    child_labels,
-    owned_metadata,
-)
+from distillery_api.run_config import METRICS_PORT
+from distillery_api.stage import ExitCode, Stage
+from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse, child_labels, owned_metadata
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
     Work,
@@ -24,14 +17,14 @@ from distillery_operator.manifests.pod_template import (
     pod_template,
     workspace_volume,
 )
-from distillery_operator.plan import (
+from distillery_operator.planning import names
+from distillery_operator.planning.identity import digest
+from distillery_operator.planning.plan import Plan, PlannedStage
+from distillery_operator.planning.stage_config import (
     WORKSPACE_PATH,
     Placement,
-    Plan,
-    PlannedStage,
     api_keys,
     credentials,
-    digest,
     mount_path,
     references,
     run_config,

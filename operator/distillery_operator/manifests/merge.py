@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from distillery_operator.names import STAGE_CONTAINER
+from distillery_operator.planning.names import STAGE_CONTAINER
 
 _KEYS = {
     "containers": "name",

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from distillery_api.spec import StageOptions
-from distillery_operator import names
 from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse
 from distillery_operator.manifests.merge import merged_map, merged_template
-from distillery_operator.plan import TERMINATION_MESSAGE_PATH, Plan
+from distillery_operator.planning import names
+from distillery_operator.planning.plan import Plan
+from distillery_operator.planning.stage_config import TERMINATION_MESSAGE_PATH
 
 WORKSPACE_VOLUME = "workspace"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from distillery_api import __version__
-from distillery_api.result import Stage
+from distillery_api.stage import Stage
 from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse
 from distillery_operator.manifests.job import stage_config_map, stage_job
 from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_service
 from distillery_operator.manifests.storage import workspace_claim
-from distillery_operator.plan import Plan
+from distillery_operator.planning.plan import Plan
 
 SETTINGS = ManifestSettings(
     trainer_image=f"distillery-trainer:{__version__}",

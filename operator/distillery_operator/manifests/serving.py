@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillery_api.spec import ServingRuntime
-from distillery_operator import names
-from distillery_operator.manifests.common import (
-    Manifest,
-    ManifestSettings,
-    VolumeUse,
-    child_labels,
-    owned_metadata,
-)
+from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse, child_labels, owned_metadata
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
     Work,
@@ -20,7 +13,9 @@ from distillery_operator.manifests.pod_template import (
     pod_template,
     workspace_volume,
 )
-from distillery_operator.plan import Plan, digest
+from distillery_operator.planning import names
+from distillery_operator.planning.identity import digest
+from distillery_operator.planning.plan import Plan
 
 SERVING_PORT = 8000
 MODELS_FOLDER = "/models"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from distillery_api.spec import DEFAULT_STORAGE_SIZE, AccessMode, Retention
-from distillery_operator import names
 from distillery_operator.manifests.common import Manifest, child_labels, owner_reference
-from distillery_operator.plan import Plan
+from distillery_operator.planning import names
+from distillery_operator.planning.plan import Plan
 
 
 def workspace_claim(plan: Plan) -> Manifest:

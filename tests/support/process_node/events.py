@@ -1,4 +1,4 @@
-"""Warning events of a pod: some troubles, such as a volume that cannot be mounted, stand nowhere else."""
+"""Warning events of a pod: some problems, such as a volume that cannot be mounted, stand nowhere else."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, cast
 
-from distillery_trainer.records import LineError
+from distillery_trainer.runtime.files import LineError
 
 _READ = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _NOT_READ = {

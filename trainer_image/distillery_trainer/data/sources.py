@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from distillery_api.paths import Workspace
-from distillery_api.result import Reason
-from distillery_api.run import RunConfig
+from distillery_api.reasons import Reason
+from distillery_api.run_config import RunConfig
 from distillery_api.spec import DataSource
-from distillery_trainer.data.remote import Download, download, is_remote, without_secrets
-from distillery_trainer.errors import UserError
+from distillery_trainer.data.remote_files import Download, download, is_remote, without_secrets
+from distillery_trainer.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

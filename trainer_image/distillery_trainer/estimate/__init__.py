@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distillery_trainer.estimate.expected import Sampler
 from distillery_trainer.estimate.forecast import from_pilot, from_prompts
+from distillery_trainer.estimate.prompt_sampling import PromptSampler
 
-__all__ = ["Sampler", "from_pilot", "from_prompts"]
+__all__ = ["PromptSampler", "from_pilot", "from_prompts"]

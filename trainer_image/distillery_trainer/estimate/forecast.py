@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy
 from numpy.typing import NDArray
 
-from distillery_api.result import Estimate, shortened
+from distillery_api.formatting import shortened
 from distillery_api.spec import Pricing
+from distillery_api.usage import Estimate
 
 Array = NDArray[numpy.float64]
 
@@ -66,7 +67,7 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ModelLoad:
     """What one model should be asked for all rows."""
 
     calls: Calls = Calls()
@@ -89,8 +90,8 @@ class Expected:
     """What asking the rows should come to, judging by their prompts alone."""
 
     rows: int
-    teacher: Load
-    judge: Load
+    teacher: ModelLoad
+    judge: ModelLoad
     """Empty where there is no judge."""
     margin: float
     """How far the counts may be off beside the models' own tokenizers, as a share."""
@@ -100,7 +101,7 @@ class Expected:
     """What must be known to read the numbers rightly."""
 
     @property
-    def loads(self) -> tuple[Load, Load]:
+    def loads(self) -> tuple[ModelLoad, ModelLoad]:
         """Of teacher and judge."""
         return self.teacher, self.judge
 

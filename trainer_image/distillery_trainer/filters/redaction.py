@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from distillery_api.result import Reason
-from distillery_api.run import RunConfig
+from distillery_api.reasons import Reason
+from distillery_api.run_config import RunConfig
 from distillery_api.spec import PersonalData
-from distillery_trainer.errors import UserError
-from distillery_trainer.records import Example, Message
+from distillery_trainer.data.records import Example, Message
+from distillery_trainer.runtime.errors import UserError
 
 _LEAST_SCORE = 0.3
 """What a recogniser is less sure of is no find: it takes any "::" for an address."""

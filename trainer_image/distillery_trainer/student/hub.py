@@ -14,8 +14,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from distillery_api.result import Reason
-from distillery_trainer.errors import StageError, TryLater, UserError, storage_errors_explained
+from distillery_api.reasons import Reason
+from distillery_trainer.runtime.errors import StageError, TryLater, UserError, storage_errors_explained
 
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.jinja", "merges.txt", "vocab.txt"]
 

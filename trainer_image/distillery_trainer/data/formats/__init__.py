@@ -12,12 +12,7 @@ from distillery_trainer.data.formats.chat import chat, is_fine_tuning, openai_fi
 from distillery_trainer.data.formats.columns import by_columns
 from distillery_trainer.data.formats.conversation import Reader
 from distillery_trainer.data.formats.instructions import alpaca, prompt_completion, share_gpt
-from distillery_trainer.data.formats.logs import (
-    bedrock_invocation,
-    litellm_log,
-    openai_stored_completion,
-    vllm_log,
-)
+from distillery_trainer.data.formats.logs import bedrock_invocation, litellm_log, openai_stored_completion, vllm_log
 
 READERS: dict[DataFormat, Reader] = {
     DataFormat.CHAT: chat,

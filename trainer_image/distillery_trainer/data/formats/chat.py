@@ -6,14 +6,14 @@ from typing import Any
 
 from distillery_trainer.data.formats.conversation import (
     ROLES,
-    BrokenRule,
     Conversation,
+    InvalidRow,
     conversation,
     in_words,
     plain_text,
     quoted,
 )
-from distillery_trainer.records import Message
+from distillery_trainer.data.records import Message
 
 _ROW_KEYS = {"messages", "id", "gold", "metadata"}
 _NOT_LEARNED = {
@@ -34,9 +34,9 @@ def chat(row: dict[str, Any]) -> Conversation:
     """`{"messages": [{"role", "content"}, …]}`, and optionally `id`, `gold` and `metadata`; nothing else."""
     try:
         return strict_chat(row)
-    except BrokenRule as error:
+    except InvalidRow as error:
         if is_fine_tuning(row):
-            raise BrokenRule(f"{error}; {_REMEDY}") from error
+            raise InvalidRow(f"{error}; {_REMEDY}") from error
         raise
 
 
@@ -44,7 +44,7 @@ def strict_chat(row: dict[str, Any]) -> Conversation:
     """As `chat`, for messages that another format holds: no other format is named to somebody who broke a rule."""
     if not row.keys() <= _ROW_KEYS:
         unknown = min(row.keys() - _ROW_KEYS)
-        raise BrokenRule(f'unknown key "{unknown}"; a row has messages, and optionally id, gold and metadata')
+        raise InvalidRow(f'unknown key "{unknown}"; a row has messages, and optionally id, gold and metadata')
     messages = [_chat_message(place, message) for place, message in enumerate(message_list(row), start=1)]
     return conversation(messages, row.get("gold"), row.get("id"))
 
@@ -66,20 +66,20 @@ def message_list(row: dict[str, Any]) -> list[Any]:
     """The messages, unread."""
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise BrokenRule('"messages" is missing or empty; give a list of {"role", "content"}')
+        raise InvalidRow('"messages" is missing or empty; give a list of {"role", "content"}')
     return messages
 
 
 def _chat_message(place: int, message: Any) -> Message:
     if not isinstance(message, dict):
-        raise BrokenRule(f'message {place}: not an object; write {{"role": ..., "content": ...}}')
+        raise InvalidRow(f'message {place}: not an object; write {{"role": ..., "content": ...}}')
     role = message.get("role")
     if role not in ROLES:
-        raise BrokenRule(f"message {place}: the role {quoted(role)} is not one of {', '.join(ROLES)}")
+        raise InvalidRow(f"message {place}: the role {quoted(role)} is not one of {', '.join(ROLES)}")
     if len(message) > 2:
         extra = sorted(key for key, value in message.items() if value is not None and key not in ("role", "content"))
         if extra:
-            raise BrokenRule(f'message {place}: unknown key "{extra[0]}"; a message has role and content')
+            raise InvalidRow(f'message {place}: unknown key "{extra[0]}"; a message has role and content')
     return {"role": role, "content": message.get("content")}  # type: ignore[typeddict-item]
 
 
@@ -89,7 +89,7 @@ def openai_fine_tuning(row: dict[str, Any]) -> Conversation:
     messages = []
     for place, message in enumerate(message_list(row), start=1):
         if not isinstance(message, dict):
-            raise BrokenRule(f'message {place}: not an object; write {{"role": ..., "content": ...}}')
+            raise InvalidRow(f'message {place}: not an object; write {{"role": ..., "content": ...}}')
         _refuse_what_is_not_learned(message, f"message {place}: ")
         messages.append(_openai_message(place, message))
     return conversation(messages, row.get("gold"), row.get("id"))
@@ -98,9 +98,9 @@ def openai_fine_tuning(row: dict[str, Any]) -> Conversation:
 def _refuse_what_is_not_learned(row: dict[str, Any], where: str) -> None:
     for key, why in _NOT_LEARNED.items():
         if row.get(key) not in (None, []):
-            raise BrokenRule(f'{where}"{key}": {why}')
+            raise InvalidRow(f'{where}"{key}": {why}')
     if (weight := row.get("weight", 1)) not in (1, None):
-        raise BrokenRule(
+        raise InvalidRow(
             f'{where}"weight" is {in_words(weight)}, and every answer is learned here; remove the answer or the key'
         )
 
@@ -108,5 +108,5 @@ def _refuse_what_is_not_learned(row: dict[str, Any], where: str) -> None:
 def _openai_message(place: int, message: dict[str, Any]) -> Message:
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLE_OF:
-        raise BrokenRule(f"message {place}: the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")
+        raise InvalidRow(f"message {place}: the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")
     return {"role": _ROLE_OF[role], "content": plain_text(message.get("content"))}

@@ -9,8 +9,8 @@ import orjson
 
 from distillery_api.spec import Columns
 from distillery_trainer.data.formats.conversation import (
-    BrokenRule,
     Conversation,
+    InvalidRow,
     Reader,
     from_texts,
     is_empty,
@@ -26,7 +26,7 @@ def by_columns(columns: Columns) -> Reader:
     def read(row: dict[str, Any]) -> Conversation:
         for part, name in names.items():
             if name not in row:
-                raise BrokenRule(f'the column "{name}" (columns.{part}) is missing; there are {listed(row)}')
+                raise InvalidRow(f'the column "{name}" (columns.{part}) is missing; there are {listed(row)}')
         cells = {part: row[name] for part, name in names.items()}
         return from_texts(
             cells.get("system"),

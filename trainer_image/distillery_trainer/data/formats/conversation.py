@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from distillery_trainer.records import ROW_LIMIT, Message
+from distillery_trainer.data.records import Message
+from distillery_trainer.runtime.files import ROW_LIMIT
 
 ROLES = ("system", "user", "assistant")
 
 
-class BrokenRule(Exception):
+class InvalidRow(Exception):
     """The first rule that a row breaks, as a sentence for people."""
 
 
-class PassedOver(Exception):
+class SkippedRecord(Exception):
     """A record that is in order and yet no row, such as a failed call in a log."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -36,24 +37,24 @@ class Conversation:
 
 
 Reader = Callable[[dict[str, Any]], Conversation]
-"""Reads one format. Raises BrokenRule, or PassedOver."""
+"""Reads one format. Raises InvalidRow, or SkippedRecord."""
 
 
 def conversation(messages: list[Message], gold: Any = None, own_id: Any = None) -> Conversation:
-    """A checked conversation. Raises BrokenRule."""
+    """A checked conversation. Raises InvalidRow."""
     characters = 0
     for place, message in enumerate(messages, start=1):
         if flaw := text_flaw(message["content"]):
-            raise BrokenRule(f"message {place}: the content {flaw}")
+            raise InvalidRow(f"message {place}: the content {flaw}")
         characters += len(message["content"])
     check_order([message["role"] for message in messages])
     if characters > ROW_LIMIT:
-        raise BrokenRule(f"the row is longer than {ROW_LIMIT:,} characters; split or shorten it")
+        raise InvalidRow(f"the row is longer than {ROW_LIMIT:,} characters; split or shorten it")
     return Conversation(messages, checked_gold(gold), checked_id(own_id))
 
 
 def from_texts(system: Any, user: str, reply: Any, gold: Any = None, own_id: Any = None) -> Conversation:
-    """A conversation of one question; system, reply, gold and id may be None or empty. Raises BrokenRule."""
+    """A conversation of one question; system, reply, gold and id may be None or empty. Raises InvalidRow."""
     messages: list[Message] = [{"role": "user", "content": user}]
     if not is_empty(system):
         messages.insert(0, {"role": "system", "content": system})
@@ -68,9 +69,9 @@ def is_empty(value: Any) -> bool:
 
 
 def need_text(text: Any, name: str) -> str:
-    """The text, if it is one that a model can be asked. Raises BrokenRule, with `name` as what is wrong."""
+    """The text, if it is one that a model can be asked. Raises InvalidRow, with `name` as what is wrong."""
     if flaw := text_flaw(text):
-        raise BrokenRule(f"{name} {flaw}")
+        raise InvalidRow(f"{name} {flaw}")
     return text  # type: ignore[no-any-return]
 
 
@@ -84,13 +85,13 @@ def text_flaw(text: Any) -> str | None:
 
 
 def check_order(roles: list[str]) -> None:
-    """Raise BrokenRule unless an optional system message is followed by user and assistant in turn."""
+    """Raise InvalidRow unless an optional system message is followed by user and assistant in turn."""
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if "user" not in turns:
-        raise BrokenRule("the row has no user message")
+        raise InvalidRow("the row has no user message")
     if turns != (["user", "assistant"] * len(turns))[: len(turns)]:
         order = ", ".join(roles)
-        raise BrokenRule(f"wrong order of roles ({order}); an optional system first, then user and assistant in turn")
+        raise InvalidRow(f"wrong order of roles ({order}); an optional system first, then user and assistant in turn")
 
 
 def checked_id(own: Any) -> str | None:
@@ -105,7 +106,7 @@ def checked_gold(gold: Any) -> str | list[str] | None:
     if gold is None:
         return None
     if gold == []:
-        raise BrokenRule("gold is an empty list; leave it out")
+        raise InvalidRow("gold is an empty list; leave it out")
     for answer in gold if isinstance(gold, list) else [gold]:
         need_text(answer, "gold")
     return gold  # type: ignore[no-any-return]
@@ -114,7 +115,7 @@ def checked_gold(gold: Any) -> str | list[str] | None:
 def plain_text(content: Any) -> Any:
     """The text of a content that may be a list of parts: `{"type": "text", "text": …}` or `{"text": …}`.
 
-    What is no list stays as it is. Raises BrokenRule for a part that is not text.
+    What is no list stays as it is. Raises InvalidRow for a part that is not text.
     """
     if not isinstance(content, list):
         return content
@@ -127,7 +128,7 @@ def _text_of_part(part: Any) -> str:
     if isinstance(part, dict) and isinstance(part.get("text"), str) and part.get("type", "text") in TEXT_PARTS:
         return str(part["text"])
     kind = part.get("type") or next(iter(part), "nothing") if isinstance(part, dict) else "no object"
-    raise BrokenRule(f"a part of the content is not text, but {in_words(kind)}; only text is learned")
+    raise InvalidRow(f"a part of the content is not text, but {in_words(kind)}; only text is learned")
 
 
 TEXT_PARTS = ("text", "input_text", "output_text")

@@ -7,15 +7,15 @@ from typing import Any
 
 from distillery_trainer.data.formats.chat import strict_chat
 from distillery_trainer.data.formats.conversation import (
-    BrokenRule,
     Conversation,
+    InvalidRow,
     conversation,
     from_texts,
     is_empty,
     need_text,
     quoted,
 )
-from distillery_trainer.records import Message
+from distillery_trainer.data.records import Message
 
 _SPEAKERS = {
     "system": "system",
@@ -59,7 +59,7 @@ def share_gpt(row: dict[str, Any]) -> Conversation:
     """`{"conversations": [{"from": "human"|"gpt"|"system", "value"}, …], "system"?}`."""
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
-        raise BrokenRule('"conversations" is missing or empty; give a list of {"from", "value"}')
+        raise InvalidRow('"conversations" is missing or empty; give a list of {"from", "value"}')
     messages = [_turn(place, turn) for place, turn in enumerate(turns, start=1)]
     if not is_empty(row.get("system")):
         messages.insert(0, {"role": "system", "content": row["system"]})
@@ -68,9 +68,9 @@ def share_gpt(row: dict[str, Any]) -> Conversation:
 
 def _turn(place: int, turn: Any) -> Message:
     if not isinstance(turn, dict):
-        raise BrokenRule(f'message {place}: not an object; write {{"from": ..., "value": ...}}')
+        raise InvalidRow(f'message {place}: not an object; write {{"from": ..., "value": ...}}')
     speaker = turn.get("from", turn.get("role"))
     role = _SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
     if role is None:
-        raise BrokenRule(f"message {place}: {quoted(speaker)} speaks, who is not one of {', '.join(_SPEAKERS)}")
+        raise InvalidRow(f"message {place}: {quoted(speaker)} speaks, who is not one of {', '.join(_SPEAKERS)}")
     return {"role": role, "content": turn.get("value", turn.get("content"))}  # type: ignore[typeddict-item]

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 from distillery_trainer.data.formats.conversation import (
-    BrokenRule,
     Conversation,
-    PassedOver,
+    InvalidRow,
+    SkippedRecord,
     conversation,
     in_words,
     is_empty,
     plain_text,
     quoted,
 )
-from distillery_trainer.records import WHOLE, Message
+from distillery_trainer.data.records import WHOLE, Message
 
 CALL_FAILED = "log_call_failed"
 NOT_TEXT = "log_not_text"
@@ -31,11 +31,11 @@ _REDACTED = "redacted-by-litellm"
 def openai_stored_completion(row: dict[str, Any]) -> Conversation:
     """A `chat.completion` with its request under `messages` or `input`."""
     if not isinstance(row.get("choices"), list):
-        raise BrokenRule('"choices" is missing; a stored completion is a chat.completion object')
+        raise InvalidRow('"choices" is missing; a stored completion is a chat.completion object')
     _pass_over_failure(row.get("error"))
     asked = row.get("messages", row.get("input"))
     if is_empty(asked):
-        raise BrokenRule('neither "messages" nor "input" holds what was asked; export the completions with their input')
+        raise InvalidRow('neither "messages" nor "input" holds what was asked; export the completions with their input')
     return _conversation(_messages(asked), _chat_reply(row), row.get("id"))
 
 
@@ -43,13 +43,13 @@ def vllm_log(row: dict[str, Any]) -> Conversation:
     """`{"request": BODY, "response": BODY}`, as a proxy in front of a server with the OpenAI API writes them."""
     request, response = row.get("request"), row.get("response")
     if not isinstance(request, dict):
-        raise BrokenRule('"request" is missing; write {"request": {"messages": [...]}, "response": {"choices": [...]}}')
+        raise InvalidRow('"request" is missing; write {"request": {"messages": [...]}, "response": {"choices": [...]}}')
     _pass_over_failure(row.get("error"))
     if not isinstance(response, dict):
-        raise PassedOver(CALL_FAILED, "There is no response.")
+        raise SkippedRecord(CALL_FAILED, "There is no response.")
     status = response.get("status_code", 200)
     if not isinstance(status, int) or status >= 400:
-        raise PassedOver(CALL_FAILED, f"The call failed with HTTP {in_words(status)}.")
+        raise SkippedRecord(CALL_FAILED, f"The call failed with HTTP {in_words(status)}.")
     body = response.get("body", response)
     _pass_over_failure(body.get("error") if isinstance(body, dict) else None)
     asked = request.get("body", request)
@@ -60,11 +60,11 @@ def vllm_log(row: dict[str, Any]) -> Conversation:
 def litellm_log(row: dict[str, Any]) -> Conversation:
     """A StandardLoggingPayload: `messages`, `response` and `status`."""
     if "status" not in row or "messages" not in row:
-        raise BrokenRule('"status" or "messages" is missing; a LiteLLM log holds standard logging payloads')
+        raise InvalidRow('"status" or "messages" is missing; a LiteLLM log holds standard logging payloads')
     if row["status"] != "success":
-        raise PassedOver(CALL_FAILED, f"The call failed: {in_words(row.get('error_str') or row['status'])}")
+        raise SkippedRecord(CALL_FAILED, f"The call failed: {in_words(row.get('error_str') or row['status'])}")
     if _is_redacted(row["messages"]):
-        raise BrokenRule("the messages were taken out when they were logged (turn_off_message_logging)")
+        raise InvalidRow("the messages were taken out when they were logged (turn_off_message_logging)")
     response = row.get("response")
     reply = response if isinstance(response, str) else _chat_reply(response)
     return _conversation(_messages(row["messages"]), reply, row.get("id"))
@@ -74,14 +74,14 @@ def bedrock_invocation(row: dict[str, Any]) -> Conversation:
     """A model invocation log of Amazon Bedrock: Converse, or InvokeModel with Anthropic messages; streamed or not."""
     asked, answered = row.get("input"), row.get("output")
     if not isinstance(asked, dict):
-        raise BrokenRule('"input" is missing; a Bedrock log holds model invocation records')
+        raise InvalidRow('"input" is missing; a Bedrock log holds model invocation records')
     if row.get("errorCode"):
-        raise PassedOver(CALL_FAILED, f"The call failed: {in_words(row['errorCode'])}")
+        raise SkippedRecord(CALL_FAILED, f"The call failed: {in_words(row['errorCode'])}")
     if "inputBodyJson" not in asked:
-        raise PassedOver(NOT_TEXT, "What was asked is not in the log, but in a file of its own (inputBodyS3Path).")
+        raise SkippedRecord(NOT_TEXT, "What was asked is not in the log, but in a file of its own (inputBodyS3Path).")
     body = asked["inputBodyJson"]
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
-        raise PassedOver(NOT_TEXT, "What was asked is neither Converse nor Anthropic messages.")
+        raise SkippedRecord(NOT_TEXT, "What was asked is neither Converse nor Anthropic messages.")
     system = body.get("system")
     spoken = [*([{"role": "system", "content": system}] if not is_empty(system) else []), *body["messages"]]
     reply = _bedrock_reply(answered.get("outputBodyJson")) if isinstance(answered, dict) else None
@@ -103,9 +103,9 @@ def _asked(body: Any) -> Callable[[], list[Message]]:
     if isinstance(body, dict) and isinstance(body.get("prompt"), str):
         return _messages(body["prompt"])
     if not isinstance(body, dict) or "messages" not in body:
-        raise BrokenRule('"request" holds neither "messages" nor "prompt"')
+        raise InvalidRow('"request" holds neither "messages" nor "prompt"')
     if body.get("tools"):
-        raise PassedOver(NOT_TEXT, "The request offers tools, which are not learned here.")
+        raise SkippedRecord(NOT_TEXT, "The request offers tools, which are not learned here.")
     return _messages(body["messages"])
 
 
@@ -116,7 +116,7 @@ def _messages(asked: Any) -> Callable[[], list[Message]]:
         if isinstance(asked, str):
             return [{"role": "user", "content": asked}]
         if not isinstance(asked, list):
-            raise BrokenRule("the messages are neither a list nor text")
+            raise InvalidRow("the messages are neither a list nor text")
         return [_message(message) for message in asked]
 
     return read
@@ -125,9 +125,9 @@ def _messages(asked: Any) -> Callable[[], list[Message]]:
 def _message(message: Any) -> Message:
     role = message.get("role") if isinstance(message, dict) else message
     if not isinstance(message, dict) or not isinstance(role, str) or role not in _ROLE_OF:
-        raise BrokenRule(f"the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")
+        raise InvalidRow(f"the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")
     if message.get("tool_calls") or message.get("function_call"):
-        raise BrokenRule("there are tool calls, which are not learned here")
+        raise InvalidRow("there are tool calls, which are not learned here")
     return {"role": _ROLE_OF[role], "content": plain_text(message.get("content"))}
 
 
@@ -138,12 +138,12 @@ def _chat_reply(body: Any) -> str | None:
     """The whole answer in a chat.completion or text completion; None for one that is cut off or refused."""
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise PassedOver(CALL_FAILED, "The response has no choices.")
+        raise SkippedRecord(CALL_FAILED, "The response has no choices.")
     choice = choices[0]
     message = choice.get("message")
     said = message if isinstance(message, dict) else {"content": choice.get("text")}
     if said.get("tool_calls") or said.get("function_call"):
-        raise PassedOver(NOT_TEXT, "The answer is a tool call, which is not learned here.")
+        raise SkippedRecord(NOT_TEXT, "The answer is a tool call, which is not learned here.")
     whole = choice.get("finish_reason") in WHOLE and not said.get("refusal")
     return _reply_text(said.get("content")) if whole else None
 
@@ -171,12 +171,12 @@ def _streamed_reply(events: list[Any]) -> str | None:
 def _reply_text(content: Any) -> str | None:
     try:
         text = plain_text(content)
-    except BrokenRule as error:
-        raise PassedOver(NOT_TEXT, f"The answer cannot be learned: {error}.") from error
+    except InvalidRow as error:
+        raise SkippedRecord(NOT_TEXT, f"The answer cannot be learned: {error}.") from error
     if is_empty(text):
         return None
     if not isinstance(text, str):
-        raise PassedOver(NOT_TEXT, "The answer cannot be learned: it is not text.")
+        raise SkippedRecord(NOT_TEXT, "The answer cannot be learned: it is not text.")
     return text
 
 
@@ -187,15 +187,15 @@ def _conversation(asked: Callable[[], list[Message]], reply: str | None, own_id:
     try:
         messages = asked()
         if messages and messages[-1]["role"] == "assistant":
-            raise BrokenRule("the request holds the beginning of the answer")
+            raise InvalidRow("the request holds the beginning of the answer")
         if reply is not None:
             messages.append({"role": "assistant", "content": reply})
         return conversation(messages, own_id=own_id if isinstance(own_id, str) and own_id else None)
-    except BrokenRule as error:
-        raise PassedOver(NOT_TEXT, f"The call cannot be learned from: {error}.") from error
+    except InvalidRow as error:
+        raise SkippedRecord(NOT_TEXT, f"The call cannot be learned from: {error}.") from error
 
 
 def _pass_over_failure(error: Any) -> None:
     if error:
         words = error.get("message", error) if isinstance(error, dict) else error
-        raise PassedOver(CALL_FAILED, f"The call failed: {in_words(words)}")
+        raise SkippedRecord(CALL_FAILED, f"The call failed: {in_words(words)}")

@@ -1,0 +1,47 @@
+"""Why a resource, or a stage of it, is in the state that it is in: one word for programs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Every reason that a condition or a stage's result can give."""
+
+    # Reconciling
+    QUEUED = "Queued"
+    GENERATING_DATA = "GeneratingData"
+    TRAINING = "Training"
+    EVALUATING = "Evaluating"
+    ROLLING_OUT = "RollingOut"
+    PROGRESSING_WITH_RETRY = "ProgressingWithRetry"
+    UNSCHEDULABLE = "Unschedulable"
+    # Stalled
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_DATA = "InvalidData"
+    INVALID_MODEL = "InvalidModel"
+    TEACHER_UNREACHABLE = "TeacherUnreachable"
+    TEACHER_REJECTED = "TeacherRejected"
+    TOO_FEW_ROWS = "TooFewRows"
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    GENERATION_FAILED = "GenerationFailed"
+    TRAINING_FAILED = "TrainingFailed"
+    EVALUATION_FAILED = "EvaluationFailed"
+    STORAGE_FULL = "StorageFull"
+    OUT_OF_MEMORY = "OutOfMemory"
+    ROLLOUT_FAILED = "RolloutFailed"
+    NAME_CONFLICT = "NameConflict"
+    # What befell a Pod
+    IMAGE_PULL_ERROR = "ImagePullError"
+    CONFIGURATION_MISSING = "ConfigurationMissing"
+    VOLUME_UNAVAILABLE = "VolumeUnavailable"
+    WORKSPACE_LOST = "WorkspaceLost"
+    CONTAINER_OOM_KILLED = "ContainerOOMKilled"
+    POD_EVICTED = "PodEvicted"
+    POD_REFUSED = "PodRefused"
+    # Good
+    SUCCEEDED = "Succeeded"
+    SERVING = "Serving"
+    NOT_STARTED = "NotStarted"
+    SUSPENDED = "Suspended"
+    TERMINATED = "Terminated"

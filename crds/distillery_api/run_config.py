@@ -1,0 +1,64 @@
+"""RunConfig: everything a stage needs to know, written by the planner as run.json and read by the trainer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from distillery_api.base import Record
+from distillery_api.spec import Data, EvaluationOptions, Generation, Student, Task, Training
+from distillery_api.stage import Stage
+
+METRICS_PORT = 9090
+"""TCP port of a stage's `/metrics` and `/healthz`."""
+
+
+class RunConfig(Record):
+    """One stage of one run. Holds no secret: keys are named by the environment variable that carries them."""
+
+    stage: Stage
+    """The stage to run."""
+    name: str
+    """Name of the Distillation."""
+    folder: str
+    """The stage's folder in the workspace, `<stage>-<hash>`."""
+    inputs: dict[Stage, str] = {}
+    """Folders of the earlier stages, by stage."""
+    workspace: str = "/workspace"
+    """Path of the workspace."""
+    mounts: dict[str, str] = {}
+    """Where claims and ConfigMaps are mounted, by reference without path: `pvc://datasets` -> `/data/pvc/datasets`."""
+    base_path: str = "/workspace"
+    """Folder that plain paths in the manifest are relative to."""
+    created: datetime | None = None
+    """When the attempt was planned."""
+
+    task: Task
+    data: Data
+    generation: Generation
+    student: Student
+    training: Training
+    labels: tuple[str, ...]
+    """The allowed answers, defaults filled in."""
+    evaluation: EvaluationOptions = EvaluationOptions()
+
+    api_key_variables: dict[str, str] = {}
+    """Environment variable that holds an API key, by the key's place, SECRET/KEY."""
+    request_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """Longest time for one call to the teacher or a judge, all of its body included."""
+    max_attempts: Annotated[int, Field(ge=1)] = 6
+    """Calls for one reply before its row is given up, the first one included."""
+    metrics_host: str = "0.0.0.0"  # noqa: S104 - the operator reads it from another Pod
+    """Address that `/metrics` listens on."""
+    metrics_port: int = METRICS_PORT
+    """TCP port of `/metrics`; 0 takes a free one and writes it to `<folder>/metrics-port`."""
+    termination_message_path: str | None = "/dev/termination-log"
+    """Where the short result goes; null where nobody reads it."""
+
+    @classmethod
+    def read(cls, path: Path) -> RunConfig:
+        """The config in the JSON file `path`. Raises OSError or pydantic.ValidationError."""
+        return cls.model_validate_json(path.read_text())

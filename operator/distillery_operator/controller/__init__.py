@@ -1,0 +1,3 @@
+"""The operator as a process: Kopf's events, the work queue, and the reconciliation that joins cluster and core.
+
+What is to be done is decided in core."""

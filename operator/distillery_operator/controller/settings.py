@@ -1,0 +1,170 @@
+"""What an installation decides, from environment variables that the chart sets; a wrong one gets a sentence."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from distillery_operator.cluster.leader_election import LeaseTimes
+from distillery_operator.core.retry_policy import RetrySettings
+from distillery_operator.core.situation import Settings
+from distillery_operator.errors import SettingsError
+from distillery_operator.manifests.common import ManifestSettings
+
+PREFIX = "DISTILLERY_"
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def _duration(value: Any) -> Any:
+    """Seconds from a Kubernetes duration such as 1h30m."""
+    if not isinstance(value, str):
+        return value
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise PydanticCustomError("duration", "is not a duration; write for instance 30s, 10m or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _namespaces(value: Any) -> Any:
+    """Names from a list with commas."""
+    if not isinstance(value, str):
+        return value
+    names = tuple(name for name in (part.strip() for part in value.split(",")) if name)
+    for name in names:
+        if not _NAMESPACE.fullmatch(name):
+            raise PydanticCustomError("namespace", "holds {name}, which is not the name of a namespace", {"name": name})
+    return names
+
+
+def _own_name() -> str:
+    return f"{socket.gethostname()}-{uuid4().hex[:8]}"
+
+
+def _optional_number(value: Any) -> Any:
+    """None from an empty variable, which leaves the choice to the cluster."""
+    return None if value == "" else value
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+UserId = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_optional_number)]
+
+
+class OperatorSettings(BaseModel):
+    """Each field is the variable DISTILLERY_<NAME IN CAPITALS>; durations are written as 30s, 10m or 1h30m."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trainer_image: Annotated[str, Field(min_length=1)]
+    """Image of the stages."""
+    vllm_image: Annotated[str, Field(min_length=1)]
+    """Image of the server for the runtime VLLM."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    run_as_user: UserId = 10001
+    """User of all stages' containers; empty leaves it to the cluster, as OpenShift wants."""
+    fs_group: UserId = 10001
+    """Group that owns the workspace; empty leaves it to the cluster."""
+    rollout_deadline: Seconds = 3600
+    """How long a new student may take until it answers."""
+    stage_grace_period: Seconds = 120
+    """How long a stage may write its checkpoint when it is stopped."""
+
+    retry_first_delay: Seconds = 10
+    retry_longest_delay: Seconds = 300
+    retry_deadline: Seconds = 3600
+    """How long attempts may fail in a row before a person is called."""
+    blocked_deadline: Seconds = 600
+    """How long a Pod may be kept from starting before a person is called."""
+
+    namespaces: Annotated[tuple[str, ...], BeforeValidator(_namespaces)] = ()
+    """Namespaces to work in, separated by commas; empty works in all."""
+    operator_namespace: Annotated[str, Field(min_length=1)] = "default"
+    """Namespace of the Lease: the operator's own."""
+    lease_name: Annotated[str, Field(min_length=1)] = "distillery"
+    lease_duration: Seconds = 15
+    lease_renew_deadline: Seconds = 10
+    lease_retry: Seconds = 2
+
+    identity: Annotated[str, Field(min_length=1, default_factory=_own_name)]
+    """Name of this replica: its Pod's, so that a container that starts anew need not wait for its own Lease to expire.
+    No two replicas may share it."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    """Distillations that are looked at at once."""
+    resync: Seconds = 600
+    """How often every Distillation is looked at though nothing happened."""
+    progress_interval: Seconds = 30
+    """How often a running stage is asked how far it is, at most."""
+    metrics_port: Port = 8080
+    """TCP port of /metrics."""
+    health_port: Port = 8081
+    """TCP port of /healthz."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
+
+    @property
+    def core(self) -> Settings:
+        """The part that decisions depend on."""
+        manifests = ManifestSettings(
+            trainer_image=self.trainer_image,
+            vllm_image=self.vllm_image,
+            image_pull_policy=self.image_pull_policy,
+            run_as_user=self.run_as_user,
+            fs_group=self.fs_group,
+            progress_deadline_seconds=round(self.rollout_deadline),
+            stage_grace_seconds=round(self.stage_grace_period),
+        )
+        retry = RetrySettings(
+            first_delay=timedelta(seconds=self.retry_first_delay),
+            longest_delay=timedelta(seconds=self.retry_longest_delay),
+            deadline=timedelta(seconds=self.retry_deadline),
+            blocked_deadline=timedelta(seconds=self.blocked_deadline),
+        )
+        return Settings(manifests, retry)
+
+    @property
+    def lease_times(self) -> LeaseTimes:
+        """The election's times."""
+        return LeaseTimes(
+            duration=self.lease_duration,
+            renew_deadline=self.lease_renew_deadline,
+            retry=self.lease_retry,
+            request_timeout=min(5.0, self.lease_renew_deadline / 2),
+        )
+
+
+def read_settings(environment: Mapping[str, str]) -> OperatorSettings:
+    """The settings in `environment`. Raises SettingsError with a line for each variable that is wrong or missing."""
+    known = {PREFIX + name.upper(): name for name in OperatorSettings.model_fields}
+    values = {known[variable]: value for variable, value in environment.items() if variable in known}
+    try:
+        settings = OperatorSettings.model_validate(values)
+    except ValidationError as problem:
+        raise SettingsError("\n".join(_sentence(error) for error in problem.errors())) from None
+    _check_lease_times(settings)
+    return settings
+
+
+def _sentence(error: Any) -> str:
+    variable = PREFIX + str(error["loc"][0]).upper()
+    if error["type"] == "missing":
+        return f"{variable} is not set"
+    own_words = error["type"] in ("duration", "namespace")
+    said = error["msg"] if own_words else f"is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{variable}={error['input']!r} {said}"
+
+
+def _check_lease_times(settings: OperatorSettings) -> None:
+    if not settings.lease_retry < settings.lease_renew_deadline < settings.lease_duration:
+        raise SettingsError(
+            f"{PREFIX}LEASE_RETRY must be shorter than {PREFIX}LEASE_RENEW_DEADLINE, and that shorter than"
+            f" {PREFIX}LEASE_DURATION: a leader must stop before another may take over"
+        )

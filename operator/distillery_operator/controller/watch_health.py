@@ -1,0 +1,84 @@
+"""Does this process still hear of changes? A watch can die in a process that answers every probe.
+
+Two signs: a watcher's task that is gone, and a Distillation that was read twice, two minutes apart, in a version that
+no event has brought. An API server that cannot be reached is no sign: a restart would not help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+WATCHER_NAME = "watcher for "
+"""How Kopf names the tasks that hold a watch."""
+
+MISSED_EVENT_SECONDS = 120.0
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """A version that was read before an event brought it."""
+
+    version: int
+    since: float
+    confirmed: bool = False
+
+
+class WatchHealth:
+    """Compares what is read with what events have brought. Versions of one kind of resource can be compared as numbers
+    (Kubernetes 1.35, KEP 5504)."""
+
+    def __init__(self) -> None:
+        self._heard: dict[Key, int] = {}
+        self._gaps: dict[Key, _Gap] = {}
+
+    def event_received(self, key: Key, version: str) -> None:
+        """An event brought `version`."""
+        self._heard[key] = max(_number(version), self._heard.get(key, 0))
+        gap = self._gaps.get(key)
+        if gap and gap.version <= self._heard[key]:
+            del self._gaps[key]
+
+    def read(self, key: Key, version: str, now: float) -> bool:
+        """A read brought `version` at the monotonic time `now`; returns whether its event is still to come."""
+        if _number(version) <= self._heard.get(key, 0):
+            self._gaps.pop(key, None)
+            return False
+        gap = self._gaps.get(key)
+        if gap is None:
+            self._gaps[key] = _Gap(_number(version), now)
+        elif now - gap.since > MISSED_EVENT_SECONDS:
+            self._gaps[key] = _Gap(gap.version, gap.since, confirmed=True)
+        return True
+
+    def gone(self, key: Key) -> None:
+        """The object is no more."""
+        self._heard.pop(key, None)
+        self._gaps.pop(key, None)
+
+    @property
+    def missed_events(self) -> tuple[Key, ...]:
+        """Objects whose changes came by reading alone, for too long."""
+        return tuple(sorted(key for key, gap in self._gaps.items() if gap.confirmed))
+
+
+def watch_problem(living_tasks: Collection[str], watches: Iterable[str], missed_events: Collection[Key]) -> str | None:
+    """What is wrong, or None if all is well.
+
+    `living_tasks` are the names of all tasks that are not done, `watches` what must be watched, such as
+    `pods.v1@team-a`; `@None` stands for all namespaces.
+    """
+    for watch in watches:
+        if WATCHER_NAME + watch not in living_tasks:
+            return f"nobody watches {watch}"
+    if missed_events:
+        namespace, name = next(iter(missed_events))
+        return f"a change of {namespace}/{name} was read {MISSED_EVENT_SECONDS:g} s ago, and no event has told of it"
+    return None
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdigit() else 0

@@ -1,0 +1,156 @@
+"""All children of a Distillation as the core sees them: typed, and without the API server's details."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from distillery_api.stage import Stage
+from distillery_api.stage_result import StageResult
+from distillery_operator.core.problem import Problem
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Children:
+    """Raw objects, as read from the API server."""
+
+    claim: Raw | None = None
+    """The workspace claim, ours or the given one."""
+    jobs: tuple[Raw, ...] = ()
+    pods: tuple[Raw, ...] = ()
+    deployment: Raw | None = None
+    service: Raw | None = None
+    events: tuple[Raw, ...] = ()
+    """Events about the Pods and Jobs that `Observation.unexplained` names; only these objects need any."""
+
+
+class Ownership(StrEnum):
+    """Whose a child is."""
+
+    OURS = "Ours"
+    TERMINATING = "Terminating"
+    """On its way out: being deleted, or left over from an earlier resource of the same name."""
+    FOREIGN = "Foreign"
+
+
+class JobState(StrEnum):
+    """Where a Job is in its life."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    DONE = "Done"
+    FAILED = "Failed"
+    TERMINATING = "Terminating"
+    FOREIGN = "Foreign"
+
+
+@dataclass(frozen=True)
+class SeenJob:
+    """One attempt at a stage."""
+
+    name: str
+    stage: Stage | None = None
+    input_hash: str = ""
+    attempt: int = 0
+    state: JobState = JobState.PENDING
+    created: datetime | None = None
+    finished: datetime | None = None
+    exit_code: int | None = None
+    result: StageResult | None = None
+    """What the stage reported, done or failed."""
+    problem: Problem | None = None
+    """Why it failed, or what keeps it from starting."""
+    pod: str | None = None
+    pod_ip: str | None = None
+    is_active: bool = False
+    """Whether its Pod has not ended."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it works in the workspace, or may begin to."""
+        return self.is_active or self.state in (JobState.PENDING, JobState.RUNNING, JobState.TERMINATING)
+
+
+@dataclass(frozen=True)
+class SeenClaim:
+    """The workspace claim."""
+
+    ownership: Ownership
+    shared: bool
+    """Whether many nodes can mount it."""
+    lost: bool = False
+    """Whether its volume has disappeared."""
+    manifest: Raw = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SeenDeployment:
+    """The server."""
+
+    ownership: Ownership
+    train_hash: str = ""
+    model_path: str = ""
+    student_prompt: str = ""
+    digest: str = ""
+    """Digest of the spec that it was written with."""
+    image: str | None = None
+    wanted: int = 1
+    replicas: int = 0
+    ready: int = 0
+    updated: int = 0
+    available: int = 0
+    current: bool = False
+    """Whether the numbers are about the newest version of the Deployment."""
+    deadline_exceeded: bool = False
+    problem: Problem | None = None
+    manifest: Raw = field(default_factory=dict)
+
+    @property
+    def rolled_out(self) -> bool:
+        """Whether all Pods are of the newest version and answer."""
+        counts = (self.replicas, self.updated, self.available)
+        return self.current and counts == (self.wanted,) * 3
+
+
+@dataclass(frozen=True)
+class SeenService:
+    """The Service in front of the server."""
+
+    ownership: Ownership
+    manifest: Raw = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All children of one Distillation."""
+
+    claim: SeenClaim | None = None
+    jobs: tuple[SeenJob, ...] = ()
+    orphaned_pods: tuple[str, ...] = ()
+    """Stage Pods at work whose Job is gone."""
+    deployment: SeenDeployment | None = None
+    service: SeenService | None = None
+    server_on_node: bool = False
+    """Whether a serving Pod holds the workspace on a node."""
+    unexplained: tuple[str, ...] = ()
+    """Pods and Jobs that do not get on and do not say why."""
+
+    @property
+    def running(self) -> SeenJob | None:
+        """The Job whose Pod can be asked for its progress."""
+        return next((job for job in self.jobs if job.state is JobState.RUNNING and job.pod_ip), None)
+
+    def named(self, name: str | None) -> SeenJob | None:
+        """The Job of that name."""
+        return next((job for job in self.jobs if job.name == name), None)
+
+    def attempts(self, stage: Stage, input_hash: str) -> tuple[SeenJob, ...]:
+        """Our Jobs for one stage's inputs, latest attempt first."""
+        ours = (job for job in self.jobs if (job.stage, job.input_hash) == (stage, input_hash))
+        return tuple(sorted(ours, key=lambda job: -job.attempt))

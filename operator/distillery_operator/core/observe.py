@@ -1,0 +1,258 @@
+"""From child objects, as the API server gives them, to what they mean.
+
+Everything that later code wants to know about Jobs, Pods and the Deployment is read here, once, so that nobody else
+looks into raw objects. Causes are named as a person would: not "job failed" but the secret's key that is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from distillery_api.reasons import Reason
+from distillery_api.resource import KIND
+from distillery_api.stage import Stage
+from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_operator.core.observation import (
+    Children,
+    JobState,
+    Observation,
+    Ownership,
+    Raw,
+    SeenClaim,
+    SeenDeployment,
+    SeenJob,
+    SeenService,
+)
+from distillery_operator.core.pod_problems import (
+    container_end,
+    created,
+    is_active,
+    pending_problem,
+    server_problem,
+    timestamp,
+)
+from distillery_operator.core.problem import Problem
+from distillery_operator.planning import names
+
+UNEXPLAINED_AFTER = timedelta(seconds=20)
+"""A Pod that has not started by then without saying why may have events that do."""
+
+
+def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation:
+    """What `children` mean to the Distillation with the UID `owner_uid`."""
+    stage_pods = [pod for pod in children.pods if _component(pod) in tuple(Stage)]
+    serving_pods = [pod for pod in children.pods if _component(pod) == names.SERVING_COMPONENT]
+    jobs = tuple(_seen_job(job, stage_pods, children.events, owner_uid, now) for job in children.jobs)
+    return Observation(
+        claim=_seen_claim(children.claim, owner_uid),
+        jobs=jobs,
+        orphaned_pods=_orphaned_pods(stage_pods, jobs),
+        deployment=_seen_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
+        service=_seen_service(children.service, owner_uid),
+        server_on_node=any(pod["spec"].get("nodeName") and is_active(pod) for pod in serving_pods),
+        unexplained=(*_unexplained_jobs(jobs, now), *_unexplained_servers(serving_pods, now)),
+    )
+
+
+def _labels(raw: Raw) -> Mapping[str, str]:
+    labels: Mapping[str, str] = raw["metadata"].get("labels") or {}
+    return labels
+
+
+def _component(raw: Raw) -> str | None:
+    return _labels(raw).get(names.COMPONENT_LABEL)
+
+
+def _conditions(raw: Raw) -> dict[str, Raw]:
+    conditions: Iterable[Raw] = (raw.get("status") or {}).get("conditions") or ()
+    return {condition["type"]: condition for condition in conditions}
+
+
+def _holds(raw: Raw, condition: str) -> bool:
+    return _conditions(raw).get(condition, {}).get("status") == "True"
+
+
+def _ownership(raw: Raw, owner_uid: str) -> Ownership:
+    owners = [owner for owner in raw["metadata"].get("ownerReferences") or () if owner.get("kind") == KIND]
+    if any(owner["uid"] == owner_uid for owner in owners):
+        return Ownership.TERMINATING if raw["metadata"].get("deletionTimestamp") else Ownership.OURS
+    # The garbage collector has not come to it yet: its owner was an earlier resource of this name.
+    if any(owner["name"] == _labels(raw).get(names.NAME_LABEL) for owner in owners):
+        return Ownership.TERMINATING
+    return Ownership.FOREIGN
+
+
+def _seen_claim(raw: Raw | None, owner_uid: str) -> SeenClaim | None:
+    if raw is None:
+        return None
+    ours = _labels(raw).get(names.UID_LABEL) == owner_uid
+    leaving = bool(raw["metadata"].get("deletionTimestamp"))
+    ownership = Ownership.TERMINATING if leaving else Ownership.OURS if ours else Ownership.FOREIGN
+    shared = "ReadWriteMany" in raw["spec"].get("accessModes", ())
+    return SeenClaim(ownership, shared, (raw.get("status") or {}).get("phase") == "Lost", raw)
+
+
+def _seen_service(raw: Raw | None, owner_uid: str) -> SeenService | None:
+    return SeenService(_ownership(raw, owner_uid), raw) if raw else None
+
+
+def _seen_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> SeenJob:
+    ownership = _ownership(job, owner_uid)
+    seen = SeenJob(name=job["metadata"]["name"], created=created(job))
+    if ownership is Ownership.FOREIGN:
+        return _with(seen, state=JobState.FOREIGN)
+    pod = _latest_pod(job, pods)
+    seen = _with(seen, **_identity(job), **_pod_address(pod))
+    if ownership is Ownership.TERMINATING:
+        return _with(seen, state=JobState.TERMINATING)
+    return _with(seen, **(_outcome(job, pod) or _life(job, pod, events, now)))
+
+
+def _with(seen: SeenJob, **fields: Any) -> SeenJob:
+    return SeenJob(**{**seen.__dict__, **fields})
+
+
+def _identity(job: Raw) -> dict[str, Any]:
+    labels = _labels(job)
+    component, attempt = labels.get(names.COMPONENT_LABEL), labels.get(names.ATTEMPT_LABEL, "0")
+    return {
+        "stage": Stage(component) if component in tuple(Stage) else None,
+        "input_hash": labels.get(names.HASH_LABEL, ""),
+        "attempt": int(attempt) if attempt.isdigit() else 0,
+    }
+
+
+def _latest_pod(job: Raw, pods: list[Raw]) -> Raw | None:
+    uid = job["metadata"].get("uid")
+    own = [pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ())]
+    # A Pod that ended well counts before a later one.
+    return max(own, key=lambda pod: (_done_result(pod) is not None, _creation(pod)), default=None)
+
+
+def _creation(raw: Raw) -> str:
+    return str(raw["metadata"].get("creationTimestamp") or "")
+
+
+def _pod_address(pod: Raw | None) -> dict[str, Any]:
+    if pod is None:
+        return {}
+    return {
+        "pod": pod["metadata"]["name"],
+        "pod_ip": (pod.get("status") or {}).get("podIP"),
+        "is_active": is_active(pod),
+    }
+
+
+def _done_result(pod: Raw | None) -> StageResult | None:
+    """The result of a stage that is done. Its container counts, not the Pod: a sidecar may outlive it, or fail."""
+    end = container_end(pod) if pod else None
+    done = end and end.exit_code == 0 and end.result and end.result.state is StageOutcome.DONE
+    return end.result if end and done else None
+
+
+def _outcome(job: Raw, pod: Raw | None) -> dict[str, Any] | None:
+    """How the attempt ended, or None while it has not."""
+    end = container_end(pod) if pod else None
+    if end and _done_result(pod):
+        return {"state": JobState.DONE, "result": end.result, "exit_code": 0, "finished": end.finished}
+    if _holds(job, "Complete"):
+        return {"state": JobState.FAILED, "finished": _finished(job, "Complete"), "problem": _LOST_RESULT}
+    if not _holds(job, "Failed"):
+        return None
+    failed = _conditions(job)["Failed"]
+    return {
+        "state": JobState.FAILED,
+        "result": end.result if end else None,
+        "exit_code": end.exit_code if end else None,
+        "finished": _finished(job, "Failed"),
+        "problem": end.problem if end else _job_failure(failed, pod),
+    }
+
+
+def _job_failure(failed: Raw, pod: Raw | None) -> Problem:
+    """Why a Job failed whose Pod does not tell it."""
+    if pod is None and failed.get("reason") == "BackoffLimitExceeded":
+        return Problem(None, "its Pod was deleted, and with it what it said last")
+    return Problem(None, f"the Job failed: {failed.get('message') or failed.get('reason')}")
+
+
+_LOST_RESULT = Problem(None, "the Job completed, but the message with its result is missing or broken")
+
+
+def _finished(job: Raw, condition: str) -> datetime | None:
+    return timestamp(_conditions(job)[condition].get("lastTransitionTime"))
+
+
+def _life(job: Raw, pod: Raw | None, events: tuple[Raw, ...], now: datetime) -> dict[str, Any]:
+    """Where an attempt is that has not ended."""
+    if job["spec"].get("suspend"):
+        return {"state": JobState.SUSPENDED}
+    if pod is None:
+        return {"state": JobState.PENDING, "problem": _job_problem(job, events)}
+    problem = pending_problem(pod, events, now)
+    running = problem is None and (pod.get("status") or {}).get("phase") == "Running" and is_active(pod)
+    return {"state": JobState.RUNNING if running else JobState.PENDING, "problem": problem}
+
+
+def _job_problem(job: Raw, events: tuple[Raw, ...]) -> Problem | None:
+    """Why a Job has no Pod: a quota, or the namespace's pod security, refused it."""
+    name = job["metadata"]["name"]
+    refused = [e for e in events if e["involvedObject"].get("name") == name and e.get("reason") == "FailedCreate"]
+    return Problem(Reason.POD_REFUSED, f"its Pod was refused: {refused[-1].get('message', '')}") if refused else None
+
+
+def _orphaned_pods(stage_pods: list[Raw], jobs: tuple[SeenJob, ...]) -> tuple[str, ...]:
+    known = {job.pod for job in jobs}
+    return tuple(
+        sorted(pod["metadata"]["name"] for pod in stage_pods if is_active(pod) and pod["metadata"]["name"] not in known)
+    )
+
+
+def _unexplained_jobs(jobs: tuple[SeenJob, ...], now: datetime) -> Iterable[str]:
+    silent = (job for job in jobs if job.state is JobState.PENDING and not job.problem)
+    return (job.pod or job.name for job in silent if _is_overdue(job.created, now))
+
+
+def _unexplained_servers(pods: list[Raw], now: datetime) -> Iterable[str]:
+    pending = (pod for pod in pods if (pod.get("status") or {}).get("phase") == "Pending")
+    silent = (pod for pod in pending if not pending_problem(pod, (), now))
+    return (pod["metadata"]["name"] for pod in silent if _is_overdue(created(pod), now))
+
+
+def _is_overdue(since: datetime | None, now: datetime) -> bool:
+    return since is not None and now - since > UNEXPLAINED_AFTER
+
+
+def _seen_deployment(
+    raw: Raw | None, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime
+) -> SeenDeployment | None:
+    if raw is None:
+        return None
+    status, metadata = raw.get("status") or {}, raw["metadata"]
+    annotations = metadata.get("annotations") or {}
+    train_hash = _labels(raw).get(names.HASH_LABEL, "")
+    newest = [pod for pod in pods if _labels(pod).get(names.HASH_LABEL) == train_hash]
+    return SeenDeployment(
+        ownership=_ownership(raw, owner_uid),
+        train_hash=train_hash,
+        model_path=annotations.get(names.MODEL_PATH_ANNOTATION, ""),
+        student_prompt=annotations.get(names.STUDENT_PROMPT_ANNOTATION, ""),
+        digest=annotations.get(names.DIGEST_ANNOTATION, ""),
+        image=_served_image(raw),
+        wanted=raw["spec"].get("replicas", 1),
+        replicas=status.get("replicas", 0),
+        ready=status.get("readyReplicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        available=status.get("availableReplicas", 0),
+        current=status.get("observedGeneration", 0) >= metadata.get("generation", 0),
+        deadline_exceeded=_conditions(raw).get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded",
+        problem=server_problem(newest, events, now),
+        manifest=raw,
+    )
+
+
+def _served_image(raw: Raw) -> str | None:
+    containers = raw["spec"]["template"]["spec"]["containers"]
+    return next((each["image"] for each in containers if each["name"] == names.STAGE_CONTAINER), None)

@@ -1,0 +1,248 @@
+"""What a Pod's state says about the container that we generate: how it ended, or what keeps it from starting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from distillery_api.formatting import shortened
+from distillery_api.reasons import Reason
+from distillery_api.stage import ExitCode
+from distillery_api.stage_result import StageResult
+from distillery_operator.core.problem import Problem
+from distillery_operator.planning.names import STAGE_CONTAINER
+
+Raw = Mapping[str, Any]
+
+VOLUMES_SHOULD_BE_READY_AFTER = timedelta(seconds=60)
+
+_MESSAGE_LIMIT = 600
+_PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+_CREATION_REASONS = ("CreateContainerError", "RunContainerError")
+_MOUNT_REASONS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+_MISSING_OBJECT = re.compile(
+    r"""(configmap|secret|persistentvolumeclaim) ["'].+["'] not found|non-existent (?:config|secret) key"""
+)
+
+
+@dataclass(frozen=True)
+class ContainerEnd:
+    """How the generated container ended."""
+
+    exit_code: int | None
+    finished: datetime | None
+    result: StageResult | None
+    problem: Problem | None
+    """None where it ended well."""
+
+
+def timestamp(text: str | None) -> datetime | None:
+    """A time as the API server writes it."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def created(raw: Raw) -> datetime | None:
+    """When an object was created."""
+    return timestamp(raw["metadata"].get("creationTimestamp"))
+
+
+def is_active(pod: Raw) -> bool:
+    """Whether the generated container may still do something; a sidecar that outlives it does not count."""
+    if _status(pod).get("phase") in ("Succeeded", "Failed"):
+        return False
+    return "terminated" not in (_stage_status(pod).get("state") or {})
+
+
+def container_end(pod: Raw) -> ContainerEnd | None:
+    """How the generated container ended, or the Pod without it; None while it has not."""
+    terminated = (_stage_status(pod).get("state") or {}).get("terminated")
+    if terminated:
+        return _end(pod, terminated)
+    if _status(pod).get("phase") == "Failed":
+        return ContainerEnd(None, None, None, _pod_failure(pod))
+    return None
+
+
+def pending_problem(pod: Raw, events: Iterable[Raw], now: datetime) -> Problem | None:
+    """What keeps the Pod from starting; None when it runs, or waits for nothing that is wrong."""
+    return (
+        _disruption(pod)
+        or _unschedulable(pod)
+        or _waiting_problem(pod)
+        or _mount_problem(pod, events)
+        or _volumes_not_ready(pod, now)
+    )
+
+
+def server_problem(pods: Iterable[Raw], events: tuple[Raw, ...], now: datetime) -> Problem | None:
+    """The first thing that keeps one of the serving Pods from answering."""
+    problems = (pending_problem(pod, events, now) or _crash_loop(pod) for pod in pods if not _leaving(pod))
+    return next((problem for problem in problems if problem), None)
+
+
+def _status(pod: Raw) -> Raw:
+    status: Raw = pod.get("status") or {}
+    return status
+
+
+def _leaving(pod: Raw) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def _condition(pod: Raw, kind: str) -> Raw:
+    conditions: Iterable[Raw] = _status(pod).get("conditions") or ()
+    return next((condition for condition in conditions if condition["type"] == kind), {})
+
+
+def _container_statuses(pod: Raw) -> list[Raw]:
+    status = _status(pod)
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _stage_status(pod: Raw) -> Raw:
+    statuses: Iterable[Raw] = _status(pod).get("containerStatuses") or ()
+    return next((status for status in statuses if status["name"] == STAGE_CONTAINER), {})
+
+
+def _end(pod: Raw, terminated: Raw) -> ContainerEnd:
+    result = _result(terminated.get("message"))
+    exit_code = terminated.get("exitCode")
+    return ContainerEnd(
+        exit_code=exit_code,
+        finished=timestamp(terminated.get("finishedAt")),
+        result=result,
+        problem=None if exit_code == ExitCode.DONE else _failure(pod, terminated, result),
+    )
+
+
+def _result(message: str | None) -> StageResult | None:
+    """The stage's report, or None where the message is a log's end, cut off, or missing."""
+    try:
+        return StageResult.model_validate_json(message or "")
+    except ValidationError:
+        return None
+
+
+def _failure(pod: Raw, terminated: Raw, result: StageResult | None) -> Problem:
+    if terminated.get("reason") == "OOMKilled":
+        return Problem(Reason.CONTAINER_OOM_KILLED, f"the container used more memory than it may have{_memory(pod)}")
+    if _status(pod).get("reason") == "Evicted":
+        return _pod_failure(pod)
+    if result:
+        return Problem(result.reason, result.message)
+    said = _last_line(terminated.get("message"))
+    exit_code = terminated.get("exitCode")
+    return Problem(None, f"exit code {exit_code}: {said}" if said else f"exit code {exit_code} without a word")
+
+
+def _memory(pod: Raw) -> str:
+    containers = [each for each in pod["spec"].get("containers", ()) if each["name"] == STAGE_CONTAINER]
+    limits = [(each.get("resources") or {}).get("limits") or {} for each in containers]
+    memory = next((limit["memory"] for limit in limits if "memory" in limit), None)
+    return f" ({memory}); raise resources.limits.memory" if memory else " on this node; set resources.requests.memory"
+
+
+def _last_line(text: str | None) -> str:
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    return shortened(lines[-1], _MESSAGE_LIMIT) if lines else ""
+
+
+def _pod_failure(pod: Raw) -> Problem:
+    """Why a Pod failed as a whole, or by another of its containers."""
+    status = _status(pod)
+    if status.get("reason") == "Evicted":
+        return Problem(Reason.POD_EVICTED, f"the Pod was evicted: {status.get('message', '')}")
+    ended = ((each["name"], (each.get("state") or {}).get("terminated") or {}) for each in _container_statuses(pod))
+    for name, terminated in ended:
+        if terminated.get("exitCode"):
+            code, said = terminated["exitCode"], _last_line(terminated.get("message"))
+            return Problem(None, f"the container {name} ended with exit code {code}{': ' if said else ''}{said}")
+    return Problem(None, f"the Pod failed: {status.get('message') or status.get('reason') or 'it does not say why'}")
+
+
+def _disruption(pod: Raw) -> Problem | None:
+    """A Pod that goes through no fault of its own: the Job makes another when it is gone."""
+    condition = _condition(pod, "DisruptionTarget")
+    if condition.get("status") != "True":
+        return None
+    node = pod["spec"].get("nodeName", "its node")
+    return Problem(
+        Reason.POD_EVICTED, f"the Pod is taken from {node}: {condition.get('message') or condition['reason']}"
+    )
+
+
+def _unschedulable(pod: Raw) -> Problem | None:
+    condition = _condition(pod, "PodScheduled")
+    if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
+        return None
+    message = condition.get("message", "")
+    missing = _MISSING_OBJECT.search(message)
+    return Problem(Reason.CONFIGURATION_MISSING if missing else Reason.UNSCHEDULABLE, message)
+
+
+def _waiting_problem(pod: Raw) -> Problem | None:
+    for status in _container_statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        problem = _waiting(waiting.get("reason", ""), waiting.get("message", ""), status)
+        if problem:
+            return problem
+    return None
+
+
+def _waiting(reason: str, message: str, status: Raw) -> Problem | None:
+    if reason in _PULL_REASONS:
+        said = shortened(message or reason, _MESSAGE_LIMIT)
+        return Problem(Reason.IMAGE_PULL_ERROR, f"the image {status.get('image')} cannot be pulled: {said}")
+    if reason == "CreateContainerConfigError":
+        return Problem(Reason.CONFIGURATION_MISSING, shortened(message or reason, _MESSAGE_LIMIT))
+    if reason in _CREATION_REASONS:
+        said = shortened(message or reason, _MESSAGE_LIMIT)
+        return Problem(Reason.INVALID_SPEC, f"the container {status['name']} cannot be created: {said}")
+    return None
+
+
+def _crash_loop(pod: Raw) -> Problem | None:
+    """A server that starts and ends again. Between two starts it is only `lastState` that tells."""
+    status = _stage_status(pod)
+    ended = (status.get("lastState") or {}).get("terminated")
+    if status.get("ready") or not ended or not status.get("restartCount"):
+        return None
+    problem = _failure(pod, ended, None)
+    return Problem(problem.reason or Reason.ROLLOUT_FAILED, f"the server ended: {problem.message}")
+
+
+def _mount_problem(pod: Raw, events: Iterable[Raw]) -> Problem | None:
+    """Volumes that cannot be mounted show in events alone."""
+    if _stage_status(pod).get("started") or "running" in (_stage_status(pod).get("state") or {}):
+        return None
+    name = pod["metadata"]["name"]
+    said = [
+        event.get("message", "")
+        for event in events
+        if event["involvedObject"].get("name") == name and event.get("reason") in _MOUNT_REASONS
+    ]
+    if not said:
+        return None
+    missing = _MISSING_OBJECT.search(said[-1])
+    reason = Reason.CONFIGURATION_MISSING if missing else Reason.VOLUME_UNAVAILABLE
+    return Problem(reason, shortened(said[-1], _MESSAGE_LIMIT))
+
+
+def _volumes_not_ready(pod: Raw, now: datetime) -> Problem | None:
+    """What a Pod's own state tells when there are no events: its volumes come before its images."""
+    scheduled, ready = _condition(pod, "PodScheduled"), _condition(pod, "PodReadyToStartContainers")
+    since = timestamp(scheduled.get("lastTransitionTime"))
+    waits = scheduled.get("status") == "True" and ready.get("status") == "False"
+    if not waits or _status(pod).get("phase") != "Pending" or since is None:
+        return None
+    if now - since < VOLUMES_SHOULD_BE_READY_AFTER:
+        return None
+    name = pod["metadata"]["name"]
+    return Problem(
+        Reason.VOLUME_UNAVAILABLE, f"the volumes of Pod {name} are not ready; see kubectl describe pod {name}"
+    )

@@ -1,0 +1,66 @@
+"""Everything that is known about one Distillation at one moment; all decisions are pure functions of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from distillery_api.reasons import Reason
+from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
+from distillery_operator.core.observation import Observation
+from distillery_operator.core.problem import Problem
+from distillery_operator.core.retry_policy import RetrySettings
+from distillery_operator.manifests.common import ManifestSettings
+from distillery_operator.manifests.job import configuration_digest
+from distillery_operator.planning import names
+from distillery_operator.planning.plan import Plan, PlannedStage
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an installation decides."""
+
+    manifests: ManifestSettings
+    retry: RetrySettings = field(default_factory=RetrySettings)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known at one moment."""
+
+    plan: Plan
+    observation: Observation
+    previous: DistillationStatus
+    now: datetime
+    settings: Settings
+    refused: Problem | None = None
+    """Set once the server has refused what would be created."""
+
+    @property
+    def retry_requested(self) -> bool:
+        """Whether the retry annotation asks for something that was not yet done."""
+        return self.plan.retry_at is not None and self.plan.retry_at != self.previous.last_handled_retry_at
+
+    def configuration(self, planned: PlannedStage) -> str:
+        """Digest of what an attempt would be given now."""
+        return configuration_digest(self.plan, planned, self.settings.manifests)
+
+    def recorded(self, planned: PlannedStage) -> StageStatus | None:
+        """The stage's record, if it is about the same inputs."""
+        records = (record for record in self.previous.stages if record.name is planned.stage)
+        return next((record for record in records if record.input_hash == planned.input_hash), None)
+
+
+def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, str], ...]:
+    """Kind and name of the objects to read by name, because a label query does not find what is not ours."""
+    stalled = find_condition(previous, ConditionType.STALLED)
+    if stalled is None or stalled.reason != Reason.NAME_CONFLICT:
+        return ()
+    jobs = tuple(("Job", record.job) for record in previous.stages if record.job and not record.completion_time)
+    serving = names.serving_name(plan.name)
+    return (*jobs, ("Deployment", serving), ("Service", serving))
+
+
+def find_condition(status: DistillationStatus, kind: ConditionType) -> Condition | None:
+    """The condition of that kind."""
+    return next((condition for condition in status.conditions if condition.type is kind), None)

@@ -1,0 +1,78 @@
+"""What a run would cost: the trainer counts the rows, and asks a few of them where a pilot is wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from distillery_api.stage import ExitCode, Stage
+from distillery_api.usage import Estimate
+from distillery_operator.local.references import Inputs
+from distillery_operator.local.run import require_trainer, stage_variables
+from distillery_operator.local.run_result import write_atomically
+from distillery_operator.local.workspace import opened_workspace
+from distillery_operator.planning.plan import Plan
+from distillery_operator.planning.stage_config import Placement, run_config
+
+CONFIG_FILE = "run.json"
+
+
+class EstimateError(Exception):
+    """There is no estimate; the message says why, and `exit_code` whether it may work later."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class EstimateRun:
+    """The estimate of one plan. A pilot works in `folder`, the run's own, and what it paid for is there for the run."""
+
+    plan: Plan
+    inputs: Inputs
+    folder: Path
+    pilot: bool
+
+    def run(self) -> Estimate:
+        """The estimate. Raises EstimateError, WorkspaceError, TrainerMissing or OSError."""
+        require_trainer()
+        with tempfile.TemporaryDirectory() as drafts, self._workspace(Path(drafts)) as (root, locks):
+            config_file = Path(drafts) / CONFIG_FILE
+            write_atomically(config_file, self._config(root))
+            ended = subprocess.run(  # noqa: S603 - our own interpreter
+                self._command(config_file),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                text=True,
+                env={**os.environ, **stage_variables(self.plan, self.inputs, Stage.GENERATE, keys=self.pilot)},
+                pass_fds=locks,
+            )
+        if ended.returncode != ExitCode.DONE:
+            raise EstimateError(ended.stderr.strip() or "the estimate ended without a word", ended.returncode)
+        return Estimate.model_validate_json(ended.stdout)
+
+    @contextlib.contextmanager
+    def _workspace(self, drafts: Path) -> Iterator[tuple[Path, tuple[int, ...]]]:
+        """Where the pilot's replies go, with the lock that keeps others out; without a pilot nothing is kept."""
+        if not self.pilot:
+            yield drafts, ()
+            return
+        with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
+            yield workspace.root, (lock,)
+
+    def _config(self, root: Path) -> str:
+        placement = Placement(str(root), self.inputs.base_path, self.inputs.mounts)
+        config = run_config(self.plan, self.plan.stage(Stage.GENERATE), placement)
+        return config.model_dump_json(by_alias=True, exclude_none=True)
+
+    def _command(self, config_file: Path) -> list[str]:
+        pilot = ["--pilot"] if self.pilot else []
+        return [sys.executable, "-m", "distillery_trainer", "estimate", "--config", str(config_file), *pilot]

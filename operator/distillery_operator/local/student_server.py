@@ -1,0 +1,135 @@
+"""The student of a finished run behind an OpenAI-compatible server, as the Deployment of a cluster serves it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from distillery_operator.local.run_result import RunResult, read_run_result
+from distillery_operator.local.stop_request import StopRequest
+
+SERVING_FOLDER = "serving"
+LOG_FILE = "server.log"
+POLL_SECONDS = 0.3
+SERVER_LIBRARIES = ("transformers", "torch", "fastapi", "uvicorn")
+
+
+class ServingError(Exception):
+    """The student cannot be served; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class StudentServer:
+    """What is served where. The server's model name is the path that it is given, hence the link of that name."""
+
+    folder: Path
+    name: str
+    model: Path
+    prompt: str | None
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Base URL of the API."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """What the server printed."""
+        return self.folder / SERVING_FOLDER / LOG_FILE
+
+    def run(self, stop: StopRequest, ready: Callable[[], None]) -> int:
+        """Serves until `stop`; calls `ready` once it answers. Returns the exit code. Raises ServingError."""
+        refuse_taken_port(self.host, self.port)
+        process = self._start()
+        announced = False
+        while process.poll() is None and not stop.wait(POLL_SECONDS):
+            if not announced and self._answers():
+                announced = True
+                ready()
+        if not stop.requested:
+            raise ServingError(f"the server ended with exit code {process.returncode}; {self.log} says why")
+        process.terminate()
+        process.wait()
+        return 0
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        place = self._linked()
+        cache = place / ".cache"
+        cache.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "transformers.cli.transformers", "serve", self.name]
+        # Everything is on this disk; and the server's list of models wants a cache folder that exists.
+        offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache)}
+        with self.log.open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - our own interpreter
+                [*command, "--host", self.host, "--port", str(self.port)],
+                cwd=place,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **offline},
+                start_new_session=True,
+            )
+
+    def _linked(self) -> Path:
+        """The folder to start the server in: it holds a link to the model, named after it."""
+        place = self.folder.resolve() / SERVING_FOLDER
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        (place / self.name).symlink_to(self.model.resolve(), target_is_directory=True)
+        return place
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:  # noqa: S310 - our own server
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+
+def student_server(folder: Path, host: str, port: int) -> StudentServer:
+    """The server of the student in the workspace `folder`. Raises ServingError."""
+    result = read_run_result(folder / "result.json")
+    if result is None:
+        raise ServingError(
+            f"{folder} is not the folder of a run; name one, such as runs/NAME, or run: distillery run FILE"
+        )
+    model = result.files.get("model")
+    if model is None or not (folder / model).is_dir():
+        raise ServingError(f"{folder} has no trained student yet; finish it with: distillery run FILE")
+    missing = [name for name in SERVER_LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ServingError(
+            f"serving needs libraries that are not installed ({', '.join(missing)});"
+            " run: pip install 'distillery[trainer]'"
+        )
+    return StudentServer(folder, result.name, folder / model, _student_prompt(folder, result), host, port)
+
+
+def _student_prompt(folder: Path, result: RunResult) -> str | None:
+    path = result.files.get("studentPrompt")
+    return (folder / path).read_text().strip() if path else None
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Raises ServingError where nothing can listen there."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise ServingError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
+        ) from None

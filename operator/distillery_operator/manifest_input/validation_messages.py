@@ -1,0 +1,270 @@
+"""Pydantic's errors -> what is wrong and what to write instead, in words for people."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from distillery_api.base import ApiModel
+from distillery_api.resource import Distillation
+from distillery_operator.manifest_input.yaml_document import Path, YamlDocument, field_name
+
+SHOWN_TEXT_LIMIT = 60
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """What is wrong with the field at `path`; `line` only where it is not the field's own."""
+
+    path: Path
+    message: str
+    line: int | None = None
+
+
+def field_problems(error: ValidationError, document: YamlDocument) -> list[FieldProblem]:
+    """One complaint for each field that is wrong."""
+    found: dict[Path, FieldProblem] = {}
+    details = error.errors(include_url=False)
+    for detail in details:
+        if not _follows_from_another(detail, details):
+            complaint = _field_problem(detail, document)
+            found.setdefault(complaint.path, complaint)
+    return list(found.values())
+
+
+def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a list is called too short only because pydantic does not count its bad items."""
+    own = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        each["loc"][: len(own)] == own for each in details if each is not detail
+    )
+
+
+def _field_problem(detail: ErrorDetails, document: YamlDocument) -> FieldProblem:
+    path, message = _located(detail, document)
+    kind = detail["type"]
+    if kind in ("matches", "rule", "quantity"):
+        return _rule_problem(path, message)
+    describe = SENTENCES.get(kind)
+    return FieldProblem(path, describe(detail, path, document) if describe else f"{message[0].lower()}{message[1:]}")
+
+
+def _located(detail: ErrorDetails, document: YamlDocument) -> tuple[Path, str]:
+    """The error's path without what pydantic adds for the branches of a union."""
+    path: Path = tuple(detail["loc"])
+    if detail["type"] == "missing":
+        return path, detail["msg"]
+    while path and path not in document.places:
+        path = path[:-1]
+    return path, detail["msg"]
+
+
+def _rule_problem(path: Path, message: str) -> FieldProblem:
+    """A rule of ours; those over several fields start with the name of the field to change."""
+    named = re.match(r"([a-z][A-Za-z.]*): ", message)
+    if not named:
+        return FieldProblem(path, message)
+    parts = tuple(named[1].split("."))
+    return FieldProblem(path if path[-len(parts) :] == parts else (*path, *parts), message[named.end() :])
+
+
+Describe = Callable[[ErrorDetails, Path, YamlDocument], str]
+
+
+def _missing(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    model = next(iter(_models_at(path[:-1])), None)
+    description = next((d for name, d in _descriptions(model) if name == path[-1]), None)
+    meaning = f". {_first_sentence(description)}" if description else ""
+    return f"missing; add it{meaning}"
+
+
+def _unknown(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    name = str(path[-1])
+    names = [name for model in _models_at(path[:-1]) for name, _ in _descriptions(model)]
+    return f"there is no such field; {_suggestion(name, names)}"
+
+
+def _suggestion(name: str, names: list[str]) -> str:
+    by_lower = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    if close:
+        return f"did you mean {by_lower[close[0]]}?"
+    elsewhere = [field_name(path) for path, _ in _all_fields() if path[-1] == name]
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere[:3])}?"
+    return f"the fields here are {', '.join(names)}" if names else "remove it"
+
+
+def _not_text(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    written = document.written(path)
+    value = detail["input"]
+    if written is None:
+        return f"is {_kind_of(value)}, not text; write a single text"
+    if isinstance(value, bool):
+        return f'`{written}` is a boolean in YAML, not text; quote it: "{written}"'
+    return f'`{written}` is a number in YAML, not text; quote it: "{written}"'
+
+
+def _not_number(example: str) -> Describe:
+    def describe(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+        value, written = detail["input"], document.written(path)
+        if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", value):
+            return f'"{value}" is text because it is quoted; write the number without quotes'
+        if isinstance(value, bool):
+            return f"`{written}` is a boolean in YAML, not a number; write {example}"
+        return f"{_shown(value)} is not {example}; write one"
+
+    return describe
+
+
+def _not_boolean(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    value = detail["input"]
+    if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no", "on", "off"):
+        return f'"{value}" is text because it is quoted; write {_boolean_word(value)} without quotes'
+    return f"{_shown(value)} is neither true nor false; write one of the two, without quotes"
+
+
+def _boolean_word(value: str) -> str:
+    return "true" if value.lower() in ("true", "yes", "on") else "false"
+
+
+def _not_listed(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    names = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+    written, value = document.written(path), detail["input"]
+    if isinstance(value, bool):
+        return f"`{written}` is a boolean in YAML; write {_one_of(names)}"
+    by_lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.6)
+    hint = f"did you mean {by_lower[close[0]]}?" if close and len(names) > 1 else f"write {_one_of(names)}"
+    return f"{_shown(value)} is not one of the choices; {hint}"
+
+
+def _one_of(names: list[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _not_list(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    return (
+        f"is {_kind_of(detail['input'])}, not a list; start each item on a line of its own with `- `, or write [a, b]"
+    )
+
+
+def _not_mapping(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    names = [name for model in _models_at(path) for name, _ in _descriptions(model)]
+    fields = f" ({', '.join(names[:6])}{', …' if len(names) > 6 else ''})" if names else ""
+    return (
+        f"is {_kind_of(detail['input'])}, not a group of fields; write its fields{fields} on lines of their own below"
+    )
+
+
+def _limit(problem: str, remedy: str, key: str) -> Describe:
+    def describe(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+        limit = detail["ctx"][key]
+        number = f"{limit:g}" if isinstance(limit, float) else f"{limit}"
+        return f"{_shown(document.written(path) or detail['input'])} {problem}; {remedy.format(number)}"
+
+    return describe
+
+
+def _length(problem: str, remedy: str, key: str) -> Describe:
+    def describe(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+        return f"{problem}; {remedy.format(detail['ctx'][key])}"
+
+    return describe
+
+
+SENTENCES: dict[str, Describe] = {
+    "missing": _missing,
+    "extra_forbidden": _unknown,
+    "string_type": _not_text,
+    "int_type": _not_number("a whole number"),
+    "int_from_float": _not_number("a whole number"),
+    "float_type": _not_number("a number"),
+    "bool_type": _not_boolean,
+    "enum": _not_listed,
+    "literal_error": _not_listed,
+    "tuple_type": _not_list,
+    "list_type": _not_list,
+    "model_type": _not_mapping,
+    "dict_type": _not_mapping,
+    "greater_than": _limit("is too small", "write more than {}", "gt"),
+    "greater_than_equal": _limit("is too small", "write at least {}", "ge"),
+    "less_than": _limit("is too large", "write less than {}", "lt"),
+    "less_than_equal": _limit("is too large", "write at most {}", "le"),
+    "string_too_short": _length("is empty or too short", "write at least {} character(s)", "min_length"),
+    "string_too_long": _length("is too long", "write at most {} characters", "max_length"),
+    "too_short": _length("has too few items", "give at least {}", "min_length"),
+    "too_long": _length("has too many items", "give at most {}", "max_length"),
+}
+
+
+def _kind_of(value: Any) -> str:
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a group of fields",
+    }
+    return names.get(type(value), "empty")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return _kind_of(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text}`" if len(text) <= SHOWN_TEXT_LIMIT else f"`{text[:SHOWN_TEXT_LIMIT]}…`"
+
+
+def _first_sentence(description: str) -> str:
+    return " ".join(description.split()).split(". ")[0].rstrip(".")
+
+
+def _models_in(annotation: Any) -> Iterator[type[ApiModel]]:
+    """The models that a field's annotation allows, looking through Optional, Annotated and tuples."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, ApiModel):
+            yield annotation
+        return
+    for inner in typing.get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _models_at(path: Path) -> list[type[ApiModel]]:
+    """The models of the API that may stand at `path`."""
+    models: list[type[ApiModel]] = [Distillation]
+    for part in path:
+        if isinstance(part, str):
+            models = [inner for model in models for inner in _field_models(model, part)]
+    return models
+
+
+def _field_models(model: type[ApiModel], name: str) -> Iterator[type[ApiModel]]:
+    for field in model.model_fields.values():
+        if field.alias == name:
+            yield from _models_in(field.annotation)
+
+
+def _descriptions(model: type[ApiModel] | None) -> list[tuple[str, str]]:
+    """The model's fields by the names that a file uses, with what they mean."""
+    if model is None:
+        return []
+    fields = model.model_fields.items()
+    return [(field.alias or name, field.description or "") for name, field in fields if name != "status"]
+
+
+def _all_fields(model: type[ApiModel] = Distillation, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every field below `model`."""
+    for name, description in _descriptions(model):
+        yield (*path, name), description
+        for inner in _field_models(model, name):
+            yield from _all_fields(inner, (*path, name))

@@ -1,0 +1,139 @@
+"""From a spec to its stages. The operator and the local run both follow this plan, so the same manifest gives the same
+folders everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from distillery_api.paths import Workspace
+from distillery_api.resource import RETRY_ANNOTATION, Distillation
+from distillery_api.spec import (
+    AccessMode,
+    DistillationSpec,
+    ServingMode,
+    StageOptions,
+)
+from distillery_api.stage import Stage
+from distillery_operator.planning import names
+from distillery_operator.planning.identity import (
+    digest,
+    evaluation_identity,
+    rows_identity,
+    student_identity,
+    unless_empty,
+)
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage with the identity of its inputs."""
+
+    stage: Stage
+    input_hash: str
+
+    @property
+    def folder(self) -> str:
+        """The stage's folder in the workspace."""
+        return f"{self.stage}-{self.input_hash}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one generation of a Distillation asks for."""
+
+    distillation: Distillation
+    stages: tuple[PlannedStage, ...]
+
+    @property
+    def spec(self) -> DistillationSpec:
+        """The spec that was planned."""
+        return self.distillation.spec
+
+    @property
+    def name(self) -> str:
+        """The Distillation's name."""
+        return self.distillation.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """The Distillation's namespace."""
+        return self.distillation.metadata.namespace or "default"
+
+    @property
+    def uid(self) -> str:
+        """The Distillation's UID; empty where there is no cluster."""
+        return self.distillation.metadata.uid
+
+    @property
+    def generation(self) -> int:
+        """The generation of the spec."""
+        return self.distillation.metadata.generation
+
+    @property
+    def suspended(self) -> bool:
+        """Whether stages must not run."""
+        return self.spec.suspend
+
+    @property
+    def served(self) -> bool:
+        """Whether the student is to be served."""
+        return self.spec.serving.mode is ServingMode.DEPLOYMENT
+
+    @property
+    def retry_at(self) -> str | None:
+        """The value of the annotation that asks for a failed stage to run again."""
+        return self.distillation.metadata.annotations.get(RETRY_ANNOTATION)
+
+    @property
+    def claim_name(self) -> str:
+        """The workspace claim: the given one, or ours."""
+        return self.spec.storage.claim_name or names.claim_name(self.name, self.uid)
+
+    @property
+    def shared_volume(self) -> bool:
+        """Whether the spec lets many nodes mount the workspace; of a given claim only the claim itself can tell."""
+        return AccessMode.READ_WRITE_MANY in (self.spec.storage.access_modes or ())
+
+    @property
+    def model_path(self) -> str:
+        """Folder of the trained student, relative to the workspace."""
+        return str(Workspace(Path()).stage(self.stage(Stage.TRAIN).folder).model)
+
+    @property
+    def student_prompt_path(self) -> str:
+        """File with the student's system prompt, relative to the workspace."""
+        return str(Workspace(Path()).stage(self.stage(Stage.GENERATE).folder).student_prompt)
+
+    def stage(self, stage: Stage) -> PlannedStage:
+        """The planned stage of that kind."""
+        return next(planned for planned in self.stages if planned.stage is stage)
+
+    def earlier(self, stage: Stage) -> tuple[PlannedStage, ...]:
+        """The stages before `stage`."""
+        return tuple(planned for planned in self.stages if list(Stage).index(planned.stage) < list(Stage).index(stage))
+
+    def options(self, stage: Stage) -> StageOptions:
+        """Where and how `stage` runs."""
+        options: Mapping[Stage, StageOptions] = {
+            Stage.GENERATE: self.spec.generation,
+            Stage.TRAIN: self.spec.training,
+            Stage.EVALUATE: self.spec.evaluation,
+        }
+        return options[stage]
+
+
+def make_plan(distillation: Distillation, fingerprints: Mapping[str, str] | None = None) -> Plan:
+    """The stages of `distillation`, in order.
+
+    `fingerprints` holds a digest of the content by URI, where the content can be seen; such a stage runs again when the
+    content changes.
+    """
+    spec, contents = distillation.spec, fingerprints or {}
+    generate = digest(rows_identity(spec, contents))
+    train = digest({"generate": generate, **student_identity(spec, contents)})
+    evaluate = digest({"train": train, **unless_empty("evaluation", evaluation_identity(spec))})
+    hashes = {Stage.GENERATE: generate, Stage.TRAIN: train, Stage.EVALUATE: evaluate}
+    return Plan(distillation, tuple(PlannedStage(stage, input_hash) for stage, input_hash in hashes.items()))

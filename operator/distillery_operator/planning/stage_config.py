@@ -1,0 +1,111 @@
+"""What a stage is given: its RunConfig, its secrets, and the claims and ConfigMaps that it reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from distillery_api.run_config import METRICS_PORT, RunConfig
+from distillery_api.spec import (
+    DistillationSpec,
+    Judge,
+    SecretKeyReference,
+    SecretReference,
+    Server,
+    StageOptions,
+)
+from distillery_api.stage import Stage
+from distillery_operator.planning.identity import PLACEMENT_FIELDS, source_uris
+from distillery_operator.planning.plan import Plan, PlannedStage
+
+WORKSPACE_PATH = "/workspace"
+TERMINATION_MESSAGE_PATH = "/dev/termination-log"
+_REFERENCE = re.compile(r"((?:pvc|configmap)://[^/]+)/")
+
+
+Options = TypeVar("Options", bound=StageOptions)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a stage finds things: paths and addresses that differ between a Pod and a local process."""
+
+    workspace: str
+    """Path of the workspace."""
+    base_path: str
+    """Folder that plain paths in the manifest are relative to."""
+    mounts: Mapping[str, str]
+    """Folder of each claim and ConfigMap that the stage reads, by reference (`pvc://datasets`)."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+    """0 takes a free port."""
+    termination_message_path: str | None = None
+
+    @classmethod
+    def in_pod(cls, spec: DistillationSpec, stage: Stage) -> Placement:
+        """Where a stage's Pod finds things."""
+        return cls(
+            workspace=WORKSPACE_PATH,
+            base_path=WORKSPACE_PATH,
+            mounts={reference: mount_path(reference) for reference in references(spec, stage)},
+            metrics_host="0.0.0.0",  # noqa: S104 - the operator reads it from another Pod
+            metrics_port=METRICS_PORT,
+            termination_message_path=TERMINATION_MESSAGE_PATH,
+        )
+
+
+def run_config(plan: Plan, planned: PlannedStage, placement: Placement) -> RunConfig:
+    """Everything that the stage needs to know."""
+    spec = plan.spec
+    return RunConfig(
+        stage=planned.stage,
+        name=plan.name,
+        folder=planned.folder,
+        inputs={earlier.stage: earlier.folder for earlier in plan.earlier(planned.stage)},
+        workspace=placement.workspace,
+        base_path=placement.base_path,
+        mounts=dict(placement.mounts),
+        task=spec.task,
+        data=spec.data,
+        generation=_without_placement(spec.generation),
+        student=spec.student,
+        training=_without_placement(spec.training),
+        labels=spec.labels,
+        evaluation=_without_placement(spec.evaluation),
+        request_timeout_seconds=spec.generation.seconds_a_call,
+        api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
+        metrics_host=placement.metrics_host,
+        metrics_port=placement.metrics_port,
+        termination_message_path=placement.termination_message_path,
+    )
+
+
+def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReference]:
+    """The API keys that `stage` needs, each by the environment variable that carries it."""
+    judge = spec.generation.judge if stage is Stage.GENERATE else spec.evaluation.judge
+    servers = [server for teacher in spec.generation.teachers for server in teacher.all_servers]
+    asked: dict[Stage, list[Server | Judge | None]] = {Stage.GENERATE: [*servers, judge], Stage.EVALUATE: [judge]}
+    keys = [each.api_key for each in asked.get(stage, []) if each is not None and each.api_key is not None]
+    return {f"DISTILLERY_API_KEY_{number}": key for number, key in enumerate(dict.fromkeys(keys))}
+
+
+def credentials(spec: DistillationSpec, stage: Stage) -> SecretReference | None:
+    """The Secret whose keys become environment variables of `stage`: for reading rows, or for loading the model."""
+    return spec.data.credentials if stage is Stage.GENERATE else spec.student.credentials
+
+
+def references(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
+    """The claims and ConfigMaps that `stage` reads, such as `pvc://datasets`, sorted."""
+    found = (_REFERENCE.match(uri) for uri in source_uris(spec, stage))
+    return tuple(sorted({match.group(1) for match in found if match}))
+
+
+def mount_path(reference: str) -> str:
+    """Where a Pod mounts `pvc://CLAIM` or `configmap://NAME`."""
+    return "/data/" + reference.replace("://", "/")
+
+
+def _without_placement(options: Options) -> Options:
+    return options.model_copy(update=dict.fromkeys(PLACEMENT_FIELDS))

@@ -1,0 +1,233 @@
+"""What goes over the wire to the API server, and what its refusals become.
+
+The server is a small one on loopback; what a real one makes of the requests is for the cluster tests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from distillery_operator.cluster.client import Cluster, ClusterLease
+from distillery_operator.errors import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    SettingsError,
+    Unreachable,
+)
+
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"namespace": "team-a", "name": "j"}}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "team-a", "name": "s"}}
+
+
+@dataclass
+class Server:
+    """Records requests and answers from a list, then with an empty object."""
+
+    requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    answers: list[tuple[int, Any]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        body = json.loads(text) if text else None
+        self.requests.append((request.method, request.path, dict(request.query), body))
+        self.headers.append(dict(request.headers))
+        status, content = self.answers.pop(0) if self.answers else (200, {"metadata": {}})
+        if isinstance(content, str):
+            return web.Response(status=status, text=content)
+        return web.json_response(content, status=status)
+
+    def refuse(self, status: int, reason: str, message: str = "no") -> None:
+        self.answers.append((status, {"kind": "Status", "reason": reason, "message": message}))
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def cluster(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, f"http://127.0.0.1:{runner.addresses[0][1]}")))
+    connected = await Cluster.connect()
+    yield connected
+    await connected.close()
+    await runner.cleanup()
+
+
+def kubeconfig(folder: Path, server: str) -> Path:
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t0ken"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+async def test_requests_carry_the_token(cluster: Cluster, server: Server) -> None:
+    await cluster.get("Pod", "team-a", "p")
+    assert server.headers[0]["Authorization"] == "Bearer t0ken"
+    assert server.requests == [("GET", "/api/v1/namespaces/team-a/pods/p", {}, None)]
+
+
+async def test_an_absent_object_is_none(cluster: Cluster, server: Server) -> None:
+    server.refuse(404, "NotFound")
+    assert await cluster.get("Distillation", "team-a", "small") is None
+    assert server.requests[0][1] == "/apis/distillery.dev/v1alpha1/namespaces/team-a/distillations/small"
+
+
+async def test_lists_are_selected_on_the_server(cluster: Cluster, server: Server) -> None:
+    server.answers.append((200, {"items": [JOB]}))
+    assert await cluster.list_labelled("Job", "team-a", "a=b,c=d") == (JOB,)
+    assert server.requests[0][:3] == ("GET", "/apis/batch/v1/namespaces/team-a/jobs", {"labelSelector": "a=b,c=d"})
+
+
+async def test_a_job_is_posted_without_a_read_before(cluster: Cluster, server: Server) -> None:
+    await cluster.create(JOB)
+    assert server.requests == [
+        ("POST", "/apis/batch/v1/namespaces/team-a/jobs", {"fieldManager": "distillery"}, JOB),
+    ]
+
+
+async def test_other_children_are_applied_where_there_is_none(cluster: Cluster, server: Server) -> None:
+    server.refuse(404, "NotFound")
+    await cluster.create(SERVICE)
+    method, path, query, body = server.requests[1]
+    assert (method, path, body) == ("PATCH", "/api/v1/namespaces/team-a/services/s", SERVICE)
+    assert query == {"fieldManager": "distillery", "force": "true"}
+    assert server.headers[1]["Content-Type"] == "application/apply-patch+yaml"
+
+
+async def test_a_name_that_is_taken_is_left_alone(cluster: Cluster, server: Server) -> None:
+    with pytest.raises(AlreadyExists):
+        await cluster.create(SERVICE)
+    assert [request[0] for request in server.requests] == ["GET"]
+
+
+async def test_a_status_goes_with_the_version_that_was_read(cluster: Cluster, server: Server) -> None:
+    metadata = {"namespace": "team-a", "name": "small", "resourceVersion": "41", "labels": {"a": "b"}}
+    await cluster.write_status({"metadata": metadata, "spec": {}}, {"observedGeneration": 1})
+    method, path, query, body = server.requests[0]
+    assert method == "PATCH"
+    assert path.endswith("/distillations/small/status")
+    assert query == {"fieldManager": "distillery", "force": "true"}
+    assert server.headers[0]["Content-Type"] == "application/apply-patch+yaml"
+    assert body == {
+        "apiVersion": "distillery.dev/v1alpha1",
+        "kind": "Distillation",
+        "metadata": {"name": "small", "namespace": "team-a", "resourceVersion": "41"},
+        "status": {"observedGeneration": 1},
+    }
+
+
+async def test_a_check_is_a_strict_dry_run(cluster: Cluster, server: Server) -> None:
+    await cluster.check(JOB)
+    assert server.requests[0][2] == {"fieldManager": "distillery", "dryRun": "All", "fieldValidation": "Strict"}
+
+
+async def test_a_deletion_waits_for_what_the_object_owns(cluster: Cluster, server: Server) -> None:
+    await cluster.delete("Job", "team-a", "j")
+    assert server.requests[0][:3] == (
+        "DELETE",
+        "/apis/batch/v1/namespaces/team-a/jobs/j",
+        {"propagationPolicy": "Foreground"},
+    )
+
+
+async def test_deleting_what_is_gone_is_fine(cluster: Cluster, server: Server) -> None:
+    server.refuse(404, "NotFound")
+    await cluster.delete("Job", "team-a", "j")
+
+
+async def test_a_change_of_some_fields_is_a_merge_patch(cluster: Cluster, server: Server) -> None:
+    await cluster.merge("Job", "team-a", "j", {"spec": {"suspend": False}})
+    assert server.headers[0]["Content-Type"] == "application/merge-patch+json"
+    assert server.requests[0][3] == {"spec": {"suspend": False}}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "error"),
+    [
+        (400, "BadRequest", Invalid),
+        (401, "Unauthorized", ClusterError),
+        (403, "Forbidden", Forbidden),
+        (404, "NotFound", NotFound),
+        (409, "AlreadyExists", AlreadyExists),
+        (409, "Conflict", Conflict),
+        (413, "RequestEntityTooLarge", Invalid),
+        (422, "Invalid", Invalid),
+        (429, "TooManyRequests", Unreachable),
+        (500, "InternalError", Unreachable),
+        (503, "ServiceUnavailable", Unreachable),
+    ],
+)
+async def test_a_refusal_is_one_of_our_errors_with_the_servers_words(
+    cluster: Cluster, server: Server, status: int, reason: str, error: type[ClusterError]
+) -> None:
+    server.refuse(status, reason, "because of this")
+    with pytest.raises(error) as problem:
+        await cluster.merge("Job", "team-a", "j", {})
+    assert type(problem.value) is error
+    assert (str(problem.value), problem.value.status, problem.value.reason) == ("because of this", status, reason)
+
+
+async def test_an_answer_of_something_in_between_is_told_as_it_is(cluster: Cluster, server: Server) -> None:
+    server.answers.append((502, "<html>bad gateway</html>"))
+    with pytest.raises(Unreachable, match=r"GET /api/v1/namespaces/team-a/pods/p was answered with HTTP 502"):
+        await cluster.get("Pod", "team-a", "p")
+
+
+async def test_a_success_that_is_no_json_is_an_error_too(cluster: Cluster, server: Server) -> None:
+    server.answers.append((200, "<html>log in here</html>"))
+    with pytest.raises(Unreachable, match="was not answered by an API server"):
+        await cluster.get("Pod", "team-a", "p")
+
+
+async def test_no_server_at_all_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, "http://127.0.0.1:1")))
+    cluster = await Cluster.connect()
+    with pytest.raises(Unreachable, match="no answer from the API server"):
+        await cluster.get("Pod", "team-a", "p")
+    await cluster.close()
+
+
+async def test_without_a_way_to_a_cluster_it_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(SettingsError, match="Run in a Pod, or set KUBECONFIG"):
+        await Cluster.connect()
+
+
+async def test_the_lease_is_replaced_as_it_was_read(cluster: Cluster, server: Server) -> None:
+    lease = {"kind": "Lease", "metadata": {"namespace": "ops", "name": "d", "resourceVersion": "3"}, "spec": {}}
+    await ClusterLease(cluster, "ops", "d").replace_lease(lease)
+    method, path, _, body = server.requests[0]
+    assert (method, path) == ("PUT", "/apis/coordination.k8s.io/v1/namespaces/ops/leases/d")
+    assert body == lease
+
+
+async def test_a_missing_lease_is_told_apart(cluster: Cluster, server: Server) -> None:
+    server.refuse(404, "NotFound")
+    with pytest.raises(NotFound, match="no Lease ops/d"):
+        await ClusterLease(cluster, "ops", "d").read_lease()

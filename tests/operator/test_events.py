@@ -1,0 +1,100 @@
+"""Which turns of a status become Events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from distillery_api.status import Condition, ConditionStatus, ConditionType, DistillationStatus
+from distillery_operator.core.events import StatusChange, cut, event_manifest, status_changes
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+def status(**conditions: str) -> DistillationStatus:
+    """A status with conditions written as Type="True/Reason"."""
+    made = []
+    for kind, state in conditions.items():
+        truth, reason = state.split("/")
+        made.append(
+            Condition(
+                type=ConditionType(kind),
+                status=ConditionStatus(truth),
+                reason=reason,
+                message=f"about {kind}",
+                last_transition_time=NOW,
+            )
+        )
+    return DistillationStatus(conditions=tuple(made))
+
+
+def told(before: DistillationStatus, after: DistillationStatus) -> list[tuple[str, bool]]:
+    """Reasons, and whether they are warnings."""
+    return [(turn.reason, turn.warning) for turn in status_changes(before, after)]
+
+
+def test_the_first_status_is_a_turn() -> None:
+    assert told(status(), status(Ready="False/Training", Reconciling="True/Training")) == [("Training", False)]
+
+
+def test_an_equal_status_is_none() -> None:
+    same = status(Reconciling="True/Training", DataGenerated="True/Succeeded")
+    assert told(same, same) == []
+
+
+def test_a_stage_that_is_done_is_told_once_by_the_name_of_its_condition() -> None:
+    before, after = status(Trained="False/Training"), status(Trained="True/Succeeded")
+    assert status_changes(before, after) == (StatusChange("Trained", "about Trained"),)
+    assert told(after, status(Trained="True/Other")) == []
+
+
+def test_a_new_reason_to_wait_is_a_turn_and_trouble_a_warning() -> None:
+    before = status(Reconciling="True/Training")
+    assert told(before, status(Reconciling="True/ImagePullError")) == [("ImagePullError", True)]
+    assert told(before, status(Reconciling="True/ProgressingWithRetry")) == [("ProgressingWithRetry", True)]
+
+
+def test_what_stalls_is_a_warning() -> None:
+    before = status(Ready="False/Training", Reconciling="True/Training")
+    assert told(before, status(Ready="False/StorageFull", Stalled="True/StorageFull")) == [("StorageFull", True)]
+
+
+def test_being_ready_is_told_after_the_stages() -> None:
+    before = status(Ready="False/Evaluating", Evaluated="False/Evaluating")
+    after = status(Ready="True/Serving", Evaluated="True/Succeeded")
+    assert told(before, after) == [("Evaluated", False), ("Serving", False)]
+
+
+def test_an_event_says_whom_it_is_about_and_who_says_it() -> None:
+    metadata = {"namespace": "team-a", "name": "small", "uid": "u1", "resourceVersion": "8", "labels": {}}
+    made = event_manifest(
+        StatusChange("Training", "it learns"),
+        metadata,
+        name="small.1f",
+        time="2026-11-25T00:00:00.000000Z",
+        reporting_instance="operator-1",
+    )
+    assert made == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": "small.1f", "namespace": "team-a"},
+        "eventTime": "2026-11-25T00:00:00.000000Z",
+        "reportingController": "distillery.dev/operator",
+        "reportingInstance": "operator-1",
+        "action": "Reconcile",
+        "type": "Normal",
+        "reason": "Training",
+        "note": "it learns",
+        "regarding": {
+            "apiVersion": "distillery.dev/v1alpha1",
+            "kind": "Distillation",
+            "namespace": "team-a",
+            "name": "small",
+            "uid": "u1",
+            "resourceVersion": "8",
+        },
+    }
+
+
+def test_a_note_is_cut_to_what_the_server_takes() -> None:
+    assert cut("a" * 1024) == "a" * 1024
+    assert cut("a" * 1025) == "a" * 1023 + "…"

@@ -1,0 +1,65 @@
+import pytest
+
+from distillery_api.stage_result import Progress
+from distillery_operator.local.stage_metrics import EtaEstimator, parse_metrics, read_metrics
+
+TEXT = """\
+# HELP distillery_stage_done Units done.
+# TYPE distillery_stage_done gauge
+distillery_stage_done{stage="generate",unit="rows"} 120.0
+# TYPE distillery_stage_total gauge
+distillery_stage_total{stage="generate",unit="rows"} 560.0
+# TYPE distillery_teacher_requests_total counter
+distillery_teacher_requests_total{outcome="ok"} 118.0
+distillery_teacher_requests_total{outcome="http_429"} 6.0
+# TYPE distillery_rows_rejected_total counter
+distillery_rows_rejected_total{reason="truncated",split="train"} 2.0
+distillery_rows_rejected_total{reason="truncated",split="validation"} 1.0
+"""
+
+
+def test_metrics_tell_progress_calls_and_rejected_rows():
+    metrics = parse_metrics(TEXT)
+    assert metrics.progress == Progress(done=120, total=560, unit="rows")
+    assert metrics.requests == {"ok": 118, "http_429": 6}
+    assert metrics.rejected == {"truncated": 3}
+
+
+def test_stage_that_has_not_begun_tells_nothing():
+    assert parse_metrics("") is None
+
+
+@pytest.mark.parametrize("port", ["", "none", "1"])
+def test_stage_that_does_not_answer_is_no_error(tmp_path, port):
+    assert read_metrics(tmp_path) is None
+    (tmp_path / "metrics-port").write_text(port)
+    assert read_metrics(tmp_path) is None
+
+
+def reading(done, total=100, unit="rows"):
+    return Progress(done=done, total=total, unit=unit)
+
+
+def test_time_left_follows_the_speed_since_the_first_reading():
+    pace = EtaEstimator()
+    assert pace.estimate(0.0, reading(40)).eta_seconds is None
+    assert pace.estimate(10.0, reading(50)).eta_seconds == 50
+
+
+def test_time_left_forgets_what_is_older_than_a_minute():
+    pace = EtaEstimator()
+    pace.estimate(0.0, reading(0))
+    pace.estimate(10.0, reading(50))
+    assert pace.estimate(70.0, reading(60)).eta_seconds == 240
+
+
+def test_another_unit_starts_the_estimate_anew():
+    pace = EtaEstimator()
+    pace.estimate(0.0, reading(40))
+    assert pace.estimate(10.0, reading(5, unit="steps")).eta_seconds is None
+
+
+def test_unknown_total_gives_no_estimate():
+    pace = EtaEstimator()
+    pace.estimate(0.0, reading(0, total=0))
+    assert pace.estimate(10.0, reading(5, total=0)).eta_seconds is None

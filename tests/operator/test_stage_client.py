@@ -1,0 +1,110 @@
+"""What a running stage says of itself, over HTTP; whatever is wrong with it, the operator goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from distillery_api.stage_result import Progress
+from distillery_api.usage import Estimate
+from distillery_operator.cluster.stage_client import StageReport, parse_progress, read_stage_report
+
+TEXT = """\
+# HELP distillery_stage_done Units done.
+# TYPE distillery_stage_done gauge
+distillery_stage_done{stage="train",unit="steps"} 30.0
+# TYPE distillery_stage_total gauge
+distillery_stage_total{stage="train",unit="steps"} 120.0
+# TYPE process_cpu_seconds counter
+process_cpu_seconds_total 3.5
+"""
+
+
+def test_both_gauges_make_a_progress() -> None:
+    assert parse_progress(TEXT) == Progress(done=30, total=120, unit="steps")
+
+
+def test_a_total_not_yet_known_is_zero() -> None:
+    assert parse_progress('distillery_stage_done{unit="rows"} 7\n') == Progress(done=7, total=0, unit="rows")
+
+
+@pytest.mark.parametrize("text", ["", "up 1\n", "distillery_stage_done NaN\n", "distillery_stage_done +Inf\n"])
+def test_anything_else_is_none(text: str) -> None:
+    assert parse_progress(text) is None
+
+
+ESTIMATE = Estimate(
+    rows=9, requests=9, input_tokens=900, output_tokens=45, low_tokens=800, high_tokens=2000, cost=0.01, currency="USD"
+)
+
+
+class Pod:
+    """A server on loopback that answers as told, with an estimate only where it has one."""
+
+    def __init__(self) -> None:
+        self.body, self.status, self.delay, self.port = TEXT, 200, 0.0, 0
+        self.estimate = ""
+
+    async def answer(self, _: web.Request) -> web.Response:
+        await asyncio.sleep(self.delay)
+        return web.Response(text=self.body, status=self.status)
+
+    async def answer_estimate(self, _: web.Request) -> web.Response:
+        await asyncio.sleep(self.delay)
+        return web.Response(text=self.estimate, status=200 if self.estimate else 404)
+
+
+@pytest.fixture
+async def pod() -> AsyncIterator[Pod]:
+    made = Pod()
+    application = web.Application()
+    application.router.add_get("/metrics", made.answer)
+    application.router.add_get("/estimate", made.answer_estimate)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.port = runner.addresses[0][1]
+    yield made
+    await runner.cleanup()
+
+
+async def test_a_pod_that_answers_tells_its_progress(pod: Pod) -> None:
+    assert await read_stage_report("127.0.0.1", pod.port) == StageReport(Progress(done=30, total=120, unit="steps"))
+
+
+async def test_a_pod_that_knows_what_it_will_cost_tells_that_too(pod: Pod) -> None:
+    pod.estimate = ESTIMATE.model_dump_json(by_alias=True)
+    assert await read_stage_report("127.0.0.1", pod.port) == StageReport(
+        Progress(done=30, total=120, unit="steps"), ESTIMATE
+    )
+
+
+@pytest.mark.parametrize("estimate", ["<html>", "{}", "[]", '{"rows": "many"}'])
+async def test_an_estimate_that_is_none_leaves_the_progress(pod: Pod, estimate: str) -> None:
+    pod.estimate = estimate
+    assert await read_stage_report("127.0.0.1", pod.port) == StageReport(Progress(done=30, total=120, unit="steps"))
+
+
+@pytest.mark.parametrize(("status", "body"), [(500, TEXT), (404, ""), (200, "<html>\x00</html>"), (302, "")])
+async def test_a_pod_that_answers_something_else_tells_nothing(pod: Pod, status: int, body: str) -> None:
+    pod.status, pod.body = status, body
+    assert await read_stage_report("127.0.0.1", pod.port) == StageReport()
+
+
+async def test_a_pod_that_talks_without_end_is_cut_off(pod: Pod) -> None:
+    pod.body = TEXT + "# padding\n" * 100_000
+    assert await read_stage_report("127.0.0.1", pod.port) == StageReport(Progress(done=30, total=120, unit="steps"))
+
+
+async def test_a_silent_pod_costs_two_seconds_at_most(pod: Pod) -> None:
+    pod.delay = 30
+    started = asyncio.get_running_loop().time()
+    assert await read_stage_report("127.0.0.1", pod.port) == StageReport()
+    assert asyncio.get_running_loop().time() - started < 3
+
+
+async def test_a_pod_that_is_gone_tells_nothing() -> None:
+    assert await read_stage_report("127.0.0.1", 1) == StageReport()

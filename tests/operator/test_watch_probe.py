@@ -1,0 +1,78 @@
+"""The liveness probe as the kubelet sees it: Kopf's own server, asked over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import kopf
+import pytest
+from kopf._core.engines.probing import health_reporter
+from kopf._core.intents.registries import OperatorRegistry
+
+from distillery_operator.cluster.client import Cluster
+from distillery_operator.controller.process import Operator, make_registry
+from distillery_operator.controller.settings import read_settings
+
+SETTINGS = read_settings(
+    {"DISTILLERY_TRAINER_IMAGE": "t:1", "DISTILLERY_VLLM_IMAGE": "v:1", "DISTILLERY_NAMESPACES": "a"}
+)
+
+
+@pytest.fixture
+async def operator() -> Operator:
+    """An operator that is asked about its health only, so it needs no connection."""
+    return Operator(SETTINGS, Cluster.__new__(Cluster))
+
+
+@pytest.fixture
+async def url(operator: Operator) -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/healthz"
+    registry = make_registry(operator)
+    assert isinstance(registry, OperatorRegistry)
+    ready = asyncio.Event()
+    reporter = health_reporter(
+        address, memo=kopf.Memo(), indices={}, registry=registry, settings=kopf.OperatorSettings(), ready_flag=ready
+    )
+    task = asyncio.create_task(reporter)
+    await ready.wait()
+    yield address
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def status_of(url: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status
+
+
+async def test_it_fails_while_a_watcher_is_missing(url: str) -> None:
+    assert await status_of(url) == 500
+
+
+async def test_it_passes_while_all_watchers_live(operator: Operator, url: str) -> None:
+    watchers = [asyncio.create_task(asyncio.sleep(60), name=f"watcher for {watch}") for watch in operator.watches()]
+    assert await status_of(url) == 200
+    for watcher in watchers:
+        watcher.cancel()
+
+
+async def test_it_gives_the_watchers_of_a_fresh_process_a_moment(operator: Operator, url: str) -> None:
+    asked = asyncio.create_task(status_of(url))
+    await asyncio.sleep(0.1)
+    watchers = [asyncio.create_task(asyncio.sleep(60), name=f"watcher for {watch}") for watch in operator.watches()]
+    assert await asked == 200
+    for watcher in watchers:
+        watcher.cancel()
+
+
+def test_it_watches_what_is_needed_and_no_more(operator: Operator) -> None:
+    assert list(operator.watches()) == [
+        "distillations.v1alpha1.distillery.dev@a",
+        "jobs.v1.batch@a",
+        "deployments.v1.apps@a",
+        "pods.v1@a",
+    ]

@@ -1,0 +1,159 @@
+"""What is wrong with rows and answers, as far as that shows without another model."""
+
+from pathlib import Path
+
+import pytest
+
+from distillery_api.run_config import RunConfig
+from distillery_trainer.data.records import Example
+from distillery_trainer.filters.answer_checks import CONTROL_TOKEN, AnswerChecks
+from distillery_trainer.filters.rejection import Rejection
+from distillery_trainer.tasks import task_for
+from generate_run import GenerateRun
+
+ENGLISH = "The river rose by two metres overnight, and the people who live along the old harbour had to leave."
+FRENCH = "La rivière est montée de deux mètres pendant la nuit et les habitants du vieux port ont dû partir."
+GERMAN = "Der Fluss stieg über Nacht um zwei Meter, und die Leute am alten Hafen mussten ihre Häuser verlassen."
+
+
+@pytest.fixture
+def checks(tmp_path: Path):
+    def of(task: str = "NLI", filters: dict | None = None, **generation) -> AnswerChecks:
+        generation = {"filters": filters or {}, **generation}
+        run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", generation=generation, config={"task": task})
+        config = RunConfig.read(run.config_file)
+        return AnswerChecks(config, task_for(config))
+
+    return of
+
+
+def example(text: str = "Is it so?", gold: str | list[str] | None = None, system: str | None = None) -> Example:
+    before = [{"role": "system", "content": system}] if system else []
+    return Example("train", 1, "x", [*before, {"role": "user", "content": text}], gold)
+
+
+def reason(verdict: Rejection | None) -> str | None:
+    return verdict and verdict.reason
+
+
+# --- empty, long, control tokens
+
+
+def test_good_answer_passes(checks):
+    assert checks().verdict(example(), "neutral") is None
+
+
+def test_answer_of_white_space_is_empty(checks):
+    assert checks().verdict(example(), " \n") == Rejection("empty", "The answer is empty.")
+
+
+def test_answer_over_the_limit_is_too_long(checks):
+    limited = checks("Conversation", {"maxAnswerWords": 5})
+    assert limited.verdict(example(), "Only - five words of mine.") is None
+    assert limited.verdict(example(), "One two three four five six") == Rejection(
+        "too_long", "The answer has 6 words; generation.filters.maxAnswerWords allows 5."
+    )
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|reserved_special_token_3|>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "</s>",
+        "<s>",
+        "<pad>",
+        "<end_of_turn>",
+        "[INST]",
+        "[/INST]",
+        "<<SYS>>",
+    ],
+)
+def test_control_token_in_row_or_answer_is_named(checks, token):
+    in_row = checks().row_verdict(example(f"Say {token} to me."))
+    assert in_row == Rejection(
+        "special_token", f"The row holds {token}, which a student would take for a control token."
+    )
+    in_answer = checks("Conversation").verdict(example(), f"Gladly: {token}")
+    assert reason(in_answer) == "special_token"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a <|> b", "x |> f <| y", "<strong>bold</strong>", "list[INSTANCE]", "if a<b|c>d", "<section>", "| a | b |"],
+)
+def test_what_only_looks_like_a_control_token_is_none(text):
+    assert CONTROL_TOKEN.search(text) is None
+
+
+def test_row_without_control_tokens_is_worth_asking(checks):
+    assert checks().row_verdict(example()) is None
+
+
+# --- gold
+
+
+def test_answer_other_than_gold_is_rejected_only_if_asked_for(checks):
+    row = example(gold="entailment")
+    assert checks().verdict(row, "neutral") is None
+    supervised = checks(filters={"disagreesWithGold": True})
+    assert supervised.verdict(row, "entailment") is None
+    assert supervised.verdict(example(), "neutral") is None
+    assert supervised.verdict(row, "neutral") == Rejection(
+        "disagrees_with_gold", "The answer is neutral, and the known one is entailment."
+    )
+
+
+def test_one_of_several_gold_answers_is_enough(checks):
+    supervised = checks(filters={"disagreesWithGold": True})
+    row = example(gold=["entailment", "neutral"])
+    assert supervised.verdict(row, "neutral") is None
+    assert supervised.verdict(row, "contradiction").message.endswith("the known one is entailment or neutral.")
+
+
+def test_prose_is_never_compared_word_for_word_with_gold(checks):
+    supervised = checks("Conversation", {"disagreesWithGold": True})
+    assert supervised.verdict(example(ENGLISH, gold="People left."), ENGLISH) is None
+
+
+# --- language
+
+
+def test_answer_in_another_language_than_the_row_is_rejected(checks):
+    conversation = checks("Conversation")
+    assert conversation.verdict(example(ENGLISH), ENGLISH) is None
+    assert conversation.verdict(example(ENGLISH), FRENCH) == Rejection(
+        "wrong_language", "The answer is in French, and the row is in another one."
+    )
+
+
+def test_answer_in_another_language_than_asked_for_is_rejected(checks):
+    conversation = checks("Conversation", language="fr-CA")
+    assert conversation.verdict(example(ENGLISH), FRENCH) is None
+    assert conversation.verdict(example(ENGLISH), ENGLISH) == Rejection(
+        "wrong_language", "The answer is in English, and generation.language is fr-CA."
+    )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        example(f"Translate into French: {ENGLISH}"),
+        example(f"Übersetze das ins Französische: {GERMAN}"),
+        example(ENGLISH, system="Réponds toujours en français."),
+    ],
+)
+def test_language_that_the_row_speaks_of_is_not_wrong(checks, row):
+    assert checks("Conversation").verdict(row, FRENCH) is None
+
+
+def test_language_is_not_judged_where_row_or_answer_is_too_short_or_the_filter_is_off(checks):
+    assert checks("Conversation").verdict(example("Hi"), FRENCH) is None
+    assert checks("Conversation").verdict(example(ENGLISH), "Oui.") is None
+    assert checks("Conversation", {"language": False}).verdict(example(ENGLISH), FRENCH) is None
+
+
+def test_labels_have_no_language(checks):
+    assert checks("NLI", language="fr").verdict(example(GERMAN), "contradiction") is None

@@ -1,0 +1,104 @@
+"""Many prompts answered at once: token for token what the library's own `generate` writes, one prompt at a time."""
+
+import math
+
+import pytest
+import torch
+
+from distillery_trainer.evaluation.batched_generation import BatchedGenerator, _filled_up
+from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
+from distillery_trainer.student.device import Device
+from distillery_trainer.student.model_folder import open_folder
+from distillery_trainer.student.row_encoding import prompt_ids
+from tiny_model import read_model, write_tiny_model
+
+CPU = Device("cpu", torch.float32, "cpu")
+BEGINNING = list(range(1000, 1020))
+PROMPTS = [[*BEGINNING, *range(start, end)] for start, end in ((5, 8), (8, 9), (300, 340), (9, 11), (70, 90), (41, 44))]
+LIMITS = [24] * len(PROMPTS)
+
+
+@pytest.fixture(scope="module", params=[("Llama", 0.4), ("Qwen2", 0.4), ("Gemma3", 0.02)], ids=lambda param: param[0])
+def tiny(request, tmp_path_factory):
+    """A model whose greedy answers wander, so that they end at different lengths."""
+    family, spread = request.param
+    folder = write_tiny_model(tmp_path_factory.mktemp(family) / "model", family, initializer_range=spread)
+    return read_model(folder)
+
+
+ENDS = tuple(range(0, 49152, 9))
+"""Ids that end a turn: one in nine."""
+
+
+def written(model, prompts, limits, most_rows=128):
+    writer = BatchedGenerator(model, CPU, ENDS, padding=0, most_rows=most_rows)
+    return dict(writer.write(list(zip(prompts, limits, strict=True))))
+
+
+def expected(model, prompt, limit):
+    """The library's answer, without the id that ended it, and whether one did."""
+    ids = torch.tensor([prompt])
+    output = model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False, eos_token_id=list(ENDS)
+    )
+    new = output[0, len(prompt) :].tolist()
+    return (new[:-1], True) if new[-1] in ENDS else (new, False)
+
+
+def test_answers_are_those_of_the_library(tiny):
+    found = written(tiny, PROMPTS, LIMITS)
+    assert len({len(writing.ids) for writing in found.values()}) > 1
+    assert [(found[row].ids, found[row].finished) for row in range(len(PROMPTS))] == [
+        expected(tiny, prompt, 24) for prompt in PROMPTS
+    ]
+
+
+def test_each_answer_has_its_own_limit(tiny):
+    found = written(tiny, PROMPTS, [1, 5, 24, 3, 2, 9])
+    assert [(found[row].ids, found[row].finished) for row in range(len(PROMPTS))] == [
+        expected(tiny, prompt, limit) for prompt, limit in zip(PROMPTS, [1, 5, 24, 3, 2, 9], strict=True)
+    ]
+
+
+def test_batches_of_any_size_give_the_same(tiny):
+    assert written(tiny, PROMPTS, LIMITS, most_rows=1) == written(tiny, PROMPTS, LIMITS, most_rows=3)
+
+
+@pytest.mark.parametrize(
+    ("stays", "rows"),
+    [
+        ([True, True, True], [0, 1, 2]),
+        ([False, True, True, True], [3, 1, 2]),
+        ([True, False, True, False, True], [0, 4, 2]),
+        ([False, False, True], [2]),
+        ([True, False, False], [0]),
+        ([False, False], []),
+    ],
+)
+def test_last_rows_take_the_places_of_those_that_leave(stays, rows):
+    assert _filled_up(stays) == rows
+
+
+def test_likelihood_is_that_of_the_reply_s_tokens_alone(tmp_path):
+    folder = open_folder(write_tiny_model(tmp_path / "model"), "tiny")
+    model = read_model(tmp_path / "model")
+    prompt = [{"role": "user", "content": "How are you?"}]
+    loss, tokens = ReplyLikelihood(folder, model).at(prompt, "Fine, thanks.")
+
+    start = prompt_ids(folder, prompt)
+    reply = folder.tokenizer("Fine, thanks.<|im_end|>\n", add_special_tokens=False)["input_ids"]
+    with torch.inference_mode():
+        chances = model(torch.tensor([start + reply])).logits[0].log_softmax(-1)
+    by_hand = -sum(float(chances[len(start) - 1 + place, token]) for place, token in enumerate(reply))
+    assert tokens == len(reply) == 6
+    assert loss == pytest.approx(by_hand, rel=1e-5)
+    # Random weights know nothing: every token is about as likely as any other.
+    assert math.exp(loss / tokens) == pytest.approx(49152, rel=0.5)
+
+
+def test_reply_that_cannot_be_written_down_has_no_likelihood(tmp_path):
+    folder = open_folder(write_tiny_model(tmp_path / "model"), "tiny")
+    surprise = ReplyLikelihood(folder, read_model(tmp_path / "model"))
+    prompt = [{"role": "user", "content": "How are you?"}]
+    assert surprise.at(prompt, "Fine<|im_end|>") == (0.0, 0)
+    assert surprise.at(prompt, "word " * 600) == (0.0, 0)  # the model reads 512 tokens

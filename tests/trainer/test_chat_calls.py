@@ -1,0 +1,380 @@
+"""A teacher that is asked directly: several servers, waiting without losing tries, samples, and odd servers."""
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+
+from asking import Failure, Reply, ask_all, asking, question, run_config
+from chat_faults import (
+    closed_connection,
+    html_page,
+    insufficient_quota,
+    malformed_json,
+    rate_limited,
+    script,
+    server_error,
+    slow,
+    trickling,
+    unknown_model,
+    verbatim,
+    where,
+    without_usage,
+    wrong_key,
+)
+from distillery_trainer.runtime.errors import TryLater, UserError
+from odd_replies import error_as_200, limit_too_high, moved, other_model, streamed, used_up
+from teacher_server import gold_teacher
+
+QUESTIONS = [question(number) for number in range(40)]
+GOLD = {messages[-1]["content"]: "neutral" for messages in QUESTIONS}
+NOWHERE = "http://127.0.0.1:9/v1"
+
+
+@pytest.fixture
+def server():
+    with gold_teacher(GOLD) as one:
+        yield one
+
+
+@pytest.fixture
+def other():
+    with gold_teacher(GOLD) as another:
+        yield another
+
+
+def kinds(outcomes) -> Counter[str]:
+    return Counter(type(outcome).__name__ for outcome in outcomes)
+
+
+# --- samples
+
+
+async def test_another_sample_is_another_reply_to_the_same_question(tmp_path, server):
+    async with asking(run_config(tmp_path, server.url)) as (teacher, journal):
+        for _ in range(2):
+            for sample in range(3):
+                await teacher.ask(QUESTIONS[0], sample=sample)
+        assert len(server.requests) == len(journal) == 3
+        assert server.requests[0].body == server.requests[2].body
+        assert "seed" not in server.requests[0].body
+
+
+async def test_same_question_at_the_same_time_is_asked_once(tmp_path, server):
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        assert kinds(await ask_all(teacher, [QUESTIONS[0]] * 20)) == {"Reply": 20}
+        assert len(server.requests) == 1
+
+
+# --- several servers
+
+
+async def test_servers_share_the_calls(tmp_path, server, other):
+    server.application.latency = other.application.latency = 0.02
+    async with asking(run_config(tmp_path, server.url, other.url)) as (teacher, _):
+        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+    assert len(server.requests) + len(other.requests) == 40
+    assert min(len(server.requests), len(other.requests)) >= 15
+
+
+async def test_broken_server_costs_a_call_now_and_then(tmp_path, server, other):
+    server.faults = lambda call: server_error(503)
+    async with asking(run_config(tmp_path, server.url, other.url)) as (teacher, _):
+        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+    assert len(server.requests) <= 8
+
+
+async def test_server_that_is_not_there_does_no_harm_beside_one_that_is(tmp_path, server):
+    config = run_config(tmp_path, NOWHERE, server.url, config={"maxAttempts": 3})
+    async with asking(config) as (teacher, _):
+        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+
+
+@pytest.mark.parametrize("fault", [wrong_key(), unknown_model(), insufficient_quota()], ids=lambda fault: fault.name)
+async def test_server_that_turns_everybody_away_is_left_out(tmp_path, server, other, fault, capfd):
+    server.faults = lambda call: fault
+    async with asking(run_config(tmp_path, server.url, other.url, config={"maxAttempts": 1})) as (teacher, _):
+        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+    assert len(server.requests) <= 8
+    said = capfd.readouterr().err
+    assert said.startswith(f"Teacher tester (teacher at {server.url}): ")
+    assert said.endswith("The other servers go on.\n")
+    assert said.count("\n") == 1
+
+
+async def test_last_server_that_turns_everybody_away_ends_it(tmp_path, server, other):
+    server.faults = other.faults = lambda call: wrong_key()
+    async with asking(run_config(tmp_path, server.url, other.url)) as (teacher, _):
+        with pytest.raises(UserError, match="The key was refused"):
+            await teacher.ask(QUESTIONS[0])
+
+
+async def test_each_server_gets_its_own_key(tmp_path, server, other, monkeypatch):
+    monkeypatch.setenv("FIRST", "sk-one")
+    monkeypatch.setenv("SECOND", "sk-two")
+    servers = [
+        {"url": each.url, "apiKey": {"secretName": "keys", "key": name}}
+        for each, name in ((server, "one"), (other, "two"))
+    ]
+    config = run_config(
+        tmp_path,
+        teacher={"servers": servers},
+        config={"apiKeyVariables": {"keys/one": "FIRST", "keys/two": "SECOND"}},
+    )
+    async with asking(config) as (teacher, _):
+        await ask_all(teacher, QUESTIONS)
+    assert {request.headers["Authorization"] for request in server.requests} == {"Bearer sk-one"}
+    assert {request.headers["Authorization"] for request in other.requests} == {"Bearer sk-two"}
+
+
+async def test_row_that_one_server_turned_away_goes_to_the_other_at_once(tmp_path, server, other):
+    server.faults = lambda call: rate_limited(600)
+    async with asking(run_config(tmp_path, server.url, other.url)) as (teacher, _):
+        started = time.monotonic()
+        assert kinds(await ask_all(teacher, QUESTIONS[:4])) == {"Reply": 4}
+        assert time.monotonic() - started < 8
+
+
+# --- waiting
+
+
+async def test_waiting_takes_no_try_away(tmp_path, server):
+    server.faults = script([rate_limited(0.1)] * 12)
+    async with asking(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
+        assert isinstance(await teacher.ask(QUESTIONS[0]), Reply)
+    assert len(server.requests) == 13
+
+
+async def test_server_that_limits_everybody_for_a_while_loses_no_row(tmp_path, server):
+    started = time.monotonic()
+    server.faults = lambda call: rate_limited(0.2) if time.monotonic() - started < 2 else None
+    async with asking(run_config(tmp_path, server.url, config={"maxAttempts": 1})) as (teacher, _):
+        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+
+
+async def test_patience_with_a_teacher_that_answers_nobody_has_an_end(tmp_path, server):
+    server.faults = lambda call: rate_limited(0.1)
+    async with asking(run_config(tmp_path, server.url), patience=0.5) as (teacher, _):
+        with pytest.raises(TryLater) as caught:
+            await teacher.ask(QUESTIONS[0])
+    assert "asks to be left alone for 0 seconds, and has answered nothing for" in caught.value.message
+    assert "HTTP 429: Rate limit reached for requests." in caught.value.message
+
+
+async def test_wait_that_is_longer_than_all_patience_is_not_begun(tmp_path, server):
+    server.faults = lambda call: rate_limited(86_400)
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        with pytest.raises(TryLater, match="asks to be left alone for 86,400 seconds"):
+            await asyncio.wait_for(teacher.ask(QUESTIONS[0]), 5)
+
+
+async def test_row_that_alone_is_always_turned_away_is_given_up(tmp_path, server):
+    server.faults = where("Person 3 ", rate_limited(0.1))
+    async with asking(run_config(tmp_path, server.url), patience=1.0) as (teacher, _):
+        await teacher.ask(QUESTIONS[0])
+        asked = asyncio.create_task(teacher.ask(QUESTIONS[3]))
+        for messages in QUESTIONS[4:12]:
+            await asyncio.sleep(0.1)
+            await teacher.ask(messages)
+        outcome = await asked
+    assert (outcome.reason, outcome.passing) == ("http_429", True)
+
+
+async def test_key_without_an_allowance_is_left_alone_until_there_is_one(tmp_path, server):
+    server.faults = script([used_up("400ms")])
+    async with asking(run_config(tmp_path, server.url, generation={"concurrency": 1})) as (teacher, _):
+        await ask_all(teacher, QUESTIONS[:3])
+    first, second, _ = server.requests
+    assert second.started - first.ended >= 0.35
+
+
+async def test_limit_a_minute_paces_the_calls(tmp_path, server):
+    config = run_config(tmp_path, server.url, teacher={"limits": {"requestsPerMinute": 610}})
+    async with asking(config) as (teacher, _):
+        started = time.monotonic()
+        await ask_all(teacher, QUESTIONS[:20])
+        assert 0.8 < time.monotonic() - started < 3  # 10 at once, and then 10 a second
+
+
+async def test_tokens_a_minute_pace_the_calls_by_what_they_really_use(tmp_path, server):
+    config = run_config(
+        tmp_path,
+        server.url,
+        teacher={"limits": {"tokensPerMinute": 6100}},
+        generation={"sampling": {"maxTokens": 16}, "concurrency": 1},
+    )
+    async with asking(config) as (teacher, _):
+        started = time.monotonic()
+        await ask_all(teacher, QUESTIONS[:10])
+        used = server.statistics()
+        tokens = used["promptTokens"] + used["completionTokens"]
+        assert tokens == 280
+        assert (tokens - 100) / 100 - 0.4 < time.monotonic() - started < 4  # a hundred at once, and then each second
+
+
+async def test_stage_that_ends_waits_for_nobody(tmp_path, server):
+    server.faults = lambda call: rate_limited(600)
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        asked = asyncio.create_task(ask_all(teacher, QUESTIONS))
+        await asyncio.sleep(0.3)
+        teacher.stopping.set()
+        assert kinds(await asyncio.wait_for(asked, 2)) == {"Stopping": 40}
+
+
+# --- preflight
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        (wrong_key(), UserError, "The key was refused."),
+        (unknown_model(), UserError, 'There is no model "teacher"'),
+        (html_page(200), UserError, "this is no chat API"),
+        (html_page(502), TryLater, "did not answer the first row: HTTP 502: a page in place of JSON (3 tries)"),
+        (error_as_200(), TryLater, "HTTP 503: The model is overloaded. (3 tries)"),
+        (moved("https://elsewhere.example"), UserError, "It has moved"),
+        (limit_too_high(), UserError, "It does not write replies of this length: lower generation.sampling.maxTokens."),
+    ],
+)
+async def test_preflight_fails_with_the_servers_words(tmp_path, server, fault, error, words):
+    server.faults = lambda call: fault
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        with pytest.raises(error) as caught:
+            await teacher.ask(QUESTIONS[0])
+    assert words in caught.value.message
+    assert caught.value.message.startswith(f"Teacher tester (teacher at {server.url})")
+    assert len(server.requests) <= 3
+
+
+async def test_preflight_of_a_server_that_is_not_there(tmp_path):
+    async with asking(run_config(tmp_path, NOWHERE)) as (teacher, _):
+        with pytest.raises(TryLater, match=r"cannot be reached \(3 tries\). No connection"):
+            await teacher.ask(QUESTIONS[0])
+
+
+async def test_preflight_is_paid_for_once(tmp_path, server):
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        assert await teacher.ask(QUESTIONS[0]) == await teacher.ask(QUESTIONS[0])
+        assert len(server.requests) == 1
+
+
+async def test_teacher_that_answered_before_is_not_tried_alone_again(tmp_path, server):
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        await teacher.ask(QUESTIONS[0])
+    server.faults = lambda call: server_error(500)
+    async with asking(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
+        await teacher.ask(QUESTIONS[0])
+        outcomes = await ask_all(teacher, QUESTIONS[1:4])
+    assert [outcome.reason for outcome in outcomes] == ["http_500"] * 3
+
+
+async def test_others_wait_until_the_first_question_is_answered(tmp_path, server):
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        await ask_all(teacher, QUESTIONS[:4])
+    first, *others = server.requests
+    assert all(request.started >= first.ended for request in others)
+
+
+async def test_row_that_is_refused_for_what_it_is_fails_no_preflight(tmp_path, server):
+    server.faults = where("Person 0 ", server_error(418))
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        assert isinstance(await teacher.ask(QUESTIONS[0]), Failure)
+
+
+# --- odd servers
+
+
+async def test_stream_that_nobody_asked_for_is_read(tmp_path, server):
+    server.faults = lambda call: streamed("neu", "tral")
+    async with asking(run_config(tmp_path, server.url)) as (teacher, journal):
+        reply = await teacher.ask(QUESTIONS[0])
+        assert (reply.content, reply.finish_reason) == ("neutral", "stop")
+        assert journal.usage.uncounted_replies == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (streamed("neu", ends=False), "bad_response"),
+        (error_as_200("Out of memory.", "oom"), "http_500"),
+        (closed_connection(), "connection_closed"),
+        (trickling(), "timeout"),
+        (slow(20), "timeout"),
+    ],
+    ids=["cut stream", "error as 200", "closed in the middle", "trickling", "slow"],
+)
+async def test_reply_that_never_comes_whole_is_a_failure_that_may_pass(tmp_path, server, fault, reason):
+    server.faults = where("Person 0 ", fault)
+    config = run_config(tmp_path, server.url, config={"maxAttempts": 2, "requestTimeoutSeconds": 0.5})
+    async with asking(config) as (teacher, _):
+        await teacher.ask(QUESTIONS[1])
+        failure = await teacher.ask(QUESTIONS[0])
+    assert (failure.reason, failure.passing) == (reason, True)
+    assert len(server.requests) == 3
+
+
+async def test_other_name_of_the_model_is_kept_with_the_reply_and_told_once(tmp_path, server, capfd):
+    server.faults = lambda call: other_model("teacher-2026-01-01")
+    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+        outcomes = await ask_all(teacher, QUESTIONS)
+    assert {reply.model for reply in outcomes} == {"teacher-2026-01-01"}
+    assert capfd.readouterr().err == 'Teacher tester: asked for "teacher", answered by "teacher-2026-01-01".\n'
+
+
+async def test_server_that_does_not_count_is_estimated(tmp_path, server):
+    server.faults = lambda call: without_usage()
+    async with asking(run_config(tmp_path, server.url)) as (teacher, journal):
+        reply = await teacher.ask(QUESTIONS[0])
+        assert reply.tokens is None
+        assert journal.usage.uncounted_replies == 1
+        assert 10 < journal.usage.input_tokens < 60
+
+
+COT = {"chainOfThought": True}
+
+
+async def test_ignored_response_format_is_noticed_and_softened(tmp_path, server):
+    server.faults = lambda call: verbatim("It is neutral.")
+    config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
+    async with asking(config) as (teacher, _):
+        for messages in QUESTIONS[:8]:
+            await teacher.ask(messages)
+    sent = [request.body.get("response_format", {}).get("type") for request in server.requests]
+    assert sent == ["json_schema"] * 3 + ["json_object"] * 3 + [None] * 2
+
+
+async def test_honoured_response_format_stays(tmp_path, server):
+    server.faults = script([None, *[verbatim("It is neutral.")] * 10, malformed_json()])
+    config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
+    async with asking(config) as (teacher, _):
+        for messages in QUESTIONS[:14]:
+            await teacher.ask(messages)
+    assert {request.body["response_format"]["type"] for request in server.requests} == {"json_schema"}
+
+
+async def test_refused_response_format_becomes_plain_json_first(tmp_path):
+    with gold_teacher(GOLD, refused_parameters=("response_format",)) as server:
+        config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
+        async with asking(config) as (teacher, _):
+            for messages in QUESTIONS[:4]:
+                await teacher.ask(messages)
+        sent = [request.body.get("response_format", {}).get("type") for request in server.requests]
+        assert sent == ["json_schema", "json_object", None, None, None, None]
+
+
+async def test_calls_in_flight_never_exceed_the_concurrency(tmp_path, server, other):
+    server.application.latency = other.application.latency = 0.05
+    config = run_config(tmp_path, server.url, other.url, generation={"concurrency": 3})
+    async with asking(config) as (teacher, _):
+        await ask_all(teacher, QUESTIONS)
+    assert server.peak_in_flight + other.peak_in_flight <= 6
+    assert max(server.peak_in_flight, other.peak_in_flight) <= 3
+
+
+async def test_proxy_of_the_environment_is_used_and_its_exceptions_kept(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "elsewhere.example")
+    async with asking(run_config(tmp_path, "http://teacher.invalid/v1")) as (teacher, _):
+        assert (await teacher.ask(QUESTIONS[0])).content == "neutral"
+    assert server.requests[0].headers["Host"] == "teacher.invalid"

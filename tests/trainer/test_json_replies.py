@@ -1,0 +1,83 @@
+"""Structured replies, however they are wrapped, cut or misspelt."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distillery_trainer.parsing.json_replies import Field, find_json, read_field, read_reason, without_code_fence
+from distillery_trainer.tasks import Unreadable
+
+LEAVES = st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=8)
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner))
+
+
+def anything(value: object) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ('{"answer": 72}', 72),
+        ('Sure:\n```json\n{"reason": "x", "answer": 72}\n```\nDone.', 72),
+        ('[{"answer": 72}]', 72),
+        ('In [0, 1) {so} it is {"answer": 72}.', 72),
+        ("{'answer': 72, }", 72),
+        ('{"reason": "He said "no" {twice}", "answer": "72"}', "72"),
+        ('{"reason": "one\nline", "answer": null}', None),
+        ('{"reason": "\\(x\\)", "answer": 72}', 72),
+        ('{"problem": "?"} {"answer": 72}', 72),
+    ],
+)
+def test_value_under_a_key(reply, value):
+    assert read_field(reply, "answer") == Field(value)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ('{"reason": "x"}', 'The reply is JSON without the key "answer".'),
+        ('{"reason": "x", "answer": 7', "The reply is not valid JSON."),
+        ('```json\n{"answer": 7', "The reply is not valid JSON."),
+        ('The "answer" is', "The reply is not valid JSON."),
+        ("[1, 2]", "The reply is not valid JSON."),
+    ],
+)
+def test_what_is_meant_as_json_and_is_none(reply, message):
+    assert read_field(reply, "answer") == Unreadable("bad_json", message)
+
+
+@pytest.mark.parametrize("reply", ["", "72", "The answer is 72.", "It is {72}."])
+def test_prose_is_no_json(reply):
+    assert read_field(reply, "answer") is None
+
+
+def test_reason_of_a_reply():
+    assert read_reason('<think>hm</think>```json\n{"reason": " because ", "answer": 1}\n```') == "because"
+    assert read_reason('{"answer": 1}') is None
+    assert read_reason("because") is None
+
+
+def test_fence_is_taken_off():
+    assert without_code_fence("Here:\n```\nA\n```\nB") == "A"
+    assert without_code_fence(" A ") == "A"
+
+
+@given(st.dictionaries(st.text(max_size=4), VALUES, min_size=1), st.text(alphabet="ab. \n"), st.text(max_size=20))
+def test_valid_object_is_found_whatever_stands_around_it(value, before, after):
+    assert find_json(before + json.dumps(value) + after, anything) == value
+
+
+@given(st.text(alphabet='{}[]"\\:,ab1 \n', max_size=60))
+def test_any_brackets_are_read_or_not(text):
+    read_field(text, "a")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 20_000, "{" * 20_000, '{"a":' * 5_000, '"' * 20_001 + "{}", "[{" * 8_000 + "}]"]
+)
+@pytest.mark.timeout(60)
+def test_hostile_reply_comes_to_an_end(text):
+    read_field(text, "answer")

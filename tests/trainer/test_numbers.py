@@ -1,0 +1,112 @@
+"""Numbers as people and models write them."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distillery_trainer.parsing import numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("72", "72"),
+        ("72.0", "72"),
+        ("72.50", "72.5"),
+        ("007", "7"),
+        ("+5", "5"),
+        ("-5", "-5"),
+        ("\u22125", "-5"),
+        ("-0", "0"),
+        (".5", "0.5"),
+        ("1e3", "1000"),
+        ("1e-5", "0.00001"),
+        ("1,200", "1200"),
+        ("1,234,567.891", "1234567.891"),
+        ("1 234 567", "1234567"),
+        ("1\u202f234", "1234"),
+        ("1\u2019234", "1234"),
+        ("1.234.567", "1234567"),
+        ("1.234,56", "1234.56"),
+        ("1,00,000", "100000"),
+        ("1{,}000", "1000"),
+        ("1,5", "1.5"),
+        ("0,125", "0.125"),
+        ("1.234", "1.234"),
+        ("$1,200", "1200"),
+        ("-$5", "-5"),
+        ("5 \u20ac", "5"),
+        ("1/2", "0.5"),
+        ("1/3", "1/3"),
+        ("-1/3", "-1/3"),
+        ("2 1/2", "2.5"),
+        ("2\u00bd", "2.5"),
+        ("\\frac{3}{4}", "0.75"),
+        ("50 %", "50%"),
+        ("50 percent", "50%"),
+        ("1.5 million", "1500000"),
+        ("\\boxed{72}", "72"),
+        ("$72$", "72"),
+        ("**72**.", "72"),
+        ("\u0667\u0662\u066b\u0665", "72.5"),
+        ("\uff17\uff12", "72"),
+    ],
+)
+def test_one_number_in_its_one_form(text, literal):
+    assert numbers.read(text) == literal
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "none", "13 or 12", "12-15", "10:30", "1,2,3", "1.2.3", "3rd", "13th", "GPT4", "1/0", "1e400", "9" * 500],
+)
+def test_what_is_not_one_number(text):
+    assert numbers.read(text) is None
+
+
+def test_numbers_of_a_sentence_are_those_that_stand_alone():
+    text = numbers.plain("In 2014, GPT2 made the 3rd place: 12/5/2020, 5 - 3, 10kg and 1,250.75.")
+    assert [found.literal for found in numbers.in_prose(text)] == ["2014", "12", "5", "2020", "5", "3", "10", "1250.75"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("72", "72.0"),
+        ("1,000", "1e3"),
+        ("0.5", "1/2"),
+        ("0.333333", "1/3"),
+        ("50%", "50 %"),
+        ("50", "50%"),
+        ("50%", "0.5"),
+        ("-5", "\u22125"),
+    ],
+)
+def test_equal_numbers(answer, gold):
+    assert numbers.equal(answer, gold)
+
+
+@pytest.mark.parametrize(("answer", "gold"), [("72", "27"), ("50%", "50"), ("0.33", "1/3"), ("5", "-5"), ("none", "5")])
+def test_numbers_that_differ(answer, gold):
+    assert not numbers.equal(answer, gold)
+
+
+@given(st.integers(-(10**30), 10**30))
+def test_integers_are_read_with_and_without_separators(number):
+    assert numbers.read(str(number)) == numbers.read(f"{number:,}") == numbers.read(f" **{number:,}**. ") == str(number)
+
+
+@given(st.decimals(-(10**9), 10**9, places=4))
+def test_decimals_are_json_literals_of_the_same_value(number):
+    literal = numbers.read(f"{number:f}")
+    assert re.fullmatch(r"-?(0|[1-9]\d*)(\.\d*[1-9])?", literal)
+    assert float(json.loads(literal)) == float(number)
+
+
+@given(st.text(alphabet="0123456789.,'-+/%e $ kmx\u2212\u00bd"))
+def test_any_text_has_numbers_or_none(text):
+    for found in numbers.anywhere(numbers.plain(text)):
+        assert numbers.read(found.literal) == found.literal

@@ -1,0 +1,185 @@
+"""What OpenAI-compatible servers answer in place of a completion, and when to come back. No network here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from distillery_api.formatting import shortened
+
+_CONTENT_FILTER = re.compile(r"content[\s_-]*(?:filter|management|policy)|responsible\s*ai|moderation", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context[\s_-]*(?:length|window|size)|prompt is too long|input is too long|too many (?:input )?tokens",
+    re.IGNORECASE,
+)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MESSAGE_LIMIT = 300
+
+
+class FailureScope(Enum):
+    """What a failed call means."""
+
+    AGAIN = "the same call may succeed in a moment"
+    ROW = "this row will not get a reply"
+    TEACHER = "no row will get a reply from this server until the user changes something"
+
+
+class CallError(Exception):
+    """A call without a reply. The message is a sentence for people, without the key."""
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        verdict: FailureScope,
+        *,
+        answered: bool = True,
+        costs_nothing: bool = True,
+        connected: bool = True,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason, self.message, self.verdict = reason, message, verdict
+        self.answered, self.costs_nothing, self.connected = answered, costs_nothing, connected
+        self.retry_after, self.request_id = retry_after, request_id
+
+    @property
+    def says_slow_down(self) -> bool:
+        """Whether the server is only asked too much: waiting helps, and is no failure of the row."""
+        return self.reason == "http_429" and self.verdict is FailureScope.AGAIN and self.retry_after != 0
+
+
+@dataclass(frozen=True)
+class ErrorResponse:
+    """An HTTP answer that is no completion."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The protocol's error object, or what comes nearest; {} for a page."""
+        try:
+            body = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return {}
+        error = body.get("error", body) if isinstance(body, dict) else body
+        return error if isinstance(error, dict) else {"message": str(error)}
+
+    @property
+    def code(self) -> str:
+        """The error's code and type, for comparison."""
+        return f"{self.error.get('code')} {self.error.get('type')}"
+
+    @property
+    def text(self) -> str:
+        """The server's own words, cut to a readable length."""
+        error = self.error
+        words = error.get("message") or error.get("detail") or ("" if error else "a page in place of JSON")
+        return shortened(" ".join(str(words).split()), _MESSAGE_LIMIT)
+
+
+# --- what a refusal means
+
+
+def call_error(refusal: ErrorResponse, now: datetime) -> CallError:
+    """The error that an HTTP answer stands for."""
+    reason, verdict = _reason_and_verdict(refusal)
+    said = f"HTTP {refusal.status}" + (f": {refusal.text}" if refusal.text else "")
+    return CallError(
+        reason,
+        said,
+        verdict,
+        retry_after=retry_after(refusal.headers, now),
+        request_id=refusal.headers.get("x-request-id"),
+    )
+
+
+def _reason_and_verdict(refusal: ErrorResponse) -> tuple[str, FailureScope]:
+    status, words = refusal.status, f"{refusal.code} {refusal.text}"
+    if status in (400, 403, 422) and _CONTENT_FILTER.search(words):
+        return "content_filter", FailureScope.ROW
+    if status in (400, 413, 422) and _TOO_LONG.search(words):
+        return "context_too_long", FailureScope.ROW
+    if "insufficient_quota" in words or status in (401, 402, 403, 404, 405) or 300 <= status < 400:
+        return f"http_{status}", FailureScope.TEACHER
+    if status in (408, 409, 425, 429) or status >= 500:
+        return f"http_{status}", FailureScope.AGAIN
+    return f"http_{status}", FailureScope.ROW
+
+
+# --- when to come back
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that the server asks to wait, given as seconds or as an HTTP date; None where it does not ask.
+
+    A date is read by the server's own clock where the answer carries its time, since ours may be wrong.
+    """
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    date = _http_date(value)
+    if date is None:
+        return None
+    return max(0.0, (date - (_http_date(headers.get("date", "")) or now)).total_seconds())
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return date.replace(tzinfo=date.tzinfo or UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a server says that its key may still do: `x-ratelimit-remaining-requests` and the like."""
+
+    remaining: int
+    reset_seconds: float
+    """Until there is more."""
+
+
+def allowances(headers: Mapping[str, str], now: datetime) -> dict[str, Allowance]:
+    """The allowances for "requests" and "tokens" in an answer's headers, in OpenAI's names or Anthropic's."""
+    found = {}
+    for unit in ("requests", "tokens"):
+        names = f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}"
+        if names[0] not in headers:
+            names = f"anthropic-ratelimit-{unit}-remaining", f"anthropic-ratelimit-{unit}-reset"
+        remaining, reset = headers.get(names[0], ""), seconds_until(headers.get(names[1], ""), now)
+        if remaining.isdecimal() and reset is not None:
+            found[unit] = Allowance(int(remaining), reset)
+    return found
+
+
+def seconds_until(value: str, now: datetime) -> float | None:
+    """Seconds of a duration such as 6m0s, 20ms or 1.5, or until an ISO time; None for anything else."""
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    parts = _DURATION.findall(value)
+    if parts and "".join(number + unit for number, unit in parts) == value:
+        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    try:
+        date = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())

@@ -1,0 +1,20 @@
+"""A second request after a reply that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distillery_trainer.data.records import Message
+
+_ASK_AGAIN = (
+    "That reply cannot be used: {problem} Answer the same request again, in exactly the form that was asked for."
+)
+
+
+def repeated_request(messages: Sequence[Message], reply: str, problem: str) -> list[Message]:
+    """The same request once more, with the reply that cannot be used and what is wrong with it, as a sentence."""
+    return [
+        *messages,
+        {"role": "assistant", "content": reply},
+        {"role": "user", "content": _ASK_AGAIN.format(problem=problem)},
+    ]

@@ -1,0 +1,53 @@
+"""One stage at a time asks teachers for a workspace: two would pay for the same rows, and share no budget."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from distillery_api.reasons import Reason
+from distillery_trainer.runtime.errors import TryLater, storage_errors_explained
+
+LOCK_FILE = ".lock"
+_TAKEN = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
+
+
+@contextlib.contextmanager
+def only_stage(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock of a folder of replies, which the system lets go of when the process ends, however it ends.
+
+    Raises TryLater where another stage holds it. A file system without locks is used without one.
+    """
+    with storage_errors_explained(str(folder)):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _take(descriptor, folder, f"{name} on {socket.gethostname()}")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, folder: Path, holder: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            raise _taken(folder, os.pread(descriptor, 1024, 0).decode(errors="replace").strip()) from error
+        return
+    with contextlib.suppress(OSError):  # the name is for people; a full volume is told elsewhere
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{holder}\n".encode(), 0)
+
+
+def _taken(folder: Path, holder: str) -> TryLater:
+    message = (
+        f"Another stage ({holder or 'unknown'}) is asking the teacher for the workspace {folder.parent} already. Wait"
+        " until it has ended, or give this run a workspace of its own."
+    )
+    return TryLater(message, reason=Reason.VOLUME_UNAVAILABLE)

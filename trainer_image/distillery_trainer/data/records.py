@@ -1,0 +1,103 @@
+"""The rows as they stand in files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+
+class Message(TypedDict):
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+WHOLE = ("stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", None)
+"""The finish reasons of replies that came to their end, by the names that servers give them; some give none. No set,
+since anything may stand in a log, also what cannot be looked up in one."""
+
+
+@dataclass(slots=True)
+class Example:
+    """One row of the user's data."""
+
+    split: str
+    """train, validation or test."""
+    line: int
+    """Number in its file, from 1."""
+    id: str
+    """The row's own, else `<split>-<line>`."""
+    messages: list[Message]
+    """An optional system message, then user and assistant in turn; the last one is the user's."""
+    gold: str | list[str] | None = None
+    """The known answer, or several; never shown to a model."""
+    reply: str | None = None
+    """The answer that the row held after its last user message."""
+    keeps_replies: bool = False
+    """Whether the answers that the row holds are taken as the teacher's, without a call."""
+
+    @property
+    def system(self) -> str | None:
+        """The row's own system message."""
+        return self.messages[0]["content"] if self.messages[0]["role"] == "system" else None
+
+    @property
+    def held_replies(self) -> list[str | None]:
+        """The answers that the row holds, one for each of its user messages; None for one that is not there."""
+        earlier = [message["content"] for message in self.messages if message["role"] == "assistant"]
+        return [*earlier, self.reply]
+
+    @property
+    def known(self) -> list[str]:
+        """The known answers."""
+        return [self.gold] if isinstance(self.gold, str) else self.gold or []
+
+    @property
+    def text(self) -> str:
+        """The last message from the user."""
+        return self.messages[-1]["content"]
+
+
+@dataclass(slots=True)
+class TrainingRow:
+    """A row that the student learns from."""
+
+    id: str
+    prompt: list[Message]
+    completion: list[Message]
+    teacher: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutRow:
+    """A held-out row, with the teacher's reply where there is one."""
+
+    id: str
+    short: list[Message]
+    elaborate: list[Message]
+    gold: str | list[str] | None
+    reply: str | None
+    answer: str | None
+    reason: str | None
+    """Why there is no answer."""
+    inputTokens: int | None  # noqa: N815 - the names in the file
+    outputTokens: int | None  # noqa: N815
+    latencySeconds: float | None  # noqa: N815
+    carved: bool
+    """Whether the row was taken from the validation split."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row that does not become a training row."""
+
+    split: str
+    id: str
+    line: int
+    reason: str
+    """One word for programs, such as bad_json or http_429."""
+    message: str
+    """A sentence for people."""
+    reply: str | None
+    requestId: str | None  # noqa: N815 - the name in the file

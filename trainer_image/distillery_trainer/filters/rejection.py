@@ -1,0 +1,31 @@
+"""Why a row is rejected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distillery_trainer.chat.reply_journal import Reply
+from distillery_trainer.chat.retries import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a row is not kept."""
+
+    reason: str
+    """One word for programs, such as bad_json or duplicate."""
+    message: str
+    """A sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowRejection:
+    """A row that is not kept."""
+
+    verdict: Rejection
+    unanswered: bool = False
+    """Whether the teacher gave no whole, readable and allowed answer; that counts against minSuccessRatio."""
+    failure: Failure | None = None
+    """The failed call, where there was one."""
+    reply: Reply | None = None
+    """The teacher's last reply, where there was one."""

@@ -1,0 +1,296 @@
+"""`README.md` beside the rows: where they come from, who answered and how, what was left out and what it cost, so that
+somebody can audit the data a year later. Dataset hubs read its front matter. The same run gives the same card.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from distillery_api.formatting import format_cost, shortened
+from distillery_api.paths import StageFolder
+from distillery_api.run_config import RunConfig
+from distillery_api.spec import Task, Teacher
+from distillery_api.stage_result import RowCounts, StageResult
+from distillery_trainer.chat.request_parameters import sampling_parameters
+from distillery_trainer.data.records import Example, Message
+from distillery_trainer.runtime.files import read_rows, write_atomically
+from distillery_trainer.tasks import TaskDefinition
+
+SAMPLE_ROWS = 3
+_SHOWN_BYTES = 700
+"""Of a text in a sample row."""
+_CATEGORIES = {
+    Task.NLI: "text-classification",
+    Task.MULTIPLE_CHOICE: "multiple-choice",
+    Task.MATH: "question-answering",
+    Task.SUMMARIZATION: "summarization",
+    Task.CONVERSATION: "text-generation",
+}
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LARGEST = "n>1M"
+# fmt: off
+_HUB_LICENCES = frozenset({
+    "apache-2.0", "mit", "cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0",
+    "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-4.0", "odc-by", "odbl", "pddl",
+    "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0", "bsd-3-clause", "gpl-3.0", "lgpl-3.0",
+    "agpl-3.0", "mpl-2.0", "unlicense", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "gemma",
+})
+# fmt: on
+"""Identifiers that the Hugging Face Hub knows."""
+_NOT_GIVEN = "not given"
+
+
+def write_card(folder: StageFolder, config: RunConfig, prompt: TaskDefinition, result: StageResult) -> Path:
+    """Write the card of a finished generate stage, whose rows are in the folder already; the card's path.
+
+    Raises UserError where the volume is full.
+    """
+    samples = list(itertools.islice(read_rows(folder.train), SAMPLE_ROWS))
+    write_atomically(folder.card, card_text(config, prompt, result, samples).encode())
+    return folder.card
+
+
+def card_text(config: RunConfig, prompt: TaskDefinition, result: StageResult, samples: Sequence[dict[str, Any]]) -> str:
+    """The card; `samples` are the first training rows, as they stand in their file."""
+    sections = (
+        _front_matter(config, result),
+        _opening(config),
+        _section("Source", _source(config, result)),
+        _section("Teacher", _teachers(config)),
+        _section("How it was asked", _asking(config, prompt, samples)),
+        _section("What was left out", _left_out(config, result)),
+        _section("What it cost", _cost(result)),
+        _section("Sample rows", _samples(samples)),
+        _section("Using the rows", _use(config)),
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+# --- what hubs read
+
+
+def _front_matter(config: RunConfig, result: StageResult) -> str:
+    rows = result.splits.get("train", RowCounts()).kept + result.splits.get("validation", RowCounts()).kept
+    facts: dict[str, Any] = {
+        **_licence_fields(config),
+        **({"language": [config.generation.language]} if config.generation.language else {}),
+        "task_categories": [_CATEGORIES[config.task]],
+        "size_categories": [next((name for limit, name in _SIZES if rows < limit), _LARGEST)],
+        "tags": ["distillation", "synthetic"],
+        "configs": [
+            {"config_name": "default", "data_files": _data_files("train", "validation")},
+            {"config_name": "held-out", "data_files": _data_files("test")},
+        ],
+    }
+    return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)}---"
+
+
+def _data_files(*splits: str) -> list[dict[str, str]]:
+    return [{"split": split, "path": f"{split}.jsonl"} for split in splits]
+
+
+def _licence_fields(config: RunConfig) -> dict[str, Any]:
+    given = [config.data.licence, *(teacher.licence for teacher in config.generation.teachers)]
+    licences = list(dict.fromkeys(licence for licence in given if licence))
+    if not licences:
+        return {}
+    identifiers = [licence.lower() for licence in licences]
+    if all(identifier in _HUB_LICENCES for identifier in identifiers):
+        return {"license": identifiers}
+    return {"license": "other", "license_name": "; ".join(licences)}
+
+
+# --- what people read
+
+
+def _opening(config: RunConfig) -> str:
+    models = " and ".join(teacher.model for teacher in config.generation.teachers)
+    return (
+        f"# {config.name}: {config.task} rows answered by {models}\n\n"
+        "The answers below were written by a large model, for training a small one. `train.jsonl` and"
+        " `validation.jsonl` hold a short prompt and an answer a row; `test.jsonl` holds rows that no model was trained"
+        " on; `rejected.jsonl` holds the rows that were left out, each with its reason."
+    )
+
+
+def _source(config: RunConfig, result: StageResult) -> str:
+    counts = result.splits
+    rows = [
+        (split, _plain_address(source.uri), str(source.format), _number(counts[split].read) if split in counts else "")
+        for split, source in config.data.sources.items()
+    ]
+    facts = [
+        f"Licence of the data: {config.data.licence or _NOT_GIVEN}.",
+        *([f"Version: {config.data.version}."] if config.data.version else []),
+        *(
+            [_carved("validation", f"{config.data.validation_fraction:g} of the train rows, chosen by content")]
+            if config.data.validation_fraction
+            else []
+        ),
+        *([_carved("test", "half of the validation rows, chosen by content")] if config.data.test is None else []),
+    ]
+    return _table(("Split", "Read from", "Format", "Rows"), rows) + "\n\n" + "\n".join(facts)
+
+
+def _carved(split: str, origin: str) -> str:
+    return f"The {split} rows are {origin}."
+
+
+def _teachers(config: RunConfig) -> str:
+    rows = [
+        (each.name, each.model, _addresses(each), each.licence or _NOT_GIVEN) for each in config.generation.teachers
+    ]
+    table = _table(("Name", "Model", "Server", "Licence of its output"), rows)
+    judge = config.generation.judge
+    if judge is None:
+        return table
+    return f"{table}\n\nAnswers were judged by {judge.model} at {_plain_address(judge.endpoint)}."
+
+
+def _addresses(teacher: Teacher) -> str:
+    return ", ".join(dict.fromkeys(_plain_address(server.url) for server in teacher.all_servers))
+
+
+def _plain_address(uri: str) -> str:
+    """An address without a user, a password and a signed query, which are nobody's business."""
+    parts = urlsplit(uri)
+    if not parts.scheme or not parts.netloc:
+        return uri
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _asking(config: RunConfig, prompt: TaskDefinition, samples: Sequence[dict[str, Any]]) -> str:
+    table = _table(("Parameter", "Value"), list(_parameters(config, prompt)))
+    if not samples:
+        return table
+    student = samples[0]["prompt"]
+    first_row = Example("train", 1, str(samples[0]["id"]), student)
+    teacher = prompt.teacher_messages(first_row)
+    texts = [
+        table,
+        "What the teacher was told, for the first row:",
+        _fenced(_system(teacher)),
+        "What the student is told:",
+        _fenced(_system(student)),
+    ]
+    return "\n\n".join(texts)
+
+
+def _system(messages: Sequence[Message]) -> str:
+    return "\n\n".join(message["content"] for message in messages if message["role"] == "system")
+
+
+def _parameters(config: RunConfig, prompt: TaskDefinition) -> Iterator[tuple[str, str]]:
+    generation = config.generation
+    for name, value in sampling_parameters(generation, prompt.max_tokens, None).items():
+        yield name, json.dumps(value)
+    yield "samples a row", str(generation.samples)
+    told = generation.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_defaults=True,
+        include={
+            "chain_of_thought",
+            "chain_of_density",
+            "max_summary_words",
+            "history",
+            "language",
+            "keep_reasoning",
+            "filters",
+            "redaction",
+        },
+    )
+    for name, value in told.items():
+        yield name, value if isinstance(value, str) else json.dumps(value)
+    if config.labels:
+        yield "labels", ", ".join(config.labels)
+
+
+def _left_out(config: RunConfig, result: StageResult) -> str:
+    rows = [
+        (split, _number(counts.read), _number(counts.kept), _number(counts.rejected), _reasons(counts))
+        for split, counts in result.splits.items()
+    ]
+    table = _table(("Split", "Read", "Kept", "Rejected", "Why"), rows)
+    if not config.generation.filters.disagrees_with_gold:
+        return table
+    return f"{table}\n\nRows whose answer was not the known one were left out, so the data is partly supervised."
+
+
+def _reasons(counts: RowCounts) -> str:
+    by_count = sorted(counts.rejected_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {reason}" for reason, count in by_count)
+
+
+def _cost(result: StageResult) -> str:
+    usage, estimate = result.usage, result.estimate
+    if usage is None or not usage.requests:
+        return "No teacher was asked."
+    rows = [
+        ("Requests", _number(usage.requests)),
+        ("Tokens read", _number(usage.input_tokens)),
+        ("of them from the server's cache", _number(usage.cached_input_tokens)),
+        ("Tokens written", _number(usage.output_tokens)),
+        ("of them reasoning", _number(usage.reasoning_tokens)),
+        *([("Money", f"{format_cost(usage.cost)} {usage.currency or ''}")] if usage.cost is not None else []),
+    ]
+    table = _table(("What", "How much"), rows)
+    return f"{table}\n\nExpected before the first call: {estimate.sentence()}." if estimate else table
+
+
+def _samples(samples: Sequence[dict[str, Any]]) -> str:
+    if not samples:
+        return "There are no training rows."
+    shown = (json.dumps(_shortened(row), indent=2, ensure_ascii=False) for row in samples)
+    return "Long texts are cut.\n\n" + "\n\n".join(_fenced(row, "json") for row in shown)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return shortened(value, _SHOWN_BYTES)
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    return value
+
+
+def _use(config: RunConfig) -> str:
+    return 'Write the rows as plain chat rows (`{"messages": [...]}`), which most trainers take:\n\n' + _fenced(
+        f"distillery export {config.folder} --output rows.jsonl", "sh"
+    )
+
+
+# --- Markdown
+
+
+def _section(title: str, text: str) -> str:
+    return f"## {title}\n\n{text}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    """A block of code, whatever fences the text itself has."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _number(count: int) -> str:
+    return f"{count:,}"

@@ -1,0 +1,55 @@
+"""The rows that the generate stage writes: kept, rejected and held-out ones."""
+
+from __future__ import annotations
+
+from distillery_trainer.chat.reply_journal import Reply
+from distillery_trainer.data.records import Example, HeldOutRow, RejectedRow, TrainingRow
+from distillery_trainer.filters.rejection import RowRejection
+from distillery_trainer.tasks import TaskDefinition, Turn
+from distillery_trainer.tasks.read_reply import ParsedReply
+
+
+def training_row(example: Example, turn: Turn, teacher: str) -> TrainingRow:
+    """The short prompt and the answer only: the reasoning has done its work."""
+    completion = (
+        turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
+    )
+    return TrainingRow(
+        id=example.id,
+        prompt=turn.prompt,
+        completion=[{"role": "assistant", "content": completion}],
+        teacher=teacher,
+    )
+
+
+def rejected_row(example: Example, split: str, rejection: RowRejection) -> RejectedRow:
+    """The row with why it was rejected, and what the teacher said."""
+    spoken = rejection.reply or rejection.failure
+    return RejectedRow(
+        split=split,
+        id=example.id,
+        line=example.line,
+        reason=rejection.verdict.reason,
+        message=rejection.verdict.message,
+        reply=rejection.reply.content if rejection.reply else None,
+        requestId=spoken.request_id if spoken else None,
+    )
+
+
+def held_out_row(
+    example: Example, judgement: ParsedReply, reply: Reply | None, prompt: TaskDefinition, *, carved: bool
+) -> HeldOutRow:
+    """A held-out row with everything that its scoring needs."""
+    return HeldOutRow(
+        id=example.id,
+        short=prompt.student_messages(example),
+        elaborate=prompt.teacher_messages(example),
+        gold=example.gold,
+        reply=reply.content if reply else None,
+        answer=judgement.answer,
+        reason=judgement.reason,
+        inputTokens=reply.input_tokens if reply else None,
+        outputTokens=reply.output_tokens if reply else None,
+        latencySeconds=reply.latency_seconds if reply else None,
+        carved=carved,
+    )

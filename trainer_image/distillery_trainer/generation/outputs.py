@@ -1,0 +1,73 @@
+"""The files of the generate stage, written in the order of the input although replies come as they please."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distillery_api.paths import StageFolder
+from distillery_trainer.runtime.files import AtomicFile, remove_abandoned_drafts
+
+WAITING_LIMIT = 32 * 1024 * 1024
+"""Bytes of finished rows that may wait for an earlier one. With rows of 600 bytes and 500 rows a second, a call may
+take two minutes before anybody waits for it."""
+
+
+class Outputs:
+    """Rows go out in the order of their place in the input. What is not published is dropped."""
+
+    def __init__(self, folder: StageFolder, workspace: Path) -> None:
+        self._workspace = workspace
+        remove_abandoned_drafts(folder.path)
+        paths = {
+            "train": folder.train,
+            "validation": folder.validation,
+            "test": folder.test,
+            "rejected": folder.rejected,
+        }
+        self._files = {name: AtomicFile(path) for name, path in paths.items()}
+        self._student_prompt = folder.student_prompt
+        self._waiting: dict[int, tuple[str, bytes]] = {}
+        self._next = 0
+        self._waiting_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more rows should be begun until the earliest one is finished."""
+        return self._waiting_bytes > WAITING_LIMIT
+
+    def put(self, place: int, file: str, line: bytes) -> None:
+        """Write the line of the row at `place` of the input (from 0) to a file, once all before it are written."""
+        if place != self._next:
+            self._waiting[place] = file, line
+            self._waiting_bytes += len(line)
+            return
+        self._files[file].write(line)
+        self._next += 1
+        while self._next in self._waiting:
+            self._write(self._next)
+            self._next += 1
+
+    def add_rejected(self, line: bytes) -> None:
+        """Write what stands outside the order of the rows."""
+        self._files["rejected"].write(line)
+
+    def _write(self, place: int) -> None:
+        file, line = self._waiting.pop(place)
+        self._waiting_bytes -= len(line)
+        self._files[file].write(line)
+
+    def publish(self, student_prompt: str) -> dict[str, str]:
+        """Give the files their names, with gaps where rows are missing; paths relative to the workspace, by name."""
+        for place in sorted(self._waiting):
+            self._write(place)
+        with AtomicFile(self._student_prompt) as file:
+            file.write(student_prompt.encode())
+        for output in self._files.values():
+            output.publish()
+        paths = {name: output.path for name, output in self._files.items()} | {"studentPrompt": self._student_prompt}
+        return {name: str(path.relative_to(self._workspace)) for name, path in paths.items()}
+
+    def drop(self) -> None:
+        """Remove what was written."""
+        for output in self._files.values():
+            output.drop()

@@ -1,0 +1,99 @@
+"""How a stage ends other than well. Every error that a stage raises on purpose is one of these.
+
+StageError            the message is a sentence for people: what is wrong, where, and what to do about it
+├── UserError         the user must change something; the Job is not tried again (exit code 2)
+├── TryLater          nothing is wrong with the input; a later attempt may succeed (exit code 3)
+└── Terminated        somebody asked the stage to stop; the next attempt goes on from here (exit code 143)
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from distillery_api.reasons import Reason
+from distillery_api.stage import ExitCode
+from distillery_api.stage_result import RowCounts
+from distillery_api.usage import Usage
+
+_NO_SPACE = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EFBIG: "the file is too big"}
+_NOT_ALLOWED = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the volume is read-only",
+    errno.ENOTDIR: "a part of the path is a file",
+}
+
+
+@dataclass(frozen=True)
+class PartialResult:
+    """What a stage has to show although it failed."""
+
+    rows: RowCounts | None = None
+    splits: Mapping[str, RowCounts] = field(default_factory=dict)
+    usage: Usage | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Paths relative to the workspace, by name."""
+
+
+class StageError(Exception):
+    """A stage cannot go on. `message` is what the user reads; `kept` is filled in by the stage before it gives up."""
+
+    exit_code: int = 1
+
+    def __init__(self, message: str, *, reason: Reason, kept: PartialResult | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.kept = kept or PartialResult()
+
+
+class UserError(StageError):
+    """The user must change something."""
+
+    exit_code = ExitCode.USER_ERROR
+
+
+class TryLater(StageError):
+    """The same attempt may succeed later."""
+
+    exit_code = ExitCode.TRY_LATER
+
+
+class Terminated(StageError):
+    """The stage was told to stop (SIGTERM, SIGINT)."""
+
+    exit_code = ExitCode.TERMINATED
+
+    def __init__(self, message: str = "The stage was told to stop; run again, it goes on from where it is.") -> None:
+        super().__init__(message, reason=Reason.TERMINATED)
+
+
+class storage_errors_explained:  # noqa: N801 - used as a verb; as a generator it would cost more than a write
+    """Turn the system's errors for a volume that is full or not writable into a UserError that names `place`."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno in _NO_SPACE:
+            raise UserError(
+                f"{self._place} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size) or"
+                " free space, and run again: nothing that was paid for is lost.",
+                reason=Reason.STORAGE_FULL,
+            ) from error
+        if error.errno in _NOT_ALLOWED:
+            message = (
+                f"{self._place} cannot be written: {_NOT_ALLOWED[error.errno]}. The workspace must be a writable"
+                " folder."
+            )
+            raise UserError(message, reason=Reason.VOLUME_UNAVAILABLE) from error

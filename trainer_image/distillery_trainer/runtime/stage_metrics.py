@@ -1,0 +1,151 @@
+"""The stage's `/metrics`, `/estimate` and `/healthz`: how far it is, what it did, and what it will cost. Read by the
+operator, the command line and Prometheus; nothing depends on anybody reading it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.exposition import make_wsgi_app
+
+from distillery_api.stage import Stage
+from distillery_api.usage import Estimate
+from distillery_trainer.runtime.files import write_atomically
+from distillery_trainer.runtime.signals import termination_deferred
+
+PORT_FILE = "metrics-port"
+
+
+class ProgressReporter:
+    """The figures of one stage. Cheap enough to be called for every row, and from any thread."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.registry = CollectorRegistry()
+        self._stage = stage.value
+        self._done = Gauge("distillery_stage_done", "Units done.", ("stage", "unit"), registry=self.registry)
+        self._total = Gauge(
+            "distillery_stage_total", "Units in all, 0 while not known.", ("stage", "unit"), registry=self.registry
+        )
+        self._requests = Counter(
+            "distillery_teacher_requests", "Requests to the teacher.", ("outcome",), registry=self.registry
+        )
+        self._tokens = Counter(
+            "distillery_teacher_tokens", "Tokens of the teacher's replies.", ("direction",), registry=self.registry
+        )
+        self._cost = Counter(
+            "distillery_teacher_cost", "Money for the teacher's replies.", ("currency",), registry=self.registry
+        )
+        self._calls_at_once = Gauge(
+            "distillery_teacher_calls_at_once", "Calls that the teacher bears at once.", registry=self.registry
+        )
+        self._rejected = Counter(
+            "distillery_rows_rejected", "Rows rejected.", ("split", "reason"), registry=self.registry
+        )
+        self._expected_tokens = Gauge(
+            "distillery_estimated_tokens", "Tokens expected of all calls.", ("direction",), registry=self.registry
+        )
+        self._expected_cost = Gauge(
+            "distillery_estimated_cost", "Money expected for all calls.", ("currency",), registry=self.registry
+        )
+        self._children: dict[tuple[Counter, str], Counter] = {}
+        self._unit: str | None = None
+        self.estimate: Estimate | None = None
+        """What the teacher's calls were expected to come to, once that is known."""
+
+    def update(self, done: int, total: int, unit: str = "rows") -> None:
+        """Say that `done` of `total` units (0: not known) are done. A new unit replaces the last one."""
+        if unit != self._unit:
+            self._done.clear()
+            self._total.clear()
+            self._unit = unit
+        self._done.labels(self._stage, unit).set(done)
+        self._total.labels(self._stage, unit).set(total)
+
+    def teacher_request(self, outcome: str) -> None:
+        """Count a request to the teacher; `outcome` is "ok" or the reason of its failure."""
+        self._counted(self._requests, outcome).inc()
+
+    def teacher_tokens(self, read: int, written: int, cached: int = 0) -> None:
+        """Count the tokens of a reply; `cached` is the part of those read that the server had in its cache."""
+        self._counted(self._tokens, "input").inc(read)
+        self._counted(self._tokens, "output").inc(written)
+        if cached:
+            self._counted(self._tokens, "cached_input").inc(cached)
+
+    def teacher_cost(self, money: float, currency: str) -> None:
+        """Count the money for a reply."""
+        self._counted(self._cost, currency).inc(money)
+
+    def calls_at_once(self, calls: int) -> None:
+        """Say how many calls the teacher bears at once now."""
+        self._calls_at_once.set(calls)
+
+    def _counted(self, counter: Counter, label: str) -> Counter:
+        """The child of a counter; finding it by its label takes several times as long as counting."""
+        child = self._children.get((counter, label))
+        if child is None:
+            child = self._children[counter, label] = counter.labels(label)
+        return child
+
+    def estimated(self, estimate: Estimate) -> None:
+        """Say what the teacher's calls will come to."""
+        self.estimate = estimate
+        self._expected_tokens.labels("input").set(estimate.input_tokens)
+        self._expected_tokens.labels("output").set(estimate.output_tokens)
+        if estimate.cost is not None and estimate.currency:
+            self._expected_cost.labels(estimate.currency).set(estimate.cost)
+
+    def row_rejected(self, split: str, reason: str) -> None:
+        """Count a rejected row."""
+        self._rejected.labels(split, reason).inc()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
+        """Keep the stage's log to the stage's own words."""
+
+
+@contextlib.contextmanager
+def progress_server(reporter: ProgressReporter, host: str, port: int, folder: Path) -> Iterator[int]:
+    """Serve the reporter's figures inside the block, and yield the port.
+
+    Port 0 takes a free one and writes its number to `<folder>/metrics-port`. Raises OSError where the port is taken.
+    """
+    with make_server(host, port, _application(reporter), server_class=_Server, handler_class=_SilentHandler) as server:
+        if port == 0:
+            write_atomically(folder / PORT_FILE, str(server.server_port).encode())
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
+        try:
+            with termination_deferred():  # half started, it could neither be ended nor waited for
+                thread.start()
+            yield server.server_port
+        finally:
+            if thread.is_alive():
+                server.shutdown()
+                thread.join()
+
+
+def _application(reporter: ProgressReporter) -> Callable[..., Any]:
+    metrics = make_wsgi_app(reporter.registry)
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if environ["PATH_INFO"] == "/metrics":
+            return metrics(environ, start_response)
+        if environ["PATH_INFO"] == "/estimate" and reporter.estimate is not None:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [reporter.estimate.model_dump_json(by_alias=True, exclude_none=True).encode()]
+        healthy = environ["PATH_INFO"] == "/healthz"
+        start_response("200 OK" if healthy else "404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"ok\n" if healthy else b"Try /metrics, /estimate or /healthz.\n"]
+
+    return application

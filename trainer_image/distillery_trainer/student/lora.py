@@ -1,0 +1,42 @@
+"""LoRA: which layers get adapters, and how trained ones are saved and merged."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from peft import LoraConfig, PeftModel
+from transformers import (
+    PreTrainedModel,
+)
+
+from distillery_api.spec import Lora
+from distillery_trainer.student.model_folder import ModelFolder
+from distillery_trainer.student.saving import replaced_folder
+
+
+def lora_adapters(lora: Lora) -> LoraConfig:
+    """Adapters on every linear layer but the output layer (arXiv 2106.09685)."""
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def merged(base: ModelFolder, adapter: Path) -> PreTrainedModel:
+    """The base model with a trained adapter added to its weights, in the precision of the base's files.
+
+    Raises ValueError where the adapter holds numbers that are not finite.
+    """
+    model = PeftModel.from_pretrained(base.load("auto"), adapter)
+    return model.merge_and_unload(safe_merge=True)
+
+
+def save_adapter(checkpoint: Path, folder: Path) -> None:
+    """Copy the adapter of a checkpoint to a folder of its own."""
+    with replaced_folder(folder) as draft:
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            shutil.copyfile(checkpoint / name, draft / name)

@@ -1,0 +1,102 @@
+"""Training rows as token ids, with the loss on the answer alone.
+
+A row is one sequence, of which the model is to learn the part after the prompt. That holds only where the prompt's ids
+are the beginning of the whole row's ids, and where the row ends with a token that ends a turn; otherwise the student
+would be trained on something else than what it sees when it is served. Such rows are rejected, and so are rows that
+are too long: nothing is cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from distillery_trainer.data.records import Message
+from distillery_trainer.student.model_folder import InvalidModel, ModelFolder, last_token_with_text
+
+IGNORED = -100
+"""The label of a token that the loss leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """One sequence: the prompt and the answer."""
+
+    input_ids: list[int]
+    labels: list[int]
+    """The ids of the answer, and IGNORED for each token of the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class UntrainableRow:
+    """Why a row cannot be trained on."""
+
+    reason: str
+    """One word for programs: too_long, prompt_not_a_prefix, no_end_of_turn or special_token."""
+    message: str
+    """A sentence for people."""
+
+
+class RowEncoder:
+    """Turns rows into token ids with a model's chat template."""
+
+    def __init__(self, base: ModelFolder, max_length: int) -> None:
+        self._base = base
+        self._tokenizer = base.tokenizer
+        self._limit = min(max_length, base.positions or max_length)
+        self._special = re.compile("|".join(map(re.escape, _control_texts(base.tokenizer))) or "(?!)")
+
+    def encode(self, row: Mapping[str, Any]) -> EncodedRow | UntrainableRow:
+        """A row `{"prompt": messages, "completion": messages}` as ids, or why not."""
+        if found := self._special.search(" ".join(turn["content"] for turn in row["prompt"] + row["completion"])):
+            return UntrainableRow("special_token", f"The text holds the student's control token {found[0]}.")
+        prompt = prompt_ids(self._base, row["prompt"])
+        whole = _ids(self._tokenizer, _rendered(self._base, row["prompt"] + row["completion"]))
+        return self._refusal(prompt, whole) or EncodedRow(whole, [IGNORED] * len(prompt) + whole[len(prompt) :])
+
+    def _refusal(self, prompt: list[int], whole: list[int]) -> UntrainableRow | None:
+        if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
+            return UntrainableRow(
+                "prompt_not_a_prefix", "The chat template writes the prompt differently before an answer."
+            )
+        if last_token_with_text(self._tokenizer, whole) not in self._base.end_of_turn:
+            return UntrainableRow(
+                "no_end_of_turn", "The chat template does not end the answer with an end-of-turn token."
+            )
+        if len(whole) > self._limit:
+            return UntrainableRow(
+                "too_long", f"The row has {len(whole):,} tokens; training.maxLength allows {self._limit:,}."
+            )
+        return None
+
+
+def prompt_ids(base: ModelFolder, messages: list[Message]) -> list[int]:
+    """The ids that a server feeds to the model for a chat: the messages and the opening of the answer.
+
+    Raises InvalidModel where the chat template refuses the messages.
+    """
+    return _ids(base.tokenizer, _rendered(base, messages, add_generation_prompt=True))
+
+
+def _rendered(base: ModelFolder, messages: list[Message], **options: Any) -> str:
+    try:
+        return str(base.tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise InvalidModel(base.uri, f"the chat template refuses a chat of {roles}: {error}") from error
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _control_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The texts that the tokenizer turns into control tokens wherever they stand, longest first."""
+    added = tokenizer.added_tokens_decoder.values()
+    return sorted((token.content for token in added if token.special and token.content), key=len, reverse=True)

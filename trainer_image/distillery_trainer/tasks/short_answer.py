@@ -1,0 +1,92 @@
+"""What the tasks with a short answer have in common: one user message a row, and a chain of thought that may lead to
+the answer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from distillery_trainer.chat.delimiters import neutralised_delimiters
+from distillery_trainer.data.records import Example, Message
+from distillery_trainer.parsing.json_replies import read_reason
+from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition, one_user_message
+
+# What is the same for all rows stands before the row, so that a server can reuse what it has computed for it.
+_TEMPLATE = """\
+{role}
+
+Each request holds one item between the marks <item> and </item>: {item}
+
+Work in this order:
+1. Reason step by step, in at most 80 words: {thinking}
+2. {conclusion}
+
+Reply with a single JSON object that has exactly these two keys, in this order:
+"reason": your reasoning, as a string
+"{key}": {answer}
+
+Write nothing before or after the object and put no code fence around it. The reply must be valid JSON: double quotes \
+around keys and strings, and quotes inside a string escaped."""
+
+_ITEM = "<item>\n{text}\n</item>"
+_inert = neutralised_delimiters("item")
+
+
+def marked_off(text: str) -> str:
+    """A row's content as data between marks, which it cannot close itself."""
+    return _ITEM.format(text=_inert(text))
+
+
+def chain_of_thought(*, role: str, item: str, thinking: str, conclusion: str, key: str, answer: str) -> str:
+    """The elaborate system prompt of a task: what is asked, what to think of, how to conclude."""
+    return _TEMPLATE.format(role=role, item=item, thinking=thinking, conclusion=conclusion, key=key, answer=answer)
+
+
+class ShortAnswerTask(TaskDefinition):
+    """A task whose rows have one user message, and whose answer stands under a key of the structured reply."""
+
+    answer_key: ClassVar[str]
+
+    @abstractmethod
+    def reasoning_prompt(self) -> str:
+        """The elaborate system prompt, the same for all rows."""
+
+    @abstractmethod
+    def answer_schema(self) -> JsonSchema:
+        """JSON schema of the answer."""
+
+    @abstractmethod
+    def gold_problem(self, gold: str, example: Example) -> str | None:
+        """What is wrong with a known answer, as a sentence; None for a good one."""
+
+    def template_messages(self, example: Example) -> list[Message]:
+        """Reason first, then answer; the row is marked off as data."""
+        return [
+            {"role": "system", "content": self.reasoning_prompt()},
+            {"role": "user", "content": marked_off(example.text) + self.note(example)},
+        ]
+
+    def note(self, example: Example) -> str:
+        """What the teacher must know of a row beyond its text."""
+        return ""
+
+    def reply_schema(self) -> JsonSchema | None:
+        """Reason and answer, where the teacher reasons."""
+        if not self.generation.chain_of_thought:
+            return None
+        return {
+            "type": "object",
+            "properties": {"reason": {"type": "string"}, self.answer_key: self.answer_schema()},
+            "required": ["reason", self.answer_key],
+            "additionalProperties": False,
+        }
+
+    def read_reasoning(self, text: str) -> str | None:
+        """The reason of a structured reply."""
+        return read_reason(text)
+
+    def problem(self, example: Example) -> str | None:
+        """One user message, and known answers that can be answers."""
+        return one_user_message(example, self.task) or next(
+            (rule for gold in example.known if (rule := self.gold_problem(gold, example))), None
+        )
