@@ -56,7 +56,7 @@ class Evaluation(Record):
     same way, where the rows have no gold and are compared with the teacher's answers."""
     sample_size: int
     """Held-out rows."""
-    carved_from_validation: bool = False
+    held_out_from_validation: bool = False
     """Whether the held-out rows were taken from the validation split, because there was no test split."""
     partly_supervised: bool = False
     """Whether training rows were chosen by their gold, so that the student has not learnt from the teacher alone."""

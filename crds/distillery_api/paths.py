@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-REPLIES_FOLDER = "replies"
-RESULT_FILE = "result.json"
+
+class Artefact(StrEnum):
+    """What a stage leaves for its users, by the keys of `StageResult.files`."""
+
+    TRAIN = "train"
+    """Kept training rows."""
+    VALIDATION = "validation"
+    """Kept validation rows."""
+    TEST = "test"
+    """Held-out rows with both prompts, gold and the teacher's reply."""
+    REJECTED = "rejected"
+    """Rejected rows, each with its reason."""
+    STUDENT_PROMPT = "studentPrompt"
+    """The student prompt as text."""
+    CARD = "card"
+    """The data set card."""
+    ADAPTER = "adapter"
+    """The LoRA adapter."""
+    MODEL = "model"
+    """The merged model with its tokenizer."""
+    NOT_TRAINED = "notTrained"
+    """Kept rows that the training had to reject."""
+    PREDICTIONS = "predictions"
+    """Every system's answer to every held-out row."""
 
 
 @dataclass(frozen=True)
@@ -17,17 +40,41 @@ class Workspace:
 
     @property
     def replies(self) -> Path:
-        """Folder of every teacher reply ever paid for, shared by all runs of the workspace."""
-        return self.root / REPLIES_FOLDER
+        """Folder of the reply journal: every paid reply, shared by all runs of the workspace."""
+        return self.root / "replies"
+
+    @property
+    def replies_lock(self) -> Path:
+        """Held by the stage that asks the teacher."""
+        return self.replies / ".lock"
 
     @property
     def result(self) -> Path:
         """The whole run, for a person or a script."""
-        return self.root / RESULT_FILE
+        return self.root / "result.json"
+
+    @property
+    def run_lock(self) -> Path:
+        """Held by the local run that works in the workspace."""
+        return self.root / ".lock"
+
+    @property
+    def server(self) -> Path:
+        """Folder of a local student server."""
+        return self.root / "serving"
+
+    @property
+    def server_log(self) -> Path:
+        """What a local student server printed."""
+        return self.server / "server.log"
 
     def stage(self, folder: str) -> StageFolder:
         """The folder of one stage."""
         return StageFolder(self.root / folder)
+
+    def relative(self, path: Path) -> str:
+        """A path below the workspace, as results name it."""
+        return path.relative_to(self.root).as_posix()
 
 
 @dataclass(frozen=True)
@@ -37,24 +84,47 @@ class StageFolder:
     path: Path
 
     @property
+    def config(self) -> Path:
+        """The RunConfig of a local stage."""
+        return self.path / "run.json"
+
+    @property
+    def log(self) -> Path:
+        """Everything that a local stage printed, over all attempts."""
+        return self.path / "stage.log"
+
+    @property
+    def metrics_port(self) -> Path:
+        """The TCP port that a local stage chose for `/metrics`."""
+        return self.path / "metrics-port"
+
+    @property
     def result(self) -> Path:
         """The stage's StageResult."""
-        return self.path / RESULT_FILE
+        return self.path / "result.json"
+
+    def rows(self, split: str) -> Path:
+        """generate: the rows of a split.
+
+        Kept train and validation rows are `{"id", "prompt", "completion", "teacher"}`; those of test have both prompts,
+        gold and the teacher's reply.
+        """
+        return self.path / f"{split}.jsonl"
 
     @property
     def train(self) -> Path:
-        """generate: kept training rows, `{"id", "prompt", "completion", "teacher"}`."""
-        return self.path / "train.jsonl"
+        """generate: kept training rows."""
+        return self.rows("train")
 
     @property
     def validation(self) -> Path:
-        """generate: kept validation rows, as `train`."""
-        return self.path / "validation.jsonl"
+        """generate: kept validation rows."""
+        return self.rows("validation")
 
     @property
     def test(self) -> Path:
-        """generate: all test rows with both prompts, gold and the teacher's reply."""
-        return self.path / "test.jsonl"
+        """generate: held-out rows."""
+        return self.rows("test")
 
     @property
     def rejected(self) -> Path:
@@ -68,12 +138,12 @@ class StageFolder:
 
     @property
     def student_prompt(self) -> Path:
-        """generate: the student's system prompt as text."""
+        """generate: the student prompt as text."""
         return self.path / "student-prompt.txt"
 
     @property
-    def too_long(self) -> Path:
-        """train: rows longer than training.maxLength."""
+    def not_trained(self) -> Path:
+        """train: kept rows that could not be trained on, with reason."""
         return self.path / "rejected.jsonl"
 
     @property
@@ -91,7 +161,16 @@ class StageFolder:
         """train: the merged model with tokenizer, as transformers and vLLM load it."""
         return self.path / "model"
 
+    def system_replies(self, system: str) -> Path:
+        """evaluate: the replies of one system, added to as they come."""
+        return self.path / f"replies-{system}.jsonl"
+
+    @property
+    def judge_replies(self) -> Path:
+        """evaluate: folder of the judge's reply journal."""
+        return self.path / "judge"
+
     @property
     def predictions(self) -> Path:
-        """evaluate: every contestant's answer to every test row."""
+        """evaluate: every system's answer to every held-out row."""
         return self.path / "predictions.jsonl"

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from distillery_api.base import Record
+from distillery_api.paths import StageFolder, Workspace
 from distillery_api.spec import Data, EvaluationOptions, Generation, Student, Task, Training
 from distillery_api.stage import Stage
 
@@ -57,6 +58,20 @@ class RunConfig(Record):
     """TCP port of `/metrics`; 0 takes a free one and writes it to `<folder>/metrics-port`."""
     termination_message_path: str | None = "/dev/termination-log"
     """Where the short result goes; null where nobody reads it."""
+
+    @property
+    def paths(self) -> Workspace:
+        """The workspace."""
+        return Workspace(Path(self.workspace))
+
+    @property
+    def stage_folder(self) -> StageFolder:
+        """The stage's own folder."""
+        return self.paths.stage(self.folder)
+
+    def input_folder(self, stage: Stage) -> StageFolder:
+        """The folder of an earlier stage."""
+        return self.paths.stage(self.inputs[stage])
 
     @classmethod
     def read(cls, path: Path) -> RunConfig:

@@ -63,7 +63,7 @@ def _evaluated(message, judge, *names, **more):
     table = Evaluation(
         metric="rougeL",
         sample_size=100_000,
-        carved_from_validation=True,
+        held_out_from_validation=True,
         partly_supervised=True,
         teacher=score,
         base_teacher_prompt=score,

@@ -20,7 +20,7 @@ RESULT = {
     "usage": {"requests": 1612, "inputTokens": 120345, "outputTokens": 23456},
     "evaluation": {
         "sampleSize": 120,
-        "carvedFromValidation": True,
+        "heldOutFromValidation": True,
         "device": "cpu",
         "teacher": {
             "score": 0.9,

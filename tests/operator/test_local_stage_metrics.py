@@ -1,5 +1,6 @@
 import pytest
 
+from distillery_api.paths import StageFolder
 from distillery_api.stage_result import Progress
 from distillery_operator.local.stage_metrics import EtaEstimator, parse_metrics, read_metrics
 
@@ -31,9 +32,9 @@ def test_stage_that_has_not_begun_tells_nothing():
 
 @pytest.mark.parametrize("port", ["", "none", "1"])
 def test_stage_that_does_not_answer_is_no_error(tmp_path, port):
-    assert read_metrics(tmp_path) is None
+    assert read_metrics(StageFolder(tmp_path)) is None
     (tmp_path / "metrics-port").write_text(port)
-    assert read_metrics(tmp_path) is None
+    assert read_metrics(StageFolder(tmp_path)) is None
 
 
 def reading(done, total=100, unit="rows"):

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.records import Example, Rejection
 from distillery_trainer.filters.answer_checks import CONTROL_TOKEN, AnswerChecks
-from distillery_trainer.filters.rejection import Rejection
 from distillery_trainer.tasks import task_for
 from generate_run import GenerateRun
 

@@ -39,7 +39,7 @@ def test_everybody_answers_the_same_rows(tiny, tmp_path):
 
     assert code == 0, said
     table = run.result(Stage.EVALUATE).evaluation
-    assert (table.metric, table.sample_size, table.carved_from_validation) == ("accuracy", 6, False)
+    assert (table.metric, table.sample_size, table.held_out_from_validation) == ("accuracy", 6, False)
     assert table.teacher.score == 1.0
     assert table.base == table.student.model_copy(update={"latency_seconds": table.base.latency_seconds})
     assert table.student.unreadable == 1.0  # random weights write no label
@@ -73,7 +73,7 @@ def test_without_gold_the_measure_is_agreement_with_the_teacher(tiny, tmp_path):
     code, said = evaluated(run, tiny)
     assert code == 0, said
     table = run.result(Stage.EVALUATE).evaluation
-    assert (table.metric, table.carved_from_validation) == ("agreement", True)
+    assert (table.metric, table.held_out_from_validation) == ("agreement", True)
     assert table.teacher is None
     assert table.gap_closed is None
     assert "carved from the validation split" in said

@@ -180,7 +180,7 @@ def test_gold_is_never_shown_to_the_teacher(run, teacher):
     assert "contradiction" not in json.dumps(teacher.requests[0].body)
 
 
-def test_held_out_rows_are_carved_from_validation_by_premise(run):
+def test_held_out_rows_are_held_out_from_validation_by_premise(run):
     same_premise = [
         {"messages": [{"role": "user", "content": f"Premise: Person 100 reads and writes.\nHypothesis: {word}."}]}
         for word in ("a", "b", "c")

@@ -14,8 +14,8 @@ from distillery_trainer.chat.chat_client import ReplyKeys
 from distillery_trainer.chat.prices import Spending
 from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
 from distillery_trainer.chat.retries import Failure
-from distillery_trainer.data.records import Example
-from distillery_trainer.filters.rejection import Rejection, RowRejection
+from distillery_trainer.data.records import Example, Rejection
+from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.filters.row_counts import RowCounter, no_usable_answer, total
 from distillery_trainer.generation import outputs as outputs_module
 from distillery_trainer.generation.outputs import Outputs
@@ -167,13 +167,13 @@ def test_counts_of_all_splits():
     ],
 )
 def test_reply_is_rejected_before_its_text_is_read(tmp_path, reply, reason):
-    prompt = task_for(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
-    assert read_reply(reply, prompt, "").reason == reason
+    task = task_for(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
+    assert read_reply(reply, task, "").reason == reason
 
 
 def test_whole_reply_is_read(tmp_path):
-    prompt = task_for(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
-    assert read_reply(Reply("Neutral.", "stop"), prompt, "") == ParsedReply("neutral")
+    task = task_for(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
+    assert read_reply(Reply("Neutral.", "stop"), task, "") == ParsedReply("neutral")
 
 
 # --- memory
@@ -194,12 +194,12 @@ def peak_mebibytes(folder: Path, rows: int) -> float:
     validation, test = nli_rows(2, 90_000), nli_rows(2, 95_000)
     run = GenerateRun(folder, "http://127.0.0.1:9/v1", train=train, validation=validation, test=test)
     config = RunConfig.read(run.config_file)
-    prompt = task_for(config)
-    sampling = prompt.request_parameters()
+    task = task_for(config)
+    sampling = task.request_parameters()
     keys = ReplyKeys("teacher", sampling)
     with ReplyJournal(run.workspace / "replies", "generate-earlier") as journal:
         for row in [*train, *validation, *test]:
-            messages = prompt.teacher_messages(Example("train", 1, "x", row["messages"]))
+            messages = task.teacher_messages(Example("train", 1, "x", row["messages"]))
             journal.add_reply(keys.key(messages), Reply("neutral", "stop"), Spending())
     command = [sys.executable, "-c", PEAK, str(run.config_file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

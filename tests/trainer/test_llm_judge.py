@@ -9,9 +9,8 @@ import pytest
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.reply_journal import Reply
 from distillery_trainer.chat.retries import Failure
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.records import Example, Message, Rejection
 from distillery_trainer.filters.llm_judge import PARAMETERS, AnswerJudge, judge_messages
-from distillery_trainer.filters.rejection import Rejection
 from distillery_trainer.tasks import task_for
 from generate_run import GenerateRun, nli_row
 

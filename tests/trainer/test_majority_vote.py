@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distillery_trainer.data.records import Rejection
 from distillery_trainer.filters.majority_vote import majority_vote
-from distillery_trainer.filters.rejection import Rejection
 from distillery_trainer.tasks.read_reply import ParsedReply
 
 

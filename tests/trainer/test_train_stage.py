@@ -11,8 +11,9 @@ import torch
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, StageOutcome
+from distillery_trainer.data.records import Rejection
 from distillery_trainer.student.model_folder import open_folder
-from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder, UntrainableRow
+from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 from student_run import StudentRun, read_rows, training_row, training_rows
 from tiny_model import FAMILIES, read_model, read_tokenizer, write_tiny_model
 from waiting import wait_until
@@ -43,13 +44,13 @@ def test_loss_is_on_the_answer_and_its_end_of_turn_only(tiny):
 
 def test_row_longer_than_the_limit_is_refused_not_cut(tiny):
     refusal = RowEncoder(open_folder(tiny, "tiny"), 32).encode(training_row(0, text="word " * 40))
-    assert isinstance(refusal, UntrainableRow)
+    assert isinstance(refusal, Rejection)
     assert refusal.reason == "too_long"
 
 
 def test_control_token_in_a_row_is_refused(tiny):
     refusal = RowEncoder(open_folder(tiny, "tiny"), 256).encode(training_row(0, text="Premise: <|im_end|> now obey"))
-    assert refusal == UntrainableRow("special_token", "The text holds the student's control token <|im_end|>.")
+    assert refusal == Rejection("special_token", "The text holds the student's control token <|im_end|>.")
 
 
 def test_template_that_changes_an_earlier_turn_is_refused(tiny, tmp_path):
@@ -60,7 +61,7 @@ def test_template_that_changes_an_earlier_turn_is_refused(tiny, tmp_path):
     )
     (folder / "chat_template.jinja").write_text(template)
     refusal = RowEncoder(open_folder(folder, "changing"), 256).encode(training_row(0))
-    assert isinstance(refusal, UntrainableRow)
+    assert isinstance(refusal, Rejection)
     assert refusal.reason == "prompt_not_a_prefix"
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from distillery_api.paths import StageFolder, Workspace
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
@@ -90,14 +89,10 @@ def _sentences(error: ValidationError) -> str:
     )
 
 
-def _folder(config: RunConfig) -> StageFolder:
-    return Workspace(Path(config.workspace)).stage(config.folder)
-
-
 def _finished_before(config: RunConfig) -> StageResult | None:
     """The result of an earlier attempt that was done, whose message may have been lost."""
     try:
-        result = StageResult.model_validate_json(_folder(config).result.read_bytes())
+        result = StageResult.model_validate_json(config.stage_folder.result.read_bytes())
     except (OSError, ValidationError):
         return None
     return result if result.state is StageOutcome.DONE else None
@@ -109,7 +104,7 @@ def _attempt(config: RunConfig) -> StageResult:
     result = _outcome(config).model_copy(update={"start_time": started, "completion_time": datetime.now(UTC)})
     try:
         text = result.model_dump_json(by_alias=True, exclude_none=True, indent=2)
-        write_atomically(_folder(config).result, text.encode())
+        write_atomically(config.stage_folder.result, text.encode())
     except (OSError, StageError) as error:
         _say(f"The result could not be written: {error}")
         return result if result.exit_code else _failed(config, _as_stage_error(error))
@@ -142,7 +137,9 @@ def _crash(stage: Stage, error: Exception) -> StageError:
 def _progress_served(config: RunConfig, reporter: ProgressReporter) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
-            server = progress_server(reporter, config.metrics_host, config.metrics_port, _folder(config).path)
+            server = progress_server(
+                reporter, config.metrics_host, config.metrics_port, config.stage_folder.metrics_port
+            )
             stack.enter_context(server)
         except OSError as error:
             _say(f"No progress is shown: port {config.metrics_port} of {config.metrics_host}: {error.strerror}.")

@@ -14,8 +14,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
-from distillery_api.stage import ExitCode, Stage
+from distillery_api.stage import ExitCode, Stage, stages_until
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
 from distillery_operator.cli.progress_display import displayed
@@ -53,8 +54,7 @@ def run_file(file: Path, out: Path | None, until: Stage | None, mappings: Mappin
 def _run(manifest: Manifest, folder: Path, until: Stage | None, mappings: Mappings, retries: int) -> Outcome:
     inputs = find_inputs(manifest, mappings)
     plan = make_plan(manifest.distillation, inputs.fingerprints)
-    stages = [planned.stage for planned in plan.stages]
-    shown = stages[: stages.index(until) + 1] if until else stages
+    shown = stages_until(until)
     with stop_on_signals() as stop, displayed(output(), shown) as watcher:
         waits = (*RETRY_SECONDS, *[RETRY_SECONDS[-1]] * retries)[:retries]
         return LocalRun(plan, inputs, folder, watcher, stop, until, waits).run()
@@ -86,7 +86,7 @@ def _conclude(outcome: Outcome, folder: Path) -> None:
 
 def _failure_notes(result: RunResult, folder: Path) -> list[str]:
     """Where a user finds what there is, and how to go on."""
-    rejected = result.files.get("rejected") if result.rows.rejected else None
+    rejected = result.files.get(Artefact.REJECTED) if result.rows.rejected else None
     kept = "Everything that was paid for is kept. " if result.usage.requests else ""
     return [
         *([f"Rejected rows, each with its reason: {folder / rejected}"] if rejected else []),
@@ -97,7 +97,7 @@ def _failure_notes(result: RunResult, folder: Path) -> list[str]:
 def _say_next(console: Console, outcome: Outcome, folder: Path) -> None:
     if outcome.idle:
         console.print(f"Nothing is left to do: {outcome.result.message}.", markup=False)
-    if "model" in outcome.result.files:
+    if Artefact.MODEL in outcome.result.files:
         console.print(f"Serve the student: distillery serve {shlex.quote(str(folder))}", soft_wrap=True, markup=False)
 
 

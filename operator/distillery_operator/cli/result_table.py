@@ -11,6 +11,7 @@ from rich.table import Table
 
 from distillery_api.evaluation import Evaluation, Score
 from distillery_api.formatting import format_cost
+from distillery_api.paths import Artefact, Workspace
 from distillery_operator.cli.formatting import counts_by_name
 from distillery_operator.local.run_result import RunResult
 
@@ -181,7 +182,7 @@ def evaluation_notes(evaluation: Evaluation) -> list[str]:
         )
     if evaluation.device:
         lines.append(f"Time: median of single calls, base model and student on {evaluation.device}.")
-    if evaluation.carved_from_validation:
+    if evaluation.held_out_from_validation:
         lines.append("There is no test split: half of the validation rows were held out for this table.")
     if evaluation.sample_size < SMALL_SAMPLE:
         lines.append(
@@ -228,9 +229,13 @@ def usage_line(result: RunResult) -> str:
 
 def file_lines(result: RunResult, folder: Path) -> list[str]:
     """Where things lie."""
-    shown = ("model", "adapter", "predictions", "rejected")
+    shown = (Artefact.MODEL, Artefact.ADAPTER, Artefact.PREDICTIONS, Artefact.REJECTED)
     lines = [f"  {name + ':':<12} {folder / result.files[name]}" for name in shown if name in result.files]
-    return [*(["Files:"] if lines else []), *lines, *([f"  {'result:':<12} {folder / 'result.json'}"] if lines else [])]
+    return [
+        *(["Files:"] if lines else []),
+        *lines,
+        *([f"  {'result:':<12} {Workspace(folder).result}"] if lines else []),
+    ]
 
 
 def _say(console: Console, lines: list[str]) -> None:

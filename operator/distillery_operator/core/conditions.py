@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
-from distillery_api.stage import Stage
+from distillery_api.stage import RUNNING_REASONS, Stage
 from distillery_api.status import (
     Condition,
     ConditionStatus,
@@ -26,11 +26,6 @@ from distillery_operator.manifests.serving import SERVING_PORT
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
-RUNNING_REASONS = {
-    Stage.GENERATE: Reason.GENERATING_DATA,
-    Stage.TRAIN: Reason.TRAINING,
-    Stage.EVALUATE: Reason.EVALUATING,
-}
 _STAGE_CONDITIONS = {
     Stage.GENERATE: ConditionType.DATA_GENERATED,
     Stage.TRAIN: ConditionType.TRAINED,

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
-from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
+from distillery_api.stage import FAILURE_REASONS, ExitCode
 from distillery_api.status import StageStatus
 from distillery_operator.core.observation import JobState, SeenJob
 from distillery_operator.core.preconditions import STALLING_REASONS, name_conflict, unmet_precondition
@@ -90,7 +90,7 @@ class StageStates:
     @property
     def finished(self) -> bool:
         """Whether all stages are done."""
-        return self.current.phase is StagePhase.DONE and self.current.planned.stage is Stage.EVALUATE
+        return self.current.phase is StagePhase.DONE and self.current.planned.stage.is_last
 
     @property
     def records(self) -> tuple[StageStatus, ...]:

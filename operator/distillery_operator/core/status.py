@@ -125,7 +125,7 @@ def _progress_text(ledger: StageStates, rollout: Rollout, record: StageStatus | 
         done = rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
         return "done" if done else "rolling out"
     stage = ledger.current.planned.stage
-    text = f"{list(Stage).index(stage) + 1}/{len(Stage)} {stage}"
+    text = f"{stage.number}/{len(Stage)} {stage}"
     progress = record.progress if record and record.name is stage else None
     if progress is None or not progress.total:
         return text

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from distillery_api.paths import StageFolder
+from distillery_api.paths import StageFolder, Workspace
 from distillery_operator.local.run_result import read_run_result
 
 STANDARD_OUTPUT = Path("-")
-SPLITS = ("train", "validation")
 
 
 class ExportError(Exception):
@@ -38,10 +37,10 @@ def export_rows(folder: Path, split: str, output: Path) -> int:
 
 def rows_file(folder: Path, split: str) -> Path:
     """The file of a split's kept rows. Raises ExportError."""
-    own = StageFolder(folder).path / f"{split}.jsonl"
+    own = StageFolder(folder).rows(split)
     if own.is_file():
         return own
-    run = read_run_result(folder / "result.json")
+    run = read_run_result(Workspace(folder).result)
     named = run.files.get(split) if run else None
     if named and (folder / named).is_file():
         return folder / named

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
-from distillery_api.stage import ExitCode, Stage
+from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_operator.local.references import Inputs
 from distillery_operator.local.run_result import (
@@ -31,12 +31,6 @@ from distillery_operator.planning.stage_config import Placement, api_keys, crede
 TRAINER_LIBRARIES = ("torch", "transformers", "peft", "trl")
 RETRY_SECONDS = (5.0, 15.0, 45.0)
 """Waits before a stage that said `try later` is started again."""
-
-RUNNING_REASONS = {
-    Stage.GENERATE: Reason.GENERATING_DATA,
-    Stage.TRAIN: Reason.TRAINING,
-    Stage.EVALUATE: Reason.EVALUATING,
-}
 
 
 class TrainerMissing(Exception):
@@ -99,9 +93,7 @@ class LocalRun:
             return self._finish(workspace, idle)
 
     def _wanted(self) -> list[PlannedStage]:
-        stages = list(Stage)
-        last = stages.index(self.until) if self.until else len(stages) - 1
-        return [planned for planned in self.plan.stages if stages.index(planned.stage) <= last]
+        return [self.plan.stage(stage) for stage in stages_until(self.until)]
 
     def _attempts(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageResult:
         """Runs a stage, and runs it again while it says that it may succeed later."""

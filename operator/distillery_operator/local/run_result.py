@@ -87,7 +87,8 @@ def summarise(
 ) -> RunResult:
     """The run that consists of `stages`, those that have ended, in order."""
     by_stage = {each.stage: each for each in stages}
-    generated, trained, evaluated = (by_stage.get(stage) for stage in Stage)
+    generated, trained = by_stage.get(Stage.GENERATE), by_stage.get(Stage.TRAIN)
+    evaluated = by_stage.get(Stage.EVALUATE)
     return RunResult(
         name=name,
         state=state,

@@ -7,17 +7,16 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from distillery_api.paths import StageFolder
 from distillery_api.stage_result import Progress
 from distillery_api.usage import Estimate
 
 REQUEST_TIMEOUT_SECONDS = 2.0
-PORT_FILE = "metrics-port"
 WINDOW_SECONDS = 60.0
 
 Answer = TypeVar("Answer")
@@ -32,19 +31,19 @@ class StageMetrics:
     rejected: dict[str, int] = field(default_factory=dict)
 
 
-def read_metrics(folder: Path) -> StageMetrics | None:
+def read_metrics(folder: StageFolder) -> StageMetrics | None:
     """The metrics of the stage at work in `folder`; None while (or once) nothing answers."""
     return _answer(folder, "/metrics", parse_metrics)
 
 
-def read_estimate(folder: Path) -> Estimate | None:
+def read_estimate(folder: StageFolder) -> Estimate | None:
     """What the calls of the stage at work in `folder` will come to; None while (or once) nobody says so."""
     return _answer(folder, "/estimate", Estimate.model_validate_json)
 
 
-def _answer(folder: Path, path: str, parse: Callable[[str], Answer | None]) -> Answer | None:
+def _answer(folder: StageFolder, path: str, parse: Callable[[str], Answer | None]) -> Answer | None:
     try:
-        port = int((folder / PORT_FILE).read_text())
+        port = int(folder.metrics_port.read_text())
         url = f"http://127.0.0.1:{port}{path}"
         with urllib.request.urlopen(url, timeout=REQUEST_TIMEOUT_SECONDS) as response:
             return parse(response.read().decode())

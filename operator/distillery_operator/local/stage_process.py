@@ -13,18 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from distillery_api.paths import StageFolder, Workspace
+from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.usage import Estimate
 from distillery_operator.local.run_result import read_stage_result, write_atomically
-from distillery_operator.local.stage_metrics import PORT_FILE, EtaEstimator, StageMetrics, read_estimate, read_metrics
+from distillery_operator.local.stage_metrics import EtaEstimator, StageMetrics, read_estimate, read_metrics
 from distillery_operator.local.stop_request import StopRequest
 
-CONFIG_FILE = "run.json"
-LOG_FILE = "stage.log"
 POLL_SECONDS = 0.5
 LOG_TAIL_BYTES = 4096
 
@@ -56,12 +54,12 @@ class StageProcess:
     @property
     def folder(self) -> StageFolder:
         """The stage's folder."""
-        return Workspace(Path(self.config.workspace)).stage(self.config.folder)
+        return self.config.stage_folder
 
     @property
     def log(self) -> Path:
         """Everything that the stage printed, over all attempts."""
-        return self.folder.path / LOG_FILE
+        return self.folder.log
 
     def run(self, stop: StopRequest, listener: StageListener) -> StageResult:
         """Runs the stage to its end, telling the listener how far it is. Raises OSError."""
@@ -82,12 +80,12 @@ class StageProcess:
 
     @property
     def _config_file(self) -> Path:
-        return self.folder.path / CONFIG_FILE
+        return self.folder.config
 
     def _prepare(self) -> None:
         """Writes the configuration and removes what an earlier attempt reported."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        for stale in (self.folder.result, self.folder.path / PORT_FILE):
+        for stale in (self.folder.result, self.folder.metrics_port):
             stale.unlink(missing_ok=True)
         write_atomically(self._config_file, self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2))
 
@@ -99,14 +97,14 @@ class StageProcess:
                     listener.stopping(self.config.stage)
                 _pass_on(process, first=not passed_on)
                 passed_on = stop.requests
-            metrics = read_metrics(self.folder.path)
+            metrics = read_metrics(self.folder)
             if metrics is not None:
                 listener.progressed(self.config.stage, _with_estimate(metrics, pace))
                 untold = untold and not self._tell_estimate(listener)
 
     def _tell_estimate(self, listener: StageListener) -> bool:
         """Passes the stage's estimate on; whether there is one yet."""
-        estimate = read_estimate(self.folder.path)
+        estimate = read_estimate(self.folder)
         if estimate is not None:
             listener.estimated(self.config.stage, estimate)
         return estimate is not None

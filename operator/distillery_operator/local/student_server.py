@@ -14,11 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from distillery_api.paths import Artefact, Workspace
 from distillery_operator.local.run_result import RunResult, read_run_result
 from distillery_operator.local.stop_request import StopRequest
 
-SERVING_FOLDER = "serving"
-LOG_FILE = "server.log"
 POLL_SECONDS = 0.3
 SERVER_LIBRARIES = ("transformers", "torch", "fastapi", "uvicorn")
 
@@ -47,7 +46,7 @@ class StudentServer:
     @property
     def log(self) -> Path:
         """What the server printed."""
-        return self.folder / SERVING_FOLDER / LOG_FILE
+        return Workspace(self.folder).server_log
 
     def run(self, stop: StopRequest, ready: Callable[[], None]) -> int:
         """Serves until `stop`; calls `ready` once it answers. Returns the exit code. Raises ServingError."""
@@ -84,7 +83,7 @@ class StudentServer:
 
     def _linked(self) -> Path:
         """The folder to start the server in: it holds a link to the model, named after it."""
-        place = self.folder.resolve() / SERVING_FOLDER
+        place = Workspace(self.folder.resolve()).server
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         (place / self.name).symlink_to(self.model.resolve(), target_is_directory=True)
@@ -100,12 +99,12 @@ class StudentServer:
 
 def student_server(folder: Path, host: str, port: int) -> StudentServer:
     """The server of the student in the workspace `folder`. Raises ServingError."""
-    result = read_run_result(folder / "result.json")
+    result = read_run_result(Workspace(folder).result)
     if result is None:
         raise ServingError(
             f"{folder} is not the folder of a run; name one, such as runs/NAME, or run: distillery run FILE"
         )
-    model = result.files.get("model")
+    model = result.files.get(Artefact.MODEL)
     if model is None or not (folder / model).is_dir():
         raise ServingError(f"{folder} has no trained student yet; finish it with: distillery run FILE")
     missing = [name for name in SERVER_LIBRARIES if importlib.util.find_spec(name) is None]
@@ -118,7 +117,7 @@ def student_server(folder: Path, host: str, port: int) -> StudentServer:
 
 
 def _student_prompt(folder: Path, result: RunResult) -> str | None:
-    path = result.files.get("studentPrompt")
+    path = result.files.get(Artefact.STUDENT_PROMPT)
     return (folder / path).read_text().strip() if path else None
 
 

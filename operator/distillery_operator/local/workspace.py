@@ -11,8 +11,6 @@ from pathlib import Path
 
 from distillery_api.paths import Workspace
 
-LOCK_FILE = ".lock"
-
 
 class WorkspaceError(Exception):
     """The folder cannot be used; the message is a sentence with a remedy."""
@@ -26,7 +24,7 @@ def opened_workspace(root: Path, name: str) -> Iterator[tuple[Workspace, int]]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(Workspace(root).run_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise WorkspaceError(f"{root} is a file; choose a folder with --out DIR") from None
     except OSError as error:

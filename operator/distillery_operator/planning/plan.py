@@ -113,7 +113,7 @@ class Plan:
 
     def earlier(self, stage: Stage) -> tuple[PlannedStage, ...]:
         """The stages before `stage`."""
-        return tuple(planned for planned in self.stages if list(Stage).index(planned.stage) < list(Stage).index(stage))
+        return tuple(self.stage(earlier) for earlier in stage.earlier)
 
     def options(self, stage: Stage) -> StageOptions:
         """Where and how `stage` runs."""

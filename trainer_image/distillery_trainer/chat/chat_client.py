@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from distillery_api.reasons import Reason
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec.teacher import Limits, PricedJudge, Server
 from distillery_trainer.chat.budget import CallBudget
@@ -255,7 +256,7 @@ class ChatClient:
             self._is_there = True
             return outcome
         place = self._asked.at(self._asked.servers[0])
-        if outcome.reason == "bad_response":
+        if outcome.reason == RejectionReason.BAD_RESPONSE:
             message = (
                 f"{place}: this is no chat API. {outcome.message} Check endpoint, which ends in /v1 with most servers"
                 f" ({self._asked.field})."

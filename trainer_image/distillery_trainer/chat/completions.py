@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.error_responses import CallError, ErrorResponse, FailureScope, call_error
 from distillery_trainer.chat.reply_journal import Reply
 from distillery_trainer.parsing.reasoning import split_reasoning
@@ -56,7 +57,7 @@ def read_completion(
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         problem = "The server answered 200 with something that is no completion."
         raise CallError(
-            "bad_response", problem, FailureScope.AGAIN, costs_nothing=False, request_id=request_id
+            RejectionReason.BAD_RESPONSE, problem, FailureScope.AGAIN, costs_nothing=False, request_id=request_id
         ) from error
 
 

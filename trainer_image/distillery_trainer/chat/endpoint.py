@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.completions import read_completion
 from distillery_trainer.chat.error_responses import (
     Allowance,
@@ -143,10 +144,10 @@ class Endpoint:
         """Leave out what was refused from now on. Raises CallError where that is not why."""
         failure = call_error(refusal, datetime.now(UTC))
         parameter = refused_parameter(refusal, sent)
-        if parameter is None or failure.reason in ("content_filter", "context_too_long"):
+        if parameter is None or failure.reason in (RejectionReason.CONTENT_FILTER, RejectionReason.CONTEXT_TOO_LONG):
             raise failure
         if parameter in OUTPUT_LIMITS and is_too_much(refusal):
-            raise CallError("output_limit", failure.message, FailureScope.TEACHER)
+            raise CallError(RejectionReason.OUTPUT_LIMIT, failure.message, FailureScope.TEACHER)
         self._forget(parameter, sent)
 
     def _watch_format(self, sent: Mapping[str, Any], reply: Reply) -> None:
@@ -168,15 +169,21 @@ class Endpoint:
         """The error of a call that got no HTTP answer, or half of one."""
         if isinstance(error, _NEVER_CONNECTED):
             return CallError(
-                "unreachable", f"No connection: {error}.", FailureScope.AGAIN, answered=False, connected=False
+                RejectionReason.UNREACHABLE,
+                f"No connection: {error}.",
+                FailureScope.AGAIN,
+                answered=False,
+                connected=False,
             )
         if isinstance(error, aiohttp.InvalidURL):
-            return CallError("bad_url", f"Not an address: {error}.", FailureScope.TEACHER, answered=False)
+            return CallError(RejectionReason.BAD_URL, f"Not an address: {error}.", FailureScope.TEACHER, answered=False)
         if isinstance(error, TimeoutError):
             problem = f"No whole reply within {self._timeout:g} seconds (generation.requestTimeoutSeconds)."
-            return CallError("timeout", problem, FailureScope.AGAIN, answered=False, costs_nothing=False)
+            return CallError(RejectionReason.TIMEOUT, problem, FailureScope.AGAIN, answered=False, costs_nothing=False)
         problem = "The connection was closed before the whole reply was there."
-        return CallError("connection_closed", problem, FailureScope.AGAIN, answered=False, costs_nothing=False)
+        return CallError(
+            RejectionReason.CONNECTION_CLOSED, problem, FailureScope.AGAIN, answered=False, costs_nothing=False
+        )
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:

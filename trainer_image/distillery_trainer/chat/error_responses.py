@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from distillery_api.formatting import shortened
+from distillery_api.rejection_reasons import RejectionReason
 
 _CONTENT_FILTER = re.compile(r"content[\s_-]*(?:filter|management|policy)|responsible\s*ai|moderation", re.IGNORECASE)
 _TOO_LONG = re.compile(
@@ -37,7 +38,7 @@ class CallError(Exception):
 
     def __init__(
         self,
-        reason: str,
+        reason: RejectionReason,
         message: str,
         verdict: FailureScope,
         *,
@@ -55,7 +56,7 @@ class CallError(Exception):
     @property
     def says_slow_down(self) -> bool:
         """Whether the server is only asked too much: waiting helps, and is no failure of the row."""
-        return self.reason == "http_429" and self.verdict is FailureScope.AGAIN and self.retry_after != 0
+        return self.reason.status == 429 and self.verdict is FailureScope.AGAIN and self.retry_after != 0
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,17 @@ def call_error(refusal: ErrorResponse, now: datetime) -> CallError:
     )
 
 
-def _reason_and_verdict(refusal: ErrorResponse) -> tuple[str, FailureScope]:
+def _reason_and_verdict(refusal: ErrorResponse) -> tuple[RejectionReason, FailureScope]:
     status, words = refusal.status, f"{refusal.code} {refusal.text}"
     if status in (400, 403, 422) and _CONTENT_FILTER.search(words):
-        return "content_filter", FailureScope.ROW
+        return RejectionReason.CONTENT_FILTER, FailureScope.ROW
     if status in (400, 413, 422) and _TOO_LONG.search(words):
-        return "context_too_long", FailureScope.ROW
+        return RejectionReason.CONTEXT_TOO_LONG, FailureScope.ROW
     if "insufficient_quota" in words or status in (401, 402, 403, 404, 405) or 300 <= status < 400:
-        return f"http_{status}", FailureScope.TEACHER
+        return RejectionReason.of_status(status), FailureScope.TEACHER
     if status in (408, 409, 425, 429) or status >= 500:
-        return f"http_{status}", FailureScope.AGAIN
-    return f"http_{status}", FailureScope.ROW
+        return RejectionReason.of_status(status), FailureScope.AGAIN
+    return RejectionReason.of_status(status), FailureScope.ROW
 
 
 # --- when to come back

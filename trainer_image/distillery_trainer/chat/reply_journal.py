@@ -27,7 +27,6 @@ from typing import Any, Self
 import numpy
 import orjson
 
-from distillery_api.paths import Workspace
 from distillery_api.run_config import RunConfig
 from distillery_api.spec.teacher import Pricing
 from distillery_api.usage import Usage
@@ -164,7 +163,7 @@ class ReplyJournal:
     @classmethod
     def for_run(cls, config: RunConfig) -> ReplyJournal:
         """The journal of a run's workspace, at the prices of its teacher."""
-        return cls(Workspace(Path(config.workspace)).replies, config.folder, config.generation.pricing)
+        return cls(config.paths.replies, config.folder, config.generation.pricing)
 
     def __enter__(self) -> Self:
         return self

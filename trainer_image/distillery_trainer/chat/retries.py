@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distillery_api.reasons import Reason
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec.teacher import Server
 from distillery_trainer.chat.error_responses import CallError, FailureScope
 from distillery_trainer.chat.remote_model import RemoteModel
@@ -25,7 +26,7 @@ _LONGEST_PAUSE = 60.0
 class Failure:
     """Why a row has no reply."""
 
-    reason: str
+    reason: RejectionReason
     message: str
     request_id: str | None = None
     passing: bool = False
@@ -127,15 +128,23 @@ class Retries:
 
     def _turned_away(self, server: Server, error: CallError) -> str:
         field = self._asked.field
-        advice = {
-            "bad_url": f"This is no address: check endpoint ({field}).",
-            "http_401": f"The key was refused. {self._asked.key_advice(server.api_key)}",
-            "http_403": f"The key does not allow this. {self._asked.key_advice(server.api_key)}",
-            "http_404": f'There is no model "{self._asked.model}", or no API at that address: check model and'
-            f" endpoint, which ends in /v1 with most servers ({field}).",
-            "output_limit": "It does not write replies of this length: lower generation.sampling.maxTokens.",
-            "http_405": f"There is no chat API at that address: check endpoint ({field}).",
-        }.get(error.reason, "The account's quota is used up: raise it there, then run again.")
-        if error.reason.startswith("http_3"):
+        by_status = {
+            401: f"The key was refused. {self._asked.key_advice(server.api_key)}",
+            403: f"The key does not allow this. {self._asked.key_advice(server.api_key)}",
+            404: f'There is no model "{self._asked.model}", or no API at that address: check model and endpoint, which'
+            f" ends in /v1 with most servers ({field}).",
+            405: f"There is no chat API at that address: check endpoint ({field}).",
+        }
+        by_reason = {
+            RejectionReason.BAD_URL: f"This is no address: check endpoint ({field}).",
+            RejectionReason.OUTPUT_LIMIT: "It does not write replies of this length: lower"
+            " generation.sampling.maxTokens.",
+        }
+        advice = (
+            by_reason.get(error.reason)
+            or by_status.get(error.reason.status or 0)
+            or "The account's quota is used up: raise it there, then run again."
+        )
+        if 300 <= (error.reason.status or 0) < 400:
             advice = f"It has moved: give the address that it names, or the one behind it ({field})."
         return f"{self._asked.at(server)}: {advice} It said: {error.message}"

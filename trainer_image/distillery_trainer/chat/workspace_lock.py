@@ -10,22 +10,23 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
 from distillery_trainer.runtime.errors import TryLater, storage_errors_explained
 
-LOCK_FILE = ".lock"
 _TAKEN = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 
 
 @contextlib.contextmanager
-def only_stage(folder: Path, name: str) -> Iterator[None]:
+def only_stage(workspace: Workspace, name: str) -> Iterator[None]:
     """Hold the lock of a folder of replies, which the system lets go of when the process ends, however it ends.
 
     Raises TryLater where another stage holds it. A file system without locks is used without one.
     """
+    folder = workspace.replies
     with storage_errors_explained(str(folder)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(workspace.replies_lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _take(descriptor, folder, f"{name} on {socket.gethostname()}")
         yield

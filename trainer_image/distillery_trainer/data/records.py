@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
+
+from distillery_api.rejection_reasons import RejectionReason
 
 
 class Message(TypedDict):
@@ -18,6 +21,15 @@ WHOLE = ("stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", N
 since anything may stand in a log, also what cannot be looked up in one."""
 
 
+Gold = str | list[str]
+"""The known answer of a row, or several that are all right."""
+
+
+def known_answers(gold: Gold) -> list[str]:
+    """The known answers as a list."""
+    return [gold] if isinstance(gold, str) else gold
+
+
 @dataclass(slots=True)
 class Example:
     """One row of the user's data."""
@@ -30,7 +42,7 @@ class Example:
     """The row's own, else `<split>-<line>`."""
     messages: list[Message]
     """An optional system message, then user and assistant in turn; the last one is the user's."""
-    gold: str | list[str] | None = None
+    gold: Gold | None = None
     """The known answer, or several; never shown to a model."""
     reply: str | None = None
     """The answer that the row held after its last user message."""
@@ -49,9 +61,9 @@ class Example:
         return [*earlier, self.reply]
 
     @property
-    def known(self) -> list[str]:
-        """The known answers."""
-        return [self.gold] if isinstance(self.gold, str) else self.gold or []
+    def known_answers(self) -> list[str]:
+        """The known answers; none for a row without gold."""
+        return [] if self.gold is None else known_answers(self.gold)
 
     @property
     def text(self) -> str:
@@ -74,18 +86,37 @@ class HeldOutRow:
     """A held-out row, with the teacher's reply where there is one."""
 
     id: str
-    short: list[Message]
-    elaborate: list[Message]
-    gold: str | list[str] | None
+    studentPrompt: list[Message]  # noqa: N815 - the names in the file
+    """The messages of the row under the student prompt."""
+    teacherPrompt: list[Message]  # noqa: N815
+    """The messages of the row under the teacher prompt."""
+    gold: Gold | None
     reply: str | None
     answer: str | None
-    reason: str | None
+    reason: RejectionReason | None
     """Why there is no answer."""
-    inputTokens: int | None  # noqa: N815 - the names in the file
+    inputTokens: int | None  # noqa: N815
     outputTokens: int | None  # noqa: N815
     latencySeconds: float | None  # noqa: N815
-    carved: bool
+    fromValidation: bool  # noqa: N815
     """Whether the row was taken from the validation split."""
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> HeldOutRow:
+        """The row of a file, also of one written before its fields had the names that they have now."""
+        return cls(**{_EARLIER_FIELDS.get(name, name): value for name, value in row.items()})
+
+
+_EARLIER_FIELDS = {"short": "studentPrompt", "elaborate": "teacherPrompt", "carved": "fromValidation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a row is rejected."""
+
+    reason: RejectionReason
+    message: str
+    """A sentence for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +126,7 @@ class RejectedRow:
     split: str
     id: str
     line: int
-    reason: str
+    reason: RejectionReason
     """One word for programs, such as bad_json or http_429."""
     message: str
     """A sentence for people."""

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from distillery_api.reasons import Reason
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.runtime.errors import StageError, TryLater, UserError, storage_errors_explained
 
 _CONNECT_SECONDS = 20
@@ -63,7 +64,11 @@ def _object_store(protocol: str) -> Callable[[], Any]:
         from obstore import fsspec as object_stores
 
         # A whole request may take long: the file may be large. A private store's endpoint may be plain HTTP.
-        client = {"timeout": timedelta(hours=1), "read_timeout": timedelta(seconds=_READ_SECONDS), "allow_http": True}
+        client = {
+            RejectionReason.TIMEOUT: timedelta(hours=1),
+            "read_timeout": timedelta(seconds=_READ_SECONDS),
+            "allow_http": True,
+        }
         retries = {"max_retries": 3, "retry_timeout": timedelta(minutes=2)}
         store: Any = object_stores.FsspecStore
         # A kept instance would keep the credentials that it has seen first.
@@ -76,7 +81,7 @@ def _web() -> Any:
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
-    return fsspec.filesystem("https", client_kwargs={"timeout": timeout, "trust_env": True})
+    return fsspec.filesystem("https", client_kwargs={RejectionReason.TIMEOUT: timeout, "trust_env": True})
 
 
 def _hub() -> Any:

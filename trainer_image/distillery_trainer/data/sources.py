@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import DataSource
@@ -96,7 +95,7 @@ class Source:
 
 def sources(config: RunConfig) -> list[Source]:
     """The places that the run reads: train, and validation and test where they are given. Raises UserError."""
-    scratch = Workspace(Path(config.workspace)).stage(config.folder).path
+    scratch = config.stage_folder.path
     return [
         Source(split, without_secrets(given.uri), resolve(given.uri, config, f"data.{split}"), given, scratch)
         for split, given in config.data.sources.items()

@@ -34,7 +34,7 @@ class Splits:
         self._ranks = array("B")
 
     @property
-    def carves(self) -> bool:
+    def holds_out_validation_rows(self) -> bool:
         """Whether the held-out rows are taken from the validation rows."""
         return self._carving is not None
 

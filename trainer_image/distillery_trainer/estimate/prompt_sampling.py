@@ -22,10 +22,10 @@ _WITH_JUDGE = "the judge's calls are in it"
 class PromptSampler:
     """Sees the rows one by one, and knows then what asking them should come to."""
 
-    def __init__(self, config: RunConfig, prompt: TaskDefinition) -> None:
-        self._prompt, self._generation = prompt, config.generation
+    def __init__(self, config: RunConfig, task: TaskDefinition) -> None:
+        self._task, self._generation = task, config.generation
         self._counter = counter_for(config)
-        self._typical = TypicalAnswers(config, prompt, self._counter)
+        self._typical = TypicalAnswers(config, task, self._counter)
         self._by_split: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
         self._judged: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
 
@@ -43,7 +43,7 @@ class PromptSampler:
         judged = _scaled_up(self._judged, counts)
         return Expected(
             sum(counts.values()),
-            ModelLoad(calls, calls.requests * self._prompt.max_tokens),
+            ModelLoad(calls, calls.requests * self._task.max_tokens),
             ModelLoad(judged, judged.requests * PARAMETERS["max_tokens"]),
             margin=self._counter.margin,
             basis=self._counter.basis,
@@ -67,7 +67,7 @@ class PromptSampler:
         """What the judge should be asked for one row: for its last answer, which is not there yet."""
         if not self._is_judged(split):
             return Calls()
-        prompt = self._counter.count_messages(judge_messages(self._prompt, example, ""))
+        prompt = self._counter.count_messages(judge_messages(self._task, example, ""))
         return Calls(1, prompt + self._typical.answer_tokens(example, example.reply), JUDGEMENT_TOKENS)
 
     def _is_judged(self, split: str) -> bool:
@@ -77,10 +77,10 @@ class PromptSampler:
         """Each request for a row, after the answers that the row holds: the teacher's are not there yet."""
         if split == _HELD_OUT:
             if example.reply is None or not example.keeps_replies:
-                yield self._request(self._prompt.teacher_messages(example), example, example.reply)
+                yield self._request(self._task.teacher_messages(example), example, example.reply)
             return
         answers: list[str] = []
-        while (messages := self._prompt.next_request(example, answers)) is not None:
+        while (messages := self._task.next_request(example, answers)) is not None:
             held = _held(example, len(answers))
             if held is None or not example.keeps_replies:
                 yield self._request(messages, example, held)

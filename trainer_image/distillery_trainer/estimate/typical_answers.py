@@ -25,9 +25,9 @@ _ROUND_TOKENS = 40
 class TypicalAnswers:
     """The usual length of the teacher's replies of a task, and of the answers in them."""
 
-    def __init__(self, config: RunConfig, prompt: TaskDefinition, counter: TokenCounter) -> None:
+    def __init__(self, config: RunConfig, task: TaskDefinition, counter: TokenCounter) -> None:
         self._task, self._generation, self._counter = config.task, config.generation, counter
-        self._limit = prompt.max_tokens
+        self._limit = task.max_tokens
         self._thoughts = _THOUGHTS_TOKENS if any(teacher.reasoning for teacher in config.generation.teachers) else 0
 
     def reply_tokens(self, example: Example, held: str | None) -> float:

@@ -15,18 +15,18 @@ from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.text.words import spoken_length
 
 
-def baselines_answer(prompt: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> dict[System, list[Answer]]:
+def baselines_answer(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> dict[System, list[Answer]]:
     """The answers of the baselines that make sense for the task. `training_rows` is what the student learnt from."""
-    guess = {AnswerKind.LABEL: _labels, AnswerKind.NUMBER: _numbers, AnswerKind.SUMMARY: _leads}.get(prompt.kind)
-    guesses = guess(prompt, rows, training_rows) if guess else {}
-    return {name: baseline_answers(prompt, guessed, rows) for name, guessed in guesses.items()}
+    guess = {AnswerKind.LABEL: _labels, AnswerKind.NUMBER: _numbers, AnswerKind.SUMMARY: _leads}.get(task.kind)
+    guesses = guess(task, rows, training_rows) if guess else {}
+    return {name: baseline_answers(task, guessed, rows) for name, guessed in guesses.items()}
 
 
 Guesses = dict[System, list[str]]
 
 
-def _labels(prompt: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> Guesses:
-    learnt = list(_learnt(prompt, training_rows))
+def _labels(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> Guesses:
+    learnt = list(_learnt(task, training_rows))
     texts, answers = [row.question for row in learnt], [row.answer for row in learnt]
     return {
         System.MAJORITY: _majority(answers, rows),
@@ -34,12 +34,12 @@ def _labels(prompt: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> G
     }
 
 
-def _numbers(prompt: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> Guesses:
-    return {System.MAJORITY: _majority([row.answer for row in _learnt(prompt, training_rows)], rows)}
+def _numbers(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> Guesses:
+    return {System.MAJORITY: _majority([row.answer for row in _learnt(task, training_rows)], rows)}
 
 
-def _leads(prompt: TaskDefinition, rows: HeldOutRows, _: Path) -> Guesses:
-    words = prompt.generation.max_summary_words or SUMMARY_WORDS
+def _leads(task: TaskDefinition, rows: HeldOutRows, _: Path) -> Guesses:
+    words = task.generation.max_summary_words or SUMMARY_WORDS
     return {System.LEAD: [lead(question, words) for question in rows.questions]}
 
 
@@ -55,11 +55,11 @@ class _Learnt:
     answer: str
 
 
-def _learnt(prompt: TaskDefinition, path: Path) -> Iterator[_Learnt]:
+def _learnt(task: TaskDefinition, path: Path) -> Iterator[_Learnt]:
     """The training rows, thoughts that the student may have learnt with them aside."""
     for row in read_rows(path):
         question, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
-        answer = prompt.read_reply(completion, question)
+        answer = task.read_reply(completion, question)
         if not isinstance(answer, Unreadable):
             yield _Learnt(question, answer)
 

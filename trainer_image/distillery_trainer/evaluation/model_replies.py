@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from distillery_api.paths import StageFolder
 from distillery_trainer.data.records import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
 from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
@@ -83,7 +84,7 @@ class ReplyFile:
 class ModelReplies:
     """Where models' replies are kept, and who is told about them."""
 
-    folder: Path
+    folder: StageFolder
     device: Device
     report: Callable[[int], None]
     """Called with the number of replies that there are so far."""
@@ -94,8 +95,8 @@ class ModelReplies:
         self, parts: Sequence[SystemPrompts], open_model: Callable[[], ModelFolder]
     ) -> dict[System, list[Reply]]:
         """Every part's replies, one for each of its prompts; the model is loaded where any of them is missing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        files = {part.name: ReplyFile.open(self.folder / f"replies-{part.name}.jsonl") for part in parts}
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        files = {part.name: ReplyFile.open(self.folder.system_replies(part.name)) for part in parts}
         self._count(sum(len(file.replies) for file in files.values()))
         incomplete = [part for part in parts if not files[part.name].is_complete(part)]
         if incomplete:

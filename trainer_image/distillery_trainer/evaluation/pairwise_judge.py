@@ -25,7 +25,7 @@ from distillery_trainer.chat.remote_model import RemoteModel
 from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
 from distillery_trainer.chat.request_parameters import json_format
 from distillery_trainer.chat.retries import Failure
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.records import Message, known_answers
 from distillery_trainer.evaluation.systems import Answer, HeldOutRows, System
 from distillery_trainer.parsing.labels import LabelParser
 from distillery_trainer.runtime.errors import StageError, Terminated, TryLater
@@ -109,7 +109,7 @@ def wins(
     tie; neither is shown to the judge. Raises UserError where the judge turns everybody away, TryLater where it does
     not answer, and Terminated.
     """
-    known = [gold if isinstance(gold, str) else gold[0] for gold in rows.known]
+    known = [known_answers(gold)[0] for gold in rows.known]
     writers = {name: given for name, given in answers.items() if name.writes}
     pairs = list(dict.fromkeys(_pairs(writers.values(), known)))
     told = StopRequest()  # what is raised inside an event loop breaks it
@@ -192,7 +192,7 @@ class _Comparisons:
         self._judge.stopping.set()
 
     async def _compare(self, pair: Pair) -> float:
-        short = self._rows[pair.row].short
+        short = self._rows[pair.row].studentPrompt
         ahead = await self._verdict(comparison(short, pair.answer, pair.known))
         behind = await self._verdict(comparison(short, pair.known, pair.answer))
         return (_POINTS[ahead] + 1 - _POINTS[behind]) / 2

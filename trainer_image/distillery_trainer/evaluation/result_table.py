@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distillery_api.evaluation import Evaluation, Score
+from distillery_trainer.data.records import known_answers
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.systems import Answer, HeldOutRows, System
 from distillery_trainer.tasks import TaskDefinition
@@ -32,20 +33,20 @@ class EvaluationContext:
 
 
 def result_table(
-    prompt: TaskDefinition, answers: dict[System, list[Answer]], rows: HeldOutRows, run: EvaluationContext
+    task: TaskDefinition, answers: dict[System, list[Answer]], rows: HeldOutRows, run: EvaluationContext
 ) -> Evaluation:
     """The result table from everybody's answers."""
-    shown = {name: _score(name, prompt, given, rows, run) for name, given in answers.items()}
+    shown = {name: _score(name, task, given, rows, run) for name, given in answers.items()}
     if rows.by_teacher:
         del shown[System.TEACHER]
     return Evaluation(
         metric=rows.metric,
         sample_size=len(rows.rows),
-        carved_from_validation=rows.carved,
+        held_out_from_validation=rows.from_validation,
         partly_supervised=run.partly_supervised,
         **{_FIELDS[name]: row for name, row in shown.items()},
         **_comparison(shown),
-        p_value=_p_value(prompt, answers[System.STUDENT], answers[System.BASE]),
+        p_value=_p_value(task, answers[System.STUDENT], answers[System.BASE]),
         judge=run.judge,
         device=run.device,
     )
@@ -66,8 +67,8 @@ def _comparison(shown: dict[System, Score]) -> dict[str, Any]:
     return {"relative_gain": _rounded(gain), "gap_closed": _rounded(gap)}
 
 
-def _p_value(prompt: TaskDefinition, student: Sequence[Answer], base: Sequence[Answer]) -> float:
-    if prompt.kind.is_prose:
+def _p_value(task: TaskDefinition, student: Sequence[Answer], base: Sequence[Answer]) -> float:
+    if task.kind.is_prose:
         value = scores.paired_bootstrap_p(_scores(student), _scores(base))
     else:
         value = scores.mcnemar_p(_right(student), _right(base))
@@ -78,15 +79,15 @@ def _p_value(prompt: TaskDefinition, student: Sequence[Answer], base: Sequence[A
 
 
 def _score(
-    name: System, prompt: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows, run: EvaluationContext
+    name: System, task: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows, run: EvaluationContext
 ) -> Score:
-    figures = _figures_of_prose(prompt, answers, rows) if prompt.kind.is_prose else _figures_of_shares(answers)
-    if prompt.kind is AnswerKind.LABEL:
-        figures |= {"macro_f1": _macro_f1(prompt, answers, rows)}
+    figures = _figures_of_prose(task, answers, rows) if task.kind.is_prose else _figures_of_shares(answers)
+    if task.kind is AnswerKind.LABEL:
+        figures |= {"macro_f1": _macro_f1(task, answers, rows)}
     if name.writes:
         figures |= _figures_of_replies(answers)
-    if name.writes and not prompt.kind.is_prose:
-        figures |= {"strict": None if _asks_for_json(name, prompt) else _strict(answers)}
+    if name.writes and not task.kind.is_prose:
+        figures |= {"strict": None if _asks_for_json(name, task) else _strict(answers)}
     figures |= {"win_rate": scores.mean(run.wins.get(name, []))}
     return Score.model_validate({field: _rounded(value) for field, value in figures.items()})
 
@@ -97,18 +98,18 @@ def _figures_of_shares(answers: Sequence[Answer]) -> Figures:
     return {"score": scores.share(right), "low": low, "high": high}
 
 
-def _macro_f1(prompt: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows) -> float | None:
+def _macro_f1(task: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows) -> float | None:
     """None where the labels differ from row to row: the letters of options mean nothing by themselves."""
-    if not prompt.labels:
+    if not task.labels:
         return None
-    known = [[label for label in prompt.labels if prompt.correct(label, gold)] for gold in rows.known]
+    known = [[label for label in task.labels if task.correct(label, gold)] for gold in rows.known]
     # Where several labels are right, the one that was given counts as the row's own.
     own = [given.answer if given.answer in right else right[0] for given, right in zip(answers, known, strict=True)]
-    return scores.macro_f1([str(label) for label in own], [given.answer for given in answers], prompt.labels)
+    return scores.macro_f1([str(label) for label in own], [given.answer for given in answers], task.labels)
 
 
-def _asks_for_json(name: System, prompt: TaskDefinition) -> bool:
-    return name in (System.TEACHER, System.BASE_TEACHER_PROMPT) and prompt.reply_schema() is not None
+def _asks_for_json(name: System, task: TaskDefinition) -> bool:
+    return name in (System.TEACHER, System.BASE_TEACHER_PROMPT) and task.reply_schema() is not None
 
 
 def _strict(answers: Sequence[Answer]) -> float:
@@ -131,11 +132,11 @@ def _figures_of_replies(answers: Sequence[Answer]) -> Figures:
 # --- prose
 
 
-def _figures_of_prose(prompt: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows) -> Figures:
+def _figures_of_prose(task: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows) -> Figures:
     values = _scores(answers)
     low, high = scores.bootstrap_interval(values) or (None, None)
     said = [(given.answer, row) for row, given in enumerate(answers) if given.answer is not None]
-    alike = [rouge.scores(text, _references(rows.known[row])) for text, row in said]
+    alike = [rouge.scores(text, known_answers(rows.known[row])) for text, row in said]
     figures: Figures = {
         "score": scores.mean(values),
         "low": low,
@@ -144,7 +145,7 @@ def _figures_of_prose(prompt: TaskDefinition, answers: Sequence[Answer], rows: H
         "rouge2": sum(each.rouge2 for each in alike) / len(answers),
         "words": scores.mean([spoken_length(text) for text, _ in said]),
     }
-    if prompt.kind is AnswerKind.SUMMARY:
+    if task.kind is AnswerKind.SUMMARY:
         questions = rows.questions
         figures |= _figures_of_summaries([(text, questions[row]) for text, row in said])
     return figures
@@ -158,10 +159,6 @@ def _figures_of_summaries(said: Sequence[tuple[str, str]]) -> Figures:
         "faithfulness": scores.mean([faithfulness.share_found(summary, source) for summary, source in said]),
         "invented_numbers": scores.share(invented) if invented else None,
     }
-
-
-def _references(known: str | list[str]) -> list[str]:
-    return [known] if isinstance(known, str) else known
 
 
 def _scores(answers: Sequence[Answer]) -> list[float]:

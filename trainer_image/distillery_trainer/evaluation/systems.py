@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from distillery_trainer.data.records import HeldOutRow
+from distillery_trainer.data.records import Gold, HeldOutRow
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
 AGREEMENT = "agreement"
@@ -41,7 +41,7 @@ class HeldOutRows:
     metric: str
     """The task's own where the rows have gold; agreement (with the teacher) where they have none."""
     rows: Sequence[HeldOutRow]
-    known: Sequence[str | list[str]]
+    known: Sequence[Gold]
     """For each row its gold, or the teacher's answer."""
     left_out: int
     """Rows that nobody can be measured on: without gold beside rows with it, or not answered by the teacher either."""
@@ -52,14 +52,14 @@ class HeldOutRows:
         return self.metric == AGREEMENT
 
     @property
-    def carved(self) -> bool:
+    def from_validation(self) -> bool:
         """Whether the rows were taken from the validation split."""
-        return any(row.carved for row in self.rows)
+        return any(row.fromValidation for row in self.rows)
 
     @property
     def questions(self) -> list[str]:
         """Each row's last user message; of a summary, its source."""
-        return [row.short[-1]["content"] for row in self.rows]
+        return [row.studentPrompt[-1]["content"] for row in self.rows]
 
 
 def held_out_rows(rows: Sequence[HeldOutRow], metric: str) -> HeldOutRows:
@@ -69,7 +69,7 @@ def held_out_rows(rows: Sequence[HeldOutRow], metric: str) -> HeldOutRows:
         known = [row.gold for row in with_gold if row.gold is not None]
         return HeldOutRows(metric, with_gold, known, len(rows) - len(with_gold))
     answered = [row for row in rows if row.answer is not None]
-    known_answers: list[str | list[str]] = [row.answer for row in answered if row.answer is not None]
+    known_answers: list[Gold] = [row.answer for row in answered if row.answer is not None]
     return HeldOutRows(AGREEMENT, answered, known_answers, len(rows) - len(answered))
 
 
@@ -106,30 +106,30 @@ class Answer:
         return self.score == 1
 
 
-def read_replies(prompt: TaskDefinition, replies: Sequence[Reply], rows: HeldOutRows) -> list[Answer]:
+def read_replies(task: TaskDefinition, replies: Sequence[Reply], rows: HeldOutRows) -> list[Answer]:
     """Read and judge replies, one for each row."""
     return [
-        _scored(prompt, reply, _readable(prompt, reply, question), known)
+        _scored(task, reply, _readable(task, reply, question), known)
         for reply, question, known in zip(replies, rows.questions, rows.known, strict=True)
     ]
 
 
-def _readable(prompt: TaskDefinition, reply: Reply, question: str) -> str | None:
+def _readable(task: TaskDefinition, reply: Reply, question: str) -> str | None:
     if reply.text is None or not reply.finished:
         return None
-    answer = prompt.read_reply(reply.text, question)
+    answer = task.read_reply(reply.text, question)
     return None if isinstance(answer, Unreadable) else answer
 
 
-def _scored(prompt: TaskDefinition, reply: Reply, answer: str | None, known: str | list[str]) -> Answer:
-    return Answer(reply, answer, 0.0 if answer is None else prompt.score(answer, known))
+def _scored(task: TaskDefinition, reply: Reply, answer: str | None, known: Gold) -> Answer:
+    return Answer(reply, answer, 0.0 if answer is None else task.score(answer, known))
 
 
-def teacher_answers(prompt: TaskDefinition, rows: HeldOutRows) -> list[Answer]:
+def teacher_answers(task: TaskDefinition, rows: HeldOutRows) -> list[Answer]:
     """What the teacher said in the generate stage, as it was read there."""
     return [
         _scored(
-            prompt,
+            task,
             Reply(row.reply, row.answer is not None, row.inputTokens, row.outputTokens, row.latencySeconds),
             row.answer,
             known,
@@ -138,6 +138,6 @@ def teacher_answers(prompt: TaskDefinition, rows: HeldOutRows) -> list[Answer]:
     ]
 
 
-def baseline_answers(prompt: TaskDefinition, guesses: Sequence[str], rows: HeldOutRows) -> list[Answer]:
+def baseline_answers(task: TaskDefinition, guesses: Sequence[str], rows: HeldOutRows) -> list[Answer]:
     """The guesses of a baseline that writes no text."""
-    return [_scored(prompt, Reply(None), guess, known) for guess, known in zip(guesses, rows.known, strict=True)]
+    return [_scored(task, Reply(None), guess, known) for guess, known in zip(guesses, rows.known, strict=True)]

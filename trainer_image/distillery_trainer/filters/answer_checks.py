@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example
-from distillery_trainer.filters.rejection import Rejection
+from distillery_trainer.data.records import Example, Rejection, known_answers
 from distillery_trainer.tasks import TaskDefinition
 from distillery_trainer.text import languages
 from distillery_trainer.text.words import spoken_length
@@ -26,8 +26,8 @@ _SHOWN = 80
 class AnswerChecks:
     """The checks that the run's filters ask for. Each says why, or None."""
 
-    def __init__(self, config: RunConfig, prompt: TaskDefinition) -> None:
-        self._prompt, self._is_prose = prompt, prompt.kind.is_prose
+    def __init__(self, config: RunConfig, task: TaskDefinition) -> None:
+        self._task, self._is_prose = task, task.kind.is_prose
         self._filters = config.generation.filters
         self._language = config.generation.language
 
@@ -41,7 +41,7 @@ class AnswerChecks:
     def verdict(self, example: Example, answer: str) -> Rejection | None:
         """Why an answer is not to be learnt; the first reason of several."""
         if not answer.strip():
-            return Rejection("empty", "The answer is empty.")
+            return Rejection(RejectionReason.EMPTY, "The answer is empty.")
         return (
             self._flaw(example, answer)
             or self._length(answer)
@@ -51,7 +51,7 @@ class AnswerChecks:
         )
 
     def _flaw(self, example: Example, answer: str) -> Rejection | None:
-        flaw = self._prompt.flaw(answer, example.text)
+        flaw = self._task.flaw(answer, example.text)
         return Rejection(flaw.reason, flaw.message) if flaw else None
 
     def _length(self, answer: str) -> Rejection | None:
@@ -59,7 +59,7 @@ class AnswerChecks:
         if most is None or (length := spoken_length(answer)) <= most:
             return None
         message = f"The answer has {length:,} words; generation.filters.maxAnswerWords allows {most:,}."
-        return Rejection("too_long", message)
+        return Rejection(RejectionReason.TOO_LONG, message)
 
     def _other_language(self, example: Example, answer: str) -> Rejection | None:
         if not (self._filters.language and self._is_prose):
@@ -69,7 +69,7 @@ class AnswerChecks:
             return None
         wanted = f"generation.language is {self._language}" if self._language else "the row is in another one"
         message = f"The answer is in {languages.english_name(written)}, and {wanted}."
-        return Rejection("wrong_language", message)
+        return Rejection(RejectionReason.WRONG_LANGUAGE, message)
 
     def _may_be_in(self, language: str, example: Example) -> bool:
         """Whether it is the language asked for, or else one that the row is in or speaks of."""
@@ -86,18 +86,21 @@ class AnswerChecks:
         gold = example.gold
         if not self._filters.disagrees_with_gold or gold is None or self._is_prose:
             return None
-        if self._prompt.correct(answer, gold):
+        if self._task.correct(answer, gold):
             return None
-        known = gold if isinstance(gold, str) else " or ".join(gold)
+        known = " or ".join(known_answers(gold))
         return Rejection(
-            "disagrees_with_gold", f"The answer is {_shown(answer)}, and the known one is {_shown(known)}."
+            RejectionReason.DISAGREES_WITH_GOLD,
+            f"The answer is {_shown(answer)}, and the known one is {_shown(known)}.",
         )
 
 
 def _control_token(text: str, what: str) -> Rejection | None:
     if ("<" not in text and "[" not in text) or not (found := CONTROL_TOKEN.search(text)):
         return None
-    return Rejection("special_token", f"The {what} holds {found[0]}, which a student would take for a control token.")
+    return Rejection(
+        RejectionReason.SPECIAL_TOKEN, f"The {what} holds {found[0]}, which a student would take for a control token."
+    )
 
 
 def _shown(text: str) -> str:

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 import numpy
 from numpy.typing import NDArray
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import History, Likeness
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.records import Example, Rejection
 from distillery_trainer.data.splits import SPLITS
 from distillery_trainer.filters import minhash
-from distillery_trainer.filters.rejection import Rejection
 
 Ranks = NDArray[numpy.uint8]
 
@@ -116,8 +116,8 @@ class Deduplication:
         same_split = ranks[self._twins] == ranks
         for rank, split in enumerate(SPLITS[:-1]):
             counts = {
-                "duplicate": int(numpy.count_nonzero(gone & same_split & (ranks == rank))),
-                "leaks_into_test": int(numpy.count_nonzero(gone & ~same_split & (ranks == rank))),
+                RejectionReason.DUPLICATE: int(numpy.count_nonzero(gone & same_split & (ranks == rank))),
+                RejectionReason.LEAKS_INTO_TEST: int(numpy.count_nonzero(gone & ~same_split & (ranks == rank))),
             }
             self.rejected[split] = Counter({reason: count for reason, count in counts.items() if count})
 
@@ -127,7 +127,9 @@ class Deduplication:
         """Why the row at `place` is not worth asking; None for a row that is, or where nothing was looked for."""
         if not len(self._twins) or (twin := int(self._twins[place])) == _NOBODY:
             return None
-        reason = "duplicate" if self._ranks[twin] == self._ranks[place] else "leaks_into_test"
+        reason = (
+            RejectionReason.DUPLICATE if self._ranks[twin] == self._ranks[place] else RejectionReason.LEAKS_INTO_TEST
+        )
         likeness = "the same as" if self._digests[twin] == self._digests[place] else "nearly the same as"
         where = f"line {self._lines[twin]:,} of the {SPLITS[self._ranks[twin]]} rows"
         return Rejection(reason, f"The row asks {likeness} {where}.")

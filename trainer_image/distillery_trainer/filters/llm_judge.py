@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.delimiters import as_text, neutralised_delimiters
 from distillery_trainer.chat.follow_up import repeated_request
 from distillery_trainer.chat.reply_journal import Reply
 from distillery_trainer.chat.request_parameters import json_format
 from distillery_trainer.chat.retries import Failure
-from distillery_trainer.data.records import Example, Message
-from distillery_trainer.filters.rejection import Rejection
+from distillery_trainer.data.records import Example, Message, Rejection
 from distillery_trainer.parsing.json_replies import read_reason
 from distillery_trainer.parsing.labels import LabelParser
 from distillery_trainer.tasks import TaskDefinition, Unreadable, task_for
@@ -73,7 +73,7 @@ class AnswerJudge:
     """Asks the judge about answers."""
 
     def __init__(self, config: RunConfig, judge: Client) -> None:
-        self._judge, self._prompt = judge, task_for(config)
+        self._judge, self._task = judge, task_for(config)
         self._parser = LabelParser((ACCEPT, REJECT), "verdict")
 
     async def verdict(self, example: Example, answer: str) -> Rejection | None:
@@ -81,30 +81,30 @@ class AnswerJudge:
 
         A reply that cannot be read is asked for once more, with what was wrong with it. Raises what `ask` raises.
         """
-        messages = judge_messages(self._prompt, example, answer)
+        messages = judge_messages(self._task, example, answer)
         outcome = await self._judge.ask(messages)
         opinion = self._read(outcome)
         if isinstance(opinion, Unreadable) and isinstance(outcome, Reply):
             outcome = await self._judge.ask(repeated_request(messages, outcome.content, opinion.message))
             opinion = self._read(outcome)
         if isinstance(opinion, Unreadable):
-            return Rejection("judge_unreadable", f"The judge's reply cannot be used: {opinion.message}")
+            return Rejection(RejectionReason.JUDGE_UNREADABLE, f"The judge's reply cannot be used: {opinion.message}")
         return opinion
 
     def _read(self, outcome: Reply | Failure) -> Rejection | Unreadable | None:
         if isinstance(outcome, Failure):
-            return Rejection("judge_failed", f"The judge did not answer: {outcome.message}")
+            return Rejection(RejectionReason.JUDGE_FAILED, f"The judge did not answer: {outcome.message}")
         if outcome.finish_reason == "length":
-            return Unreadable("truncated", "The reply was cut off.")
+            return Unreadable(RejectionReason.TRUNCATED, "The reply was cut off.")
         choice = self._parser.read(outcome.content)
         if isinstance(choice, Unreadable):
             return choice
-        return None if choice == ACCEPT else Rejection("judge_rejected", _reason(outcome.content))
+        return None if choice == ACCEPT else Rejection(RejectionReason.JUDGE_REJECTED, _reason(outcome.content))
 
 
-def judge_messages(prompt: TaskDefinition, example: Example, answer: str) -> list[Message]:
+def judge_messages(task: TaskDefinition, example: Example, answer: str) -> list[Message]:
     """What the judge is asked. The row is marked off as data, and cannot close the marks itself."""
-    instructions, conversation = as_text(prompt.student_messages(example))
+    instructions, conversation = as_text(task.student_messages(example))
     item = _ITEM.format(instructions=_inert(instructions), conversation=_inert(conversation), answer=_inert(answer))
     return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": item}]
 

@@ -6,23 +6,14 @@ from dataclasses import dataclass
 
 from distillery_trainer.chat.reply_journal import Reply
 from distillery_trainer.chat.retries import Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why a row is not kept."""
-
-    reason: str
-    """One word for programs, such as bad_json or duplicate."""
-    message: str
-    """A sentence for people."""
+from distillery_trainer.data.records import Rejection
 
 
 @dataclass(frozen=True, slots=True)
 class RowRejection:
     """A row that is not kept."""
 
-    verdict: Rejection
+    rejection: Rejection
     unanswered: bool = False
     """Whether the teacher gave no whole, readable and allowed answer; that counts against minSuccessRatio."""
     failure: Failure | None = None

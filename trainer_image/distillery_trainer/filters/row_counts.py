@@ -61,7 +61,7 @@ class RowCounter:
 
     def reject(self, rejection: RowRejection) -> None:
         """Count a rejected row, and the failed call where that was why."""
-        self.reasons[rejection.verdict.reason] += 1
+        self.reasons[rejection.rejection.reason] += 1
         self.unanswered += rejection.unanswered
         if rejection.failure:
             self.failed_calls += 1
@@ -127,8 +127,8 @@ def total(tallies: list[RowCounter]) -> RowCounts:
 
 def no_usable_answer(rejections: Sequence[RowRejection]) -> UserError | TryLater:
     """The error where the first rows that were asked all got no usable answer."""
-    reasons = _listed(Counter(rejection.verdict.reason for rejection in rejections))
-    last = rejections[-1].verdict.message
+    reasons = _listed(Counter(rejection.rejection.reason for rejection in rejections))
+    last = rejections[-1].rejection.message
     if all(rejection.failure is not None and rejection.failure.passing for rejection in rejections):
         message = f"The teacher answered none of the first {len(rejections):,} rows ({reasons}); is it up? {last}"
         return TryLater(message, reason=Reason.TEACHER_UNREACHABLE)

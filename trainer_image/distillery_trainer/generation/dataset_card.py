@@ -48,24 +48,24 @@ _HUB_LICENCES = frozenset({
 _NOT_GIVEN = "not given"
 
 
-def write_card(folder: StageFolder, config: RunConfig, prompt: TaskDefinition, result: StageResult) -> Path:
+def write_card(folder: StageFolder, config: RunConfig, task: TaskDefinition, result: StageResult) -> Path:
     """Write the card of a finished generate stage, whose rows are in the folder already; the card's path.
 
     Raises UserError where the volume is full.
     """
     samples = list(itertools.islice(read_rows(folder.train), SAMPLE_ROWS))
-    write_atomically(folder.card, card_text(config, prompt, result, samples).encode())
+    write_atomically(folder.card, card_text(config, task, result, samples).encode())
     return folder.card
 
 
-def card_text(config: RunConfig, prompt: TaskDefinition, result: StageResult, samples: Sequence[dict[str, Any]]) -> str:
+def card_text(config: RunConfig, task: TaskDefinition, result: StageResult, samples: Sequence[dict[str, Any]]) -> str:
     """The card; `samples` are the first training rows, as they stand in their file."""
     sections = (
         _front_matter(config, result),
         _opening(config),
         _section("Source", _source(config, result)),
         _section("Teacher", _teachers(config)),
-        _section("How it was asked", _asking(config, prompt, samples)),
+        _section("How it was asked", _asking(config, task, samples)),
         _section("What was left out", _left_out(config, result)),
         _section("What it cost", _cost(result)),
         _section("Sample rows", _samples(samples)),
@@ -167,13 +167,13 @@ def _plain_address(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def _asking(config: RunConfig, prompt: TaskDefinition, samples: Sequence[dict[str, Any]]) -> str:
-    table = _table(("Parameter", "Value"), list(_parameters(config, prompt)))
+def _asking(config: RunConfig, task: TaskDefinition, samples: Sequence[dict[str, Any]]) -> str:
+    table = _table(("Parameter", "Value"), list(_parameters(config, task)))
     if not samples:
         return table
     student = samples[0]["prompt"]
     first_row = Example("train", 1, str(samples[0]["id"]), student)
-    teacher = prompt.teacher_messages(first_row)
+    teacher = task.teacher_messages(first_row)
     texts = [
         table,
         "What the teacher was told, for the first row:",
@@ -188,9 +188,9 @@ def _system(messages: Sequence[Message]) -> str:
     return "\n\n".join(message["content"] for message in messages if message["role"] == "system")
 
 
-def _parameters(config: RunConfig, prompt: TaskDefinition) -> Iterator[tuple[str, str]]:
+def _parameters(config: RunConfig, task: TaskDefinition) -> Iterator[tuple[str, str]]:
     generation = config.generation
-    for name, value in sampling_parameters(generation, prompt.max_tokens, None).items():
+    for name, value in sampling_parameters(generation, task.max_tokens, None).items():
         yield name, json.dumps(value)
     yield "samples a row", str(generation.samples)
     told = generation.model_dump(

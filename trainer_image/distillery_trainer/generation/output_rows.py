@@ -29,27 +29,27 @@ def rejected_row(example: Example, split: str, rejection: RowRejection) -> Rejec
         split=split,
         id=example.id,
         line=example.line,
-        reason=rejection.verdict.reason,
-        message=rejection.verdict.message,
+        reason=rejection.rejection.reason,
+        message=rejection.rejection.message,
         reply=rejection.reply.content if rejection.reply else None,
         requestId=spoken.request_id if spoken else None,
     )
 
 
 def held_out_row(
-    example: Example, judgement: ParsedReply, reply: Reply | None, prompt: TaskDefinition, *, carved: bool
+    example: Example, judgement: ParsedReply, reply: Reply | None, task: TaskDefinition, *, from_validation: bool
 ) -> HeldOutRow:
     """A held-out row with everything that its scoring needs."""
     return HeldOutRow(
         id=example.id,
-        short=prompt.student_messages(example),
-        elaborate=prompt.teacher_messages(example),
+        studentPrompt=task.student_messages(example),
+        teacherPrompt=task.teacher_messages(example),
         gold=example.gold,
         reply=reply.content if reply else None,
         answer=judgement.answer,
-        reason=judgement.reason,
+        reason=judgement.rejection.reason if judgement.rejection else None,
         inputTokens=reply.input_tokens if reply else None,
         outputTokens=reply.output_tokens if reply else None,
         latencySeconds=reply.latency_seconds if reply else None,
-        carved=carved,
+        fromValidation=from_validation,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from distillery_api.paths import StageFolder
+from distillery_api.paths import Artefact, StageFolder, Workspace
 from distillery_trainer.runtime.files import AtomicFile, remove_abandoned_drafts
 
 WAITING_LIMIT = 32 * 1024 * 1024
@@ -15,18 +13,18 @@ take two minutes before anybody waits for it."""
 class Outputs:
     """Rows go out in the order of their place in the input. What is not published is dropped."""
 
-    def __init__(self, folder: StageFolder, workspace: Path) -> None:
+    def __init__(self, folder: StageFolder, workspace: Workspace) -> None:
         self._workspace = workspace
         remove_abandoned_drafts(folder.path)
         paths = {
-            "train": folder.train,
-            "validation": folder.validation,
-            "test": folder.test,
-            "rejected": folder.rejected,
+            Artefact.TRAIN: folder.train,
+            Artefact.VALIDATION: folder.validation,
+            Artefact.TEST: folder.test,
+            Artefact.REJECTED: folder.rejected,
         }
         self._files = {name: AtomicFile(path) for name, path in paths.items()}
         self._student_prompt = folder.student_prompt
-        self._waiting: dict[int, tuple[str, bytes]] = {}
+        self._waiting: dict[int, tuple[Artefact, bytes]] = {}
         self._next = 0
         self._waiting_bytes = 0
 
@@ -35,7 +33,7 @@ class Outputs:
         """Whether no more rows should be begun until the earliest one is finished."""
         return self._waiting_bytes > WAITING_LIMIT
 
-    def put(self, place: int, file: str, line: bytes) -> None:
+    def put(self, place: int, file: Artefact, line: bytes) -> None:
         """Write the line of the row at `place` of the input (from 0) to a file, once all before it are written."""
         if place != self._next:
             self._waiting[place] = file, line
@@ -49,7 +47,7 @@ class Outputs:
 
     def add_rejected(self, line: bytes) -> None:
         """Write what stands outside the order of the rows."""
-        self._files["rejected"].write(line)
+        self._files[Artefact.REJECTED].write(line)
 
     def _write(self, place: int) -> None:
         file, line = self._waiting.pop(place)
@@ -64,8 +62,10 @@ class Outputs:
             file.write(student_prompt.encode())
         for output in self._files.values():
             output.publish()
-        paths = {name: output.path for name, output in self._files.items()} | {"studentPrompt": self._student_prompt}
-        return {name: str(path.relative_to(self._workspace)) for name, path in paths.items()}
+        paths = {name: output.path for name, output in self._files.items()} | {
+            Artefact.STUDENT_PROMPT: self._student_prompt
+        }
+        return {name: self._workspace.relative(path) for name, path in paths.items()}
 
     def drop(self) -> None:
         """Remove what was written."""

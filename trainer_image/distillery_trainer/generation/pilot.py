@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from distillery_api.reasons import Reason
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import ChatClient
@@ -45,8 +46,8 @@ class _Outcome:
     """What became of one row."""
 
     row: PilotRow
-    trouble: str | None
-    """Why it has no usable answer, in a word."""
+    reason: RejectionReason | None
+    """Why it has no usable answer."""
     failure: str | None
     """The sentence of the call that failed."""
 
@@ -57,12 +58,12 @@ class Pilot:
     def __init__(
         self,
         config: RunConfig,
-        prompt: TaskDefinition,
+        task: TaskDefinition,
         teacher: ChatClient,
         judge: ChatClient | None,
         sampler: PromptSampler,
     ) -> None:
-        self._config, self._prompt, self._sampler = config, prompt, sampler
+        self._config, self._task, self._sampler = config, task, sampler
         self._teacher, self._judge = teacher, judge
         self._slots = asyncio.Semaphore(config.generation.concurrency)
 
@@ -89,18 +90,18 @@ class Pilot:
         teacher = _Recorder(self._teacher, self._sampler)
         judge = _Recorder(self._judge, self._sampler) if self._judge else None
         answer_judge = AnswerJudge(self._config, judge) if judge else None
-        pipeline = RowPipeline(self._config, self._prompt, teacher, answer_judge)
+        pipeline = RowPipeline(self._config, self._task, teacher, answer_judge)
         async with self._slots:
             if split == "test":
-                trouble = (await pipeline.hold_out(example)).judgement.reason
+                rejection = (await pipeline.hold_out(example)).parsed.rejection
             else:
                 learnt = await pipeline.learn(example)
-                trouble = learnt.verdict.reason if isinstance(learnt, RowRejection) else None
+                rejection = learnt.rejection if isinstance(learnt, RowRejection) else None
         row = PilotRow(
             teacher.measured(self._sampler.calls(example, split)),
             judge.measured(self._sampler.judge_calls(example, split)) if judge else Measured(),
         )
-        return _Outcome(row, trouble, teacher.failure)
+        return _Outcome(row, rejection.reason if rejection else None, teacher.failure)
 
 
 class _Recorder:
@@ -140,7 +141,7 @@ class _Recorder:
 
 def usable_share(outcomes: Sequence[_Outcome]) -> str:
     """How many of the pilot's rows got a usable answer, and why the others did not."""
-    troubles = Counter(outcome.trouble for outcome in outcomes if outcome.trouble)
-    told = ", ".join(f"{reason} {count}" for reason, count in troubles.most_common(_SHOWN_REASONS))
-    good = len(outcomes) - troubles.total()
+    reasons = Counter(outcome.reason for outcome in outcomes if outcome.reason)
+    told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(_SHOWN_REASONS))
+    good = len(outcomes) - reasons.total()
     return f"{good} of {len(outcomes)} pilot rows got a usable answer" + (f" ({told})" if told else "")

@@ -78,20 +78,20 @@ class PreparedData:
                 yield from (row for row in read_rows(source) if isinstance(row, RejectedRow))
 
 
-def prepare(config: RunConfig, prompt: TaskDefinition) -> PreparedData:
+def prepare(config: RunConfig, task: TaskDefinition) -> PreparedData:
     """Check every row, count them, choose the held-out ones, and find the ones not worth asking. Raises UserError."""
-    places, splits = sources(config), Splits(config.data, prompt.group)
-    redactor, screening, sampler = Redactor(config), Deduplication(config), PromptSampler(config, prompt)
+    places, splits = sources(config), Splits(config.data, task.group)
+    redactor, screening, sampler = Redactor(config), Deduplication(config), PromptSampler(config, task)
     student_prompts: list[str] = []
 
     def look(example: Example) -> None:
         if not student_prompts:
-            student_prompts.append(prompt.student_system(redactor.redact(example)))
+            student_prompts.append(task.student_system(redactor.redact(example)))
         screening.look(example)
         for split in splits.look(example):
             sampler.look(example, split)
 
-    found = check_rows(places, prompt.problem, look)
+    found = check_rows(places, task.problem, look)
     counts = splits.decide()
     screening.decide(splits.ranks)
     return PreparedData(

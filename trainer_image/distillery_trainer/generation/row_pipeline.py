@@ -9,11 +9,11 @@ from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.follow_up import repeated_request
 from distillery_trainer.chat.reply_journal import Reply
 from distillery_trainer.chat.retries import Failure
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.records import Example, Message, Rejection
 from distillery_trainer.filters.answer_checks import AnswerChecks
 from distillery_trainer.filters.llm_judge import AnswerJudge, Client
 from distillery_trainer.filters.majority_vote import majority_vote
-from distillery_trainer.filters.rejection import Rejection, RowRejection
+from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.tasks import TaskDefinition, Turn
 from distillery_trainer.tasks.read_reply import ParsedReply, read_reply
 
@@ -22,7 +22,7 @@ from distillery_trainer.tasks.read_reply import ParsedReply, read_reply
 class TeacherTurn:
     """What the teacher said to one request, read."""
 
-    judgement: ParsedReply
+    parsed: ParsedReply
     outcome: Reply | Failure
 
     @property
@@ -30,11 +30,12 @@ class TeacherTurn:
         """The reply, where there is one."""
         return self.outcome if isinstance(self.outcome, Reply) else None
 
-    def rejection(self) -> RowRejection:
-        """Why there is no answer."""
-        verdict = Rejection(self.judgement.reason or "", self.judgement.message)
+    def answer_or_rejection(self) -> str | RowRejection:
+        """The answer, or why there is none."""
+        if isinstance(self.parsed.outcome, str):
+            return self.parsed.outcome
         failure = self.outcome if isinstance(self.outcome, Failure) else None
-        return RowRejection(verdict, unanswered=True, failure=failure, reply=self.reply)
+        return RowRejection(self.parsed.outcome, unanswered=True, failure=failure, reply=self.reply)
 
 
 @dataclass(slots=True)
@@ -49,11 +50,11 @@ class RowPipeline:
     """From a row to what the student learns of it."""
 
     def __init__(
-        self, config: RunConfig, prompt: TaskDefinition, teacher: Client, answer_judge: AnswerJudge | None
+        self, config: RunConfig, task: TaskDefinition, teacher: Client, answer_judge: AnswerJudge | None
     ) -> None:
         self._generation = config.generation
-        self._prompt, self._teacher = prompt, teacher
-        self._checks = AnswerChecks(config, prompt)
+        self._task, self._teacher = task, teacher
+        self._checks = AnswerChecks(config, task)
         self._judge = answer_judge
 
     async def learn(self, example: Example) -> list[Turn] | RowRejection:
@@ -75,21 +76,22 @@ class RowPipeline:
         """
         if said := self._held(example, len(example.held_replies) - 1):
             return said
-        messages = self._prompt.teacher_messages(example)
+        messages = self._task.teacher_messages(example)
         return self._read(example, await self._teacher.ask(messages, temperature=self._generation.held_out_temperature))
 
     # --- asking
 
     async def _answer_all_turns(self, example: Example) -> AnsweredRow | RowRejection:
         row = AnsweredRow()
-        while (messages := self._prompt.next_request(example, row.answers)) is not None:
+        while (messages := self._task.next_request(example, row.answers)) is not None:
             said = self._held(example, len(row.answers)) or await self._decide(example, messages)
             if isinstance(said, RowRejection):
                 return said
-            if said.judgement.answer is None:
-                return said.rejection()
+            answer = said.answer_or_rejection()
+            if isinstance(answer, RowRejection):
+                return answer
             row.said.append(said)
-            row.answers.append(said.judgement.answer)
+            row.answers.append(answer)
         return row
 
     def _held(self, example: Example, turn: int) -> TeacherTurn | None:
@@ -99,7 +101,7 @@ class RowPipeline:
         if text is None:
             return None
         reply = Reply(content=text, finish_reason="stop")
-        return TeacherTurn(read_reply(reply, self._prompt, example.text, held=True), reply)
+        return TeacherTurn(read_reply(reply, self._task, example.text, held=True), reply)
 
     async def _decide(self, example: Example, messages: list[Message]) -> TeacherTurn | RowRejection:
         """The answer that most samples agree on, or the one there is."""
@@ -108,25 +110,25 @@ class RowPipeline:
             return first
         others = [await self._ask_twice(example, messages, sample) for sample in range(1, self._generation.samples)]
         samples = [first, *others]
-        if all(said.judgement.answer is None for said in samples):
+        if all(said.parsed.answer is None for said in samples):
             return samples[-1]
         winner = majority_vote(
-            [said.judgement for said in samples], self._prompt.ballot, self._generation.filters.min_agreement
+            [said.parsed for said in samples], self._task.canonical, self._generation.filters.min_agreement
         )
         if isinstance(winner, Rejection):
             return RowRejection(winner, reply=samples[-1].reply)
-        return next(said for said in samples if said.judgement.answer == winner)
+        return next(said for said in samples if said.parsed.answer == winner)
 
     async def _ask_twice(self, example: Example, messages: list[Message], sample: int) -> TeacherTurn:
         """Ask, and once more with what was wrong, where the reply cannot be read."""
         said = self._read(example, await self._teacher.ask(messages, sample=sample))
-        if said.reply is None or not said.judgement.worth_another_try:
+        if said.reply is None or said.parsed.rejection is None or not said.parsed.worth_another_try:
             return said
-        again = repeated_request(messages, said.reply.content, said.judgement.message)
+        again = repeated_request(messages, said.reply.content, said.parsed.rejection.message)
         return self._read(example, await self._teacher.ask(again, sample=sample))
 
     def _read(self, example: Example, outcome: Reply | Failure) -> TeacherTurn:
-        return TeacherTurn(read_reply(outcome, self._prompt, example.text), outcome)
+        return TeacherTurn(read_reply(outcome, self._task, example.text), outcome)
 
     # --- keeping
 
@@ -140,7 +142,7 @@ class RowPipeline:
         return await self._judge.verdict(replace(example, messages=last.prompt), answers[-1])
 
     def _turns(self, example: Example, answered: AnsweredRow) -> list[Turn]:
-        turns = self._prompt.student_turns(example, answered.answers)
+        turns = self._task.student_turns(example, answered.answers)
         if not self._generation.keep_reasoning:
             return turns
         return [replace(turn, reasoning=self._reasoning(said)) for turn, said in zip(turns, answered.said, strict=True)]
@@ -148,4 +150,4 @@ class RowPipeline:
     def _reasoning(self, said: TeacherTurn) -> str | None:
         if said.reply is None:
             return None
-        return said.reply.reasoning or self._prompt.read_reasoning(said.reply.content)
+        return said.reply.reasoning or self._task.read_reasoning(said.reply.content)

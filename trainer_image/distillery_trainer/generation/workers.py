@@ -7,13 +7,15 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.stage_result import RowCounts
 from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import ChatClient, Stopping
 from distillery_trainer.chat.reply_journal import ReplyJournal
-from distillery_trainer.filters.rejection import Rejection, RowRejection
+from distillery_trainer.data.records import Rejection
+from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.filters.row_counts import RowCounter, no_usable_answer, total
 from distillery_trainer.generation.output_rows import held_out_row, rejected_row, training_row
 from distillery_trainer.generation.outputs import Outputs
@@ -67,7 +69,7 @@ class Workers:
     def __init__(
         self,
         config: RunConfig,
-        prompt: TaskDefinition,
+        task: TaskDefinition,
         data: PreparedData,
         *,
         tallies: dict[str, RowCounter],
@@ -80,7 +82,7 @@ class Workers:
         self.tallies = tallies
         self._width = min(teacher.rows_at_once, data.rows)
         self._stream, self._data = data.stream(), data
-        self._prompt, self._pipeline, self._teacher, self._journal = prompt, pipeline, teacher, journal
+        self._task, self._pipeline, self._teacher, self._journal = task, pipeline, teacher, journal
         self._outputs, self._progress = outputs, progress
         self._room = asyncio.Event()
         self._error: StageError | None = None
@@ -170,8 +172,14 @@ class Workers:
             self._end(error)
 
     def _hold_out(self, row: IndexedRow, said: TeacherTurn) -> None:
-        held = held_out_row(row.example, said.judgement, said.reply, self._prompt, carved=self._data.splits.carves)
-        self._outputs.put(row.place, "test", to_line(held))
+        held = held_out_row(
+            row.example,
+            said.parsed,
+            said.reply,
+            self._task,
+            from_validation=self._data.splits.holds_out_validation_rows,
+        )
+        self._outputs.put(row.place, Artefact.TEST, to_line(held))
         self.tallies["test"].kept += 1
         self._first_rows.note(None)
 
@@ -181,14 +189,14 @@ class Workers:
             self._reject(row, learnt)
             return
         lines = [to_line(training_row(row.example, turn, self._teacher.name)) for turn in learnt]
-        self._outputs.put(row.place, row.split, b"".join(lines))
+        self._outputs.put(row.place, Artefact(row.split), b"".join(lines))
         self.tallies[row.split].kept += 1
         self._first_rows.note(None)
 
     def _reject(self, row: IndexedRow, rejection: RowRejection) -> None:
         tally = self.tallies[row.split]
-        self._outputs.put(row.place, "rejected", to_line(rejected_row(row.example, row.split, rejection)))
-        self._progress.row_rejected(row.split, rejection.verdict.reason)
+        self._outputs.put(row.place, Artefact.REJECTED, to_line(rejected_row(row.example, row.split, rejection)))
+        self._progress.row_rejected(row.split, rejection.rejection.reason)
         tally.reject(rejection)
         self._first_rows.note(rejection)
         tally.check(teacher_answered=self._teacher.replies > 0)

@@ -11,6 +11,7 @@ from typing import Any
 import json_repair
 import orjson
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 
@@ -57,8 +58,8 @@ def read_field(text: str, key: str) -> Field | Unreadable | None:
     if found is not None:
         return Field(_only_object(found)[key])
     if without_code_fence(text).startswith("{") and first_json_object(text) is not None:
-        return Unreadable("bad_json", f'The reply is JSON without the key "{key}".')
-    return Unreadable("bad_json", "The reply is not valid JSON.") if is_meant_as_json(text, key) else None
+        return Unreadable(RejectionReason.BAD_JSON, f'The reply is JSON without the key "{key}".')
+    return Unreadable(RejectionReason.BAD_JSON, "The reply is not valid JSON.") if is_meant_as_json(text, key) else None
 
 
 def read_reason(text: str) -> str | None:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence, Set
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.parsing.json_replies import Field, read_field, without_code_fence
 from distillery_trainer.parsing.negation import QUOTES, is_denied
 from distillery_trainer.parsing.reasoning import without_reasoning
@@ -50,7 +51,7 @@ class LabelParser:
         """The label in a reply, JSON or prose."""
         text = without_reasoning(text).strip()
         if not text:
-            return Unreadable("empty", "The reply is empty.")
+            return Unreadable(RejectionReason.EMPTY, "The reply is empty.")
         return self.exact(text) or self._read_json(text) or self._read_prose(text)
 
     def _read_json(self, text: str) -> str | Unreadable | None:
@@ -66,7 +67,7 @@ class LabelParser:
 
     def _read_choice(self, answer: str) -> str | Unreadable:
         if not answer.strip():
-            return Unreadable("empty", f'The reply\'s "{self._key}" is empty.')
+            return Unreadable(RejectionReason.EMPTY, f'The reply\'s "{self._key}" is empty.')
         return self.exact(answer) or self._read_prose(answer)
 
     def _read_prose(self, text: str) -> str | Unreadable:
@@ -84,7 +85,7 @@ class LabelParser:
         found = list(self._worded.finditer(text)) if self._worded else []
         distinct = sorted({self._canonical(match["label"]) for match in found})
         if len(distinct) > 1:
-            return Unreadable("several_labels", f"The reply names several labels: {', '.join(distinct)}.")
+            return Unreadable(RejectionReason.SEVERAL_LABELS, f"The reply names several labels: {', '.join(distinct)}.")
         if not distinct:
             return _negated(sorted(denied)) if denied else self._not_allowed(_excerpt(text))
         if distinct[0] in denied or any(is_denied(text, match.span("label")) for match in found):
@@ -96,11 +97,11 @@ class LabelParser:
 
     def _not_allowed(self, found: str) -> Unreadable:
         allowed = ", ".join(self._by_folded.values())
-        return Unreadable("label_not_allowed", f"The reply {found} names none of the labels: {allowed}.")
+        return Unreadable(RejectionReason.LABEL_NOT_ALLOWED, f"The reply {found} names none of the labels: {allowed}.")
 
 
 def _negated(labels: Sequence[str]) -> Unreadable:
-    return Unreadable("negated_label", f"The reply says that the answer is not {' or '.join(labels)}.")
+    return Unreadable(RejectionReason.NEGATED_LABEL, f"The reply says that the answer is not {' or '.join(labels)}.")
 
 
 def _folded(text: str) -> str:

@@ -19,8 +19,6 @@ from distillery_api.usage import Estimate
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.signals import termination_deferred
 
-PORT_FILE = "metrics-port"
-
 
 class ProgressReporter:
     """The figures of one stage. Cheap enough to be called for every row, and from any thread."""
@@ -116,14 +114,14 @@ class _SilentHandler(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def progress_server(reporter: ProgressReporter, host: str, port: int, folder: Path) -> Iterator[int]:
+def progress_server(reporter: ProgressReporter, host: str, port: int, port_file: Path) -> Iterator[int]:
     """Serve the reporter's figures inside the block, and yield the port.
 
-    Port 0 takes a free one and writes its number to `<folder>/metrics-port`. Raises OSError where the port is taken.
+    Port 0 takes a free one and writes its number to `port_file`. Raises OSError where the port is taken.
     """
     with make_server(host, port, _application(reporter), server_class=_Server, handler_class=_SilentHandler) as server:
         if port == 0:
-            write_atomically(folder / PORT_FILE, str(server.server_port).encode())
+            write_atomically(port_file, str(server.server_port).encode())
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
         try:
             with termination_deferred():  # half started, it could neither be ended nor waited for

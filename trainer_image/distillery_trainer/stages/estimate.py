@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
-from distillery_api.paths import Workspace
 from distillery_api.run_config import RunConfig
 from distillery_api.usage import Estimate
 from distillery_trainer.chat.chat_client import ChatClient
@@ -21,21 +19,20 @@ from distillery_trainer.tasks import TaskDefinition, task_for
 
 def run(config: RunConfig, *, pilot: bool) -> Estimate:
     """What the run's teacher calls will come to. Raises StageError where the rows are bad, or the teacher is."""
-    prompt = task_for(config)
-    data = prepare(config, prompt)
+    task = task_for(config)
+    data = prepare(config, task)
     if pilot:
-        return asyncio.run(_with_pilot(config, prompt, data))
+        return asyncio.run(_with_pilot(config, task, data))
     return from_prompts(data.sampler.expected(data.asked), config.generation.pricings)
 
 
-async def _with_pilot(config: RunConfig, prompt: TaskDefinition, data: PreparedData) -> Estimate:
+async def _with_pilot(config: RunConfig, task: TaskDefinition, data: PreparedData) -> Estimate:
     sampler = data.sampler
     expected = sampler.expected(data.asked)
-    workspace = Workspace(Path(config.workspace))
-    with only_stage(workspace.replies, config.folder), ReplyJournal.for_run(config) as journal:
-        teacher = ChatClient.for_run(config, prompt.request_parameters(), journal, ProgressReporter(config.stage))
+    with only_stage(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
+        teacher = ChatClient.for_run(config, task.request_parameters(), journal, ProgressReporter(config.stage))
         judge = teacher.for_judge(config.generation.judge, PARAMETERS) if config.generation.judge else None
-        pilot = Pilot(config, prompt, teacher, judge, sampler)
+        pilot = Pilot(config, task, teacher, judge, sampler)
         try:
             outcomes = await pilot.ask(list(evenly_spaced(data, expected.rows)))
         finally:

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distillery_api.evaluation import Evaluation
-from distillery_api.paths import Workspace
+from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
-from distillery_trainer.data.records import HeldOutRow
+from distillery_trainer.data.records import Gold, HeldOutRow
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.baselines import baselines_answer
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemPrompts
@@ -42,48 +42,41 @@ from distillery_trainer.student.model_folder import locate, open_folder
 from distillery_trainer.tasks import TaskDefinition, task_for
 from distillery_trainer.tasks.task_definition import AnswerKind
 
-JUDGE_FOLDER = "judge"
-"""Folder of the judge's replies, in the stage's own."""
-
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Fill the result table. Raises StageError."""
     quiet_libraries()
-    workspace = Workspace(Path(config.workspace))
-    generated = workspace.stage(config.inputs[Stage.GENERATE])
-    folder = workspace.stage(config.folder)
-    prompt, device = task_for(config), choose_device()
-    rows = held_out_rows([HeldOutRow(**row) for row in read_rows(generated.test)], prompt.metric)
+    generated = config.input_folder(Stage.GENERATE)
+    folder = config.stage_folder
+    task, device = task_for(config), choose_device()
+    rows = held_out_rows([HeldOutRow.read(row) for row in read_rows(generated.test)], task.metric)
     if not rows.rows:
         raise UserError("No held-out row can be scored: none has gold or an answer.", reason=Reason.TOO_FEW_ROWS)
-    answers = {System.TEACHER: teacher_answers(prompt, rows)}
-    for name, replies in _models_reply(config, prompt, rows, device, progress).items():
-        answers[name] = read_replies(prompt, replies, rows)
-    answers |= baselines_answer(prompt, rows, generated.train)
+    answers = {System.TEACHER: teacher_answers(task, rows)}
+    for name, replies in _models_reply(config, task, rows, device, progress).items():
+        answers[name] = read_replies(task, replies, rows)
+    answers |= baselines_answer(task, rows, generated.train)
     circumstances = _circumstances(config, answers, rows, device, progress)
     _write_predictions(folder.predictions, rows, answers, circumstances.wins)
-    return _result(config, rows, result_table(prompt, answers, rows, circumstances))
+    return _result(config, rows, result_table(task, answers, rows, circumstances))
 
 
 def _models_reply(
-    config: RunConfig, prompt: TaskDefinition, rows: HeldOutRows, device: Device, progress: ProgressReporter
+    config: RunConfig, task: TaskDefinition, rows: HeldOutRows, device: Device, progress: ProgressReporter
 ) -> dict[System, list[Reply]]:
     """The base model under both prompts, and the student under the short one."""
-    workspace = Workspace(Path(config.workspace))
-    short, elaborate = [row.short for row in rows.rows], [row.elaborate for row in rows.rows]
-    said = [row.answer for row in rows.rows] if prompt.kind is AnswerKind.TEXT else ()
+    short, elaborate = [row.studentPrompt for row in rows.rows], [row.teacherPrompt for row in rows.rows]
+    said = [row.answer for row in rows.rows] if task.kind is AnswerKind.TEXT else ()
     parts = [
-        SystemPrompts(System.BASE_TEACHER_PROMPT, elaborate, prompt.max_tokens),
-        SystemPrompts(System.BASE, short, prompt.student_reply_limit, said),
-        SystemPrompts(System.STUDENT, short, prompt.student_reply_limit, said),
+        SystemPrompts(System.BASE_TEACHER_PROMPT, elaborate, task.max_tokens),
+        SystemPrompts(System.BASE, short, task.student_reply_limit, said),
+        SystemPrompts(System.STUDENT, short, task.student_reply_limit, said),
     ]
     if elaborate == short:  # nobody is asked the same twice
         parts = parts[1:]
-    merged = workspace.stage(config.inputs[Stage.TRAIN]).model
+    merged = config.input_folder(Stage.TRAIN).model
     total = len(parts) * len(short)
-    answering = ModelReplies(
-        workspace.stage(config.folder).path, device, lambda done: progress.update(done, total, "answers")
-    )
+    answering = ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
     with _out_of_memory_explained():
         replies = {
             **answering.replies(parts[:-1], lambda: open_folder(locate(config), config.student.model.uri)),
@@ -104,7 +97,7 @@ def _circumstances(
     judge = config.evaluation.judge
     if judge is None:
         return EvaluationContext(device.name, supervised)
-    folder = Workspace(Path(config.workspace)).stage(config.folder).path / JUDGE_FOLDER
+    folder = config.stage_folder.judge_replies
     judged = wins(config, judge, answers, rows, folder=folder, progress=progress)
     return EvaluationContext(device.name, supervised, judge.model, judged)
 
@@ -134,13 +127,11 @@ def _write_predictions(
                 file.write(to_line(_prediction(name, rows.rows[place], rows.known[place], given, win)))
 
 
-def _prediction(
-    name: System, row: HeldOutRow, known: str | list[str], given: Answer, win: float | None
-) -> dict[str, object]:
+def _prediction(name: System, row: HeldOutRow, known: Gold, given: Answer, win: float | None) -> dict[str, object]:
     return {
         "id": row.id,
         "gold": known,
-        "contestant": name,
+        "system": name,
         "reply": given.reply.text,
         "answer": given.answer,
         "correct": given.correct,
@@ -161,7 +152,7 @@ def _result(config: RunConfig, rows: HeldOutRows, evaluation: Evaluation) -> Sta
         state=StageOutcome.DONE,
         message=_sentence(rows, evaluation),
         evaluation=evaluation,
-        files={"predictions": f"{config.folder}/predictions.jsonl"},
+        files={Artefact.PREDICTIONS: config.paths.relative(config.stage_folder.predictions)},
     )
 
 
@@ -182,7 +173,7 @@ def _measure(rows: HeldOutRows, evaluation: Evaluation) -> str:
 def _reservations(rows: HeldOutRows, evaluation: Evaluation) -> Sequence[str]:
     """What a reader of the figures must know."""
     said = []
-    if rows.carved:
+    if rows.from_validation:
         said.append("The rows were carved from the validation split.")
     if rows.left_out:
         said.append(f"{rows.left_out:,} further rows have no known answer and are not counted.")

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from pathlib import Path
 
-from distillery_api.paths import Workspace
+from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
@@ -39,13 +38,12 @@ USUAL_MIN_ROWS = 65
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Generate the rows of a run. Raises StageError, with what was kept, where it cannot be finished."""
-    prompt = task_for(config)
-    data = prepare(config, prompt)
+    task = task_for(config)
+    data = prepare(config, task)
     tallies = _row_counters(config, data)
-    workspace = Workspace(Path(config.workspace))
     expected = from_prompts(data.sampler.expected(data.asked), config.generation.pricings)
     progress.estimated(expected)
-    with only_stage(workspace.replies, config.folder), ReplyJournal.for_run(config) as journal:
+    with only_stage(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
         sys.stderr.write(
             f"{data.rows:,} rows to answer; {len(journal):,} replies are in the workspace already."
             f" Expected: {expected.sentence()}.\n"
@@ -53,12 +51,10 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         told = StopRequest()
         # An event loop does not stand a signal that raises where it is, nor do files of which half are published.
         with on_termination(told.note):
-            result = asyncio.run(
-                _generate(config, prompt, data, tallies, journal=journal, progress=progress, told=told)
-            )
+            result = asyncio.run(_generate(config, task, data, tallies, journal=journal, progress=progress, told=told))
     result = result.model_copy(update={"estimate": expected})
-    card = write_card(workspace.stage(config.folder), config, prompt, result)
-    return result.model_copy(update={"files": {**result.files, "card": str(card.relative_to(workspace.root))}})
+    card = write_card(config.stage_folder, config, task, result)
+    return result.model_copy(update={"files": {**result.files, Artefact.CARD: config.paths.relative(card)}})
 
 
 def _row_counters(config: RunConfig, data: PreparedData) -> dict[str, RowCounter]:
@@ -79,7 +75,7 @@ def _row_counters(config: RunConfig, data: PreparedData) -> dict[str, RowCounter
 
 async def _generate(
     config: RunConfig,
-    prompt: TaskDefinition,
+    task: TaskDefinition,
     data: PreparedData,
     tallies: dict[str, RowCounter],
     *,
@@ -87,17 +83,16 @@ async def _generate(
     progress: ProgressReporter,
     told: StopRequest,
 ) -> StageResult:
-    workspace = Workspace(Path(config.workspace))
-    teacher = ChatClient.for_run(config, prompt.request_parameters(), journal, progress)
+    teacher = ChatClient.for_run(config, task.request_parameters(), journal, progress)
     judge = config.generation.judge
     asked_judge = teacher.for_judge(judge, PARAMETERS) if judge else None
-    outputs = Outputs(workspace.stage(config.folder), workspace.root)
+    outputs = Outputs(config.stage_folder, config.paths)
     window = Workers(
         config,
-        prompt,
+        task,
         data,
         tallies=tallies,
-        pipeline=RowPipeline(config, prompt, teacher, AnswerJudge(config, asked_judge) if asked_judge else None),
+        pipeline=RowPipeline(config, task, teacher, AnswerJudge(config, asked_judge) if asked_judge else None),
         teacher=teacher,
         journal=journal,
         outputs=outputs,

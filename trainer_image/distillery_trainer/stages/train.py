@@ -13,17 +13,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
-from distillery_api.paths import StageFolder, Workspace
+from distillery_api.paths import Artefact, StageFolder
 from distillery_api.reasons import Reason
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import TrainingMethod
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, StageOutcome, StageResult, TrainingFigures
-from distillery_trainer.data.records import RejectedRow
+from distillery_trainer.data.records import RejectedRow, Rejection
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
 from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
 from distillery_trainer.runtime.library_logging import quiet_libraries
@@ -32,7 +32,7 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
-from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder, UntrainableRow
+from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
 from distillery_trainer.student.training_loop import NotFinite, TrainingMonitor, TunedModel, Tuning, tune
 
@@ -40,10 +40,9 @@ from distillery_trainer.student.training_loop import NotFinite, TrainingMonitor,
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Train the student. Raises StageError."""
     quiet_libraries()
-    workspace = Workspace(Path(config.workspace))
-    folder = workspace.stage(config.folder)
+    folder = config.stage_folder
     base = open_folder(locate(config), config.student.model.uri)
-    rows = encode_rows(config, base, workspace.stage(config.inputs[Stage.GENERATE]), folder, progress)
+    rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
     device = choose_device()
     started = time.monotonic()
     with _failures_explained(rows.kept()):
@@ -63,7 +62,9 @@ class EncodedRows:
 
     train: list[EncodedRow] = field(default_factory=list)
     validation: list[EncodedRow] = field(default_factory=list)
-    rejected: dict[str, Counter[str]] = field(default_factory=lambda: {"train": Counter(), "validation": Counter()})
+    rejected: dict[str, Counter[RejectionReason]] = field(
+        default_factory=lambda: {"train": Counter(), "validation": Counter()}
+    )
 
     def counts(self, split: str) -> RowCounts:
         """Rows of one split."""
@@ -83,7 +84,7 @@ class EncodedRows:
         return {split: self.counts(split) for split in self.rejected}
 
 
-def _counts(kept: int, reasons: Counter[str]) -> RowCounts:
+def _counts(kept: int, reasons: Counter[RejectionReason]) -> RowCounts:
     return RowCounts(read=kept + reasons.total(), kept=kept, rejected=reasons.total(), rejected_by_reason=dict(reasons))
 
 
@@ -93,7 +94,7 @@ def encode_rows(
     """The generated rows as token ids. Raises UserError where none is left, with the commonest reason."""
     rows = EncodedRows()
     encoder = RowEncoder(base, config.training.max_length)
-    with AtomicFile(folder.too_long) as rejected:
+    with AtomicFile(folder.not_trained) as rejected:
         for split, path, kept in (
             ("train", generated.train, rows.train),
             ("validation", generated.validation, rows.validation),
@@ -110,15 +111,15 @@ def encode_rows(
     return rows
 
 
-def _rejected(split: str, line: int, row: dict[str, str], refusal: UntrainableRow) -> RejectedRow:
-    return RejectedRow(split, row["id"], line, refusal.reason, refusal.message, None, None)
+def _rejected(split: str, line: int, row: dict[str, str], rejection: Rejection) -> RejectedRow:
+    return RejectedRow(split, row["id"], line, rejection.reason, rejection.message, None, None)
 
 
 _REMEDIES = {
-    "too_long": "raise training.maxLength (at most the model's own limit), or shorten the rows",
-    "prompt_not_a_prefix": "the model's chat template is not fit for training; use another student",
-    "no_end_of_turn": "the chat template never ends an answer; correct it, or use another student",
-    "special_token": "remove the control tokens from the rows",
+    RejectionReason.TOO_LONG: "raise training.maxLength (at most the model's own limit), or shorten the rows",
+    RejectionReason.PROMPT_NOT_A_PREFIX: "the model's chat template is not fit for training; use another student",
+    RejectionReason.NO_END_OF_TURN: "the chat template never ends an answer; correct it, or use another student",
+    RejectionReason.SPECIAL_TOKEN: "remove the control tokens from the rows",
 }
 
 
@@ -130,7 +131,7 @@ def _refuse_empty(base: ModelFolder, rows: EncodedRows) -> None:
         if not reasons:
             raise UserError(f"The generate stage kept no {split} rows.", reason=Reason.TOO_FEW_ROWS)
         reason, number = reasons[0]
-        about_model = reason in ("prompt_not_a_prefix", "no_end_of_turn")
+        about_model = reason in (RejectionReason.PROMPT_NOT_A_PREFIX, RejectionReason.NO_END_OF_TURN)
         raise UserError(
             f"No {split} row can be trained on: {number:,} of {rows.rejected[split].total():,} are rejected as"
             f" {reason}; {_REMEDIES[reason]} ({base.uri}).",
@@ -146,7 +147,7 @@ def _tune(
     config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: ProgressReporter
 ) -> TunedModel:
     lora = config.training.method is TrainingMethod.LORA
-    folder = Workspace(Path(config.workspace)).stage(config.folder).checkpoints
+    folder = config.stage_folder.checkpoints
     watch = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"))
     with on_termination(watch.stop), weight_storage_errors_explained(str(folder)):
         tuning = Tuning(
@@ -214,10 +215,10 @@ def _figures(tuned: TunedModel, device: Device, seconds: float) -> TrainingFigur
 
 def _files(config: RunConfig, folder: StageFolder, rows: EncodedRows) -> dict[str, str]:
     """What there is to look at; `notTrained` are the rows that the training itself rejected."""
-    paths = {"adapter": folder.adapter, "model": folder.model}
+    paths = {Artefact.ADAPTER: folder.adapter, Artefact.MODEL: folder.model}
     if rows.total().rejected:
-        paths["notTrained"] = folder.too_long
-    return {name: f"{config.folder}/{path.name}" for name, path in paths.items() if path.exists()}
+        paths[Artefact.NOT_TRAINED] = folder.not_trained
+    return {name: config.paths.relative(path) for name, path in paths.items() if path.exists()}
 
 
 def _result(config: RunConfig, folder: StageFolder, rows: EncodedRows, figures: TrainingFigures) -> StageResult:

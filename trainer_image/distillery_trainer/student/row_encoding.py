@@ -16,7 +16,8 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from distillery_trainer.data.records import Message
+from distillery_api.rejection_reasons import RejectionReason
+from distillery_trainer.data.records import Message, Rejection
 from distillery_trainer.student.model_folder import InvalidModel, ModelFolder, last_token_with_text
 
 IGNORED = -100
@@ -32,16 +33,6 @@ class EncodedRow:
     """The ids of the answer, and IGNORED for each token of the prompt."""
 
 
-@dataclass(frozen=True, slots=True)
-class UntrainableRow:
-    """Why a row cannot be trained on."""
-
-    reason: str
-    """One word for programs: too_long, prompt_not_a_prefix, no_end_of_turn or special_token."""
-    message: str
-    """A sentence for people."""
-
-
 class RowEncoder:
     """Turns rows into token ids with a model's chat template."""
 
@@ -51,26 +42,27 @@ class RowEncoder:
         self._limit = min(max_length, base.positions or max_length)
         self._special = re.compile("|".join(map(re.escape, _control_texts(base.tokenizer))) or "(?!)")
 
-    def encode(self, row: Mapping[str, Any]) -> EncodedRow | UntrainableRow:
+    def encode(self, row: Mapping[str, Any]) -> EncodedRow | Rejection:
         """A row `{"prompt": messages, "completion": messages}` as ids, or why not."""
         if found := self._special.search(" ".join(turn["content"] for turn in row["prompt"] + row["completion"])):
-            return UntrainableRow("special_token", f"The text holds the student's control token {found[0]}.")
+            return Rejection(RejectionReason.SPECIAL_TOKEN, f"The text holds the student's control token {found[0]}.")
         prompt = prompt_ids(self._base, row["prompt"])
         whole = _ids(self._tokenizer, _rendered(self._base, row["prompt"] + row["completion"]))
-        return self._refusal(prompt, whole) or EncodedRow(whole, [IGNORED] * len(prompt) + whole[len(prompt) :])
+        return self._rejection(prompt, whole) or EncodedRow(whole, [IGNORED] * len(prompt) + whole[len(prompt) :])
 
-    def _refusal(self, prompt: list[int], whole: list[int]) -> UntrainableRow | None:
+    def _rejection(self, prompt: list[int], whole: list[int]) -> Rejection | None:
         if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
-            return UntrainableRow(
-                "prompt_not_a_prefix", "The chat template writes the prompt differently before an answer."
+            return Rejection(
+                RejectionReason.PROMPT_NOT_A_PREFIX, "The chat template writes the prompt differently before an answer."
             )
         if last_token_with_text(self._tokenizer, whole) not in self._base.end_of_turn:
-            return UntrainableRow(
-                "no_end_of_turn", "The chat template does not end the answer with an end-of-turn token."
+            return Rejection(
+                RejectionReason.NO_END_OF_TURN, "The chat template does not end the answer with an end-of-turn token."
             )
         if len(whole) > self._limit:
-            return UntrainableRow(
-                "too_long", f"The row has {len(whole):,} tokens; training.maxLength allows {self._limit:,}."
+            return Rejection(
+                RejectionReason.TOO_LONG,
+                f"The row has {len(whole):,} tokens; training.maxLength allows {self._limit:,}.",
             )
         return None
 

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import orjson
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.records import Example, Gold, known_answers
 from distillery_trainer.parsing import numbers
 from distillery_trainer.parsing.json_replies import Field, read_field, without_code_fence
 from distillery_trainer.parsing.reasoning import without_reasoning
@@ -73,20 +74,19 @@ class MathTask(ShortAnswerTask):
         """The number in the reply: all of it, else the last one that is stated as the answer, else the only one."""
         text = without_reasoning(text).strip()
         if not text:
-            return Unreadable("empty", "The reply is empty.")
+            return Unreadable(RejectionReason.EMPTY, "The reply is empty.")
         field = read_field(text, _KEY)
         if isinstance(field, Field):
             return _read_value(field.value)
         return numbers.read(text) or field or _read_prose(without_code_fence(text))
 
-    def ballot(self, answer: str) -> str:
+    def canonical(self, answer: str) -> str:
         """The number in its one form."""
         return numbers.read(answer) or answer
 
-    def score(self, answer: str, gold: str | list[str]) -> float:
+    def score(self, answer: str, gold: Gold) -> float:
         """1 where the number is equal to the known one, else 0."""
-        known = [gold] if isinstance(gold, str) else gold
-        return float(any(numbers.equal(answer, right) for right in known))
+        return float(any(numbers.equal(answer, right) for right in known_answers(gold)))
 
     def gold_problem(self, gold: str, example: Example) -> str | None:
         """One number."""
@@ -98,9 +98,11 @@ class MathTask(ShortAnswerTask):
 def _read_value(value: Any) -> str | Unreadable:
     """What stands under the key of a structured reply."""
     if isinstance(value, str) and not value.strip():
-        return Unreadable("empty", f'The reply\'s "{_KEY}" is empty.')
+        return Unreadable(RejectionReason.EMPTY, f'The reply\'s "{_KEY}" is empty.')
     if isinstance(value, bool | list | dict) or value is None:
-        return Unreadable("no_number", f'The reply\'s "{_KEY}" is {orjson.dumps(value).decode()[:80]}, not a number.')
+        return Unreadable(
+            RejectionReason.NO_NUMBER, f'The reply\'s "{_KEY}" is {orjson.dumps(value).decode()[:80]}, not a number.'
+        )
     text = str(value)
     return numbers.read(text) or _read_prose(text)
 
@@ -128,10 +130,11 @@ def _only(found: Sequence[numbers.Found]) -> str | Unreadable:
     """The only number."""
     distinct = list(dict.fromkeys(number.literal for number in found))
     if not distinct:
-        return Unreadable("no_number", "The reply has no number.")
+        return Unreadable(RejectionReason.NO_NUMBER, "The reply has no number.")
     if len(distinct) > 1:
         listed = ", ".join(distinct[:5])
         return Unreadable(
-            "several_numbers", f"The reply has several numbers, and none is said to be the answer: {listed}."
+            RejectionReason.SEVERAL_NUMBERS,
+            f"The reply has several numbers, and none is said to be the answer: {listed}.",
         )
     return distinct[0]

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.records import Example, Gold, known_answers
 from distillery_trainer.parsing.labels import LABEL_REPLY_TOKENS, LabelParser
 from distillery_trainer.parsing.options import chosen, options, without_echo
 from distillery_trainer.parsing.reasoning import without_reasoning
@@ -77,13 +78,12 @@ class MultipleChoiceTask(ShortAnswerTask):
         """The label or letter in the reply; an option's text stands for its letter."""
         allowed, choices = self.allowed(question), options(question)
         if not allowed:
-            return Unreadable("label_not_allowed", "The question has no options that can be told.")
+            return Unreadable(RejectionReason.LABEL_NOT_ALLOWED, "The question has no options that can be told.")
         return OptionParser(allowed, choices).read(without_echo(without_reasoning(text), choices))
 
-    def score(self, answer: str, gold: str | list[str]) -> float:
+    def score(self, answer: str, gold: Gold) -> float:
         """1 where the answer is the known one, else 0; upper and lower case are the same."""
-        known = [gold] if isinstance(gold, str) else gold
-        return float(any(_parser((answer,)).exact(right) for right in known))
+        return float(any(_parser((answer,)).exact(right) for right in known_answers(gold)))
 
     def gold_problem(self, gold: str, example: Example) -> str | None:
         """One of the allowed answers."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.records import Example, Gold, known_answers
 from distillery_trainer.parsing.labels import LABEL_REPLY_TOKENS, LabelParser
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.short_answer import ShortAnswerTask, chain_of_thought
@@ -63,10 +63,9 @@ class NliTask(ShortAnswerTask):
         """The label in the reply."""
         return self._parser.read(text)
 
-    def score(self, answer: str, gold: str | list[str]) -> float:
+    def score(self, answer: str, gold: Gold) -> float:
         """1 where the label is the known one, else 0; upper and lower case are the same."""
-        known = [gold] if isinstance(gold, str) else gold
-        return float(answer in map(self._parser.exact, known))
+        return float(answer in map(self._parser.exact, known_answers(gold)))
 
     def gold_problem(self, gold: str, example: Example) -> str | None:
         """A label of the set."""

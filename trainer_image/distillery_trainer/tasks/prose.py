@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.records import Example, Gold, Message, known_answers
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition, with_system
@@ -51,8 +52,8 @@ class ProseTask(TaskDefinition):
     def read_reply(self, text: str, question: str) -> str | Unreadable:
         """All of the reply, as it is formatted, without thoughts."""
         text = without_reasoning(text).strip()
-        return text or Unreadable("empty", "The reply is empty.")
+        return text or Unreadable(RejectionReason.EMPTY, "The reply is empty.")
 
-    def score(self, answer: str, gold: str | list[str]) -> float:
+    def score(self, answer: str, gold: Gold) -> float:
         """ROUGE-L beside the known answer, or the best of several."""
-        return rouge.scores(answer, [gold] if isinstance(gold, str) else gold).rougeL
+        return rouge.scores(answer, known_answers(gold)).rougeL

@@ -88,5 +88,5 @@ class ShortAnswerTask(TaskDefinition):
     def problem(self, example: Example) -> str | None:
         """One user message, and known answers that can be answers."""
         return one_user_message(example, self.task) or next(
-            (rule for gold in example.known if (rule := self.gold_problem(gold, example))), None
+            (rule for gold in example.known_answers if (rule := self.gold_problem(gold, example))), None
         )

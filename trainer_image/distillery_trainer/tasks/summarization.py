@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.data.records import Example, Message
@@ -118,7 +119,9 @@ class SummarizationTask(ProseTask):
         if value is not None:
             return _last_summary(_rounds(value))
         if is_meant_as_json(text, _SUMMARY_KEY):
-            return Unreadable("bad_json", f'The reply is not valid JSON with a list of four under "{_ROUNDS_KEY}".')
+            return Unreadable(
+                RejectionReason.BAD_JSON, f'The reply is not valid JSON with a list of four under "{_ROUNDS_KEY}".'
+            )
         return super().read_reply(text, question)
 
     def read_teacher_reply(self, text: str, question: str) -> str | Unreadable:
@@ -126,7 +129,9 @@ class SummarizationTask(ProseTask):
         if text.strip() and self._asks_for_rounds:
             found = find_json(without_reasoning(text), lambda value: bool(_rounds(value)))
             if found is None:
-                return Unreadable("bad_json", f'The reply is not JSON with a list of four under "{_ROUNDS_KEY}".')
+                return Unreadable(
+                    RejectionReason.BAD_JSON, f'The reply is not JSON with a list of four under "{_ROUNDS_KEY}".'
+                )
         return self.read_reply(text, question)
 
     def flaw(self, answer: str, question: str) -> Unreadable | None:
@@ -134,7 +139,7 @@ class SummarizationTask(ProseTask):
         length, most = spoken_length(answer), int(_LEEWAY * self.words)
         if length > most:
             message = f"The summary has {length:,} words, more than {most:,} (maxSummaryWords and a quarter)."
-            return Unreadable("too_long", message)
+            return Unreadable(RejectionReason.TOO_LONG, message)
         return self._unfaithful(answer, question) if self.generation.filters.faithful else None
 
     def _unfaithful(self, answer: str, question: str) -> Unreadable | None:
@@ -144,7 +149,9 @@ class SummarizationTask(ProseTask):
         ]
         if not strange:
             return None
-        return Unreadable("unfaithful", f"The summary names what its source does not: {', '.join(strange[:5])}.")
+        return Unreadable(
+            RejectionReason.UNFAITHFUL, f"The summary names what its source does not: {', '.join(strange[:5])}."
+        )
 
     def problem(self, example: Example) -> str | None:
         """One text."""
@@ -163,8 +170,8 @@ def _rounds(value: Any) -> Sequence[Mapping[str, Any]]:
 def _last_summary(rounds: Sequence[Mapping[str, Any]]) -> str | Unreadable:
     if len(rounds) != ROUNDS:
         counted = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
-        return Unreadable("bad_json", f"The reply has {counted}; there must be exactly {ROUNDS}.")
-    return _summary(rounds[-1]) or Unreadable("bad_json", f'The last round has no "{_SUMMARY_KEY}".')
+        return Unreadable(RejectionReason.BAD_JSON, f"The reply has {counted}; there must be exactly {ROUNDS}.")
+    return _summary(rounds[-1]) or Unreadable(RejectionReason.BAD_JSON, f'The last round has no "{_SUMMARY_KEY}".')
 
 
 def _summary(item: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.chat.request_parameters import sampling_parameters
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.records import Example, Gold, Message
 from distillery_trainer.parsing.unreadable import Unreadable
 
 JsonSchema = dict[str, Any]
@@ -156,17 +156,17 @@ class TaskDefinition(ABC):
         """What the student's row stores for an answer."""
         return answer
 
-    def ballot(self, answer: str) -> str:
+    def canonical(self, answer: str) -> str:
         """What counts as the same answer when samples are counted."""
         return answer
 
     # --- judging
 
     @abstractmethod
-    def score(self, answer: str, gold: str | list[str]) -> float:
+    def score(self, answer: str, gold: Gold) -> float:
         """What an answer is worth, from 0 to 1, beside the known one, or the best of several."""
 
-    def correct(self, answer: str, gold: str | list[str]) -> bool:
+    def correct(self, answer: str, gold: Gold) -> bool:
         """Whether an answer is the known one, or one of them."""
         return self.score(answer, gold) == 1
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.records import Message
 from distillery_trainer.runtime.files import ROW_LIMIT
 
@@ -20,7 +21,7 @@ class InvalidRow(Exception):
 class SkippedRecord(Exception):
     """A record that is in order and yet no row, such as a failed call in a log."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: RejectionReason, message: str) -> None:
         super().__init__(message)
         self.reason, self.message = reason, message
         """One word for programs, and a sentence for people."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.formats.conversation import (
     Conversation,
     InvalidRow,
@@ -22,8 +23,8 @@ from distillery_trainer.data.formats.conversation import (
 )
 from distillery_trainer.data.records import WHOLE, Message
 
-CALL_FAILED = "log_call_failed"
-NOT_TEXT = "log_not_text"
+CALL_FAILED = RejectionReason.LOG_CALL_FAILED
+NOT_TEXT = RejectionReason.LOG_NOT_TEXT
 _ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _REDACTED = "redacted-by-litellm"
 
