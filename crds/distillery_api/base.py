@@ -1,61 +1,63 @@
-"""The base of every model of the API: camelCase outside, snake_case inside, and how a rule travels to the schema."""
+"""The base of every model of the API: camelCase outside, snake_case inside, and rules that the schema holds as well."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
+
+Value = TypeVar("Value")
+
+RULES_KEYWORD = "x-kubernetes-validations"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule as the API server checks it.
+    """A rule that the API server and Python both check: of a model, in its `rules`, or of a value, in `Annotated`.
 
-    `expression` is CEL over `self`; `message` names the field and the remedy. The Python twin is a validator of the
-    same model, and a test holds both against one table of manifests.
+    A test holds expression and `holds` against one table of manifests.
     """
 
     expression: str
+    """The rule in CEL, over `self`."""
     message: str
+    """What is wrong, in which field, and what to write instead."""
+    holds: Callable[[Any], bool]
+    """The same rule in Python, over the validated model or value."""
+
+    def check(self, value: Value) -> Value:
+        """`value`. Raises PydanticCustomError where the rule does not hold."""
+        if not self.holds(value):
+            raise PydanticCustomError("rule", "{message}", {"message": self.message})
+        return value
 
     def to_schema(self) -> dict[str, str]:
         """The rule as an item of `x-kubernetes-validations`."""
         return {"rule": self.expression, "message": self.message}
 
-
-@dataclass(frozen=True)
-class Matches:
-    """Annotates a string that must match `pattern` (RE2, whole string), with a sentence for when it does not.
-
-    The schema's own `pattern` would show people the expression instead of the remedy.
-    """
-
-    pattern: str
-    message: str
-
-    def rule(self) -> Rule:
-        """The same check in CEL."""
-        return Rule(f"self.matches({json.dumps(self.pattern)})", self.message)
-
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        expression = re.compile(self.pattern)
-
-        def check(value: str) -> str:
-            if not expression.fullmatch(value):
-                raise PydanticCustomError("matches", "{message}", {"message": self.message})
-            return value
-
-        return core_schema.no_info_after_validator_function(check, handler(source))
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {**handler(schema), "x-kubernetes-validations": [self.rule().to_schema()]}
+        generated = handler(schema)
+        return {**generated, RULES_KEYWORD: [*generated.get(RULES_KEYWORD, []), self.to_schema()]}
+
+
+def matches(pattern: str, message: str) -> Rule:
+    """The rule of a text that must match `pattern` (RE2, from ^ to $).
+
+    The schema's own `pattern` would show people the expression instead of the message.
+    """
+    compiled = re.compile(pattern)
+    return Rule(f"self.matches({json.dumps(pattern)})", message, lambda text: compiled.fullmatch(text) is not None)
 
 
 class ApiModel(BaseModel):
@@ -70,6 +72,13 @@ class ApiModel(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+    """Rules that join several fields, in the order in which they are checked; the first that does not hold is named."""
+
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> Self:
+        for rule in self.rules:
+            rule.check(self)
+        return self
 
     def to_manifest(self) -> dict[str, Any]:
         """The model as JSON-ready data with camelCase keys; fields that are None are left out."""

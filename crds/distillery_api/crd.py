@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
+from distillery_api.base import RULES_KEYWORD
 from distillery_api.resource import (
     CATEGORY,
     GROUP,
     KIND,
-    NAME_RULES,
     PLURAL,
     SHORT_NAME,
     SINGULAR,
@@ -102,7 +102,7 @@ def _root() -> dict[str, Any]:
             "spec": structural(DistillationSpec),
             "status": status,
         },
-        "x-kubernetes-validations": [rule.to_schema() for rule in NAME_RULES],
+        RULES_KEYWORD: [rule.to_schema() for rule in Distillation.rules],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from distillery_api.base import ApiModel, Matches, Record, Rule
+from distillery_api.base import ApiModel, Record, Rule, matches
 from distillery_api.spec import DistillationSpec
 from distillery_api.status import DistillationStatus
 
@@ -19,18 +19,24 @@ CATEGORY = "distillery"
 RETRY_ANNOTATION = f"{GROUP}/retry-at"
 
 NAME_LIMIT = 40
-_CHARACTERS = Matches(
+_CHARACTERS = matches(
     r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
     "metadata.name: start with a lower-case letter and use lower-case letters, digits and - only",
 )
-_LENGTH = Matches(
+_LENGTH = matches(
     f"^.{{0,{NAME_LIMIT}}}$",
     f"metadata.name: longer than {NAME_LIMIT} characters; Jobs and Services derive their names from it, so choose a"
     " shorter one",
 )
-NAME_RULES = tuple(
-    Rule(f'self.metadata.name.matches("{check.pattern}")', check.message) for check in (_CHARACTERS, _LENGTH)
-)
+
+
+def _of_name(rule: Rule) -> Rule:
+    """A rule of the name as a rule of the whole resource: a CRD has no schema of its own for metadata."""
+
+    def holds(distillation: Distillation) -> bool:
+        return rule.holds(distillation.metadata.name)
+
+    return Rule(rule.expression.replace("self", "self.metadata.name", 1), rule.message, holds)
 
 
 class Metadata(Record):
@@ -59,3 +65,5 @@ class Distillation(ApiModel):
     """What to distil."""
     status: DistillationStatus = DistillationStatus()
     """What the operator knows."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_of_name(_CHARACTERS), _of_name(_LENGTH))

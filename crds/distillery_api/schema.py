@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from distillery_api.base import ApiModel
+from distillery_api.base import RULES_KEYWORD, ApiModel
 
 KEPT_KEYWORDS = (
     "type",
@@ -32,7 +32,7 @@ KEPT_KEYWORDS = (
     "minProperties",
     "maxProperties",
     "x-kubernetes-int-or-string",
-    "x-kubernetes-validations",
+    RULES_KEYWORD,
 )
 
 
@@ -44,7 +44,7 @@ class _WithRules(GenerateJsonSchema):
         generated = super().model_schema(schema)
         model: type[BaseModel] = schema["cls"]
         if issubclass(model, ApiModel) and model.rules:
-            generated["x-kubernetes-validations"] = [rule.to_schema() for rule in model.rules]
+            generated[RULES_KEYWORD] = [rule.to_schema() for rule in model.rules]
         if model.model_config.get("extra") == "allow":
             generated["x-kubernetes-preserve-unknown-fields"] = True
         generated["description"] = inspect.cleandoc(model.__doc__ or "")

@@ -1,6 +1,11 @@
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
+from distillery_api.base import RULES_KEYWORD
+from distillery_api.crd import custom_resource_definition
 from distillery_api.resource import Distillation
 from manifest_cases import ManifestCase, manifest_cases
 
@@ -21,3 +26,26 @@ def test_bad_manifest_is_refused_with_its_remedy(case: ManifestCase):
 
 def test_the_table_holds_at_least_a_hundred_and_fifty_manifests():
     assert len(CASES) >= 150
+
+
+def _rule_messages(node: Any) -> Iterator[str]:
+    """The message of every rule in a schema."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    for child in children:
+        yield from _rule_messages(child)
+    if isinstance(node, dict):
+        yield from (rule["message"] for rule in node.get(RULES_KEYWORD, []))
+
+
+def _broken_rules(case: ManifestCase) -> list[str]:
+    """The messages of the rules that the manifest breaks, as Python checks them."""
+    try:
+        Distillation.model_validate(case.manifest)
+    except ValidationError as refusal:
+        return [error["msg"] for error in refusal.errors() if error["type"] == "rule"]
+    return []
+
+
+def test_every_rule_is_broken_by_a_manifest_of_the_table():
+    broken = {message for case in CASES for message in _broken_rules(case)}
+    assert set(_rule_messages(custom_resource_definition())) - broken == set()

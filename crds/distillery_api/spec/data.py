@@ -5,8 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from distillery_api.base import ApiModel, Rule
 from distillery_api.spec.fields import Label, Licence, SecretReference, SourceUri
@@ -54,6 +53,10 @@ class Columns(ApiModel):
     """The row's name."""
 
 
+def _columns_belong_to_a_table(source: DataSource) -> bool:
+    return source.columns is None or source.format in (DataFormat.AUTO, DataFormat.CSV, DataFormat.PARQUET)
+
+
 class DataSource(ApiModel):
     """Where rows are read from."""
 
@@ -74,15 +77,17 @@ class DataSource(ApiModel):
         Rule(
             "!has(self.columns) || self.format in ['Auto', 'CSV', 'Parquet']",
             "columns says what the columns of a table hold; remove it, or set format to CSV, Parquet or Auto",
+            _columns_belong_to_a_table,
         ),
     )
 
-    @model_validator(mode="after")
-    def _columns_belong_to_a_table(self) -> DataSource:
-        tables = (DataFormat.AUTO, DataFormat.CSV, DataFormat.PARQUET)
-        if self.columns is not None and self.format not in tables:
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        return self
+
+def _labels_differ(data: Data) -> bool:
+    return data.labels is None or len({label.lower() for label in data.labels}) == len(data.labels)
+
+
+def _validation_comes_from_one_place(data: Data) -> bool:
+    return (data.validation is None) != (data.validation_fraction is None)
 
 
 class Data(ApiModel):
@@ -113,24 +118,14 @@ class Data(ApiModel):
         Rule(
             "!has(self.labels) || self.labels.all(a, self.labels.exists_one(b, b.lowerAscii() == a.lowerAscii()))",
             "labels: two labels are the same but for upper and lower case; give each label once",
+            _labels_differ,
         ),
         Rule(
             "has(self.validation) != has(self.validationFraction)",
             "give either validation, a source of rows, or validationFraction, a share of the train rows",
+            _validation_comes_from_one_place,
         ),
     )
-
-    @model_validator(mode="after")
-    def _labels_differ(self) -> Data:
-        if self.labels and len({label.lower() for label in self.labels}) < len(self.labels):
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        return self
-
-    @model_validator(mode="after")
-    def _validation_comes_from_one_place(self) -> Data:
-        if (self.validation is None) == (self.validation_fraction is None):
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[1].message})
-        return self
 
     @property
     def sources(self) -> dict[str, DataSource]:

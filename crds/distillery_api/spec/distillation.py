@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
-
 from distillery_api.base import ApiModel, Rule
 from distillery_api.spec.data import Data
 from distillery_api.spec.evaluation import EvaluationOptions
@@ -19,14 +16,24 @@ from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, T
 from distillery_api.spec.training import Student, Training
 
 
-def _only_with(
-    tasks: tuple[Task, ...], condition: str, field: str, given: Callable[[DistillationSpec], bool]
-) -> tuple[Rule, Callable[[DistillationSpec], bool]]:
-    """A field that other tasks do not have: its rule, and the rule's twin."""
+def _replicas_can_mount_the_volume(spec: DistillationSpec) -> bool:
+    shared = spec.storage.claim_name is not None or AccessMode.READ_WRITE_MANY in (spec.storage.access_modes or ())
+    return shared or spec.serving.mode is ServingMode.NONE or spec.serving.replicas <= 1
+
+
+def _only_with(tasks: tuple[Task, ...], condition: str, field: str, given: Callable[[DistillationSpec], bool]) -> Rule:
+    """The rule of a field that other tasks do not have: `condition` is `given` in CEL."""
     listed = ", ".join(f"'{task}'" for task in tasks)
     names = " and ".join(", ".join(tasks).rsplit(", ", 1))
-    rule = Rule(f"!({condition}) || self.task in [{listed}]", f"{field} belongs to {names}; remove it, or change task")
-    return rule, lambda spec: not given(spec) or spec.task in tasks
+
+    def holds(spec: DistillationSpec) -> bool:
+        return spec.task in tasks or not given(spec)
+
+    return Rule(
+        f"!({condition}) || self.task in [{listed}]",
+        f"{field} belongs to {names}; remove it, or change task",
+        holds,
+    )
 
 
 _TASK_RULES = (
@@ -114,23 +121,10 @@ class DistillationSpec(ApiModel):
             " || (has(self.storage.accessModes) && self.storage.accessModes.exists(m, m == 'ReadWriteMany'))",
             "serving.replicas: more than one replica needs a volume that many nodes can mount; set storage.accessModes"
             " to [ReadWriteMany] or replicas to 1",
+            _replicas_can_mount_the_volume,
         ),
-        *(rule for rule, _ in _TASK_RULES),
+        *_TASK_RULES,
     )
-
-    @model_validator(mode="after")
-    def _replicas_can_mount_the_volume(self) -> DistillationSpec:
-        shared = self.storage.claim_name is not None or AccessMode.READ_WRITE_MANY in (self.storage.access_modes or ())
-        if self.serving.mode is ServingMode.DEPLOYMENT and self.serving.replicas > 1 and not shared:
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        return self
-
-    @model_validator(mode="after")
-    def _fields_belong_to_the_task(self) -> DistillationSpec:
-        for rule, holds in _TASK_RULES:
-            if not holds(self):
-                raise PydanticCustomError("rule", "{message}", {"message": rule.message})
-        return self
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -6,44 +6,37 @@ import json
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StrictInt
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StrictInt
 
-from distillery_api.base import ApiModel, Matches, Rule
+from distillery_api.base import ApiModel, Rule, matches
 
 _NAME = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
-_QUANTITY_RULE = Rule(
-    f"type(self) == int ? int(self) >= 0 : string(self).matches({json.dumps(QUANTITY)})",
-    "not a quantity; write for instance 500m, 2 or 16Gi",
-)
 
 
-def _check_quantity(value: int | str) -> int | str:
-    if value < 0 if isinstance(value, int) else not re.fullmatch(QUANTITY, value):
-        raise PydanticCustomError("quantity", "{message}", {"message": _QUANTITY_RULE.message})
-    return value
+def _is_quantity(value: int | str) -> bool:
+    return value >= 0 if isinstance(value, int) else re.fullmatch(QUANTITY, value) is not None
 
 
 ObjectName = Annotated[
     str,
     Field(max_length=253),
-    Matches(f"^{_NAME}$", "not the name of an object; use lower-case letters, digits, - and ."),
+    matches(f"^{_NAME}$", "not the name of an object; use lower-case letters, digits, - and ."),
 ]
 ShortName = Annotated[
     str,
     Field(max_length=63),
-    Matches(
+    matches(
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "not a name; use lower-case letters, digits and -, at most 63 characters"
     ),
 ]
 SecretKey = Annotated[
-    str, Field(max_length=253), Matches("^[-._a-zA-Z0-9]+$", "not a key of a Secret; use letters, digits, -, _ and .")
+    str, Field(max_length=253), matches("^[-._a-zA-Z0-9]+$", "not a key of a Secret; use letters, digits, -, _ and .")
 ]
 SourceUri = Annotated[
     str,
     Field(max_length=1024),
-    Matches(
+    matches(
         rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|https://[^/\s]+/\S+"
         r"|(s3|gs|abfs)://[^/\s]+/\S+|hf://datasets/[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?/\S+|[^:]+)$",
         "not a place that rows can be read from; write pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH,"
@@ -53,7 +46,7 @@ SourceUri = Annotated[
 ModelUri = Annotated[
     str,
     Field(max_length=1024),
-    Matches(
+    matches(
         rf"^(hf://[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?|pvc://{_NAME}/[^/].*|file:///.+|[^:]+)$",
         "not a place that a model can be loaded from; write hf://ORG/NAME, pvc://CLAIM/PATH, file:///PATH or a path",
     ),
@@ -61,7 +54,7 @@ ModelUri = Annotated[
 Endpoint = Annotated[
     str,
     Field(max_length=1024),
-    Matches(
+    matches(
         r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
         "not the base URL of a server; write for instance https://teacher.example/v1",
     ),
@@ -69,31 +62,29 @@ Endpoint = Annotated[
 Label = Annotated[
     str,
     Field(max_length=100),
-    Matches(r"^\S([^\n]*\S)?$", "a label must not be empty, span lines, or start or end with white space"),
+    matches(r"^\S([^\n]*\S)?$", "a label must not be empty, span lines, or start or end with white space"),
 ]
 Licence = Annotated[str, Field(min_length=1, max_length=200)]
 Language = Annotated[
     str,
     Field(max_length=35),
-    Matches("^[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*$", "not a language; write its code, for instance de, pt-BR or zh-Hans"),
+    matches("^[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*$", "not a language; write its code, for instance de, pt-BR or zh-Hans"),
 ]
 Flag = Annotated[bool, Field(strict=True)]
 StopSequence = Annotated[str, Field(min_length=1, max_length=100)]
 Prompt = Annotated[
     str,
     Field(max_length=20_000),
-    Matches(r"^(?s:.*)\S(?s:.*)$", "the prompt is empty; write one, or leave the field out"),
+    matches(r"^(?s:.*)\S(?s:.*)$", "the prompt is empty; write one, or leave the field out"),
 ]
 Quantity = Annotated[
     StrictInt | str,
-    AfterValidator(_check_quantity),
-    Field(
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            "maxLength": 32,
-            "x-kubernetes-validations": [_QUANTITY_RULE.to_schema()],
-        }
+    Rule(
+        f"type(self) == int ? int(self) >= 0 : string(self).matches({json.dumps(QUANTITY)})",
+        "not a quantity; write for instance 500m, 2 or 16Gi",
+        _is_quantity,
     ),
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 32}),
 ]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from distillery_api.base import Rule
 from distillery_api.spec.fields import Flag, Language
@@ -22,6 +21,16 @@ class History(StrEnum):
 
     TEACHER = "Teacher"
     ORIGINAL = "Original"
+
+
+def _cost_has_a_price(generation: Generation) -> bool:
+    return generation.budget.max_cost is None or all(teacher.pricing for teacher in generation.teachers)
+
+
+def _judge_is_paid_as_the_teacher_is(generation: Generation) -> bool:
+    if generation.judge is None or generation.judge.pricing is None:
+        return True
+    return generation.pricing is not None and generation.pricing.currency == generation.judge.pricing.currency
 
 
 class Generation(StageOptions):
@@ -78,27 +87,15 @@ class Generation(StageOptions):
         Rule(
             "!has(self.budget.maxCost) || self.teachers.all(t, has(t.pricing))",
             "budget.maxCost needs the teacher's pricing; give teachers[0].pricing, or set budget.maxTokens instead",
+            _cost_has_a_price,
         ),
         Rule(
             "!has(self.judge) || !has(self.judge.pricing) || self.teachers.all(t, has(t.pricing)"
             " && t.pricing.currency == self.judge.pricing.currency)",
             "judge.pricing needs the teacher's pricing, in the same currency; give teachers[0].pricing as well",
+            _judge_is_paid_as_the_teacher_is,
         ),
     )
-
-    @model_validator(mode="after")
-    def _cost_has_a_price(self) -> Generation:
-        if self.budget.max_cost is not None and any(teacher.pricing is None for teacher in self.teachers):
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        return self
-
-    @model_validator(mode="after")
-    def _judge_is_paid_as_the_teacher_is(self) -> Generation:
-        if self.judge is None or self.judge.pricing is None:
-            return self
-        if self.pricing is None or self.pricing.currency != self.judge.pricing.currency:
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[1].message})
-        return self
 
     @property
     def pricing(self) -> Pricing | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from distillery_api.base import ApiModel, OpenModel, Rule
 from distillery_api.spec.fields import Quantity, ShortName
@@ -22,6 +21,10 @@ class Resources(ApiModel):
     """What the container may use at most, for instance `nvidia.com/gpu: 1`."""
 
 
+def _no_label_is_reserved(metadata: TemplateMetadata) -> bool:
+    return not any(key.startswith(RESERVED_LABEL_PREFIXES) for key in metadata.labels or {})
+
+
 class TemplateMetadata(ApiModel):
     """Labels and annotations added to the stage's Pods."""
 
@@ -36,14 +39,13 @@ class TemplateMetadata(ApiModel):
             " && !k.startsWith('distillery.dev/') && !k.startsWith('batch.kubernetes.io/'))",
             "labels: keys under app.kubernetes.io/, distillery.dev/ and batch.kubernetes.io/ are reserved; use a prefix"
             " of your own",
+            _no_label_is_reserved,
         ),
     )
 
-    @model_validator(mode="after")
-    def _no_reserved_label(self) -> TemplateMetadata:
-        if any(key.startswith(RESERVED_LABEL_PREFIXES) for key in self.labels or {}):
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        return self
+
+def _command_of_the_stage_is_ours(container: TemplateContainer) -> bool:
+    return container.name != "stage" or (container.command is None and container.args is None)
 
 
 class TemplateContainer(OpenModel):
@@ -60,14 +62,13 @@ class TemplateContainer(OpenModel):
         Rule(
             "self.name != 'stage' || (!has(self.command) && !has(self.args))",
             "command and args of the container stage are reserved; remove them, or use a container of another name",
+            _command_of_the_stage_is_ours,
         ),
     )
 
-    @model_validator(mode="after")
-    def _stage_command_is_ours(self) -> TemplateContainer:
-        if self.name == "stage" and (self.command is not None or self.args is not None):
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        return self
+
+def _restart_policy_is_ours(spec: TemplateSpec) -> bool:
+    return spec.restart_policy is None
 
 
 class TemplateSpec(OpenModel):
@@ -79,14 +80,12 @@ class TemplateSpec(OpenModel):
     """Containers, merged by name over the generated container `stage`."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("!has(self.restartPolicy)", "restartPolicy is reserved; remove it: the stage decides when it runs again"),
+        Rule(
+            "!has(self.restartPolicy)",
+            "restartPolicy is reserved; remove it: the stage decides when it runs again",
+            _restart_policy_is_ours,
+        ),
     )
-
-    @model_validator(mode="after")
-    def _restart_policy_is_ours(self) -> TemplateSpec:
-        if self.restart_policy is not None:
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        return self
 
 
 class PodTemplate(ApiModel):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from distillery_api.base import ApiModel, Rule
 from distillery_api.spec.fields import ObjectName, Quantity
@@ -24,6 +23,11 @@ class Retention(StrEnum):
 
     RETAIN = "Retain"
     DELETE = "Delete"
+
+
+def _claim_is_named_or_described(storage: Storage) -> bool:
+    described = (storage.size, storage.storage_class_name, storage.access_modes, storage.retention)
+    return storage.claim_name is None or all(value is None for value in described)
 
 
 class Storage(ApiModel):
@@ -49,15 +53,9 @@ class Storage(ApiModel):
             " && !has(self.retention))",
             "claimName excludes size, storageClassName, accessModes and retention; give either an existing claim or the"
             " claim to create",
+            _claim_is_named_or_described,
         ),
     )
-
-    @model_validator(mode="after")
-    def _claim_is_named_or_described(self) -> Storage:
-        described = (self.size, self.storage_class_name, self.access_modes, self.retention)
-        if self.claim_name is not None and any(value is not None for value in described):
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        return self
 
 
 DEFAULT_STORAGE_SIZE = "50Gi"

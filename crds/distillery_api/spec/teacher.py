@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from distillery_api.base import ApiModel, Matches, Rule
+from distillery_api.base import ApiModel, Rule, matches
 from distillery_api.spec.fields import Endpoint, Flag, Licence, Prompt, SecretKeyReference, ShortName, StopSequence
 
 ModelName = Annotated[str, Field(min_length=1, max_length=253)]
 Price = Annotated[float, Field(strict=True, ge=0, le=1_000_000)]
 Currency = Annotated[
-    str, Field(max_length=3), Matches("^[A-Z]{3}$", "not a currency; write its three letters, for instance USD or EUR")
+    str, Field(max_length=3), matches("^[A-Z]{3}$", "not a currency; write its three letters, for instance USD or EUR")
 ]
 
 
@@ -48,6 +47,14 @@ class Limits(ApiModel):
     """Most tokens a minute, read and written. Default: as many as the server takes."""
 
 
+def _is_at_one_or_at_several_servers(teacher: Teacher) -> bool:
+    return (teacher.endpoint is None) != (teacher.servers is None)
+
+
+def _key_stands_beside_its_server(teacher: Teacher) -> bool:
+    return teacher.servers is None or teacher.api_key is None
+
+
 class Teacher(ApiModel):
     """A large model behind an OpenAI-compatible API."""
 
@@ -75,20 +82,14 @@ class Teacher(ApiModel):
         Rule(
             "has(self.endpoint) != has(self.servers)",
             "give either endpoint, one server, or servers, a list of {url, apiKey}",
+            _is_at_one_or_at_several_servers,
         ),
         Rule(
             "!has(self.servers) || !has(self.apiKey)",
             "apiKey belongs to endpoint; with servers, give each server its own apiKey",
+            _key_stands_beside_its_server,
         ),
     )
-
-    @model_validator(mode="after")
-    def _is_at_one_or_at_several_servers(self) -> Teacher:
-        if (self.endpoint is None) == (self.servers is None):
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[0].message})
-        if self.servers is not None and self.api_key is not None:
-            raise PydanticCustomError("rule", "{message}", {"message": self.rules[1].message})
-        return self
 
     @property
     def all_servers(self) -> tuple[Server, ...]:

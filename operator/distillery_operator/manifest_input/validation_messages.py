@@ -51,7 +51,7 @@ def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> 
 def _field_problem(detail: ErrorDetails, document: YamlDocument) -> FieldProblem:
     path, message = _located(detail, document)
     kind = detail["type"]
-    if kind in ("matches", "rule", "quantity"):
+    if kind == "rule":
         return _rule_problem(path, message)
     describe = SENTENCES.get(kind)
     return FieldProblem(path, describe(detail, path, document) if describe else f"{message[0].lower()}{message[1:]}")
