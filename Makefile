@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+OPERATOR_VENV := .venv-operator
+OPERATOR_INSTALLED := $(OPERATOR_VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-unit test-stage test-cluster check format manifests benchmarks images clean
+.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster check format manifests benchmarks images clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +32,14 @@ test: $(INSTALLED) control-plane ## Run every test: unit, stage and cluster
 
 test-unit: $(INSTALLED) ## Run the tests that take seconds
 	$(BIN)/python -m pytest tests/api tests/operator tests/examples
+
+test-operator: $(OPERATOR_INSTALLED) ## Run the operator's tests in an environment without the training libraries
+	$(OPERATOR_VENV)/bin/python -m pytest tests/api tests/operator
+
+$(OPERATOR_INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OPERATOR_VENV)
+	$(OPERATOR_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[operator,test]'
+	@touch $@
 
 test-stage: $(INSTALLED) ## Run the tests of the stages
 	$(BIN)/python -m pytest tests/trainer $(wildcard tests/e2e/*.py)
@@ -63,5 +73,5 @@ images: ## Build both container images with docker (override: make images BUILDE
 	$(or $(BUILDER),docker) build -f operator/Dockerfile -t distillery-operator:0.1.0 .
 	$(or $(BUILDER),docker) build -f trainer_image/Dockerfile -t distillery-trainer:0.1.0 .
 
-clean: ## Remove the virtual environment and caches, not runs/
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean: ## Remove the virtual environments and caches, not runs/
+	rm -rf $(VENV) $(OPERATOR_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -11,8 +11,9 @@ import pytest
 from distillery_api.stage import Stage
 from distillery_operator.local import run as local_run
 from distillery_operator.local.references import Mappings, find_inputs
-from distillery_operator.local.run import LocalRun, TrainerMissing, record_failure, require_trainer
+from distillery_operator.local.run import LocalRun, record_failure
 from distillery_operator.local.stop_request import StopRequest
+from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError, opened_workspace
 from distillery_operator.manifest_input.manifest_file import read_manifest
 from distillery_operator.planning.plan import make_plan
@@ -424,16 +425,16 @@ def test_run_that_could_not_begin_keeps_what_earlier_ones_found_out(prepared, tm
     assert result["rows"]["kept"] == 9
 
 
-def test_missing_library_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(local_run, "TRAINER_LIBRARIES", ("json", "no_such_library"))
-    with pytest.raises(TrainerMissing, match=r"\(no_such_library\); run: pip install 'distillery\[trainer\]'"):
-        require_trainer()
+def test_missing_libraries_say_how_to_install_them(prepared):
+    run = prepared({"missing_libraries": ["torch", "trl"]})
+    with pytest.raises(TrainerMissing, match=r"\(torch, trl\); run: pip install 'distillery\[trainer\]'"):
+        run.run()
+    assert run.watcher.entries == []
 
 
-def test_nothing_left_to_do_needs_no_trainer(prepared, monkeypatch):
+def test_nothing_left_to_do_needs_no_trainer(prepared):
     prepared().run()
-    monkeypatch.setattr(local_run, "TRAINER_LIBRARIES", ("no_such_library",))
-    assert prepared().run().idle
+    assert prepared({"missing_libraries": ["torch"]}).run().idle
 
 
 def test_run_without_retries_gives_up_at_once(prepared):

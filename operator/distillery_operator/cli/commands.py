@@ -24,10 +24,11 @@ from distillery_operator.cli.result_table import show_result
 from distillery_operator.local.estimate import EstimateError, EstimateRun
 from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, export_rows
 from distillery_operator.local.references import InputsError, Mappings, find_inputs
-from distillery_operator.local.run import RETRY_SECONDS, LocalRun, Outcome, TrainerMissing, record_failure
+from distillery_operator.local.run import RETRY_SECONDS, LocalRun, Outcome, record_failure
 from distillery_operator.local.run_result import RunResult, RunState
 from distillery_operator.local.stop_request import stop_on_signals
 from distillery_operator.local.student_server import StudentServer, student_server
+from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError
 from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError, read_manifest, read_manifests
 from distillery_operator.planning import names

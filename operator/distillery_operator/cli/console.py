@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 
 from distillery_api.stage import ExitCode
-from distillery_operator.local.run import TrainerMissing
 from distillery_operator.local.student_server import ServingError
+from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError
 from distillery_operator.manifest_input.manifest_file import ManifestError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from pathlib import Path
 from distillery_api.stage import ExitCode, Stage
 from distillery_api.usage import Estimate
 from distillery_operator.local.references import Inputs
-from distillery_operator.local.run import require_trainer, stage_variables
+from distillery_operator.local.run import stage_variables
 from distillery_operator.local.run_result import write_atomically
+from distillery_operator.local.trainer import require_trainer, trainer_command
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan
 from distillery_operator.planning.stage_config import Placement, run_config
@@ -75,4 +75,4 @@ class EstimateRun:
 
     def _command(self, config_file: Path) -> list[str]:
         pilot = ["--pilot"] if self.pilot else []
-        return [sys.executable, "-m", "distillery_trainer", "estimate", "--config", str(config_file), *pilot]
+        return [*trainer_command("estimate", config_file), *pilot]

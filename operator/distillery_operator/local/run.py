@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,17 +23,13 @@ from distillery_operator.local.run_result import (
 )
 from distillery_operator.local.stage_process import StageListener, StageProcess
 from distillery_operator.local.stop_request import StopRequest
+from distillery_operator.local.trainer import require_trainer
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan, PlannedStage
 from distillery_operator.planning.stage_config import Placement, api_keys, credentials, run_config
 
-TRAINER_LIBRARIES = ("torch", "transformers", "peft", "trl")
 RETRY_SECONDS = (5.0, 15.0, 45.0)
 """Waits before a stage that said `try later` is started again."""
-
-
-class TrainerMissing(Exception):
-    """The libraries of the stages are not installed; the message says how to install them."""
 
 
 class RunListener(StageListener, Protocol):
@@ -174,13 +169,3 @@ def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult 
     result = read_stage_result(workspace.stage(planned.folder).result)
     done = result is not None and result.state is StageOutcome.DONE and not missing_files(result, workspace.root)
     return result if done else None
-
-
-def require_trainer() -> None:
-    """Raises TrainerMissing where a library of the stages is not installed; loads none of them."""
-    missing = [name for name in TRAINER_LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise TrainerMissing(
-            f"the stages need libraries that are not installed ({', '.join(missing)});"
-            " run: pip install 'distillery[trainer]'"
-        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from distillery_api.usage import Estimate
 from distillery_operator.local.run_result import read_stage_result, write_atomically
 from distillery_operator.local.stage_metrics import EtaEstimator, StageMetrics, read_estimate, read_metrics
 from distillery_operator.local.stop_request import StopRequest
+from distillery_operator.local.trainer import trainer_command
 
 POLL_SECONDS = 0.5
 LOG_TAIL_BYTES = 4096
@@ -66,7 +66,7 @@ class StageProcess:
         self._prepare()
         with self.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-m", "distillery_trainer", self.config.stage, "--config", str(self._config_file)],
+                trainer_command(self.config.stage, self._config_file),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -2,7 +2,7 @@
 
 Keys of an attempt: exit, reason, message, silent (no result.json), says (on stderr), metrics (Prometheus text),
 estimate, waits (until SIGTERM, or a file `go on` in the workspace), deaf (to SIGTERM), dies (of that signal), rows,
-usage, evaluation.
+usage, evaluation. Beside the stages, `missing_libraries` names libraries that are not installed.
 Speaks plain JSON: importing the API would take longer than everything else here.
 """
 
