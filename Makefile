@@ -31,7 +31,7 @@ test: $(INSTALLED) control-plane ## Run every test: unit, stage and cluster
 	$(BIN)/python -m pytest
 
 test-unit: $(INSTALLED) ## Run the tests that take seconds
-	$(BIN)/python -m pytest tests/api tests/operator tests/examples
+	$(BIN)/python -m pytest tests/api tests/operator tests/examples $(wildcard tests/test_*.py)
 
 test-operator: $(OPERATOR_INSTALLED) ## Run the operator's tests in an environment without the training libraries
 	$(OPERATOR_VENV)/bin/python -m pytest tests/api tests/operator
