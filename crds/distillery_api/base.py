@@ -60,6 +60,13 @@ def matches(pattern: str, message: str) -> Rule:
     return Rule(f"self.matches({json.dumps(pattern)})", message, lambda text: compiled.fullmatch(text) is not None)
 
 
+class NotIdentity:
+    """Marks a field that no stage's result depends on, in `Annotated`: changing it runs no stage again.
+
+    Such fields say where a stage runs, who answers, how fast, at what cost and when to give up, not what comes out.
+    """
+
+
 class ApiModel(BaseModel):
     """A strict, immutable piece of the API. Unknown fields are errors; field docstrings are CRD descriptions."""
 

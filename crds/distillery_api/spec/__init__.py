@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distillery_api.spec.data import Columns, Data, DataFormat, DataSource, Replies
-from distillery_api.spec.distillation import DistillationSpec, without_defaults
+from distillery_api.spec.distillation import DistillationSpec
 from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
 from distillery_api.spec.filters import Filters, Likeness, PersonalData, Redaction
@@ -60,5 +60,4 @@ __all__ = [
     "Teacher",
     "Training",
     "TrainingMethod",
-    "without_defaults",
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel, Rule
+from distillery_api.base import ApiModel, NotIdentity, Rule
 from distillery_api.spec.fields import Label, Licence, SecretReference, SourceUri
 
 
@@ -95,7 +95,7 @@ class Data(ApiModel):
 
     version: Annotated[str, Field(max_length=100)] | None = None
     """Part of the data's identity: change it when the content behind a URI changes, and every stage runs again."""
-    licence: Licence | None = None
+    licence: Annotated[Licence | None, NotIdentity] = None
     """The data's licence, such as CC-BY-4.0, for the data set card."""
     train: DataSource
     """Rows that the teacher answers and the student learns from."""
@@ -110,7 +110,7 @@ class Data(ApiModel):
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=50)] | None = None
     """The allowed answers of NLI and MultipleChoice, each at most 100 characters. Default for NLI: entailment, neutral,
     contradiction; for MultipleChoice: the letters of the options in each row."""
-    credentials: SecretReference | None = None
+    credentials: Annotated[SecretReference | None, NotIdentity] = None
     """A Secret whose keys become environment variables of the stage that reads the rows, for instance
     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
 

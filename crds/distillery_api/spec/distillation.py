@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
-from distillery_api.base import ApiModel, Rule
+from distillery_api.base import ApiModel, NotIdentity, Rule
 from distillery_api.spec.data import Data
 from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import Flag
@@ -98,7 +98,7 @@ class DistillationSpec(ApiModel):
     task: Task
     """The task: NLI (how does a hypothesis relate to a premise), MultipleChoice, Math (the answer is a number),
     Summarization or Conversation (of one turn or many)."""
-    suspend: Flag = False
+    suspend: Annotated[Flag, NotIdentity] = False
     """Stops running stages, keeps what is done and goes on serving. Default: false."""
     data: Data
     """The rows to distil from."""
@@ -110,9 +110,9 @@ class DistillationSpec(ApiModel):
     """The second stage: the student learns the teacher's answers."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """The third stage: everybody answers the held-out rows."""
-    serving: Serving = Serving()
+    serving: Annotated[Serving, NotIdentity] = Serving()
     """How the student is served."""
-    storage: Storage = Storage()
+    storage: Annotated[Storage, NotIdentity] = Storage()
     """The workspace volume. With ReadWriteOnce, the default, everything runs on one node."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -130,8 +130,3 @@ class DistillationSpec(ApiModel):
     def labels(self) -> tuple[str, ...]:
         """The allowed answers of a label task; empty where each row has its own, or the answer is no label."""
         return self.data.labels or (NLI_LABELS if self.task is Task.NLI else ())
-
-
-def without_defaults(model: ApiModel, exclude: Any = None) -> dict[str, Any]:
-    """The fields that differ from their defaults, for a hash that an added field does not change."""
-    return model.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=exclude)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import Rule
+from distillery_api.base import NotIdentity, Rule
 from distillery_api.spec.fields import Flag, Language
 from distillery_api.spec.filters import Filters, Redaction
 from distillery_api.spec.stage_options import StageOptions
@@ -63,18 +63,18 @@ class Generation(StageOptions):
     """How the teacher chooses its words."""
     prompts: Prompts = Prompts()
     """Your own prompts instead of the task's."""
-    concurrency: Annotated[int, Field(strict=True, ge=1, le=2000)] = 32
+    concurrency: Annotated[int, Field(strict=True, ge=1, le=2000), NotIdentity] = 32
     """Most calls under way at once. There are fewer while the teacher is slow or says that it is asked too much.
     Default: 32."""
-    request_timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] | None = None
+    request_timeout_seconds: Annotated[Annotated[int, Field(strict=True, ge=1, le=86_400)] | None, NotIdentity] = None
     """Longest time for one call, in seconds, after which it is tried again. Default: 120, and 600 for a teacher that
     thinks."""
-    min_success_ratio: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.7
+    min_success_ratio: Annotated[float, Field(strict=True, ge=0, le=1), NotIdentity] = 0.7
     """Share of a split's rows that must get a readable, allowed answer, from 0 to 1. The stage ends as soon as it
     cannot be reached any more. Duplicates do not count. Default: 0.7."""
-    min_rows: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] | None = None
+    min_rows: Annotated[Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] | None, NotIdentity] = None
     """Fewest rows of the train split, and of the validation split, that must be kept. Default: 65, and 40 for Math."""
-    budget: Budget = Budget()
+    budget: Annotated[Budget, NotIdentity] = Budget()
     """A hard limit on tokens and money."""
     filters: Filters = Filters()
     """Which rows and replies are kept."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel, OpenModel, Rule
+from distillery_api.base import ApiModel, NotIdentity, OpenModel, Rule
 from distillery_api.spec.fields import Quantity, ShortName
 
 RESERVED_LABEL_PREFIXES = ("app.kubernetes.io/", "distillery.dev/", "batch.kubernetes.io/")
@@ -101,9 +101,9 @@ class PodTemplate(ApiModel):
 class StageOptions(ApiModel):
     """Where and how a stage's container runs. None of this changes a result, so none of it runs a stage again."""
 
-    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    image: Annotated[Annotated[str, Field(min_length=1, max_length=512)] | None, NotIdentity] = None
     """Container image. Default: the operator's."""
-    resources: Resources | None = None
+    resources: Annotated[Resources | None, NotIdentity] = None
     """Compute resources. Default: a small request of CPU and memory, no GPU."""
-    pod_template: PodTemplate | None = None
+    pod_template: Annotated[PodTemplate | None, NotIdentity] = None
     """A partial PodTemplateSpec, merged over the generated one."""

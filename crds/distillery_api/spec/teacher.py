@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel, Rule, matches
+from distillery_api.base import ApiModel, NotIdentity, Rule, matches
 from distillery_api.spec.fields import Endpoint, Flag, Licence, Prompt, SecretKeyReference, ShortName, StopSequence
 
 ModelName = Annotated[str, Field(min_length=1, max_length=253)]
@@ -60,22 +60,22 @@ class Teacher(ApiModel):
 
     name: ShortName
     """A name of your choice, recorded with each row."""
-    endpoint: Endpoint | None = None
+    endpoint: Annotated[Endpoint | None, NotIdentity] = None
     """Base URL of the server, up to and including its version, such as https://teacher.example/v1."""
-    api_key: SecretKeyReference | None = None
+    api_key: Annotated[SecretKeyReference | None, NotIdentity] = None
     """The key for the server. Default: none is sent."""
-    servers: Annotated[tuple[Server, ...], Field(min_length=1, max_length=16)] | None = None
+    servers: Annotated[Annotated[tuple[Server, ...], Field(min_length=1, max_length=16)] | None, NotIdentity] = None
     """Several addresses or keys of the same model, in place of endpoint; each is paced by what it says itself."""
     model: ModelName
     """The model's name at the server."""
     reasoning: Flag = False
     """Says that the model thinks before it answers, as o1, DeepSeek-R1 and QwQ do: its replies get room for that
     (4,096 tokens by default). Thoughts are told apart from answers in any case. Default: false."""
-    pricing: Pricing | None = None
+    pricing: Annotated[Pricing | None, NotIdentity] = None
     """What its tokens cost, for estimates and generation.budget.maxCost."""
-    limits: Limits = Limits()
+    limits: Annotated[Limits, NotIdentity] = Limits()
     """How fast it may be asked."""
-    licence: Licence | None = None
+    licence: Annotated[Licence | None, NotIdentity] = None
     """The licence of its output, for the data set card."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -102,18 +102,18 @@ class Teacher(ApiModel):
 class Judge(ApiModel):
     """A model that judges answers; another one than the teacher."""
 
-    endpoint: Endpoint
+    endpoint: Annotated[Endpoint, NotIdentity]
     """Base URL of the server, up to and including its version."""
     model: ModelName
     """The model's name at the server."""
-    api_key: SecretKeyReference | None = None
+    api_key: Annotated[SecretKeyReference | None, NotIdentity] = None
     """The key for the server. Default: none is sent."""
 
 
 class PricedJudge(Judge):
     """A model that judges the teacher's answers, at a price of its own."""
 
-    pricing: Pricing | None = None
+    pricing: Annotated[Pricing | None, NotIdentity] = None
     """What its tokens cost, in the currency of the teacher's pricing. Default: as much as the teacher's."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel
+from distillery_api.base import ApiModel, NotIdentity
 from distillery_api.spec.fields import ModelUri, SecretReference
 from distillery_api.spec.stage_options import StageOptions
 
@@ -32,7 +32,7 @@ class Student(ApiModel):
 
     model: StudentModel
     """The small model to train."""
-    credentials: SecretReference | None = None
+    credentials: Annotated[SecretReference | None, NotIdentity] = None
     """A Secret whose keys become environment variables of the stages that load the model, for instance HF_TOKEN."""
 
 

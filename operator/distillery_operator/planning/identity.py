@@ -1,7 +1,7 @@
 """What makes a stage run again: a hash over all that determines its result, and over nothing else.
 
 A changed learning rate keeps the generated rows, and neither a new image nor a new release of this software runs
-anything again.
+anything again. Fields say themselves that they are no part of it: `NotIdentity` in distillery_api.
 """
 
 from __future__ import annotations
@@ -12,31 +12,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from distillery_api.spec import (
-    NLI_LABELS,
-    DistillationSpec,
-    Task,
-    Teacher,
-    TrainingMethod,
-    without_defaults,
-)
+from distillery_api.base import ApiModel, NotIdentity
+from distillery_api.spec import NLI_LABELS, Data, DistillationSpec, Lora, Task, Training, TrainingMethod
 from distillery_api.stage import Stage
 
 HASH_LENGTH = 8
 """Characters of a stage's hash, 5 bits each. Eight leave room for 9,999 attempts in a Job's name."""
-
-PLACEMENT_FIELDS = {"image", "resources", "pod_template"}
-_NOT_IN_ROWS = PLACEMENT_FIELDS | {
-    "teachers",
-    "judge",
-    "sampling",
-    "concurrency",
-    "request_timeout_seconds",
-    "min_success_ratio",
-    "min_rows",
-    "budget",
-}
-_NOT_IN_DATA = {"labels", "licence", "credentials"}
 
 
 def source_uris(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
@@ -46,58 +27,73 @@ def source_uris(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
     return tuple(source.uri for source in spec.data.sources.values())
 
 
-def rows_identity(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[str, Any]:
-    """What determines the rows: not who serves the teacher, nor how fast or at what cost it may answer."""
-    usual = NLI_LABELS if spec.task is Task.NLI else ()
-    labels = {} if spec.labels == usual else {"labels": list(spec.labels)}
-    return {
-        "task": spec.task,
-        "data": {**_without(spec.data, _NOT_IN_DATA), **labels},
-        "generation": {
-            **_without(spec.generation, _NOT_IN_ROWS),
-            **unless_empty("sampling", _without(spec.generation.chosen_sampling, set())),
-            **unless_empty("judge", {"model": spec.generation.judge.model} if spec.generation.judge else {}),
-            "teachers": [_teacher_identity(teacher) for teacher in spec.generation.teachers],
-        },
-        **_contents(spec, Stage.GENERATE, contents),
-    }
+def input_hashes(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[Stage, str]:
+    """The input hash of each stage, over its own identity and the hash of the stage before it.
 
-
-def _teacher_identity(teacher: Teacher) -> dict[str, Any]:
-    return {"name": teacher.name, "model": teacher.model, **({"reasoning": True} if teacher.reasoning else {})}
-
-
-def evaluation_identity(spec: DistillationSpec) -> dict[str, Any]:
-    """What determines the result table, beside rows and student."""
-    judge = spec.evaluation.judge
-    options = _without(spec.evaluation, PLACEMENT_FIELDS | {"judge"})
-    return {**options, **unless_empty("judge", {"model": judge.model} if judge else {})}
-
-
-def student_identity(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[str, Any]:
-    """What determines the student, beside the rows."""
-    unused = set() if spec.training.method is TrainingMethod.LORA else {"lora"}
-    return {
-        "model": spec.student.model.uri,
-        **unless_empty("training", _without(spec.training, PLACEMENT_FIELDS | unused)),
-        **_contents(spec, Stage.TRAIN, contents),
-    }
-
-
-def _contents(spec: DistillationSpec, stage: Stage, contents: Mapping[str, str]) -> dict[str, Any]:
-    return unless_empty("contents", {uri: contents[uri] for uri in source_uris(spec, stage) if uri in contents})
-
-
-def unless_empty(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out what is empty, so that a field added later changes no hash."""
-    return {name: value} if value else {}
-
-
-def _without(model: Any, fields: set[str]) -> dict[str, Any]:
-    return without_defaults(model, exclude=fields)
+    `contents` holds a digest of what stands behind a URI, where that can be seen.
+    """
+    generate = digest({**_rows_identity(spec), **_contents(spec, Stage.GENERATE, contents)})
+    train = digest({"generate": generate, **_student_identity(spec), **_contents(spec, Stage.TRAIN, contents)})
+    evaluate = digest({"train": train, **_unless_empty("evaluation", identity_fields(spec.evaluation))})
+    return {Stage.GENERATE: generate, Stage.TRAIN: train, Stage.EVALUATE: evaluate}
 
 
 def digest(identity: Any) -> str:
     """A short digest of JSON-ready data, the same in every release."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return base64.b32encode(hashlib.sha256(text.encode()).digest())[:HASH_LENGTH].decode().lower()
+
+
+def identity_fields(model: ApiModel) -> dict[str, Any]:
+    """The fields of `model` that are part of an identity. Defaults are left out, so that a field added later changes no
+    hash."""
+    return model.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_marked_fields(model))
+
+
+def _marked_fields(value: Any) -> dict[Any, Any]:
+    """All fields below `value` that are marked as NotIdentity, as `model_dump` excludes them."""
+    if isinstance(value, tuple):
+        return _not_empty({index: _marked_fields(item) for index, item in enumerate(value)})
+    if isinstance(value, ApiModel):
+        fields = type(value).model_fields.items()
+        return _not_empty(
+            {name: NotIdentity in field.metadata or _marked_fields(getattr(value, name)) for name, field in fields}
+        )
+    return {}
+
+
+def _not_empty(marked: dict[Any, Any]) -> dict[Any, Any]:
+    return {key: below for key, below in marked.items() if below}
+
+
+def _rows_identity(spec: DistillationSpec) -> dict[str, Any]:
+    """What determines the rows."""
+    generation = spec.generation
+    # A stated default changes nothing; those of temperature and top-p depend on the number of samples.
+    as_chosen = generation.model_copy(update={"sampling": generation.chosen_sampling})
+    return {"task": spec.task, "data": _data_identity(spec), "generation": identity_fields(as_chosen)}
+
+
+def _data_identity(spec: DistillationSpec) -> dict[str, Any]:
+    # A stated default changes nothing; that of the labels depends on the task.
+    states_default = spec.task is Task.NLI and spec.data.labels == NLI_LABELS
+    data: Data = spec.data.model_copy(update={"labels": None}) if states_default else spec.data
+    return identity_fields(data)
+
+
+def _student_identity(spec: DistillationSpec) -> dict[str, Any]:
+    """What determines the student, beside the rows."""
+    training: Training = spec.training
+    if training.method is not TrainingMethod.LORA:
+        # No adapters are trained, whatever the fields of `lora` say.
+        training = training.model_copy(update={"lora": Lora()})
+    return {"model": spec.student.model.uri, **_unless_empty("training", identity_fields(training))}
+
+
+def _contents(spec: DistillationSpec, stage: Stage, contents: Mapping[str, str]) -> dict[str, Any]:
+    return _unless_empty("contents", {uri: contents[uri] for uri in source_uris(spec, stage) if uri in contents})
+
+
+def _unless_empty(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """`value` by its name, and nothing where it is empty: what is all default is no part of a hash."""
+    return {name: value} if value else {}

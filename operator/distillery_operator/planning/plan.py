@@ -18,13 +18,7 @@ from distillery_api.spec import (
 )
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
-from distillery_operator.planning.identity import (
-    digest,
-    evaluation_identity,
-    rows_identity,
-    student_identity,
-    unless_empty,
-)
+from distillery_operator.planning.identity import input_hashes
 
 
 @dataclass(frozen=True)
@@ -131,9 +125,5 @@ def make_plan(distillation: Distillation, fingerprints: Mapping[str, str] | None
     `fingerprints` holds a digest of the content by URI, where the content can be seen; such a stage runs again when the
     content changes.
     """
-    spec, contents = distillation.spec, fingerprints or {}
-    generate = digest(rows_identity(spec, contents))
-    train = digest({"generate": generate, **student_identity(spec, contents)})
-    evaluate = digest({"train": train, **unless_empty("evaluation", evaluation_identity(spec))})
-    hashes = {Stage.GENERATE: generate, Stage.TRAIN: train, Stage.EVALUATE: evaluate}
-    return Plan(distillation, tuple(PlannedStage(stage, input_hash) for stage, input_hash in hashes.items()))
+    hashes = input_hashes(distillation.spec, fingerprints or {})
+    return Plan(distillation, tuple(PlannedStage(stage, hashes[stage]) for stage in Stage))

@@ -17,7 +17,7 @@ from distillery_api.spec import (
     StageOptions,
 )
 from distillery_api.stage import Stage
-from distillery_operator.planning.identity import PLACEMENT_FIELDS, source_uris
+from distillery_operator.planning.identity import source_uris
 from distillery_operator.planning.plan import Plan, PlannedStage
 
 WORKSPACE_PATH = "/workspace"
@@ -108,4 +108,5 @@ def mount_path(reference: str) -> str:
 
 
 def _without_placement(options: Options) -> Options:
-    return options.model_copy(update=dict.fromkeys(PLACEMENT_FIELDS))
+    """The options without image, resources and Pod template, which concern the Pod and not the process in it."""
+    return options.model_copy(update=dict.fromkeys(StageOptions.model_fields))

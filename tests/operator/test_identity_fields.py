@@ -1,0 +1,119 @@
+"""Every field of the spec is either part of a stage's identity or marked as NotIdentity."""
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from distillery_api.base import ApiModel, NotIdentity
+from distillery_api.spec import DistillationSpec, Judge, Teacher
+from distillery_operator.planning.identity import identity_fields, input_hashes
+
+SPECS = {
+    name: DistillationSpec.model_validate(spec)
+    for name, spec in yaml.safe_load((Path(__file__).parents[1] / "data/input/full_specs.yaml").read_text()).items()
+}
+FieldPath = tuple[str, ...]
+
+
+def models_in(annotation: Any) -> Iterator[type[ApiModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, ApiModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from models_in(inner)
+
+
+def all_fields(model: type[ApiModel], path: FieldPath = ()) -> Iterator[tuple[FieldPath, bool]]:
+    """Each field that holds no further model, and each marked one, with whether it is marked."""
+    for name, field in model.model_fields.items():
+        inner = [] if NotIdentity in field.metadata else list(models_in(field.annotation))
+        for each in inner:
+            yield from all_fields(each, (*path, name))
+        if not inner:
+            yield (*path, name), NotIdentity in field.metadata
+
+
+def given_value(value: Any, path: FieldPath) -> Any:
+    """The value that a spec gives a field; None where it gives none. Of a list, the first item counts."""
+    for name in path:
+        value = value[0] if isinstance(value, tuple) else value
+        value = getattr(value, name) if value is not None and name in value.model_fields_set else None
+    return value
+
+
+def with_value(model: Any, path: FieldPath, value: Any) -> Any:
+    if isinstance(model, tuple):
+        return (with_value(model[0], path, value), *model[1:])
+    name, *rest = path
+    return model.model_copy(update={name: with_value(getattr(model, name), tuple(rest), value) if rest else value})
+
+
+def another(value: Any) -> Any:
+    """A value of the same kind."""
+    if isinstance(value, Enum):
+        return next(member for member in type(value) if member is not value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return f"{value}x"
+    if isinstance(value, int | float):
+        return value * 2
+    if isinstance(value, tuple) and len(value) > 1:
+        return value[:-1]
+    return None
+
+
+IDENTITY = [path for path, marked in all_fields(DistillationSpec) if not marked]
+MARKED = [path for path, marked in all_fields(DistillationSpec) if marked]
+
+
+def hashes_before_and_after(path: FieldPath) -> Iterator[tuple[dict[Any, str], dict[Any, str]]]:
+    """The hashes of each spec that gives the field a value, and those of the same spec with another value."""
+    for spec in SPECS.values():
+        value = given_value(spec, path)
+        if value is not None:
+            yield input_hashes(spec, {}), input_hashes(with_value(spec, path, another(value)), {})
+
+
+@pytest.mark.parametrize("path", IDENTITY, ids=".".join)
+def test_changing_a_field_of_the_identity_changes_a_hash(path: FieldPath):
+    changes = list(hashes_before_and_after(path))
+    assert changes, "give the field a value in tests/data/input/full_specs.yaml"
+    assert all(before != after for before, after in changes)
+
+
+@pytest.mark.parametrize("path", MARKED, ids=".".join)
+def test_changing_a_marked_field_changes_no_hash(path: FieldPath):
+    changes = list(hashes_before_and_after(path))
+    assert changes, "give the field a value in tests/data/input/full_specs.yaml"
+    assert all(before == after for before, after in changes)
+
+
+def test_fields_of_teacher_and_judge_that_are_part_of_an_identity():
+    teacher = SPECS["labels"].generation.teachers[0]
+    judge = SPECS["labels"].generation.judge
+    assert isinstance(teacher, Teacher)
+    assert isinstance(judge, Judge)
+    assert identity_fields(teacher) == {"name": "big", "model": "teacher-405b", "reasoning": True}
+    assert identity_fields(judge) == {"model": "judge"}
+
+
+def test_adapters_count_only_where_they_are_trained():
+    spec = SPECS["texts"]
+    assert input_hashes(with_value(spec, ("training", "lora", "rank"), 64), {}) == input_hashes(spec, {})
+
+
+@pytest.mark.parametrize(
+    ("path", "default"),
+    [
+        (("generation", "sampling", "temperature"), 0.7),
+        (("generation", "sampling", "top_p"), 1.0),
+    ],
+    ids=["temperature", "topP"],
+)
+def test_stating_a_default_of_several_samples_changes_no_hash(path: FieldPath, default: float):
+    left_out = with_value(SPECS["labels"], path, None)
+    assert input_hashes(with_value(left_out, path, default), {}) == input_hashes(left_out, {})
