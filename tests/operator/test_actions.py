@@ -122,7 +122,7 @@ def test_exit_code_2_stalls_at_once_and_nothing_is_tried() -> None:
     world.fail(2, Reason.TEACHER_REJECTED, "HTTP 401: wrong key")
     world.settle()
     assert (world.reason(ConditionType.STALLED), told(world.decisions())) == ("TeacherRejected", [])
-    assert world.look_after() is None
+    assert world.requeue_after() is None
 
 
 @pytest.mark.parametrize("exit_code", [1, 3, 137, 143])
@@ -132,7 +132,7 @@ def test_other_failures_are_tried_again_after_a_pause(exit_code: int) -> None:
     world.fail(exit_code)
     world.settle()
     assert told(world.decisions()) == []
-    assert world.look_after() == timedelta(seconds=10)
+    assert world.requeue_after() == timedelta(seconds=10)
     world.wait(10)
     assert told(world.decisions()) == [
         "Apply ConfigMap conjnli-generate-khmqypiu",
@@ -151,7 +151,7 @@ def test_attempts_end_at_the_deadline_with_the_root_cause() -> None:
         world.start()
         world.fail(3, Reason.TEACHER_UNREACHABLE, "no answer")
         world.settle()
-        world.wait((world.look_after() or timedelta()).total_seconds())
+        world.wait((world.requeue_after() or timedelta()).total_seconds())
         world.settle()
     assert world.reason(ConditionType.STALLED) == "TeacherUnreachable"
     assert world.record(Stage.GENERATE).attempts == 16
@@ -247,7 +247,7 @@ def test_an_image_that_cannot_be_pulled_stalls_after_ten_minutes_and_recovers_by
     world = begun()
     world.wait_for("ErrImagePull", "not found")
     world.settle()
-    assert (world.reason(ConditionType.RECONCILING), world.look_after()) == ("ImagePullError", timedelta(minutes=10))
+    assert (world.reason(ConditionType.RECONCILING), world.requeue_after()) == ("ImagePullError", timedelta(minutes=10))
     world.wait(599)
     world.settle()
     assert world.truth(ConditionType.STALLED) is None
@@ -352,7 +352,7 @@ def test_a_suspended_job_with_an_outdated_template_is_made_anew_when_it_is_resum
 def test_suspended_from_the_start_nothing_is_created() -> None:
     world = World(suspend=True)
     world.settle()
-    assert (world.objects, world.reason(), world.look_after()) == ({}, "Suspended", None)
+    assert (world.objects, world.reason(), world.requeue_after()) == ({}, "Suspended", None)
 
 
 def test_a_finished_evaluation_rolls_the_student_out() -> None:
@@ -467,7 +467,7 @@ def test_a_job_of_somebody_else_is_never_adopted_nor_deleted() -> None:
         ("Deployment", "conjnli"),
         ("Service", "conjnli"),
     )
-    assert world.look_after() == timedelta(minutes=1)
+    assert world.requeue_after() == timedelta(minutes=1)
 
 
 def test_a_service_of_somebody_else_keeps_the_student_from_being_served() -> None:
@@ -518,11 +518,11 @@ def test_what_the_server_refuses_is_not_begun_and_said_in_its_words() -> None:
 
 def test_a_silent_pod_is_looked_at_again_soon() -> None:
     world = begun()
-    assert world.look_after() == timedelta(seconds=20)
+    assert world.requeue_after() == timedelta(seconds=20)
     world.start()
     world.settle()
-    assert world.look_after() is None
+    assert world.requeue_after() is None
 
 
 def test_a_served_student_needs_no_more_looks() -> None:
-    assert served().look_after() is None
+    assert served().requeue_after() is None

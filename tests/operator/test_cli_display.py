@@ -9,8 +9,8 @@ from distillery_api.stage_result import Progress, RowCounts, StageOutcome, Stage
 from distillery_operator.cli.formatting import counts_by_name, duration, progress_text
 from distillery_operator.cli.progress_display import Bars, PlainLines, displayed, notes
 from distillery_operator.cli.result_table import show_result
+from distillery_operator.core.stage_metrics import StageMetrics
 from distillery_operator.local.run_result import RunResult
-from distillery_operator.local.stage_metrics import StageMetrics
 
 RESULT = {
     "name": "conjnli",

@@ -2,32 +2,7 @@ import pytest
 
 from distillery_api.paths import StageFolder
 from distillery_api.stage_result import Progress
-from distillery_operator.local.stage_metrics import EtaEstimator, parse_metrics, read_metrics
-
-TEXT = """\
-# HELP distillery_stage_done Units done.
-# TYPE distillery_stage_done gauge
-distillery_stage_done{stage="generate",unit="rows"} 120.0
-# TYPE distillery_stage_total gauge
-distillery_stage_total{stage="generate",unit="rows"} 560.0
-# TYPE distillery_teacher_requests_total counter
-distillery_teacher_requests_total{outcome="ok"} 118.0
-distillery_teacher_requests_total{outcome="http_429"} 6.0
-# TYPE distillery_rows_rejected_total counter
-distillery_rows_rejected_total{reason="truncated",split="train"} 2.0
-distillery_rows_rejected_total{reason="truncated",split="validation"} 1.0
-"""
-
-
-def test_metrics_tell_progress_calls_and_rejected_rows():
-    metrics = parse_metrics(TEXT)
-    assert metrics.progress == Progress(done=120, total=560, unit="rows")
-    assert metrics.requests == {"ok": 118, "http_429": 6}
-    assert metrics.rejected == {"truncated": 3}
-
-
-def test_stage_that_has_not_begun_tells_nothing():
-    assert parse_metrics("") is None
+from distillery_operator.local.stage_metrics import EtaEstimator, read_metrics
 
 
 @pytest.mark.parametrize("port", ["", "none", "1"])

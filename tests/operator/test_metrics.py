@@ -52,7 +52,7 @@ def test_a_distillation_counts_once_and_no_more_when_it_is_gone() -> None:
     metrics.saw(("a", "one"), status("Serving"))
     assert samples(metrics, "distillery_distillations{") == ['distillery_distillations{reason="Serving"} 1.0']
 
-    metrics.gone(("a", "one"))
+    metrics.deleted(("a", "one"))
     assert samples(metrics, "distillery_distillations{") == []
 
 

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from distillery_api.stage_result import Progress
 from distillery_api.usage import Estimate
-from distillery_operator.cluster.stage_client import StageReport, parse_progress, read_stage_report
+from distillery_operator.cluster.stage_client import read_stage_report
+from distillery_operator.core.observation import StageReport
 
 TEXT = """\
 # HELP distillery_stage_done Units done.
@@ -21,19 +22,6 @@ distillery_stage_total{stage="train",unit="steps"} 120.0
 # TYPE process_cpu_seconds counter
 process_cpu_seconds_total 3.5
 """
-
-
-def test_both_gauges_make_a_progress() -> None:
-    assert parse_progress(TEXT) == Progress(done=30, total=120, unit="steps")
-
-
-def test_a_total_not_yet_known_is_zero() -> None:
-    assert parse_progress('distillery_stage_done{unit="rows"} 7\n') == Progress(done=7, total=0, unit="rows")
-
-
-@pytest.mark.parametrize("text", ["", "up 1\n", "distillery_stage_done NaN\n", "distillery_stage_done +Inf\n"])
-def test_anything_else_is_none(text: str) -> None:
-    assert parse_progress(text) is None
 
 
 ESTIMATE = Estimate(

@@ -416,7 +416,7 @@ def test_a_server_that_cannot_start_is_named_at_once_and_stalls_after_ten_minute
     server_pod(world, image="vllm:9", state={"waiting": {"reason": "ErrImagePull", "message": "not found"}})
     world.settle()
     assert world.reason(RECONCILING) == "ImagePullError"
-    assert world.look_after() == timedelta(minutes=10)
+    assert world.requeue_after() == timedelta(minutes=10)
     world.wait(600)
     world.settle()
     assert (world.reason(STALLED), message(world)) == (

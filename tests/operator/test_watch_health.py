@@ -71,5 +71,5 @@ def test_an_object_that_is_gone_is_forgotten() -> None:
     watch_health = WatchHealth()
     watch_health.read(KEY, "11", now=0)
     watch_health.read(KEY, "11", now=200)
-    watch_health.gone(KEY)
+    watch_health.deleted(KEY)
     assert watch_health.missed_events == ()

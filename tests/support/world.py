@@ -19,12 +19,14 @@ from distillery_api.stage_result import Progress, StageOutcome, StageResult
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
 from distillery_api.usage import Estimate
 from distillery_operator.core.actions import Action, Apply, Check, Create, Delete, Suspend, decide
-from distillery_operator.core.observation import Children, Observation
+from distillery_operator.core.assessment import Assessment, assess
+from distillery_operator.core.observation import Children, Observation, StageReport
 from distillery_operator.core.observe import observe
+from distillery_operator.core.problem import Problem
 from distillery_operator.core.requeue import requeue_after
 from distillery_operator.core.retry_policy import RetrySettings
-from distillery_operator.core.situation import Settings
-from distillery_operator.core.status import Refusal, compute_status
+from distillery_operator.core.situation import Settings, Situation
+from distillery_operator.core.status import compute_status
 from distillery_operator.manifests.common import ManifestSettings
 from distillery_operator.planning.plan import Plan, make_plan
 
@@ -118,13 +120,18 @@ class World:
         )
         return observe(copy.deepcopy(children), owner_uid=UID, now=self.now)
 
+    def assessment(self, refused: Problem | None = None) -> Assessment:
+        """What the core makes of it."""
+        situation = Situation(self.plan, self.observation(), self.status, self.now, SETTINGS, refused)
+        return assess(situation)
+
     def decisions(self) -> tuple[Action, ...]:
         """What the core would do now."""
-        return decide(self.plan, self.observation(), self.status, self.now, SETTINGS)
+        return decide(self.assessment())
 
-    def look_after(self) -> timedelta | None:
-        """When the core wants to look again."""
-        return requeue_after(self.plan, self.observation(), self.status, self.now, SETTINGS)
+    def requeue_after(self) -> timedelta | None:
+        """When the core wants the next pass though nothing happens."""
+        return requeue_after(self.assessment())
 
     def reconcile(
         self, *, dies_after: int | None = None, progress: Progress | None = None, estimate: Estimate | None = None
@@ -133,17 +140,8 @@ class World:
         actions = self.decisions()
         checks = [action for action in actions if isinstance(action, Check)]
         self.checked += [check.manifest for check in checks]
-        refused = Refusal(self.refusal) if checks and self.refusal else None
-        status = compute_status(
-            self.plan,
-            self.observation(),
-            self.status,
-            self.now,
-            SETTINGS,
-            progress=progress,
-            estimate=estimate,
-            refused=refused,
-        )
+        refused = Problem(Reason.INVALID_SPEC, self.refusal) if checks and self.refusal else None
+        status = compute_status(self.assessment(refused), StageReport(progress, estimate))
         writes = [] if refused else [action for action in actions if not isinstance(action, Check)]
         if dies_after == 0:
             return

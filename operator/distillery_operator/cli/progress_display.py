@@ -13,8 +13,8 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import StageResult
 from distillery_api.usage import Estimate
 from distillery_operator.cli.formatting import counts_by_name, duration, progress_text
+from distillery_operator.core.stage_metrics import StageMetrics
 from distillery_operator.local.run import RunListener
-from distillery_operator.local.stage_metrics import StageMetrics
 
 LINE_SECONDS = 10.0
 ANSWERED = "ok"

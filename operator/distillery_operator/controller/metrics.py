@@ -64,8 +64,8 @@ class Metrics:
         stages = tuple((str(stage.name), _state(stage)) for stage in status.stages)
         self._figures[key] = Figures(next(ready, "Unknown"), stages)
 
-    def gone(self, key: Key) -> None:
-        """A Distillation is no more."""
+    def deleted(self, key: Key) -> None:
+        """A Distillation was deleted."""
         self._figures.pop(key, None)
 
     def serve(self, port: int) -> None:

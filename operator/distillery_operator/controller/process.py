@@ -76,7 +76,7 @@ class Operator:
         """Something happened to a Distillation; None is the initial list."""
         key = _key(meta.get("namespace"), meta.get("name"))
         if type == "DELETED":
-            self.watch_health.gone(key)
+            self.watch_health.deleted(key)
         else:
             self.watch_health.event_received(key, str(meta.get("resourceVersion", "")))
         self.queue.add(key)
@@ -133,17 +133,17 @@ class Operator:
         await run_workers(self.queue, self._reconciler(), workers=settings.workers, resync_seconds=settings.resync)
 
     def _reconciler(self) -> Reconciler:
-        tools = Dependencies(
+        dependencies = Dependencies(
             cluster=self.cluster,
             settings=self.settings.core,
             status_writer=StatusWriter(self.cluster, self.settings.identity, _now),
             metrics=self.metrics,
             watch_health=self.watch_health,
             clock=_now,
-            ask_stage=read_stage_report,
+            read_stage_report=read_stage_report,
             progress_interval=self.settings.progress_interval,
         )
-        return Reconciler(tools)
+        return Reconciler(dependencies)
 
 
 async def run(settings: OperatorSettings) -> None:

@@ -54,8 +54,8 @@ class WatchHealth:
             self._gaps[key] = _Gap(gap.version, gap.since, confirmed=True)
         return True
 
-    def gone(self, key: Key) -> None:
-        """The object is no more."""
+    def deleted(self, key: Key) -> None:
+        """The object was deleted."""
         self._heard.pop(key, None)
         self._gaps.pop(key, None)
 

@@ -1,23 +1,23 @@
-"""From what is wanted and what is seen to the writes that bring them together, in the order in which they are safe."""
+"""From an assessment to the requests that bring the cluster nearer to the spec, in the order in which they are safe."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from itertools import dropwhile
 
 from distillery_api.stage import Stage
-from distillery_api.status import DistillationStatus
-from distillery_operator.core.observation import JobState, Observation, Ownership, SeenJob
-from distillery_operator.core.serving_rollout import Rollout, pending_writes, roll_out, volume_use
-from distillery_operator.core.situation import Settings, Situation
-from distillery_operator.core.stages import StagePhase, StageState, StageStates, advance
+from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.observation import JobState, Ownership, SeenJob
+from distillery_operator.core.serving_rollout import Rollout, pending_writes, volume_use
+from distillery_operator.core.situation import Situation
+from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.manifests.common import Manifest
 from distillery_operator.manifests.job import stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.serving import ServedModel, serving_pod
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.names import config_map_name
-from distillery_operator.planning.plan import Plan, PlannedStage
+from distillery_operator.planning.plan import PlannedStage
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Create:
-    """Create this; if the name is taken, look at who has it."""
+    """Create this; where an object of that name exists, see whose it is."""
 
     manifest: Manifest
 
@@ -43,7 +43,7 @@ class Apply:
 
 @dataclass(frozen=True)
 class Delete:
-    """Delete this, and let it go only after its Pods; gone already is well."""
+    """Delete this, after its Pods; where it no longer exists, nothing is left to do."""
 
     kind: str
     name: str
@@ -51,7 +51,7 @@ class Delete:
 
 @dataclass(frozen=True)
 class Suspend:
-    """Stop a Job, or let it go on."""
+    """Suspend a Job, or resume it."""
 
     job: str
     suspended: bool
@@ -60,91 +60,90 @@ class Suspend:
 Action = Check | Create | Apply | Delete | Suspend
 
 
-def decide(
-    plan: Plan, observation: Observation, previous: DistillationStatus, now: datetime, settings: Settings
-) -> tuple[Action, ...]:
-    """The writes of this moment: checks first, then what goes, then what comes."""
-    scene = Situation(plan, observation, previous, now.replace(microsecond=0), settings)
-    ledger = advance(scene)
-    rollout = roll_out(scene, ledger)
+def decide(assessment: Assessment) -> tuple[Action, ...]:
+    """The writes of this moment: checks first, then what is to be deleted, then what is to be created."""
+    situation, states, rollout = assessment.situation, assessment.stages, assessment.rollout
     return (
-        *_checks(scene, ledger, rollout),
-        *_discards(scene, ledger),
-        *_pauses(scene, ledger),
-        *_starts(scene, ledger.current),
-        *_claim_changes(scene),
-        *_serving_writes(scene, rollout),
+        *_checks(situation, states, rollout),
+        *_discards(situation, states),
+        *_pauses(situation, states),
+        *_starts(situation, states.current),
+        *_claim_changes(situation),
+        *_serving_writes(situation, rollout),
     )
 
 
-def _checks(scene: Situation, ledger: StageStates, rollout: Rollout) -> Iterable[Action]:
-    """Before the first paid stage, the Pods of every stage to come: a spec that cannot end well should not begin."""
-    view = ledger.current
-    if view.phase is StagePhase.STARTING and not view.checked:
-        yield from (Check(pod) for pod in _pods_to_come(scene, view))
-    elif rollout.model and any(manifest["kind"] == "Deployment" for manifest, _ in pending_writes(scene, rollout)):
-        yield Check(serving_pod(scene.plan, scene.settings.manifests, rollout.model))
+def _checks(situation: Situation, states: StageStates, rollout: Rollout) -> Iterable[Action]:
+    """Before the first stage that costs something, the Pods of every stage to come: a spec that must fail later should
+    not start."""
+    state = states.current
+    if state.phase is StagePhase.STARTING and not state.checked:
+        yield from (Check(pod) for pod in _pods_to_come(situation, state))
+    elif rollout.model and any(manifest["kind"] == "Deployment" for manifest, _ in pending_writes(situation, rollout)):
+        yield Check(serving_pod(situation.plan, situation.settings.manifests, rollout.model))
 
 
-def _pods_to_come(scene: Situation, view: StageState) -> Iterable[Manifest]:
-    plan, settings = scene.plan, scene.settings.manifests
-    yield from (stage_pod(plan, planned, settings) for planned in plan.stages[plan.stages.index(view.planned) :])
+def _pods_to_come(situation: Situation, state: StageState) -> Iterable[Manifest]:
+    plan, settings = situation.plan, situation.settings.manifests
+    to_come = dropwhile(lambda planned: planned != state.planned, plan.stages)
+    yield from (stage_pod(plan, planned, settings) for planned in to_come)
     if plan.served:
         yield serving_pod(plan, settings, ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash))
 
 
-def _discards(scene: Situation, ledger: StageStates) -> Iterable[Action]:
-    for job in ledger.discarded:
+def _discards(situation: Situation, states: StageStates) -> Iterable[Action]:
+    planned_folders = {planned.folder for planned in situation.plan.stages}
+    for job in states.discarded:
         yield Delete("Job", job.name)
-        if job.stage and not any(_folder_of(job) == planned.folder for planned in scene.plan.stages):
-            yield Delete("ConfigMap", config_map_name(scene.plan.name, _folder_of(job)))
-    if ledger.current.phase is StagePhase.REPLACING and ledger.current.job:
-        yield Delete("Job", ledger.current.job.name)
-    if not scene.plan.served:
-        yield from _server_removal(scene)
+        if job.stage and _folder_of(job) not in planned_folders:
+            yield Delete("ConfigMap", config_map_name(situation.plan.name, _folder_of(job)))
+    if states.current.phase is StagePhase.REPLACING and states.current.job:
+        yield Delete("Job", states.current.job.name)
+    if not situation.plan.served:
+        yield from _server_removal(situation)
 
 
 def _folder_of(job: SeenJob) -> str:
     return PlannedStage(job.stage, job.input_hash).folder if job.stage else ""
 
 
-def _server_removal(scene: Situation) -> Iterable[Action]:
-    children = {"Deployment": scene.observation.deployment, "Service": scene.observation.service}
+def _server_removal(situation: Situation) -> Iterable[Action]:
+    children = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
     for kind, child in children.items():
         if child and child.ownership is Ownership.OURS:
             yield Delete(kind, child.manifest["metadata"]["name"])
 
 
-def _pauses(scene: Situation, ledger: StageStates) -> Iterable[Action]:
-    job = ledger.current.job
-    if job is None or ledger.current.phase is not StagePhase.UNDER_WAY:
+def _pauses(situation: Situation, states: StageStates) -> Iterable[Action]:
+    job = states.current.job
+    if job is None or states.current.phase is not StagePhase.UNDER_WAY:
         return
-    if scene.plan.suspended and job.state in (JobState.PENDING, JobState.RUNNING):
+    if situation.plan.suspended and job.state in (JobState.PENDING, JobState.RUNNING):
         yield Suspend(job.name, suspended=True)
-    elif not scene.plan.suspended and job.state is JobState.SUSPENDED:
+    elif not situation.plan.suspended and job.state is JobState.SUSPENDED:
         yield Suspend(job.name, suspended=False)
 
 
-def _starts(scene: Situation, view: StageState) -> Iterable[Action]:
-    if view.phase is not StagePhase.STARTING or view.record is None:
+def _starts(situation: Situation, state: StageState) -> Iterable[Action]:
+    if state.phase is not StagePhase.STARTING or state.record is None:
         return
-    if scene.observation.claim is None and scene.plan.spec.storage.claim_name is None:
-        yield Create(workspace_claim(scene.plan))
-    settings = scene.settings.manifests
-    yield Apply(stage_config_map(scene.plan, view.planned))
-    yield Create(stage_job(scene.plan, view.planned, view.record.attempts, settings, volume_use(scene)))
+    if situation.observation.claim is None and situation.plan.spec.storage.claim_name is None:
+        yield Create(workspace_claim(situation.plan))
+    settings = situation.settings.manifests
+    yield Apply(stage_config_map(situation.plan, state.planned))
+    yield Create(stage_job(situation.plan, state.planned, state.record.attempts, settings, volume_use(situation)))
 
 
-def _claim_changes(scene: Situation) -> Iterable[Action]:
-    """Who owns the claim may change; nothing else may: a bigger size is for a person to ask of the claim."""
-    claim = scene.observation.claim
-    if claim is None or claim.ownership is not Ownership.OURS or scene.plan.spec.storage.claim_name is not None:
+def _claim_changes(situation: Situation) -> Iterable[Action]:
+    """Only the owner of the claim is kept up to date: to enlarge the volume is left to a person."""
+    claim = situation.observation.claim
+    if claim is None or claim.ownership is not Ownership.OURS or situation.plan.spec.storage.claim_name is not None:
         return
-    wanted = workspace_claim(scene.plan)
+    wanted = workspace_claim(situation.plan)
     if bool(wanted["metadata"].get("ownerReferences")) != bool(claim.manifest["metadata"].get("ownerReferences")):
         yield Apply(wanted)
 
 
-def _serving_writes(scene: Situation, rollout: Rollout) -> Iterable[Action]:
-    for manifest, new in pending_writes(scene, rollout):
+def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
+    for manifest, new in pending_writes(situation, rollout):
         yield Create(manifest) if new else Apply(manifest)

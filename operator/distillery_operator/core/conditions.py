@@ -17,14 +17,12 @@ from distillery_api.status import (
     DistillationStatus,
     StageStatus,
 )
+from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.observation import Ownership, SeenDeployment
 from distillery_operator.core.problem import Problem
-from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
+from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation, find_condition
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
-from distillery_operator.manifests.serving import SERVING_PORT
-from distillery_operator.planning import names
-from distillery_operator.planning.plan import Plan
 
 _STAGE_CONDITIONS = {
     Stage.GENERATE: ConditionType.DATA_GENERATED,
@@ -52,7 +50,7 @@ class OverallState(StrEnum):
 class Summary:
     """The one thing to say about the resource as a whole."""
 
-    outlook: OverallState
+    state: OverallState
     reason: Reason
     message: str
 
@@ -61,34 +59,37 @@ Fact = tuple[ConditionType, ConditionStatus, str, str]
 """Type, status, reason and message of a condition."""
 
 
-def summarise(scene: Situation, ledger: StageStates, rollout: Rollout) -> Summary:
+def summarise(assessment: Assessment) -> Summary:
     """The one thing to say about the resource as a whole."""
-    if scene.plan.suspended:
+    situation, states = assessment.situation, assessment.stages
+    if situation.plan.suspended:
         return Summary(
             OverallState.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true: what is done is kept and served"
         )
-    if scene.refused:
-        reason = scene.refused.reason or Reason.INVALID_SPEC
-        return Summary(OverallState.STALLED, reason, shortened(scene.refused.message, MESSAGE_LIMIT))
-    return _rollout_verdict(scene, rollout) if ledger.finished else _stage_verdict(ledger.current)
+    if situation.refused:
+        reason = situation.refused.reason or Reason.INVALID_SPEC
+        return Summary(OverallState.STALLED, reason, shortened(situation.refused.message, MESSAGE_LIMIT))
+    return _rollout_summary(assessment) if states.finished else _stage_summary(states.current)
 
 
-def _stage_verdict(view: StageState) -> Summary:
-    stage, record, problem = view.planned.stage, view.record, view.problem
-    if view.stalled and problem:
-        return _said(OverallState.STALLED, problem.reason or RUNNING_REASONS[stage], stage, problem.message)
-    if view.phase is StagePhase.BACKING_OFF and record and problem:
-        return _said(OverallState.PROGRESSING, Reason.PROGRESSING_WITH_RETRY, stage, _retry_sentence(record, problem))
+def _stage_summary(state: StageState) -> Summary:
+    stage, record, problem = state.planned.stage, state.record, state.problem
+    if state.stalled and problem:
+        return _summary(OverallState.STALLED, problem.reason or RUNNING_REASONS[stage], stage, problem.message)
+    if state.phase is StagePhase.BACKING_OFF and record and problem:
+        return _summary(
+            OverallState.PROGRESSING, Reason.PROGRESSING_WITH_RETRY, stage, _retry_sentence(record, problem)
+        )
     if problem:
-        return _said(OverallState.PROGRESSING, problem.reason or Reason.QUEUED, stage, problem.message)
+        return _summary(OverallState.PROGRESSING, problem.reason or Reason.QUEUED, stage, problem.message)
     if record and record.failing_since:
         message = f"attempt {record.attempts} is under way; the one before failed: {record.message}"
-        return _said(OverallState.PROGRESSING, Reason.PROGRESSING_WITH_RETRY, stage, message)
-    return _said(OverallState.PROGRESSING, RUNNING_REASONS[stage], stage, _STAGE_SENTENCES[stage])
+        return _summary(OverallState.PROGRESSING, Reason.PROGRESSING_WITH_RETRY, stage, message)
+    return _summary(OverallState.PROGRESSING, RUNNING_REASONS[stage], stage, _STAGE_SENTENCES[stage])
 
 
-def _said(outlook: OverallState, reason: Reason, stage: Stage, message: str) -> Summary:
-    return Summary(outlook, reason, shortened(f"{stage}: {message}", MESSAGE_LIMIT))
+def _summary(state: OverallState, reason: Reason, stage: Stage, message: str) -> Summary:
+    return Summary(state, reason, shortened(f"{stage}: {message}", MESSAGE_LIMIT))
 
 
 def _retry_sentence(record: StageStatus, problem: Problem) -> str:
@@ -99,11 +100,12 @@ def _retry_sentence(record: StageStatus, problem: Problem) -> str:
     )
 
 
-def _rollout_verdict(scene: Situation, rollout: Rollout) -> Summary:
+def _rollout_summary(assessment: Assessment) -> Summary:
+    situation, rollout = assessment.situation, assessment.rollout
     if rollout.phase is RolloutPhase.OFF:
         return Summary(OverallState.READY, Reason.SUCCEEDED, "the student is trained and scored; serving.mode is None")
     if rollout.phase is RolloutPhase.SERVING:
-        return Summary(OverallState.READY, Reason.SERVING, _serving_sentence(scene))
+        return Summary(OverallState.READY, Reason.SERVING, _serving_sentence(situation))
     problem = rollout.problem
     if rollout.stalled and problem:
         return Summary(OverallState.STALLED, problem.reason or Reason.ROLLOUT_FAILED, f"serving: {problem.message}")
@@ -112,20 +114,21 @@ def _rollout_verdict(scene: Situation, rollout: Rollout) -> Summary:
     return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, "serving: the new student's server starts")
 
 
-def _serving_sentence(scene: Situation) -> str:
-    replicas = scene.plan.spec.serving.replicas
-    return f"the student answers at {service_url(scene.plan)}" if replicas else "serving is scaled to zero"
+def _serving_sentence(situation: Situation) -> str:
+    replicas = situation.plan.spec.serving.replicas
+    return f"the student answers at {service_url(situation.plan)}" if replicas else "serving is scaled to zero"
 
 
-def conditions(scene: Situation, ledger: StageStates, verdict: Summary) -> tuple[Condition, ...]:
+def conditions(assessment: Assessment) -> tuple[Condition, ...]:
     """All conditions, Ready first."""
-    available = _availability(scene.observation.deployment)
+    situation, summary = assessment.situation, summarise(assessment)
+    available = _availability(situation.observation.deployment)
     serves = available[1] is ConditionStatus.TRUE
-    facts = [*overall_facts(verdict, serves=serves), *_stage_facts(ledger, verdict), available]
-    return dated(facts, scene.previous, scene.plan.generation, scene.now)
+    facts = [*overall_facts(summary, serves=serves), *_stage_facts(assessment.stages, summary), available]
+    return dated(facts, situation.previous, situation.plan.generation, situation.now)
 
 
-def overall_facts(verdict: Summary, *, serves: bool) -> Iterable[Fact]:
+def overall_facts(summary: Summary, *, serves: bool) -> Iterable[Fact]:
     """Ready, and what explains it. Reconciling and Stalled are there only while true, and never together."""
     ready = {OverallState.READY: ConditionStatus.TRUE}
     if serves:
@@ -133,30 +136,30 @@ def overall_facts(verdict: Summary, *, serves: bool) -> Iterable[Fact]:
         ready[OverallState.PROGRESSING] = ConditionStatus.UNKNOWN
     yield (
         ConditionType.READY,
-        ready.get(verdict.outlook, ConditionStatus.FALSE),
-        verdict.reason,
-        verdict.message,
+        ready.get(summary.state, ConditionStatus.FALSE),
+        summary.reason,
+        summary.message,
     )
     explained_by = {
         OverallState.PROGRESSING: ConditionType.RECONCILING,
         OverallState.STALLED: ConditionType.STALLED,
         OverallState.SUSPENDED: ConditionType.SUSPENDED,
     }
-    if verdict.outlook in explained_by:
-        yield explained_by[verdict.outlook], ConditionStatus.TRUE, verdict.reason, verdict.message
+    if summary.state in explained_by:
+        yield explained_by[summary.state], ConditionStatus.TRUE, summary.reason, summary.message
 
 
-def _stage_facts(ledger: StageStates, verdict: Summary) -> Iterable[Fact]:
-    views = {view.planned.stage: view for view in ledger.views}
+def _stage_facts(states: StageStates, summary: Summary) -> Iterable[Fact]:
+    by_stage = {state.planned.stage: state for state in states.stages}
     for stage, kind in _STAGE_CONDITIONS.items():
-        view = views.get(stage)
-        if view is None:
+        state = by_stage.get(stage)
+        if state is None:
             yield kind, ConditionStatus.FALSE, Reason.NOT_STARTED, "an earlier stage is not done"
-        elif view.phase is StagePhase.DONE:
-            message = (view.record and view.record.message) or f"{view.planned.folder} is done"
+        elif state.phase is StagePhase.DONE:
+            message = (state.record and state.record.message) or f"{state.planned.folder} is done"
             yield kind, ConditionStatus.TRUE, Reason.SUCCEEDED, message
         else:
-            yield kind, ConditionStatus.FALSE, verdict.reason, verdict.message
+            yield kind, ConditionStatus.FALSE, summary.reason, summary.message
 
 
 def _availability(seen: SeenDeployment | None) -> Fact:
@@ -184,8 +187,3 @@ def dated(facts: Iterable[Fact], previous: DistillationStatus, generation: int, 
             )
         )
     return tuple(conditions)
-
-
-def service_url(plan: Plan) -> str:
-    """Base URL of the student\'s API inside the cluster."""
-    return f"http://{names.service_host(plan.name, plan.namespace)}:{SERVING_PORT}/v1"

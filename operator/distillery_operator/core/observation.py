@@ -1,4 +1,4 @@
-"""All children of a Distillation as the core sees them: typed, and without the API server's details."""
+"""All children of a Distillation as the core sees them: typed, without the details of the API server's objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from distillery_api.stage import Stage
-from distillery_api.stage_result import StageResult
+from distillery_api.stage_result import Progress, StageResult
+from distillery_api.usage import Estimate
 from distillery_operator.core.problem import Problem
 
 Raw = Mapping[str, Any]
@@ -30,16 +31,16 @@ class Children:
 
 
 class Ownership(StrEnum):
-    """Whose a child is."""
+    """Whether a child belongs to the Distillation."""
 
     OURS = "Ours"
     TERMINATING = "Terminating"
-    """On its way out: being deleted, or left over from an earlier resource of the same name."""
+    """Being deleted, or left over from an earlier resource of the same name."""
     FOREIGN = "Foreign"
 
 
 class JobState(StrEnum):
-    """Where a Job is in its life."""
+    """The state of a Job."""
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -63,7 +64,7 @@ class SeenJob:
     finished: datetime | None = None
     exit_code: int | None = None
     result: StageResult | None = None
-    """What the stage reported, done or failed."""
+    """What the stage wrote when it ended, done or failed."""
     problem: Problem | None = None
     """Why it failed, or what keeps it from starting."""
     pod: str | None = None
@@ -73,7 +74,7 @@ class SeenJob:
 
     @property
     def live(self) -> bool:
-        """Whether it works in the workspace, or may begin to."""
+        """Whether it writes to the workspace, or may start to."""
         return self.is_active or self.state in (JobState.PENDING, JobState.RUNNING, JobState.TERMINATING)
 
 
@@ -133,13 +134,13 @@ class Observation:
     claim: SeenClaim | None = None
     jobs: tuple[SeenJob, ...] = ()
     orphaned_pods: tuple[str, ...] = ()
-    """Stage Pods at work whose Job is gone."""
+    """Stage Pods that still run although their Job was deleted."""
     deployment: SeenDeployment | None = None
     service: SeenService | None = None
     server_on_node: bool = False
-    """Whether a serving Pod holds the workspace on a node."""
+    """Whether a serving Pod has the workspace mounted on a node."""
     unexplained: tuple[str, ...] = ()
-    """Pods and Jobs that do not get on and do not say why."""
+    """Pods and Jobs that do not start and do not say why."""
 
     @property
     def running(self) -> SeenJob | None:
@@ -154,3 +155,13 @@ class Observation:
         """Our Jobs for one stage's inputs, latest attempt first."""
         ours = (job for job in self.jobs if (job.stage, job.input_hash) == (stage, input_hash))
         return tuple(sorted(ours, key=lambda job: -job.attempt))
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What a running stage answers when it is asked."""
+
+    progress: Progress | None = None
+    """How far it is."""
+    estimate: Estimate | None = None
+    """What its requests to the teacher are expected to use and cost."""

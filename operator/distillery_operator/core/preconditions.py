@@ -1,63 +1,105 @@
-"""What must be over before a Job may be created."""
+"""What must hold before a Job may be created: an ordered list of checks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from distillery_api.reasons import Reason
-from distillery_api.status import StageStatus
-from distillery_operator.core.observation import JobState, Observation, Ownership
-from distillery_operator.core.problem import Problem
+from distillery_operator.core.observation import JobState, Ownership
+from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.situation import Situation
 
-
-def name_conflict(kind: str, name: str) -> Problem:
-    """A name of ours that something else has."""
-    return Problem(
-        Reason.NAME_CONFLICT,
-        f"the {kind} {name} exists already and belongs to something else; delete it, or choose another metadata.name",
-    )
-
+Precondition = Callable[[Situation], Problem | None]
+"""Returns the problem where the precondition is not met."""
 
 STALLING_REASONS = frozenset({Reason.NAME_CONFLICT, Reason.INVALID_SPEC, Reason.WORKSPACE_LOST})
+"""Reasons that no time removes: only a person can help. With any other reason the operator waits."""
 
 
-def unmet_precondition(scene: Situation, record: StageStatus) -> Problem | None:
-    """What must be over before a Job may be created."""
-    if scene.plan.suspended:
-        return Problem(Reason.SUSPENDED, "spec.suspend is true")
-    return scene.refused or _claim_problem(scene) or _company(scene.observation, record)
+def unmet_precondition(situation: Situation) -> Problem | None:
+    """The first precondition that is not met."""
+    problems = (check(situation) for check in PRECONDITIONS)
+    return next((problem for problem in problems if problem), None)
 
 
-def _claim_problem(scene: Situation) -> Problem | None:
-    claim, name, given = scene.observation.claim, scene.plan.claim_name, scene.plan.spec.storage.claim_name
-    if claim is None:
-        return _absent_claim(scene, name, given=given is not None)
-    if claim.ownership is Ownership.TERMINATING:
-        return Problem(Reason.VOLUME_UNAVAILABLE, f"waiting for the claim {name} to be deleted")
-    if claim.lost:
-        return Problem(Reason.WORKSPACE_LOST, f"the volume of the claim {name} has disappeared")
-    if claim.ownership is Ownership.FOREIGN and given is None:
-        return name_conflict("PersistentVolumeClaim", name)
-    return None
+def not_suspended(situation: Situation) -> Problem | None:
+    """A suspended Distillation starts nothing."""
+    return Problem(Reason.SUSPENDED, "spec.suspend is true") if situation.plan.suspended else None
 
 
-def _absent_claim(scene: Situation, name: str, *, given: bool) -> Problem | None:
-    if given:
-        return Problem(Reason.CONFIGURATION_MISSING, f"storage.claimName: there is no PersistentVolumeClaim {name}")
-    recorded = any(record.completion_time for record in scene.previous.stages)
-    if not recorded and not any(job.state is JobState.DONE for job in scene.observation.jobs):
+def not_refused(situation: Situation) -> Problem | None:
+    """The server accepts what would be created."""
+    return situation.refused
+
+
+def given_claim_exists(situation: Situation) -> Problem | None:
+    """A claim that storage.claimName names is for the user to create."""
+    name = situation.plan.spec.storage.claim_name
+    if name is None or situation.observation.claim is not None:
+        return None
+    return Problem(Reason.CONFIGURATION_MISSING, f"storage.claimName: there is no PersistentVolumeClaim {name}")
+
+
+def own_claim_not_deleted(situation: Situation) -> Problem | None:
+    """A new claim would be empty, so every stage would run, and cost, again: only a person may decide that."""
+    if situation.observation.claim is not None or not _stages_were_done(situation):
         return None
     return Problem(
         Reason.WORKSPACE_LOST,
-        f"the claim {name} is gone, and with it the rows and models of the stages that were done; restore it, or delete"
-        " this Distillation and apply it again, which runs and pays for every stage anew",
+        f"the claim {situation.plan.claim_name} is gone, and with it the rows and models of the stages that were done;"
+        " restore it, or delete this Distillation and apply it again, which runs and pays for every stage anew",
     )
 
 
-def _company(observation: Observation, record: StageStatus) -> Problem | None:
-    """Two stages at once would write into one workspace."""
-    live = next((job for job in observation.jobs if job.live), None)
-    if live:
-        return Problem(None, f"waiting for the Job {live.name} to stop")
-    if observation.orphaned_pods:
-        return Problem(None, f"waiting for the Pod {observation.orphaned_pods[0]} to stop")
-    return None
+def _stages_were_done(situation: Situation) -> bool:
+    recorded = any(record.completion_time for record in situation.previous.stages)
+    return recorded or any(job.state is JobState.DONE for job in situation.observation.jobs)
+
+
+def claim_not_terminating(situation: Situation) -> Problem | None:
+    """A claim that is being deleted must be gone before another can have its name."""
+    claim = situation.observation.claim
+    if claim is None or claim.ownership is not Ownership.TERMINATING:
+        return None
+    return Problem(Reason.VOLUME_UNAVAILABLE, f"waiting for the claim {situation.plan.claim_name} to be deleted")
+
+
+def volume_not_lost(situation: Situation) -> Problem | None:
+    """A claim whose volume has disappeared never gets it back by itself."""
+    claim = situation.observation.claim
+    if claim is None or not claim.lost:
+        return None
+    return Problem(Reason.WORKSPACE_LOST, f"the volume of the claim {situation.plan.claim_name} has disappeared")
+
+
+def claim_name_is_free(situation: Situation) -> Problem | None:
+    """A foreign claim is used only where storage.claimName names it."""
+    claim = situation.observation.claim
+    if claim is None or claim.ownership is not Ownership.FOREIGN or situation.plan.spec.storage.claim_name is not None:
+        return None
+    return name_conflict("PersistentVolumeClaim", situation.plan.claim_name)
+
+
+def no_live_job(situation: Situation) -> Problem | None:
+    """Two stages at the same time would write to one workspace."""
+    live = next((job for job in situation.observation.jobs if job.live), None)
+    return Problem(None, f"waiting for the Job {live.name} to stop") if live else None
+
+
+def no_orphaned_pod(situation: Situation) -> Problem | None:
+    """A Pod may still write to the workspace although its Job was deleted."""
+    orphaned = situation.observation.orphaned_pods
+    return Problem(None, f"waiting for the Pod {orphaned[0]} to stop") if orphaned else None
+
+
+PRECONDITIONS: tuple[Precondition, ...] = (
+    not_suspended,  # First, so that nothing else is reported while the user wants no work.
+    not_refused,
+    given_claim_exists,
+    own_claim_not_deleted,
+    claim_not_terminating,
+    volume_not_lost,
+    claim_name_is_free,
+    no_live_job,  # After what only a person can repair: that should be reported without waiting for a Job to stop.
+    no_orphaned_pod,
+)

@@ -1,4 +1,4 @@
-"""A problem with a reason for programs and a message for people."""
+"""A problem: a reason for programs, and a message for people."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from dataclasses import dataclass
 
 from distillery_api.reasons import Reason
 
+STAGE_MESSAGE_LIMIT = 1000
+"""Bytes of a stage's message in the status."""
+
 
 @dataclass(frozen=True)
 class Problem:
-    """What went wrong. `reason` is None where only the stage's kind says which reason to give."""
+    """What holds, blocks or failed something. `reason` is None where only the stage decides which reason to give."""
 
     reason: Reason | None
     message: str
+
+
+def name_conflict(kind: str, name: str) -> Problem:
+    """An object with one of our names that belongs to something else."""
+    return Problem(
+        Reason.NAME_CONFLICT,
+        f"the {kind} {name} exists already and belongs to something else; delete it, or choose another metadata.name",
+    )

@@ -1,51 +1,50 @@
-"""When a resource is looked at again although no event asks for it."""
+"""When a Distillation is reconciled again although no event asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from distillery_api.status import DistillationStatus
-from distillery_operator.core.observation import JobState, Observation
-from distillery_operator.core.serving_rollout import Rollout, RolloutPhase, roll_out
-from distillery_operator.core.situation import Settings, Situation
-from distillery_operator.core.stages import StagePhase, StageState, StageStates, advance
-from distillery_operator.planning.plan import Plan
+from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.observation import JobState
+from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
+from distillery_operator.core.stages import StagePhase, StageState
 
-CONFLICT_REQUEUE = timedelta(minutes=1)
-"""How often to see whether a name has become free: no event tells."""
+UNWATCHED_REQUEUE = timedelta(minutes=1)
+"""How often to look at what no event reports, such as whether a name has become free."""
 
 UNEXPLAINED_REQUEUE = timedelta(seconds=20)
-"""How soon to look again at a Pod that has not started."""
+"""How soon to look at a Pod that has not started again: by then its events may explain it."""
+
+SHORTEST_REQUEUE = timedelta(seconds=1)
 
 
-def requeue_after(
-    plan: Plan, observation: Observation, previous: DistillationStatus, now: datetime, settings: Settings
-) -> timedelta | None:
-    """When to look again though nothing happens; None where only an event changes anything."""
-    scene = Situation(plan, observation, previous, now.replace(microsecond=0), settings)
-    ledger = advance(scene)
-    moments = [moment - now for moment in _moments(scene, ledger)]
-    rollout = roll_out(scene, ledger)
-    moments += [UNEXPLAINED_REQUEUE] if _waits_for_pod(ledger.current, rollout) else []
-    moments += [CONFLICT_REQUEUE] if _waits_for_name(scene, ledger, rollout) else []
-    return max(min(moments), timedelta(seconds=1)) if moments else None
+def requeue_after(assessment: Assessment) -> timedelta | None:
+    """When to reconcile again although nothing happens; None where only an event changes anything."""
+    delays = [moment - assessment.situation.now for moment in _moments(assessment)]
+    delays += [UNEXPLAINED_REQUEUE] if _waits_for_pod(assessment.stages.current, assessment.rollout) else []
+    delays += [UNWATCHED_REQUEUE] if _waits_for_unwatched(assessment) else []
+    return max(min(delays), SHORTEST_REQUEUE) if delays else None
 
 
-def _moments(scene: Situation, ledger: StageStates) -> Iterable[datetime]:
-    record = ledger.current.record
-    if record and record.retry_time and ledger.current.phase is StagePhase.BACKING_OFF:
+def _moments(assessment: Assessment) -> Iterable[datetime]:
+    """When the next attempt is due, and when a Pod will have been blocked for too long."""
+    situation, current = assessment.situation, assessment.stages.current
+    record = current.record
+    if record and record.retry_time and current.phase is StagePhase.BACKING_OFF:
         yield record.retry_time
-    since = [record.blocked_since if record else None, roll_out(scene, ledger).blocked_since]
-    deadlines = (start + scene.settings.retry.blocked_deadline for start in since if start)
-    yield from (deadline for deadline in deadlines if deadline > scene.now)
+    blocked_since = [record.blocked_since if record else None, assessment.rollout.blocked_since]
+    deadlines = (since + situation.settings.retry.blocked_deadline for since in blocked_since if since)
+    yield from (deadline for deadline in deadlines if deadline > situation.now)
 
 
-def _waits_for_pod(view: StageState, rollout: Rollout) -> bool:
-    """Whether a Pod is on its way, and says nothing: only its events may say why."""
-    pending = view.job is not None and view.job.state is JobState.PENDING and view.problem is None
+def _waits_for_pod(state: StageState, rollout: Rollout) -> bool:
+    """Whether a Pod has not started and does not say why: only its events may explain it."""
+    pending = state.job is not None and state.job.state is JobState.PENDING and state.problem is None
     return pending or (rollout.phase is RolloutPhase.ROLLING_OUT and rollout.problem is None)
 
 
-def _waits_for_name(scene: Situation, ledger: StageStates, rollout: Rollout) -> bool:
-    return (ledger.current.phase is StagePhase.HELD and not scene.plan.suspended) or rollout.stalled
+def _waits_for_unwatched(assessment: Assessment) -> bool:
+    """Whether a precondition, or a server that only a person can repair, may depend on what is not watched."""
+    waiting = assessment.stages.current.phase is StagePhase.WAITING and not assessment.situation.plan.suspended
+    return waiting or assessment.rollout.stalled

@@ -1,9 +1,27 @@
-"""When a failed stage is tried again, and when a person is called."""
+"""When a failed stage is tried again, and when only a person can help."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from distillery_api.formatting import shortened
+from distillery_api.reasons import Reason
+from distillery_api.stage import FAILURE_REASONS, ExitCode
+from distillery_api.status import StageStatus
+from distillery_operator.core.observation import SeenJob
+from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem
+
+BLOCKING_REASONS = frozenset(
+    {
+        Reason.IMAGE_PULL_ERROR,
+        Reason.CONFIGURATION_MISSING,
+        Reason.VOLUME_UNAVAILABLE,
+        Reason.INVALID_SPEC,
+        Reason.POD_REFUSED,
+    }
+)
+"""What never fails a Job by itself, and rarely goes away without a person. A full cluster is not among them."""
 
 
 @dataclass(frozen=True)
@@ -13,11 +31,60 @@ class RetrySettings:
     first_delay: timedelta = timedelta(seconds=10)
     longest_delay: timedelta = timedelta(minutes=5)
     deadline: timedelta = timedelta(hours=1)
-    """How long attempts may fail in a row before a person is called."""
+    """How long attempts may fail in a row before the stage is stalled."""
     blocked_deadline: timedelta = timedelta(minutes=10)
-    """How long a Pod may be kept from starting before a person is called."""
+    """How long something may keep a Pod from starting before its stage or server is stalled."""
 
     def delay(self, attempts: int) -> timedelta:
         """The pause after that many attempts; it doubles from attempt to attempt."""
         doublings = min(attempts - 1, 20)
         return min(self.first_delay * float(2**doublings), self.longest_delay)
+
+    def blocked_too_long(self, blocked_since: datetime | None, now: datetime) -> bool:
+        """Whether a Pod has been kept from starting for longer than the deadline."""
+        return blocked_since is not None and now - blocked_since >= self.blocked_deadline
+
+
+def after_failure(record: StageStatus, job: SeenJob, now: datetime, retry: RetrySettings) -> StageStatus:
+    """The stage's record after a failed attempt: with the time of the next one, unless no retry can help or attempts
+    have failed for too long."""
+    finished = job.finished or now
+    failing_since = _failing_since(record, job, finished, retry)
+    due = finished + retry.delay(record.attempts)
+    final = job.exit_code == ExitCode.USER_ERROR or due > failing_since + retry.deadline
+    problem = job.problem or Problem(None, "it does not say why")
+    return record.model_copy(
+        update={
+            "reason": problem.reason or FAILURE_REASONS[record.name],
+            "message": shortened(problem.message, STAGE_MESSAGE_LIMIT),
+            "failing_since": failing_since,
+            "retry_time": None if final else due,
+            "blocked_since": None,
+            "progress": None,
+            "rows": (job.result and job.result.rows) or record.rows,
+            "usage": (job.result and job.result.usage) or record.usage,
+        }
+    )
+
+
+def after_retry_request(
+    record: StageStatus, *, configuration: str, retry_requested: bool, now: datetime
+) -> StageStatus:
+    """The stage's record once the retry annotation, or a configuration that differs from the last attempt's, has made a
+    failed stage due at once."""
+    if record.reason:
+        due = record.failing_since is None
+        if not due and (retry_requested or record.configuration != configuration):
+            return record.model_copy(update={"retry_time": now, "failing_since": None})
+    elif retry_requested and record.blocked_since:
+        # An unknown configuration never fits, so the Job is replaced even if the operator dies before it does that.
+        return record.model_copy(update={"configuration": None})
+    return record
+
+
+def _failing_since(record: StageStatus, job: SeenJob, finished: datetime, retry: RetrySettings) -> datetime:
+    """When the failures in a row began. An attempt that ran for longer than the deadline got past what failed those
+    before it, so it starts a new row. Not so if it ran out of memory: that can happen late, and again and again."""
+    out_of_memory = job.problem is not None and job.problem.reason is Reason.CONTAINER_OOM_KILLED
+    lasted = record.last_attempt_time is not None and finished - record.last_attempt_time > retry.deadline
+    return finished if record.failing_since is None or (lasted and not out_of_memory) else record.failing_since

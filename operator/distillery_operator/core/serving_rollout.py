@@ -1,7 +1,7 @@
-"""Which student is to be served, and how far that is.
+"""Which student is to be served, and how far the rollout of its server is.
 
 A server is never taken away for a run that is not finished: until then it serves the student it has, with the
-replicas and resources that the spec asks for today.
+replicas and resources that the spec asks for now.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_operator.core.drift import has_drifted
 from distillery_operator.core.observation import Ownership, SeenDeployment
-from distillery_operator.core.preconditions import name_conflict
-from distillery_operator.core.problem import Problem
+from distillery_operator.core.problem import Problem, name_conflict
+from distillery_operator.core.retry_policy import BLOCKING_REASONS
 from distillery_operator.core.situation import Situation
-from distillery_operator.core.stages import BLOCKING_REASONS, StageStates
+from distillery_operator.core.stages import StageStates
 from distillery_operator.manifests.common import Manifest, VolumeUse
-from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_service
+from distillery_operator.manifests.serving import SERVING_PORT, ServedModel, serving_deployment, serving_service
 from distillery_operator.planning import names
+from distillery_operator.planning.plan import Plan
 
 
 class RolloutPhase(StrEnum):
     """Where the server is."""
 
     OFF = "Off"
-    """Serving is not wanted."""
+    """The spec asks for no server."""
     NOTHING = "Nothing"
     """There is no student to serve yet."""
     ROLLING_OUT = "RollingOut"
@@ -39,10 +40,8 @@ class Rollout:
     """The server as it is and as it should be."""
 
     phase: RolloutPhase
-    newest: bool = False
-    """Whether it is about the student of the current inputs, not an earlier one."""
-    wanted: tuple[Manifest, ...] = ()
-    """Deployment and Service that should be there."""
+    manifests: tuple[Manifest, ...] = ()
+    """The Deployment and the Service that should exist."""
     model: ServedModel | None = None
     problem: Problem | None = None
     stalled: bool = False
@@ -53,94 +52,100 @@ class Rollout:
 _CRASHES = frozenset({Reason.CONTAINER_OOM_KILLED, Reason.ROLLOUT_FAILED})
 
 
-def roll_out(scene: Situation, ledger: StageStates) -> Rollout:
+def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     """What is served, or to be served, at this moment."""
-    if not scene.plan.served:
+    if not situation.plan.served:
         return Rollout(RolloutPhase.OFF)
-    newest = ledger.finished and not scene.plan.suspended
-    model = _newest_model(scene) if newest else _present_model(scene.observation.deployment)
+    finished = states.finished and not situation.plan.suspended
+    model = _newest_model(situation) if finished else _served_model(situation.observation.deployment)
     if model is None:
         return Rollout(RolloutPhase.NOTHING)
-    wanted = _wanted(scene, model)
-    taken = _taken(scene)
-    if taken:
-        return Rollout(RolloutPhase.ROLLING_OUT, ledger.finished, wanted, model, taken, stalled=True)
-    return _progress(scene, model, wanted)
+    manifests = _manifests(situation, model)
+    conflict = _name_conflict(situation)
+    if conflict:
+        return Rollout(RolloutPhase.ROLLING_OUT, manifests, model, conflict, stalled=True)
+    return _progress(situation, model, manifests)
 
 
-def pending_writes(scene: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
+def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
     """The manifests to write, each with whether it is to be created rather than changed."""
     if rollout.problem and rollout.problem.reason is Reason.NAME_CONFLICT:
         return ()
-    seen = {"Deployment": scene.observation.deployment, "Service": scene.observation.service}
-    writes = ((manifest, seen[manifest["kind"]]) for manifest in rollout.wanted)
-    return tuple((manifest, there is None) for manifest, there in writes if has_drifted(manifest, there))
+    seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
+    writes = ((manifest, seen[manifest["kind"]]) for manifest in rollout.manifests)
+    return tuple((manifest, child is None) for manifest, child in writes if has_drifted(manifest, child))
 
 
-def _newest_model(scene: Situation) -> ServedModel:
-    return ServedModel.planned(scene.plan, scene.plan.stage(Stage.TRAIN).input_hash)
+def volume_use(situation: Situation) -> VolumeUse:
+    """What a new Pod needs to know about the workspace."""
+    claim = situation.observation.claim
+    shared = claim.shared if claim else situation.plan.shared_volume
+    return VolumeUse(shared, beside_server=situation.observation.server_on_node)
 
 
-def _present_model(seen: SeenDeployment | None) -> ServedModel | None:
+def service_url(plan: Plan) -> str:
+    """Base URL of the student's API inside the cluster."""
+    return f"http://{names.service_host(plan.name, plan.namespace)}:{SERVING_PORT}/v1"
+
+
+def _newest_model(situation: Situation) -> ServedModel:
+    return ServedModel.planned(situation.plan, situation.plan.stage(Stage.TRAIN).input_hash)
+
+
+def _served_model(seen: SeenDeployment | None) -> ServedModel | None:
     if seen is None or seen.ownership is not Ownership.OURS:
         return None
     return ServedModel(seen.train_hash, seen.model_path, seen.student_prompt)
 
 
-def _wanted(scene: Situation, model: ServedModel) -> tuple[Manifest, ...]:
-    plan = scene.plan
-    volume = volume_use(scene)
-    return (serving_deployment(plan, scene.settings.manifests, model, volume), serving_service(plan))
+def _manifests(situation: Situation, model: ServedModel) -> tuple[Manifest, ...]:
+    plan, settings = situation.plan, situation.settings.manifests
+    return (serving_deployment(plan, settings, model, volume_use(situation)), serving_service(plan))
 
 
-def volume_use(scene: Situation) -> VolumeUse:
-    """What a new Pod has to know about the workspace."""
-    claim = scene.observation.claim
-    shared = claim.shared if claim else scene.plan.shared_volume
-    return VolumeUse(shared, beside_server=scene.observation.server_on_node)
-
-
-def _taken(scene: Situation) -> Problem | None:
-    name = names.serving_name(scene.plan.name)
-    seen = {"Deployment": scene.observation.deployment, "Service": scene.observation.service}
+def _name_conflict(situation: Situation) -> Problem | None:
+    name = names.serving_name(situation.plan.name)
+    seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
     kinds = (kind for kind, child in seen.items() if child and child.ownership is Ownership.FOREIGN)
     return next((name_conflict(kind, name) for kind in kinds), None)
 
 
-def _progress(scene: Situation, model: ServedModel, wanted: tuple[Manifest, ...]) -> Rollout:
-    seen = scene.observation.deployment
-    newest = model == _newest_model(scene)
-    if seen is None or seen.ownership is not Ownership.OURS or seen.digest != _digest(wanted):
-        return Rollout(RolloutPhase.ROLLING_OUT, newest, wanted, model)
-    if seen.rolled_out and seen.wanted == scene.plan.spec.serving.replicas and _can_be_reached(scene):
-        return Rollout(RolloutPhase.SERVING, newest, wanted, model)
-    since = _blocked_since(scene, seen)
-    late = since is not None and scene.now - since >= scene.settings.retry.blocked_deadline
+def _progress(situation: Situation, model: ServedModel, manifests: tuple[Manifest, ...]) -> Rollout:
+    seen = situation.observation.deployment
+    if seen is None or seen.ownership is not Ownership.OURS or seen.digest != _digest(manifests):
+        return Rollout(RolloutPhase.ROLLING_OUT, manifests, model)
+    if seen.rolled_out and seen.wanted == situation.plan.spec.serving.replicas and _has_service(situation):
+        return Rollout(RolloutPhase.SERVING, manifests, model)
+    since = _blocked_since(situation, seen)
+    stalled = situation.blocked_too_long(since) or _is_past_deadline(seen)
     problem = _deadline_problem(seen) or seen.problem
-    stalled = late or (seen.deadline_exceeded and seen.current)
-    return Rollout(RolloutPhase.ROLLING_OUT, newest, wanted, model, problem, stalled, since)
+    return Rollout(RolloutPhase.ROLLING_OUT, manifests, model, problem, stalled, since)
 
 
-def _can_be_reached(scene: Situation) -> bool:
-    """Whether the Service is there: an operator may have died before it made one."""
-    service = scene.observation.service
+def _has_service(situation: Situation) -> bool:
+    """Whether the Service exists: an operator may have died before it created one."""
+    service = situation.observation.service
     return service is not None and service.ownership is Ownership.OURS
 
 
-def _digest(wanted: tuple[Manifest, ...]) -> str:
-    deployment = next(manifest for manifest in wanted if manifest["kind"] == "Deployment")
+def _digest(manifests: tuple[Manifest, ...]) -> str:
+    deployment = next(manifest for manifest in manifests if manifest["kind"] == "Deployment")
     return str(deployment["metadata"]["annotations"][names.DIGEST_ANNOTATION])
 
 
+def _is_past_deadline(seen: SeenDeployment) -> bool:
+    return seen.deadline_exceeded and seen.current
+
+
 def _deadline_problem(seen: SeenDeployment) -> Problem | None:
-    if not (seen.deadline_exceeded and seen.current):
+    if not _is_past_deadline(seen):
         return None
     why = f": {seen.problem.message}" if seen.problem else ""
     return Problem(Reason.ROLLOUT_FAILED, f"the server does not answer within its time{why}")
 
 
-def _blocked_since(scene: Situation, seen: SeenDeployment) -> datetime | None:
+def _blocked_since(situation: Situation, seen: SeenDeployment) -> datetime | None:
     if seen.problem is None or seen.problem.reason not in BLOCKING_REASONS | _CRASHES:
         return None
-    before = scene.previous.serving
-    return (before.blocked_since if before else None) or scene.now
+    before = situation.previous.serving
+    return (before.blocked_since if before else None) or situation.now

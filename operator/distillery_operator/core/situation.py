@@ -1,4 +1,4 @@
-"""Everything that is known about one Distillation at one moment; all decisions are pure functions of it."""
+"""Everything known about one Distillation at one moment; all decisions are pure functions of it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ class Situation:
     observation: Observation
     previous: DistillationStatus
     now: datetime
+    """In whole seconds, as the status stores times."""
     settings: Settings
     refused: Problem | None = None
     """Set once the server has refused what would be created."""
 
     @property
     def retry_requested(self) -> bool:
-        """Whether the retry annotation asks for something that was not yet done."""
+        """Whether the retry annotation asks for a retry that has not happened yet."""
         return self.plan.retry_at is not None and self.plan.retry_at != self.previous.last_handled_retry_at
 
     def configuration(self, planned: PlannedStage) -> str:
@@ -46,9 +47,13 @@ class Situation:
         return configuration_digest(self.plan, planned, self.settings.manifests)
 
     def recorded(self, planned: PlannedStage) -> StageStatus | None:
-        """The stage's record, if it is about the same inputs."""
+        """The stage's record in the previous status, if it is about the same inputs."""
         records = (record for record in self.previous.stages if record.name is planned.stage)
         return next((record for record in records if record.input_hash == planned.input_hash), None)
+
+    def blocked_too_long(self, since: datetime | None) -> bool:
+        """Whether something has kept a Pod from starting for too long."""
+        return self.settings.retry.blocked_too_long(since, self.now)
 
 
 def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, str], ...]:

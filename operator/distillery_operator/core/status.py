@@ -1,9 +1,8 @@
-"""The status, all of it, and nowhere else: what `kubectl wait`, kstatus, Argo CD and people read."""
+"""The status, all of it: what `kubectl wait`, kstatus, Argo CD and people read. Nobody else computes any part of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from distillery_api.evaluation import Evaluation
@@ -12,14 +11,9 @@ from distillery_api.reasons import Reason
 from distillery_api.resource import Metadata
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress
-from distillery_api.status import (
-    ConditionType,
-    DistillationStatus,
-    Run,
-    ServingStatus,
-    StageStatus,
-)
+from distillery_api.status import ConditionType, DistillationStatus, Run, ServingStatus, StageStatus
 from distillery_api.usage import Estimate, Usage
+from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.conditions import (
     MESSAGE_LIMIT,
     OverallState,
@@ -27,120 +21,96 @@ from distillery_operator.core.conditions import (
     conditions,
     dated,
     overall_facts,
-    service_url,
-    summarise,
 )
-from distillery_operator.core.observation import Observation, Ownership
-from distillery_operator.core.problem import Problem
-from distillery_operator.core.serving_rollout import Rollout, RolloutPhase, roll_out
-from distillery_operator.core.situation import Settings, Situation
-from distillery_operator.core.stages import StagePhase, StageState, StageStates, advance
+from distillery_operator.core.eta import remaining_seconds
+from distillery_operator.core.observation import Ownership, StageReport
+from distillery_operator.core.serving_rollout import Rollout, RolloutPhase, service_url
+from distillery_operator.core.situation import Situation
+from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.planning import names
-from distillery_operator.planning.plan import Plan
 
 HISTORY_LENGTH = 5
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """The server's words about something that it will not take."""
-
-    message: str
-    reason: Reason = Reason.INVALID_SPEC
-
-
-def compute_status(
-    plan: Plan,
-    observation: Observation,
-    previous: DistillationStatus,
-    now: datetime,
-    settings: Settings,
-    *,
-    progress: Progress | None = None,
-    estimate: Estimate | None = None,
-    refused: Refusal | None = None,
-) -> DistillationStatus:
-    """The status that follows from what is wanted, seen and remembered; it already names what `decide` will create.
-
-    `progress` and `estimate` are what the running stage last said of itself, `refused` what the server would not take.
-    """
-    problem = Problem(refused.reason, refused.message) if refused else None
-    scene = Situation(plan, observation, previous, now.replace(microsecond=0), settings, problem)
-    ledger = advance(scene)
-    rollout = roll_out(scene, ledger)
-    verdict = summarise(scene, ledger, rollout)
-    stages = tuple(_with_progress(scene, view, progress) for view in ledger.views if view.record)
+def compute_status(assessment: Assessment, report: StageReport) -> DistillationStatus:
+    """The status that follows from the assessment; it already names what `decide` will create. `report` is what the
+    running stage answered last."""
+    situation, states, rollout = assessment.situation, assessment.stages, assessment.rollout
+    records = tuple(_with_progress(situation, state, report.progress) for state in states.stages if state.record)
+    stages = tuple(record for record in records if record)
     return DistillationStatus(
-        observed_generation=plan.generation,
-        conditions=conditions(scene, ledger, verdict),
-        stages=tuple(stage for stage in stages if stage),
-        progress=_progress_text(ledger, rollout, stages[-1] if stages else None),
-        workspace_claim=_claim(scene, ledger),
-        usage=_usage(ledger.records),
-        estimate=_estimate(scene, ledger, estimate),
-        evaluation=_evaluation(scene, ledger),
-        serving=_serving(scene, rollout),
-        history=_history(scene, ledger),
-        last_handled_retry_at=plan.retry_at or previous.last_handled_retry_at,
+        observed_generation=situation.plan.generation,
+        conditions=conditions(assessment),
+        stages=stages,
+        progress=_progress_text(states, rollout, stages[-1] if stages else None),
+        workspace_claim=_claim(situation, states),
+        usage=_usage(states.records),
+        estimate=_estimate(situation, states, report.estimate),
+        evaluation=_evaluation(situation, states),
+        serving=_serving(situation, rollout),
+        history=_history(situation, states),
+        last_handled_retry_at=situation.plan.retry_at or situation.previous.last_handled_retry_at,
     )
 
 
 def invalid_status(metadata: Metadata, previous: DistillationStatus, now: datetime, message: str) -> DistillationStatus:
     """The status of a spec that breaks the rules, so that there is no plan. What runs and serves is left alone."""
-    verdict = Summary(OverallState.STALLED, Reason.INVALID_SPEC, shortened(message, MESSAGE_LIMIT))
+    summary = Summary(OverallState.STALLED, Reason.INVALID_SPEC, shortened(message, MESSAGE_LIMIT))
     about = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.SUSPENDED)
     kept = (
         (each.type, each.status, each.reason, each.message) for each in previous.conditions if each.type not in about
     )
-    facts = [*overall_facts(verdict, serves=False), *kept]
+    facts = [*overall_facts(summary, serves=False), *kept]
     conditions = dated(facts, previous, metadata.generation, now.replace(microsecond=0))
     return previous.model_copy(update={"observed_generation": metadata.generation, "conditions": conditions})
 
 
-def _with_progress(scene: Situation, view: StageState, progress: Progress | None) -> StageStatus | None:
-    running = scene.observation.running
-    if progress is None or view.record is None or running is None or view.job != running:
-        return view.record
-    told = progress if progress.eta_seconds is not None else _with_eta(progress, view.record, scene.now)
-    return view.record.model_copy(update={"progress": told})
+def _with_progress(situation: Situation, state: StageState, progress: Progress | None) -> StageStatus | None:
+    """The stage's record, with the reported progress where it is the stage that runs."""
+    running = situation.observation.running
+    if progress is None or state.record is None or running is None or state.job != running:
+        return state.record
+    if progress.eta_seconds is None:
+        progress = _with_eta(progress, state.record, situation.now)
+    return state.record.model_copy(update={"progress": progress})
 
 
 def _with_eta(progress: Progress, record: StageStatus, now: datetime) -> Progress:
-    """An estimate from the speed since the start. A later attempt begins where the one before ended, so of its speed
-    nothing is known."""
-    if record.attempts > 1 or record.last_attempt_time is None or not 0 < progress.done <= progress.total:
+    """An estimate from the speed since the start. A later attempt resumes where the one before ended, so its speed is
+    not known."""
+    if record.attempts > 1 or record.last_attempt_time is None:
         return progress
-    elapsed = (now - record.last_attempt_time).total_seconds()
-    return progress.model_copy(update={"eta_seconds": _rounded(elapsed * (progress.total / progress.done - 1))})
+    remaining = remaining_seconds(progress, 0, (now - record.last_attempt_time).total_seconds())
+    return progress if remaining is None else progress.model_copy(update={"eta_seconds": _rounded(remaining)})
 
 
 def _rounded(seconds: float) -> int:
-    """Seconds, as exactly as one would say them."""
+    """Seconds, no more exact than the estimate is, so that the status does not change all the time."""
     step = 5 if seconds < 60 else 30 if seconds < 600 else 60
     return round(seconds / step) * step
 
 
-def _progress_text(ledger: StageStates, rollout: Rollout, record: StageStatus | None) -> str:
-    if ledger.finished:
+def _progress_text(states: StageStates, rollout: Rollout, record: StageStatus | None) -> str:
+    if states.finished:
         done = rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
         return "done" if done else "rolling out"
-    stage = ledger.current.planned.stage
+    stage = states.current.planned.stage
     text = f"{stage.number}/{len(Stage)} {stage}"
     progress = record.progress if record and record.name is stage else None
     if progress is None or not progress.total:
         return text
-    return f"{text} {100 * progress.done // progress.total}%{_remaining(progress.eta_seconds)}"
+    return f"{text} {100 * progress.done // progress.total}%{_remaining_text(progress.eta_seconds)}"
 
 
-def _remaining(seconds: int | None) -> str:
+def _remaining_text(seconds: int | None) -> str:
     if seconds is None:
         return ""
     return f", {seconds} s left" if seconds < 60 else f", {round(seconds / 60)} min left"
 
 
-def _claim(scene: Situation, ledger: StageStates) -> str | None:
-    known = scene.observation.claim or ledger.current.phase is StagePhase.STARTING
-    return scene.plan.claim_name if known else scene.previous.workspace_claim
+def _claim(situation: Situation, states: StageStates) -> str | None:
+    known = situation.observation.claim or states.current.phase is StagePhase.STARTING
+    return situation.plan.claim_name if known else situation.previous.workspace_claim
 
 
 def _usage(records: Iterable[StageStatus]) -> Usage | None:
@@ -148,59 +118,59 @@ def _usage(records: Iterable[StageStatus]) -> Usage | None:
     return sum(usages, Usage()) if usages else None
 
 
-def _estimate(scene: Situation, ledger: StageStates, told: Estimate | None) -> Estimate | None:
-    """What the stage's result says, else what it says while it runs, else what was known of the same inputs."""
-    generate = ledger.views[0]
-    reported = generate.job.result.estimate if generate.job and generate.job.result else None
-    same_inputs = scene.recorded(generate.planned) is not None
-    return reported or told or (scene.previous.estimate if same_inputs else None)
+def _estimate(situation: Situation, states: StageStates, reported: Estimate | None) -> Estimate | None:
+    """The estimate in the stage's result, else that of the running stage, else the one known for the same inputs."""
+    generate = states.stages[0]
+    final = generate.job.result.estimate if generate.job and generate.job.result else None
+    same_inputs = situation.recorded(generate.planned) is not None
+    return final or reported or (situation.previous.estimate if same_inputs else None)
 
 
-def _newly_finished(scene: Situation, ledger: StageStates) -> bool:
-    """Whether the evaluation is done and the status does not say so yet."""
-    if not ledger.finished:
+def _newly_finished(situation: Situation, states: StageStates) -> bool:
+    """Whether the evaluation is done and the previous status does not say so yet."""
+    if not states.finished:
         return False
-    before = scene.recorded(ledger.current.planned)
+    before = situation.recorded(states.current.planned)
     return before is None or before.completion_time is None
 
 
-def _evaluation(scene: Situation, ledger: StageStates) -> Evaluation | None:
-    """The last finished evaluation's table."""
-    if not _newly_finished(scene, ledger):
-        return scene.previous.evaluation
-    job = ledger.current.job
+def _evaluation(situation: Situation, states: StageStates) -> Evaluation | None:
+    """The result table of the last finished evaluation."""
+    if not _newly_finished(situation, states):
+        return situation.previous.evaluation
+    job = states.current.job
     return job.result.evaluation if job and job.result else None
 
 
-def _history(scene: Situation, ledger: StageStates) -> tuple[Run, ...]:
-    record = ledger.current.record
-    if record is None or record.completion_time is None or not _newly_finished(scene, ledger):
-        return scene.previous.history
-    table = _evaluation(scene, ledger)
+def _history(situation: Situation, states: StageStates) -> tuple[Run, ...]:
+    record = states.current.record
+    if record is None or record.completion_time is None or not _newly_finished(situation, states):
+        return situation.previous.history
+    table = _evaluation(situation, states)
     run = Run(
         completion_time=record.completion_time,
-        model_path=scene.plan.model_path,
+        model_path=situation.plan.model_path,
         student=table.student.score if table and table.student else None,
         teacher=table.teacher.score if table and table.teacher else None,
     )
-    others = (before for before in scene.previous.history if before.model_path != run.model_path)
+    others = (before for before in situation.previous.history if before.model_path != run.model_path)
     return (run, *others)[:HISTORY_LENGTH]
 
 
-def _serving(scene: Situation, rollout: Rollout) -> ServingStatus | None:
+def _serving(situation: Situation, rollout: Rollout) -> ServingStatus | None:
     """The server as it is; its address is known from the moment that it is to be created."""
     if rollout.model is None:
         return None
-    deployment = scene.observation.deployment
+    deployment = situation.observation.deployment
     seen = deployment if deployment and deployment.ownership is Ownership.OURS else None
     return ServingStatus(
-        url=service_url(scene.plan),
-        model=scene.plan.name,
+        url=service_url(situation.plan),
+        model=situation.plan.name,
         model_path=seen.model_path if seen else rollout.model.model_path,
         image=seen.image if seen else None,
         replicas=seen.replicas if seen else 0,
         ready_replicas=seen.ready if seen else 0,
-        selector=names.serving_selector(scene.plan.name),
+        selector=names.serving_selector(situation.plan.name),
         student_prompt=seen.student_prompt if seen else rollout.model.student_prompt,
         blocked_since=rollout.blocked_since,
     )

@@ -18,8 +18,9 @@ from distillery_api.run_config import RunConfig
 from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.usage import Estimate
+from distillery_operator.core.stage_metrics import StageMetrics
 from distillery_operator.local.run_result import read_stage_result, write_atomically
-from distillery_operator.local.stage_metrics import EtaEstimator, StageMetrics, read_estimate, read_metrics
+from distillery_operator.local.stage_metrics import EtaEstimator, read_estimate, read_metrics
 from distillery_operator.local.stop_request import StopRequest
 from distillery_operator.local.trainer import trainer_command
 

@@ -1,0 +1,24 @@
+"""The state of the stages and of the server in one situation, worked out once; actions, status and requeue follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distillery_operator.core.serving_rollout import Rollout, serving_rollout
+from distillery_operator.core.situation import Situation
+from distillery_operator.core.stages import StageStates, stage_states
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A situation and what it means."""
+
+    situation: Situation
+    stages: StageStates
+    rollout: Rollout
+
+
+def assess(situation: Situation) -> Assessment:
+    """What the situation means."""
+    stages = stage_states(situation)
+    return Assessment(situation, stages, serving_rollout(situation, stages))
