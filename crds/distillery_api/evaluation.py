@@ -1,4 +1,4 @@
-"""The result table: how teacher, base model, student and baselines did on the held-out rows."""
+"""The result table: scores of teacher, base model, student and baselines on the held-out rows."""
 
 from __future__ import annotations
 
@@ -10,88 +10,93 @@ from distillery_api.base import Record
 
 
 class Score(Record):
-    """How one contestant did on the held-out rows. Shares are between 0 and 1."""
+    """Figures of one system on the held-out rows. Shares are between 0 and 1."""
 
     score: float
-    """Mean over the rows of what the table's metric gives; a missing or unreadable answer counts as 0."""
+    """Mean of the metric over the rows. A missing or unreadable answer counts as 0."""
     low: float | None = None
-    """Lower end of the 95 % interval of the score: Wilson's for a share of right answers, else a bootstrap."""
+    """Lower bound of the 95 % confidence interval of the score: a Wilson interval for accuracy, otherwise a
+    bootstrap."""
     high: float | None = None
-    """Upper end of the 95 % interval of the score."""
+    """Upper bound of the 95 % confidence interval of the score."""
     macro_f1: float | None = None
-    """Mean F1 over the labels, where all rows have the same ones."""
+    """Macro-averaged F1 over the labels, if all rows have the same labels."""
     strict: float | None = None
-    """Share of rows whose whole reply is exactly the right answer."""
+    """Share of rows whose whole reply is exactly the correct answer."""
     unreadable: float | None = None
     """Share of rows without a readable answer."""
     rouge1: float | None = None
-    """Mean ROUGE-1 (F1) of summaries and conversations."""
+    """Mean ROUGE-1 F1 of summaries and conversation replies."""
     rouge2: float | None = None
-    """Mean ROUGE-2 (F1) of summaries and conversations."""
+    """Mean ROUGE-2 F1 of summaries and conversation replies."""
     words: float | None = None
-    """Mean length of the readable summaries and conversations, in words."""
+    """Mean length of readable summaries and conversation replies, in words."""
     entity_density: float | None = None
-    """Mean of named entities a token in the summaries; absent without a model that finds entities."""
+    """Mean number of named entities per token of the summaries; absent without an installed spaCy model."""
     faithfulness: float | None = None
-    """Mean share of a summary's entities and numbers that its source names, too."""
+    """Mean share of a summary's entities and numbers that are also in its source."""
     invented_numbers: float | None = None
-    """Share of the summaries that name a number which is not in their source."""
+    """Share of summaries that contain a number that is not in their source."""
     win_rate: float | None = None
-    """How often the judge finds the answer better than the known one, asked in both orders; a tie is half a win."""
+    """Share of rows on which the judge prefers the answer to the reference answer. Each pair is judged in both orders;
+    a tie counts as half a win."""
     perplexity: float | None = None
-    """How surprised the model is by the teacher's replies of a conversation, 1 being not at all."""
+    """Perplexity of the teacher's replies under this model, for Conversation. Lower is better; 1 is the minimum."""
     prompt_tokens: float | None = None
-    """Mean prompt tokens a call."""
+    """Mean number of input tokens per request."""
     answer_tokens: float | None = None
-    """Mean answer tokens a call."""
+    """Mean number of output tokens per request."""
     latency_seconds: float | None = None
-    """Median seconds a call, one call at a time, on the stated device."""
+    """Median latency of a request, in seconds. Base model and student are measured with one request at a time on
+    `device`; the teacher with its requests in the generate stage."""
 
 
 class Evaluation(Record):
-    """The result table. All contestants answered the same rows."""
+    """The result table. All systems answered the same rows."""
 
     metric: Annotated[str, Field(max_length=32)] = "accuracy"
-    """What the scores are against gold: accuracy, or rougeL for summaries and conversations; agreement, measured in the
-    same way, where the rows have no gold and are compared with the teacher's answers."""
+    """Metric of the scores: accuracy against gold, or rougeL for Summarization and Conversation; or agreement, which is
+    the same measure against the teacher's answers, if the rows have no gold."""
     sample_size: int
-    """Held-out rows."""
+    """Number of held-out rows."""
     held_out_from_validation: bool = False
-    """Whether the held-out rows were taken from the validation split, because there was no test split."""
+    """Whether the held-out rows were taken from the validation rows because data.test is not set."""
     partly_supervised: bool = False
-    """Whether training rows were chosen by their gold, so that the student has not learnt from the teacher alone."""
+    """Whether train rows were filtered by their gold (filters.disagreesWithGold)."""
     teacher: Score | None = None
-    """The teacher under the elaborate prompt."""
+    """The teacher with the teacher prompt."""
     base_teacher_prompt: Score | None = None
-    """The untrained student under the elaborate prompt."""
+    """The base model with the teacher prompt."""
     base: Score | None = None
-    """The untrained student under the short prompt."""
+    """The base model with the student prompt."""
     student: Score | None = None
-    """The distilled student under the short prompt."""
+    """The student with the student prompt."""
     majority: Score | None = None
-    """Always the most frequent answer of the training rows, for labels and numbers."""
+    """Baseline that always gives the most frequent answer of the train rows, for labels and numbers."""
     shallow: Score | None = None
-    """TF-IDF and logistic regression on the same training rows, for labels."""
+    """Baseline of TF-IDF and logistic regression, trained on the same rows as the student, for labels."""
     lead: Score | None = None
-    """The first words of the source, as many as a summary may have."""
+    """Baseline that gives the first maxSummaryWords words of the source, for Summarization."""
     gap_closed: float | None = None
-    """(student - baseTeacherPrompt) / (teacher - baseTeacherPrompt); absent where the teacher is no better."""
+    """(student - baseTeacherPrompt) / (teacher - baseTeacherPrompt); absent if the teacher is not better than the base
+    model."""
     relative_gain: float | None = None
-    """student / baseTeacherPrompt - 1; absent where baseTeacherPrompt is 0."""
+    """student / baseTeacherPrompt - 1; absent if baseTeacherPrompt is 0."""
     p_value: float | None = None
-    """Student against base: McNemar's exact test of right answers, else a paired bootstrap."""
+    """p-value of the difference between student and base: McNemar's exact test for labels and numbers, otherwise a
+    paired bootstrap."""
     judge: Annotated[str, Field(max_length=200)] | None = None
-    """The model that the win rates come from."""
+    """Model that judged the win rates."""
     device: Annotated[str, Field(max_length=128)] | None = None
-    """The device that the latencies were measured on."""
+    """Device on which the latencies were measured."""
 
     @property
     def is_prose(self) -> bool:
-        """Whether the answers are texts, more or less alike, rather than right or wrong."""
+        """Whether the answers are texts, which are scored by similarity, rather than labels or numbers."""
         return self.student is not None and self.student.rouge1 is not None
 
     def brief(self) -> Evaluation:
-        """The table with scores and their intervals alone."""
+        """The table reduced to scores and their intervals."""
         brief = {
             name: Score(score=value.score, low=value.low, high=value.high, rouge1=value.rouge1)
             for name in type(self).model_fields

@@ -1,4 +1,4 @@
-"""The resource itself: group, version, kind, and its metadata as far as we read it."""
+"""The resource: group, version, kind, and the metadata that Distillery reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RETRY_ANNOTATION = f"{GROUP}/retry-at"
 NAME_LIMIT = 40
 _CHARACTERS = matches(
     r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
-    "metadata.name: start with a lower-case letter and use lower-case letters, digits and - only",
+    "metadata.name: must start with a lowercase letter and contain only lowercase letters, digits and -",
 )
 _LENGTH = matches(
     f"^.{{0,{NAME_LIMIT}}}$",
@@ -53,8 +53,8 @@ class Metadata(Record):
 
 
 class Distillation(ApiModel):
-    """Turns a large model's skill at one task into a small model: a teacher answers the rows, a student is trained on
-    the answers, both are scored on held-out rows, and the student is served."""
+    """A Distillation transfers a large model's skill at one task to a small model: a teacher answers the input rows, a
+    student is trained on the answers, both are evaluated on held-out rows, and the student is served."""
 
     model_config: ClassVar[Any] = {"title": KIND}
 
@@ -62,8 +62,8 @@ class Distillation(ApiModel):
     kind: Literal["Distillation"]
     metadata: Metadata
     spec: DistillationSpec
-    """What to distil."""
+    """Desired state."""
     status: DistillationStatus = DistillationStatus()
-    """What the operator knows."""
+    """Observed state."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_of_name(_CHARACTERS), _of_name(_LENGTH))

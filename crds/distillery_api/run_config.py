@@ -1,4 +1,4 @@
-"""RunConfig: everything a stage needs to know, written by the planner as run.json and read by the trainer."""
+"""RunConfig: the complete configuration of a stage, written by the planner as run.json and read by the trainer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ METRICS_PORT = 9090
 
 
 class RunConfig(Record):
-    """One stage of one run. Holds no secret: keys are named by the environment variable that carries them."""
+    """Configuration of one stage of one run. It contains no secrets, only names of environment variables with API
+    keys."""
 
     stage: Stage
     """The stage to run."""
@@ -27,11 +28,11 @@ class RunConfig(Record):
     folder: str
     """The stage's folder in the workspace, `<stage>-<hash>`."""
     inputs: dict[Stage, str] = {}
-    """Folders of the earlier stages, by stage."""
+    """Folders of the previous stages, by stage."""
     workspace: str = "/workspace"
     """Path of the workspace."""
     mounts: dict[str, str] = {}
-    """Where claims and ConfigMaps are mounted, by reference without path: `pvc://datasets` -> `/data/pvc/datasets`."""
+    """Mount paths of claims and ConfigMaps, by reference without path: `pvc://datasets` -> `/data/pvc/datasets`."""
     base_path: str = "/workspace"
     """Folder that plain paths in the manifest are relative to."""
     created: datetime | None = None
@@ -43,21 +44,21 @@ class RunConfig(Record):
     student: Student
     training: Training
     labels: tuple[str, ...]
-    """The allowed answers, defaults filled in."""
+    """The allowed answers, including defaults."""
     evaluation: EvaluationOptions = EvaluationOptions()
 
     api_key_variables: dict[str, str] = {}
-    """Environment variable that holds an API key, by the key's place, SECRET/KEY."""
+    """Environment variables with API keys, by SECRET/KEY."""
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """Longest time for one call to the teacher or a judge, all of its body included."""
+    """Timeout of a request to the teacher or a judge, in seconds, including the response body."""
     max_attempts: Annotated[int, Field(ge=1)] = 6
-    """Calls for one reply before its row is given up, the first one included."""
+    """Maximum number of requests for one reply, including the first one; then the row is rejected."""
     metrics_host: str = "0.0.0.0"  # noqa: S104 - the operator reads it from another Pod
     """Address that `/metrics` listens on."""
     metrics_port: int = METRICS_PORT
-    """TCP port of `/metrics`; 0 takes a free one and writes it to `<folder>/metrics-port`."""
+    """TCP port of `/metrics`; 0 selects a free port and writes it to `<folder>/metrics-port`."""
     termination_message_path: str | None = "/dev/termination-log"
-    """Where the short result goes; null where nobody reads it."""
+    """File for the termination message; null to write none."""
 
     @property
     def paths(self) -> Workspace:

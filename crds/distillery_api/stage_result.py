@@ -16,52 +16,52 @@ from distillery_api.stage import Stage
 from distillery_api.usage import Estimate, Usage
 
 TERMINATION_MESSAGE_LIMIT = 2048
-"""Bytes. The kubelet cuts 12 KiB that all containers of a Pod share."""
+"""Bytes. The kubelet truncates the messages of all containers of a Pod to 12 KiB in total."""
 
 
 class Progress(Record):
-    """How far a stage is."""
+    """Progress of a stage."""
 
     done: int
-    """Units done."""
+    """Number of units done."""
     total: int
-    """Units in all; 0 while not known."""
+    """Total number of units; 0 while unknown."""
     unit: Annotated[str, Field(max_length=32)] = "rows"
-    """What is counted, such as rows or steps."""
+    """Unit, such as rows or steps."""
     eta_seconds: int | None = None
-    """Estimated seconds until the stage is done."""
+    """Estimated time until the stage is done, in seconds."""
 
 
 class RowCounts(Record):
-    """Where the rows went: read = kept + rejected."""
+    """Number of rows: read = kept + rejected."""
 
     read: int = 0
-    """Rows read."""
+    """Number of rows read."""
     kept: int = 0
-    """Rows kept."""
+    """Number of kept rows."""
     rejected: int = 0
-    """Rows rejected, each with a reason."""
+    """Number of rejected rows."""
     rejected_by_reason: Annotated[dict[str, int], Field(max_length=64)] = {}
-    """Rejected rows by reason."""
+    """Number of rejected rows by rejection reason."""
 
 
 class TrainingFigures(Record):
-    """What the training came to."""
+    """Figures of the training."""
 
     steps: int
-    """Optimiser steps."""
+    """Number of optimiser steps."""
     train_loss: float
-    """Mean loss over the training rows' answers."""
+    """Mean loss on the answers of the train rows."""
     validation_loss: float
-    """Loss of the kept checkpoint over the validation rows' answers."""
+    """Loss of the best checkpoint on the answers of the validation rows."""
     trainable_parameters: int
-    """Weights that were trained."""
+    """Number of trained parameters."""
     device: Annotated[str, Field(max_length=128)]
-    """The device, such as cpu or cuda."""
+    """Device, such as cpu or cuda."""
     precision: Annotated[str, Field(max_length=16)] = "float32"
-    """Arithmetic, such as bfloat16."""
+    """Floating-point precision, such as bfloat16."""
     seconds: float
-    """Wall time of the training loop, in seconds."""
+    """Wall-clock time of the training, in seconds."""
 
 
 class StageOutcome(StrEnum):
@@ -72,41 +72,41 @@ class StageOutcome(StrEnum):
 
 
 class StageResult(Record):
-    """The outcome of one stage, `result.json` in its folder."""
+    """The result of one stage: `result.json` in its folder."""
 
     stage: Stage
-    """Which stage."""
+    """The stage."""
     folder: str
     """The stage's folder in the workspace."""
     state: StageOutcome
     """Done or Failed."""
     exit_code: int = 0
-    """The process's exit code."""
+    """Exit code of the process."""
     reason: Reason = Reason.SUCCEEDED
-    """Why it failed."""
+    """Machine-readable reason of a failure."""
     message: str = ""
-    """A sentence for people."""
+    """Human-readable message."""
     start_time: datetime | None = None
-    """When the attempt began."""
+    """Time at which the attempt began."""
     completion_time: datetime | None = None
-    """When it ended."""
+    """Time at which it ended."""
     rows: RowCounts | None = None
-    """Rows over all splits (generate), or rows offered to the training (train)."""
+    """Number of rows of all splits (generate), or of the rows given to the training (train)."""
     splits: dict[str, RowCounts] = {}
-    """Rows by split."""
+    """Number of rows by split."""
     usage: Usage | None = None
-    """What the teacher calls used (generate)."""
+    """Requests, tokens and cost (generate)."""
     estimate: Estimate | None = None
-    """What they were expected to use (generate)."""
+    """Expected requests, tokens and cost (generate)."""
     training: TrainingFigures | None = None
-    """What the training came to (train)."""
+    """Figures of the training (train)."""
     evaluation: Evaluation | None = None
     """The result table (evaluate)."""
     files: dict[str, str] = {}
     """Paths of artefacts relative to the workspace, by name."""
 
     def termination_message(self) -> str:
-        """The result as JSON of at most 2 KiB: the message is shortened first, then details are left out."""
+        """The result as JSON of at most 2 KiB: the message is shortened first, then details are omitted."""
         short = self.model_copy(update={"splits": {}})
         left_out: tuple[dict[str, object], ...] = (
             {"message": shortened(self.message, 600)},

@@ -1,4 +1,4 @@
-"""What the operator reports. Written so that `kubectl wait`, kstatus, Argo CD and people read the same truth."""
+"""What the operator reports, in the form that `kubectl wait`, kstatus and Argo CD expect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ShortText = Annotated[str, Field(max_length=1024)]
 
 
 class ConditionType(StrEnum):
-    """The kinds of condition."""
+    """Types of conditions."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -31,7 +31,7 @@ class ConditionType(StrEnum):
 
 
 class ConditionStatus(StrEnum):
-    """Kubernetes' three truth values."""
+    """Status of a condition, as in Kubernetes."""
 
     TRUE = "True"
     FALSE = "False"
@@ -39,91 +39,92 @@ class ConditionStatus(StrEnum):
 
 
 class Condition(Record):
-    """One fact about the resource, as in Kubernetes' API conventions."""
+    """A condition of the resource, as in the Kubernetes API conventions."""
 
     type: ConditionType
-    """What the fact is about."""
+    """Type of the condition."""
     status: ConditionStatus
-    """True, False or Unknown."""
+    """Status of the condition: True, False or Unknown."""
     reason: Annotated[str, Field(max_length=1024)]
-    """One word for programs."""
+    """Machine-readable reason, in CamelCase."""
     message: Annotated[str, Field(max_length=32_768)] = ""
-    """A sentence for people."""
+    """Human-readable explanation."""
     last_transition_time: datetime
-    """When `status` last changed."""
+    """Time of the last change of `status`."""
     observed_generation: int = 0
-    """The generation of the spec that this was seen for."""
+    """Generation of the spec that the condition was determined for."""
 
 
 class StageStatus(Record):
-    """One stage of the current inputs."""
+    """Status of one stage, for the current inputs."""
 
     name: Stage
-    """generate, train or evaluate."""
+    """Name of the stage: generate, train or evaluate."""
     input_hash: ShortText
-    """Identity of the stage's inputs; its folder in the workspace is NAME-HASH."""
+    """Hash of the stage's inputs. The stage's folder in the workspace is NAME-HASH."""
     job: ShortText | None = None
-    """The Job of the last attempt, recorded before it is created."""
+    """Name of the Job of the last attempt, recorded before the Job is created."""
     attempts: int = 0
-    """Jobs created for these inputs."""
+    """Number of Jobs created for these inputs."""
     start_time: datetime | None = None
-    """When the first attempt was created."""
+    """Time at which the first attempt was created."""
     last_attempt_time: datetime | None = None
-    """When the last attempt was created."""
+    """Time at which the last attempt was created."""
     retry_time: datetime | None = None
-    """When the next attempt is due, after one that may succeed later."""
+    """Time of the next attempt, after a failure that a retry may resolve."""
     failing_since: datetime | None = None
-    """When the first of the attempts that failed in a row ended."""
+    """Time at which the first of the consecutive failed attempts ended."""
     blocked_since: datetime | None = None
-    """Since when something keeps the attempt's Pod from starting, such as an image or a Secret that is not there."""
+    """Time since which the attempt's Pod cannot start, for example because of a missing image or Secret."""
     configuration: ShortText | None = None
-    """Digest of all that the last attempt was given. A failed stage runs again when a change of the spec changes it."""
+    """Digest of the configuration of the last attempt. A failed stage runs again when a change of the spec changes
+    it."""
     completion_time: datetime | None = None
-    """When the stage was done."""
+    """Time at which the stage completed."""
     progress: Progress | None = None
-    """How far the running attempt is; at most every 30 seconds."""
+    """Progress of the running attempt, updated at most every 30 seconds."""
     message: ShortText | None = None
-    """The stage's own last sentence."""
+    """Last message of the stage."""
     reason: ShortText | None = None
-    """Why the last attempt failed."""
+    """Machine-readable reason why the last attempt failed."""
     rows: RowCounts | None = None
-    """Rows read, kept and rejected by reason."""
+    """Number of rows read, kept and rejected."""
     usage: Usage | None = None
-    """What this stage's teacher calls used."""
+    """Requests, tokens and cost of this stage."""
     training: TrainingFigures | None = None
     """Losses and steps of the training."""
 
 
 class ServingStatus(Record):
-    """The student as it is served."""
+    """The served student."""
 
     url: ShortText | None = None
-    """Base URL of the OpenAI-compatible API inside the cluster."""
+    """Base URL of the OpenAI-compatible API in the cluster."""
     model: ShortText | None = None
-    """The name to ask for in `model`: the Distillation's own."""
+    """Value for `model` in requests: the name of the Distillation."""
     model_path: ShortText | None = None
     """Folder of the served model in the workspace."""
     image: ShortText | None = None
-    """The server's container image."""
+    """Container image of the server."""
     replicas: int = 0
-    """Pods that exist."""
+    """Number of Pods."""
     ready_replicas: int = 0
-    """Pods that answer."""
+    """Number of ready Pods."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Label selector of the Pods, for `kubectl scale` and autoscalers."""
     blocked_since: datetime | None = None
-    """Since when something keeps a Pod from starting."""
+    """Time since which a Pod cannot start."""
     student_prompt: ShortText | None = None
-    """The file in the workspace that holds the student's system prompt."""
+    """File in the workspace with the student prompt."""
 
 
 class Run(Record):
-    """One finished run."""
+    """A finished run."""
 
     completion_time: datetime
-    """When its evaluation was done."""
+    """Time at which the evaluation completed."""
     model_path: ShortText
-    """Folder of its model in the workspace."""
+    """Folder of the model in the workspace."""
     student: float | None = None
     """Score of the student."""
     teacher: float | None = None
@@ -131,27 +132,27 @@ class Run(Record):
 
 
 class DistillationStatus(Record):
-    """What the operator knows."""
+    """Observed state of the Distillation."""
 
     observed_generation: int = -1
-    """The generation of the spec that this status is about; -1 before the operator has seen the resource."""
+    """Generation of the spec that this status describes; -1 before the operator has observed the resource."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra={"x-list-key": "type"})] = ()
-    """Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Available, Suspended."""
+    """Conditions: Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Available, Suspended."""
     stages: Annotated[tuple[StageStatus, ...], Field(max_length=8, json_schema_extra={"x-list-key": "name"})] = ()
-    """The stages of the current inputs."""
+    """Status of each stage, for the current inputs."""
     progress: Annotated[str, Field(max_length=64)] | None = None
-    """Where it stands, for people: the running stage and its share done."""
+    """Human-readable progress: the running stage and its completed share."""
     workspace_claim: ShortText | None = None
-    """The PersistentVolumeClaim that holds the workspace."""
+    """PersistentVolumeClaim of the workspace."""
     usage: Usage | None = None
-    """What all teacher calls of the current inputs used."""
+    """Requests, tokens and cost of all stages, for the current inputs."""
     estimate: Estimate | None = None
-    """What the teacher calls of the current inputs were expected to come to, said before the first of them."""
+    """Expected requests, tokens and cost for the current inputs, as estimated before the first request."""
     evaluation: Evaluation | None = None
-    """Scores of the last finished evaluation."""
+    """Result table of the last finished evaluation."""
     serving: ServingStatus | None = None
-    """The student as it is served, perhaps of an earlier run."""
+    """The served student, possibly from an earlier run."""
     history: Annotated[tuple[Run, ...], Field(max_length=5)] = ()
     """The last five finished runs, newest first."""
     last_handled_retry_at: ShortText | None = None
-    """The value of the annotation distillery.dev/retry-at that was last acted on."""
+    """Last handled value of the annotation distillery.dev/retry-at."""

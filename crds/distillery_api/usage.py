@@ -1,4 +1,4 @@
-"""What the calls to teacher and judge use: tokens and cost, measured and expected."""
+"""Requests, tokens and cost of the calls to teacher and judge: measured and estimated."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from distillery_api.formatting import format_cost
 
 
 class Usage(Record):
-    """What teacher calls used."""
+    """Requests, tokens and cost of the teacher and of generation.judge."""
 
     requests: int = 0
-    """HTTP requests that got an answer of any kind."""
+    """Number of HTTP requests that got a response, successful or not."""
     input_tokens: int = 0
-    """Tokens read by the teacher."""
+    """Number of input tokens."""
     output_tokens: int = 0
-    """Tokens written by the teacher."""
+    """Number of output tokens, reasoning included."""
     cached_input_tokens: int = 0
-    """The part of inputTokens that the server had in its cache."""
+    """Number of inputTokens that the server read from its cache."""
     reasoning_tokens: int = 0
-    """The part of outputTokens that were thoughts."""
+    """Number of outputTokens that were reasoning."""
     uncounted_replies: int = 0
-    """Replies whose tokens the server did not count; they are estimated."""
+    """Number of replies for which the server reported no token counts. Their tokens are estimated."""
     currency: Annotated[str, Field(max_length=3)] | None = None
-    """The currency of cost; absent where the teacher has no pricing."""
+    """Currency of cost; absent if the teacher has no pricing."""
     cost: float | None = None
-    """Money for all calls, those included that failed and may have been charged."""
+    """Cost of all requests, including failed ones that may have been charged."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -44,39 +44,41 @@ class Usage(Record):
 
 
 class Estimate(Record):
-    """What the calls of teacher and judge will come to, said before the first one."""
+    """Expected requests, tokens and cost of the teacher and generation.judge, estimated before the first request."""
 
     rows: int
-    """Rows that are put to the teacher."""
+    """Number of rows that are sent to the teacher."""
     requests: int
-    """Requests for them; fewer where rows are the same or replies are in the workspace already."""
+    """Expected number of requests. Identical rows, and replies that are already in the workspace, reduce it."""
     input_tokens: int
-    """Tokens that they will read."""
+    """Expected number of input tokens."""
     output_tokens: int
-    """Tokens that they will write."""
+    """Expected number of output tokens."""
     low_tokens: int
-    """Tokens, read and written, that they will hardly stay below."""
+    """Lower bound of input and output tokens: of the 90 % interval after a pilot, otherwise with half-length
+    replies."""
     high_tokens: int
-    """Tokens, read and written, that they will hardly exceed: after a pilot the upper end of the 90 % interval, else
-    all replies at their longest."""
+    """Upper bound of input and output tokens: of the 90 % interval after a pilot, otherwise with replies of maximum
+    length."""
     currency: Annotated[str, Field(max_length=3)] | None = None
-    """The currency of the costs; absent where the teacher has no pricing."""
+    """Currency of the costs; absent if the teacher has no pricing."""
     cost: float | None = None
-    """Money for the tokens."""
+    """Expected cost."""
     low_cost: float | None = None
-    """Money that they will hardly stay below."""
+    """Lower bound of the cost, as for lowTokens."""
     high_cost: float | None = None
-    """Money that they will hardly exceed."""
+    """Upper bound of the cost, as for highTokens."""
     pilot_rows: int = 0
-    """Rows that were asked for real to find this out."""
+    """Number of rows that were sent to the teacher to improve the estimate."""
     basis: Annotated[str, Field(max_length=512)] = ""
-    """Where the numbers come from."""
+    """How the numbers were obtained."""
 
     def sentence(self) -> str:
-        """The estimate in words, such as `6 requests; 900 tokens read, 30 written (870 to 1,700); 0.02 USD (…)`."""
+        """The estimate in words, such as `6 requests; 900 input and 30 output tokens (870 to 1,700 in total); 0.02 USD
+        (0.01 to 0.03)`."""
         tokens = (
-            f"{self.requests:,} requests; {self.input_tokens:,} tokens read and {self.output_tokens:,} written"
-            f" ({self.low_tokens:,} to {self.high_tokens:,} together)"
+            f"{self.requests:,} requests; {self.input_tokens:,} input and {self.output_tokens:,} output tokens"
+            f" ({self.low_tokens:,} to {self.high_tokens:,} in total)"
         )
         if self.cost is None:
             return tokens

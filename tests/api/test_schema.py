@@ -14,7 +14,7 @@ def test_the_committed_crd_is_what_the_models_generate():
 def test_exclusive_bound_becomes_a_flag():
     assert structural(Lora)["properties"]["dropout"] == {
         "type": "number",
-        "description": "Share of the adapters' inputs that is dropped in training. Default: 0.",
+        "description": "Dropout probability of the adapters' inputs, from 0 to below 1. Default: 0.",
         "default": 0,
         "minimum": 0,
         "maximum": 1,
@@ -26,8 +26,8 @@ def test_optional_field_is_its_type_without_null():
     assert structural(Storage)["properties"]["retention"] == {
         "type": "string",
         "description": (
-            "Retain keeps the claim, with all that was paid for, when the Distillation is deleted; Delete removes it."
-            " Default: Retain."
+            "What happens to the created claim when the Distillation is deleted: Retain keeps it, with all paid"
+            " replies; Delete deletes it. Default: Retain."
         ),
         "enum": ["Retain", "Delete"],
     }

@@ -89,7 +89,7 @@ def test_number_for_text_is_told_to_be_quoted(tmp_path):
 
 def test_missing_field_is_explained(tmp_path):
     text = MINIMAL.replace("  student: {model: {uri: student}}\n", "")
-    assert problems(tmp_path, text) == ["4: spec.student: missing; add it. The model to train"]
+    assert problems(tmp_path, text) == ["4: spec.student: missing; add it. Model to train"]
 
 
 def test_text_for_a_list_says_how_to_write_one(tmp_path):

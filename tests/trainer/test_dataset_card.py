@@ -99,7 +99,7 @@ def test_cost_tells_cached_and_reasoning_tokens_and_what_was_expected(tmp_path):
     assert "| of them from the server's cache | 120,000 |" in text
     assert "| of them reasoning | 9,000 |" in text
     assert "| Money | 1.60 USD |" in text
-    assert "Expected before the first call: 1,350 requests; 390,000 tokens read and 61,000 written" in text
+    assert "Expected before the first call: 1,350 requests; 390,000 input and 61,000 output tokens" in text
 
 
 def test_prompts_are_those_of_the_first_row(tmp_path):

@@ -301,7 +301,7 @@ def test_amounts_read_well(amount, text):
 def test_estimate_is_said_in_a_sentence():
     sentence = from_prompts(EXPECTED, PRICES).sentence()
     assert sentence == (
-        "100 requests; 40,000 tokens read and 1,000 written (30,500 to 62,800 together); 0.090 USD (0.065 to 0.23)"
+        "100 requests; 40,000 input and 1,000 output tokens (30,500 to 62,800 in total); 0.090 USD (0.065 to 0.23)"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the user asks for. A field's docstring is its description in the CRD: unit, default and effect, once."""
+"""What the user asks for. A field's docstring becomes its description in the CRD: unit, default and effect, once."""
 
 from __future__ import annotations
 

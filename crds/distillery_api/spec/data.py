@@ -1,4 +1,4 @@
-"""The rows to distil from."""
+"""The input rows: sources, formats and splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distillery_api.spec.fields import Label, Licence, SecretReference, SourceUr
 
 
 class DataFormat(StrEnum):
-    """How rows are written down."""
+    """File formats of rows."""
 
     AUTO = "Auto"
     CHAT = "Chat"
@@ -29,7 +29,7 @@ class DataFormat(StrEnum):
 
 
 class Replies(StrEnum):
-    """What becomes of an answer that a row holds already."""
+    """What to do with an answer that a row already contains."""
 
     REPLACE = "Replace"
     KEEP = "Keep"
@@ -39,18 +39,18 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Columns(ApiModel):
-    """Which column of a table holds what."""
+    """Names of the columns of a table."""
 
     prompt: ColumnName
-    """The user's message."""
+    """Column with the user message. Required."""
     system: ColumnName | None = None
-    """The system message."""
+    """Column with the system message. Default: none."""
     reply: ColumnName | None = None
-    """An answer that the row holds already."""
+    """Column with an answer that the row already contains. Default: none."""
     gold: ColumnName | None = None
-    """The known answer."""
+    """Column with the known answer (gold). Default: none."""
     id: ColumnName | None = None
-    """The row's name."""
+    """Column with the row's ID. Default: none."""
 
 
 def _columns_belong_to_a_table(source: DataSource) -> bool:
@@ -58,25 +58,26 @@ def _columns_belong_to_a_table(source: DataSource) -> bool:
 
 
 class DataSource(ApiModel):
-    """Where rows are read from."""
+    """A file of rows."""
 
     uri: SourceUri
-    """A file of rows, gzip or zstd compressed if its name ends in .gz or .zst: pvc://CLAIM/PATH, configmap://NAME/KEY,
-    https://HOST/PATH, s3://BUCKET/KEY, gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH,
-    or a plain path. A plain path is taken from the manifest's folder in a local run and from the workspace volume in a
-    cluster."""
+    """Location of the file: pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH, s3://BUCKET/KEY,
+    gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH, or a plain path. A plain path is
+    relative to the manifest's folder in a local run, and to the workspace volume in a cluster. gzip and zstd
+    compression are detected from the file's content, not from its name."""
     format: DataFormat = DataFormat.AUTO
-    """How the rows are written down. Auto tells it from the file's name and its first row. Default: Auto."""
+    """Format of the rows. Auto detects it from the file's name and first row. Default: Auto."""
     columns: Columns | None = None
-    """Which column holds what, for CSV, Parquet and JSON Lines without messages."""
+    """Names of the columns, for CSV, Parquet and JSON Lines without messages. Default: the column names of a known
+    format."""
     replies: Replies = Replies.REPLACE
-    """What becomes of an answer that a row holds already, as logs of a model in production do: Replace asks the teacher
-    anew, Keep takes it as the teacher's, without a call. Default: Replace."""
+    """What to do with answers that rows already contain, as logs of a production model do: Replace asks the teacher
+    again, Keep uses them as the teacher's answers without a request. Default: Replace."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.columns) || self.format in ['Auto', 'CSV', 'Parquet']",
-            "columns says what the columns of a table hold; remove it, or set format to CSV, Parquet or Auto",
+            "columns is only supported for tables; remove it, or set format to CSV, Parquet or Auto",
             _columns_belong_to_a_table,
         ),
     )
@@ -91,44 +92,45 @@ def _validation_comes_from_one_place(data: Data) -> bool:
 
 
 class Data(ApiModel):
-    """The rows to distil from. A chat row is `{"messages": [...]}` with optional `id`, `gold` and `metadata`."""
+    """The input rows. A chat row is `{"messages": [...]}` with optional `id`, `gold` and `metadata`."""
 
     version: Annotated[str, Field(max_length=100)] | None = None
-    """Part of the data's identity: change it when the content behind a URI changes, and every stage runs again."""
+    """Version of the data. Change it when the content behind a URI changes: all stages then run again. Default:
+    none."""
     licence: Annotated[Licence | None, NotIdentity] = None
-    """The data's licence, such as CC-BY-4.0, for the data set card."""
+    """Licence of the data, such as CC-BY-4.0, for the dataset card. Default: none."""
     train: DataSource
-    """Rows that the teacher answers and the student learns from."""
+    """Rows that the teacher answers and that the student is trained on."""
     validation: DataSource | None = None
-    """Rows that the teacher answers and that choose the best checkpoint. Give these, or validationFraction."""
+    """Rows that the teacher answers and that select the best checkpoint. Set either this or validationFraction."""
     validation_fraction: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = None
-    """Share of the train rows that becomes the validation split, above 0 and below 1. Chosen by content, so that a row
-    stays where it is when others are added."""
+    """Share of the train rows to use for validation, above 0 and below 1. Rows are selected by a hash of their content,
+    so that a row stays in its split when other rows are added. Set either this or validation."""
     test: DataSource | None = None
-    """Held-out rows with `gold`, from which the scores come. Default: carved from the validation rows, half of them,
-    by content."""
+    """Held-out rows with `gold`, on which all systems are scored. Default: half of the validation rows, selected by a
+    hash of their content."""
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=50)] | None = None
-    """The allowed answers of NLI and MultipleChoice, each at most 100 characters. Default for NLI: entailment, neutral,
-    contradiction; for MultipleChoice: the letters of the options in each row."""
+    """Allowed answers for NLI and MultipleChoice: 2 to 50 labels of at most 100 characters each. Default for NLI:
+    entailment, neutral, contradiction; for MultipleChoice: the letters of the options in each row."""
     credentials: Annotated[SecretReference | None, NotIdentity] = None
-    """A Secret whose keys become environment variables of the stage that reads the rows, for instance
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+    """Secret whose keys become environment variables of the generate stage, which reads the rows, for example
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.labels) || self.labels.all(a, self.labels.exists_one(b, b.lowerAscii() == a.lowerAscii()))",
-            "labels: two labels are the same but for upper and lower case; give each label once",
+            "labels: two labels are equal if case is ignored; give each label once",
             _labels_differ,
         ),
         Rule(
             "has(self.validation) != has(self.validationFraction)",
-            "give either validation, a source of rows, or validationFraction, a share of the train rows",
+            "set either validation (a source of rows) or validationFraction (a share of the train rows)",
             _validation_comes_from_one_place,
         ),
     )
 
     @property
     def sources(self) -> dict[str, DataSource]:
-        """The sources that are given, by split."""
+        """The sources that are set, by split."""
         given = {"train": self.train, "validation": self.validation, "test": self.test}
         return {split: source for split, source in given.items() if source is not None}

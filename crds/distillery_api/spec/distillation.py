@@ -1,4 +1,4 @@
-"""The whole spec, and the rules that join its parts."""
+"""The whole spec, and the rules that span several of its fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _replicas_can_mount_the_volume(spec: DistillationSpec) -> bool:
 
 
 def _only_with(tasks: tuple[Task, ...], condition: str, field: str, given: Callable[[DistillationSpec], bool]) -> Rule:
-    """The rule of a field that other tasks do not have: `condition` is `given` in CEL."""
+    """The rule of a field that only some tasks support. `condition` is `given` in CEL."""
     listed = ", ".join(f"'{task}'" for task in tasks)
     names = " and ".join(", ".join(tasks).rsplit(", ", 1))
 
@@ -31,7 +31,7 @@ def _only_with(tasks: tuple[Task, ...], condition: str, field: str, given: Calla
 
     return Rule(
         f"!({condition}) || self.task in [{listed}]",
-        f"{field} belongs to {names}; remove it, or change task",
+        f"{field} is only supported for {names}; remove it, or change task",
         holds,
     )
 
@@ -93,34 +93,35 @@ _TASK_RULES = (
 
 
 class DistillationSpec(ApiModel):
-    """What to distil: a task, its rows, a teacher and a student."""
+    """The desired distillation: a task, its rows, a teacher and a student."""
 
     task: Task
-    """The task: NLI (how does a hypothesis relate to a premise), MultipleChoice, Math (the answer is a number),
-    Summarization or Conversation (of one turn or many)."""
+    """Task to distil: NLI (how a hypothesis relates to a premise), MultipleChoice, Math (the answer is a number),
+    Summarization, or Conversation (one or more turns)."""
     suspend: Annotated[Flag, NotIdentity] = False
-    """Stops running stages, keeps what is done and goes on serving. Default: false."""
+    """Stops running stages and starts no new ones. Results are kept, and the student stays served. Default: false."""
     data: Data
-    """The rows to distil from."""
+    """Input rows."""
     generation: Generation
     """The first stage: the teacher answers the rows."""
     student: Student
-    """The model to train."""
+    """Model to train."""
     training: Training = Training()
-    """The second stage: the student learns the teacher's answers."""
+    """The second stage: the student is trained on the teacher's answers."""
     evaluation: EvaluationOptions = EvaluationOptions()
-    """The third stage: everybody answers the held-out rows."""
+    """The third stage: teacher, base model, student and baselines are evaluated on the held-out rows."""
     serving: Annotated[Serving, NotIdentity] = Serving()
     """How the student is served."""
     storage: Annotated[Storage, NotIdentity] = Storage()
-    """The workspace volume. With ReadWriteOnce, the default, everything runs on one node."""
+    """Workspace volume, which holds replies, rows and models. With ReadWriteOnce (the default), all stages and the
+    server run on one node."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.serving.mode == 'None' || self.serving.replicas <= 1 || has(self.storage.claimName)"
             " || (has(self.storage.accessModes) && self.storage.accessModes.exists(m, m == 'ReadWriteMany'))",
-            "serving.replicas: more than one replica needs a volume that many nodes can mount; set storage.accessModes"
-            " to [ReadWriteMany] or replicas to 1",
+            "serving.replicas: more than one replica requires a volume that several nodes can mount; set"
+            " storage.accessModes to [ReadWriteMany], or replicas to 1",
             _replicas_can_mount_the_volume,
         ),
         *_TASK_RULES,
@@ -128,5 +129,5 @@ class DistillationSpec(ApiModel):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The allowed answers of a label task; empty where each row has its own, or the answer is no label."""
+        """The allowed answers of a label task; empty if each row has its own, or if answers are not labels."""
         return self.data.labels or (NLI_LABELS if self.task is Task.NLI else ())

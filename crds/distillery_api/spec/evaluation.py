@@ -1,4 +1,4 @@
-"""The third stage: everybody answers the held-out rows."""
+"""The third stage: all systems are evaluated on the held-out rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from distillery_api.spec.teacher import Judge
 
 
 class EvaluationOptions(StageOptions):
-    """The third stage: teacher, base model, student and simple baselines on the same held-out rows."""
+    """The third stage: teacher, base model, student and baselines are evaluated on the held-out rows."""
 
     judge: Judge | None = None
-    """Another model that compares answers with the known ones, for Conversation and Summarization. Default: none."""
+    """LLM judge that compares answers with the reference answers, for Summarization and Conversation. Default: none."""

@@ -1,4 +1,4 @@
-"""The kinds of values that fields hold, each with a sentence for what is not one."""
+"""Types of field values, each with a message for values that do not match."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ def _is_quantity(value: int | str) -> bool:
 ObjectName = Annotated[
     str,
     Field(max_length=253),
-    matches(f"^{_NAME}$", "not the name of an object; use lower-case letters, digits, - and ."),
+    matches(f"^{_NAME}$", "not a valid object name; use lowercase letters, digits, - and ."),
 ]
 ShortName = Annotated[
     str,
     Field(max_length=63),
     matches(
-        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "not a name; use lower-case letters, digits and -, at most 63 characters"
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "not a valid name; use lowercase letters, digits and -, at most 63 characters",
     ),
 ]
 SecretKey = Annotated[
-    str, Field(max_length=253), matches("^[-._a-zA-Z0-9]+$", "not a key of a Secret; use letters, digits, -, _ and .")
+    str, Field(max_length=253), matches("^[-._a-zA-Z0-9]+$", "not a valid Secret key; use letters, digits, -, _ and .")
 ]
 SourceUri = Annotated[
     str,
@@ -39,7 +40,7 @@ SourceUri = Annotated[
     matches(
         rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|https://[^/\s]+/\S+"
         r"|(s3|gs|abfs)://[^/\s]+/\S+|hf://datasets/[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?/\S+|[^:]+)$",
-        "not a place that rows can be read from; write pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH,"
+        "not a supported location of rows; use pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH,"
         " s3://BUCKET/KEY, gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH or a path",
     ),
 ]
@@ -48,7 +49,7 @@ ModelUri = Annotated[
     Field(max_length=1024),
     matches(
         rf"^(hf://[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?|pvc://{_NAME}/[^/].*|file:///.+|[^:]+)$",
-        "not a place that a model can be loaded from; write hf://ORG/NAME, pvc://CLAIM/PATH, file:///PATH or a path",
+        "not a supported location of a model; use hf://ORG/NAME, pvc://CLAIM/PATH, file:///PATH or a path",
     ),
 ]
 Endpoint = Annotated[
@@ -56,32 +57,32 @@ Endpoint = Annotated[
     Field(max_length=1024),
     matches(
         r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
-        "not the base URL of a server; write for instance https://teacher.example/v1",
+        "not the base URL of a server; use for example https://teacher.example/v1",
     ),
 ]
 Label = Annotated[
     str,
     Field(max_length=100),
-    matches(r"^\S([^\n]*\S)?$", "a label must not be empty, span lines, or start or end with white space"),
+    matches(r"^\S([^\n]*\S)?$", "a label must not be empty, contain line breaks, or start or end with whitespace"),
 ]
 Licence = Annotated[str, Field(min_length=1, max_length=200)]
 Language = Annotated[
     str,
     Field(max_length=35),
-    matches("^[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*$", "not a language; write its code, for instance de, pt-BR or zh-Hans"),
+    matches("^[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*$", "not a language code; use for example de, pt-BR or zh-Hans"),
 ]
 Flag = Annotated[bool, Field(strict=True)]
 StopSequence = Annotated[str, Field(min_length=1, max_length=100)]
 Prompt = Annotated[
     str,
     Field(max_length=20_000),
-    matches(r"^(?s:.*)\S(?s:.*)$", "the prompt is empty; write one, or leave the field out"),
+    matches(r"^(?s:.*)\S(?s:.*)$", "the prompt is empty; write one, or remove the field"),
 ]
 Quantity = Annotated[
     StrictInt | str,
     Rule(
         f"type(self) == int ? int(self) >= 0 : string(self).matches({json.dumps(QUANTITY)})",
-        "not a quantity; write for instance 500m, 2 or 16Gi",
+        "not a quantity; use for example 500m, 2 or 16Gi",
         _is_quantity,
     ),
     Field(json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 32}),
@@ -89,12 +90,12 @@ Quantity = Annotated[
 
 
 class SecretKeyReference(ApiModel):
-    """One key of a Secret in the Distillation's namespace."""
+    """A key of a Secret in the Distillation's namespace."""
 
     secret_name: ObjectName
     """Name of the Secret."""
     key: SecretKey = "api-key"
-    """Key within the Secret. Default: api-key."""
+    """Key in the Secret. Default: api-key."""
 
     @property
     def path(self) -> str:
@@ -103,7 +104,7 @@ class SecretKeyReference(ApiModel):
 
 
 class SecretReference(ApiModel):
-    """A Secret in the Distillation's namespace, all keys of which become environment variables."""
+    """A Secret in the Distillation's namespace whose keys all become environment variables."""
 
     secret_name: ObjectName
     """Name of the Secret."""

@@ -12,7 +12,7 @@ from distillery_api.spec.fields import Flag
 
 
 class Likeness(StrEnum):
-    """How alike two prompts must be for one of them to go."""
+    """How similar two prompts must be to count as duplicates."""
 
     NONE = "None"
     EXACT = "Exact"
@@ -20,7 +20,7 @@ class Likeness(StrEnum):
 
 
 class PersonalData(StrEnum):
-    """Kinds of personal data that can be told from their form, and names, for which a model must be installed."""
+    """Kinds of personal data. All are recognised by their form, except Person, which needs an installed spaCy model."""
 
     EMAIL_ADDRESS = "EmailAddress"
     PHONE_NUMBER = "PhoneNumber"
@@ -32,34 +32,37 @@ class PersonalData(StrEnum):
 
 
 class Filters(ApiModel):
-    """What a row needs to be kept, beyond a whole and readable reply. Held-out rows are never filtered."""
+    """Additional conditions for keeping a row. Held-out rows are never filtered."""
 
     duplicates: Likeness = Likeness.EXACT
-    """Train and validation rows that ask what an earlier row of their split asks are rejected before they cost
-    anything: Exact compares the words, Near also finds prompts that share most of their phrases, None keeps all.
-    Default: Exact."""
+    """Rejects train and validation rows whose prompt duplicates that of an earlier row in the same split, before they
+    are sent to the teacher: Exact compares all words, ignoring case and whitespace; Near also finds prompts that share
+    most of their phrases; None keeps all rows. Default: Exact."""
     leakage: Likeness = Likeness.EXACT
-    """Train rows that ask what a validation or test row asks, and validation rows that ask what a test row asks, are
-    rejected before they cost anything. Default: Exact."""
+    """Rejects train rows whose prompt duplicates that of a validation or test row, and validation rows whose prompt
+    duplicates that of a test row, before they are sent to the teacher. Values as in duplicates. Default: Exact."""
     near_threshold: Annotated[float, Field(strict=True, gt=0.5, le=1)] = 0.8
-    """Share of three-word phrases (estimated Jaccard similarity) from which two prompts are near. Default: 0.8."""
+    """Similarity at which two prompts count as near duplicates, above 0.5 and up to 1: the estimated Jaccard similarity
+    of their three-word phrases. Default: 0.8."""
     disagrees_with_gold: Flag = False
-    """Rejects a row whose answer is not its `gold`; the run is then partly supervised, and its table says so.
-    Default: false."""
+    """Rejects rows whose answer differs from their `gold`. The student is then partly supervised, which the result
+    table states. Default: false."""
     min_agreement: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
-    """With several samples: least share of them that must give the winning answer; a tie is always rejected.
-    Default: 0.5."""
+    """With several samples: minimum share of all samples, unreadable ones included, that must agree on the answer, from
+    0 to 1. A tie is always rejected. Default: 0.5."""
     max_answer_words: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
-    """Longest answer, in words. Default: no limit, and maxSummaryWords and a quarter for summaries."""
+    """Maximum length of an answer, in words. Longer answers are rejected. Default: no limit; summaries are always
+    limited to 1.25 times maxSummaryWords."""
     language: Flag = True
-    """Rejects summaries and conversations in another language than asked for. Default: true."""
+    """Rejects summaries and conversation replies that are not in generation.language or, if that is not set, not in the
+    language of the row. Default: true."""
     faithful: Flag = False
-    """Rejects summaries that name a number that their source does not, or an entity where a model that finds them is
-    installed. Default: false."""
+    """Rejects summaries that contain a number that is not in their source or, if a spaCy model for English is
+    installed, such a named entity. Default: false."""
 
 
 class Redaction(ApiModel):
-    """Personal data that is replaced before a row leaves for a teacher or a judge, and in what the student learns."""
+    """Replaces personal data in rows before they are sent to the teacher or the judge, and in training rows."""
 
     kinds: Annotated[tuple[PersonalData, ...], Field(min_length=1, max_length=7)]
-    """What to replace by a mark such as [EMAIL_ADDRESS]."""
+    """Kinds of personal data to replace by placeholders such as [EMAIL_ADDRESS]."""

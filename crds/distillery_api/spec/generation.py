@@ -17,7 +17,7 @@ _SINGLE_TEMPERATURE = 0.2
 
 
 class History(StrEnum):
-    """What stands before a turn of a conversation that the teacher answers."""
+    """Which assistant messages precede a turn that the teacher answers."""
 
     TEACHER = "Teacher"
     ORIGINAL = "Original"
@@ -39,77 +39,80 @@ class Generation(StageOptions):
     teachers: Annotated[
         tuple[Teacher, ...], Field(min_length=1, max_length=1, json_schema_extra={"x-list-key": "name"})
     ]
-    """The model that answers; exactly one."""
+    """Model that answers the rows. Exactly one."""
     chain_of_thought: Flag = False
-    """Lets the teacher reason step by step before it answers, for NLI, MultipleChoice and Math. The reasoning improves
-    the answer and is not trained on. Default: false."""
+    """Asks the teacher to reason step by step before it answers, for NLI, MultipleChoice and Math. The student is not
+    trained on the reasoning unless keepReasoning is true. Default: false."""
     chain_of_density: Flag = False
-    """Lets the teacher write four summaries, each denser than the one before, and keeps the last, for Summarization.
+    """Asks the teacher for four increasingly dense summaries and keeps the last one, for Summarization.
     Default: false."""
     max_summary_words: Annotated[int, Field(strict=True, ge=10, le=2000)] | None = None
-    """Longest summary, in words, for Summarization. Default: 80."""
+    """Maximum length of a summary, in words, for Summarization. Summaries of more than 1.25 times that length are
+    rejected. Default: 80."""
     history: History | None = None
-    """For Conversation: whether a turn is answered after the teacher's own earlier replies (Teacher) or after those
-    that the row holds (Original). Default: Teacher."""
+    """Which assistant messages precede each turn that the teacher answers, for Conversation: its own replies (Teacher)
+    or those in the row (Original). Default: Teacher."""
     language: Language | None = None
-    """Language of the answers, such as de or pt-BR, for Summarization and Conversation. Default: that of the row."""
+    """Language of the answers, such as de or pt-BR, for Summarization and Conversation. Default: the row's language."""
     keep_reasoning: Flag = False
-    """Trains the student on the teacher's thoughts, too, between <think> and </think> before the answer.
+    """Also trains the student on the teacher's reasoning, between <think> and </think> before the answer.
     Default: false."""
     samples: Annotated[int, Field(strict=True, ge=1, le=32)] = 1
-    """Replies asked for each train and validation row, of which the answer that most agree on is kept, for NLI,
-    MultipleChoice and Math. Default: 1."""
+    """Number of replies to request for each train and validation row, for NLI, MultipleChoice and Math. The answer that
+    most of them agree on is kept (majority vote). Default: 1."""
     sampling: Sampling = Sampling()
-    """How the teacher chooses its words."""
+    """Sampling parameters."""
     prompts: Prompts = Prompts()
-    """Your own prompts instead of the task's."""
+    """Custom system prompts. Default: those of the task."""
     concurrency: Annotated[int, Field(strict=True, ge=1, le=2000), NotIdentity] = 32
-    """Most calls under way at once. There are fewer while the teacher is slow or says that it is asked too much.
+    """Maximum number of concurrent requests, over all servers. Fewer are sent while the server is slow or rate-limits.
     Default: 32."""
     request_timeout_seconds: Annotated[Annotated[int, Field(strict=True, ge=1, le=86_400)] | None, NotIdentity] = None
-    """Longest time for one call, in seconds, after which it is tried again. Default: 120, and 600 for a teacher that
-    thinks."""
+    """Timeout of a request, in seconds, including the response body. The request is then retried. Default: 120, or 600
+    for a teacher with reasoning."""
     min_success_ratio: Annotated[float, Field(strict=True, ge=0, le=1), NotIdentity] = 0.7
-    """Share of a split's rows that must get a readable, allowed answer, from 0 to 1. The stage ends as soon as it
-    cannot be reached any more. Duplicates do not count. Default: 0.7."""
+    """Minimum share of the train rows, and of the validation rows, that must get a readable, allowed answer, from 0 to
+    1. The stage fails as soon as this can no longer be reached. Duplicates do not count. Default: 0.7."""
     min_rows: Annotated[Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] | None, NotIdentity] = None
-    """Fewest rows of the train split, and of the validation split, that must be kept. Default: 65, and 40 for Math."""
+    """Minimum number of kept rows in the train split, and in the validation split. The stage fails with fewer. Default:
+    65, or 40 for Math."""
     budget: Annotated[Budget, NotIdentity] = Budget()
-    """A hard limit on tokens and money."""
+    """Hard limit on tokens and cost."""
     filters: Filters = Filters()
-    """Which rows and replies are kept."""
+    """Conditions for keeping a row."""
     judge: PricedJudge | None = None
-    """Another model that looks at each answer and may reject it. Default: none."""
+    """LLM judge that accepts or rejects each answer. Default: none."""
     redaction: Redaction | None = None
-    """Personal data that is replaced before a row leaves. Default: nothing is."""
+    """Replacement of personal data before a row is sent to the teacher or the judge. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.budget.maxCost) || self.teachers.all(t, has(t.pricing))",
-            "budget.maxCost needs the teacher's pricing; give teachers[0].pricing, or set budget.maxTokens instead",
+            "budget.maxCost requires the teacher's pricing; set teachers[0].pricing, or use budget.maxTokens instead",
             _cost_has_a_price,
         ),
         Rule(
             "!has(self.judge) || !has(self.judge.pricing) || self.teachers.all(t, has(t.pricing)"
             " && t.pricing.currency == self.judge.pricing.currency)",
-            "judge.pricing needs the teacher's pricing, in the same currency; give teachers[0].pricing as well",
+            "judge.pricing requires the teacher's pricing in the same currency; set teachers[0].pricing as well",
             _judge_is_paid_as_the_teacher_is,
         ),
     )
 
     @property
     def pricing(self) -> Pricing | None:
-        """What the teacher's tokens cost."""
+        """The teacher's pricing."""
         return self.teachers[0].pricing
 
     @property
     def pricings(self) -> tuple[Pricing | None, Pricing | None]:
-        """What the tokens of teacher and judge cost: both, in one currency, or nothing known."""
+        """Pricing of teacher and judge: both in the same currency, or both None."""
         return self.pricing, (self.judge.pricing if self.judge else None) or self.pricing
 
     @property
     def chosen_sampling(self) -> Sampling:
-        """The sampling without what stands for the default anyway, so that saying a default changes nothing."""
+        """The sampling parameters without values that equal a default, so that writing a default out changes
+        nothing."""
         given = self.sampling
         return given.model_copy(
             update={
@@ -126,16 +129,16 @@ class Generation(StageOptions):
 
     @property
     def held_out_temperature(self) -> float | None:
-        """The temperature for rows that are asked once, where it is not that of the others: as for a single sample."""
+        """The temperature of held-out rows where it differs from that of the other rows: as for a single sample."""
         warmer_for_the_vote = self.samples > 1 and self.sampling.temperature is None
         return _SINGLE_TEMPERATURE if warmer_for_the_vote else None
 
     @property
     def temperature_by_default(self) -> float:
-        """Cool for one sample; warm for several, which would else be the same."""
+        """Low for one sample; higher for several, which would otherwise be the same."""
         return _SINGLE_TEMPERATURE if self.samples == 1 else 0.7
 
     @property
     def top_p_by_default(self) -> float:
-        """Narrow for one sample, open for several."""
+        """Low for one sample, 1 for several."""
         return 0.1 if self.samples == 1 else 1.0

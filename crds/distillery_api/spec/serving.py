@@ -18,7 +18,7 @@ class ServingMode(StrEnum):
 
 
 class ServingRuntime(StrEnum):
-    """The server that answers for the student."""
+    """Inference servers."""
 
     VLLM = "VLLM"
     TRANSFORMERS = "Transformers"
@@ -28,9 +28,10 @@ class Serving(StageOptions):
     """How the student is served."""
 
     mode: ServingMode = ServingMode.DEPLOYMENT
-    """Deployment serves the student behind a Service of a stable name; None ends the run with the scores.
-    Default: Deployment."""
+    """Deployment serves the student with a Deployment and a Service of a stable name; None ends the run after the
+    evaluation. Default: Deployment."""
     runtime: ServingRuntime = ServingRuntime.VLLM
-    """VLLM needs a GPU (ask for it in resources); Transformers runs on a CPU. Default: VLLM."""
+    """Inference server. VLLM needs a GPU, which you request in resources; Transformers also runs on a CPU. Default:
+    VLLM."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
-    """Pods that serve. More than one needs a ReadWriteMany volume. Default: 1."""
+    """Number of serving Pods. More than one requires a ReadWriteMany volume. Default: 1."""

@@ -13,12 +13,12 @@ RESERVED_LABEL_PREFIXES = ("app.kubernetes.io/", "distillery.dev/", "batch.kuber
 
 
 class Resources(ApiModel):
-    """Compute resources of the stage's container, as in a Pod."""
+    """Compute resources of the container, as in a Pod."""
 
     requests: Annotated[dict[str, Quantity], Field(max_length=20)] | None = None
-    """What the scheduler sets aside."""
+    """Resources that the scheduler reserves for the container."""
     limits: Annotated[dict[str, Quantity], Field(max_length=20)] | None = None
-    """What the container may use at most, for instance `nvidia.com/gpu: 1`."""
+    """Maximum resources that the container may use, for example `nvidia.com/gpu: 1`."""
 
 
 def _no_label_is_reserved(metadata: TemplateMetadata) -> bool:
@@ -26,12 +26,12 @@ def _no_label_is_reserved(metadata: TemplateMetadata) -> bool:
 
 
 class TemplateMetadata(ApiModel):
-    """Labels and annotations added to the stage's Pods."""
+    """Labels and annotations to add to the Pods."""
 
     labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=50)] | None = None
-    """Added to the Pod. Labels under app.kubernetes.io/, distillery.dev/ and batch.kubernetes.io/ are reserved."""
+    """Labels to add. Keys under app.kubernetes.io/, distillery.dev/ and batch.kubernetes.io/ are reserved."""
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=50)] | None = None
-    """Added to the Pod."""
+    """Annotations to add."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -49,19 +49,19 @@ def _command_of_the_stage_is_ours(container: TemplateContainer) -> bool:
 
 
 class TemplateContainer(OpenModel):
-    """A container of the Pod: the stage's own when it is named `stage`, else one added beside it."""
+    """A container of the Pod: `stage` is the generated one, any other name adds a container."""
 
     name: ShortName
-    """Name of the container; `stage` is the generated one."""
+    """Name of the container. `stage` is the generated one."""
     command: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=64)] | None = None
-    """Reserved for the container `stage`."""
+    """Command of an added container. Reserved for the container `stage`."""
     args: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=64)] | None = None
-    """Reserved for the container `stage`."""
+    """Arguments of an added container. Reserved for the container `stage`."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.name != 'stage' || (!has(self.command) && !has(self.args))",
-            "command and args of the container stage are reserved; remove them, or use a container of another name",
+            "command and args of the container stage are reserved; remove them, or use a container with another name",
             _command_of_the_stage_is_ours,
         ),
     )
@@ -72,38 +72,38 @@ def _restart_policy_is_ours(spec: TemplateSpec) -> bool:
 
 
 class TemplateSpec(OpenModel):
-    """A partial PodSpec, merged over the generated one; lists of named things are merged by name."""
+    """A partial PodSpec, merged over the generated one. Lists of named items are merged by name."""
 
     restart_policy: Annotated[str, Field(max_length=20)] | None = None
-    """Reserved."""
+    """Reserved; must not be set."""
     containers: Annotated[tuple[TemplateContainer, ...], Field(max_length=10)] | None = None
-    """Containers, merged by name over the generated container `stage`."""
+    """Containers, merged by name with the generated container `stage`."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.restartPolicy)",
-            "restartPolicy is reserved; remove it: the stage decides when it runs again",
+            "restartPolicy is reserved; remove it: the operator decides when a stage runs again",
             _restart_policy_is_ours,
         ),
     )
 
 
 class PodTemplate(ApiModel):
-    """A partial PodTemplateSpec, merged over the generated one by container name: node selectors, tolerations, volumes,
-    priority class, service account and the like."""
+    """A partial PodTemplateSpec, merged over the generated one: node selector, tolerations, volumes, priority class,
+    service account and so on."""
 
     metadata: TemplateMetadata | None = None
     """Labels and annotations of the Pod."""
     spec: TemplateSpec | None = None
-    """Fields of the Pod."""
+    """Fields of the PodSpec."""
 
 
 class StageOptions(ApiModel):
-    """Where and how a stage's container runs. None of this changes a result, so none of it runs a stage again."""
+    """Where and how a container runs. Changing these fields does not run a finished stage again."""
 
     image: Annotated[Annotated[str, Field(min_length=1, max_length=512)] | None, NotIdentity] = None
-    """Container image. Default: the operator's."""
+    """Container image. Default: the image that the operator is configured with."""
     resources: Annotated[Resources | None, NotIdentity] = None
-    """Compute resources. Default: a small request of CPU and memory, no GPU."""
+    """Compute resources of the container. Default: a small request of CPU and memory, no GPU."""
     pod_template: Annotated[PodTemplate | None, NotIdentity] = None
-    """A partial PodTemplateSpec, merged over the generated one."""
+    """Partial PodTemplateSpec, merged over the generated one."""

@@ -12,14 +12,14 @@ from distillery_api.spec.fields import ObjectName, Quantity
 
 
 class AccessMode(StrEnum):
-    """The access modes of a volume that stages and server can share."""
+    """Access modes of the workspace volume."""
 
     READ_WRITE_ONCE = "ReadWriteOnce"
     READ_WRITE_MANY = "ReadWriteMany"
 
 
 class Retention(StrEnum):
-    """What becomes of the workspace claim when the Distillation is deleted."""
+    """What happens to the workspace claim when the Distillation is deleted."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
@@ -31,28 +31,28 @@ def _claim_is_named_or_described(storage: Storage) -> bool:
 
 
 class Storage(ApiModel):
-    """The workspace volume: every paid reply, the rows, the models. A ReadWriteOnce volume, the default, ties all
-    stages and the server to one node, and a new student then replaces the old one with a short gap; ReadWriteMany
-    does not."""
+    """The workspace volume, which holds replies, rows and models. With ReadWriteOnce (the default), all stages and the
+    server run on one node, and replacing the served student causes a short downtime; with ReadWriteMany, neither is the
+    case."""
 
     claim_name: ObjectName | None = None
-    """An existing PersistentVolumeClaim to use; excludes every other field."""
+    """Name of an existing PersistentVolumeClaim to use. Cannot be combined with the other fields."""
     size: Quantity | None = None
     """Size of the claim to create. Default: 50Gi."""
     storage_class_name: ObjectName | None = None
-    """Storage class of the claim. Default: the cluster's."""
+    """Storage class of the claim to create. Default: the cluster's default class."""
     access_modes: Annotated[tuple[AccessMode, ...], Field(min_length=1, max_length=2)] | None = None
-    """Access modes of the claim. Default: ReadWriteOnce."""
+    """Access modes of the claim to create. Default: ReadWriteOnce."""
     retention: Retention | None = None
-    """Retain keeps the claim, with all that was paid for, when the Distillation is deleted; Delete removes it.
-    Default: Retain."""
+    """What happens to the created claim when the Distillation is deleted: Retain keeps it, with all paid replies;
+    Delete deletes it. Default: Retain."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.claimName) || (!has(self.size) && !has(self.storageClassName) && !has(self.accessModes)"
             " && !has(self.retention))",
-            "claimName excludes size, storageClassName, accessModes and retention; give either an existing claim or the"
-            " claim to create",
+            "claimName cannot be combined with size, storageClassName, accessModes or retention; set either claimName"
+            " (an existing claim) or the others (a claim to create)",
             _claim_is_named_or_described,
         ),
     )

@@ -1,4 +1,4 @@
-"""The tasks that a student can learn."""
+"""The tasks that can be distilled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NLI_LABELS = ("entailment", "neutral", "contradiction")
 
 
 class Task(StrEnum):
-    """The task that the student learns."""
+    """The task that the student is trained for."""
 
     NLI = "NLI"
     MULTIPLE_CHOICE = "MultipleChoice"
@@ -20,4 +20,4 @@ class Task(StrEnum):
 LABEL_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE)
 """Tasks whose answer is one of a few labels."""
 REASONING_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.MATH)
-"""Tasks with a short answer, which a chain of thought can lead to."""
+"""Tasks with a short answer, which support chain of thought and a majority vote."""

@@ -1,4 +1,4 @@
-"""The large models that answer and judge, and how they are asked."""
+"""Remote models (teacher and judges), and how they are called."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from distillery_api.spec.fields import Endpoint, Flag, Licence, Prompt, SecretKe
 ModelName = Annotated[str, Field(min_length=1, max_length=253)]
 Price = Annotated[float, Field(strict=True, ge=0, le=1_000_000)]
 Currency = Annotated[
-    str, Field(max_length=3), matches("^[A-Z]{3}$", "not a currency; write its three letters, for instance USD or EUR")
+    str, Field(max_length=3), matches("^[A-Z]{3}$", "not a currency code; use three letters, for example USD or EUR")
 ]
 
 
 class Server(ApiModel):
-    """One address of a model, with its own key."""
+    """A server of the model, with its own API key."""
 
     url: Endpoint
-    """Base URL, up to and including its version, such as https://teacher.example/v1."""
+    """Base URL including the API version, such as https://teacher.example/v1."""
     api_key: SecretKeyReference | None = None
-    """The key for the server. Default: none is sent."""
+    """API key. Default: no key is sent."""
 
 
 class Pricing(ApiModel):
-    """What a teacher's tokens cost."""
+    """Price of tokens."""
 
     currency: Currency
-    """Three letters, such as USD."""
+    """Three-letter currency code, such as USD."""
     input_per_million: Price
-    """Price of a million tokens read."""
+    """Price per million input tokens."""
     output_per_million: Price
-    """Price of a million tokens written."""
+    """Price per million output tokens."""
     cached_input_per_million: Price | None = None
-    """Price of a million tokens that the server had in its cache. Default: inputPerMillion."""
+    """Price per million input tokens that the server read from its cache. Default: inputPerMillion."""
 
 
 class Limits(ApiModel):
-    """How fast a teacher may be asked, for each server and key."""
+    """Rate limits for each server and API key."""
 
     requests_per_minute: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] | None = None
-    """Most requests a minute. Default: as many as the server takes."""
+    """Maximum number of requests per minute. Default: only the server's own limit."""
     tokens_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000_000)] | None = None
-    """Most tokens a minute, read and written. Default: as many as the server takes."""
+    """Maximum number of tokens per minute, input and output. Default: only the server's own limit."""
 
 
 def _is_at_one_or_at_several_servers(teacher: Teacher) -> bool:
@@ -56,103 +56,107 @@ def _key_stands_beside_its_server(teacher: Teacher) -> bool:
 
 
 class Teacher(ApiModel):
-    """A large model behind an OpenAI-compatible API."""
+    """The teacher: a large model behind an OpenAI-compatible API."""
 
     name: ShortName
-    """A name of your choice, recorded with each row."""
+    """Name of your choice, recorded with each row."""
     endpoint: Annotated[Endpoint | None, NotIdentity] = None
-    """Base URL of the server, up to and including its version, such as https://teacher.example/v1."""
+    """Base URL of the server including the API version, such as https://teacher.example/v1. Set either this or
+    servers."""
     api_key: Annotated[SecretKeyReference | None, NotIdentity] = None
-    """The key for the server. Default: none is sent."""
+    """API key. Default: no key is sent."""
     servers: Annotated[Annotated[tuple[Server, ...], Field(min_length=1, max_length=16)] | None, NotIdentity] = None
-    """Several addresses or keys of the same model, in place of endpoint; each is paced by what it says itself."""
+    """Several servers or API keys for the same model, used in parallel, each at its own rate. Set either this or
+    endpoint."""
     model: ModelName
-    """The model's name at the server."""
+    """Name of the model on the server."""
     reasoning: Flag = False
-    """Says that the model thinks before it answers, as o1, DeepSeek-R1 and QwQ do: its replies get room for that
-    (4,096 tokens by default). Thoughts are told apart from answers in any case. Default: false."""
+    """Set to true for a model that reasons before it answers, such as o1, DeepSeek-R1 or QwQ. The defaults are then
+    4,096 for sampling.maxTokens and 600 for requestTimeoutSeconds. Reasoning is separated from answers in either case.
+    Default: false."""
     pricing: Annotated[Pricing | None, NotIdentity] = None
-    """What its tokens cost, for estimates and generation.budget.maxCost."""
+    """Price of tokens, for estimates and budget.maxCost. Default: unknown."""
     limits: Annotated[Limits, NotIdentity] = Limits()
-    """How fast it may be asked."""
+    """Rate limits."""
     licence: Annotated[Licence | None, NotIdentity] = None
-    """The licence of its output, for the data set card."""
+    """Licence of the model's output, for the dataset card. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.endpoint) != has(self.servers)",
-            "give either endpoint, one server, or servers, a list of {url, apiKey}",
+            "set either endpoint (one server) or servers (a list of {url, apiKey})",
             _is_at_one_or_at_several_servers,
         ),
         Rule(
             "!has(self.servers) || !has(self.apiKey)",
-            "apiKey belongs to endpoint; with servers, give each server its own apiKey",
+            "apiKey is only used with endpoint; with servers, give each server its own apiKey",
             _key_stands_beside_its_server,
         ),
     )
 
     @property
     def all_servers(self) -> tuple[Server, ...]:
-        """Every address of the model."""
+        """All servers of the model."""
         if self.servers is not None:
             return self.servers
         return (Server(url=self.endpoint or "", api_key=self.api_key),)
 
 
 class Judge(ApiModel):
-    """A model that judges answers; another one than the teacher."""
+    """An LLM judge: another model than the teacher that assesses answers."""
 
     endpoint: Annotated[Endpoint, NotIdentity]
-    """Base URL of the server, up to and including its version."""
+    """Base URL of the server including the API version."""
     model: ModelName
-    """The model's name at the server."""
+    """Name of the model on the server."""
     api_key: Annotated[SecretKeyReference | None, NotIdentity] = None
-    """The key for the server. Default: none is sent."""
+    """API key. Default: no key is sent."""
 
 
 class PricedJudge(Judge):
-    """A model that judges the teacher's answers, at a price of its own."""
+    """An LLM judge of the teacher's answers, with its own pricing."""
 
     pricing: Annotated[Pricing | None, NotIdentity] = None
-    """What its tokens cost, in the currency of the teacher's pricing. Default: as much as the teacher's."""
+    """Price of tokens, in the currency of the teacher's pricing. Default: the teacher's pricing."""
 
 
 class Sampling(ApiModel):
-    """How the teacher chooses its words."""
+    """Sampling parameters."""
 
     temperature: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
-    """From 0 to 1. Default: 0.2, and 0.7 with several samples."""
+    """Sampling temperature, from 0 to 1. Default: 0.2, or 0.7 with several samples."""
     top_p: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
-    """Nucleus sampling, from 0 to 1. Default: 0.1, and 1 with several samples."""
+    """Probability mass for nucleus sampling, from 0 to 1. Default: 0.1, or 1 with several samples."""
     max_tokens: Annotated[int, Field(strict=True, ge=1, le=131_072)] | None = None
-    """Longest reply, in tokens. Default: 128 for labels and numbers, 512 with chain of thought, 1,024 for conversation,
-    three times maxSummaryWords for summaries and eight times that many words with chain of density (at least 1,024),
-    and 4,096 for a reasoning teacher."""
+    """Maximum length of a reply, in tokens, reasoning included. Default: 128 for NLI, MultipleChoice and Math, or 512
+    with chainOfThought; 1,024 for Conversation; 3 times maxSummaryWords for Summarization, or 8 times with
+    chainOfDensity, but at least 1,024; 4,096 for a teacher with reasoning."""
     frequency_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0
-    """From 0 to 2. Default: 0, which is not sent."""
+    """Frequency penalty, from 0 to 2. Default: 0, which is not sent."""
     presence_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0
-    """From 0 to 2. Default: 0, which is not sent."""
+    """Presence penalty, from 0 to 2. Default: 0, which is not sent."""
     stop: Annotated[tuple[StopSequence, ...], Field(max_length=4)] | None = None
-    """Up to four texts that end a reply."""
+    """Up to four sequences at which the reply ends. Default: none."""
 
 
 class Prompts(ApiModel):
-    """Your own system prompts instead of the task's."""
+    """Custom system prompts."""
 
     teacher: Prompt | None = None
-    """What the teacher is told. Default: the chain-of-thought or chain-of-density template where that is on, else the
-    student's prompt."""
+    """Teacher prompt. Default: the template for chainOfThought or chainOfDensity if that is true, otherwise the student
+    prompt."""
     student: Prompt | None = None
-    """What the student is trained and served with. Default: the row's own system message, else the
-    task's short prompt."""
+    """Student prompt: the system prompt that the student is trained and served with. Default: the row's own system
+    message, otherwise the task's student prompt."""
 
 
 class Budget(ApiModel):
-    """A hard limit on what the teacher may cost."""
+    """Hard limit on tokens and cost."""
 
     max_tokens: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000_000)] | None = None
-    """Most tokens, read and written, that all teacher calls of this workspace may use together. Reserved before each
-    call, so it is never overshot; everything paid for is kept. Default: no limit."""
+    """Maximum number of tokens, input and output, for all requests of this workspace to the teacher and
+    generation.judge. The maximum that a request may use is reserved before it is sent, so the limit is never exceeded.
+    When it is reached, the stage fails and all paid replies are kept. Default: no limit."""
     max_cost: Annotated[float, Field(strict=True, gt=0, le=1_000_000_000)] | None = None
-    """Most money that all teacher calls of this workspace may cost together, in the currency of the teacher's pricing.
-    Reserved before each call, as maxTokens is. Default: no limit."""
+    """Maximum cost of these requests, in the currency of the teacher's pricing, reserved in the same way. Requires
+    pricing. Default: no limit."""

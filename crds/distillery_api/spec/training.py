@@ -13,59 +13,60 @@ from distillery_api.spec.stage_options import StageOptions
 
 
 class TrainingMethod(StrEnum):
-    """Which of the student's weights are trained."""
+    """Which weights are trained."""
 
     LORA = "LoRA"
     FULL = "Full"
 
 
 class StudentModel(ApiModel):
-    """The small model to train."""
+    """The model to train."""
 
     uri: ModelUri
-    """A causal language model with tokenizer and chat template, in the Hugging Face format: hf://ORG/NAME, optionally
-    @REVISION, pvc://CLAIM/PATH, file:///PATH, or a plain path (as in `data`)."""
+    """Location of a causal language model with tokenizer and chat template in Hugging Face format: hf://ORG/NAME or
+    hf://ORG/NAME@REVISION, pvc://CLAIM/PATH, file:///PATH, or a plain path, which is relative as in `data`."""
 
 
 class Student(ApiModel):
-    """The student."""
+    """The student: the small model that is trained and served."""
 
     model: StudentModel
-    """The small model to train."""
+    """Base model to train."""
     credentials: Annotated[SecretReference | None, NotIdentity] = None
-    """A Secret whose keys become environment variables of the stages that load the model, for instance HF_TOKEN."""
+    """Secret whose keys become environment variables of the train and evaluate stages, which load the model, for
+    example HF_TOKEN. Default: none."""
 
 
 class Lora(ApiModel):
-    """Low-rank adapters (Hu et al., arXiv 2106.09685) on all linear layers."""
+    """LoRA adapters (Hu et al., arXiv 2106.09685) on all linear layers except the output layer."""
 
     rank: Annotated[int, Field(strict=True, ge=1, le=512)] = 8
     """Rank of the adapters. Default: 8."""
     alpha: Annotated[int, Field(strict=True, ge=1, le=4096)] = 128
-    """Scale of the adapters; their weight is alpha / rank. Default: 128."""
+    """Scaling numerator: the adapters' output is multiplied by alpha / rank. Default: 128."""
     dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0
-    """Share of the adapters' inputs that is dropped in training. Default: 0."""
+    """Dropout probability of the adapters' inputs, from 0 to below 1. Default: 0."""
 
 
 class Training(StageOptions):
-    """The second stage: the student learns the teacher's answers under the short prompt."""
+    """The second stage: the student is trained on the teacher's answers, with the student prompt."""
 
     method: TrainingMethod = TrainingMethod.LORA
-    """LoRA trains small adapters and merges them; Full trains every weight. Default: LoRA."""
+    """LoRA trains low-rank adapters and merges them into the model; Full trains all weights. Default: LoRA."""
     lora: Lora = Lora()
-    """The adapters, where method is LoRA."""
+    """Settings of method LoRA; ignored otherwise."""
     epochs: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
-    """Passes over the training rows. Default: 1."""
+    """Number of passes over the train rows. Default: 1."""
     batch_size: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
-    """Rows a step. Default: 1."""
+    """Training batch size. Default: 1."""
     learning_rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.0003
-    """Peak of the cosine schedule. Default: 0.0003."""
+    """Peak learning rate of the cosine schedule. Default: 0.0003."""
     warmup_steps: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 5
-    """Steps until the learning rate peaks. Default: 5."""
+    """Number of steps of linear warm-up to the peak learning rate. Default: 5."""
     weight_decay: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
-    """Weight decay of AdamW. Default: 0.1."""
+    """Weight decay of the AdamW optimiser. Default: 0.1."""
     max_length: Annotated[int, Field(strict=True, ge=16, le=1_048_576)] = 8192
-    """Longest row, in tokens, at most the model's positions. Longer rows are rejected and counted, never cut.
-    Default: 8192."""
+    """Maximum length of a row, prompt and answer together, in tokens. A lower limit of the model itself applies as
+    well. Longer rows are rejected and counted, never truncated. Default: 8192."""
     seed: Annotated[int, Field(strict=True, ge=0, le=4_294_967_295)] = 42
-    """Seed of shuffling and initialisation. Default: 42."""
+    """Random seed for shuffling and initialisation. Default: 42."""
