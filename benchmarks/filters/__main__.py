@@ -60,7 +60,7 @@ def similarity(changed: int) -> float:
     return (phrases - changed) / (phrases + changed)
 
 
-# --- the two contestants
+# --- the two searches
 
 
 def search(program: str, rows: Path, path: Sequence[str] = ()) -> Figures:

@@ -7,7 +7,7 @@
     python -m benchmarks.generation memory                   peak memory of 250,000 and of 1,000,000 rows
 
 The teacher is a loopback server in a process of its own that takes `--latency` seconds a reply. Where the machine has
-two cores, it is pinned to one and the client to the other. The contestants take turns, so that what else the machine
+two cores, it is pinned to one and the client to the other. The clients take turns, so that what else the machine
 does meets all of them. Ours is the whole stage as a Job runs it: the rows checked, screened for duplicates, asked,
 journaled, parsed and written in order. Nothing else should run meanwhile; the load is printed with the figures.
 """
@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.generation.contestants import CONTESTANTS, TITLES, run_stage, run_stage_again
+from benchmarks.generation.clients import CLIENTS, TITLES, run_stage, run_stage_again
 from benchmarks.generation.measuring import HELD_OUT_ROWS, Figures, print_head, print_line, row, teacher, write_rows
 
 LIMITED, BROKEN = 0.05, 0.01
@@ -27,12 +27,12 @@ NEW_ROWS = 100
 
 
 def compare(folder: Path, names: Sequence[str], chosen: argparse.Namespace, concurrency: int) -> None:
-    """Print the contestants at one concurrency, and how many times as fast as each of the others we are."""
+    """Print the clients at one concurrency, and how many times as fast as each of the others we are."""
     runs: dict[str, list[Figures]] = {name: [] for name in names}
     with teacher(chosen.latency) as url:
         for _ in range(chosen.runs):
             for name, figures in runs.items():
-                figures.append(CONTESTANTS[name](folder, url, concurrency))
+                figures.append(CLIENTS[name](folder, url, concurrency))
     ideal = concurrency / chosen.latency
     rows = chosen.rows
     print(f"\nconcurrency {concurrency}: ideal {ideal:,.0f} rows a second; {rows:,} rows, {chosen.runs} runs, median")
@@ -45,7 +45,7 @@ def compare(folder: Path, names: Sequence[str], chosen: argparse.Namespace, conc
 
 
 def disturb(folder: Path, names: Sequence[str], chosen: argparse.Namespace, concurrency: int) -> None:
-    """Print what disturbances cost each contestant."""
+    """Print what disturbances cost each client."""
     ideal = concurrency / chosen.latency
     print(f"\nconcurrency {concurrency}, {LIMITED:.0%} 429 with Retry-After: 1, {BROKEN:.0%} 500; {chosen.rows:,} rows")
     print_head()
@@ -53,8 +53,8 @@ def disturb(folder: Path, names: Sequence[str], chosen: argparse.Namespace, conc
         calm, rough = [], []
         with teacher(chosen.latency) as url, teacher(chosen.latency, limited=LIMITED, broken=BROKEN) as disturbed:
             for _ in range(chosen.runs):
-                calm.append(CONTESTANTS[name](folder, url, concurrency))
-                rough.append(CONTESTANTS[name](folder, disturbed, concurrency))
+                calm.append(CLIENTS[name](folder, url, concurrency))
+                rough.append(CLIENTS[name](folder, disturbed, concurrency))
         print_line(TITLES.get(name, name), calm, chosen.rows, ideal)
         print_line("  disturbed", rough, chosen.rows, ideal)
         kept = statistics.median(run.seconds for run in calm) / statistics.median(run.seconds for run in rough)

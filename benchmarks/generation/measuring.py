@@ -50,7 +50,7 @@ def teacher(latency: float, *, limited: float = 0.0, broken: float = 0.0) -> Ite
 
 
 def measured(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Figures:
-    """Run a contestant, a Python program that prints its seconds and rows as the last line, as JSON.
+    """Run a client, a Python program that prints its seconds and rows as the last line, as JSON.
 
     Raises RuntimeError where it fails.
     """
@@ -106,7 +106,7 @@ def print_head() -> None:
 
 
 def print_line(name: str, figures: Sequence[Figures], rows: int, ideal: float) -> None:
-    """A contestant's line."""
+    """A client's line."""
     speeds = [rows / run.seconds for run in figures]
     shares = [speed / ideal for speed in speeds]
     cpu = [run.cpu_seconds / rows * 1000 for run in figures]

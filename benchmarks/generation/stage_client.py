@@ -1,4 +1,4 @@
-"""The contestant: the whole generate stage through its own entry point.
+"""The client: the whole generate stage through its own entry point.
 
 `python stage_client.py CONFIG` prints its seconds and rows as JSON. As with the peers, the libraries are imported
 before the clock starts.

@@ -181,7 +181,7 @@ def _message(pod: dict[str, Any]) -> str:
 
 @contextmanager
 def running_cluster(folder: Path) -> Iterator[ControlPlane]:
-    """A control plane with a node, the CRD, and a namespace for each contestant."""
+    """A control plane with a node, the CRD, and a namespace for each operator."""
     with ControlPlane(ensure_binaries(), folder) as plane, ProcessNode(plane, folder / "node") as node:
         node.images["distillery-trainer:scripted"] = scripted_image()
         install_crd(plane)

@@ -38,8 +38,8 @@ def asked(text: str, gold: str | list[str] | None = None, answer: str | None = N
     """A held-out row, with the teacher's answer where there is one."""
     row = {
         "id": text,
-        "short": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}],
-        "elaborate": [{"role": "system", "content": "Think first."}, {"role": "user", "content": text}],
+        "studentPrompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}],
+        "teacherPrompt": [{"role": "system", "content": "Think first."}, {"role": "user", "content": text}],
         "gold": gold,
         "reply": answer,
         "answer": answer,
@@ -47,6 +47,6 @@ def asked(text: str, gold: str | list[str] | None = None, answer: str | None = N
         "inputTokens": 30,
         "outputTokens": 6,
         "latencySeconds": 0.4,
-        "carved": False,
+        "fromValidation": False,
     }
     return HeldOutRow(**{**row, **changes})

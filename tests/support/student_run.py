@@ -49,8 +49,8 @@ def held_out_row(number: int, gold: str | None = None, **changes: Any) -> dict[s
     text = f"Premise: {label} {number}.\nHypothesis: {number}."
     row = {
         "id": f"test-{number}",
-        "short": chat(text),
-        "elaborate": chat(text, "Think step by step. " + SYSTEM),
+        "studentPrompt": chat(text),
+        "teacherPrompt": chat(text, "Think step by step. " + SYSTEM),
         "gold": label,
         "reply": f"The answer is {label}.",
         "answer": label,
@@ -58,7 +58,7 @@ def held_out_row(number: int, gold: str | None = None, **changes: Any) -> dict[s
         "inputTokens": 40,
         "outputTokens": 8,
         "latencySeconds": 0.5,
-        "carved": False,
+        "fromValidation": False,
     }
     return {**row, **changes}
 

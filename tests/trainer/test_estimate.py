@@ -359,7 +359,7 @@ def test_stage_tells_its_estimate_before_it_asks_and_writes_the_card_after(tmp_p
 
 def test_estimate_is_served_once_it_is_known(tmp_path):
     reporter = ProgressReporter(Stage.GENERATE)
-    with progress_server(reporter, "127.0.0.1", 0, tmp_path) as port:
+    with progress_server(reporter, "127.0.0.1", 0, tmp_path / "metrics-port") as port:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             fetched(port, "/estimate")
         reporter.estimated(from_prompts(EXPECTED, PRICES))

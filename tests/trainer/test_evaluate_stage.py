@@ -48,7 +48,7 @@ def test_everybody_answers_the_same_rows(tiny, tmp_path):
     assert table.shallow.score == 1.0  # the label is a word of the premise
     predictions = read_rows(run.folder(Stage.EVALUATE) / "predictions.jsonl")
     assert len(predictions) == 6 * 6
-    assert {row["contestant"] for row in predictions} == {
+    assert {row["system"] for row in predictions} == {
         "teacher",
         "baseTeacherPrompt",
         "base",
@@ -68,7 +68,7 @@ def test_missing_teacher_reply_is_a_wrong_answer(tiny, tmp_path):
 
 
 def test_without_gold_the_measure_is_agreement_with_the_teacher(tiny, tmp_path):
-    rows = [{**row, "gold": None, "carved": True} for row in held_out_rows(4)]
+    rows = [{**row, "gold": None, "fromValidation": True} for row in held_out_rows(4)]
     run = StudentRun(tmp_path, tiny, test=rows, generation=SHORT_REPLIES)
     code, said = evaluated(run, tiny)
     assert code == 0, said
@@ -173,7 +173,7 @@ def test_summaries_are_held_beside_the_beginning_of_their_source(tiny, tmp_path)
     assert (table.teacher.score, table.teacher.invented_numbers) == (0.25, 0.0)
     assert (table.partly_supervised, table.majority) == (True, None)
     assert "partly supervised" in said
-    assert {row["contestant"] for row in read_rows(run.folder(Stage.EVALUATE) / "predictions.jsonl")} == {
+    assert {row["system"] for row in read_rows(run.folder(Stage.EVALUATE) / "predictions.jsonl")} == {
         "teacher",
         "baseTeacherPrompt",
         "base",

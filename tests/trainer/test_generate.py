@@ -71,7 +71,7 @@ def test_held_out_row_has_both_prompts_and_the_teachers_reply(run):
     assert row["gold"] == "contradiction"
     assert row["answer"] == "contradiction"
     assert json.loads(row["reply"])["answer_choice"] == "contradiction"
-    assert row["short"][-1]["content"] == "Premise: Person 200 reads and writes.\nHypothesis: Person 200 reads."
+    assert row["studentPrompt"][-1]["content"] == "Premise: Person 200 reads and writes.\nHypothesis: Person 200 reads."
     assert row["elaborate"][-1]["content"].startswith("<item>\nPremise: Person 200")
     assert row["carved"] is False
     assert row["reason"] is None
@@ -202,7 +202,7 @@ def test_carving_does_not_depend_on_the_order_of_the_rows(tmp_path, teacher):
         (tmp_path / name).mkdir()
         run = GenerateRun(tmp_path / name, teacher.url, test=None, validation=rows)
         run.run()
-        chosen.append(sorted(row["short"][-1]["content"] for row in run.rows("test")))
+        chosen.append(sorted(row["studentPrompt"][-1]["content"] for row in run.rows("test")))
     assert chosen[0] == chosen[1]
 
 

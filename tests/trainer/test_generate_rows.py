@@ -73,7 +73,7 @@ def test_answer_that_most_samples_give_is_kept(run, teacher):
 def test_held_out_rows_are_asked_once_and_not_as_warm_as_samples_for_a_vote(run, teacher):
     run.generation = {"samples": 3}
     run.run()
-    held_out = {row["short"][-1]["content"] for row in run.rows("test")}
+    held_out = {row["studentPrompt"][-1]["content"] for row in run.rows("test")}
     asked = [(request.user_text in held_out, request.body["temperature"]) for request in teacher.requests]
     assert set(asked) == {(True, 0.2), (False, 0.7)}
     assert [is_held_out for is_held_out, _ in asked].count(True) == len(held_out)

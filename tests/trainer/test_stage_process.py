@@ -84,7 +84,7 @@ def test_long_message_is_cut_for_the_termination_message(tmp_path):
 
 
 def test_taken_metrics_port_does_not_stop_the_stage(tmp_path, capsys):
-    with progress_server(ProgressReporter(Stage.GENERATE), "127.0.0.1", 0, tmp_path) as port:
+    with progress_server(ProgressReporter(Stage.GENERATE), "127.0.0.1", 0, tmp_path / "metrics-port") as port:
         run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", train=b"", config={"metricsPort": port})
         assert run.run().reason == "InvalidData"
     assert f"No progress is shown: port {port} of 127.0.0.1" in capsys.readouterr().err
@@ -122,7 +122,7 @@ def _first_progress(run: GenerateRun) -> str:
 
 
 def test_health_and_unknown_paths(tmp_path):
-    with progress_server(ProgressReporter(Stage.TRAIN), "127.0.0.1", 0, tmp_path) as port:
+    with progress_server(ProgressReporter(Stage.TRAIN), "127.0.0.1", 0, tmp_path / "metrics-port") as port:
         assert get(port, "/healthz") == "ok\n"
         assert (tmp_path / "metrics-port").read_text() == str(port)
         with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -131,7 +131,7 @@ def test_health_and_unknown_paths(tmp_path):
 
 def test_new_unit_replaces_the_last_one(tmp_path):
     reporter = ProgressReporter(Stage.TRAIN)
-    with progress_server(reporter, "127.0.0.1", 0, tmp_path) as port:
+    with progress_server(reporter, "127.0.0.1", 0, tmp_path / "metrics-port") as port:
         reporter.update(3, 10, "rows")
         reporter.update(1, 4, "steps")
         reporter.row_rejected("train", "too_long")

@@ -17,7 +17,7 @@ PACKAGES = {
 }
 """Peers that need a virtual environment of their own, made when they are asked for."""
 
-Contestant = Callable[[Path, str, int], Figures]
+Client = Callable[[Path, str, int], Figures]
 """Folder of the rows, address of the teacher, calls at once -> what the run took."""
 
 
@@ -53,7 +53,7 @@ def run_stage_again(folder: Path, url: str, concurrency: int) -> Figures:
     return measured([sys.executable, str(HERE / "stage_client.py"), str(folder / "run.json")])
 
 
-def bare(client: str) -> Contestant:
+def bare(client: str) -> Client:
     """The loop that one writes by hand over an HTTP client; without checks, journal, retries and files."""
 
     def run(folder: Path, url: str, concurrency: int) -> Figures:
@@ -63,7 +63,7 @@ def bare(client: str) -> Contestant:
     return run
 
 
-def peer(name: str) -> Contestant:
+def peer(name: str) -> Client:
     """A library of the same kind, in its own virtual environment."""
 
     def run(folder: Path, url: str, concurrency: int) -> Figures:
@@ -90,7 +90,7 @@ def python_of(name: str) -> Path:
     return python
 
 
-CONTESTANTS: dict[str, Contestant] = {
+CLIENTS: dict[str, Client] = {
     "distillery": run_stage,
     "aiohttp": bare("aiohttp"),
     "openai": bare("openai"),
