@@ -57,7 +57,7 @@ def test_larger_share_takes_more_and_gives_nothing_back():
 def test_held_out_rows_come_from_what_becomes_validation():
     chosen, counts = splits(TEXTS, validationFraction=0.2)
     assert counts == {"train": 795, "validation": 102, "test": 103}
-    assert chosen.carves
+    assert chosen.holds_out_validation_rows
     assert len(members(chosen, TEXTS, "test")) == 103
 
 
@@ -85,7 +85,7 @@ def test_no_train_row_is_held_out_although_a_validation_row_is_like_it():
 
 def test_rows_of_the_test_source_stay():
     chosen, counts = splits([example(text, "test") for text in TEXTS] + TEXTS, **WITH_TEST)
-    assert not chosen.carves
+    assert not chosen.holds_out_validation_rows
     assert counts == {"train": 795, "validation": 205, "test": 1000}
     assert {chosen.of(place) for place in range(1000)} == {"test"}
 

@@ -108,7 +108,7 @@ TALK = [
     held_out_row(
         number,
         short=(messages := [{"role": "user", "content": f"What is {number} and {number}?"}]),
-        elaborate=messages,
+        teacherPrompt=messages,
         gold=f"It is {2 * number}.",
         reply=f"That is {2 * number}.",
         answer=f"That is {2 * number}.",
@@ -156,7 +156,7 @@ def test_summaries_are_held_beside_the_beginning_of_their_source(tiny, tmp_path)
         held_out_row(
             number,
             short=[{"role": "system", "content": "Summarise."}, {"role": "user", "content": source}],
-            elaborate=[{"role": "system", "content": "Summarise four times."}, {"role": "user", "content": source}],
+            teacherPrompt=[{"role": "system", "content": "Summarise four times."}, {"role": "user", "content": source}],
             gold="Bergen opened its harbour in 1070.",
             reply="Bergen burnt.",
             answer="Bergen burnt.",
@@ -191,3 +191,11 @@ def test_numbers_are_compared_by_value(tiny, tmp_path):
     table = run.result(Stage.EVALUATE).evaluation
     assert (table.metric, table.teacher.score, table.majority.score, table.shallow) == ("accuracy", 0.5, 0.5, None)
     assert (table.student.macro_f1, table.student.strict) == (None, 0.0)
+
+
+def test_held_out_rows_written_under_earlier_names_are_read():
+    row = {"id": "a", "gold": "1", "reply": None, "answer": None, "reason": None}
+    row |= {"inputTokens": None, "outputTokens": None, "latencySeconds": None}
+    messages = [{"role": "user", "content": "What?"}]
+    earlier = HeldOutRow.read({**row, "short": messages, "elaborate": [], "carved": True})
+    assert earlier == HeldOutRow.read({**row, "studentPrompt": messages, "teacherPrompt": [], "fromValidation": True})

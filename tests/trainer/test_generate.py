@@ -72,8 +72,8 @@ def test_held_out_row_has_both_prompts_and_the_teachers_reply(run):
     assert row["answer"] == "contradiction"
     assert json.loads(row["reply"])["answer_choice"] == "contradiction"
     assert row["studentPrompt"][-1]["content"] == "Premise: Person 200 reads and writes.\nHypothesis: Person 200 reads."
-    assert row["elaborate"][-1]["content"].startswith("<item>\nPremise: Person 200")
-    assert row["carved"] is False
+    assert row["teacherPrompt"][-1]["content"].startswith("<item>\nPremise: Person 200")
+    assert row["fromValidation"] is False
     assert row["reason"] is None
     assert row["inputTokens"] > 100
     assert row["latencySeconds"] > 0
@@ -192,7 +192,7 @@ def test_held_out_rows_are_held_out_from_validation_by_premise(run):
     group = {"validation-1", "validation-21", "validation-22", "validation-23"}
     assert held_out & group in (set(), group)
     assert len(held_out) in range(10, 16)
-    assert all(row["carved"] for row in run.rows("test"))
+    assert all(row["fromValidation"] for row in run.rows("test"))
     assert result.splits["validation"].read + result.splits["test"].read == 23
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distillery_api.paths import StageFolder
+from distillery_api.paths import Artefact, StageFolder, Workspace
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.chat_client import ReplyKeys
 from distillery_trainer.chat.prices import Spending
@@ -30,36 +30,36 @@ from generate_run import GenerateRun, nli_row, nli_rows
 @given(st.permutations(range(12)))
 def test_rows_go_out_in_the_order_of_the_input(tmp_path_factory, order):
     root = tmp_path_factory.mktemp("workspace")
-    outputs = Outputs(StageFolder(root / "generate-a"), root)
+    outputs = Outputs(StageFolder(root / "generate-a"), Workspace(root))
     for place in order:
-        outputs.put(place, "rejected" if place % 3 == 0 else "train", f"{place}\n".encode())
+        outputs.put(place, Artefact.REJECTED if place % 3 == 0 else Artefact.TRAIN, f"{place}\n".encode())
     outputs.publish("prompt")
     assert (root / "generate-a" / "train.jsonl").read_text().split() == ["1", "2", "4", "5", "7", "8", "10", "11"]
     assert (root / "generate-a" / "rejected.jsonl").read_text().split() == ["0", "3", "6", "9"]
 
 
 def test_published_early_has_the_finished_rows_and_gaps(tmp_path):
-    outputs = Outputs(StageFolder(tmp_path / "generate-a"), tmp_path)
+    outputs = Outputs(StageFolder(tmp_path / "generate-a"), Workspace(tmp_path))
     for place in (0, 5, 3):
-        outputs.put(place, "train", f"{place}\n".encode())
+        outputs.put(place, Artefact.TRAIN, f"{place}\n".encode())
     outputs.publish("prompt")
     assert (tmp_path / "generate-a" / "train.jsonl").read_text().split() == ["0", "3", "5"]
 
 
 def test_full_until_the_earliest_row_is_there(tmp_path):
-    outputs = Outputs(StageFolder(tmp_path / "generate-a"), tmp_path)
-    outputs.put(1, "train", b"a" * outputs_module.WAITING_LIMIT)
+    outputs = Outputs(StageFolder(tmp_path / "generate-a"), Workspace(tmp_path))
+    outputs.put(1, Artefact.TRAIN, b"a" * outputs_module.WAITING_LIMIT)
     assert not outputs.is_full
-    outputs.put(2, "train", b"a")
+    outputs.put(2, Artefact.TRAIN, b"a")
     assert outputs.is_full
-    outputs.put(0, "train", b"a")
+    outputs.put(0, Artefact.TRAIN, b"a")
     assert not outputs.is_full
     outputs.drop()
 
 
 def test_dropped_outputs_leave_nothing(tmp_path):
-    outputs = Outputs(StageFolder(tmp_path / "generate-a"), tmp_path)
-    outputs.put(0, "train", b"a")
+    outputs = Outputs(StageFolder(tmp_path / "generate-a"), Workspace(tmp_path))
+    outputs.put(0, Artefact.TRAIN, b"a")
     outputs.drop()
     assert list((tmp_path / "generate-a").iterdir()) == []
 
@@ -168,7 +168,7 @@ def test_counts_of_all_splits():
 )
 def test_reply_is_rejected_before_its_text_is_read(tmp_path, reply, reason):
     task = task_for(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
-    assert read_reply(reply, task, "").reason == reason
+    assert read_reply(reply, task, "").rejection.reason == reason
 
 
 def test_whole_reply_is_read(tmp_path):

@@ -157,7 +157,7 @@ def test_last_line_needs_no_end(run):
     assert "rule" not in run.run().message
 
 
-def test_one_premise_alone_cannot_be_carved(run):
+def test_one_premise_alone_cannot_be_split(run):
     run.test, run.validation = None, [nli_row(1), nli_row(1)]
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "InvalidData")

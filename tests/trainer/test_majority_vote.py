@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.records import Rejection
 from distillery_trainer.filters.majority_vote import majority_vote
 from distillery_trainer.tasks.read_reply import ParsedReply
@@ -13,7 +14,8 @@ from distillery_trainer.tasks.read_reply import ParsedReply
 
 def samples(*answers: str | None) -> list[ParsedReply]:
     return [
-        ParsedReply(answer) if answer else ParsedReply(None, "bad_json", "The reply is no JSON.") for answer in answers
+        ParsedReply(answer) if answer else ParsedReply(Rejection(RejectionReason.BAD_JSON, "The reply is no JSON."))
+        for answer in answers
     ]
 
 
@@ -46,8 +48,9 @@ def test_tie_or_small_share_is_no_agreement(answers, min_agreement, message):
 
 
 def test_without_any_answer_the_reason_is_that_of_the_first_sample():
-    judgements = [ParsedReply(None, "timeout", "Too late."), ParsedReply(None, "bad_json", "No JSON.")]
-    assert majority_vote(judgements, str, 0.5) == Rejection("timeout", "Too late.")
+    timeout = Rejection(RejectionReason.TIMEOUT, "Too late.")
+    replies = [ParsedReply(timeout), ParsedReply(Rejection(RejectionReason.BAD_JSON, "No JSON."))]
+    assert majority_vote(replies, str, 0.5) == timeout
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=9), st.sampled_from([0.0, 0.5, 0.6, 1.0]))

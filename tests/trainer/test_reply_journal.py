@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distillery_api.paths import Workspace
 from distillery_api.spec.teacher import Pricing
 from distillery_api.usage import Usage
 from distillery_trainer.chat.prices import Spending
@@ -142,24 +143,26 @@ def test_lines_from_before_there_was_a_price_count_at_the_one_of_today(folder):
         assert journal.spent == Spending(3010, 0.0)
 
 
-def test_second_stage_of_a_workspace_says_so_and_leaves(folder):
+def test_second_stage_of_a_workspace_says_so_and_leaves(tmp_path):
+    workspace = Workspace(tmp_path)
     said = r"Another stage \(generate-a on .*\) is asking the teacher"
-    with only_stage(folder, "generate-a"), pytest.raises(TryLater, match=said) as caught, only_stage(folder, "b"):
+    with only_stage(workspace, "generate-a"), pytest.raises(TryLater, match=said) as caught, only_stage(workspace, "b"):
         pass
     assert caught.value.exit_code == 3
-    with only_stage(folder, "generate-b"):
+    with only_stage(workspace, "generate-b"):
         pass
 
 
-def test_lock_of_a_killed_stage_is_nobodys(folder):
-    held = "import sys, time; from pathlib import Path; from distillery_trainer.teachers.lock import only_stage\n"
-    held += "with only_stage(Path(sys.argv[1]), 'generate-a'): print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", held, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+def test_lock_of_a_killed_stage_is_nobodys(tmp_path):
+    workspace = Workspace(tmp_path)
+    held = "import sys, time; from pathlib import Path; from distillery_api.paths import Workspace; from distillery_trainer.chat.workspace_lock import only_stage\n"
+    held += "with only_stage(Workspace(Path(sys.argv[1])), 'generate-a'): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", held, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(TryLater), only_stage(folder, "generate-b"):
+        with pytest.raises(TryLater), only_stage(workspace, "generate-b"):
             pass
         process.kill()
-    with only_stage(folder, "generate-b"):
+    with only_stage(workspace, "generate-b"):
         pass
 
 

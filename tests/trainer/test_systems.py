@@ -9,7 +9,7 @@ from distillery_trainer.evaluation.result_table import EvaluationContext, result
 from distillery_trainer.evaluation.systems import Reply, System, held_out_rows, read_replies, teacher_answers
 from held_out import asked, task_prompt
 
-TEACHER, ELABORATE, BASE, STUDENT = (
+TEACHER, BASE_TEACHER_PROMPT, BASE, STUDENT = (
     System.TEACHER,
     System.BASE_TEACHER_PROMPT,
     System.BASE,
@@ -22,7 +22,7 @@ def replies(*texts):
     return [Reply(text, prompt_tokens=20, answer_tokens=4) for text in texts]
 
 
-def tabled(prompt, rows, train, tmp_path, *, elaborate, base, student, **circumstances):
+def tabled(prompt, rows, train, tmp_path, *, base_teacher_prompt, base, student, **circumstances):
     """The table of a run with these replies; `train` are questions and answers that the student learnt."""
     path = tmp_path / "train.jsonl"
     path.write_text(
@@ -38,7 +38,7 @@ def tabled(prompt, rows, train, tmp_path, *, elaborate, base, student, **circums
             for question, answer in train
         )
     )
-    given = {ELABORATE: elaborate, BASE: base, STUDENT: student}
+    given = {BASE_TEACHER_PROMPT: base_teacher_prompt, BASE: base, STUDENT: student}
     answers = {TEACHER: teacher_answers(prompt, rows)}
     answers |= {name: read_replies(prompt, replies(*texts), rows) for name, texts in given.items()}
     answers |= baselines_answer(prompt, rows, path)
@@ -76,7 +76,7 @@ def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
     train = [("good 7", "yes"), ("good 8", "yes"), ("good 9", "yes"), ("bad 8", "no"), ("bad 9", "no")]
     made = tabled(
         prompt, rows, train, tmp_path,
-        elaborate=["yes", "no", "no", "no"], base=["no"] * 4, student=["yes", "The answer is yes.", "yes", "no"],
+        base_teacher_prompt=["yes", "no", "no", "no"], base=["no"] * 4, student=["yes", "The answer is yes.", "yes", "no"],
     )  # fmt: skip
     assert (made.teacher.score, made.base_teacher_prompt.score, made.base.score, made.student.score) == (
         0.75,
@@ -96,7 +96,7 @@ def test_letters_of_options_have_no_macro_f1(tmp_path):
     rows = held_out_rows([asked(question, gold="A", answer="A")], "accuracy")
     made = tabled(
         task_prompt("MultipleChoice"), rows, [(question, "A"), (question, "B"), (question, "A")], tmp_path,
-        elaborate=["B"], base=["B"], student=["A) pear"],
+        base_teacher_prompt=["B"], base=["B"], student=["A) pear"],
     )  # fmt: skip
     assert (made.student.score, made.student.macro_f1, made.majority.score) == (1.0, None, 1.0)
 
@@ -106,7 +106,7 @@ def test_numbers_are_right_by_value_and_have_a_majority_alone(tmp_path):
     rows = held_out_rows([asked("36 + 36?", gold="72", answer="72"), asked("1 + 1?", gold="2", answer="3")], "accuracy")
     made = tabled(
         prompt, rows, [("8 + 8?", "16"), ("1 + 0 + 1?", "2"), ("4 - 2?", "2")], tmp_path,
-        elaborate=['{"reason": "a double", "answer": 72}', "13 or 12"], base=["7", "8"], student=["72.0", "2"],
+        base_teacher_prompt=['{"reason": "a double", "answer": 72}', "13 or 12"], base=["7", "8"], student=["72.0", "2"],
     )  # fmt: skip
     assert (made.metric, made.student.score, made.base_teacher_prompt.score, made.base.score) == (
         "accuracy",
@@ -128,7 +128,7 @@ def test_table_of_summaries_has_rouge_length_and_the_lead(tmp_path):
     rows = held_out_rows([asked(SOURCE, gold=gold, answer=gold), asked(SOURCE, gold=[gold, "Bergen burnt."])], "rougeL")
     made = tabled(
         prompt, rows, [], tmp_path,
-        elaborate=["Bergen burnt.", ""], base=["", ""], student=[gold, "Bergen burnt 9 times."],
+        base_teacher_prompt=["Bergen burnt.", ""], base=["", ""], student=[gold, "Bergen burnt 9 times."],
     )  # fmt: skip
     assert (made.metric, made.teacher.score, made.teacher.words, made.teacher.unreadable) == ("rougeL", 0.5, 10.0, 0.5)
     # Bergen burnt: 2 of 4 words, 2 of 2, so F1 is 2/3; the other row is the gold itself.
@@ -150,7 +150,7 @@ def test_interval_and_test_of_texts_are_bootstraps(tmp_path):
     rows = held_out_rows([asked(f"Say {n}", gold="one two three four", answer="one") for n in range(12)], "rougeL")
     made = tabled(
         prompt, rows, [], tmp_path,
-        elaborate=["five"] * 12, base=["one five"] * 12, student=["one two three four"] * 6 + ["one two"] * 6,
+        base_teacher_prompt=["five"] * 12, base=["one five"] * 12, student=["one two three four"] * 6 + ["one two"] * 6,
     )  # fmt: skip
     assert made.student.score == pytest.approx((1 + 2 / 3) / 2, abs=1e-4)
     assert 2 / 3 < made.student.low < made.student.score < made.student.high < 1
@@ -162,7 +162,7 @@ def test_interval_and_test_of_texts_are_bootstraps(tmp_path):
 def test_perplexity_is_over_all_tokens_of_the_teacher_s_replies(tmp_path):
     prompt = task_prompt("Conversation")
     rows = held_out_rows([asked("a", gold="x", answer="y"), asked("b", gold="x", answer="y")], "rougeL")
-    given = {name: read_replies(prompt, replies("x", "x"), rows) for name in (ELABORATE, BASE)}
+    given = {name: read_replies(prompt, replies("x", "x"), rows) for name in (BASE_TEACHER_PROMPT, BASE)}
     # 3 tokens at 2 nats each and 1 at 0: exp(6 / 4).
     student = [Reply("x", teacher_loss=6.0, teacher_tokens=3), Reply("x", teacher_loss=0.0, teacher_tokens=1)]
     answers = {TEACHER: teacher_answers(prompt, rows), **given, STUDENT: read_replies(prompt, student, rows)}
@@ -174,7 +174,7 @@ def test_perplexity_is_over_all_tokens_of_the_teacher_s_replies(tmp_path):
 def test_agreement_on_texts_has_no_teacher_and_no_gap(tmp_path):
     rows = held_out_rows([asked("a", answer="one two")], "rougeL")
     made = tabled(
-        task_prompt("Conversation"), rows, [], tmp_path, elaborate=["one"], base=["three"], student=["one two"],
+        task_prompt("Conversation"), rows, [], tmp_path, base_teacher_prompt=["one"], base=["three"], student=["one two"],
         partly_supervised=True, judge="other", wins={STUDENT: [0.5]},
     )  # fmt: skip
     assert (made.metric, made.teacher, made.gap_closed, made.is_prose) == ("agreement", None, None, True)
