@@ -155,8 +155,11 @@ def test_second_stage_of_a_workspace_says_so_and_leaves(tmp_path):
 
 def test_lock_of_a_killed_stage_is_nobodys(tmp_path):
     workspace = Workspace(tmp_path)
-    held = "import sys, time; from pathlib import Path; from distillery_api.paths import Workspace; from distillery_trainer.chat.workspace_lock import only_stage\n"
-    held += "with only_stage(Workspace(Path(sys.argv[1])), 'generate-a'): print('held', flush=True); time.sleep(60)"
+    held = (
+        "import sys, time; from pathlib import Path; from distillery_api.paths import Workspace\n"
+        "from distillery_trainer.chat.workspace_lock import only_stage\n"
+        "with only_stage(Workspace(Path(sys.argv[1])), 'generate-a'): print('held', flush=True); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", held, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(TryLater), only_stage(workspace, "generate-b"):

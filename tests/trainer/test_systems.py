@@ -76,7 +76,8 @@ def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
     train = [("good 7", "yes"), ("good 8", "yes"), ("good 9", "yes"), ("bad 8", "no"), ("bad 9", "no")]
     made = tabled(
         prompt, rows, train, tmp_path,
-        base_teacher_prompt=["yes", "no", "no", "no"], base=["no"] * 4, student=["yes", "The answer is yes.", "yes", "no"],
+        base_teacher_prompt=["yes", "no", "no", "no"],
+        base=["no"] * 4, student=["yes", "The answer is yes.", "yes", "no"],
     )  # fmt: skip
     assert (made.teacher.score, made.base_teacher_prompt.score, made.base.score, made.student.score) == (
         0.75,
@@ -106,7 +107,8 @@ def test_numbers_are_right_by_value_and_have_a_majority_alone(tmp_path):
     rows = held_out_rows([asked("36 + 36?", gold="72", answer="72"), asked("1 + 1?", gold="2", answer="3")], "accuracy")
     made = tabled(
         prompt, rows, [("8 + 8?", "16"), ("1 + 0 + 1?", "2"), ("4 - 2?", "2")], tmp_path,
-        base_teacher_prompt=['{"reason": "a double", "answer": 72}', "13 or 12"], base=["7", "8"], student=["72.0", "2"],
+        base_teacher_prompt=['{"reason": "a double", "answer": 72}', "13 or 12"],
+        base=["7", "8"], student=["72.0", "2"],
     )  # fmt: skip
     assert (made.metric, made.student.score, made.base_teacher_prompt.score, made.base.score) == (
         "accuracy",
@@ -174,7 +176,8 @@ def test_perplexity_is_over_all_tokens_of_the_teacher_s_replies(tmp_path):
 def test_agreement_on_texts_has_no_teacher_and_no_gap(tmp_path):
     rows = held_out_rows([asked("a", answer="one two")], "rougeL")
     made = tabled(
-        task_prompt("Conversation"), rows, [], tmp_path, base_teacher_prompt=["one"], base=["three"], student=["one two"],
+        task_prompt("Conversation"), rows, [], tmp_path,
+        base_teacher_prompt=["one"], base=["three"], student=["one two"],
         partly_supervised=True, judge="other", wins={STUDENT: [0.5]},
     )  # fmt: skip
     assert (made.metric, made.teacher, made.gap_closed, made.is_prose) == ("agreement", None, None, True)
