@@ -26,10 +26,6 @@ from distillery_api.schema import one_line, structural
 from distillery_api.spec import DistillationSpec
 from distillery_api.status import DistillationStatus
 
-SCHEMA_VERSION = "2"
-"""Raised with every change of the schema; the operator compares it with the installed CRD's at start-up."""
-SCHEMA_VERSION_ANNOTATION = f"{GROUP}/schema-version"
-
 PRINTER_COLUMNS = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
     ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
@@ -47,7 +43,6 @@ def custom_resource_definition() -> dict[str, Any]:
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": f"{PLURAL}.{GROUP}",
-            "annotations": {SCHEMA_VERSION_ANNOTATION: SCHEMA_VERSION},
             "labels": {"app.kubernetes.io/name": "distillery"},
         },
         "spec": {

@@ -14,9 +14,9 @@ from distillery_api.run_config import METRICS_PORT
 from distillery_api.stage import Stage
 from distillery_operator.controller.settings import OperatorSettings, read_settings
 from distillery_operator.core.retry_policy import RetrySettings
-from distillery_operator.manifests.common import ManifestSettings
 from distillery_operator.manifests.job import stage_pod
 from distillery_operator.manifests.serving import ServedModel, serving_pod
+from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning.plan import make_plan
 from manifest_cases import minimal_manifest
 from waiting import wait_until
@@ -100,7 +100,7 @@ def test_namespaced_installation_has_no_cluster_wide_rights(render):
 
 def test_rendered_crd_is_the_generated_one_and_is_kept(render):
     crd = one(render(), "CustomResourceDefinition")
-    assert crd["metadata"]["annotations"].pop("helm.sh/resource-policy") == "keep"
+    assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
     assert crd == yaml.safe_load((ROOT / "crds" / "distillations.yaml").read_text())
 
 

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from distillery_api.stage import Stage
-from distillery_operator.manifests.common import ManifestSettings, VolumeUse
 from distillery_operator.manifests.job import configuration_digest, stage_config_map, stage_job, stage_pod
+from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_pod, serving_service
+from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan, make_plan
 from world import distillation, spec

@@ -7,7 +7,7 @@ import pytest
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import make_plan
-from distillery_operator.planning.stage_config import Placement, references, run_config
+from distillery_operator.planning.stage_config import StageLocations, mounted_sources, run_config
 from world import distillation, spec
 
 
@@ -135,20 +135,20 @@ def test_each_stage_reads_only_its_own_sources() -> None:
     }
     model = {"model": {"uri": "pvc://models/small"}}
     parsed = distillation(spec(data=data, student=model)).spec
-    assert references(parsed, Stage.GENERATE) == ("configmap://few", "pvc://rows")
-    assert references(parsed, Stage.TRAIN) == ("pvc://models",)
-    assert references(distillation(spec(student={"model": {"uri": "models/small"}})).spec, Stage.TRAIN) == ()
+    assert mounted_sources(parsed, Stage.GENERATE) == ("configmap://few", "pvc://rows")
+    assert mounted_sources(parsed, Stage.TRAIN) == ("pvc://models",)
+    assert mounted_sources(distillation(spec(student={"model": {"uri": "models/small"}})).spec, Stage.TRAIN) == ()
 
 
 def test_run_config_in_a_pod_names_folders_mounts_and_key_variables() -> None:
     plan = make_plan(distillation(spec(generation=teacher(apiKey={"secretName": "teacher"}))))
-    config = run_config(plan, plan.stage(Stage.EVALUATE), Placement.in_pod(plan.spec, Stage.GENERATE))
+    config = run_config(plan, plan.stage(Stage.EVALUATE), StageLocations.in_pod(plan.spec, Stage.GENERATE))
     generate, train, evaluate = plan.stages
     assert config.folder == evaluate.folder
     assert config.inputs == {Stage.GENERATE: generate.folder, Stage.TRAIN: train.folder}
     assert config.mounts == {"pvc://rows": "/data/pvc/rows"}
     assert config.api_key_variables == {}
-    asking = run_config(plan, generate, Placement.in_pod(plan.spec, Stage.GENERATE))
+    asking = run_config(plan, generate, StageLocations.in_pod(plan.spec, Stage.GENERATE))
     assert asking.api_key_variables == {"teacher/api-key": "DISTILLERY_API_KEY_0"}
     assert config.labels == ("entailment", "neutral", "contradiction")
     assert (config.workspace, config.metrics_port) == ("/workspace", 9090)
@@ -161,13 +161,13 @@ def test_run_config_in_a_pod_names_folders_mounts_and_key_variables() -> None:
 )
 def test_teacher_that_thinks_gets_more_time_for_a_call(generation: dict[str, Any], seconds: int) -> None:
     plan = make_plan(distillation(spec(generation=generation)))
-    config = run_config(plan, plan.stage(Stage.GENERATE), Placement.in_pod(plan.spec, Stage.GENERATE))
+    config = run_config(plan, plan.stage(Stage.GENERATE), StageLocations.in_pod(plan.spec, Stage.GENERATE))
     assert config.request_timeout_seconds == seconds
 
 
 def test_run_config_leaves_out_where_a_stage_runs() -> None:
     training = {"image": "mine:1", "resources": {"limits": {"cpu": 1}}, "podTemplate": {"spec": {"hostNetwork": True}}}
     plan = make_plan(distillation(spec(training=training)))
-    config = run_config(plan, plan.stage(Stage.TRAIN), Placement("/out", "/home/me", {}))
+    config = run_config(plan, plan.stage(Stage.TRAIN), StageLocations("/out", "/home/me", {}))
     assert (config.training.image, config.training.resources, config.training.pod_template) == (None, None, None)
     assert (config.workspace, config.base_path, config.metrics_host) == ("/out", "/home/me", "127.0.0.1")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distillery_operator.manifests.merge import merged_template
+from distillery_operator.manifests.pod_template_merge import merged_template
 
 GENERATED = {
     "metadata": {"labels": {"distillery.dev/name": "conjnli"}},

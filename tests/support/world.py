@@ -27,7 +27,7 @@ from distillery_operator.core.requeue import requeue_after
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import Settings, Situation
 from distillery_operator.core.status import compute_status
-from distillery_operator.manifests.common import ManifestSettings
+from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning.plan import Plan, make_plan
 
 UID = "5f0c1a2b-0000-4000-8000-000000000001"

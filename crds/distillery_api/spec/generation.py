@@ -122,8 +122,8 @@ class Generation(StageOptions):
         )
 
     @property
-    def seconds_a_call(self) -> int:
-        """The longest time for one call."""
+    def request_timeout(self) -> int:
+        """requestTimeoutSeconds, with its default filled in."""
         thinks = any(teacher.reasoning for teacher in self.teachers)
         return self.request_timeout_seconds or (600 if thinks else 120)
 

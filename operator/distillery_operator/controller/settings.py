@@ -16,7 +16,7 @@ from distillery_operator.cluster.leader_election import LeaseTimes
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import Settings
 from distillery_operator.errors import SettingsError
-from distillery_operator.manifests.common import ManifestSettings
+from distillery_operator.manifests.settings import ManifestSettings
 
 PREFIX = "DISTILLERY_"
 

@@ -12,7 +12,7 @@ from distillery_operator.core.observation import JobState, Ownership, SeenJob
 from distillery_operator.core.serving_rollout import Rollout, pending_writes, volume_use
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
-from distillery_operator.manifests.common import Manifest
+from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.job import stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.serving import ServedModel, serving_pod
 from distillery_operator.manifests.storage import workspace_claim

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from distillery_operator.core.observation import Ownership, SeenDeployment, SeenService
-from distillery_operator.manifests.common import Manifest
+from distillery_operator.manifests.child_metadata import Manifest
 
 
 def includes(seen: Any, wanted: Any) -> bool:

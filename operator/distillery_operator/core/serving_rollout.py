@@ -18,7 +18,8 @@ from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.retry_policy import BLOCKING_REASONS
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates
-from distillery_operator.manifests.common import Manifest, VolumeUse
+from distillery_operator.manifests.child_metadata import Manifest
+from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.serving import SERVING_PORT, ServedModel, serving_deployment, serving_service
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan

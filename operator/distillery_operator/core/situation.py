@@ -10,8 +10,8 @@ from distillery_api.status import Condition, ConditionType, DistillationStatus, 
 from distillery_operator.core.observation import Observation
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import RetrySettings
-from distillery_operator.manifests.common import ManifestSettings
 from distillery_operator.manifests.job import configuration_digest
+from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan, PlannedStage
 

@@ -165,7 +165,7 @@ def _serving(situation: Situation, rollout: Rollout) -> ServingStatus | None:
     seen = deployment if deployment and deployment.ownership is Ownership.OURS else None
     return ServingStatus(
         url=service_url(situation.plan),
-        model=situation.plan.name,
+        model=names.served_model_name(situation.plan.name),
         model_path=seen.model_path if seen else rollout.model.model_path,
         image=seen.image if seen else None,
         replicas=seen.replicas if seen else 0,

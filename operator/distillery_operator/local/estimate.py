@@ -18,7 +18,7 @@ from distillery_operator.local.run_result import write_atomically
 from distillery_operator.local.trainer import require_trainer, trainer_command
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan
-from distillery_operator.planning.stage_config import Placement, run_config
+from distillery_operator.planning.stage_config import StageLocations, run_config
 
 CONFIG_FILE = "run.json"
 
@@ -69,8 +69,8 @@ class EstimateRun:
             yield workspace.root, (lock,)
 
     def _config(self, root: Path) -> str:
-        placement = Placement(str(root), self.inputs.base_path, self.inputs.mounts)
-        config = run_config(self.plan, self.plan.stage(Stage.GENERATE), placement)
+        locations = StageLocations(str(root), self.inputs.base_path, self.inputs.mounts)
+        config = run_config(self.plan, self.plan.stage(Stage.GENERATE), locations)
         return config.model_dump_json(by_alias=True, exclude_none=True)
 
     def _command(self, config_file: Path) -> list[str]:

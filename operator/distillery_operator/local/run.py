@@ -26,7 +26,7 @@ from distillery_operator.local.stop_request import StopRequest
 from distillery_operator.local.trainer import require_trainer
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan, PlannedStage
-from distillery_operator.planning.stage_config import Placement, api_keys, credentials, run_config
+from distillery_operator.planning.stage_config import StageLocations, api_keys, credentials_secret, run_config
 
 RETRY_SECONDS = (5.0, 15.0, 45.0)
 """Waits before a stage that said `try later` is started again."""
@@ -109,8 +109,8 @@ class LocalRun:
         return result
 
     def _process(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageProcess:
-        placement = Placement(str(workspace.root), self.inputs.base_path, self.inputs.mounts)
-        config = run_config(self.plan, planned, placement)
+        locations = StageLocations(str(workspace.root), self.inputs.base_path, self.inputs.mounts)
+        config = run_config(self.plan, planned, locations)
         return StageProcess(config, stage_variables(self.plan, self.inputs, planned.stage), lock)
 
     def _note_running(self, workspace: Workspace, stage: Stage) -> None:
@@ -148,7 +148,7 @@ def stage_variables(plan: Plan, inputs: Inputs, stage: Stage, *, keys: bool = Tr
     """The secrets of one stage: what it needs to read rows or load the model, and API keys unless nobody is asked."""
     spec, secrets = plan.spec, inputs.secrets
     wanted = api_keys(spec, stage) if keys else {}
-    secret = credentials(spec, stage)
+    secret = credentials_secret(spec, stage)
     read = secrets[secret.secret_name] if secret else {}
     return {**read, **{name: secrets[key.secret_name][key.key] for name, key in wanted.items()}}
 

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 from distillery_api.run_config import METRICS_PORT
 from distillery_api.stage import ExitCode, Stage
-from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse, child_labels, owned_metadata
+from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
-    Work,
+    GeneratedContainer,
+    VolumeUse,
     dry_run_pod,
-    placed_pod,
+    node_constraints,
     pod_template,
     workspace_volume,
 )
+from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan, PlannedStage
 from distillery_operator.planning.stage_config import (
     WORKSPACE_PATH,
-    Placement,
+    StageLocations,
     api_keys,
-    credentials,
+    credentials_secret,
     mount_path,
-    references,
+    mounted_sources,
     run_config,
 )
 
@@ -87,7 +89,7 @@ def configuration_digest(plan: Plan, planned: PlannedStage, settings: ManifestSe
 
 
 def _config_text(plan: Plan, planned: PlannedStage) -> str:
-    config = run_config(plan, planned, Placement.in_pod(plan.spec, planned.stage))
+    config = run_config(plan, planned, StageLocations.in_pod(plan.spec, planned.stage))
     return config.model_dump_json(by_alias=True, exclude_none=True, indent=2)
 
 
@@ -108,16 +110,16 @@ def _stage_template(
     base = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.stage_grace_seconds,
-        **placed_pod(plan, volume, with_training=planned.stage is not Stage.TRAIN),
+        **node_constraints(plan, volume, with_training=planned.stage is not Stage.TRAIN),
     }
-    return pod_template(_stage_work(plan, planned, settings), options, labels, settings, base)
+    return pod_template(_stage_container(plan, planned, settings), options, labels, settings, base)
 
 
-def _stage_work(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> Work:
+def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> GeneratedContainer:
     stage = planned.stage
     config = names.config_map_name(plan.name, planned.folder)
-    sources = references(plan.spec, stage)
-    return Work(
+    sources = mounted_sources(plan.spec, stage)
+    return GeneratedContainer(
         command=("python", "-m", "distillery_trainer", str(stage), "--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
         image=plan.options(stage).image or settings.trainer_image,
         mounts=(
@@ -136,7 +138,7 @@ def _stage_work(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -
         requests=_REQUESTS[stage],
         environment=_api_keys(plan, stage),
         needs_shared_memory=stage is not Stage.GENERATE,
-        more={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},
+        further_fields={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},
     )
 
 
@@ -155,5 +157,5 @@ def _api_keys(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
 
 
 def _credentials(plan: Plan, stage: Stage) -> Manifest:
-    secret = credentials(plan.spec, stage)
+    secret = credentials_secret(plan.spec, stage)
     return {} if secret is None else {"envFrom": [{"secretRef": {"name": secret.secret_name}}]}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from distillery_api.spec import StageOptions
-from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse
-from distillery_operator.manifests.merge import merged_map, merged_template
+from distillery_operator.manifests.child_metadata import Manifest
+from distillery_operator.manifests.pod_template_merge import merged_map, merged_template
+from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 from distillery_operator.planning.stage_config import TERMINATION_MESSAGE_PATH
@@ -40,7 +41,17 @@ _NODE_CONSTRAINTS = ("nodeSelector", "affinity", "tolerations")
 
 
 @dataclass(frozen=True)
-class Work:
+class VolumeUse:
+    """What is known about the workspace volume when a Pod is made."""
+
+    shared: bool
+    """Whether many nodes can mount it."""
+    beside_server: bool = False
+    """Whether a serving Pod holds it on its node."""
+
+
+@dataclass(frozen=True)
+class GeneratedContainer:
     """What the generated container does, apart from how it is confined."""
 
     command: tuple[str, ...]
@@ -51,23 +62,26 @@ class Work:
     """Compute resources to ask for where the user asks for none."""
     environment: tuple[Manifest, ...] = ()
     needs_shared_memory: bool = True
-    more: dict[str, Any] | None = None
-    """Further fields of the container."""
+    further_fields: dict[str, Any] | None = None
 
 
 def pod_template(
-    work: Work, options: StageOptions, labels: dict[str, str], settings: ManifestSettings, base: Manifest
+    container: GeneratedContainer,
+    options: StageOptions,
+    labels: dict[str, str],
+    settings: ManifestSettings,
+    base: Manifest,
 ) -> Manifest:
-    """The Pod template for `work` over the fields of `base`, with the user's own template laid over it."""
+    """The Pod template for `container` over the fields of `base`, with the user's own template laid over it."""
     generated = {
         "metadata": {"labels": dict(labels)},
-        "spec": merged_map(base, _pod_spec(work, options, settings)),
+        "spec": merged_map(base, _pod_spec(container, options, settings)),
     }
     user = options.pod_template.to_manifest() if options.pod_template else {}
-    return merged_template(generated, user, frozenset(volume["name"] for volume in work.volumes))
+    return merged_template(generated, user, frozenset(volume["name"] for volume in container.volumes))
 
 
-def placed_pod(plan: Plan, volume: VolumeUse, *, with_training: bool) -> Manifest:
+def node_constraints(plan: Plan, volume: VolumeUse, *, with_training: bool) -> Manifest:
     """Node constraints of a stage's Pod: a volume that only one node can mount ties all stages to training's nodes, and
     to the node of a server that holds it."""
     if volume.shared:
@@ -88,13 +102,13 @@ def dry_run_pod(plan: Plan, name: str, template: Manifest) -> Manifest:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-def _pod_spec(work: Work, options: StageOptions, settings: ManifestSettings) -> Manifest:
+def _pod_spec(container: GeneratedContainer, options: StageOptions, settings: ManifestSettings) -> Manifest:
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": _pod_security(settings),
-        "containers": [_container(work, options, settings)],
-        "volumes": [*work.volumes, *_scratch_volumes(work)],
+        "containers": [_container(container, options, settings)],
+        "volumes": [*container.volumes, *_scratch_volumes(container)],
     }
 
 
@@ -110,16 +124,16 @@ def _pod_security(settings: ManifestSettings) -> Manifest:
     }
 
 
-def _container(work: Work, options: StageOptions, settings: ManifestSettings) -> Manifest:
+def _container(container: GeneratedContainer, options: StageOptions, settings: ManifestSettings) -> Manifest:
     environment = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
     return {
         "name": names.STAGE_CONTAINER,
-        "image": work.image,
+        "image": container.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "command": list(work.command),
-        "env": [*environment, *work.environment],
-        "resources": options.resources.to_manifest() if options.resources else {"requests": work.requests},
-        "volumeMounts": [*work.mounts, *_scratch_mounts(work)],
+        "command": list(container.command),
+        "env": [*environment, *container.environment],
+        "resources": options.resources.to_manifest() if options.resources else {"requests": container.requests},
+        "volumeMounts": [*container.mounts, *_scratch_mounts(container)],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -128,17 +142,17 @@ def _container(work: Work, options: StageOptions, settings: ManifestSettings) ->
         "terminationMessagePath": TERMINATION_MESSAGE_PATH,
         # A stage that crashes writes no message: then the end of its log says why.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **(work.more or {}),
+        **(container.further_fields or {}),
     }
 
 
-def _scratch_volumes(work: Work) -> list[Manifest]:
-    shared = [{"name": _SHARED_MEMORY[0], "emptyDir": {"medium": "Memory"}}] if work.needs_shared_memory else []
+def _scratch_volumes(container: GeneratedContainer) -> list[Manifest]:
+    shared = [{"name": _SHARED_MEMORY[0], "emptyDir": {"medium": "Memory"}}] if container.needs_shared_memory else []
     return [*({"name": name, "emptyDir": {}} for name in _SCRATCH), *shared]
 
 
-def _scratch_mounts(work: Work) -> list[Manifest]:
-    mounts = {**_SCRATCH, **(dict([_SHARED_MEMORY]) if work.needs_shared_memory else {})}
+def _scratch_mounts(container: GeneratedContainer) -> list[Manifest]:
+    mounts = {**_SCRATCH, **(dict([_SHARED_MEMORY]) if container.needs_shared_memory else {})}
     return [{"name": name, "mountPath": path} for name, path in mounts.items()]
 
 

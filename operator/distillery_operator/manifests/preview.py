@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from distillery_api import __version__
 from distillery_api.stage import Stage
-from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse
+from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.job import stage_config_map, stage_job
+from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_service
+from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillery_api.spec import ServingRuntime
-from distillery_operator.manifests.common import Manifest, ManifestSettings, VolumeUse, child_labels, owned_metadata
+from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
-    Work,
+    GeneratedContainer,
+    VolumeUse,
     dry_run_pod,
     pod_template,
     workspace_volume,
 )
+from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan
@@ -96,14 +98,14 @@ def _strategy(volume: VolumeUse) -> Manifest:
 
 def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedModel, labels: dict[str, str]) -> Manifest:
     base: Manifest = {"terminationGracePeriodSeconds": _GRACE_SECONDS}
-    return pod_template(_server(plan, settings, served), plan.spec.serving, labels, settings, base)
+    return pod_template(_server_container(plan, settings, served), plan.spec.serving, labels, settings, base)
 
 
-def _server(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Work:
+def _server_container(plan: Plan, settings: ManifestSettings, served: ServedModel) -> GeneratedContainer:
     vllm = plan.spec.serving.runtime is ServingRuntime.VLLM
-    model_folder = f"{MODELS_FOLDER}/{plan.name}"
+    model_folder = f"{MODELS_FOLDER}/{names.served_model_name(plan.name)}"
     mount = {"name": WORKSPACE_VOLUME, "mountPath": model_folder, "subPath": served.model_path, "readOnly": True}
-    return Work(
+    return GeneratedContainer(
         command=_vllm(plan, model_folder) if vllm else _transformers(plan),
         image=plan.spec.serving.image or (settings.vllm_image if vllm else settings.trainer_image),
         mounts=(mount,),
@@ -111,7 +113,7 @@ def _server(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Work
         requests=_REQUESTS,
         # The model is here; nothing is to be looked up elsewhere.
         environment=({"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "VLLM_NO_USAGE_STATS", "value": "1"}),
-        more={
+        further_fields={
             "workingDir": MODELS_FOLDER,
             "ports": [{"name": "http", "containerPort": SERVING_PORT}],
             **_probes(settings),
@@ -122,12 +124,12 @@ def _server(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Work
 
 
 def _vllm(plan: Plan, model_folder: str) -> tuple[str, ...]:
-    return ("vllm", "serve", model_folder, "--served-model-name", plan.name, *_address())
+    return ("vllm", "serve", model_folder, "--served-model-name", names.served_model_name(plan.name), *_address())
 
 
 def _transformers(plan: Plan) -> tuple[str, ...]:
-    """The model's name is the path as given: hence the working directory, and a folder of the resource's name."""
-    return ("transformers", "serve", plan.name, *_address())
+    """This server names the model by the path as given: hence the working directory, and a folder of that name."""
+    return ("transformers", "serve", names.served_model_name(plan.name), *_address())
 
 
 def _address() -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distillery_api.spec import DEFAULT_STORAGE_SIZE, AccessMode, Retention
-from distillery_operator.manifests.common import Manifest, child_labels, owner_reference
+from distillery_operator.manifests.child_metadata import Manifest, child_labels, owner_reference
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 

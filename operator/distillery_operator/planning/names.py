@@ -58,6 +58,11 @@ def serving_name(name: str) -> str:
     return name
 
 
+def served_model_name(name: str) -> str:
+    """What clients write in `model` to ask the student: the name of its Distillation."""
+    return name
+
+
 def claim_name(name: str, uid: str) -> str:
     """The workspace claim. It outlives the resource, so the start of the UID keeps a later one of that name apart."""
     return "-".join(part for part in (name, WORKSPACE_COMPONENT, uid.partition("-")[0]) if part)

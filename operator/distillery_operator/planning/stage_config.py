@@ -29,7 +29,7 @@ Options = TypeVar("Options", bound=StageOptions)
 
 
 @dataclass(frozen=True)
-class Placement:
+class StageLocations:
     """Where a stage finds things: paths and addresses that differ between a Pod and a local process."""
 
     workspace: str
@@ -44,19 +44,19 @@ class Placement:
     termination_message_path: str | None = None
 
     @classmethod
-    def in_pod(cls, spec: DistillationSpec, stage: Stage) -> Placement:
+    def in_pod(cls, spec: DistillationSpec, stage: Stage) -> StageLocations:
         """Where a stage's Pod finds things."""
         return cls(
             workspace=WORKSPACE_PATH,
             base_path=WORKSPACE_PATH,
-            mounts={reference: mount_path(reference) for reference in references(spec, stage)},
+            mounts={reference: mount_path(reference) for reference in mounted_sources(spec, stage)},
             metrics_host="0.0.0.0",  # noqa: S104 - the operator reads it from another Pod
             metrics_port=METRICS_PORT,
             termination_message_path=TERMINATION_MESSAGE_PATH,
         )
 
 
-def run_config(plan: Plan, planned: PlannedStage, placement: Placement) -> RunConfig:
+def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> RunConfig:
     """Everything that the stage needs to know."""
     spec = plan.spec
     return RunConfig(
@@ -64,21 +64,21 @@ def run_config(plan: Plan, planned: PlannedStage, placement: Placement) -> RunCo
         name=plan.name,
         folder=planned.folder,
         inputs={earlier.stage: earlier.folder for earlier in plan.earlier(planned.stage)},
-        workspace=placement.workspace,
-        base_path=placement.base_path,
-        mounts=dict(placement.mounts),
+        workspace=locations.workspace,
+        base_path=locations.base_path,
+        mounts=dict(locations.mounts),
         task=spec.task,
         data=spec.data,
-        generation=_without_placement(spec.generation),
+        generation=_without_pod_options(spec.generation),
         student=spec.student,
-        training=_without_placement(spec.training),
+        training=_without_pod_options(spec.training),
         labels=spec.labels,
-        evaluation=_without_placement(spec.evaluation),
-        request_timeout_seconds=spec.generation.seconds_a_call,
+        evaluation=_without_pod_options(spec.evaluation),
+        request_timeout_seconds=spec.generation.request_timeout,
         api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
-        metrics_host=placement.metrics_host,
-        metrics_port=placement.metrics_port,
-        termination_message_path=placement.termination_message_path,
+        metrics_host=locations.metrics_host,
+        metrics_port=locations.metrics_port,
+        termination_message_path=locations.termination_message_path,
     )
 
 
@@ -91,12 +91,12 @@ def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReferen
     return {f"DISTILLERY_API_KEY_{number}": key for number, key in enumerate(dict.fromkeys(keys))}
 
 
-def credentials(spec: DistillationSpec, stage: Stage) -> SecretReference | None:
+def credentials_secret(spec: DistillationSpec, stage: Stage) -> SecretReference | None:
     """The Secret whose keys become environment variables of `stage`: for reading rows, or for loading the model."""
     return spec.data.credentials if stage is Stage.GENERATE else spec.student.credentials
 
 
-def references(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
+def mounted_sources(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
     """The claims and ConfigMaps that `stage` reads, such as `pvc://datasets`, sorted."""
     found = (_REFERENCE.match(uri) for uri in source_uris(spec, stage))
     return tuple(sorted({match.group(1) for match in found if match}))
@@ -107,6 +107,6 @@ def mount_path(reference: str) -> str:
     return "/data/" + reference.replace("://", "/")
 
 
-def _without_placement(options: Options) -> Options:
+def _without_pod_options(options: Options) -> Options:
     """The options without image, resources and Pod template, which concern the Pod and not the process in it."""
     return options.model_copy(update=dict.fromkeys(StageOptions.model_fields))
