@@ -13,8 +13,10 @@ from kopf._core.engines.probing import health_reporter
 from kopf._core.intents.registries import OperatorRegistry
 
 from distillery_operator.cluster.client import Cluster
-from distillery_operator.controller.process import Operator, make_registry
+from distillery_operator.controller.kopf_handlers import KopfHandlers
 from distillery_operator.controller.settings import read_settings
+from distillery_operator.controller.watch_health import WatchHealth
+from distillery_operator.controller.work_queue import WorkQueue
 
 SETTINGS = read_settings(
     {"DISTILLERY_TRAINER_IMAGE": "t:1", "DISTILLERY_VLLM_IMAGE": "v:1", "DISTILLERY_NAMESPACES": "a"}
@@ -22,16 +24,16 @@ SETTINGS = read_settings(
 
 
 @pytest.fixture
-async def operator() -> Operator:
-    """An operator that is asked about its health only, so it needs no connection."""
-    return Operator(SETTINGS, Cluster.__new__(Cluster))
+async def handlers() -> KopfHandlers:
+    """Handlers that are called for the probe only, so they need no connection."""
+    return KopfHandlers(SETTINGS, Cluster.__new__(Cluster), WorkQueue(), WatchHealth())
 
 
 @pytest.fixture
-async def url(operator: Operator) -> AsyncIterator[str]:
+async def url(handlers: KopfHandlers) -> AsyncIterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"http://127.0.0.1:{free.getsockname()[1]}/healthz"
-    registry = make_registry(operator)
+    registry = handlers.registry()
     assert isinstance(registry, OperatorRegistry)
     ready = asyncio.Event()
     reporter = health_reporter(
@@ -53,24 +55,24 @@ async def test_it_fails_while_a_watcher_is_missing(url: str) -> None:
     assert await status_of(url) == 500
 
 
-async def test_it_passes_while_all_watchers_live(operator: Operator, url: str) -> None:
-    watchers = [asyncio.create_task(asyncio.sleep(60), name=f"watcher for {watch}") for watch in operator.watches()]
+async def test_it_passes_while_all_watchers_live(handlers: KopfHandlers, url: str) -> None:
+    watchers = [asyncio.create_task(asyncio.sleep(60), name=f"watcher for {watch}") for watch in handlers.watches()]
     assert await status_of(url) == 200
     for watcher in watchers:
         watcher.cancel()
 
 
-async def test_it_gives_the_watchers_of_a_fresh_process_a_moment(operator: Operator, url: str) -> None:
+async def test_it_gives_the_watchers_of_a_fresh_process_a_moment(handlers: KopfHandlers, url: str) -> None:
     asked = asyncio.create_task(status_of(url))
     await asyncio.sleep(0.1)
-    watchers = [asyncio.create_task(asyncio.sleep(60), name=f"watcher for {watch}") for watch in operator.watches()]
+    watchers = [asyncio.create_task(asyncio.sleep(60), name=f"watcher for {watch}") for watch in handlers.watches()]
     assert await asked == 200
     for watcher in watchers:
         watcher.cancel()
 
 
-def test_it_watches_what_is_needed_and_no_more(operator: Operator) -> None:
-    assert list(operator.watches()) == [
+def test_it_watches_what_is_needed_and_no_more(handlers: KopfHandlers) -> None:
+    assert list(handlers.watches()) == [
         "distillations.v1alpha1.distillery.dev@a",
         "jobs.v1.batch@a",
         "deployments.v1.apps@a",

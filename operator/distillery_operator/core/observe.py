@@ -1,14 +1,14 @@
-"""From child objects, as the API server gives them, to what they mean.
+"""From child objects, as the API server returns them, to a typed observation.
 
-Everything that later code wants to know about Jobs, Pods and the Deployment is read here, once, so that nobody else
-looks into raw objects. Causes are named as a person would: not "job failed" but the secret's key that is missing.
+Everything that later code needs to know about Jobs, Pods and the Deployment is read here, once, so that nothing else
+looks into raw objects. Causes are named as a person would name them: not "job failed" but the missing key of a Secret.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from distillery_api.reasons import Reason
 from distillery_api.resource import KIND
@@ -78,7 +78,7 @@ def _ownership(raw: Raw, owner_uid: str) -> Ownership:
     owners = [owner for owner in raw["metadata"].get("ownerReferences") or () if owner.get("kind") == KIND]
     if any(owner["uid"] == owner_uid for owner in owners):
         return Ownership.TERMINATING if raw["metadata"].get("deletionTimestamp") else Ownership.OURS
-    # The garbage collector has not come to it yet: its owner was an earlier resource of this name.
+    # Its owner was an earlier resource of this name: the garbage collector has not deleted it yet.
     if any(owner["name"] == _labels(raw).get(names.NAME_LABEL) for owner in owners):
         return Ownership.TERMINATING
     return Ownership.FOREIGN
@@ -88,8 +88,8 @@ def _seen_claim(raw: Raw | None, owner_uid: str) -> SeenClaim | None:
     if raw is None:
         return None
     ours = _labels(raw).get(names.UID_LABEL) == owner_uid
-    leaving = bool(raw["metadata"].get("deletionTimestamp"))
-    ownership = Ownership.TERMINATING if leaving else Ownership.OURS if ours else Ownership.FOREIGN
+    terminating = bool(raw["metadata"].get("deletionTimestamp"))
+    ownership = Ownership.TERMINATING if terminating else Ownership.OURS if ours else Ownership.FOREIGN
     shared = "ReadWriteMany" in raw["spec"].get("accessModes", ())
     return SeenClaim(ownership, shared, (raw.get("status") or {}).get("phase") == "Lost", raw)
 
@@ -98,30 +98,49 @@ def _seen_service(raw: Raw | None, owner_uid: str) -> SeenService | None:
     return SeenService(_ownership(raw, owner_uid), raw) if raw else None
 
 
+@dataclass(frozen=True)
+class _AttemptState:
+    """Where an attempt is, and how it ended if it has."""
+
+    state: JobState
+    problem: Problem | None = None
+    result: StageResult | None = None
+    exit_code: int | None = None
+    finished: datetime | None = None
+
+
 def _seen_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> SeenJob:
     ownership = _ownership(job, owner_uid)
-    seen = SeenJob(name=job["metadata"]["name"], created=created(job))
     if ownership is Ownership.FOREIGN:
-        return _with(seen, state=JobState.FOREIGN)
+        return SeenJob(name=job["metadata"]["name"], created=created(job), state=JobState.FOREIGN)
     pod = _latest_pod(job, pods)
-    seen = _with(seen, **_identity(job), **_pod_address(pod))
-    if ownership is Ownership.TERMINATING:
-        return _with(seen, state=JobState.TERMINATING)
-    return _with(seen, **(_outcome(job, pod) or _life(job, pod, events, now)))
+    terminating = _AttemptState(JobState.TERMINATING) if ownership is Ownership.TERMINATING else None
+    attempt = terminating or _ended_state(job, pod) or _unended_state(job, pod, events, now)
+    return SeenJob(
+        name=job["metadata"]["name"],
+        stage=_stage(job),
+        input_hash=_labels(job).get(names.HASH_LABEL, ""),
+        attempt=_attempt_number(job),
+        state=attempt.state,
+        created=created(job),
+        finished=attempt.finished,
+        exit_code=attempt.exit_code,
+        result=attempt.result,
+        problem=attempt.problem,
+        pod=pod["metadata"]["name"] if pod else None,
+        pod_ip=(pod.get("status") or {}).get("podIP") if pod else None,
+        is_active=pod is not None and is_active(pod),
+    )
 
 
-def _with(seen: SeenJob, **fields: Any) -> SeenJob:
-    return SeenJob(**{**seen.__dict__, **fields})
+def _stage(job: Raw) -> Stage | None:
+    component = _component(job)
+    return Stage(component) if component in tuple(Stage) else None
 
 
-def _identity(job: Raw) -> dict[str, Any]:
-    labels = _labels(job)
-    component, attempt = labels.get(names.COMPONENT_LABEL), labels.get(names.ATTEMPT_LABEL, "0")
-    return {
-        "stage": Stage(component) if component in tuple(Stage) else None,
-        "input_hash": labels.get(names.HASH_LABEL, ""),
-        "attempt": int(attempt) if attempt.isdigit() else 0,
-    }
+def _attempt_number(job: Raw) -> int:
+    attempt = _labels(job).get(names.ATTEMPT_LABEL, "")
+    return int(attempt) if attempt.isdigit() else 0
 
 
 def _latest_pod(job: Raw, pods: list[Raw]) -> Raw | None:
@@ -135,16 +154,6 @@ def _creation(raw: Raw) -> str:
     return str(raw["metadata"].get("creationTimestamp") or "")
 
 
-def _pod_address(pod: Raw | None) -> dict[str, Any]:
-    if pod is None:
-        return {}
-    return {
-        "pod": pod["metadata"]["name"],
-        "pod_ip": (pod.get("status") or {}).get("podIP"),
-        "is_active": is_active(pod),
-    }
-
-
 def _done_result(pod: Raw | None) -> StageResult | None:
     """The result of a stage that is done. Its container counts, not the Pod: a sidecar may outlive it, or fail."""
     end = container_end(pod) if pod else None
@@ -152,23 +161,19 @@ def _done_result(pod: Raw | None) -> StageResult | None:
     return end.result if end and done else None
 
 
-def _outcome(job: Raw, pod: Raw | None) -> dict[str, Any] | None:
+def _ended_state(job: Raw, pod: Raw | None) -> _AttemptState | None:
     """How the attempt ended, or None while it has not."""
     end = container_end(pod) if pod else None
     if end and _done_result(pod):
-        return {"state": JobState.DONE, "result": end.result, "exit_code": 0, "finished": end.finished}
+        return _AttemptState(JobState.DONE, result=end.result, exit_code=0, finished=end.finished)
     if _holds(job, "Complete"):
-        return {"state": JobState.FAILED, "finished": _finished(job, "Complete"), "problem": _LOST_RESULT}
+        return _AttemptState(JobState.FAILED, _LOST_RESULT, finished=_finished(job, "Complete"))
     if not _holds(job, "Failed"):
         return None
-    failed = _conditions(job)["Failed"]
-    return {
-        "state": JobState.FAILED,
-        "result": end.result if end else None,
-        "exit_code": end.exit_code if end else None,
-        "finished": _finished(job, "Failed"),
-        "problem": end.problem if end else _job_failure(failed, pod),
-    }
+    finished = _finished(job, "Failed")
+    if end is None:
+        return _AttemptState(JobState.FAILED, _job_failure(_conditions(job)["Failed"], pod), finished=finished)
+    return _AttemptState(JobState.FAILED, end.problem, end.result, end.exit_code, finished)
 
 
 def _job_failure(failed: Raw, pod: Raw | None) -> Problem:
@@ -185,15 +190,15 @@ def _finished(job: Raw, condition: str) -> datetime | None:
     return timestamp(_conditions(job)[condition].get("lastTransitionTime"))
 
 
-def _life(job: Raw, pod: Raw | None, events: tuple[Raw, ...], now: datetime) -> dict[str, Any]:
+def _unended_state(job: Raw, pod: Raw | None, events: tuple[Raw, ...], now: datetime) -> _AttemptState:
     """Where an attempt is that has not ended."""
     if job["spec"].get("suspend"):
-        return {"state": JobState.SUSPENDED}
+        return _AttemptState(JobState.SUSPENDED)
     if pod is None:
-        return {"state": JobState.PENDING, "problem": _job_problem(job, events)}
+        return _AttemptState(JobState.PENDING, _job_problem(job, events))
     problem = pending_problem(pod, events, now)
     running = problem is None and (pod.get("status") or {}).get("phase") == "Running" and is_active(pod)
-    return {"state": JobState.RUNNING if running else JobState.PENDING, "problem": problem}
+    return _AttemptState(JobState.RUNNING if running else JobState.PENDING, problem)
 
 
 def _job_problem(job: Raw, events: tuple[Raw, ...]) -> Problem | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,10 +13,9 @@ from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
 from distillery_api.stage import ExitCode
 from distillery_api.stage_result import StageResult
+from distillery_operator.core.observation import Raw
 from distillery_operator.core.problem import Problem
 from distillery_operator.planning.names import STAGE_CONTAINER
-
-Raw = Mapping[str, Any]
 
 VOLUMES_SHOULD_BE_READY_AFTER = timedelta(seconds=60)
 
@@ -81,7 +79,7 @@ def pending_problem(pod: Raw, events: Iterable[Raw], now: datetime) -> Problem |
 
 def server_problem(pods: Iterable[Raw], events: tuple[Raw, ...], now: datetime) -> Problem | None:
     """The first thing that keeps one of the serving Pods from answering."""
-    problems = (pending_problem(pod, events, now) or _crash_loop(pod) for pod in pods if not _leaving(pod))
+    problems = (pending_problem(pod, events, now) or _crash_loop(pod) for pod in pods if not _is_terminating(pod))
     return next((problem for problem in problems if problem), None)
 
 
@@ -90,7 +88,7 @@ def _status(pod: Raw) -> Raw:
     return status
 
 
-def _leaving(pod: Raw) -> bool:
+def _is_terminating(pod: Raw) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp"))
 
 

@@ -1,0 +1,163 @@
+"""Kopf's part of the process: it watches, and its handlers put keys into the queue. The only import of kopf.
+
+Kopf is an informer here and nothing else: no decision depends on what changed, and no finalizer or annotation of
+Kopf's is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from random import random
+from typing import Any
+
+import kopf
+
+from distillery_api.resource import GROUP, PLURAL, VERSION
+from distillery_operator.cluster.client import Cluster
+from distillery_operator.controller.reconcile import Key
+from distillery_operator.controller.settings import OperatorSettings
+from distillery_operator.controller.watch_health import WatchHealth, watch_problem
+from distillery_operator.controller.work_queue import WorkQueue
+from distillery_operator.planning import names
+
+CHILDREN = (("batch", "v1", "jobs"), ("apps", "v1", "deployments"), ("", "v1", "pods"))
+"""Group, version and plural of the children whose changes matter."""
+
+LIST_CHUNK = 500
+PROBE_PAUSES = (0.0, 0.2, 0.4)
+"""Seconds before each attempt of one probe."""
+EXIT_SECONDS = 10.0
+"""How long Kopf may take to end."""
+
+
+class Backoffs:
+    """Seconds between the attempts at a request, for about eight minutes. Each is up to a quarter longer at random, so
+    that replicas do not return to a recovering API server all at the same time."""
+
+    def __iter__(self) -> Iterator[float]:
+        for seconds in (0.5, 1.0, 2.0, 4.0, *[8.0] * 60):
+            yield seconds * (1 + random() / 4)
+
+
+class KopfHandlers:
+    """What Kopf calls: on events, when it logs in, and for the liveness probe."""
+
+    def __init__(
+        self, settings: OperatorSettings, cluster: Cluster, queue: WorkQueue[Key], watch_health: WatchHealth
+    ) -> None:
+        self._settings, self._cluster = settings, cluster
+        self._queue, self._watch_health = queue, watch_health
+
+    async def on_distillation(self, meta: kopf.Meta, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
+        """An event of a Distillation; its type is None for the initial list."""
+        key = _key(meta.get("namespace"), meta.get("name"))
+        if type == "DELETED":
+            self._watch_health.deleted(key)
+        else:
+            self._watch_health.event_received(key, str(meta.get("resourceVersion", "")))
+        self._queue.add(key)
+
+    async def on_child(self, meta: kopf.Meta, **_: Any) -> None:
+        """An event of a child, or the list of all children after a watch was interrupted."""
+        owner = meta.labels.get(names.NAME_LABEL)
+        if owner:
+            self._queue.add(_key(meta.get("namespace"), owner))
+
+    async def log_in(self, **_: Any) -> kopf.ConnectionInfo:
+        """The same credentials as for the operator's own requests."""
+        credentials = await self._cluster.credentials()
+        return kopf.ConnectionInfo(
+            server=credentials.server,
+            ca_path=credentials.ca_path,
+            insecure=credentials.insecure,
+            token=credentials.token,
+            certificate_path=credentials.certificate_path,
+            private_key_path=credentials.key_path,
+        )
+
+    async def probe(self, **_: Any) -> str:
+        """Fails where this process no longer receives events. Kopf's server answers a moment before the watchers of a
+        new process start, so it tries more than once."""
+        problem = None
+        for pause in PROBE_PAUSES:
+            await asyncio.sleep(pause)
+            problem = self._watch_problem()
+            if problem is None:
+                return "ok"
+        raise kopf.PermanentError(problem)
+
+    def _watch_problem(self) -> str | None:
+        living = {task.get_name() for task in asyncio.all_tasks() if not task.done()}
+        return watch_problem(living, self.watches(), self._watch_health.missed_events)
+
+    def watches(self) -> Iterator[str]:
+        """What must be watched, as Kopf names it."""
+        for namespace in self._settings.namespaces or (None,):
+            for group, version, plural in ((GROUP, VERSION, PLURAL), *CHILDREN):
+                yield f"{plural}.{version}.{group}".rstrip(".") + f"@{namespace}"
+
+    def registry(self) -> kopf.OperatorRegistry:
+        """Which handler is called for what."""
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(self.log_in)
+        kopf.on.probe(registry=registry, id="watching")(self.probe)
+        kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(self.on_distillation)
+        for child in CHILDREN:
+            kopf.on.event(*child, registry=registry)(self.on_child)
+        return registry
+
+    async def watch(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
+        """Watch until `stop` is set; `ready` is set once Kopf has started. Kopf ends, with an exception, where it can
+        no longer watch."""
+        namespaces = self._settings.namespaces
+        await kopf.operator(
+            registry=self.registry(),
+            settings=kopf_settings(),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            ready_flag=ready,
+            stop_flag=stop,
+            liveness_endpoint=f"http://0.0.0.0:{self._settings.health_port}/healthz",
+        )
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Kopf's settings, for a watcher that writes nothing."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    # New kinds of resources do not appear while the operator runs, and namespaces need not be listed.
+    settings.scanning.disabled = True
+    settings.persistence.finalizer = f"{GROUP}/unused"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    for group, version, plural in CHILDREN:
+        settings.watching.label_selectors[group, version, plural] = names.MANAGED_BY_SELECTOR
+    settings.watching.chunk_size = LIST_CHUNK
+    settings.watching.connect_timeout = 10
+    settings.watching.client_timeout = 600
+    settings.networking.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = Backoffs()
+    settings.queueing.exit_timeout = 0.5
+    settings.process.ultimate_exiting_timeout = EXIT_SECONDS
+    return settings
+
+
+def configure_logging(settings: OperatorSettings) -> None:
+    """Log everything, Kopf's messages and the operator's own, in the format and from the level of the settings."""
+    kopf.configure(
+        debug=settings.log_level == "DEBUG",
+        log_format=kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL,
+    )
+    logging.getLogger().setLevel(settings.log_level)
+    # These log every event and every probe; the operator logs what follows from them.
+    for chatty in ("kopf.objects", "kopf.activities", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _key(namespace: str | None, name: str | None) -> Key:
+    return namespace or "", name or ""
