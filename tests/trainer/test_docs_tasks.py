@@ -36,7 +36,7 @@ def test_row_of_every_task_is_valid(task, tmp_path):
 @pytest.mark.parametrize("task", Task)
 def test_student_prompt_of_every_task_is_quoted(task, tmp_path):
     quoted = re.search(r"Student prompt: `(.*?)`", SECTIONS[task], re.DOTALL)
-    assert " ".join(quoted[1].split()) == task_for(config_of(task, tmp_path)).student_system()
+    assert " ".join(quoted[1].split()) == task_for(config_of(task, tmp_path)).student_prompt()
 
 
 def test_every_rejection_reason_is_explained():

@@ -126,7 +126,7 @@ def test_own_prompts_replace_the_tasks(run, teacher):
     assert (run.workspace / run.folder / "student-prompt.txt").read_text() == "Be quick."
 
 
-def test_rows_own_system_message_is_the_short_prompt(run, teacher):
+def test_rows_own_system_message_is_the_student_prompt(run, teacher):
     system = {"role": "system", "content": "Three words only."}
     run.train = [{"messages": [system, *row["messages"]]} for row in TRAIN]
     run.run()

@@ -128,7 +128,7 @@ def test_schema_lists_the_answers_only_where_all_rows_have_the_same():
     assert BY_LETTER.reply_schema() is None
 
 
-def test_student_gets_a_short_prompt_and_learns_the_letter_only():
+def test_student_gets_the_student_prompt_and_learns_the_letter_only():
     [turn] = REASONED.student_turns(example(QUESTION), ["A"])
     assert turn.prompt == [
         {

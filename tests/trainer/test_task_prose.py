@@ -92,7 +92,7 @@ def test_language_is_asked_for_once_also_where_a_row_was_prepared_before():
     assert prompt.student_messages(prepared) == prompt.student_messages(row)
 
 
-def test_short_prompt_of_a_summary():
+def test_student_prompt_of_a_summary():
     assert PLAIN.teacher_messages(example(TEXT)) == PLAIN.student_messages(example(TEXT))
     assert PLAIN.student_messages(example(TEXT))[0]["content"] == (
         "Summarise the text in at most 80 words, in the language of the text. Reply with the summary and nothing else."
@@ -101,10 +101,10 @@ def test_short_prompt_of_a_summary():
 
 def test_language_is_part_of_every_prompt():
     german = task_prompt("Summarization", language="de", chainOfDensity=True)
-    assert german.student_system() == (
+    assert german.student_prompt() == (
         "Summarise the text in at most 80 words. Reply with the summary and nothing else.\n\nWrite in German."
     )
-    assert german.student_system(example(TEXT, system="Be brief.")) == "Be brief.\n\nWrite in German."
+    assert german.student_prompt(example(TEXT, system="Be brief.")) == "Be brief.\n\nWrite in German."
     assert "Write in German." in german.teacher_messages(example(TEXT))[0]["content"]
     own = task_prompt("Conversation", language="pt-BR", prompts={"teacher": "Be kind."})
     assert own.teacher_messages(example("Hi"))[0]["content"] == "Be kind.\n\nWrite in Portuguese (Brazil)."

@@ -10,7 +10,7 @@ from distillery_trainer.tasks.read_reply import ParsedReply
 
 
 def training_row(example: Example, turn: Turn, teacher: str) -> TrainingRow:
-    """The short prompt and the answer only: the reasoning has done its work."""
+    """The student prompt and the answer only: the reasoning has already improved the answer."""
     completion = (
         turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
     )

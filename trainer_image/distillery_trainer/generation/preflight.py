@@ -86,7 +86,7 @@ def prepare(config: RunConfig, task: TaskDefinition) -> PreparedData:
 
     def look(example: Example) -> None:
         if not student_prompts:
-            student_prompts.append(task.student_system(redactor.redact(example)))
+            student_prompts.append(task.student_prompt(redactor.redact(example)))
         screening.look(example)
         for split in splits.look(example):
             sampler.look(example, split)

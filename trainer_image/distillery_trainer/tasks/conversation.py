@@ -11,7 +11,7 @@ from distillery_trainer.data.records import Example, Message
 from distillery_trainer.tasks.prose import PROSE_TOKENS, ProseTask
 from distillery_trainer.tasks.task_definition import AnswerKind, Turn
 
-_SHORT = "You are a helpful assistant. Answer the user's last message{language}."
+_STUDENT_PROMPT = "You are a helpful assistant. Answer the user's last message{language}."
 
 
 class ConversationTask(ProseTask):
@@ -25,17 +25,17 @@ class ConversationTask(ProseTask):
         """Room for as long a reply as the teacher's."""
         return self.generation.sampling.max_tokens or PROSE_TOKENS
 
-    def short_prompt(self) -> str:
-        """The short system prompt."""
-        return _SHORT.format(language="" if self.language_wish else ", in the language of that message")
+    def default_student_prompt(self) -> str:
+        """The answer to the last user message."""
+        return _STUDENT_PROMPT.format(language="" if self.language_wish else ", in the language of that message")
 
     def next_request(self, example: Example, answers: Sequence[str]) -> list[Message] | None:
         """The turn that comes next, after the teacher's own answers or, with history Original, after the row's."""
         asked = _places_of_users(example)
         return self.teacher_messages(self._until(example, answers, len(answers))) if len(answers) < len(asked) else None
 
-    def template_messages(self, example: Example) -> list[Message]:
-        """The short prompt: a conversation has no template."""
+    def teacher_template(self, example: Example) -> list[Message]:
+        """The student prompt: a conversation has no template."""
         return self.student_messages(example)
 
     def student_turns(self, example: Example, answers: Sequence[str]) -> list[Turn]:

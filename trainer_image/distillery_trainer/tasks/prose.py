@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example, Gold, Message, known_answers
+from distillery_trainer.data.records import Gold, known_answers
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
-from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition, with_system
+from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition
 from distillery_trainer.text import languages, rouge
 
 PROSE_TOKENS = 1024
@@ -26,23 +26,15 @@ class ProseTask(TaskDefinition):
         language = self.generation.language
         self.language_wish = f"Write in {languages.english_name(language)}." if language else ""
 
-    def student_system(self, example: Example | None = None) -> str:
-        """The student's system prompt, with the language."""
-        return self._in_language(super().student_system(example))
-
-    def teacher_messages(self, example: Example) -> list[Message]:
-        """The teacher's prompt, with the language."""
-        own = self.generation.prompts.teacher
-        return with_system(self._in_language(own), example) if own else super().teacher_messages(example)
-
-    def _in_language(self, system: str) -> str:
-        if not self.language_wish or system.endswith(self.language_wish):  # that of a prepared row has it already
-            return system
-        return f"{system}\n\n{self.language_wish}"
+    def with_language(self, prompt: str) -> str:
+        """The prompt, ending with the wish for `generation.language`."""
+        if not self.language_wish or prompt.endswith(self.language_wish):  # a prepared row's prompt has it already
+            return prompt
+        return f"{prompt}\n\n{self.language_wish}"
 
     @property
     def usual_max_tokens(self) -> int:
-        """The longest elaborate reply, in tokens."""
+        """Maximum length of a reply to the teacher prompt, in tokens."""
         return PROSE_TOKENS
 
     def reply_schema(self) -> JsonSchema | None:

@@ -37,8 +37,8 @@ def marked_off(text: str) -> str:
     return _ITEM.format(text=_inert(text))
 
 
-def chain_of_thought(*, role: str, item: str, thinking: str, conclusion: str, key: str, answer: str) -> str:
-    """The elaborate system prompt of a task: what is asked, what to think of, how to conclude."""
+def chain_of_thought_prompt(*, role: str, item: str, thinking: str, conclusion: str, key: str, answer: str) -> str:
+    """The teacher prompt of a task: what is asked, what to consider, how to conclude."""
     return _TEMPLATE.format(role=role, item=item, thinking=thinking, conclusion=conclusion, key=key, answer=answer)
 
 
@@ -48,8 +48,8 @@ class ShortAnswerTask(TaskDefinition):
     answer_key: ClassVar[str]
 
     @abstractmethod
-    def reasoning_prompt(self) -> str:
-        """The elaborate system prompt, the same for all rows."""
+    def teacher_template_prompt(self) -> str:
+        """The system prompt of the chain-of-thought template, the same for all rows."""
 
     @abstractmethod
     def answer_schema(self) -> JsonSchema:
@@ -59,10 +59,10 @@ class ShortAnswerTask(TaskDefinition):
     def gold_problem(self, gold: str, example: Example) -> str | None:
         """What is wrong with a known answer, as a sentence; None for a good one."""
 
-    def template_messages(self, example: Example) -> list[Message]:
+    def teacher_template(self, example: Example) -> list[Message]:
         """Reason first, then answer; the row is marked off as data."""
         return [
-            {"role": "system", "content": self.reasoning_prompt()},
+            {"role": "system", "content": self.teacher_template_prompt()},
             {"role": "user", "content": marked_off(example.text) + self.note(example)},
         ]
 

@@ -28,7 +28,7 @@ _LEEWAY = 1.25
 _TOKENS_A_WORD = 3
 _SUMMARY_KEY, _ENTITIES_KEY, _ROUNDS_KEY = "Denser_Summary", "Missing_Entities", "rounds"
 
-_SHORT = "Summarise the text in at most {words} words{language}. Reply with the summary and nothing else."
+_STUDENT_PROMPT = "Summarise the text in at most {words} words{language}. Reply with the summary and nothing else."
 
 # The prompt of arXiv 2309.04269 ("From Sparse to Dense"), in words of our own.
 _DENSITY = """\
@@ -76,7 +76,7 @@ class SummarizationTask(ProseTask):
 
     @property
     def usual_max_tokens(self) -> int:
-        """The longest elaborate reply, in tokens: four summaries and what is between them, or one."""
+        """Maximum length of a reply to the teacher prompt, in tokens: four rounds, or one summary."""
         return max(PROSE_TOKENS, (8 if self.generation.chain_of_density else _TOKENS_A_WORD) * self.words)
 
     @property
@@ -84,11 +84,13 @@ class SummarizationTask(ProseTask):
         """Room for a summary that is a little too long, in most scripts."""
         return _TOKENS_A_WORD * self.words
 
-    def short_prompt(self) -> str:
-        """The short system prompt."""
-        return _SHORT.format(words=self.words, language="" if self.language_wish else ", in the language of the text")
+    def default_student_prompt(self) -> str:
+        """One summary of at most so many words."""
+        return _STUDENT_PROMPT.format(
+            words=self.words, language="" if self.language_wish else ", in the language of the text"
+        )
 
-    def template_messages(self, example: Example) -> list[Message]:
+    def teacher_template(self, example: Example) -> list[Message]:
         """Four summaries, each denser than the one before; the text is marked off as data."""
         return [{"role": "system", "content": self._density}, {"role": "user", "content": marked_off(example.text)}]
 

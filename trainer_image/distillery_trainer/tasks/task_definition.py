@@ -13,6 +13,7 @@ from distillery_api.spec import Task
 from distillery_trainer.chat.request_parameters import sampling_parameters
 from distillery_trainer.data.records import Example, Gold, Message
 from distillery_trainer.parsing.unreadable import Unreadable
+from distillery_trainer.tasks import prompts
 
 JsonSchema = dict[str, Any]
 
@@ -43,7 +44,7 @@ class Turn:
     """One thing that the student learns to say."""
 
     prompt: list[Message]
-    """The short prompt, and what was said so far."""
+    """The student prompt and the messages so far."""
     completion: str
     """What it says."""
     reasoning: str | None = None
@@ -51,11 +52,9 @@ class Turn:
 
 
 class TaskDefinition(ABC):
-    """One task. An answer is a string, as the student is to write it.
+    """One task. An answer is a string, in the form in which the student is to write it.
 
-    Precedence of the prompts. Student: `prompts.student`, else the row's own system message, else the task's short
-    prompt. Teacher: `prompts.teacher`, else the chain-of-thought or chain-of-density template where that is on, else
-    the student's prompt.
+    `prompts.py` decides which prompt a model gets.
     """
 
     task: ClassVar[Task]
@@ -75,57 +74,53 @@ class TaskDefinition(ABC):
         return None if answers else self.teacher_messages(example)
 
     def teacher_messages(self, example: Example) -> list[Message]:
-        """The elaborate prompt: what the teacher gets, and the base model for `baseTeacherPrompt`."""
-        if self.generation.prompts.teacher is not None:
-            return with_system(self.generation.prompts.teacher, example)
-        return self.template_messages(example) if self.has_template else self.student_messages(example)
+        """The row under the teacher prompt: what the teacher gets, and the base model for `baseTeacherPrompt`."""
+        return prompts.teacher_messages(self, example)
 
     def student_messages(self, example: Example) -> list[Message]:
-        """The short prompt: what the student is trained on and served with."""
-        return with_system(self.student_system(example), example)
+        """The row under the student prompt: what the student is trained on and served with."""
+        return prompts.student_messages(self, example)
 
-    def student_system(self, example: Example | None = None) -> str:
-        """The student's system prompt for a row, or for rows without a system message of their own."""
-        own = example.system if example is not None else None
-        return self.generation.prompts.student or own or self.short_prompt()
+    def student_prompt(self, example: Example | None = None) -> str:
+        """The student prompt of a row, or of rows without a system message of their own."""
+        return prompts.student_prompt(self, example)
+
+    def with_language(self, prompt: str) -> str:
+        """A system prompt that is not the task's template, with the wish for a language added, if the task has one."""
+        return prompt
 
     def student_turns(self, example: Example, answers: Sequence[str]) -> list[Turn]:
         """What the student learns from a complete row."""
         return [Turn(self.student_messages(example), self.completion(answers[-1]))]
 
     @property
-    def has_template(self) -> bool:
-        """Whether the teacher gets the task's elaborate template."""
-        return self.generation.chain_of_thought or self.generation.chain_of_density
-
-    @property
     def max_tokens(self) -> int:
-        """The longest elaborate reply, in tokens."""
+        """Maximum length of a reply to the teacher prompt, in tokens."""
         reasoning = any(teacher.reasoning for teacher in self.generation.teachers)
         return self.generation.sampling.max_tokens or (REASONING_TOKENS if reasoning else self.usual_max_tokens)
 
     @property
     def usual_max_tokens(self) -> int:
-        """The longest elaborate reply of a teacher that does not think first, in tokens."""
+        """Maximum length of a reply to the teacher prompt from a model that is no reasoning model, in tokens."""
         return CHAIN_OF_THOUGHT_TOKENS if self.generation.chain_of_thought else LABEL_TOKENS
 
     @property
     @abstractmethod
     def student_max_tokens(self) -> int:
-        """The longest reply to the short prompt, in tokens."""
+        """Maximum length of a reply to the student prompt, in tokens, without reasoning."""
 
     @property
     def student_reply_limit(self) -> int:
-        """The longest reply to the short prompt, in tokens, thoughts included."""
+        """Maximum length of a reply to the student prompt, in tokens, including reasoning if the student learns it."""
         return self.student_max_tokens + (self.max_tokens if self.generation.keep_reasoning else 0)
 
     @abstractmethod
-    def short_prompt(self) -> str:
-        """The task's own short system prompt."""
+    def default_student_prompt(self) -> str:
+        """The task's own student prompt."""
 
     @abstractmethod
-    def template_messages(self, example: Example) -> list[Message]:
-        """The task's elaborate template (chain of thought, chain of density) around a row."""
+    def teacher_template(self, example: Example) -> list[Message]:
+        """The row in the task's template for the teacher (chain of thought, chain of density)."""
 
     @abstractmethod
     def reply_schema(self) -> JsonSchema | None:
@@ -144,7 +139,7 @@ class TaskDefinition(ABC):
     def read_teacher_reply(self, text: str, question: str) -> str | Unreadable:
         """The answer in a reply that the teacher was asked for. Default: read as anybody's reply.
 
-        A task overrides it whose elaborate template needs more of a reply than the short prompt does.
+        A task overrides it if its teacher template demands more of a reply than its student prompt does.
         """
         return self.read_reply(text, question)
 
@@ -183,12 +178,6 @@ class TaskDefinition(ABC):
     def group(self, example: Example) -> str:
         """Rows of one group never stand on both sides of a split. Default: rows with the same text."""
         return " ".join(example.text.split()).casefold()
-
-
-def with_system(system: str, example: Example) -> list[Message]:
-    """The row's turns under another system prompt."""
-    turns = example.messages[1:] if example.messages[0]["role"] == "system" else example.messages
-    return [{"role": "system", "content": system}, *turns]
 
 
 def one_user_message(example: Example, task: Task) -> str | None:
