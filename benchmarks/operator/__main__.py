@@ -3,7 +3,7 @@
     python -m benchmarks.operator [--runs 10] [--resources 200]
 
 On the control plane of the cluster tests. Latency is from the end of a stage's process, by its own clock, to the
-request that creates the next Job, as a gate before the API server sees it. The peer starts a Job when one completes;
+request that creates the next Job, as a proxy before the API server sees it. The peer starts a Job when one completes;
 the Job controller gathers what happens to Pods for a second before it says so, which ours does not wait for.
 """
 
@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quicks
 
 import psutil
 
-from api_gate import ApiGate, Passage
+from api_write_interceptor import ApiWriteInterceptor, Delivery
 from cluster_binaries import ensure_binaries
 from control_plane import ControlPlane
 from distillations import Distilled, small_spec
@@ -42,15 +42,15 @@ REST_SECONDS = 15
 
 
 class JobTimes:
-    """When each Job was asked for, in the order of the requests; a judge for the gate."""
+    """When each Job was asked for, in the order of the requests; decides that every write is delivered."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def __call__(self, method: str, path: str) -> Passage:
+    def __call__(self, method: str, path: str) -> Delivery:
         if method == "POST" and path.endswith("/jobs"):
             self.times.append(time.time())
-        return Passage.DONE
+        return Delivery.COMPLETE
 
 
 # --- ours
@@ -59,8 +59,8 @@ class JobTimes:
 def our_latencies(plane: ControlPlane, runs: int, folder: Path) -> tuple[list[float], float]:
     """Seconds from a stage's end to the next Job, two for each run; and resident MiB at rest without any resource."""
     times = JobTimes()
-    with ApiGate(plane.server, plane.certificates.authority, times) as gate:
-        kubeconfig = _our_rights(plane, gate.server)
+    with ApiWriteInterceptor(plane.server, plane.certificates.authority, times) as interceptor:
+        kubeconfig = _our_rights(plane, interceptor.server)
         with OperatorProcess(kubeconfig, OURS, folder / "ours.log") as operator:
             operator.wait_until_leading()
             empty = _at_rest(operator)
@@ -123,8 +123,8 @@ def peer_latencies(plane: ControlPlane, jobs: int, folder: Path) -> tuple[list[f
     """The same of a chain of Jobs under the peer."""
     times = JobTimes()
     with (
-        ApiGate(plane.server, plane.certificates.authority, times) as gate,
-        _peer(plane.kubeconfig_for("admin", PEER, server=gate.server), folder / "peer.log") as process,
+        ApiWriteInterceptor(plane.server, plane.certificates.authority, times) as interceptor,
+        _peer(plane.kubeconfig_for("admin", PEER, server=interceptor.server), folder / "peer.log") as process,
     ):
         time.sleep(REST_SECONDS)
         resident = psutil.Process(process.pid).memory_info().rss / 2**20

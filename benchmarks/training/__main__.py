@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quicks
 from conjunctions import SYSTEM_PROMPT
 from distillery_api.stage import Stage
 from student import student_folder
-from student_run import StudentRun, training_row
+from train_evaluate_run import TrainEvaluateRun, training_row
 
 SETTINGS = {"batchSize": 8, "epochs": 1, "learningRate": 0.001, "rank": 16, "alpha": 32}
 
@@ -53,7 +53,7 @@ def ours(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> float
     lora = {"rank": SETTINGS["rank"], "alpha": SETTINGS["alpha"]}
     options = {name: SETTINGS[name] for name in ("batchSize", "epochs", "learningRate")}
     with tempfile.TemporaryDirectory() as folder:
-        run = StudentRun(
+        run = TrainEvaluateRun(
             Path(folder), student_folder(), train=train, validation=validation, training={"lora": lora, **options}
         )
         path = Path(folder) / "run.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api_line import ApiLine
+from api_outage_proxy import ApiOutageProxy
 from cluster import Cluster, CommandFailed
 from control_plane import ControlPlane
 
@@ -39,12 +39,12 @@ def test_restricted_namespace_refuses_a_pod_that_runs_as_root(control_plane: Clu
 
 
 def test_line_to_the_server_is_cut_for_one_client_only(own_plane: ControlPlane) -> None:
-    with ApiLine(own_plane.port) as line:
-        kubeconfig = own_plane.kubeconfig_for("default", "default", server=line.server)
+    with ApiOutageProxy(own_plane.port) as proxy:
+        kubeconfig = own_plane.kubeconfig_for("default", "default", server=proxy.server)
         assert "v1.37.2" in client_version(own_plane, kubeconfig)
-        line.cut()
+        proxy.cut()
         with pytest.raises(CommandFailed):
             client_version(own_plane, kubeconfig)
         assert "v1.37.2" in client_version(own_plane, own_plane.kubeconfig)
-        line.restore()
+        proxy.restore()
         assert "v1.37.2" in client_version(own_plane, kubeconfig)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from api_gate import ApiGate, Passage
-from api_line import ApiLine
+from api_outage_proxy import ApiOutageProxy
+from api_write_interceptor import ApiWriteInterceptor, Delivery
 from cluster import Cluster
 from control_plane import ControlPlane
 from distillations import Distilled
@@ -29,7 +29,7 @@ class DeathAtEachWrite:
     """Stops the operator at each of its writes: the first time the server never hears of it, the second time it is done
     and the operator never hears of that, the third time all is well. `stopped` says that it is time to kill it."""
 
-    passages = (Passage.LOST, Passage.UNHEARD, Passage.DONE)
+    deliveries = (Delivery.REQUEST_LOST, Delivery.REPLY_LOST, Delivery.COMPLETE)
 
     def __init__(self) -> None:
         self.operator: OperatorProcess | None = None
@@ -37,31 +37,31 @@ class DeathAtEachWrite:
         self.stopped = False
         self.deaths = 0
 
-    def __call__(self, method: str, path: str) -> Passage:
+    def __call__(self, method: str, path: str) -> Delivery:
         if self.operator is None or "/events" in path:
-            return Passage.DONE
-        passage = self.passages[self.seen[f"{method} {path}"] % 3]
+            return Delivery.COMPLETE
+        delivery = self.deliveries[self.seen[f"{method} {path}"] % 3]
         self.seen[f"{method} {path}"] += 1
-        if passage is not Passage.DONE:
+        if delivery is not Delivery.COMPLETE:
             self.operator.pause()
             self.deaths += 1
             self.stopped = True
-        return passage
+        return delivery
 
 
 def test_an_operator_killed_at_every_write_does_nothing_twice(
     distilled: Distilled, start_operator: StartOperator, control_plane: ControlPlane
 ) -> None:
     death = DeathAtEachWrite()
-    with ApiGate(control_plane.server, control_plane.certificates.authority, death) as gate:
-        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=gate.server)
+    with ApiWriteInterceptor(control_plane.server, control_plane.certificates.authority, death) as interceptor:
+        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=interceptor.server)
         operator = start_operator(kubeconfig=kubeconfig)
         death.operator = operator
         distilled.apply()
         deadline = time.monotonic() + 240
         while distilled.conditions.get("Ready") != ("True", "Serving") and time.monotonic() < deadline:
             if death.stopped:
-                time.sleep(0.3)  # what passed the gate is done by then
+                time.sleep(0.3)  # what the interceptor let through is done by then
                 operator.kill()
                 death.stopped = False
                 operator.start()
@@ -127,11 +127,11 @@ def test_of_two_replicas_one_works_and_the_other_takes_over_when_it_dies(
 def test_a_leader_cut_off_stops_before_another_may_start_and_its_process_ends(
     distilled: Distilled, start_operator: StartOperator, control_plane: ControlPlane
 ) -> None:
-    with ApiLine(control_plane.port) as line:
-        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=line.server)
+    with ApiOutageProxy(control_plane.port) as proxy:
+        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=proxy.server)
         first = start_operator(kubeconfig=kubeconfig, identity="first")
         second = start_operator(identity="second", leading=False)
-        line.cut()
+        proxy.cut()
         wait_until(lambda: first.exit_status is not None or not first.leads(), 30, "the first to stop its work")
         assert not second.leads()
         second.wait_until_leading()
@@ -164,8 +164,8 @@ def test_a_leader_that_slept_cannot_overwrite_its_successors_status(
 def test_an_outage_shorter_than_the_lease_is_survived(
     distilled: Distilled, start_operator: StartOperator, control_plane: ControlPlane
 ) -> None:
-    with ApiLine(control_plane.port) as line:
-        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=line.server)
+    with ApiOutageProxy(control_plane.port) as proxy:
+        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=proxy.server)
         operator = start_operator(
             kubeconfig=kubeconfig,
             DISTILLERY_LEASE_DURATION="60s",
@@ -173,10 +173,10 @@ def test_an_outage_shorter_than_the_lease_is_survived(
         )
         distilled.apply()
         wait_until(distilled.jobs, 30, "the first Job")
-        line.cut()
+        proxy.cut()
         time.sleep(4)
         assert operator.health().status_code == 200
-        line.restore()
+        proxy.restore()
 
         distilled.wait_ready(90)
         assert operator.exit_status is None

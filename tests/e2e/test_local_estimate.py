@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
+from command_line_run import PROGRAM, CommandLineRun, finished, quiet_environment
 from generate_run import gold_of, nli_rows
-from local_run import PROGRAM, LocalRun, finished, quiet_environment
 from teacher_server import gold_teacher
 
 ROWS = {"train": nli_rows(90), "validation": nli_rows(70, 100), "test": nli_rows(12, 200)}
@@ -22,7 +22,7 @@ def distillery(*arguments):
 @pytest.fixture
 def prepared(tmp_path):
     with gold_teacher(gold_of(*ROWS.values())) as teacher:
-        yield LocalRun(tmp_path, teacher.url, **ROWS, teacher={"pricing": PRICING}), teacher
+        yield CommandLineRun(tmp_path, teacher.url, **ROWS, teacher={"pricing": PRICING}), teacher
 
 
 def test_pilot_is_paid_once_and_close_to_what_the_run_uses(prepared):

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from chat_faults import content_refused, context_too_long, cut_off, labelled, rate_limited, unknown_model, wrong_key
+from command_line_run import CommandLineRun, press_control_c
 from generate_run import gold_of, jsonl, nli_row, nli_rows
-from local_run import LocalRun, press_control_c
 from teacher_server import gold_teacher
 
 GOLD = gold_of(nli_rows(24), nli_rows(6, 100), nli_rows(12, 200))
@@ -26,7 +26,7 @@ def teacher():
 
 @pytest.fixture
 def local(tmp_path, teacher):
-    return LocalRun(tmp_path, teacher.url)
+    return CommandLineRun(tmp_path, teacher.url)
 
 
 def closed_port():
@@ -90,7 +90,7 @@ def test_next_run_pays_for_nothing_twice(local, teacher):
 
 
 def test_unreachable_teacher_is_given_up_after_the_retries_asked_for(tmp_path):
-    local = LocalRun(tmp_path, f"http://127.0.0.1:{closed_port()}/v1")
+    local = CommandLineRun(tmp_path, f"http://127.0.0.1:{closed_port()}/v1")
     ended = local.run("--retries", "0")
     assert ended.exit_code == 3
     assert (local.result["state"], local.result["reason"]) == ("Failed", "TeacherUnreachable")
@@ -144,7 +144,7 @@ def test_byte_order_mark_and_windows_line_ends_are_simply_read(local):
 
 def test_workspace_of_another_run_is_left_alone(local):
     local.run("--until", "generate")
-    other = LocalRun(local.root, local.endpoint, name="other")
+    other = CommandLineRun(local.root, local.endpoint, name="other")
     ended = other.run()
     assert ended.exit_code == 2
     assert ended.stderr.startswith(f"{local.out} is the workspace of tiny, and this is other; choose another folder")

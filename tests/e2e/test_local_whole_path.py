@@ -11,8 +11,8 @@ import urllib.request
 
 import pytest
 
+from command_line_run import PROGRAM, CommandLineRun, finished, quiet_environment
 from generate_run import gold_of, nli_rows
-from local_run import PROGRAM, LocalRun, finished, quiet_environment
 from teacher_server import gold_teacher
 from tiny_model import write_tiny_model
 
@@ -26,7 +26,7 @@ def local(tmp_path_factory):
     root = tmp_path_factory.mktemp("local")
     write_tiny_model(root / "student")
     with gold_teacher(GOLD) as teacher:
-        run = LocalRun(root, teacher.url, generation={"chainOfThought": True, "sampling": {"maxTokens": 64}})
+        run = CommandLineRun(root, teacher.url, generation={"chainOfThought": True, "sampling": {"maxTokens": 64}})
         run.first = run.run()
         yield run
 
@@ -154,7 +154,7 @@ def test_taken_port_is_told(local):
 def test_student_without_its_parts_is_named_and_the_rows_are_kept(local, tmp_path, missing, words):
     write_tiny_model(tmp_path / "student")
     (tmp_path / "student" / missing).unlink()
-    broken = LocalRun(tmp_path, local.endpoint)
+    broken = CommandLineRun(tmp_path, local.endpoint)
     ended = broken.run()
     assert ended.exit_code == 2
     assert "student.model.uri: student: " in ended.stderr

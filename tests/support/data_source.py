@@ -47,7 +47,7 @@ def rule_of(folder: Path, record: dict[str, Any], **settings: Any) -> str:
     return str(error)
 
 
-def passed_over(folder: Path, record: dict[str, Any], **settings: Any) -> tuple[str, str]:
+def skipped_record(folder: Path, record: dict[str, Any], **settings: Any) -> tuple[str, str]:
     """Why a record is no row: reason and sentence."""
     [row] = rows_of(folder, orjson.dumps(record), **settings)
     assert isinstance(row, RejectedRow), row

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asking import ask_all, asking, question, run_config
 from chat_faults import rate_limited, server_error, slow, where, without_usage
 from chat_protocol import prompt_tokens
+from direct_chat_client import ask_all, chat_client, prompt_about, run_config
 from distillery_api.spec.teacher import Budget, Pricing
 from distillery_trainer.chat.budget import BudgetExhausted, CallBudget, TokenEstimate
 from distillery_trainer.chat.prices import Prices, Spending
@@ -16,7 +16,7 @@ from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
 from distillery_trainer.runtime.errors import UserError
 from teacher_server import gold_teacher
 
-QUESTIONS = [question(number) for number in range(40)]
+QUESTIONS = [prompt_about(number) for number in range(40)]
 GOLD = {messages[-1]["content"]: "neutral" for messages in QUESTIONS}
 PRICING = {"currency": "EUR", "inputPerMillion": 1.0, "outputPerMillion": 10.0, "cachedInputPerMillion": 0.1}
 
@@ -35,7 +35,7 @@ def test_no_prompt_has_more_tokens_than_its_bound(texts):
 
 
 def test_bound_grows_with_what_a_server_adds_by_itself():
-    estimate, messages = TokenEstimate(), question(1)
+    estimate, messages = TokenEstimate(), prompt_about(1)
     before = estimate.at_most(messages)
     estimate.learn(messages, before + 100)
     assert estimate.at_most(messages) == before + 100
@@ -45,8 +45,8 @@ def test_probable_tokens_follow_what_is_seen():
     estimate = TokenEstimate()
     assert estimate.probably(1000) == 250
     for number in range(1000):
-        estimate.learn(question(number), 80)
-    assert estimate.of_prompt(question(1)) in range(70, 80)
+        estimate.learn(prompt_about(number), 80)
+    assert estimate.of_prompt(prompt_about(1)) in range(70, 80)
 
 
 # --- prices
@@ -111,7 +111,7 @@ LIMITED = {"sampling": {"maxTokens": 16}, "concurrency": 8}
 async def test_budget_is_never_overshot(tmp_path, limit):
     with gold_teacher(GOLD, latency=0.01) as server:
         config = run_config(tmp_path, server.url, teacher={"pricing": PRICING}, generation=LIMITED | {"budget": limit})
-        async with asking(config) as (teacher, journal):
+        async with chat_client(config) as (teacher, journal):
             outcomes = await ask_all(teacher, QUESTIONS)
             assert {type(outcome) for outcome in outcomes} == {Reply, BudgetExhausted}
             used = server.statistics()
@@ -130,7 +130,7 @@ async def test_calls_that_were_turned_away_cost_nothing_and_timed_out_ones_every
             generation=LIMITED | {"budget": {"maxTokens": 100_000}},
             config={"requestTimeoutSeconds": 0.3},
         )
-        async with asking(config) as (teacher, journal):
+        async with chat_client(config) as (teacher, journal):
             first = await teacher.ask(QUESTIONS[1])
             reply = await teacher.ask(QUESTIONS[0])
             timed_out = TokenEstimate().at_most(QUESTIONS[0]) + 16
@@ -140,7 +140,7 @@ async def test_calls_that_were_turned_away_cost_nothing_and_timed_out_ones_every
 async def test_reply_that_is_not_counted_costs_all_that_was_set_aside(tmp_path):
     with gold_teacher(GOLD, faults=lambda call: without_usage()) as server:
         config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
-        async with asking(config) as (teacher, journal):
+        async with chat_client(config) as (teacher, journal):
             await teacher.ask(QUESTIONS[0])
             assert journal.spent.tokens == TokenEstimate().at_most(QUESTIONS[0]) + 16
             assert journal.usage.uncounted_replies == 1
@@ -150,7 +150,7 @@ async def test_reply_that_is_not_counted_costs_all_that_was_set_aside(tmp_path):
 async def test_server_without_a_limit_on_replies_cannot_keep_a_budget(tmp_path):
     with gold_teacher(GOLD, refused_parameters=("max_tokens", "max_completion_tokens")) as server:
         config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
-        async with asking(config) as (teacher, _):
+        async with chat_client(config) as (teacher, _):
             await teacher.ask(QUESTIONS[0])
             with pytest.raises(UserError, match="takes no limit on a reply's length"):
                 await teacher.ask(QUESTIONS[1])
@@ -163,7 +163,7 @@ async def test_judge_spends_from_the_same_budget(tmp_path):
             server.url,
             generation=LIMITED | {"budget": {"maxTokens": 400}, "judge": {"endpoint": server.url, "model": "teacher"}},
         )
-        async with asking(config) as (teacher, journal):
+        async with chat_client(config) as (teacher, journal):
             judge = teacher.for_judge(config.generation.judge, {"max_tokens": 16, "temperature": 0})
             await teacher.ask(QUESTIONS[0])
             for messages in QUESTIONS[:4]:
@@ -177,7 +177,7 @@ async def test_judge_spends_from_the_same_budget(tmp_path):
 async def test_row_with_a_fault_of_its_own_holds_nothing_of_the_budget(tmp_path):
     with gold_teacher(GOLD, faults=where("Person 3 ", server_error(418))) as server:
         config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
-        async with asking(config) as (teacher, journal):
+        async with chat_client(config) as (teacher, journal):
             await ask_all(teacher, QUESTIONS)
             used = server.statistics()
             assert journal.spent.tokens == used["promptTokens"] + used["completionTokens"]

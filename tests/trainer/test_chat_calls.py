@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from asking import Failure, Reply, ask_all, asking, question, run_config
 from chat_faults import (
     closed_connection,
     html_page,
@@ -23,11 +22,12 @@ from chat_faults import (
     without_usage,
     wrong_key,
 )
+from direct_chat_client import Failure, Reply, ask_all, chat_client, prompt_about, run_config
 from distillery_trainer.runtime.errors import TryLater, UserError
-from odd_replies import error_as_200, limit_too_high, moved, other_model, streamed, used_up
+from nonstandard_replies import error_as_200, limit_too_high, moved, other_model, streamed, used_up
 from teacher_server import gold_teacher
 
-QUESTIONS = [question(number) for number in range(40)]
+QUESTIONS = [prompt_about(number) for number in range(40)]
 GOLD = {messages[-1]["content"]: "neutral" for messages in QUESTIONS}
 NOWHERE = "http://127.0.0.1:9/v1"
 
@@ -52,7 +52,7 @@ def kinds(outcomes) -> Counter[str]:
 
 
 async def test_another_sample_is_another_reply_to_the_same_question(tmp_path, server):
-    async with asking(run_config(tmp_path, server.url)) as (teacher, journal):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, journal):
         for _ in range(2):
             for sample in range(3):
                 await teacher.ask(QUESTIONS[0], sample=sample)
@@ -62,7 +62,7 @@ async def test_another_sample_is_another_reply_to_the_same_question(tmp_path, se
 
 
 async def test_same_question_at_the_same_time_is_asked_once(tmp_path, server):
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         assert kinds(await ask_all(teacher, [QUESTIONS[0]] * 20)) == {"Reply": 20}
         assert len(server.requests) == 1
 
@@ -72,7 +72,7 @@ async def test_same_question_at_the_same_time_is_asked_once(tmp_path, server):
 
 async def test_servers_share_the_calls(tmp_path, server, other):
     server.application.latency = other.application.latency = 0.02
-    async with asking(run_config(tmp_path, server.url, other.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
     assert len(server.requests) + len(other.requests) == 40
     assert min(len(server.requests), len(other.requests)) >= 15
@@ -80,21 +80,21 @@ async def test_servers_share_the_calls(tmp_path, server, other):
 
 async def test_broken_server_costs_a_call_now_and_then(tmp_path, server, other):
     server.faults = lambda call: server_error(503)
-    async with asking(run_config(tmp_path, server.url, other.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
     assert len(server.requests) <= 8
 
 
 async def test_server_that_is_not_there_does_no_harm_beside_one_that_is(tmp_path, server):
     config = run_config(tmp_path, NOWHERE, server.url, config={"maxAttempts": 3})
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
 
 
 @pytest.mark.parametrize("fault", [wrong_key(), unknown_model(), insufficient_quota()], ids=lambda fault: fault.name)
 async def test_server_that_turns_everybody_away_is_left_out(tmp_path, server, other, fault, capfd):
     server.faults = lambda call: fault
-    async with asking(run_config(tmp_path, server.url, other.url, config={"maxAttempts": 1})) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, other.url, config={"maxAttempts": 1})) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
     assert len(server.requests) <= 8
     said = capfd.readouterr().err
@@ -105,7 +105,7 @@ async def test_server_that_turns_everybody_away_is_left_out(tmp_path, server, ot
 
 async def test_last_server_that_turns_everybody_away_ends_it(tmp_path, server, other):
     server.faults = other.faults = lambda call: wrong_key()
-    async with asking(run_config(tmp_path, server.url, other.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         with pytest.raises(UserError, match="The key was refused"):
             await teacher.ask(QUESTIONS[0])
 
@@ -122,7 +122,7 @@ async def test_each_server_gets_its_own_key(tmp_path, server, other, monkeypatch
         teacher={"servers": servers},
         config={"apiKeyVariables": {"keys/one": "FIRST", "keys/two": "SECOND"}},
     )
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         await ask_all(teacher, QUESTIONS)
     assert {request.headers["Authorization"] for request in server.requests} == {"Bearer sk-one"}
     assert {request.headers["Authorization"] for request in other.requests} == {"Bearer sk-two"}
@@ -130,7 +130,7 @@ async def test_each_server_gets_its_own_key(tmp_path, server, other, monkeypatch
 
 async def test_row_that_one_server_turned_away_goes_to_the_other_at_once(tmp_path, server, other):
     server.faults = lambda call: rate_limited(600)
-    async with asking(run_config(tmp_path, server.url, other.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         started = time.monotonic()
         assert kinds(await ask_all(teacher, QUESTIONS[:4])) == {"Reply": 4}
         assert time.monotonic() - started < 8
@@ -141,7 +141,7 @@ async def test_row_that_one_server_turned_away_goes_to_the_other_at_once(tmp_pat
 
 async def test_waiting_takes_no_try_away(tmp_path, server):
     server.faults = script([rate_limited(0.1)] * 12)
-    async with asking(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
         assert isinstance(await teacher.ask(QUESTIONS[0]), Reply)
     assert len(server.requests) == 13
 
@@ -149,13 +149,13 @@ async def test_waiting_takes_no_try_away(tmp_path, server):
 async def test_server_that_limits_everybody_for_a_while_loses_no_row(tmp_path, server):
     started = time.monotonic()
     server.faults = lambda call: rate_limited(0.2) if time.monotonic() - started < 2 else None
-    async with asking(run_config(tmp_path, server.url, config={"maxAttempts": 1})) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, config={"maxAttempts": 1})) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
 
 
 async def test_patience_with_a_teacher_that_answers_nobody_has_an_end(tmp_path, server):
     server.faults = lambda call: rate_limited(0.1)
-    async with asking(run_config(tmp_path, server.url), patience=0.5) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url), patience=0.5) as (teacher, _):
         with pytest.raises(TryLater) as caught:
             await teacher.ask(QUESTIONS[0])
     assert "asks to be left alone for 0 seconds, and has answered nothing for" in caught.value.message
@@ -164,14 +164,14 @@ async def test_patience_with_a_teacher_that_answers_nobody_has_an_end(tmp_path, 
 
 async def test_wait_that_is_longer_than_all_patience_is_not_begun(tmp_path, server):
     server.faults = lambda call: rate_limited(86_400)
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         with pytest.raises(TryLater, match="asks to be left alone for 86,400 seconds"):
             await asyncio.wait_for(teacher.ask(QUESTIONS[0]), 5)
 
 
 async def test_row_that_alone_is_always_turned_away_is_given_up(tmp_path, server):
     server.faults = where("Person 3 ", rate_limited(0.1))
-    async with asking(run_config(tmp_path, server.url), patience=1.0) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url), patience=1.0) as (teacher, _):
         await teacher.ask(QUESTIONS[0])
         asked = asyncio.create_task(teacher.ask(QUESTIONS[3]))
         for messages in QUESTIONS[4:12]:
@@ -183,7 +183,7 @@ async def test_row_that_alone_is_always_turned_away_is_given_up(tmp_path, server
 
 async def test_key_without_an_allowance_is_left_alone_until_there_is_one(tmp_path, server):
     server.faults = script([used_up("400ms")])
-    async with asking(run_config(tmp_path, server.url, generation={"concurrency": 1})) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, generation={"concurrency": 1})) as (teacher, _):
         await ask_all(teacher, QUESTIONS[:3])
     first, second, _ = server.requests
     assert second.started - first.ended >= 0.35
@@ -191,7 +191,7 @@ async def test_key_without_an_allowance_is_left_alone_until_there_is_one(tmp_pat
 
 async def test_limit_a_minute_paces_the_calls(tmp_path, server):
     config = run_config(tmp_path, server.url, teacher={"limits": {"requestsPerMinute": 610}})
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         started = time.monotonic()
         await ask_all(teacher, QUESTIONS[:20])
         assert 0.8 < time.monotonic() - started < 3  # 10 at once, and then 10 a second
@@ -204,7 +204,7 @@ async def test_tokens_a_minute_pace_the_calls_by_what_they_really_use(tmp_path, 
         teacher={"limits": {"tokensPerMinute": 6100}},
         generation={"sampling": {"maxTokens": 16}, "concurrency": 1},
     )
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         started = time.monotonic()
         await ask_all(teacher, QUESTIONS[:10])
         used = server.statistics()
@@ -215,7 +215,7 @@ async def test_tokens_a_minute_pace_the_calls_by_what_they_really_use(tmp_path, 
 
 async def test_stage_that_ends_waits_for_nobody(tmp_path, server):
     server.faults = lambda call: rate_limited(600)
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         asked = asyncio.create_task(ask_all(teacher, QUESTIONS))
         await asyncio.sleep(0.3)
         teacher.stopping.set()
@@ -239,7 +239,7 @@ async def test_stage_that_ends_waits_for_nobody(tmp_path, server):
 )
 async def test_preflight_fails_with_the_servers_words(tmp_path, server, fault, error, words):
     server.faults = lambda call: fault
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         with pytest.raises(error) as caught:
             await teacher.ask(QUESTIONS[0])
     assert words in caught.value.message
@@ -248,29 +248,29 @@ async def test_preflight_fails_with_the_servers_words(tmp_path, server, fault, e
 
 
 async def test_preflight_of_a_server_that_is_not_there(tmp_path):
-    async with asking(run_config(tmp_path, NOWHERE)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, NOWHERE)) as (teacher, _):
         with pytest.raises(TryLater, match=r"cannot be reached \(3 tries\). No connection"):
             await teacher.ask(QUESTIONS[0])
 
 
 async def test_preflight_is_paid_for_once(tmp_path, server):
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         assert await teacher.ask(QUESTIONS[0]) == await teacher.ask(QUESTIONS[0])
         assert len(server.requests) == 1
 
 
 async def test_teacher_that_answered_before_is_not_tried_alone_again(tmp_path, server):
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         await teacher.ask(QUESTIONS[0])
     server.faults = lambda call: server_error(500)
-    async with asking(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
         await teacher.ask(QUESTIONS[0])
         outcomes = await ask_all(teacher, QUESTIONS[1:4])
     assert [outcome.reason for outcome in outcomes] == ["http_500"] * 3
 
 
 async def test_others_wait_until_the_first_question_is_answered(tmp_path, server):
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         await ask_all(teacher, QUESTIONS[:4])
     first, *others = server.requests
     assert all(request.started >= first.ended for request in others)
@@ -278,7 +278,7 @@ async def test_others_wait_until_the_first_question_is_answered(tmp_path, server
 
 async def test_row_that_is_refused_for_what_it_is_fails_no_preflight(tmp_path, server):
     server.faults = where("Person 0 ", server_error(418))
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         assert isinstance(await teacher.ask(QUESTIONS[0]), Failure)
 
 
@@ -287,7 +287,7 @@ async def test_row_that_is_refused_for_what_it_is_fails_no_preflight(tmp_path, s
 
 async def test_stream_that_nobody_asked_for_is_read(tmp_path, server):
     server.faults = lambda call: streamed("neu", "tral")
-    async with asking(run_config(tmp_path, server.url)) as (teacher, journal):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, journal):
         reply = await teacher.ask(QUESTIONS[0])
         assert (reply.content, reply.finish_reason) == ("neutral", "stop")
         assert journal.usage.uncounted_replies == 1
@@ -307,7 +307,7 @@ async def test_stream_that_nobody_asked_for_is_read(tmp_path, server):
 async def test_reply_that_never_comes_whole_is_a_failure_that_may_pass(tmp_path, server, fault, reason):
     server.faults = where("Person 0 ", fault)
     config = run_config(tmp_path, server.url, config={"maxAttempts": 2, "requestTimeoutSeconds": 0.5})
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         await teacher.ask(QUESTIONS[1])
         failure = await teacher.ask(QUESTIONS[0])
     assert (failure.reason, failure.passing) == (reason, True)
@@ -316,7 +316,7 @@ async def test_reply_that_never_comes_whole_is_a_failure_that_may_pass(tmp_path,
 
 async def test_other_name_of_the_model_is_kept_with_the_reply_and_told_once(tmp_path, server, capfd):
     server.faults = lambda call: other_model("teacher-2026-01-01")
-    async with asking(run_config(tmp_path, server.url)) as (teacher, _):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         outcomes = await ask_all(teacher, QUESTIONS)
     assert {reply.model for reply in outcomes} == {"teacher-2026-01-01"}
     assert capfd.readouterr().err == 'Teacher tester: asked for "teacher", answered by "teacher-2026-01-01".\n'
@@ -324,7 +324,7 @@ async def test_other_name_of_the_model_is_kept_with_the_reply_and_told_once(tmp_
 
 async def test_server_that_does_not_count_is_estimated(tmp_path, server):
     server.faults = lambda call: without_usage()
-    async with asking(run_config(tmp_path, server.url)) as (teacher, journal):
+    async with chat_client(run_config(tmp_path, server.url)) as (teacher, journal):
         reply = await teacher.ask(QUESTIONS[0])
         assert reply.tokens is None
         assert journal.usage.uncounted_replies == 1
@@ -337,7 +337,7 @@ COT = {"chainOfThought": True}
 async def test_ignored_response_format_is_noticed_and_softened(tmp_path, server):
     server.faults = lambda call: verbatim("It is neutral.")
     config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         for messages in QUESTIONS[:8]:
             await teacher.ask(messages)
     sent = [request.body.get("response_format", {}).get("type") for request in server.requests]
@@ -347,7 +347,7 @@ async def test_ignored_response_format_is_noticed_and_softened(tmp_path, server)
 async def test_honoured_response_format_stays(tmp_path, server):
     server.faults = script([None, *[verbatim("It is neutral.")] * 10, malformed_json()])
     config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         for messages in QUESTIONS[:14]:
             await teacher.ask(messages)
     assert {request.body["response_format"]["type"] for request in server.requests} == {"json_schema"}
@@ -356,7 +356,7 @@ async def test_honoured_response_format_stays(tmp_path, server):
 async def test_refused_response_format_becomes_plain_json_first(tmp_path):
     with gold_teacher(GOLD, refused_parameters=("response_format",)) as server:
         config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
-        async with asking(config) as (teacher, _):
+        async with chat_client(config) as (teacher, _):
             for messages in QUESTIONS[:4]:
                 await teacher.ask(messages)
         sent = [request.body.get("response_format", {}).get("type") for request in server.requests]
@@ -366,7 +366,7 @@ async def test_refused_response_format_becomes_plain_json_first(tmp_path):
 async def test_calls_in_flight_never_exceed_the_concurrency(tmp_path, server, other):
     server.application.latency = other.application.latency = 0.05
     config = run_config(tmp_path, server.url, other.url, generation={"concurrency": 3})
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         await ask_all(teacher, QUESTIONS)
     assert server.peak_in_flight + other.peak_in_flight <= 6
     assert max(server.peak_in_flight, other.peak_in_flight) <= 3
@@ -375,6 +375,6 @@ async def test_calls_in_flight_never_exceed_the_concurrency(tmp_path, server, ot
 async def test_proxy_of_the_environment_is_used_and_its_exceptions_kept(tmp_path, server, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
     monkeypatch.setenv("no_proxy", "elsewhere.example")
-    async with asking(run_config(tmp_path, "http://teacher.invalid/v1")) as (teacher, _):
+    async with chat_client(run_config(tmp_path, "http://teacher.invalid/v1")) as (teacher, _):
         assert (await teacher.ask(QUESTIONS[0])).content == "neutral"
     assert server.requests[0].headers["Host"] == "teacher.invalid"

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asking import BudgetExhausted, Failure, Reply, asking, question, run_config
 from chat_faults import (
     Fault,
     closed_connection,
@@ -25,12 +24,13 @@ from chat_faults import (
     verbatim,
     without_usage,
 )
+from direct_chat_client import BudgetExhausted, Failure, Reply, chat_client, prompt_about, run_config
 from distillery_trainer.data.records import Message
 from distillery_trainer.runtime.errors import TryLater
-from odd_replies import error_as_200, streamed
+from nonstandard_replies import error_as_200, streamed
 from teacher_server import gold_teacher
 
-QUESTIONS = [question(number) for number in range(12)]
+QUESTIONS = [prompt_about(number) for number in range(12)]
 GOLD = {messages[-1]["content"]: "neutral" for messages in QUESTIONS}
 FAULTS = [
     rate_limited(0.01),
@@ -59,7 +59,7 @@ def server():
 
 async def ask_until_killed(config: Any, questions: list[list[Message]], kill_after: float | None) -> list[Any]:
     """The outcomes of all questions that were not in flight or waiting when everything ended at once."""
-    async with asking(config) as (teacher, _):
+    async with chat_client(config) as (teacher, _):
         teacher.retries.first_pause = 0.01
         tasks = [asyncio.create_task(teacher.ask(messages)) for messages in questions]
         await asyncio.wait(tasks, timeout=kill_after)
@@ -104,14 +104,14 @@ def test_no_reply_is_paid_for_twice_and_no_budget_overshot(server, storm, asked,
                 asyncio.run(ask_until_killed(config, questions, kill_after))
         outcomes = asyncio.run(ask_until_killed(config, questions, None))
 
-        # Every question ends exactly once: with a reply, a reason, the budget, or the end of all that comes first.
+        # Every request ends exactly once: with a reply, a reason, the budget, or the end of all that comes first.
         assert len(outcomes) == len(asked)
         assert {type(outcome) for outcome in outcomes} <= {Reply, Failure, BudgetExhausted, TryLater}
         assert all("the first row" in outcome.message for outcome in outcomes if isinstance(outcome, TryLater))
         assert all(outcome.reason for outcome in outcomes if isinstance(outcome, Failure))
         assert budget or not any(isinstance(outcome, BudgetExhausted) for outcome in outcomes)
 
-        # A question has one reply for ever: two only where the first one's journal line never was.
+        # A request has one reply for ever: two only where the first one's journal line never was.
         keys = kept_keys(config)
         assert set(keys.values()) <= {1}
 

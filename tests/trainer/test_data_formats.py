@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_source import passed_over, row_of, rows_of, rule_of
+from data_source import row_of, rows_of, rule_of, skipped_record
 from distillery_api.spec import Columns, DataFormat
 from distillery_trainer.data.formats import READERS, by_columns
 from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord
@@ -351,7 +351,7 @@ def test_reply_that_is_not_whole_is_no_reply(tmp_path, record):
     ],
 )
 def test_failed_call_in_a_log_is_passed_over(tmp_path, record, sentence):
-    assert passed_over(tmp_path, record) == ("log_call_failed", sentence)
+    assert skipped_record(tmp_path, record) == ("log_call_failed", sentence)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_failed_call_in_a_log_is_passed_over(tmp_path, record, sentence):
     ],
 )
 def test_call_that_is_not_text_is_passed_over(tmp_path, record, words):
-    reason, sentence = passed_over(tmp_path, record)
+    reason, sentence = skipped_record(tmp_path, record)
     assert reason == "log_not_text"
     assert words in sentence
 

@@ -12,7 +12,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from chat_protocol import Answer
 from chat_server import TeacherServer
-from counting_teacher import counting_teacher
 from distillery_api.formatting import format_cost
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Pricing
@@ -36,6 +35,7 @@ from distillery_trainer.tasks import task_for
 from generate_run import GenerateRun, gold_of, nli_rows
 from small_student import small_student
 from teacher_server import gold_teacher
+from token_counting_teacher import token_counting_teacher
 
 NOWHERE = "http://127.0.0.1:9/v1"
 PRICING = {"currency": "USD", "inputPerMillion": 2.0, "outputPerMillion": 10.0}
@@ -428,13 +428,13 @@ def long_and_short_rows(count, start=0):
 def test_pilot_comes_within_fifteen_per_cent_of_what_a_stranger_counts(tmp_path, capsys, student):
     model = {"unknown": "model", "known": str(small_student())}[student]
     rows = list(long_and_short_rows(400)), list(long_and_short_rows(80, 1000))
-    with counting_teacher(small_student() / "tokenizer.json") as (teacher, url):
+    with token_counting_teacher(small_student() / "tokenizer.json") as (teacher, url):
         run = GenerateRun(tmp_path, url, *rows, None, generation={"chainOfThought": True, "concurrency": 16})
         run.config = {"student": {"model": {"uri": model}}}
         _, estimate = estimate_run(run, capsys, "--pilot")
         assert run.run().state == "Done"
-    used = teacher.tokens_read + teacher.tokens_written
+    used = teacher.input_tokens + teacher.output_tokens
     assert estimate["requests"] == teacher.requests
     assert estimate["inputTokens"] + estimate["outputTokens"] == pytest.approx(used, rel=0.15)
-    assert estimate["inputTokens"] == pytest.approx(teacher.tokens_read, rel=0.03)
+    assert estimate["inputTokens"] == pytest.approx(teacher.input_tokens, rel=0.03)
     assert estimate["lowTokens"] <= used <= estimate["highTokens"]

@@ -12,8 +12,8 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome
 from distillery_trainer.data.records import HeldOutRow
-from student_run import StudentRun, held_out_row, held_out_rows, read_rows, training_row
 from tiny_model import write_tiny_model
+from train_evaluate_run import TrainEvaluateRun, held_out_row, held_out_rows, read_rows, training_row
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ SHORT_REPLIES = {"sampling": {"maxTokens": 8}}
 
 
 def test_everybody_answers_the_same_rows(tiny, tmp_path):
-    run = StudentRun(tmp_path, tiny, generation=SHORT_REPLIES)
+    run = TrainEvaluateRun(tmp_path, tiny, generation=SHORT_REPLIES)
     code, said = evaluated(run, tiny)
 
     assert code == 0, said
@@ -61,7 +61,7 @@ def test_everybody_answers_the_same_rows(tiny, tmp_path):
 
 def test_missing_teacher_reply_is_a_wrong_answer(tiny, tmp_path):
     unanswered = held_out_row(0, reply=None, answer=None, reason="timeout", outputTokens=None)
-    run = StudentRun(tmp_path, tiny, test=[unanswered, held_out_row(1)], generation=SHORT_REPLIES)
+    run = TrainEvaluateRun(tmp_path, tiny, test=[unanswered, held_out_row(1)], generation=SHORT_REPLIES)
     code, said = evaluated(run, tiny)
     assert code == 0, said
     assert run.result(Stage.EVALUATE).evaluation.teacher.score == 0.5
@@ -70,7 +70,7 @@ def test_missing_teacher_reply_is_a_wrong_answer(tiny, tmp_path):
 
 def test_without_gold_the_measure_is_agreement_with_the_teacher(tiny, tmp_path):
     rows = [{**row, "gold": None, "fromValidation": True} for row in held_out_rows(4)]
-    run = StudentRun(tmp_path, tiny, test=rows, generation=SHORT_REPLIES)
+    run = TrainEvaluateRun(tmp_path, tiny, test=rows, generation=SHORT_REPLIES)
     code, said = evaluated(run, tiny)
     assert code == 0, said
     table = run.result(Stage.EVALUATE).evaluation
@@ -81,7 +81,7 @@ def test_without_gold_the_measure_is_agreement_with_the_teacher(tiny, tmp_path):
 
 
 def test_a_stage_started_again_asks_no_model_twice(tiny, tmp_path):
-    run = StudentRun(tmp_path, tiny, generation=SHORT_REPLIES)
+    run = TrainEvaluateRun(tmp_path, tiny, generation=SHORT_REPLIES)
     evaluated(run, tiny)
     folder = run.folder(Stage.EVALUATE)
     first = run.result(Stage.EVALUATE).evaluation
@@ -97,7 +97,7 @@ def test_a_stage_started_again_asks_no_model_twice(tiny, tmp_path):
 
 def test_no_row_to_score_is_a_sentence(tiny, tmp_path):
     rows = [held_out_row(0, reply=None, answer=None) | {"gold": None}]
-    run = StudentRun(tmp_path, tiny, test=rows)
+    run = TrainEvaluateRun(tmp_path, tiny, test=rows)
     code, said = evaluated(run, tiny)
     assert code == 2
     assert run.result(Stage.EVALUATE).state is StageOutcome.FAILED
@@ -120,7 +120,7 @@ TALK = [
 
 def test_conversation_has_rouge_perplexity_and_a_judge_that_may_come_later(tiny, tmp_path):
     down = {"judge": {"endpoint": "http://127.0.0.1:9/v1", "model": "other"}}
-    run = StudentRun(
+    run = TrainEvaluateRun(
         tmp_path, tiny, test=TALK, task="Conversation", labels=(), generation=SHORT_REPLIES, evaluation=down
     )
     code, said = evaluated(run, tiny)
@@ -165,7 +165,7 @@ def test_summaries_are_held_beside_the_beginning_of_their_source(tiny, tmp_path)
         for number in range(2)
     ]
     generation = {"maxSummaryWords": 10, "sampling": {"maxTokens": 8}, "filters": {"disagreesWithGold": True}}
-    run = StudentRun(tmp_path, tiny, test=rows, train=[], task="Summarization", labels=(), generation=generation)
+    run = TrainEvaluateRun(tmp_path, tiny, test=rows, train=[], task="Summarization", labels=(), generation=generation)
     code, said = evaluated(run, tiny)
     assert code == 0, said
     table = run.result(Stage.EVALUATE).evaluation
@@ -186,7 +186,7 @@ def test_summaries_are_held_beside_the_beginning_of_their_source(tiny, tmp_path)
 def test_numbers_are_compared_by_value(tiny, tmp_path):
     rows = [held_out_row(0, gold="1,000", reply="It is 1000.0.", answer="1000"), held_out_row(1, gold="7", answer="8")]
     train = [training_row(number, answer="7") for number in range(3)]
-    run = StudentRun(tmp_path, tiny, test=rows, train=train, task="Math", labels=(), generation=SHORT_REPLIES)
+    run = TrainEvaluateRun(tmp_path, tiny, test=rows, train=train, task="Math", labels=(), generation=SHORT_REPLIES)
     code, said = evaluated(run, tiny)
     assert code == 0, said
     table = run.result(Stage.EVALUATE).evaluation

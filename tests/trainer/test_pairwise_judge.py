@@ -12,7 +12,7 @@ from distillery_trainer.evaluation.pairwise_judge import comparison, wins
 from distillery_trainer.evaluation.systems import Reply, System, held_out_rows, read_replies
 from distillery_trainer.runtime.errors import TryLater, UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
-from held_out import asked, task_config, task_prompt
+from held_out_rows import evaluate_config, held_out, task_definition
 
 TEACHER, BASE, STUDENT = System.TEACHER, System.BASE, System.STUDENT
 
@@ -32,9 +32,9 @@ def longer_is_better(messages):
 def judged(url, tmp_path, student, base=("x", "x"), gold=("known", "known"), **more):
     """What the judge makes of two contestants; the golds are what they are held against."""
     judge = {"endpoint": url, "model": "teacher", **more.pop("judge", {})}
-    config = task_config("Conversation", evaluation={"judge": judge}, maxAttempts=2, **more)
-    rows = held_out_rows([asked(f"Question {row}", gold=known) for row, known in enumerate(gold)], "rougeL")
-    prompt = task_prompt("Conversation")
+    config = evaluate_config("Conversation", evaluation={"judge": judge}, maxAttempts=2, **more)
+    rows = held_out_rows([held_out(f"Question {row}", gold=known) for row, known in enumerate(gold)], "rougeL")
+    prompt = task_definition("Conversation")
     answers = {
         name: read_replies(prompt, [Reply(text) for text in texts], rows)
         for name, texts in ((BASE, base), (STUDENT, student))

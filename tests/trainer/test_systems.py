@@ -7,7 +7,7 @@ import pytest
 from distillery_trainer.evaluation.baselines import baselines_answer, lead
 from distillery_trainer.evaluation.result_table import EvaluationContext, result_table
 from distillery_trainer.evaluation.systems import Reply, System, held_out_rows, read_replies, teacher_answers
-from held_out import asked, task_prompt
+from held_out_rows import held_out, task_definition
 
 TEACHER, BASE_TEACHER_PROMPT, BASE, STUDENT = (
     System.TEACHER,
@@ -49,19 +49,19 @@ def tabled(prompt, rows, train, tmp_path, *, base_teacher_prompt, base, student,
 
 
 def test_rows_with_gold_are_measured_against_it_and_the_others_are_left_out():
-    rows = held_out_rows([asked("a", gold="1", answer="2"), asked("b", answer="3")], "accuracy")
+    rows = held_out_rows([held_out("a", gold="1", answer="2"), held_out("b", answer="3")], "accuracy")
     assert (rows.metric, [row.id for row in rows.rows], rows.known, rows.left_out) == ("accuracy", ["a"], ["1"], 1)
 
 
 def test_without_gold_the_teacher_s_answers_are_what_is_known():
-    rows = held_out_rows([asked("a", answer="2"), asked("b")], "rougeL")
+    rows = held_out_rows([held_out("a", answer="2"), held_out("b")], "rougeL")
     assert (rows.metric, rows.known, rows.left_out, rows.by_teacher) == ("agreement", ["2"], 1, True)
 
 
 def test_reply_that_is_missing_or_cut_off_is_worth_nothing():
-    rows = held_out_rows([asked(text, gold="yes") for text in "abc"], "accuracy")
+    rows = held_out_rows([held_out(text, gold="yes") for text in "abc"], "accuracy")
     given = [Reply(None), Reply("yes", finished=False), Reply("yes")]
-    answers = read_replies(task_prompt("NLI", ["yes", "no"]), given, rows)
+    answers = read_replies(task_definition("NLI", ["yes", "no"]), given, rows)
     assert [(answer.answer, answer.score) for answer in answers] == [(None, 0.0), (None, 0.0), ("yes", 1.0)]
 
 
@@ -69,9 +69,9 @@ def test_reply_that_is_missing_or_cut_off_is_worth_nothing():
 
 
 def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
-    prompt = task_prompt("NLI", ["yes", "no"])
+    prompt = task_definition("NLI", ["yes", "no"])
     rows = held_out_rows(
-        [asked(f"good {n}", gold="yes", answer="yes") for n in range(3)] + [asked("bad", "no", "yes")], "accuracy"
+        [held_out(f"good {n}", gold="yes", answer="yes") for n in range(3)] + [held_out("bad", "no", "yes")], "accuracy"
     )
     train = [("good 7", "yes"), ("good 8", "yes"), ("good 9", "yes"), ("bad 8", "no"), ("bad 9", "no")]
     made = tabled(
@@ -94,17 +94,18 @@ def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
 
 def test_letters_of_options_have_no_macro_f1(tmp_path):
     question = "Which is a fruit?\nA. pear\nB. stone"
-    rows = held_out_rows([asked(question, gold="A", answer="A")], "accuracy")
+    rows = held_out_rows([held_out(question, gold="A", answer="A")], "accuracy")
     made = tabled(
-        task_prompt("MultipleChoice"), rows, [(question, "A"), (question, "B"), (question, "A")], tmp_path,
+        task_definition("MultipleChoice"), rows, [(question, "A"), (question, "B"), (question, "A")], tmp_path,
         base_teacher_prompt=["B"], base=["B"], student=["A) pear"],
     )  # fmt: skip
     assert (made.student.score, made.student.macro_f1, made.majority.score) == (1.0, None, 1.0)
 
 
 def test_numbers_are_right_by_value_and_have_a_majority_alone(tmp_path):
-    prompt = task_prompt("Math")
-    rows = held_out_rows([asked("36 + 36?", gold="72", answer="72"), asked("1 + 1?", gold="2", answer="3")], "accuracy")
+    prompt = task_definition("Math")
+    answered = [held_out("36 + 36?", gold="72", answer="72"), held_out("1 + 1?", gold="2", answer="3")]
+    rows = held_out_rows(answered, "accuracy")
     made = tabled(
         prompt, rows, [("8 + 8?", "16"), ("1 + 0 + 1?", "2"), ("4 - 2?", "2")], tmp_path,
         base_teacher_prompt=['{"reason": "a double", "answer": 72}', "13 or 12"],
@@ -125,9 +126,10 @@ def test_numbers_are_right_by_value_and_have_a_majority_alone(tmp_path):
 
 
 def test_table_of_summaries_has_rouge_length_and_the_lead(tmp_path):
-    prompt = task_prompt("Summarization", maxSummaryWords=10)
+    prompt = task_definition("Summarization", maxSummaryWords=10)
     gold = "Bergen harbour opened in 1070 and burnt down seven times."
-    rows = held_out_rows([asked(SOURCE, gold=gold, answer=gold), asked(SOURCE, gold=[gold, "Bergen burnt."])], "rougeL")
+    answered = [held_out(SOURCE, gold=gold, answer=gold), held_out(SOURCE, gold=[gold, "Bergen burnt."])]
+    rows = held_out_rows(answered, "rougeL")
     made = tabled(
         prompt, rows, [], tmp_path,
         base_teacher_prompt=["Bergen burnt.", ""], base=["", ""], student=[gold, "Bergen burnt 9 times."],
@@ -148,8 +150,8 @@ def test_table_of_summaries_has_rouge_length_and_the_lead(tmp_path):
 
 
 def test_interval_and_test_of_texts_are_bootstraps(tmp_path):
-    prompt = task_prompt("Conversation")
-    rows = held_out_rows([asked(f"Say {n}", gold="one two three four", answer="one") for n in range(12)], "rougeL")
+    prompt = task_definition("Conversation")
+    rows = held_out_rows([held_out(f"Say {n}", gold="one two three four", answer="one") for n in range(12)], "rougeL")
     made = tabled(
         prompt, rows, [], tmp_path,
         base_teacher_prompt=["five"] * 12, base=["one five"] * 12, student=["one two three four"] * 6 + ["one two"] * 6,
@@ -162,8 +164,8 @@ def test_interval_and_test_of_texts_are_bootstraps(tmp_path):
 
 
 def test_perplexity_is_over_all_tokens_of_the_teacher_s_replies(tmp_path):
-    prompt = task_prompt("Conversation")
-    rows = held_out_rows([asked("a", gold="x", answer="y"), asked("b", gold="x", answer="y")], "rougeL")
+    prompt = task_definition("Conversation")
+    rows = held_out_rows([held_out("a", gold="x", answer="y"), held_out("b", gold="x", answer="y")], "rougeL")
     given = {name: read_replies(prompt, replies("x", "x"), rows) for name in (BASE_TEACHER_PROMPT, BASE)}
     # 3 tokens at 2 nats each and 1 at 0: exp(6 / 4).
     student = [Reply("x", teacher_loss=6.0, teacher_tokens=3), Reply("x", teacher_loss=0.0, teacher_tokens=1)]
@@ -174,9 +176,9 @@ def test_perplexity_is_over_all_tokens_of_the_teacher_s_replies(tmp_path):
 
 
 def test_agreement_on_texts_has_no_teacher_and_no_gap(tmp_path):
-    rows = held_out_rows([asked("a", answer="one two")], "rougeL")
+    rows = held_out_rows([held_out("a", answer="one two")], "rougeL")
     made = tabled(
-        task_prompt("Conversation"), rows, [], tmp_path,
+        task_definition("Conversation"), rows, [], tmp_path,
         base_teacher_prompt=["one"], base=["three"], student=["one two"],
         partly_supervised=True, judge="other", wins={STUDENT: [0.5]},
     )  # fmt: skip

@@ -14,8 +14,8 @@ from distillery_api.stage_result import RowCounts, StageOutcome
 from distillery_trainer.data.records import Rejection
 from distillery_trainer.student.model_folder import open_folder
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
-from student_run import StudentRun, read_rows, training_row, training_rows
 from tiny_model import FAMILIES, read_model, read_tokenizer, write_tiny_model
+from train_evaluate_run import TrainEvaluateRun, read_rows, training_row, training_rows
 from waiting import wait_until
 
 
@@ -69,7 +69,7 @@ def test_template_that_changes_an_earlier_turn_is_refused(tiny, tmp_path):
 
 
 def test_training_leaves_adapter_and_a_merged_model_that_gives_the_same_answers(tiny, tmp_path):
-    run = StudentRun(tmp_path, tiny, training={"learningRate": 0.01, "epochs": 2, "batchSize": 4})
+    run = TrainEvaluateRun(tmp_path, tiny, training={"learningRate": 0.01, "epochs": 2, "batchSize": 4})
     code, said = finish(run)
 
     assert code == 0, said
@@ -97,7 +97,7 @@ def adapter_and_merged_model_differ_by(base, folder):
 
 
 def test_full_training_changes_every_weight_and_leaves_no_adapter(tiny, tmp_path):
-    run = StudentRun(tmp_path, tiny, training={"method": "Full", "batchSize": 6, "learningRate": 0.001})
+    run = TrainEvaluateRun(tmp_path, tiny, training={"method": "Full", "batchSize": 6, "learningRate": 0.001})
     code, said = finish(run)
     assert code == 0, said
     assert not (run.folder(Stage.TRAIN) / "adapter").exists()
@@ -108,7 +108,7 @@ def test_full_training_changes_every_weight_and_leaves_no_adapter(tiny, tmp_path
 
 def test_over_long_rows_are_counted_and_written_down(tiny, tmp_path):
     rows = [*training_rows(6), training_row(6, text="word " * 300)]
-    run = StudentRun(tmp_path, tiny, train=rows, training={"batchSize": 6})
+    run = TrainEvaluateRun(tmp_path, tiny, train=rows, training={"batchSize": 6})
     code, said = finish(run)
     assert code == 0, said
     assert run.result(Stage.TRAIN).splits["train"] == RowCounts(
@@ -119,7 +119,7 @@ def test_over_long_rows_are_counted_and_written_down(tiny, tmp_path):
 
 
 def test_a_stage_that_was_killed_goes_on_from_its_checkpoint(tiny, tmp_path):
-    run = StudentRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 8, "batchSize": 1})
+    run = TrainEvaluateRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 8, "batchSize": 1})
     process = run.start(Stage.TRAIN)
     wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*/trainer_state.json")), 120)
     process.kill()
@@ -130,7 +130,7 @@ def test_a_stage_that_was_killed_goes_on_from_its_checkpoint(tiny, tmp_path):
 
 
 def test_a_stage_that_is_told_to_stop_leaves_a_checkpoint_and_says_143(tiny, tmp_path):
-    run = StudentRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 50, "batchSize": 1})
+    run = TrainEvaluateRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 50, "batchSize": 1})
     process = run.start(Stage.TRAIN)
     wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*")), 120)
     time.sleep(0.5)
@@ -148,7 +148,7 @@ def test_a_stage_that_is_told_to_stop_leaves_a_checkpoint_and_says_143(tiny, tmp
 def test_model_folder_that_lacks_a_part_gets_a_sentence(tiny, tmp_path, missing, named):
     folder = shutil.copytree(tiny, tmp_path / "broken")
     (folder / missing).unlink()
-    code, said = finish(StudentRun(tmp_path / "run", folder))
+    code, said = finish(TrainEvaluateRun(tmp_path / "run", folder))
     assert code == 2
     assert named in said
     assert str(folder) in said
@@ -158,7 +158,7 @@ def test_model_folder_that_lacks_a_part_gets_a_sentence(tiny, tmp_path, missing,
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "Llama"])
 def test_family_is_trained_saved_and_loaded(family, tmp_path):
     base = write_tiny_model(tmp_path / "base", family)
-    run = StudentRun(tmp_path / "run", base, training={"batchSize": 6})
+    run = TrainEvaluateRun(tmp_path / "run", base, training={"batchSize": 6})
     code, said = finish(run)
     assert code == 0, said
     model = run.folder(Stage.TRAIN) / "model"

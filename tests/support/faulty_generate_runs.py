@@ -1,10 +1,11 @@
-"""Random lives of a generate stage: a teacher that fails, kills in between, and attempts until the stage is done.
+"""Random runs of a generate stage: a teacher that fails, kills in between, and attempts until the stage is done.
 
-A Plan says what goes wrong; its repr is all that it takes to live it again:
+A FaultyRunPlan says what goes wrong; its repr is all that it takes to repeat a run:
 
-    with WarmStages() as stages, FailingTeacher() as teacher:
-        life = Life(folder, Plan(Kind.VOTED, train=3, faults={0: ("500", "empty")}, kills=(...)), teacher, stages)
-        life.run(check_after_each_attempt)
+    with ForkedStages() as stages, FailingTeacher() as teacher:
+        plan = FaultyRunPlan(Kind.VOTED, train=3, faults={0: ("500", "empty")}, kills=(...))
+        run = FaultyRun(folder, plan, teacher, stages)
+        run.run(check_after_each_attempt)
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from chat_protocol import Answer, Call, Message, Refusal, Rules, text_of
 from chat_server import ChatApplication, RecordedRequest, TeacherServer
 from distillery_api.stage import ExitCode
 from distillery_api.stage_result import StageResult
+from forked_stages import ForkedStage, ForkedStages
 from generate_run import LABELS, GenerateRun, nli_row
-from warm_stages import WarmStage, WarmStages
 
 FAULTS: Mapping[str, Fault] = {
     "429": chat_faults.rate_limited(None),
@@ -65,7 +66,7 @@ FAULTS: Mapping[str, Fault] = {
 }
 TIMEOUT = 12.0
 """Seconds of the stage's clock that a call may take."""
-_ENOUGH_ATTEMPTS = 100
+_MAX_ATTEMPTS = 100
 
 
 class Named(StrEnum):
@@ -100,17 +101,17 @@ class Kill:
     """Which request of the attempt, from 1; nothing to a process that has just begun."""
     milliseconds: int = 0
     """From the moment to the kill."""
-    kindly: bool = False
+    graceful: bool = False
     """SIGTERM in place of SIGKILL."""
 
     @property
     def signal(self) -> signal.Signals:
-        return signal.SIGTERM if self.kindly else signal.SIGKILL
+        return signal.SIGTERM if self.graceful else signal.SIGKILL
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A life: rows, settings, what goes wrong with the requests for a row, and how the attempts are ended."""
+class FaultyRunPlan:
+    """Rows, settings, what goes wrong with the requests for a row, and how the attempts are ended."""
 
     kind: Kind
     train: int = 1
@@ -119,7 +120,7 @@ class Plan:
     """Rows, numbered from 100."""
     test: int = 1
     """Rows, numbered from 200."""
-    twins: int = 0
+    copies: int = 0
     """Train rows beside these, behind row 0 and with the same text."""
     concurrency: int = 1
     tries: int = 6
@@ -136,14 +137,14 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        """Replies to a question of a train or validation row."""
+        """Replies to each request of a train or validation row."""
         return 3 if self.kind is Kind.VOTED else 1
 
     def rows(self, split: str) -> list[dict[str, Any]]:
         """The rows of a split."""
         counts = {"train": range(self.train), "validation": range(100, 100 + self.validation)}
         numbers = list(counts.get(split, range(200, 200 + self.test)))
-        numbers[1:1] = [0] * self.twins if split == "train" else []
+        numbers[1:1] = [0] * self.copies if split == "train" else []
         return [_dialogue(number) if self.kind is Kind.TALKED else nli_row(number) for number in numbers]
 
     def generation(self) -> dict[str, Any]:
@@ -211,7 +212,7 @@ class _Application(ChatApplication):
 
 
 class FailingTeacher(TeacherServer):
-    """The server for one life after the other."""
+    """The server for one run after the other."""
 
     def __init__(self) -> None:
         super().__init__(answer)
@@ -231,7 +232,7 @@ class FailingTeacher(TeacherServer):
 class Trigger:
     """Ends a stage at the moment that a plan names."""
 
-    def __init__(self, kill: Kill, stage: WarmStage) -> None:
+    def __init__(self, kill: Kill, stage: ForkedStage) -> None:
         self._kill, self._seen = kill, 0
         self._timer = threading.Timer(kill.milliseconds / 1000, stage.send, (kill.signal,))
         self.notice(Moment.BEGUN)
@@ -247,7 +248,7 @@ class Trigger:
         self._timer.cancel()
 
 
-# --- the life
+# --- the run
 
 
 @dataclass(frozen=True)
@@ -264,10 +265,10 @@ class Attempt:
     """Whether there was neither a budget nor a ratio to be met."""
 
 
-class Life:
+class FaultyRun:
     """One plan carried out in a folder."""
 
-    def __init__(self, root: Path, plan: Plan, teacher: FailingTeacher, stages: WarmStages) -> None:
+    def __init__(self, root: Path, plan: FaultyRunPlan, teacher: FailingTeacher, stages: ForkedStages) -> None:
         self.plan, self._teacher, self._stages = plan, teacher, stages
         self.stage = GenerateRun(
             root,
@@ -293,7 +294,7 @@ class Life:
         """What all attempts said on standard error."""
         return self.log.read_text() if self.log.exists() else ""
 
-    def run(self, check: Callable[[Life], object]) -> None:
+    def run(self, check: Callable[[FaultyRun], object]) -> None:
         """Attempt after attempt, each followed by a check, until the stage is done."""
         for kill in (*self.plan.kills, None):
             self._attempt(kill, is_relaxed=False)
@@ -303,7 +304,7 @@ class Life:
         relaxed = replace(self.plan, budget=None, ratio=0.0)
         self.stage.generation = relaxed.generation()
         while self.attempts[-1].exit_code != ExitCode.DONE:
-            assert len(self.attempts) < _ENOUGH_ATTEMPTS
+            assert len(self.attempts) < _MAX_ATTEMPTS
             self._attempt(None, is_relaxed=True)
             check(self)
 
@@ -334,7 +335,7 @@ class Life:
         replies = [line["reply"] for line in self.journal if "key" in line]
         return [(by_id[reply["request_id"]], reply) for reply in replies]
 
-    def story(self) -> str:
+    def description(self) -> str:
         """What happened, for people."""
         faults = Counter(request.fault or "none" for request in self.requests)
         return f"{self.plan}\n{self.attempts}\n{dict(faults)}\n{self.said}"

@@ -1,4 +1,4 @@
-"""A gate before the API server that sees each write of one client, so that a test can end the client at that moment.
+"""A proxy before the API server that sees each write of one client, so that a test can end the client at that moment.
 
 It speaks plain HTTP to the client (give `server` to `kubeconfig_for`), and the client's own token to the API server.
 """
@@ -22,30 +22,30 @@ ELECTION = "/leases/"
 NOT_FORWARDED = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
 
 
-class Passage(Enum):
-    """What becomes of a write."""
+class Delivery(Enum):
+    """What becomes of a write and of its reply."""
 
-    DONE = "the server does it, and the client hears of it"
-    UNHEARD = "the server does it, and the client never hears of it"
-    LOST = "the server never hears of it"
-
-
-Judge = Callable[[str, str], Passage]
-"""Method and path of a write, without the election's and without dry runs -> what becomes of it."""
+    COMPLETE = "the server does it, and the client hears of it"
+    REPLY_LOST = "the server does it, and the client never hears of it"
+    REQUEST_LOST = "the server never hears of it"
 
 
-class ApiGate:
+Decide = Callable[[str, str], Delivery]
+"""Method and path of a write -> what becomes of it. Writes to Leases and dry runs always get through."""
+
+
+class ApiWriteInterceptor:
     """Forwards a port of the loopback interface to an API server; a context manager."""
 
-    def __init__(self, server: str, authority: Path, judge: Judge = lambda *_: Passage.DONE) -> None:
-        self.judge, self._target = judge, server
+    def __init__(self, server: str, authority: Path, decide: Decide = lambda *_: Delivery.COMPLETE) -> None:
+        self.decide, self._target = decide, server
         self._tls = ssl.create_default_context(cafile=str(authority))
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="API gate", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="API write interceptor", daemon=True)
         self.server = ""
 
-    def __enter__(self) -> ApiGate:
+    def __enter__(self) -> ApiWriteInterceptor:
         self._thread.start()
         self._started.wait(10)
         return self
@@ -82,27 +82,27 @@ class ApiGate:
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        passage = Passage.DONE
+        delivery = Delivery.COMPLETE
         if request.method in WRITES and ELECTION not in request.path and "dryRun" not in request.query:
-            passage = await asyncio.to_thread(self.judge, request.method, request.path)
-        if passage is Passage.LOST:
+            delivery = await asyncio.to_thread(self.decide, request.method, request.path)
+        if delivery is Delivery.REQUEST_LOST:
             return await _silence()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in NOT_FORWARDED}
         url = self._target + request.raw_path
         # No type is taken for JSON by the server, and must not become another one on the way.
         untouched = {"data": body or None, "headers": headers, "skip_auto_headers": {"Content-Type"}}
-        async with self._session.request(request.method, url, **untouched) as answer:
-            if passage is Passage.UNHEARD:
-                await answer.read()
+        async with self._session.request(request.method, url, **untouched) as reply:
+            if delivery is Delivery.REPLY_LOST:
+                await reply.read()
                 return await _silence()
-            return await _passed_on(request, answer)
+            return await _forwarded_reply(request, reply)
 
 
-async def _passed_on(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+async def _forwarded_reply(request: web.Request, reply: aiohttp.ClientResponse) -> web.StreamResponse:
+    response = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type})
     await response.prepare(request)
     with contextlib.suppress(aiohttp.ClientConnectionResetError):  # the client has died
-        async for chunk in answer.content.iter_any():
+        async for chunk in reply.content.iter_any():
             await response.write(chunk)
     return response
 

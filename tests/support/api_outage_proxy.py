@@ -1,4 +1,4 @@
-"""A line to the API server that a test can cut for one client, while all others keep theirs."""
+"""A proxy before the API server that makes it unreachable for one client, while all others still reach it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ADDRESS = "127.0.0.1"
 BLOCK = 1 << 16
 
 
-class ApiLine:
+class ApiOutageProxy:
     """Forwards a port of the loopback interface to the API server's; a context manager.
 
-    Give `server` to `kubeconfig_for(..., server=line.server)`. While cut, connections break and new ones are refused
+    Give `server` to `kubeconfig_for(..., server=proxy.server)`. While cut, connections break and new ones are refused
     after the handshake, as when a network path or a load balancer fails.
     """
 
@@ -25,9 +25,9 @@ class ApiLine:
         self._open: set[socket.socket] = set()
         self._mutex = threading.Lock()
         self.server = f"https://{ADDRESS}:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, name="API line", daemon=True).start()
+        threading.Thread(target=self._accept, name="API outage proxy", daemon=True).start()
 
-    def __enter__(self) -> ApiLine:
+    def __enter__(self) -> ApiOutageProxy:
         return self
 
     def __exit__(

@@ -21,7 +21,7 @@ FAST = {"epochs": 1, "batchSize": 8, "learningRate": 0.001, "maxLength": 256, "l
 
 
 @dataclass
-class LocalRun:
+class CommandLineRun:
     """A manifest with its rows. Splits may be rows or the bytes of a file; None leaves the split out."""
 
     root: Path

@@ -1,4 +1,4 @@
-"""A teacher that is asked directly, without a stage around it."""
+"""A chat client that is called directly, without a stage around it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import task_for
 
 
-def question(number: int) -> list[Message]:
+def prompt_about(number: int) -> list[Message]:
     """A prompt about its number."""
     text = f"Premise: Person {number} reads and writes.\nHypothesis: Person {number} reads."
     return [{"role": "system", "content": "Answer with a label."}, {"role": "user", "content": text}]
@@ -56,23 +56,25 @@ def run_config(
 
 
 @contextlib.asynccontextmanager
-async def asking(config: RunConfig, *, patience: float | None = None) -> AsyncIterator[tuple[ChatClient, ReplyJournal]]:
-    """A teacher and its journal; `patience` in seconds."""
+async def chat_client(
+    config: RunConfig, *, patience: float | None = None
+) -> AsyncIterator[tuple[ChatClient, ReplyJournal]]:
+    """The client of a teacher, and its reply journal; `patience` in seconds."""
     with ReplyJournal.for_run(config) as journal:
-        teacher = ChatClient.for_run(
+        client = ChatClient.for_run(
             config, task_for(config).request_parameters(), journal, ProgressReporter(config.stage)
         )
         if patience is not None:
-            teacher.retries.patience = patience
+            client.retries.patience = patience
         try:
-            yield teacher, journal
+            yield client, journal
         finally:
-            await teacher.close()
+            await client.close()
 
 
-async def ask_all(teacher: ChatClient, questions: Sequence[list[Message]]) -> list[Reply | Failure | BaseException]:
-    """The outcome of each question, asked all at once."""
-    return await asyncio.gather(*(teacher.ask(each) for each in questions), return_exceptions=True)
+async def ask_all(client: ChatClient, prompts: Sequence[list[Message]]) -> list[Reply | Failure | BaseException]:
+    """The outcome of each prompt, sent all at the same time."""
+    return await asyncio.gather(*(client.ask(each) for each in prompts), return_exceptions=True)
 
 
-__all__ = ["BudgetExhausted", "Failure", "Reply", "ask_all", "asking", "question", "run_config"]
+__all__ = ["BudgetExhausted", "Failure", "Reply", "ask_all", "chat_client", "prompt_about", "run_config"]

@@ -1,7 +1,7 @@
 """A teacher that counts with a real tokenizer, and shares no code with what it checks.
 
-It answers label questions with reasons of very different lengths, always the same for the same question, and adds up
-what it says that it read and wrote.
+It answers requests for a label with reasons of very different lengths, always the same for the same request, and adds
+up the input and output tokens that it reports.
 """
 
 import hashlib
@@ -15,28 +15,30 @@ from random import Random
 from tokenizers import Tokenizer
 
 LABELS = ("entailment", "neutral", "contradiction")
-THOUGHT = "the premise states that a person reads while the hypothesis claims more and nothing in it rules that out"
+REASON_WORDS = (
+    "the premise states that a person reads while the hypothesis claims more and nothing in it rules that out"
+)
 
 
-class CountingTeacher:
+class TokenCountingTeacher:
     """What was asked so far."""
 
     def __init__(self, tokenizer: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._lock = threading.Lock()
-        self.requests = self.tokens_read = self.tokens_written = 0
+        self.requests = self.input_tokens = self.output_tokens = 0
 
     def answer(self, messages: list[dict[str, str]]) -> dict[str, object]:
         """The body of a completion."""
         rng = Random(hashlib.sha256(json.dumps(messages).encode()).digest())
-        reason = " ".join(rng.choices(THOUGHT.split(), k=rng.randint(5, 80)))
+        reason = " ".join(rng.choices(REASON_WORDS.split(), k=rng.randint(5, 80)))
         content = json.dumps({"reason": reason, "answer_choice": rng.choice(LABELS)})
         chat = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
         read, written = self._count(chat + "<|im_start|>assistant\n"), self._count(content + "<|im_end|>")
         with self._lock:
             self.requests += 1
-            self.tokens_read += read
-            self.tokens_written += written
+            self.input_tokens += read
+            self.output_tokens += written
         return {
             "id": f"chat-{self.requests}",
             "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}],
@@ -48,9 +50,9 @@ class CountingTeacher:
 
 
 @contextmanager
-def counting_teacher(tokenizer: Path):
+def token_counting_teacher(tokenizer: Path):
     """The teacher, and its base URL."""
-    teacher = CountingTeacher(tokenizer)
+    teacher = TokenCountingTeacher(tokenizer)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -10,7 +10,7 @@ from distillery_trainer.data.records import HeldOutRow
 from distillery_trainer.tasks import TaskDefinition, task_for
 
 
-def task_config(task: str, labels: Sequence[str] = (), **more: Any) -> RunConfig:
+def evaluate_config(task: str, labels: Sequence[str] = (), **more: Any) -> RunConfig:
     """The config of an evaluate stage; `generation` and `evaluation` are among `more`."""
     teacher = {"name": "oracle", "endpoint": "http://127.0.0.1:1/v1", "model": "oracle"}
     return RunConfig.model_validate(
@@ -29,12 +29,12 @@ def task_config(task: str, labels: Sequence[str] = (), **more: Any) -> RunConfig
     )
 
 
-def task_prompt(task: str, labels: Sequence[str] = (), **generation: Any) -> TaskDefinition:
+def task_definition(task: str, labels: Sequence[str] = (), **generation: Any) -> TaskDefinition:
     """A task's prompts."""
-    return task_for(task_config(task, labels, generation=generation))
+    return task_for(evaluate_config(task, labels, generation=generation))
 
 
-def asked(text: str, gold: str | list[str] | None = None, answer: str | None = None, **changes: Any) -> HeldOutRow:
+def held_out(text: str, gold: str | list[str] | None = None, answer: str | None = None, **changes: Any) -> HeldOutRow:
     """A held-out row, with the teacher's answer where there is one."""
     row = {
         "id": text,

@@ -77,7 +77,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 @dataclass
-class StudentRun:
+class TrainEvaluateRun:
     """One run's workspace after the generate stage."""
 
     workspace: Path

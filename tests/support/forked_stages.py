@@ -1,7 +1,7 @@
 """Stages as processes that begin in milliseconds: forks of one process that has loaded everything, and in which the
 event loop's clock runs fast, so that pauses and time-outs of seconds take a fraction of that.
 
-    with WarmStages() as stages:
+    with ForkedStages() as stages:
         stage = stages.begin(config_file, log_file)
         stage.send(signal.SIGKILL)
         assert stage.wait() == -9
@@ -22,12 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-HASTE = 60.0
+CLOCK_SPEED = 60.0
 """Seconds of the event loop in one second."""
 _LOADED = ("distillery_trainer.__main__", "distillery_trainer.stages.generate")
 
 
-class WarmStages:
+class ForkedStages:
     """The process that the stages are forks of. One stage at a time."""
 
     def __enter__(self) -> Self:
@@ -41,11 +41,11 @@ class WarmStages:
         self._pipe(self._process.stdin).close()
         self._process.wait()
 
-    def begin(self, config_file: Path, log_file: Path) -> WarmStage:
+    def begin(self, config_file: Path, log_file: Path) -> ForkedStage:
         """A generate stage that runs; what it says goes to the end of a file."""
         self._pipe(self._process.stdin).write(json.dumps([str(config_file), str(log_file)]) + "\n")
         self._pipe(self._process.stdin).flush()
-        return WarmStage(self, int(self._read()))
+        return ForkedStage(self, int(self._read()))
 
     def _read(self) -> str:
         line = self._pipe(self._process.stdout).readline()
@@ -58,10 +58,10 @@ class WarmStages:
         return pipe
 
 
-class WarmStage:
+class ForkedStage:
     """A stage that was begun."""
 
-    def __init__(self, stages: WarmStages, number: int) -> None:
+    def __init__(self, stages: ForkedStages, number: int) -> None:
         self._stages, self._number = stages, number
 
     def send(self, signal_number: int) -> None:
@@ -77,28 +77,28 @@ class WarmStage:
 # --- the process that the stages are forks of
 
 
-class _HurriedSelector(selectors.DefaultSelector):
+class _FastSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        return super().select(timeout / HASTE if timeout else timeout)
+        return super().select(timeout / CLOCK_SPEED if timeout else timeout)
 
 
-class _HurriedLoop(asyncio.SelectorEventLoop):
+class _FastEventLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        super().__init__(_HurriedSelector())
+        super().__init__(_FastSelector())
 
     def time(self) -> float:
-        return super().time() * HASTE
+        return super().time() * CLOCK_SPEED
 
 
-class _Hurry(asyncio.DefaultEventLoopPolicy):
-    _loop_factory: Any = _HurriedLoop
+class _FastEventLoopPolicy(asyncio.DefaultEventLoopPolicy):
+    _loop_factory: Any = _FastEventLoop
 
 
 def _fork_on_demand() -> None:
     for name in _LOADED:
         importlib.import_module(name)
     importlib.import_module("distillery_trainer.text.languages").detect("A sentence that loads the model it takes.")
-    asyncio.set_event_loop_policy(_Hurry())
+    asyncio.set_event_loop_policy(_FastEventLoopPolicy())
     gc.freeze()
     print("ready", flush=True)
     last = 0
