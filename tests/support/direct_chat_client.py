@@ -11,8 +11,8 @@ from typing import Any
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import ChatClient
-from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
-from distillery_trainer.chat.retries import Failure
+from distillery_trainer.chat.reply import Failure, Reply
+from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.data.records import Message
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import task_for

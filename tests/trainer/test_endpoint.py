@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_api.spec import Generation
-from distillery_trainer.chat.chat_client import ReplyKeys
 from distillery_trainer.chat.completions import read_completion
 from distillery_trainer.chat.error_responses import (
     Allowance,
@@ -22,6 +21,7 @@ from distillery_trainer.chat.error_responses import (
     retry_after,
     seconds_until,
 )
+from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.chat.request_parameters import (
     FormatWatch,
     is_too_much,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from distillery_api.paths import Artefact, StageFolder, Workspace
 from distillery_api.run_config import RunConfig
-from distillery_trainer.chat.chat_client import ReplyKeys
 from distillery_trainer.chat.prices import Spending
-from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
-from distillery_trainer.chat.retries import Failure
+from distillery_trainer.chat.reply import Failure, Reply
+from distillery_trainer.chat.reply_journal import ReplyJournal
+from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.data.records import Example, Rejection
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.filters.row_counts import RowCounter, no_usable_answer, total

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.chat.reply_journal import Reply
-from distillery_trainer.chat.retries import Failure
+from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.records import Example, Message, Rejection
 from distillery_trainer.filters.llm_judge import PARAMETERS, AnswerJudge, judge_messages
 from distillery_trainer.tasks import task_for
@@ -41,7 +40,7 @@ def opinion(verdict: str, reason: str = "Reading is part of it.") -> str:
 
 async def verdict_of(config: RunConfig, *outcomes: str | Reply | Failure) -> tuple[Rejection | None, ScriptedModel]:
     model = ScriptedModel(outcomes)
-    return await AnswerJudge(config, model).verdict(ROW, "entailment"), model
+    return await AnswerJudge(task_for(config), model).verdict(ROW, "entailment"), model
 
 
 @pytest.mark.parametrize("reply", [opinion("accept"), f"```json\n{opinion('Accept')}\n```", "accept"])

@@ -13,7 +13,9 @@ from distillery_api.paths import Workspace
 from distillery_api.spec.teacher import Pricing
 from distillery_api.usage import Usage
 from distillery_trainer.chat.prices import Spending
-from distillery_trainer.chat.reply_journal import Reply, ReplyJournal, ReplyLocations
+from distillery_trainer.chat.reply import Reply
+from distillery_trainer.chat.reply_journal import ReplyJournal
+from distillery_trainer.chat.reply_locations import ReplyLocations
 from distillery_trainer.chat.workspace_lock import only_stage
 from distillery_trainer.runtime.errors import TryLater
 

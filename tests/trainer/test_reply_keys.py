@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from distillery_trainer.chat.chat_client import ReplyKeys
+from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.evaluation import pairwise_judge
 from distillery_trainer.filters import llm_judge
 from task_prompts import NLI_LABELS, example, task_prompt

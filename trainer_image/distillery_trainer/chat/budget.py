@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from distillery_api.spec.teacher import Budget
 from distillery_trainer.chat.prices import Spending
-from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
+from distillery_trainer.chat.reply import Reply
+from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.data.records import Message
 
 _TOKENS_A_MESSAGE = 8

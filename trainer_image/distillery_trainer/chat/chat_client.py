@@ -4,14 +4,11 @@ within the budget, and never twice for the same question."""
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
@@ -21,8 +18,10 @@ from distillery_trainer.chat.budget import CallBudget
 from distillery_trainer.chat.endpoint import Endpoint, connections_allowed
 from distillery_trainer.chat.error_responses import CallError, FailureScope
 from distillery_trainer.chat.remote_model import RemoteModel
-from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
-from distillery_trainer.chat.retries import PATIENCE_SECONDS, Attempts, Failure, Retries
+from distillery_trainer.chat.reply import Failure, Reply
+from distillery_trainer.chat.reply_journal import ReplyJournal
+from distillery_trainer.chat.reply_keys import ReplyKeys
+from distillery_trainer.chat.retries import PATIENCE_SECONDS, Attempts, Retries
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 from distillery_trainer.chat.usage import UsageTracker
 from distillery_trainer.data.records import Message
@@ -48,20 +47,6 @@ class ChatRequest:
     messages: list[Message]
     temperature: float | None
     """None for the usual one."""
-
-
-class ReplyKeys:
-    """The key of a reply: everything that determines it. The server's address and the API key do not."""
-
-    def __init__(self, model: str, parameters: Mapping[str, Any], sample: int = 0) -> None:
-        identity = orjson.dumps([model, parameters, sample], option=orjson.OPT_SORT_KEYS)
-        self._prefix = hashlib.sha256(identity + b"\n")
-
-    def key(self, messages: Sequence[Message]) -> str:
-        """64 hex digits for a question."""
-        digest = self._prefix.copy()
-        digest.update(orjson.dumps(messages, option=orjson.OPT_SORT_KEYS))
-        return digest.hexdigest()
 
 
 class ChatClient:

@@ -11,7 +11,7 @@ import orjson
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.error_responses import CallError, ErrorResponse, FailureScope, call_error
-from distillery_trainer.chat.reply_journal import Reply
+from distillery_trainer.chat.reply import Reply
 from distillery_trainer.parsing.reasoning import split_reasoning
 
 _BROKEN_OFF = ("error", "abort", "aborted", "cancelled")

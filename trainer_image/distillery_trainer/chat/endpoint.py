@@ -28,7 +28,7 @@ from distillery_trainer.chat.error_responses import (
     allowances,
     call_error,
 )
-from distillery_trainer.chat.reply_journal import Reply
+from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.request_parameters import (
     OUTPUT_LIMITS,
     FormatWatch,

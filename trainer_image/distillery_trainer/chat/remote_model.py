@@ -1,11 +1,14 @@
-"""The name and the addresses of a model that is asked."""
+"""A model behind an OpenAI-compatible API: its name and addresses, and what any client for it can do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from distillery_api.spec.fields import SecretKeyReference
 from distillery_api.spec.teacher import Limits, Pricing, Server
+from distillery_trainer.chat.reply import Failure, Reply
+from distillery_trainer.data.records import Message
 
 
 @dataclass(frozen=True)
@@ -33,3 +36,12 @@ class RemoteModel:
         if secret is None:
             return f"Give it an apiKey: the name of a Secret and a key in it ({self.field})."
         return f"Check the key {secret.key} of the Secret {secret.secret_name} ({self.field}: apiKey)."
+
+
+class ModelClient(Protocol):
+    """Anything that replies to messages, such as a ChatClient."""
+
+    async def ask(
+        self, messages: list[Message], sample: int = 0, *, temperature: float | None = None
+    ) -> Reply | Failure:
+        """The reply, or why there is none."""

@@ -17,59 +17,24 @@ now. `"estimated": [120, 3]` are the tokens, read and written, of a reply for wh
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy
 import orjson
 
 from distillery_api.run_config import RunConfig
 from distillery_api.spec.teacher import Pricing
 from distillery_api.usage import Usage
 from distillery_trainer.chat.prices import Prices, Spending
+from distillery_trainer.chat.reply import Reply
+from distillery_trainer.chat.reply_locations import ReplyLocations
 from distillery_trainer.runtime.errors import storage_errors_explained
 from distillery_trainer.runtime.files import to_line
 
-_OFFSET_BITS = 44
-_OFFSET_MASK = (1 << _OFFSET_BITS) - 1
-_RECENT = 16_384
-_RECENT_SHARE = 16
-"""New places are sorted in once they are more than this part of the old ones, so that sorting stays cheap."""
 _CHUNK = 2048
-
-
-@dataclass(slots=True)
-class Reply:
-    """What the teacher said to one request."""
-
-    content: str
-    finish_reason: str | None
-    reasoning: str | None = None
-    """Thoughts, kept apart from the answer and never trained on."""
-    refusal: str | None = None
-    input_tokens: int | None = None
-    """None where the server does not count."""
-    output_tokens: int | None = None
-    """Thoughts included; None where the server does not count."""
-    latency_seconds: float | None = None
-    request_id: str | None = None
-    cached_tokens: int | None = None
-    """The part of input_tokens that the server had in its cache."""
-    reasoning_tokens: int | None = None
-    """The part of output_tokens that are thoughts."""
-    model: str | None = None
-    """The model's name as the server gave it, where that is not the one that was asked for."""
-
-    @property
-    def tokens(self) -> int | None:
-        """Tokens read and written; None where the server does not count."""
-        if self.input_tokens is None or self.output_tokens is None:
-            return None
-        return self.input_tokens + self.output_tokens
 
 
 @dataclass(slots=True)
@@ -100,44 +65,6 @@ class UsageCounts:
         self.requests += line.get("requests", 0)
         self.uncounted += estimated is not None
         self.cost += cost
-
-
-class ReplyLocations:
-    """Where the reply to a key stands, in 16 bytes a reply: sorted arrays, and a small dict of what came last."""
-
-    def __init__(self) -> None:
-        self._keys = numpy.empty(0, dtype=numpy.uint64)
-        self._places = numpy.empty(0, dtype=numpy.uint64)
-        self._sorted = self._keys.data
-        self._recent: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._keys) + len(self._recent)
-
-    def add(self, key: int, segment: int, offset: int) -> None:
-        """Remember a reply; a later one under the same key takes its place."""
-        self._recent[key] = segment << _OFFSET_BITS | offset
-        if len(self._recent) >= max(_RECENT, len(self._keys) // _RECENT_SHARE):
-            self._merge()
-
-    def find(self, key: int) -> tuple[int, int] | None:
-        """Segment and offset of a key's reply."""
-        place = self._recent.get(key)
-        if place is None:
-            index = bisect_left(self._sorted, key)  # on single keys several times as fast as numpy's own search
-            if index == len(self._sorted) or self._sorted[index] != key:
-                return None
-            place = int(self._places[index])
-        return place >> _OFFSET_BITS, place & _OFFSET_MASK
-
-    def _merge(self) -> None:
-        recent = numpy.fromiter(self._recent.keys(), numpy.uint64, len(self._recent))
-        places = numpy.fromiter(self._recent.values(), numpy.uint64, len(self._recent))
-        # The new ones stand first, and of equal keys the first one is kept.
-        self._keys, chosen = numpy.unique(numpy.concatenate([recent, self._keys]), return_index=True)
-        self._places = numpy.concatenate([places, self._places])[chosen]
-        self._sorted = self._keys.data
-        self._recent.clear()
 
 
 class ReplyJournal:

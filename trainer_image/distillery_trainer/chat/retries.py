@@ -12,6 +12,7 @@ from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec.teacher import Server
 from distillery_trainer.chat.error_responses import CallError, FailureScope
 from distillery_trainer.chat.remote_model import RemoteModel
+from distillery_trainer.chat.reply import Failure
 from distillery_trainer.chat.server_pool import LONG_PAUSE, PooledServer, ServerPool
 from distillery_trainer.runtime.errors import TryLater, UserError
 
@@ -20,17 +21,6 @@ PATIENCE_SECONDS = 3600.0
 FIRST_PAUSE = 0.5
 """Seconds before a call is repeated for the first time, at most."""
 _LONGEST_PAUSE = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a row has no reply."""
-
-    reason: RejectionReason
-    message: str
-    request_id: str | None = None
-    passing: bool = False
-    """Whether the same question may get a reply another day."""
 
 
 @dataclass(slots=True)

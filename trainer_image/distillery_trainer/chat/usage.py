@@ -10,7 +10,8 @@ from distillery_api.spec.teacher import Pricing
 from distillery_trainer.chat.budget import CallBudget, TokenEstimate
 from distillery_trainer.chat.error_responses import CallError
 from distillery_trainer.chat.prices import Prices, Spending
-from distillery_trainer.chat.reply_journal import Reply, ReplyJournal
+from distillery_trainer.chat.reply import Reply
+from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.request_parameters import output_limit
 from distillery_trainer.data.records import Message
 from distillery_trainer.runtime.errors import UserError

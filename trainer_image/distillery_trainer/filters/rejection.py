@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distillery_trainer.chat.reply_journal import Reply
-from distillery_trainer.chat.retries import Failure
+from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.records import Rejection
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distillery_trainer.chat.reply_journal import Reply
+from distillery_trainer.chat.reply import Reply
 from distillery_trainer.data.records import Example, HeldOutRow, RejectedRow, TrainingRow
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.tasks import TaskDefinition, Turn

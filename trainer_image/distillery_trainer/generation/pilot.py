@@ -15,8 +15,7 @@ from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import ChatClient
-from distillery_trainer.chat.reply_journal import Reply
-from distillery_trainer.chat.retries import Failure
+from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.records import Example, Message
 from distillery_trainer.estimate import PromptSampler
 from distillery_trainer.estimate.forecast import Calls, Measured, PilotRow
@@ -89,7 +88,7 @@ class Pilot:
     async def _ask(self, example: Example, split: str) -> _Outcome:
         teacher = _Recorder(self._teacher, self._sampler)
         judge = _Recorder(self._judge, self._sampler) if self._judge else None
-        answer_judge = AnswerJudge(self._config, judge) if judge else None
+        answer_judge = AnswerJudge(self._task, judge) if judge else None
         pipeline = RowPipeline(self._config, self._task, teacher, answer_judge)
         async with self._slots:
             if split == "test":

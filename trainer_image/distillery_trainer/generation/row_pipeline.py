@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.follow_up import repeated_request
-from distillery_trainer.chat.reply_journal import Reply
-from distillery_trainer.chat.retries import Failure
+from distillery_trainer.chat.remote_model import ModelClient
+from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.records import Example, Message, Rejection
 from distillery_trainer.filters.answer_checks import AnswerChecks
-from distillery_trainer.filters.llm_judge import AnswerJudge, Client
+from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.majority_vote import majority_vote
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.tasks import TaskDefinition, Turn
@@ -50,7 +50,7 @@ class RowPipeline:
     """From a row to what the student learns of it."""
 
     def __init__(
-        self, config: RunConfig, task: TaskDefinition, teacher: Client, answer_judge: AnswerJudge | None
+        self, config: RunConfig, task: TaskDefinition, teacher: ModelClient, answer_judge: AnswerJudge | None
     ) -> None:
         self._generation = config.generation
         self._task, self._teacher = task, teacher

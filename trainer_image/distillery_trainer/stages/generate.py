@@ -92,7 +92,7 @@ async def _generate(
         task,
         data,
         tallies=tallies,
-        pipeline=RowPipeline(config, task, teacher, AnswerJudge(config, asked_judge) if asked_judge else None),
+        pipeline=RowPipeline(config, task, teacher, AnswerJudge(task, asked_judge) if asked_judge else None),
         teacher=teacher,
         journal=journal,
         outputs=outputs,

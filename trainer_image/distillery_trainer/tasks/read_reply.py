@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_trainer.chat.reply_journal import Reply
-from distillery_trainer.chat.retries import Failure
+from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.records import WHOLE, Rejection
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
