@@ -10,10 +10,11 @@ from chat_faults import rate_limited, server_error, slow, where, without_usage
 from chat_protocol import prompt_tokens
 from direct_chat_client import ask_all, chat_client, prompt_about, run_config
 from distillery_api.spec.teacher import Budget, Pricing
-from distillery_trainer.chat.budget import BudgetExhausted, CallBudget, TokenEstimate
+from distillery_trainer.chat.budget import BudgetExhausted, CallBudget
 from distillery_trainer.chat.prices import Prices, Spending
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
+from distillery_trainer.chat.token_estimate import TokenEstimate
 from distillery_trainer.runtime.errors import UserError
 from teacher_server import gold_teacher
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from distillery_api.reasons import Reason
 from distillery_api.spec.teacher import Pricing
-from distillery_trainer.chat.budget import CallBudget, TokenEstimate
+from distillery_trainer.chat.budget import CallBudget
 from distillery_trainer.chat.error_responses import CallError
 from distillery_trainer.chat.prices import Prices, Spending
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.request_parameters import output_limit
+from distillery_trainer.chat.token_estimate import TokenEstimate
 from distillery_trainer.data.records import Message
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter

@@ -14,15 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from distillery_api.run_config import RunConfig
+from distillery_trainer.chat.token_estimate import TOKENS_PER_MESSAGE
 from distillery_trainer.data.records import Message
 from distillery_trainer.data.sources import resolve
 from distillery_trainer.runtime.errors import UserError
 
 _HUB = "hf://"
 _TOKENIZER_FILE = "tokenizer.json"
-_TOKENS_A_MESSAGE = 4
-"""The role and the marks around a message, in most chat templates."""
-_TOKENS_A_REQUEST = 3
+_TOKENS_PER_REQUEST = 3
 """The mark that opens the reply."""
 
 _PIECES = re.compile(
@@ -51,7 +50,7 @@ class TokenCounter:
 
     def count_messages(self, messages: list[Message]) -> float:
         """Tokens of a chat, the template's marks included."""
-        return _TOKENS_A_REQUEST + sum(_TOKENS_A_MESSAGE + self.count(message["content"]) for message in messages)
+        return _TOKENS_PER_REQUEST + sum(TOKENS_PER_MESSAGE + self.count(message["content"]) for message in messages)
 
 
 def counter_for(config: RunConfig) -> TokenCounter:
