@@ -203,4 +203,4 @@ def test_a_wrong_setting_ends_the_process_with_a_sentence(start_operator: StartO
     wait_until(lambda: operator.exit_status is not None, 20, "it to end")
 
     assert operator.exit_status == 2
-    assert operator.log.startswith("DISTILLERY_TRAINER_IMAGE='' is wrong: ")
+    assert operator.log.startswith("DISTILLERY_TRAINER_IMAGE='' is invalid: ")

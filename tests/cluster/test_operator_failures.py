@@ -107,7 +107,7 @@ def test_too_little_memory_is_named(
     distilled.apply(small_spec(training={"resources": {"limits": {"memory": "256Mi", "cpu": "1"}}}))
     distilled.wait("Stalled", reason="ContainerOOMKilled")
 
-    assert "(256Mi); raise resources.limits.memory" in distilled.message()
+    assert "memory limit of 256Mi (OOMKilled); raise resources.limits.memory" in distilled.message()
 
 
 def test_an_evicted_pod_is_replaced_without_a_new_attempt(
@@ -182,7 +182,7 @@ def test_a_service_of_somebody_else_is_never_taken_over(
     distilled.apply()
     distilled.wait("Stalled", reason="NameConflict")
 
-    assert "the Service small exists already and belongs to something else" in distilled.message()
+    assert "the Service small already exists and belongs to something else" in distilled.message()
     assert control_plane.get("service", "small", distilled.namespace) == before
 
 
@@ -197,7 +197,7 @@ def test_a_job_of_somebody_else_is_never_taken_over(distilled: Distilled, start_
     operator.start()
     distilled.kubectl("annotate", "distillation", "small", "distillery.dev/retry-at=now")
     distilled.wait("Stalled", reason="NameConflict")
-    assert f"the Job {next_job} exists already and belongs to something else" in distilled.message()
+    assert f"the Job {next_job} already exists and belongs to something else" in distilled.message()
 
     distilled.kubectl("delete", "job", next_job)
     distilled.kubectl("annotate", "distillation", "small", "distillery.dev/retry-at=later", "--overwrite")
@@ -229,7 +229,7 @@ def test_a_server_that_ends_again_and_again_is_told_in_its_own_words(
     wait_until(lambda: _kill(scripted_node, f"{distilled.namespace}/{name}"), 30, "the server to run")
 
     distilled.wait("Stalled", reason="ContainerOOMKilled", seconds=90)
-    assert "the server ended" in distilled.message()
+    assert "the server stopped" in distilled.message()
     fault.lift()
 
 

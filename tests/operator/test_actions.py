@@ -17,12 +17,12 @@ GENERATE_JOB = "conjnli-generate-khmqypiu-1"
 TRAIN_JOB = "conjnli-train-nxevyml5-1"
 
 
-def told(actions: tuple[Action, ...]) -> list[str]:
-    """Actions as a person would say them."""
-    return [said(action) for action in actions]
+def described(actions: tuple[Action, ...]) -> list[str]:
+    """Actions in short."""
+    return [description(action) for action in actions]
 
 
-def said(action: Action) -> str:
+def description(action: Action) -> str:
     match action:
         case Check(manifest) | Create(manifest) | Apply(manifest):
             return f"{type(action).__name__} {manifest['kind']} {manifest['metadata']['name']}"
@@ -49,7 +49,7 @@ def served() -> World:
 
 
 def test_every_pod_to_come_is_checked_before_the_first_write() -> None:
-    assert told(World().decisions()) == [
+    assert described(World().decisions()) == [
         "Check Pod conjnli-generate-khmqypiu-check",
         "Check Pod conjnli-train-nxevyml5-check",
         "Check Pod conjnli-evaluate-cjwr55cz-check",
@@ -62,25 +62,25 @@ def test_every_pod_to_come_is_checked_before_the_first_write() -> None:
 
 def test_a_given_claim_is_not_created() -> None:
     world = World(storage={"claimName": "mine"})
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
     world.settle()
     assert world.reason() == "ConfigurationMissing"
     world.objects["PersistentVolumeClaim", "mine"] = {"metadata": {"name": "mine"}, "spec": {"accessModes": []}}
-    assert told(world.decisions())[-2:] == [
+    assert described(world.decisions())[-2:] == [
         "Apply ConfigMap conjnli-generate-khmqypiu",
         f"Create Job {GENERATE_JOB}",
     ]
 
 
 def test_with_serving_off_no_server_is_checked() -> None:
-    assert "Check Pod conjnli-check" not in told(World(serving={"mode": "None"}).decisions())
+    assert "Check Pod conjnli-check" not in described(World(serving={"mode": "None"}).decisions())
 
 
 def test_the_next_stage_starts_in_the_pass_that_sees_the_last_one_done() -> None:
     world = begun()
     world.start()
     world.finish()
-    assert f"Create Job {TRAIN_JOB}" in told(world.decisions())
+    assert f"Create Job {TRAIN_JOB}" in described(world.decisions())
 
 
 def test_the_status_names_the_job_before_it_is_created() -> None:
@@ -94,17 +94,17 @@ def test_an_operator_that_died_before_creating_a_job_creates_that_one() -> None:
     world = World()
     world.reconcile(dies_after=1)
     world.wait(100)
-    assert told(world.decisions())[-1] == f"Create Job {GENERATE_JOB}"
+    assert described(world.decisions())[-1] == f"Create Job {GENERATE_JOB}"
     world.settle()
     assert world.record(Stage.GENERATE).attempts == 1
     assert world.record(Stage.GENERATE).start_time == world.now - timedelta(seconds=100)
 
 
-def test_a_finished_stage_does_not_run_again_when_its_job_is_gone() -> None:
+def test_a_finished_stage_does_not_run_again_when_its_job_was_deleted() -> None:
     world = served()
     for name in world.jobs():
         del world.objects["Job", name]
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
 
 
 def test_a_lost_status_is_found_again_in_the_jobs() -> None:
@@ -116,31 +116,31 @@ def test_a_lost_status_is_found_again_in_the_jobs() -> None:
     assert (world.record(Stage.GENERATE).job, world.record(Stage.GENERATE).attempts) == (GENERATE_JOB, 1)
 
 
-def test_exit_code_2_stalls_at_once_and_nothing_is_tried() -> None:
+def test_exit_code_2_stalls_at_once_and_is_not_retried() -> None:
     world = begun()
     world.start()
     world.fail(2, Reason.TEACHER_REJECTED, "HTTP 401: wrong key")
     world.settle()
-    assert (world.reason(ConditionType.STALLED), told(world.decisions())) == ("TeacherRejected", [])
+    assert (world.reason(ConditionType.STALLED), described(world.decisions())) == ("TeacherRejected", [])
     assert world.requeue_after() is None
 
 
 @pytest.mark.parametrize("exit_code", [1, 3, 137, 143])
-def test_other_failures_are_tried_again_after_a_pause(exit_code: int) -> None:
+def test_other_failures_are_retried_after_a_back_off(exit_code: int) -> None:
     world = begun()
     world.start()
     world.fail(exit_code)
     world.settle()
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
     assert world.requeue_after() == timedelta(seconds=10)
     world.wait(10)
-    assert told(world.decisions()) == [
+    assert described(world.decisions()) == [
         "Apply ConfigMap conjnli-generate-khmqypiu",
         "Create Job conjnli-generate-khmqypiu-2",
     ]
 
 
-def test_pauses_double_up_to_five_minutes() -> None:
+def test_the_back_off_doubles_up_to_five_minutes() -> None:
     retry = RetrySettings()
     assert [retry.delay(attempts).total_seconds() for attempts in (1, 2, 3, 5, 6, 9_999)] == [10, 20, 40, 160, 300, 300]
 
@@ -155,10 +155,10 @@ def test_attempts_end_at_the_deadline_with_the_root_cause() -> None:
         world.settle()
     assert world.reason(ConditionType.STALLED) == "TeacherUnreachable"
     assert world.record(Stage.GENERATE).attempts == 16
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
 
 
-def test_an_attempt_that_lasted_starts_the_patience_anew_but_not_when_it_ran_out_of_memory() -> None:
+def test_a_long_attempt_restarts_the_retry_deadline_unless_it_ran_out_of_memory() -> None:
     for reason, stalled in (("Error", None), ("OOMKilled", "ContainerOOMKilled")):
         world = begun()
         for _ in range(2):
@@ -187,36 +187,36 @@ def test_a_retry_annotation_runs_a_stalled_stage_again_once() -> None:
     world.start()
     world.fail(2)
     world.settle()
-    world.ask_again()
-    assert told(world.decisions())[-1] == "Create Job conjnli-generate-khmqypiu-2"
+    world.request_retry()
+    assert described(world.decisions())[-1] == "Create Job conjnli-generate-khmqypiu-2"
     world.settle()
     assert world.status.last_handled_retry_at == "2026-11-25T12:00:00Z"
     world.start()
     world.fail(2)
     world.settle()
-    assert (told(world.decisions()), world.record(Stage.GENERATE).attempts) == ([], 2)
+    assert (described(world.decisions()), world.record(Stage.GENERATE).attempts) == ([], 2)
 
 
-def test_a_retry_annotation_cuts_a_pause_short_and_does_nothing_to_a_running_stage() -> None:
+def test_a_retry_annotation_ends_a_back_off_and_does_nothing_to_a_running_stage() -> None:
     world = begun()
     world.start()
-    world.ask_again()
+    world.request_retry()
     world.settle()
     assert world.jobs() == [GENERATE_JOB]
     world.fail(3)
     world.settle()
     world.wait(1)
-    world.ask_again()
-    assert told(world.decisions())[-1] == "Create Job conjnli-generate-khmqypiu-2"
+    world.request_retry()
+    assert described(world.decisions())[-1] == "Create Job conjnli-generate-khmqypiu-2"
 
 
-def test_a_retry_asked_for_while_suspended_is_not_forgotten() -> None:
+def test_a_retry_requested_while_suspended_is_not_forgotten() -> None:
     world = begun()
     world.start()
     world.fail(2)
     world.settle()
     world.change(suspend=True)
-    world.ask_again()
+    world.request_retry()
     world.settle()
     world.change(suspend=False)
     world.settle()
@@ -229,7 +229,7 @@ def test_a_raised_budget_runs_a_stalled_stage_again() -> None:
     world.fail(2, Reason.BUDGET_EXCEEDED)
     world.settle()
     world.change(generation={**world.spec["generation"], "budget": {"maxTokens": 10_000_000}})
-    assert told(world.decisions())[:1] == ["Check Pod conjnli-generate-khmqypiu-check"]
+    assert described(world.decisions())[:1] == ["Check Pod conjnli-generate-khmqypiu-check"]
     world.settle()
     assert world.record(Stage.GENERATE).job == "conjnli-generate-khmqypiu-2"
 
@@ -240,7 +240,7 @@ def test_a_change_that_has_nothing_to_do_with_it_leaves_a_stalled_stage_alone() 
     world.fail(2, Reason.BUDGET_EXCEEDED)
     world.settle()
     world.change(serving={"replicas": 0})
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
 
 
 def test_an_image_that_cannot_be_pulled_stalls_after_ten_minutes_and_recovers_by_itself() -> None:
@@ -259,12 +259,12 @@ def test_an_image_that_cannot_be_pulled_stalls_after_ten_minutes_and_recovers_by
     assert (world.reason(ConditionType.RECONCILING), world.truth(ConditionType.STALLED)) == ("GeneratingData", None)
 
 
-def test_a_job_that_cannot_start_is_made_anew_from_a_corrected_spec() -> None:
+def test_a_job_that_cannot_start_is_replaced_after_a_corrected_spec() -> None:
     world = begun(generation={**World().spec["generation"], "image": "trianer:1"})
     world.wait_for("ErrImagePull", "not found")
     world.settle()
     world.change(generation={**world.spec["generation"], "image": "trainer:1"})
-    assert told(world.decisions()) == [f"Delete Job {GENERATE_JOB}"]
+    assert described(world.decisions()) == [f"Delete Job {GENERATE_JOB}"]
     world.settle()
     assert world.job()["spec"]["template"]["spec"]["containers"][0]["image"] == "trainer:1"
     assert (world.jobs(), world.record(Stage.GENERATE).attempts) == ([GENERATE_JOB], 1)
@@ -274,30 +274,30 @@ def test_a_running_job_is_left_alone_by_a_change_that_keeps_its_identity() -> No
     world = begun()
     world.start()
     world.change(generation={**world.spec["generation"], "image": "trainer:2", "concurrency": 7})
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
 
 
-def test_a_retry_annotation_makes_a_blocked_job_anew_even_if_the_operator_dies_over_it() -> None:
+def test_a_retry_annotation_replaces_a_blocked_job_even_if_the_operator_dies_meanwhile() -> None:
     world = begun()
     world.wait_for("ErrImagePull", "not found")
     world.settle()
     world.wait(1)
-    world.ask_again()
-    assert told(world.decisions()) == [f"Delete Job {GENERATE_JOB}"]
+    world.request_retry()
+    assert described(world.decisions()) == [f"Delete Job {GENERATE_JOB}"]
     world.reconcile(dies_after=1)
-    assert told(world.decisions()) == [f"Delete Job {GENERATE_JOB}"]
+    assert described(world.decisions()) == [f"Delete Job {GENERATE_JOB}"]
     world.settle()
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
 
 
 def test_new_inputs_stop_the_old_run_before_the_new_one_begins() -> None:
     world = begun()
     world.start()
     world.change(data={**world.spec["data"], "version": "2"})
-    first = told(world.decisions())
+    first = described(world.decisions())
     assert first == [f"Delete Job {GENERATE_JOB}", "Delete ConfigMap conjnli-generate-khmqypiu"]
     world.reconcile()
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
     assert world.condition(ConditionType.RECONCILING).message == (  # type: ignore[union-attr]
         f"generate: waiting for the Job {GENERATE_JOB} to stop"
     )
@@ -307,12 +307,12 @@ def test_new_inputs_stop_the_old_run_before_the_new_one_begins() -> None:
     assert world.jobs() != [GENERATE_JOB]
 
 
-def test_a_pod_that_outlives_its_job_holds_the_next_one() -> None:
+def test_the_next_job_waits_for_an_orphaned_pod() -> None:
     world = begun()
     world.start()
     del world.objects["Job", GENERATE_JOB]
     world.reconcile()
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
     (pod,) = world.pods
     assert world.condition(ConditionType.READY).message == (  # type: ignore[union-attr]
         f"generate: waiting for the Pod {pod} to stop"
@@ -328,25 +328,25 @@ def test_a_new_learning_rate_keeps_the_rows() -> None:
     assert TRAIN_JOB not in world.jobs()
 
 
-def test_suspending_stops_the_job_and_resuming_goes_on_with_it() -> None:
+def test_suspending_stops_the_job_and_resuming_continues_it() -> None:
     world = begun()
     world.start()
     world.change(suspend=True)
-    assert told(world.decisions()) == [f"Suspend {GENERATE_JOB}"]
+    assert described(world.decisions()) == [f"Suspend {GENERATE_JOB}"]
     world.settle()
-    assert (world.pods, told(world.decisions())) == ({}, [])
+    assert (world.pods, described(world.decisions())) == ({}, [])
     world.change(suspend=False)
-    assert told(world.decisions()) == [f"Resume {GENERATE_JOB}"]
+    assert described(world.decisions()) == [f"Resume {GENERATE_JOB}"]
     world.settle()
     assert world.record(Stage.GENERATE).attempts == 1
 
 
-def test_a_suspended_job_with_an_outdated_template_is_made_anew_when_it_is_resumed() -> None:
+def test_a_suspended_job_with_an_outdated_template_is_replaced_when_it_is_resumed() -> None:
     world = begun()
     world.change(suspend=True)
     world.settle()
     world.change(suspend=False, generation={**world.spec["generation"], "concurrency": 7})
-    assert told(world.decisions()) == [f"Delete Job {GENERATE_JOB}"]
+    assert described(world.decisions()) == [f"Delete Job {GENERATE_JOB}"]
 
 
 def test_suspended_from_the_start_nothing_is_created() -> None:
@@ -360,7 +360,7 @@ def test_a_finished_evaluation_rolls_the_student_out() -> None:
     for _ in Stage:
         world.start()
         world.finish()
-        decisions = told(world.decisions())
+        decisions = described(world.decisions())
         world.settle()
     assert decisions == ["Check Pod conjnli-check", "Create Deployment conjnli", "Create Service conjnli"]
 
@@ -368,7 +368,7 @@ def test_a_finished_evaluation_rolls_the_student_out() -> None:
 def test_replicas_change_the_deployment_and_nothing_else() -> None:
     world = served()
     world.change(serving={"runtime": "Transformers", "replicas": 0})
-    assert told(world.decisions()) == ["Check Pod conjnli-check", "Apply Deployment conjnli"]
+    assert described(world.decisions()) == ["Check Pod conjnli-check", "Apply Deployment conjnli"]
 
 
 def test_during_a_new_run_the_old_student_follows_the_spec() -> None:
@@ -388,72 +388,72 @@ def test_the_new_student_takes_over_when_its_evaluation_is_done() -> None:
     assert path == world.plan.model_path != "train-nxevyml5/model"
 
 
-def test_serving_off_takes_the_server_away_and_on_brings_it_back() -> None:
+def test_serving_off_deletes_the_server_and_on_creates_it_again() -> None:
     world = served()
     world.change(serving={"mode": "None"})
-    assert told(world.decisions()) == ["Delete Deployment conjnli", "Delete Service conjnli"]
+    assert described(world.decisions()) == ["Delete Deployment conjnli", "Delete Service conjnli"]
     world.settle()
     assert world.reason() == "Succeeded"
     world.change(serving={"mode": "Deployment"})
-    assert told(world.decisions())[-2:] == ["Create Deployment conjnli", "Create Service conjnli"]
+    assert described(world.decisions())[-2:] == ["Create Deployment conjnli", "Create Service conjnli"]
 
 
-def test_what_somebody_changed_in_the_deployment_is_put_right() -> None:
+def test_drift_in_the_deployment_is_repaired() -> None:
     world = served()
     container = world.objects["Deployment", "conjnli"]["spec"]["template"]["spec"]["containers"][0]
     container["image"] = "theirs:1"
-    assert told(world.decisions())[-1] == "Apply Deployment conjnli"
+    assert described(world.decisions())[-1] == "Apply Deployment conjnli"
     world.settle()
     del world.objects["Service", "conjnli"]
-    assert told(world.decisions()) == ["Create Service conjnli"]
+    assert described(world.decisions()) == ["Create Service conjnli"]
 
 
-def test_what_the_server_adds_to_the_deployment_is_no_difference() -> None:
+def test_what_the_server_adds_to_the_deployment_is_no_drift() -> None:
     world = served()
     deployment = world.objects["Deployment", "conjnli"]
     deployment["spec"]["template"]["spec"]["schedulerName"] = "default-scheduler"
     deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "0.25"
     deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "1"
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
 
 
 def test_suspended_the_student_that_is_served_stays() -> None:
     world = served()
     world.change(suspend=True, training={"seed": 7})
     world.settle()
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
     assert world.truth(ConditionType.AVAILABLE) == "True"
 
 
-def test_retention_gives_the_claim_an_owner_and_takes_it_away() -> None:
+def test_retention_sets_and_removes_the_owner_of_the_claim() -> None:
     world = served()
     world.change(storage={"retention": "Delete"})
-    assert told(world.decisions()) == ["Apply PersistentVolumeClaim conjnli-workspace-5f0c1a2b"]
+    assert described(world.decisions()) == ["Apply PersistentVolumeClaim conjnli-workspace-5f0c1a2b"]
     world.settle()
     assert world.objects["PersistentVolumeClaim", "conjnli-workspace-5f0c1a2b"]["metadata"]["ownerReferences"]
     world.change(storage={})
-    assert told(world.decisions()) == ["Apply PersistentVolumeClaim conjnli-workspace-5f0c1a2b"]
+    assert described(world.decisions()) == ["Apply PersistentVolumeClaim conjnli-workspace-5f0c1a2b"]
 
 
-def test_a_workspace_that_is_gone_is_not_paid_for_again() -> None:
+def test_a_deleted_workspace_is_not_paid_for_again() -> None:
     world = begun()
     world.start()
     world.finish()
     del world.objects["PersistentVolumeClaim", "conjnli-workspace-5f0c1a2b"]
     world.settle()
-    assert (world.reason(ConditionType.STALLED), told(world.decisions())) == ("WorkspaceLost", [])
+    assert (world.reason(ConditionType.STALLED), described(world.decisions())) == ("WorkspaceLost", [])
 
 
 def test_a_claim_that_is_being_deleted_is_waited_for() -> None:
     world = World()
     claim = {"metadata": {"name": "w", "deletionTimestamp": written(world.now)}, "spec": {}}
     world.objects["PersistentVolumeClaim", "conjnli-workspace-5f0c1a2b"] = claim
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
     world.reconcile()
     assert world.reason(ConditionType.RECONCILING) == "VolumeUnavailable"
 
 
-def test_a_job_of_somebody_else_is_never_adopted_nor_deleted() -> None:
+def test_a_foreign_job_is_never_adopted_nor_deleted() -> None:
     world = World()
     world.objects["Job", GENERATE_JOB] = {
         "kind": "Job",
@@ -461,7 +461,7 @@ def test_a_job_of_somebody_else_is_never_adopted_nor_deleted() -> None:
         "spec": {"suspend": True},
     }
     world.settle()
-    assert (world.reason(ConditionType.STALLED), told(world.decisions())) == ("NameConflict", [])
+    assert (world.reason(ConditionType.STALLED), described(world.decisions())) == ("NameConflict", [])
     assert names_to_read(world.plan, world.status) == (
         ("Job", GENERATE_JOB),
         ("Deployment", "conjnli"),
@@ -470,22 +470,22 @@ def test_a_job_of_somebody_else_is_never_adopted_nor_deleted() -> None:
     assert world.requeue_after() == timedelta(minutes=1)
 
 
-def test_a_service_of_somebody_else_keeps_the_student_from_being_served() -> None:
+def test_a_foreign_service_keeps_the_student_from_being_served() -> None:
     world = begun()
     world.objects["Service", "conjnli"] = {"kind": "Service", "metadata": {"name": "conjnli"}, "spec": {}}
     world.run_stages(*Stage)
-    assert (world.reason(ConditionType.STALLED), told(world.decisions())) == ("NameConflict", [])
+    assert (world.reason(ConditionType.STALLED), described(world.decisions())) == ("NameConflict", [])
     world.change(serving={"mode": "None"})
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
     world.settle()
     assert world.reason() == "Succeeded"
 
 
-def test_a_claim_of_somebody_else_is_never_written_to() -> None:
+def test_a_foreign_claim_is_never_written_to() -> None:
     world = World()
     claim = {"metadata": {"name": "conjnli-workspace-5f0c1a2b"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
     world.objects["PersistentVolumeClaim", "conjnli-workspace-5f0c1a2b"] = claim
-    assert told(world.decisions()) == []
+    assert described(world.decisions()) == []
     world.reconcile()
     assert world.reason(ConditionType.STALLED) == "NameConflict"
 
@@ -500,10 +500,10 @@ def test_a_job_left_by_an_earlier_resource_is_waited_for() -> None:
         "spec": {"suspend": False},
     }
     world.reconcile()
-    assert (world.reason(ConditionType.RECONCILING), told(world.decisions())) == ("Queued", [])
+    assert (world.reason(ConditionType.RECONCILING), described(world.decisions())) == ("Queued", [])
 
 
-def test_what_the_server_refuses_is_not_begun_and_said_in_its_words() -> None:
+def test_what_the_server_refuses_is_not_started_and_its_message_is_reported() -> None:
     world = World()
     world.refusal = 'Pod "x" is invalid: spec.nodeSelectr: unknown field'
     world.settle()
@@ -516,7 +516,7 @@ def test_what_the_server_refuses_is_not_begun_and_said_in_its_words() -> None:
     assert world.jobs() == [GENERATE_JOB]
 
 
-def test_a_silent_pod_is_looked_at_again_soon() -> None:
+def test_a_pod_that_does_not_start_is_reconciled_again_soon() -> None:
     world = begun()
     assert world.requeue_after() == timedelta(seconds=20)
     world.start()
@@ -524,5 +524,5 @@ def test_a_silent_pod_is_looked_at_again_soon() -> None:
     assert world.requeue_after() is None
 
 
-def test_a_served_student_needs_no_more_looks() -> None:
+def test_a_served_student_is_not_requeued() -> None:
     assert served().requeue_after() is None

@@ -1,4 +1,4 @@
-"""What goes over the wire to the API server, and what its refusals become.
+"""The requests to the API server, and the errors that its refusals become.
 
 The server is a small one on loopback; what a real one makes of the requests is for the cluster tests.
 """
@@ -120,7 +120,7 @@ async def test_other_children_are_applied_where_there_is_none(cluster: Cluster, 
     assert server.headers[1]["Content-Type"] == "application/apply-patch+yaml"
 
 
-async def test_a_name_that_is_taken_is_left_alone(cluster: Cluster, server: Server) -> None:
+async def test_an_existing_object_is_left_alone(cluster: Cluster, server: Server) -> None:
     with pytest.raises(AlreadyExists):
         await cluster.create(SERVICE)
     assert [request[0] for request in server.requests] == ["GET"]
@@ -156,7 +156,7 @@ async def test_a_deletion_waits_for_what_the_object_owns(cluster: Cluster, serve
     )
 
 
-async def test_deleting_what_is_gone_is_fine(cluster: Cluster, server: Server) -> None:
+async def test_deleting_what_does_not_exist_is_no_error(cluster: Cluster, server: Server) -> None:
     server.refuse(404, "NotFound")
     await cluster.delete("Job", "team-a", "j")
 
@@ -187,21 +187,21 @@ async def test_a_refusal_is_one_of_our_errors_with_the_servers_words(
     cluster: Cluster, server: Server, status: int, reason: str, error: type[ClusterError]
 ) -> None:
     server.refuse(status, reason, "because of this")
-    with pytest.raises(error) as problem:
+    with pytest.raises(error) as raised:
         await cluster.merge("Job", "team-a", "j", {})
-    assert type(problem.value) is error
-    assert (str(problem.value), problem.value.status, problem.value.reason) == ("because of this", status, reason)
+    assert type(raised.value) is error
+    assert (str(raised.value), raised.value.status, raised.value.reason) == ("because of this", status, reason)
 
 
-async def test_an_answer_of_something_in_between_is_told_as_it_is(cluster: Cluster, server: Server) -> None:
+async def test_an_answer_of_a_proxy_is_reported_as_it_is(cluster: Cluster, server: Server) -> None:
     server.answers.append((502, "<html>bad gateway</html>"))
-    with pytest.raises(Unreachable, match=r"GET /api/v1/namespaces/team-a/pods/p was answered with HTTP 502"):
+    with pytest.raises(Unreachable, match=r"GET /api/v1/namespaces/team-a/pods/p returned HTTP 502"):
         await cluster.get("Pod", "team-a", "p")
 
 
 async def test_a_success_that_is_no_json_is_an_error_too(cluster: Cluster, server: Server) -> None:
     server.answers.append((200, "<html>log in here</html>"))
-    with pytest.raises(Unreachable, match="was not answered by an API server"):
+    with pytest.raises(Unreachable, match="the answer is not from an API server"):
         await cluster.get("Pod", "team-a", "p")
 
 
@@ -213,7 +213,7 @@ async def test_no_server_at_all_is_unreachable(tmp_path: Path, monkeypatch: pyte
     await cluster.close()
 
 
-async def test_without_a_way_to_a_cluster_it_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_configuration_it_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     with pytest.raises(SettingsError, match="Run in a Pod, or set KUBECONFIG"):
         await Cluster.connect()
@@ -227,7 +227,7 @@ async def test_the_lease_is_replaced_as_it_was_read(cluster: Cluster, server: Se
     assert body == lease
 
 
-async def test_a_missing_lease_is_told_apart(cluster: Cluster, server: Server) -> None:
+async def test_a_missing_lease_is_not_found(cluster: Cluster, server: Server) -> None:
     server.refuse(404, "NotFound")
     with pytest.raises(NotFound, match="no Lease ops/d"):
         await ClusterLease(cluster, "ops", "d").read_lease()

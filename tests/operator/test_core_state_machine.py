@@ -89,8 +89,8 @@ class Life(RuleBasedStateMachine):
         self.world.change(suspend=suspend, serving={"mode": mode, "replicas": replicas})
 
     @rule()
-    def a_person_asks_again(self) -> None:
-        self.world.ask_again()
+    def a_person_requests_a_retry(self) -> None:
+        self.world.request_retry()
 
     @precondition(lambda self: ("Deployment", "conjnli") in self.world.objects)
     @rule()
@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
         """Left alone, with a patient and lucky world, every life comes to rest."""
         world = self.world
         world.change(suspend=False)
-        world.ask_again()
+        world.request_retry()
         for _ in range(12):
             world.settle()
             if any(kind == "Job" and not ended(o) for (kind, _), o in world.objects.items()):

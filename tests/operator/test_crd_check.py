@@ -1,4 +1,4 @@
-"""An older CRD drops fields in silence, so it is compared before anything else."""
+"""With an older CRD the server silently drops fields, so the CRD is checked before anything else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from distillery_operator.errors import OutdatedSchema
 
 
 def served() -> dict[str, Any]:
-    """The document as the API server publishes it for the present CRD."""
+    """The document that the API server publishes for the current CRD."""
     kind = {"group": "distillery.dev", "kind": "Distillation", "version": "v1alpha1"}
     spec, status = structural(DistillationSpec), structural(DistillationStatus)
     schema = {"type": "object", "properties": {"spec": spec, "status": status}}
@@ -31,11 +31,11 @@ def properties(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_the_present_crd_is_fine() -> None:
+def test_the_current_crd_is_accepted() -> None:
     check_served_schema(served())
 
 
-def test_a_newer_crd_is_fine() -> None:
+def test_a_newer_crd_is_accepted() -> None:
     document = served()
     properties(document)["spec"]["properties"]["gate"] = {"type": "object"}
     check_served_schema(document)
@@ -45,11 +45,9 @@ def test_an_older_crd_is_refused_with_the_fields_it_lacks() -> None:
     document = served()
     del properties(document)["spec"]["properties"]["serving"]["properties"]["replicas"]
     del properties(document)["status"]["properties"]["stages"]["items"]["properties"]["retryTime"]
-    with pytest.raises(OutdatedSchema) as problem:
+    with pytest.raises(OutdatedSchema) as error:
         check_served_schema(document)
-    assert "is older than this operator: it lacks spec.serving.replicas, status.stages[].retryTime;" in str(
-        problem.value
-    )
+    assert "is older than this operator: it lacks spec.serving.replicas, status.stages[].retryTime;" in str(error.value)
 
 
 def test_of_many_fields_a_few_are_named() -> None:
@@ -61,6 +59,6 @@ def test_of_many_fields_a_few_are_named() -> None:
         check_served_schema(document)
 
 
-def test_a_cluster_without_the_crd_is_told_to_install_it() -> None:
+def test_for_a_cluster_without_the_crd_it_says_what_to_install() -> None:
     with pytest.raises(OutdatedSchema, match=r"install the CRD distillations\.distillery\.dev"):
         check_served_schema({"components": {"schemas": {}}})

@@ -1,4 +1,4 @@
-"""Which turns of a status become Events."""
+"""Which changes of a status become Events."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ def status(**conditions: str) -> DistillationStatus:
     return DistillationStatus(conditions=tuple(made))
 
 
-def told(before: DistillationStatus, after: DistillationStatus) -> list[tuple[str, bool]]:
+def events(before: DistillationStatus, after: DistillationStatus) -> list[tuple[str, bool]]:
     """Reasons, and whether they are warnings."""
-    return [(turn.reason, turn.warning) for turn in status_changes(before, after)]
+    return [(change.reason, change.warning) for change in status_changes(before, after)]
 
 
-def test_the_first_status_is_a_turn() -> None:
-    assert told(status(), status(Ready="False/Training", Reconciling="True/Training")) == [("Training", False)]
+def test_the_first_status_has_an_event() -> None:
+    assert events(status(), status(Ready="False/Training", Reconciling="True/Training")) == [("Training", False)]
 
 
-def test_an_equal_status_is_none() -> None:
+def test_an_equal_status_has_none() -> None:
     same = status(Reconciling="True/Training", DataGenerated="True/Succeeded")
-    assert told(same, same) == []
+    assert events(same, same) == []
 
 
-def test_a_stage_that_is_done_is_told_once_by_the_name_of_its_condition() -> None:
+def test_a_finished_stage_has_one_event_named_after_its_condition() -> None:
     before, after = status(Trained="False/Training"), status(Trained="True/Succeeded")
     assert status_changes(before, after) == (StatusChange("Trained", "about Trained"),)
-    assert told(after, status(Trained="True/Other")) == []
+    assert events(after, status(Trained="True/Other")) == []
 
 
-def test_a_new_reason_to_wait_is_a_turn_and_trouble_a_warning() -> None:
+def test_a_new_reason_has_an_event_and_a_problem_is_a_warning() -> None:
     before = status(Reconciling="True/Training")
-    assert told(before, status(Reconciling="True/ImagePullError")) == [("ImagePullError", True)]
-    assert told(before, status(Reconciling="True/ProgressingWithRetry")) == [("ProgressingWithRetry", True)]
+    assert events(before, status(Reconciling="True/ImagePullError")) == [("ImagePullError", True)]
+    assert events(before, status(Reconciling="True/ProgressingWithRetry")) == [("ProgressingWithRetry", True)]
 
 
 def test_what_stalls_is_a_warning() -> None:
     before = status(Ready="False/Training", Reconciling="True/Training")
-    assert told(before, status(Ready="False/StorageFull", Stalled="True/StorageFull")) == [("StorageFull", True)]
+    assert events(before, status(Ready="False/StorageFull", Stalled="True/StorageFull")) == [("StorageFull", True)]
 
 
-def test_being_ready_is_told_after_the_stages() -> None:
+def test_being_ready_is_reported_after_the_stages() -> None:
     before = status(Ready="False/Evaluating", Evaluated="False/Evaluating")
     after = status(Ready="True/Serving", Evaluated="True/Succeeded")
-    assert told(before, after) == [("Evaluated", False), ("Serving", False)]
+    assert events(before, after) == [("Evaluated", False), ("Serving", False)]
 
 
-def test_an_event_says_whom_it_is_about_and_who_says_it() -> None:
+def test_an_event_names_its_object_and_its_reporter() -> None:
     metadata = {"namespace": "team-a", "name": "small", "uid": "u1", "resourceVersion": "8", "labels": {}}
     made = event_manifest(
         StatusChange("Training", "it learns"),
@@ -95,6 +95,6 @@ def test_an_event_says_whom_it_is_about_and_who_says_it() -> None:
     }
 
 
-def test_a_note_is_cut_to_what_the_server_takes() -> None:
+def test_a_note_is_cut_to_what_the_server_accepts() -> None:
     assert cut("a" * 1024) == "a" * 1024
     assert cut("a" * 1025) == "a" * 1023 + "…"

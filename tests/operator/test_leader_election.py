@@ -23,7 +23,7 @@ class Store:
     async def _disturb(self) -> None:
         if self.fault == "unreachable":
             raise Unreachable("no answer")
-        if self.fault == "unexplained":
+        if self.fault == "hangs":
             await asyncio.sleep(60)
         if self.fault == "crash":
             raise OSError("not an error of ours")
@@ -136,7 +136,7 @@ async def test_a_leader_that_renews_is_left_in_peace() -> None:
             assert (first.runs, second.started.is_set(), store.holder) == (True, False, "one")
 
 
-@pytest.mark.parametrize("fault", ["unreachable", "unexplained"])
+@pytest.mark.parametrize("fault", ["unreachable", "hangs"])
 async def test_a_leader_cut_off_from_the_api_stops_its_work_before_others_may_take_over(fault: str) -> None:
     store, work = Store(empty_lease()), Work()
 
@@ -184,7 +184,7 @@ async def test_a_leader_whose_lease_was_taken_stops_at_once() -> None:
         assert store.holder == "usurper"
 
 
-async def test_cancelling_stops_the_work_and_gives_the_lease_back() -> None:
+async def test_cancelling_stops_the_work_and_releases_the_lease() -> None:
     store, work = Store(empty_lease()), Work()
 
     async with running(store, "one", work):
@@ -193,7 +193,7 @@ async def test_cancelling_stops_the_work_and_gives_the_lease_back() -> None:
     assert store.holder == ""
 
 
-async def test_a_lease_given_back_is_taken_over_at_once() -> None:
+async def test_a_released_lease_is_taken_over_at_once() -> None:
     store, first, second = Store(empty_lease()), Work(), Work()
 
     async with running(store, "one", first):
@@ -225,13 +225,13 @@ async def test_an_error_of_the_work_ends_the_leadership_with_that_error() -> Non
     assert store.holder == ""
 
 
-async def test_it_says_when_it_leads_and_when_no_more() -> None:
-    store, work, told = Store(empty_lease()), Work(), list[bool]()
+async def test_it_reports_when_it_starts_and_stops_leading() -> None:
+    store, work, reported = Store(empty_lease()), Work(), list[bool]()
 
-    async with running(store, "one", work, on_change=told.append):
+    async with running(store, "one", work, on_change=reported.append):
         await within(work.started.wait())
-        assert told == [True]
-    assert told == [True, False]
+        assert reported == [True]
+    assert reported == [True, False]
 
 
 async def test_times_are_written_in_utc_with_microseconds() -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""The operator's Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ def samples(metrics: Metrics, prefix: str) -> list[str]:
     return [line for line in lines if line.startswith(prefix)]
 
 
-def test_distillations_and_stages_are_counted_by_where_they_stand() -> None:
+def test_distillations_and_stages_are_counted_by_their_state() -> None:
     metrics = Metrics()
     done = {"completion_time": NOW}
-    metrics.saw(("a", "one"), status("Training", generate=done, train={}))
-    metrics.saw(("a", "two"), status("Training", generate=done, train={"reason": "TrainingFailed", "retry_time": NOW}))
-    metrics.saw(("b", "one"), status("TeacherRejected", generate={"reason": "TeacherRejected"}))
+    metrics.status_written(("a", "one"), status("Training", generate=done, train={}))
+    metrics.status_written(
+        ("a", "two"), status("Training", generate=done, train={"reason": "TrainingFailed", "retry_time": NOW})
+    )
+    metrics.status_written(("b", "one"), status("TeacherRejected", generate={"reason": "TeacherRejected"}))
 
     assert samples(metrics, "distillery_distillations{") == [
         'distillery_distillations{reason="TeacherRejected"} 1.0',
@@ -46,10 +48,10 @@ def test_distillations_and_stages_are_counted_by_where_they_stand() -> None:
     ]
 
 
-def test_a_distillation_counts_once_and_no_more_when_it_is_gone() -> None:
+def test_a_distillation_counts_once_and_not_after_it_was_deleted() -> None:
     metrics = Metrics()
-    metrics.saw(("a", "one"), status("Training"))
-    metrics.saw(("a", "one"), status("Serving"))
+    metrics.status_written(("a", "one"), status("Training"))
+    metrics.status_written(("a", "one"), status("Serving"))
     assert samples(metrics, "distillery_distillations{") == ['distillery_distillations{reason="Serving"} 1.0']
 
     metrics.deleted(("a", "one"))
@@ -59,14 +61,14 @@ def test_a_distillation_counts_once_and_no_more_when_it_is_gone() -> None:
 def test_a_replica_that_no_longer_leads_forgets_what_it_knew() -> None:
     metrics = Metrics()
     metrics.leads(True)
-    metrics.saw(("a", "one"), status("Training"))
+    metrics.status_written(("a", "one"), status("Training"))
     metrics.leads(False)
 
     assert samples(metrics, "distillery_leader") == ["distillery_leader 0.0"]
     assert samples(metrics, "distillery_distillations{") == []
 
 
-def test_looks_are_counted_by_their_outcome_and_the_queue_by_its_depth() -> None:
+def test_reconciliations_are_counted_by_their_outcome_and_the_queue_by_its_depth() -> None:
     metrics = Metrics()
     metrics.count_queue(lambda: 7)
     metrics.reconciled("ok", 0.02)

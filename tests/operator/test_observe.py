@@ -122,51 +122,57 @@ def test_a_completed_job_without_a_readable_result_has_failed(message: str) -> N
     assert found.state is JobState.FAILED
     assert found.problem is not None
     assert (found.problem.reason, found.exit_code) == (None, None)
-    assert found.problem.message == "the Job completed, but the message with its result is missing or broken"
+    assert found.problem.message == (
+        "the Job completed, but its termination message with the result is missing or invalid"
+    )
 
 
 def test_a_failed_stage_speaks_for_itself() -> None:
-    said = DONE.model_copy(update={"state": StageOutcome.FAILED, "reason": Reason.STORAGE_FULL, "message": "no space"})
-    found = seen_job(job("Failed"), pod("Failed", terminated(2, said.termination_message())))
-    assert (found.state, found.exit_code, found.result) == (JobState.FAILED, 2, said)
+    result = DONE.model_copy(
+        update={"state": StageOutcome.FAILED, "reason": Reason.STORAGE_FULL, "message": "no space"}
+    )
+    found = seen_job(job("Failed"), pod("Failed", terminated(2, result.termination_message())))
+    assert (found.state, found.exit_code, found.result) == (JobState.FAILED, 2, result)
     assert found.problem is not None
     assert (found.problem.reason, found.problem.message) == (Reason.STORAGE_FULL, "no space")
 
 
-def test_a_crash_is_told_by_the_last_line_of_the_log() -> None:
+def test_a_crash_is_reported_by_the_last_line_of_the_log() -> None:
     log = "Traceback (most recent call last):\n  File …\nRuntimeError: no such device\n\n"
     found = seen_job(job("Failed"), pod("Failed", terminated(1, log)))
     assert found.problem is not None
     assert (found.problem.reason, found.problem.message) == (None, "exit code 1: RuntimeError: no such device")
 
 
-def test_too_little_memory_is_named_with_the_limit() -> None:
+def test_an_exceeded_memory_limit_is_named() -> None:
     found = seen_job(job("Failed"), pod("Failed", terminated(137, "", "OOMKilled")))
     assert found.problem is not None
     assert found.problem.reason is Reason.CONTAINER_OOM_KILLED
-    assert "(4Gi); raise resources.limits.memory" in found.problem.message
+    assert found.problem.message == (
+        "the container exceeded its memory limit of 4Gi (OOMKilled); raise resources.limits.memory"
+    )
 
 
-def test_a_failed_job_without_a_pod_tells_the_jobs_own_words() -> None:
+def test_a_failed_job_without_a_pod_has_the_jobs_own_message() -> None:
     found = seen_job(job("Failed"))
     assert found.problem is not None
     assert found.problem.message == "the Job failed: the Job's own words"
 
 
-def test_a_job_whose_pod_somebody_deleted_says_so() -> None:
+def test_a_job_whose_pod_was_deleted_says_so() -> None:
     failed = job("Failed")
     failed["status"]["conditions"][0] |= {"reason": "BackoffLimitExceeded", "message": "reached the backoff limit"}
     found = seen_job(failed)
     assert (found.state, found.exit_code) == (JobState.FAILED, None)
     assert found.problem is not None
-    assert found.problem.message == "its Pod was deleted, and with it what it said last"
+    assert found.problem.message == "its Pod was deleted, and its last message with it"
 
 
 def test_a_pod_that_failed_by_another_container_names_it() -> None:
     failed = pod("Failed", None, initContainerStatuses=[{"name": "setup", "state": terminated(7, "no key\n")}])
     found = seen_job(job("Failed"), failed)
     assert found.problem is not None
-    assert found.problem.message == "the container setup ended with exit code 7: no key"
+    assert found.problem.message == "the container setup exited with code 7: no key"
 
 
 def test_a_failed_pod_whose_job_may_replace_it_has_not_failed_yet() -> None:
@@ -180,7 +186,7 @@ def test_a_failed_pod_whose_job_may_replace_it_has_not_failed_yet() -> None:
     assert found.state is JobState.PENDING
     assert found.problem is not None
     assert found.problem.reason is Reason.POD_EVICTED
-    assert found.problem.message == "the Pod is taken from node-1: the node was low on memory"
+    assert found.problem.message == "the Pod is being evicted from node-1: the node was low on memory"
 
 
 def test_an_eviction_that_failed_the_job_is_named_rather_than_its_exit_code() -> None:
@@ -210,7 +216,7 @@ def test_a_missing_secret_key_is_named() -> None:
     assert problem(waits) == (Reason.CONFIGURATION_MISSING, message)
 
 
-def test_a_full_cluster_and_a_missing_claim_are_told_apart() -> None:
+def test_a_full_cluster_and_a_missing_claim_are_different_problems() -> None:
     full = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
     missing = 'persistentvolumeclaim "rows" not found'
     unscheduled = [
@@ -221,7 +227,7 @@ def test_a_full_cluster_and_a_missing_claim_are_told_apart() -> None:
     assert problem(pod(conditions=[condition("PodScheduled", "False", "SchedulingGated", "a gate")])) is None
 
 
-def test_what_events_say_of_volumes_is_heard() -> None:
+def test_events_about_volumes_are_reported() -> None:
     name = "conjnli-train-abcdefgh-2-x"
     assert problem(pod(), event(name, "FailedAttachVolume", "Multi-Attach error")) == (
         Reason.VOLUME_UNAVAILABLE,
@@ -232,7 +238,7 @@ def test_what_events_say_of_volumes_is_heard() -> None:
     assert problem(pod(), event("another-pod", "FailedMount", missing)) is None
 
 
-def test_an_old_mount_event_does_not_trouble_a_running_pod() -> None:
+def test_an_old_mount_event_is_no_problem_of_a_running_pod() -> None:
     running = pod("Running", {"running": {}})
     late = event("conjnli-train-abcdefgh-2-x", "FailedMount", "timed out")
     assert seen_job(job(), running, events=(late,)).state is JobState.RUNNING
@@ -258,7 +264,7 @@ def test_a_pod_that_is_refused_shows_in_the_jobs_events() -> None:
     assert seen_job(job(), events=others).problem is None
 
 
-def test_what_hangs_without_a_word_is_listed_for_its_events() -> None:
+def test_what_does_not_start_and_does_not_say_why_is_unexplained() -> None:
     assert seen(jobs=[job()]).unexplained == ("conjnli-train-abcdefgh-2",)
     assert seen(jobs=[job()], pods=[pod()]).unexplained == ("conjnli-train-abcdefgh-2-x",)
     assert seen(jobs=[job(creationTimestamp=written(NOW))]).unexplained == ()
@@ -286,7 +292,7 @@ def test_whose_a_job_is(made: Raw, state: JobState) -> None:
     assert seen_job(made).state is state
 
 
-def test_a_stage_pod_whose_job_is_gone_lingers_until_it_ends() -> None:
+def test_a_stage_pod_whose_job_was_deleted_is_orphaned_until_it_ends() -> None:
     assert seen(pods=[pod("Running", {"running": {}})]).orphaned_pods == ("conjnli-train-abcdefgh-2-x",)
     assert seen(pods=[pod("Succeeded", terminated(0))]).orphaned_pods == ()
     assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).orphaned_pods == ()
@@ -307,9 +313,9 @@ def test_a_claim_says_whose_it_is_and_how_many_nodes_can_have_it() -> None:
     foreign = seen(claim=claim("ReadWriteOnce", uid="x", phase="Lost")).claim
     assert foreign is not None
     assert (foreign.ownership, foreign.shared, foreign.lost) == (Ownership.FOREIGN, False, True)
-    leaving = seen(claim=claim("ReadWriteOnce", deletionTimestamp=written(NOW))).claim
-    assert leaving is not None
-    assert leaving.ownership is Ownership.TERMINATING
+    terminating = seen(claim=claim("ReadWriteOnce", deletionTimestamp=written(NOW))).claim
+    assert terminating is not None
+    assert terminating.ownership is Ownership.TERMINATING
 
 
 def deployment(observed: int = 3, progressing: str = "NewReplicaSetAvailable", **counts: int) -> Raw:
@@ -358,7 +364,7 @@ def test_a_deployment_says_what_it_serves() -> None:
     found = seen(deployment=deployment(progressing="ProgressDeadlineExceeded", **ALL)).deployment
     assert found is not None
     assert (found.train_hash, found.model_path) == ("abcdefgh", "train-abcdefgh/model")
-    assert (found.image, found.wanted, found.deadline_exceeded) == ("trainer:1", 2, True)
+    assert (found.image, found.desired, found.deadline_exceeded) == ("trainer:1", 2, True)
 
 
 def server(**status: Any) -> Raw:
@@ -371,14 +377,14 @@ def server(**status: Any) -> Raw:
 def test_a_server_that_ends_again_and_again_says_why_between_two_starts() -> None:
     crashes = server(state={"running": {}}, restartCount=3, lastState=terminated(1, "ValueError: bad model"))
     starved = server(state={"waiting": {}}, restartCount=1, lastState=terminated(137, "", "OOMKilled"))
-    told = [seen(deployment=deployment(), pods=[each]).deployment for each in (crashes, starved)]
-    assert [each.problem.reason for each in told if each and each.problem] == [
+    found = [seen(deployment=deployment(), pods=[each]).deployment for each in (crashes, starved)]
+    assert [each.problem.reason for each in found if each and each.problem] == [
         Reason.ROLLOUT_FAILED,
         Reason.CONTAINER_OOM_KILLED,
     ]
-    assert told[0] is not None
-    assert told[0].problem is not None
-    assert told[0].problem.message == "the server ended: exit code 1: ValueError: bad model"
+    assert found[0] is not None
+    assert found[0].problem is not None
+    assert found[0].problem.message == "the server stopped: exit code 1: ValueError: bad model"
 
 
 def test_a_server_that_answers_again_is_forgiven_its_crashes() -> None:

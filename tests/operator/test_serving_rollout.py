@@ -8,7 +8,7 @@ from distillery_operator.core.drift import includes
 
 
 @pytest.mark.parametrize(
-    ("seen", "wanted"),
+    ("seen", "expected"),
     [
         ({"a": 1, "added": 2}, {"a": 1}),
         ({"a": {"b": [1, 2], "c": 3}}, {"a": {"b": [1, 2]}}),
@@ -21,12 +21,12 @@ from distillery_operator.core.drift import includes
         ([{"name": "stage", "added": 1}], [{"name": "stage"}]),
     ],
 )
-def test_what_the_server_adds_or_writes_otherwise_is_no_difference(seen: Any, wanted: Any) -> None:
-    assert includes(seen, wanted)
+def test_what_the_server_adds_or_writes_otherwise_is_no_difference(seen: Any, expected: Any) -> None:
+    assert includes(seen, expected)
 
 
 @pytest.mark.parametrize(
-    ("seen", "wanted"),
+    ("seen", "expected"),
     [
         ({"a": 1}, {"a": 2}),
         ({}, {"a": 1}),
@@ -40,5 +40,5 @@ def test_what_the_server_adds_or_writes_otherwise_is_no_difference(seen: Any, wa
         ({"command": "ab"}, {"command": ["a", "b"]}),
     ],
 )
-def test_a_real_difference_is_seen(seen: Any, wanted: Any) -> None:
-    assert not includes(seen, wanted)
+def test_a_real_difference_is_seen(seen: Any, expected: Any) -> None:
+    assert not includes(seen, expected)

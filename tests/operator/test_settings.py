@@ -12,8 +12,8 @@ from distillery_operator.errors import SettingsError
 IMAGES = {"DISTILLERY_TRAINER_IMAGE": "trainer:1", "DISTILLERY_VLLM_IMAGE": "vllm:1"}
 
 
-def complaint(**variables: str) -> str:
-    """What is said about these variables."""
+def settings_error(**variables: str) -> str:
+    """The error for these variables."""
     with pytest.raises(SettingsError) as problem:
         read_settings({**IMAGES, **variables})
     return str(problem.value)
@@ -44,12 +44,12 @@ def test_durations_are_written_as_kubernetes_writes_them(text: str, seconds: flo
 
 @pytest.mark.parametrize("text", ["10", "ten minutes", "5 m", "", "10m!", "-5s"])
 def test_other_durations_are_refused_with_an_example(text: str) -> None:
-    said = complaint(DISTILLERY_RESYNC=text)
-    assert said == f"DISTILLERY_RESYNC='{text}' is not a duration; write for instance 30s, 10m or 1h30m"
+    message = settings_error(DISTILLERY_RESYNC=text)
+    assert message == f"DISTILLERY_RESYNC='{text}' is not a duration; write 30s, 10m or 1h30m, for example"
 
 
 def test_a_duration_of_nothing_is_refused() -> None:
-    assert complaint(DISTILLERY_RESYNC="0s") == "DISTILLERY_RESYNC='0s' is wrong: input should be greater than 0"
+    assert settings_error(DISTILLERY_RESYNC="0s") == "DISTILLERY_RESYNC='0s' is invalid: input should be greater than 0"
 
 
 def test_namespaces_are_separated_by_commas() -> None:
@@ -58,8 +58,8 @@ def test_namespaces_are_separated_by_commas() -> None:
 
 
 def test_what_cannot_be_a_namespace_is_named() -> None:
-    said = complaint(DISTILLERY_NAMESPACES="team-a,Team_B")
-    assert said == "DISTILLERY_NAMESPACES='team-a,Team_B' holds Team_B, which is not the name of a namespace"
+    message = settings_error(DISTILLERY_NAMESPACES="team-a,Team_B")
+    assert message == "DISTILLERY_NAMESPACES='team-a,Team_B' contains Team_B, which is not a valid namespace name"
 
 
 def test_an_empty_user_leaves_the_choice_to_the_cluster() -> None:
@@ -68,7 +68,7 @@ def test_an_empty_user_leaves_the_choice_to_the_cluster() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [
         ("DISTILLERY_WORKERS", "many", "unable to parse string as an integer"),
         ("DISTILLERY_WORKERS", "0", "greater than or equal to 1"),
@@ -78,15 +78,15 @@ def test_an_empty_user_leaves_the_choice_to_the_cluster() -> None:
         ("DISTILLERY_IMAGE_PULL_POLICY", "sometimes", "'Always', 'IfNotPresent' or 'Never'"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_is_allowed(variable: str, value: str, said: str) -> None:
-    text = complaint(**{variable: value})
-    assert text.startswith(f"{variable}='{value}' is wrong: ")
-    assert said in text
+def test_a_wrong_value_is_named_with_what_is_allowed(variable: str, value: str, message: str) -> None:
+    text = settings_error(**{variable: value})
+    assert text.startswith(f"{variable}='{value}' is invalid: ")
+    assert message in text
 
 
 def test_a_leader_must_give_up_before_another_may_take_over() -> None:
-    said = complaint(DISTILLERY_LEASE_DURATION="10s", DISTILLERY_LEASE_RENEW_DEADLINE="10s")
-    assert "a leader must stop before another may take over" in said
+    message = settings_error(DISTILLERY_LEASE_DURATION="10s", DISTILLERY_LEASE_RENEW_DEADLINE="10s")
+    assert "a leader must stop before another replica may take over" in message
 
 
 def test_other_variables_of_the_same_prefix_are_not_ours() -> None:

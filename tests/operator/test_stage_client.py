@@ -1,4 +1,4 @@
-"""What a running stage says of itself, over HTTP; whatever is wrong with it, the operator goes on."""
+"""The report of a running stage, over HTTP; whatever is wrong with it, the operator continues."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ESTIMATE = Estimate(
 
 
 class Pod:
-    """A server on loopback that answers as told, with an estimate only where it has one."""
+    """A server on loopback with configured answers, and an estimate only where it has one."""
 
     def __init__(self) -> None:
         self.body, self.status, self.delay, self.port = TEXT, 200, 0.0, 0
@@ -59,11 +59,11 @@ async def pod() -> AsyncIterator[Pod]:
     await runner.cleanup()
 
 
-async def test_a_pod_that_answers_tells_its_progress(pod: Pod) -> None:
+async def test_a_pod_that_answers_reports_its_progress(pod: Pod) -> None:
     assert await read_stage_report("127.0.0.1", pod.port) == StageReport(Progress(done=30, total=120, unit="steps"))
 
 
-async def test_a_pod_that_knows_what_it_will_cost_tells_that_too(pod: Pod) -> None:
+async def test_a_pod_that_has_an_estimate_reports_it_too(pod: Pod) -> None:
     pod.estimate = ESTIMATE.model_dump_json(by_alias=True)
     assert await read_stage_report("127.0.0.1", pod.port) == StageReport(
         Progress(done=30, total=120, unit="steps"), ESTIMATE
@@ -71,18 +71,18 @@ async def test_a_pod_that_knows_what_it_will_cost_tells_that_too(pod: Pod) -> No
 
 
 @pytest.mark.parametrize("estimate", ["<html>", "{}", "[]", '{"rows": "many"}'])
-async def test_an_estimate_that_is_none_leaves_the_progress(pod: Pod, estimate: str) -> None:
+async def test_an_invalid_estimate_leaves_the_progress(pod: Pod, estimate: str) -> None:
     pod.estimate = estimate
     assert await read_stage_report("127.0.0.1", pod.port) == StageReport(Progress(done=30, total=120, unit="steps"))
 
 
 @pytest.mark.parametrize(("status", "body"), [(500, TEXT), (404, ""), (200, "<html>\x00</html>"), (302, "")])
-async def test_a_pod_that_answers_something_else_tells_nothing(pod: Pod, status: int, body: str) -> None:
+async def test_a_pod_that_answers_something_else_reports_nothing(pod: Pod, status: int, body: str) -> None:
     pod.status, pod.body = status, body
     assert await read_stage_report("127.0.0.1", pod.port) == StageReport()
 
 
-async def test_a_pod_that_talks_without_end_is_cut_off(pod: Pod) -> None:
+async def test_an_endless_answer_is_cut_off(pod: Pod) -> None:
     pod.body = TEXT + "# padding\n" * 100_000
     assert await read_stage_report("127.0.0.1", pod.port) == StageReport(Progress(done=30, total=120, unit="steps"))
 
@@ -94,5 +94,5 @@ async def test_a_silent_pod_costs_two_seconds_at_most(pod: Pod) -> None:
     assert asyncio.get_running_loop().time() - started < 3
 
 
-async def test_a_pod_that_is_gone_tells_nothing() -> None:
+async def test_a_deleted_pod_reports_nothing() -> None:
     assert await read_stage_report("127.0.0.1", 1) == StageReport()

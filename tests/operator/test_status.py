@@ -87,7 +87,7 @@ def test_a_served_student_is_ready_and_nothing_else_is_going_on() -> None:
         "Evaluated": "True",
         "Available": "True",
     }
-    assert message(world) == "the student answers at http://conjnli.team-a.svc:8000/v1"
+    assert message(world) == "the student is served at http://conjnli.team-a.svc:8000/v1"
     assert world.status.progress == "done"
 
 
@@ -102,7 +102,7 @@ def test_the_served_student_can_be_found_called_and_scaled() -> None:
 
 
 def test_ready_waits_for_the_deployment_that_the_spec_asks_for() -> None:
-    # A tool that compares observedGeneration must not take yesterday's server for today's.
+    # A tool that compares observedGeneration must not mistake yesterday's server for today's.
     world = served()
     world.change(serving={"runtime": "Transformers", "image": "trainer:2"})
     world.reconcile(dies_after=1)
@@ -158,14 +158,14 @@ def test_a_failure_without_a_reason_gets_its_stages(done: list[Stage], reason: s
     assert (world.reason(STALLED), world.reason(READY)) == (reason, reason)
 
 
-def test_a_pause_before_the_next_attempt_says_why_and_until_when() -> None:
+def test_a_back_off_says_why_and_until_when() -> None:
     world = begun()
     world.fail(3, Reason.TEACHER_UNREACHABLE, "teacher.example does not answer")
     world.settle()
     assert world.reason(RECONCILING) == "ProgressingWithRetry"
     assert message(world) == (
         "generate: attempt 1 failed (TeacherUnreachable): teacher.example does not answer;"
-        " attempt 2 follows at 12:00:10 UTC"
+        " attempt 2 starts at 12:00:10 UTC"
     )
 
 
@@ -176,7 +176,7 @@ def test_an_attempt_after_a_failed_one_says_so() -> None:
     world.wait(10)
     world.settle()
     assert world.reason(RECONCILING) == "ProgressingWithRetry"
-    assert message(world) == "generate: attempt 2 is under way; the one before failed: no answer"
+    assert message(world) == "generate: attempt 2 is running; the previous attempt failed: no answer"
 
 
 def test_a_full_cluster_stays_reconciling_however_long_it_lasts() -> None:
@@ -331,7 +331,7 @@ def test_progress_reads_well(progress: Progress, text: str) -> None:
     assert world.status.progress == text
 
 
-def test_of_a_second_attempts_speed_nothing_is_said() -> None:
+def test_a_second_attempt_has_no_time_left_since_its_speed_is_not_known() -> None:
     world = begun()
     world.fail(1)
     world.settle()
@@ -346,7 +346,7 @@ def test_of_a_second_attempts_speed_nothing_is_said() -> None:
 ESTIMATE = Estimate(rows=9, requests=9, input_tokens=900, output_tokens=45, low_tokens=800, high_tokens=2000)
 
 
-def test_the_estimate_is_shown_from_the_first_word_of_the_running_stage_on() -> None:
+def test_the_estimate_is_shown_from_the_first_report_of_the_running_stage_on() -> None:
     world = begun()
     assert world.status.estimate is None
     world.reconcile(estimate=ESTIMATE)
@@ -355,7 +355,7 @@ def test_the_estimate_is_shown_from_the_first_word_of_the_running_stage_on() -> 
     assert world.status.estimate == ESTIMATE
 
 
-def test_the_estimate_in_the_result_counts_where_nobody_could_ask() -> None:
+def test_the_estimate_in_the_result_counts_where_no_report_could_be_read() -> None:
     world = begun()
     world.finish(estimate=ESTIMATE)
     world.settle()
@@ -383,7 +383,7 @@ def test_another_learning_rate_leaves_the_estimate_of_the_rows() -> None:
     assert world.status.estimate == ESTIMATE
 
 
-def test_a_rollout_past_its_deadline_stalls_with_the_servers_own_words() -> None:
+def test_a_rollout_past_its_deadline_stalls_and_says_so() -> None:
     world = begun()
     world.run_stages(*Stage)
     deployment = world.objects["Deployment", "conjnli"]
@@ -392,7 +392,7 @@ def test_a_rollout_past_its_deadline_stalls_with_the_servers_own_words() -> None
     world.settle()
     assert (world.reason(STALLED), message(world)) == (
         "RolloutFailed",
-        "serving: the server does not answer within its time",
+        "serving: the server did not become ready before the rollout deadline",
     )
     world.change(serving={"runtime": "Transformers", "image": "trainer:2"})
     world.settle()

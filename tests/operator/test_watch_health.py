@@ -1,4 +1,4 @@
-"""Signs that this process no longer hears of changes."""
+"""Signs that this process no longer receives events."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def test_with_all_watchers_alive_nothing_is_wrong() -> None:
 
 
 def test_a_missing_watcher_is_named() -> None:
-    assert watch_problem(TASKS - {"watcher for pods.v1@None"}, WATCHES, ()) == "nobody watches pods.v1@None"
+    assert watch_problem(TASKS - {"watcher for pods.v1@None"}, WATCHES, ()) == "there is no watcher for pods.v1@None"
 
 
 def test_a_watcher_of_another_namespace_does_not_count() -> None:
-    assert watch_problem(TASKS, ("pods.v1@team-a",), ()) == "nobody watches pods.v1@team-a"
+    assert watch_problem(TASKS, ("pods.v1@team-a",), ()) == "there is no watcher for pods.v1@team-a"
 
 
-def test_a_change_that_no_event_brought_is_named() -> None:
-    said = watch_problem(TASKS, WATCHES, (KEY,))
-    assert said == "a change of team-a/small was read 120 s ago, and no event has told of it"
+def test_a_change_that_no_event_reported_is_named() -> None:
+    problem = watch_problem(TASKS, WATCHES, (KEY,))
+    assert problem == "team-a/small changed more than 120 s ago, but no event has reported it"
 
 
 def test_a_read_before_its_event_is_no_sign_yet() -> None:
@@ -36,7 +36,7 @@ def test_a_read_before_its_event_is_no_sign_yet() -> None:
     assert watch_health.missed_events == ()
 
 
-def test_two_reads_two_minutes_apart_without_an_event_are() -> None:
+def test_two_reads_two_minutes_apart_without_an_event_are_a_sign() -> None:
     watch_health = WatchHealth()
     watch_health.event_received(KEY, "10")
     watch_health.read(KEY, "11", now=0)
@@ -52,7 +52,7 @@ def test_later_changes_do_not_hide_the_first_one_that_was_missed() -> None:
     assert watch_health.missed_events == (KEY,)
 
 
-def test_an_event_that_comes_after_all_ends_the_alarm() -> None:
+def test_a_late_event_ends_the_alarm() -> None:
     watch_health = WatchHealth()
     watch_health.read(KEY, "11", now=0)
     watch_health.read(KEY, "12", now=200)
@@ -67,7 +67,7 @@ def test_versions_are_compared_as_numbers() -> None:
     assert not watch_health.read(KEY, "99", now=0)
 
 
-def test_an_object_that_is_gone_is_forgotten() -> None:
+def test_a_deleted_object_is_forgotten() -> None:
     watch_health = WatchHealth()
     watch_health.read(KEY, "11", now=0)
     watch_health.read(KEY, "11", now=200)

@@ -54,7 +54,7 @@ async def test_a_waiting_worker_gets_the_key_at_once() -> None:
     assert await asyncio.wait_for(waiting, 0.01) == "a"
 
 
-async def test_a_put_off_key_comes_when_it_is_due() -> None:
+async def test_a_delayed_key_comes_when_it_is_due() -> None:
     queue = WorkQueue[str]()
     queue.add_after("a", 0.03)
     assert len(queue) == 0
@@ -62,7 +62,7 @@ async def test_a_put_off_key_comes_when_it_is_due() -> None:
     assert await asyncio.wait_for(queue.take(), 1) == "a"
 
 
-async def test_the_earliest_of_two_put_offs_counts() -> None:
+async def test_the_earlier_of_two_delays_counts() -> None:
     queue = WorkQueue[str]()
     queue.add_after("a", 0.02)
     queue.add_after("a", 60)
@@ -70,7 +70,7 @@ async def test_the_earliest_of_two_put_offs_counts() -> None:
     assert await asyncio.wait_for(queue.take(), 1) == "a"
 
 
-async def test_a_key_added_now_is_not_handed_out_again_for_an_earlier_put_off() -> None:
+async def test_a_key_added_now_is_not_handed_out_again_for_an_earlier_delay() -> None:
     queue = WorkQueue[str]()
     queue.add_after("a", 0.02)
     queue.add("a")
@@ -105,7 +105,7 @@ async def test_each_key_has_a_back_off_of_its_own_that_success_resets() -> None:
 
 
 class Recorder:
-    """Work that notes who works on what at once."""
+    """Work that records its calls, and which of them overlap."""
 
     def __init__(self, act: Callable[[str, int], float | None]) -> None:
         self.act, self.calls, self.active, self.overlaps = act, list[str](), set[str](), 0
@@ -128,7 +128,7 @@ async def run_for(queue: WorkQueue[str], work: Recorder, seconds: float, resync:
     queue.close()
 
 
-async def test_failing_work_is_tried_again_and_the_other_keys_go_on() -> None:
+async def test_failing_work_is_retried_and_the_other_keys_go_on() -> None:
     def act(key: str, times: int) -> None:
         if key == "bad" and times < 3:
             raise OperatorError("the server is away")
@@ -141,7 +141,7 @@ async def test_failing_work_is_tried_again_and_the_other_keys_go_on() -> None:
     assert (work.calls.count("bad"), work.calls.count("good")) == (3, 1)
 
 
-async def test_a_bug_in_the_work_is_logged_with_its_traceback_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_in_the_work_is_logged_with_its_traceback_and_retried(caplog: pytest.LogCaptureFixture) -> None:
     def act(_: str, times: int) -> None:
         if times == 1:
             raise KeyError("status")
@@ -154,7 +154,7 @@ async def test_a_bug_in_the_work_is_logged_with_its_traceback_and_tried_again(ca
     assert "KeyError: 'status'" in caplog.text
 
 
-async def test_work_comes_back_when_it_asked_for_it_and_at_the_latest_at_the_resync() -> None:
+async def test_work_is_repeated_after_the_seconds_it_returned_and_at_the_latest_at_the_resync() -> None:
     work, queue = Recorder(lambda key, _: 0.01 if key == "eager" else None), WorkQueue[str]()
     for key in ("eager", "calm"):
         queue.add(key)
@@ -169,7 +169,7 @@ async def test_work_comes_back_when_it_asked_for_it_and_at_the_latest_at_the_res
     additions=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=40),
     failing=st.sets(st.sampled_from("abcd")),
 )
-def test_every_addition_is_followed_by_a_look_that_starts_after_it(
+def test_every_addition_is_followed_by_work_that_starts_after_it(
     additions: list[tuple[str, int]], failing: set[str]
 ) -> None:
     """The promise that level-triggered work rests on, under any order of additions and failures."""
@@ -178,7 +178,7 @@ def test_every_addition_is_followed_by_a_look_that_starts_after_it(
         queue = WorkQueue[str](Backoff(first=0.001, longest=0.002))
         clock = 0
         added: dict[str, int] = {}
-        looked: dict[str, int] = {}
+        worked: dict[str, int] = {}
 
         def act(key: str, times: int) -> None:
             if key in failing and times % 2:
@@ -186,7 +186,7 @@ def test_every_addition_is_followed_by_a_look_that_starts_after_it(
 
         class Stamping(Recorder):
             async def __call__(self, key: str) -> float | None:
-                looked[key] = clock
+                worked[key] = clock
                 return await super().__call__(key)
 
         work = Stamping(act)
@@ -202,6 +202,6 @@ def test_every_addition_is_followed_by_a_look_that_starts_after_it(
         queue.close()
 
         assert work.overlaps == 0
-        assert {key: looked[key] >= stamp for key, stamp in added.items()} == dict.fromkeys(added, True)
+        assert {key: worked[key] >= stamp for key, stamp in added.items()} == dict.fromkeys(added, True)
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""The operator as a process of its own, with the rights that the chart gives it and no others.
+"""The operator as a process of its own, with the rights that the chart grants it and no others.
 
 Each is confined to one namespace, which also holds its service account and its Lease, so tests that kill, cut off and
 restart operators do not see each other.
@@ -121,11 +121,11 @@ class OperatorProcess:
         self.wait_until_leading()
 
     def pause(self) -> None:
-        """Stop it where it stands, as an overloaded machine would."""
+        """Pause it, as an overloaded machine would."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume it."""
         self._process.send_signal(signal.SIGCONT)
 
     @property
@@ -144,7 +144,7 @@ class OperatorProcess:
         return psutil.Process(self._process.pid).memory_info().rss / 2**20
 
     def metric(self, name: str, **labels: str) -> float | None:
-        """One sample of /metrics; None where there is none."""
+        """One sample of /metrics; None where it does not exist."""
         text = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         chosen = (sample for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
@@ -162,7 +162,7 @@ class OperatorProcess:
         return requests.get(f"http://127.0.0.1:{self.health_port}/healthz", timeout=5)
 
     def wait_until_leading(self, seconds: float = 30.0) -> None:
-        """Return once it leads; says what it wrote when it ended instead."""
+        """Return once it leads; fails with its log where it ended instead."""
         wait_until(lambda: self.exit_status is not None or self.leads(), seconds, "the operator to lead")
         if self.exit_status is not None:
             raise AssertionError(f"the operator ended with {self.exit_status}: {self.log[-3000:]}")

@@ -91,7 +91,7 @@ class World:
         self.spec = {**self.spec, **changes}
         self.generation += 1
 
-    def ask_again(self) -> None:
+    def request_retry(self) -> None:
         """Sets the retry annotation."""
         self.annotations["distillery.dev/retry-at"] = written(self.now)
 
@@ -121,7 +121,7 @@ class World:
         return observe(copy.deepcopy(children), owner_uid=UID, now=self.now)
 
     def assessment(self, refused: Problem | None = None) -> Assessment:
-        """What the core makes of it."""
+        """What the core makes of the situation."""
         situation = Situation(self.plan, self.observation(), self.status, self.now, SETTINGS, refused)
         return assess(situation)
 
@@ -130,7 +130,7 @@ class World:
         return decide(self.assessment())
 
     def requeue_after(self) -> timedelta | None:
-        """When the core wants the next pass though nothing happens."""
+        """When the core asks for the next pass although nothing happens."""
         return requeue_after(self.assessment())
 
     def reconcile(
@@ -263,7 +263,7 @@ class World:
         self.pod()["status"] = {"phase": "Pending", "containerStatuses": [status]}
 
     def finish(self, **fields: Any) -> None:
-        """The live Job's stage is done and says so."""
+        """The live Job's stage is done and writes its result."""
         job = self.job()
         stage = Stage(job["metadata"]["labels"]["app.kubernetes.io/component"])
         folder = f"{stage}-{job['metadata']['labels']['distillery.dev/hash']}"
@@ -275,10 +275,10 @@ class World:
         self.end(0, result.termination_message())
 
     def fail(self, exit_code: int, reason: Reason | None = None, message: str = "", **fields: Any) -> None:
-        """The live Job's stage ends badly; with a reason, it says so itself."""
+        """The live Job's stage fails; with a reason, it writes a result."""
         job = self.job()
         stage = Stage(job["metadata"]["labels"]["app.kubernetes.io/component"])
-        said = StageResult(
+        result = StageResult(
             stage=stage,
             folder="",
             state=StageOutcome.FAILED,
@@ -287,7 +287,7 @@ class World:
             message=message,
             **fields,
         )
-        self.end(exit_code, said.termination_message() if reason else message)
+        self.end(exit_code, result.termination_message() if reason else message)
 
     def end(self, exit_code: int, message: str = "", reason: str = "Error") -> None:
         """The live Job's container ends, and the Job with it."""
@@ -315,7 +315,7 @@ class World:
             self.finish()
         self.settle()
 
-    # What a test looks at.
+    # What a test checks.
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of that kind."""

@@ -1,7 +1,7 @@
-"""The API server as the operator needs it: plain dicts in and out, one exception tree, nothing remembered.
+"""Requests to the API server: plain dicts in and out, one exception tree, no cache. The only import of kubernetes.
 
-The only module that imports the Kubernetes client. It uses the client for connections, credentials and their renewal,
-and calls paths instead of the generated classes, whose models would turn every manifest twice and cost memory.
+The Kubernetes client is used for connections, credentials and their renewal. Paths are called instead of its generated
+classes, whose models would convert every manifest twice and cost memory.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ RESOURCES = {
 
 @dataclass(frozen=True)
 class Credentials:
-    """How to reach the API server now; the token may be renewed later."""
+    """How to reach the API server; the token may be renewed later."""
 
     server: str
     ca_path: str | None
@@ -68,7 +68,7 @@ class Credentials:
 
 
 class Cluster:
-    """Requests to one API server. Every method raises a ClusterError when the answer is not what was asked for."""
+    """Requests to one API server. Every method raises a ClusterError where the request fails."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
@@ -77,7 +77,7 @@ class Cluster:
     async def connect(cls) -> Cluster:
         """Connect by the kubeconfig that KUBECONFIG names, else as the Pod's service account, else by ~/.kube/config.
 
-        Raises SettingsError where there is none of them.
+        Raises SettingsError where none of them works.
         """
         configuration, kubeconfig = Configuration(), os.environ.get("KUBECONFIG")
         try:
@@ -85,16 +85,16 @@ class Cluster:
                 client_config.load_incluster_config(client_configuration=configuration)
             else:
                 await client_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-        except (client_config.ConfigException, OSError) as problem:
-            raise SettingsError(f"no way to the API server: {problem}. Run in a Pod, or set KUBECONFIG.") from problem
+        except (client_config.ConfigException, OSError) as error:
+            raise SettingsError(f"cannot find the API server: {error}. Run in a Pod, or set KUBECONFIG.") from error
         return cls(ApiClient(configuration))
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         await self._client.close()
 
     async def credentials(self) -> Credentials:
-        """The present credentials, for another client in this process."""
+        """The current credentials, for another client in this process."""
         configuration = self._client.configuration
         header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         return Credentials(
@@ -109,19 +109,19 @@ class Cluster:
     # --- reading
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """One object, or None where there is none of that name."""
+        """One object, or None where it does not exist."""
         try:
             return await self._request("GET", _path(kind, namespace, name))
         except NotFound:
             return None
 
     async def list_labelled(self, kind: str, namespace: str, selector: str) -> tuple[Manifest, ...]:
-        """The objects of one kind in one namespace that a label selector chooses."""
+        """The objects of one kind in one namespace that match a label selector."""
         found = await self._request("GET", _path(kind, namespace), {"labelSelector": selector})
         return tuple(found.get("items", ()))
 
     async def events_about(self, namespace: str, name: str) -> tuple[Manifest, ...]:
-        """The Events about the objects of one name, as core/v1, in which every component writes them."""
+        """The Events about the objects of one name, as core/v1, which shows the Events of every component."""
         found = await self._request(
             "GET", f"/api/v1/namespaces/{namespace}/events", {"fieldSelector": f"involvedObject.name={name}"}
         )
@@ -134,20 +134,20 @@ class Cluster:
     # --- writing
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object that must not exist yet, and return what is stored; raises AlreadyExists.
+        """Create an object that must not exist yet, and return the stored object; raises AlreadyExists.
 
-        A Job is immutable and simply posted. Other kinds are applied where there is none: a field that was once
-        posted could never be removed by a later apply.
+        A Job is immutable and is posted. Other kinds are applied if they do not exist: a field that was once posted
+        could never be removed by a later apply.
         """
         kind, namespace, name = _identity(manifest)
         if kind == "Job":
             return await self._request("POST", _path(kind, namespace), _WRITE, manifest)
         if await self.get(kind, namespace, name) is not None:
-            raise AlreadyExists(f"{kind} {name} exists already", status=409, reason="AlreadyExists")
+            raise AlreadyExists(f"{kind} {name} already exists", status=409, reason="AlreadyExists")
         return await self.apply(manifest)
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Bring an object of ours to what `manifest` says (server-side apply), and return what is stored."""
+        """Bring an object of ours to what `manifest` says (server-side apply), and return the stored object."""
         path = _path(*_identity(manifest))
         return await self._request("PATCH", path, {**_WRITE, "force": "true"}, manifest, APPLY_PATCH)
 
@@ -156,14 +156,14 @@ class Cluster:
         return await self._request("PATCH", _path(kind, namespace, name), _WRITE, patch, MERGE_PATCH)
 
     async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete an object and, before it goes, what it owns; fine where it is gone already."""
+        """Delete an object, after what it owns; does nothing where it does not exist."""
         try:
             await self._request("DELETE", _path(kind, namespace, name), {"propagationPolicy": "Foreground"})
         except NotFound:
             return
 
     async def check(self, manifest: Manifest) -> None:
-        """Ask the server whether it would take a new object, with every field known; raises Invalid or Forbidden."""
+        """Ask the server whether it would accept a new object and knows all its fields; raises Invalid or Forbidden."""
         kind, namespace, _ = _identity(manifest)
         query = {**_WRITE, "dryRun": "All", "fieldValidation": "Strict"}
         await self._request("POST", _path(kind, namespace), query, manifest)
@@ -171,7 +171,8 @@ class Cluster:
     async def write_status(self, distillation: Manifest, status: Manifest) -> Manifest:
         """Set the whole status of a Distillation as it was read; raises Conflict if it has changed since.
 
-        The version that was read goes along, so that a replica that lost its lease cannot overwrite its successor.
+        The request carries the version that was read, so that a replica that has lost its lease cannot overwrite its
+        successor's status.
         """
         metadata = distillation["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
@@ -185,12 +186,12 @@ class Cluster:
         return await self._request("PATCH", path, {**_WRITE, "force": "true"}, body, APPLY_PATCH)
 
     async def post(self, manifest: Manifest) -> Manifest:
-        """Create an object as it stands, such as an Event."""
+        """Create an object as it is, such as an Event."""
         kind, namespace, _ = _identity(manifest)
         return await self._request("POST", _path(kind, namespace), _WRITE, manifest)
 
     async def replace(self, manifest: Manifest) -> Manifest:
-        """Write an object back as it was read and changed; raises Conflict if somebody else was faster."""
+        """Write an object back as it was read and changed; raises Conflict if it has changed since."""
         return await self._request("PUT", _path(*_identity(manifest)), _WRITE, manifest)
 
     # --- one request
@@ -210,8 +211,8 @@ class Cluster:
             )
             response = await self._client.call_api(*prepared, _request_timeout=_timeout())
             content = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            raise Unreachable(f"{method} {path}: no answer from the API server: {_words(problem)}") from problem
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"{method} {path}: no answer from the API server: {_reason(error)}") from error
         if response.status >= 300:
             raise _refusal(method, path, response.status, content)
         _log_warnings(path, response.headers)
@@ -266,25 +267,25 @@ def _timeout() -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
 
 
-def _words(problem: BaseException) -> str:
-    if isinstance(problem, asyncio.TimeoutError):
-        return f"none within {REQUEST_SECONDS:g} s"
-    return str(problem) or type(problem).__name__
+def _reason(error: BaseException) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return f"timed out after {REQUEST_SECONDS:g} s"
+    return str(error) or type(error).__name__
 
 
 def _parsed(method: str, path: str, content: bytes) -> Manifest:
     try:
         parsed: Manifest = json.loads(content)
-    except ValueError as problem:
-        raise Unreachable(f"{method} {path} was not answered by an API server: {content[:100]!r}") from problem
+    except ValueError as error:
+        raise Unreachable(f"{method} {path}: the answer is not from an API server: {content[:100]!r}") from error
     return parsed
 
 
 def _refusal(method: str, path: str, status: int, content: bytes) -> ClusterError:
-    """The server's refusal as the one exception that callers can act on, with the server's own sentence."""
-    said = _status_object(content)
-    reason = str(said.get("reason") or "")
-    message = str(said.get("message") or f"{method} {path} was answered with HTTP {status}")
+    """The server's refusal as the exception that callers can act on, with the server's own message."""
+    answer = _status_object(content)
+    reason = str(answer.get("reason") or "")
+    message = str(answer.get("message") or f"{method} {path} returned HTTP {status}")
     return _error_class(status, reason)(message, status=status, reason=reason)
 
 
@@ -299,10 +300,10 @@ def _error_class(status: int, reason: str) -> type[ClusterError]:
 
 def _status_object(content: bytes) -> Manifest:
     try:
-        said = json.loads(content)
+        answer = json.loads(content)
     except ValueError:
         return {}
-    return said if isinstance(said, dict) and said.get("kind") == "Status" else {}
+    return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
 
 
 def _log_warnings(path: str, headers: Any) -> None:

@@ -1,8 +1,8 @@
-"""Does the cluster's CRD know every field that this operator knows? The server drops the others in silence.
+"""Checks that the cluster's CRD has every field that this operator knows: the server silently drops the others.
 
-Helm never upgrades a CRD that lies in `crds/`, and somebody may have installed it by hand. Compared is what the server
-publishes for its clients (OpenAPI v3): every authenticated user may read it, so no cluster role is needed, and a
-forgotten version number cannot deceive.
+The CRD may be older than the operator: Helm does not upgrade CRDs in `crds/`, and it may have been installed by hand.
+The check reads the schema that the server publishes for its clients (OpenAPI v3). Every authenticated user may read it,
+so no cluster role is needed, and no version number has to be kept up to date.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from distillery_operator.errors import OutdatedSchema
 
 Schema = Mapping[str, Any]
 
-_NAMED_AT_MOST = 5
+_LISTED_FIELDS = 5
 
 
 def check_served_schema(document: Schema) -> None:
@@ -26,15 +26,17 @@ def check_served_schema(document: Schema) -> None:
     served = _served_kind(document)
     if served is None:
         raise OutdatedSchema(
-            f"the cluster does not serve {KIND} of {GROUP}: install the CRD {PLURAL}.{GROUP} (the chart brings it)"
+            f"the cluster does not serve {KIND} of {GROUP}: install the CRD {PLURAL}.{GROUP},"
+            " which is part of the Helm chart"
         )
-    wanted = {"spec": structural(DistillationSpec), "status": structural(DistillationStatus)}
-    lacking = sorted(_lacking({"properties": wanted}, served))
-    if lacking:
-        more = f" and {len(lacking) - _NAMED_AT_MOST} more" if len(lacking) > _NAMED_AT_MOST else ""
+    known = {"spec": structural(DistillationSpec), "status": structural(DistillationStatus)}
+    missing = sorted(_missing({"properties": known}, served))
+    if missing:
+        more = f" and {len(missing) - _LISTED_FIELDS} more" if len(missing) > _LISTED_FIELDS else ""
         raise OutdatedSchema(
             f"the cluster's CRD {PLURAL}.{GROUP} is older than this operator: it lacks"
-            f" {', '.join(lacking[:_NAMED_AT_MOST])}{more}; upgrade the CRD, or run an operator of its age"
+            f" {', '.join(missing[:_LISTED_FIELDS])}{more}; upgrade the CRD, or install the operator"
+            " of the same version"
         )
 
 
@@ -49,16 +51,16 @@ def _is_our_kind(schema: Schema) -> bool:
     return any(kind.get("group") == GROUP and kind.get("kind") == KIND for kind in kinds)
 
 
-def _lacking(wanted: Schema, served: Schema, path: str = "") -> Iterator[str]:
-    """Paths of the fields that `wanted` has and `served` lacks."""
+def _missing(known: Schema, served: Schema, path: str = "") -> Iterator[str]:
+    """Paths of the fields that `known` has and `served` lacks."""
     if "allOf" in served:  # the server wraps a schema in it to add a default
         served = {**served, **{key: value for part in served["allOf"] for key, value in part.items()}}
-    for name, schema in wanted.get("properties", {}).items():
+    for name, schema in known.get("properties", {}).items():
         where = f"{path}.{name}".lstrip(".")
         if name in served.get("properties", {}):
-            yield from _lacking(schema, served["properties"][name], where)
+            yield from _missing(schema, served["properties"][name], where)
         elif not served.get("x-kubernetes-preserve-unknown-fields"):
             yield where
     for part in ("items", "additionalProperties"):
-        if isinstance(wanted.get(part), Mapping) and isinstance(served.get(part), Mapping):
-            yield from _lacking(wanted[part], served[part], f"{path}[]")
+        if isinstance(known.get(part), Mapping) and isinstance(served.get(part), Mapping):
+            yield from _missing(known[part], served[part], f"{path}[]")

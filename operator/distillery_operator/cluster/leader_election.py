@@ -1,9 +1,9 @@
-"""Leadership by a Lease: of several replicas one works, and one that can no longer prove its lease stops.
+"""Leader election by a Lease: of several replicas one works, and one that can no longer renew its lease stops.
 
-The client's own election does not do: a connection error ends its loop and leaves the work running, cancelling it
-leaves the work running too, it writes local time as UTC, and it never gives the lease back. The rules are client-go's
-(`k8s.io/client-go/tools/leaderelection`): clocks are never compared between machines; a follower takes a lease over
-only after it has itself seen no renewal for the lease's whole duration, and a leader stops work earlier than that.
+The election of the Kubernetes client cannot be used: a connection error ends its loop but not the work, nor does
+cancelling it end the work; it writes local time as UTC; and it never releases the lease. The rules are those of
+client-go (`k8s.io/client-go/tools/leaderelection`): clocks of different machines are never compared; a follower takes
+over a lease only after it has itself seen no renewal for the lease's whole duration; a leader stops work before that.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class LeaseStore(Protocol):
         """Create the Lease, where the chart has not."""
 
     async def replace_lease(self, lease: Manifest) -> Manifest:
-        """Write the Lease back; raises Conflict when somebody else was faster."""
+        """Write the Lease back; raises Conflict if it has changed since."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A Lease and when this process saw it change last, by its own monotonic clock."""
+    """A Lease, and when this process last saw it change, by its own monotonic clock."""
 
     lease: Manifest
     at: float
@@ -67,7 +67,7 @@ class _Seen:
 
 
 class Leader:
-    """One replica's part in the election. `on_change` is told whether it leads."""
+    """One replica's part in the election. `on_change` is called with whether it leads."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Leader:
         """Wait for the lease, then do `work` for as long as it can be renewed.
 
         Ends only by an exception, after the work has ended: LeadershipLost, what `work` raised, or a cancellation,
-        which also gives the lease back.
+        which also releases the lease.
         """
         await self._acquire()
         logger.info("leading as %s", self._identity)
@@ -133,12 +133,12 @@ class Leader:
         raise LeadershipLost(f"the lease could not be renewed for {self._times.renew_deadline:g} s")
 
     async def _try_to_hold(self) -> bool:
-        """Take or renew the lease if that is allowed; False where it is not, or the API server does not answer."""
+        """Acquire or renew the lease; False where another replica holds it, or the API server does not answer."""
         try:
             async with asyncio.timeout(self._times.request_timeout):
                 return await self._hold()
-        except (ClusterError, TimeoutError) as problem:
-            logger.warning("the lease could not be read or written: %s", problem or "no answer in time")
+        except (ClusterError, TimeoutError) as error:
+            logger.warning("the lease could not be read or written: %s", error or "timed out")
             return False
 
     async def _hold(self) -> bool:
@@ -166,7 +166,7 @@ class Leader:
         return asyncio.get_running_loop().time() - seen.at >= max(seen.duration, self._times.duration)
 
     def _spec(self, seen: _Seen | None) -> Manifest:
-        """The Lease's spec with this replica as its holder, from now on or still."""
+        """The Lease's spec with this replica as its holder."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         before = seen.lease.get("spec", {}) if seen else {}
         still = before.get("holderIdentity") == self._identity
@@ -179,12 +179,12 @@ class Leader:
         }
 
     async def _release(self) -> None:
-        """Give the lease back if it is still ours, so that another replica need not wait for it to expire."""
+        """Release the lease if this replica still holds it, so that another need not wait for it to expire."""
         if not self._seen or self._seen.holder != self._identity:
             return
         spec = {**self._seen.lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
         try:
             async with asyncio.timeout(self._times.request_timeout):
                 await self._store.replace_lease({**self._seen.lease, "spec": spec})
-        except (ClusterError, TimeoutError) as problem:
-            logger.warning("the lease could not be given back: %s", problem or "no answer in time")
+        except (ClusterError, TimeoutError) as error:
+            logger.warning("the lease could not be released: %s", error or "timed out")

@@ -1,5 +1,5 @@
-"""Reads a stored Distillation. It may be older or newer than this operator: what is unknown is ignored, and only a rule
-that is broken stops the work."""
+"""Parses a Distillation as the API server stores it. It may be older or newer than this operator, so unknown fields are
+ignored; only a broken rule is an error."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from distillery_operator.errors import InvalidDistillation
 _UNKNOWN_FIELD = "extra_forbidden"
 
 
-def read_distillation(stored: Mapping[str, Any]) -> Distillation:
-    """The Distillation without its status; raises InvalidDistillation with one sentence for each broken rule."""
-    manifest = copy.deepcopy({key: value for key, value in stored.items() if key != "status"})
-    problem = _problem(manifest)
-    if problem is not None:
-        for error in problem.errors():
-            if error["type"] == _UNKNOWN_FIELD:
-                _remove(manifest, error["loc"])
-        problem = _problem(manifest)
-    if problem is not None:
-        raise InvalidDistillation("; ".join(_sentence(error) for error in problem.errors()))
+def read_distillation(resource: Mapping[str, Any]) -> Distillation:
+    """The Distillation without its status; raises InvalidDistillation with one message for each broken rule."""
+    manifest = copy.deepcopy({key: value for key, value in resource.items() if key != "status"})
+    error = _validation_error(manifest)
+    if error is not None:
+        for detail in error.errors():
+            if detail["type"] == _UNKNOWN_FIELD:
+                _remove(manifest, detail["loc"])
+        error = _validation_error(manifest)
+    if error is not None:
+        raise InvalidDistillation("; ".join(_message(detail) for detail in error.errors()))
     return Distillation.model_validate(manifest)
 
 
-def read_status(stored: Mapping[str, Any]) -> DistillationStatus:
-    """The recorded status; an empty one where there is none, or it cannot be read."""
+def read_status(resource: Mapping[str, Any]) -> DistillationStatus:
+    """Its status; an empty one where it has none, or an invalid one."""
     try:
-        return DistillationStatus.model_validate(stored.get("status") or {})
+        return DistillationStatus.model_validate(resource.get("status") or {})
     except ValidationError:
         return DistillationStatus()
 
 
-def read_metadata(stored: Mapping[str, Any]) -> Metadata:
-    """The metadata of a Distillation whose spec may be broken."""
-    return Metadata.model_validate(stored["metadata"])
+def read_metadata(resource: Mapping[str, Any]) -> Metadata:
+    """Its metadata, also where its spec is invalid."""
+    return Metadata.model_validate(resource["metadata"])
 
 
-def _problem(manifest: Mapping[str, Any]) -> ValidationError | None:
+def _validation_error(manifest: Mapping[str, Any]) -> ValidationError | None:
     try:
         Distillation.model_validate(manifest)
-    except ValidationError as problem:
-        return problem
+    except ValidationError as error:
+        return error
     return None
 
 
@@ -59,6 +59,6 @@ def _remove(manifest: Any, path: Sequence[int | str]) -> None:
     del manifest[last]
 
 
-def _sentence(error: ErrorDetails) -> str:
+def _message(error: ErrorDetails) -> str:
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]).lstrip(".")
     return f"{where}: {error['msg']}" if where else error["msg"]

@@ -18,34 +18,34 @@ Manifest = dict[str, Any]
 
 
 class StatusWriter:
-    """The one that writes. `identity` names this replica in Events."""
+    """Writes statuses and posts Events. `identity` names this replica in Events."""
 
     def __init__(self, cluster: Cluster, identity: str, clock: Callable[[], datetime]) -> None:
         self._cluster, self._identity, self._clock = cluster, identity, clock
 
-    async def write(self, stored: Manifest, previous: DistillationStatus, status: DistillationStatus) -> Manifest:
-        """Write `status` unless it is the recorded one; returns the Distillation as it is stored then.
+    async def write(self, resource: Manifest, previous: DistillationStatus, status: DistillationStatus) -> Manifest:
+        """Write `status` if it has changed; returns the Distillation as the server stores it then.
 
         Raises Conflict where the Distillation has changed since it was read.
         """
         if status == previous:
-            return stored
-        written = await self._cluster.write_status(stored, status.to_manifest())
+            return resource
+        written = await self._cluster.write_status(resource, status.to_manifest())
         await self._post_events(written["metadata"], previous, status)
         return written
 
     async def _post_events(self, metadata: Manifest, previous: DistillationStatus, status: DistillationStatus) -> None:
         now = self._clock()
-        for number, transition in enumerate(status_changes(previous, status)):
-            told = event_manifest(
-                transition,
+        for number, change in enumerate(status_changes(previous, status)):
+            event = event_manifest(
+                change,
                 metadata,
                 name=f"{metadata['name']}.{int(now.timestamp() * 1e6) + number:x}",
                 time=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
                 reporting_instance=self._identity,
             )
-            logger.info("%s/%s: %s: %s", metadata["namespace"], metadata["name"], transition.reason, transition.note)
+            logger.info("%s/%s: %s: %s", metadata["namespace"], metadata["name"], change.reason, change.note)
             try:
-                await self._cluster.post(told)
-            except ClusterError as problem:
-                logger.warning("%s: its Event %s was not taken: %s", metadata["name"], transition.reason, problem)
+                await self._cluster.post(event)
+            except ClusterError as error:
+                logger.warning("%s: cannot post the Event %s: %s", metadata["name"], change.reason, error)

@@ -1,4 +1,4 @@
-"""What Prometheus is told about the operator: how it works, and what it works on."""
+"""The operator's Prometheus metrics: how long reconciliations take, and the states of all Distillations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Figures:
-    """What counts of one Distillation."""
+    """What is counted of one Distillation."""
 
     reason: str
     stages: tuple[tuple[str, str], ...]
@@ -35,31 +35,31 @@ class Metrics:
         self._figures: dict[Key, Figures] = {}
         self._reconcile = Histogram(
             "distillery_reconcile_seconds",
-            "Time that one look at a Distillation took, by its outcome.",
+            "Duration of one reconciliation of a Distillation, by outcome.",
             ["outcome"],
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=self.registry,
         )
-        self._leader = Gauge("distillery_leader", "1 while this replica leads.", registry=self.registry)
-        self._queued = Gauge("distillery_queue_depth", "Distillations that wait for a worker.", registry=self.registry)
+        self._leader = Gauge("distillery_leader", "1 while this replica is the leader.", registry=self.registry)
+        self._queued = Gauge("distillery_queue_depth", "Distillations waiting for a worker.", registry=self.registry)
         self.registry.register(_Resources(self._figures))
 
     def reconciled(self, outcome: str, seconds: float) -> None:
-        """One look ended as `outcome`: ok, retry or error."""
+        """One reconciliation ended as `outcome`: ok, retry or error."""
         self._reconcile.labels(outcome).observe(seconds)
 
     def leads(self, leading: bool) -> None:
-        """Whether this replica leads; one that does not knows nothing about the resources."""
+        """Whether this replica leads; one that does not lead knows nothing of the Distillations."""
         self._leader.set(leading)
         if not leading:
             self._figures.clear()
 
     def count_queue(self, depth: Callable[[], int]) -> None:
-        """Where the queue's depth is to be read."""
+        """How to read the depth of the queue."""
         self._queued.set_function(depth)
 
-    def saw(self, key: Key, status: DistillationStatus) -> None:
-        """The present status of a Distillation."""
+    def status_written(self, key: Key, status: DistillationStatus) -> None:
+        """The current status of a Distillation."""
         ready = (condition.reason for condition in status.conditions if condition.type is ConditionType.READY)
         stages = tuple((str(stage.name), _state(stage)) for stage in status.stages)
         self._figures[key] = Figures(next(ready, "Unknown"), stages)
@@ -69,25 +69,25 @@ class Metrics:
         self._figures.pop(key, None)
 
     def serve(self, port: int) -> None:
-        """Answer on `port` under /metrics, from a thread of its own."""
+        """Serve /metrics on `port`, from a thread of its own."""
         start_http_server(port, registry=self.registry)
 
 
 class _Resources(Collector):
-    """Counts of Distillations and stages, made when they are asked for, so that they never drift."""
+    """Counts of Distillations and stages, computed on each scrape, so that they are never out of date."""
 
     def __init__(self, figures: dict[Key, Figures]) -> None:
         self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
-        """The two families."""
+        """The two metric families."""
         figures = list(self._figures.values())
-        distillations = _family("distillery_distillations", "Distillations by the reason of their condition Ready.")
+        distillations = _family("distillery_distillations", "Distillations by the reason of their Ready condition.")
         for reason in sorted({each.reason for each in figures}):
             count = sum(each.reason == reason for each in figures)
             distillations.add_sample("distillery_distillations", {"reason": reason}, count)
         yield distillations
-        stages = _family("distillery_stages", "Stages by their state.")
+        stages = _family("distillery_stages", "Stages by state.")
         states = [state for each in figures for state in each.stages]
         for stage, state in sorted(set(states)):
             stages.add_sample("distillery_stages", {"stage": stage, "state": state}, states.count((stage, state)))

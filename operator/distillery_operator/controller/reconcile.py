@@ -208,7 +208,7 @@ class Reconciler:
     async def _write_status(
         self, key: Key, resource: Manifest, previous: DistillationStatus, status: DistillationStatus
     ) -> Manifest:
-        self._dependencies.metrics.saw(key, status)
+        self._dependencies.metrics.status_written(key, status)
         return await self._dependencies.status_writer.write(resource, previous, status)
 
     # --- act

@@ -1,4 +1,4 @@
-"""What an installation decides, from environment variables that the chart sets; a wrong one gets a sentence."""
+"""The settings of an installation, from environment variables that the Helm chart sets."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ def _duration(value: Any) -> Any:
         return value
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)
     if not parts or "".join(number + unit for number, unit in parts) != value:
-        raise PydanticCustomError("duration", "is not a duration; write for instance 30s, 10m or 1h30m")
+        raise PydanticCustomError("duration", "is not a duration; write 30s, 10m or 1h30m, for example")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def _namespaces(value: Any) -> Any:
-    """Names from a list with commas."""
+    """Names from a comma-separated list."""
     if not isinstance(value, str):
         return value
     names = tuple(name for name in (part.strip() for part in value.split(",")) if name)
     for name in names:
         if not _NAMESPACE.fullmatch(name):
-            raise PydanticCustomError("namespace", "holds {name}, which is not the name of a namespace", {"name": name})
+            raise PydanticCustomError(
+                "namespace", "contains {name}, which is not a valid namespace name", {"name": name}
+            )
     return names
 
 
@@ -70,23 +72,23 @@ class OperatorSettings(BaseModel):
     """Image of the server for the runtime VLLM."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     run_as_user: UserId = 10001
-    """User of all stages' containers; empty leaves it to the cluster, as OpenShift wants."""
+    """User of all stage containers; empty leaves it to the cluster, as OpenShift requires."""
     fs_group: UserId = 10001
     """Group that owns the workspace; empty leaves it to the cluster."""
     rollout_deadline: Seconds = 3600
-    """How long a new student may take until it answers."""
+    """How long the server of a new student may take to become ready."""
     stage_grace_period: Seconds = 120
-    """How long a stage may write its checkpoint when it is stopped."""
+    """How long a stage may take to write its checkpoint when it is stopped."""
 
     retry_first_delay: Seconds = 10
     retry_longest_delay: Seconds = 300
     retry_deadline: Seconds = 3600
-    """How long attempts may fail in a row before a person is called."""
+    """How long attempts may fail in a row before the stage is stalled."""
     blocked_deadline: Seconds = 600
-    """How long a Pod may be kept from starting before a person is called."""
+    """How long a Pod may be kept from starting before its stage or server is stalled."""
 
     namespaces: Annotated[tuple[str, ...], BeforeValidator(_namespaces)] = ()
-    """Namespaces to work in, separated by commas; empty works in all."""
+    """Namespaces to watch, separated by commas; empty watches all."""
     operator_namespace: Annotated[str, Field(min_length=1)] = "default"
     """Namespace of the Lease: the operator's own."""
     lease_name: Annotated[str, Field(min_length=1)] = "distillery"
@@ -95,14 +97,14 @@ class OperatorSettings(BaseModel):
     lease_retry: Seconds = 2
 
     identity: Annotated[str, Field(min_length=1, default_factory=_own_name)]
-    """Name of this replica: its Pod's, so that a container that starts anew need not wait for its own Lease to expire.
+    """Name of this replica: that of its Pod, so that a restarted container need not wait for its own lease to expire.
     No two replicas may share it."""
     workers: Annotated[int, Field(ge=1, le=64)] = 4
-    """Distillations that are looked at at once."""
+    """Maximum number of concurrent reconciliations."""
     resync: Seconds = 600
-    """How often every Distillation is looked at though nothing happened."""
+    """How often every Distillation is reconciled although nothing happened."""
     progress_interval: Seconds = 30
-    """How often a running stage is asked how far it is, at most."""
+    """Minimum time between two requests to a running stage for its progress."""
     metrics_port: Port = 8080
     """TCP port of /metrics."""
     health_port: Port = 8081
@@ -112,7 +114,7 @@ class OperatorSettings(BaseModel):
 
     @property
     def core(self) -> Settings:
-        """The part that decisions depend on."""
+        """The settings that decisions depend on."""
         manifests = ManifestSettings(
             trainer_image=self.trainer_image,
             vllm_image=self.vllm_image,
@@ -132,7 +134,7 @@ class OperatorSettings(BaseModel):
 
     @property
     def lease_times(self) -> LeaseTimes:
-        """The election's times."""
+        """The times of the leader election."""
         return LeaseTimes(
             duration=self.lease_duration,
             renew_deadline=self.lease_renew_deadline,
@@ -142,29 +144,29 @@ class OperatorSettings(BaseModel):
 
 
 def read_settings(environment: Mapping[str, str]) -> OperatorSettings:
-    """The settings in `environment`. Raises SettingsError with a line for each variable that is wrong or missing."""
+    """The settings in `environment`. Raises SettingsError with a line for each variable that is invalid or missing."""
     known = {PREFIX + name.upper(): name for name in OperatorSettings.model_fields}
     values = {known[variable]: value for variable, value in environment.items() if variable in known}
     try:
         settings = OperatorSettings.model_validate(values)
-    except ValidationError as problem:
-        raise SettingsError("\n".join(_sentence(error) for error in problem.errors())) from None
+    except ValidationError as error:
+        raise SettingsError("\n".join(_message(detail) for detail in error.errors())) from None
     _check_lease_times(settings)
     return settings
 
 
-def _sentence(error: Any) -> str:
+def _message(error: Any) -> str:
     variable = PREFIX + str(error["loc"][0]).upper()
     if error["type"] == "missing":
         return f"{variable} is not set"
-    own_words = error["type"] in ("duration", "namespace")
-    said = error["msg"] if own_words else f"is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"
-    return f"{variable}={error['input']!r} {said}"
+    own_message = error["type"] in ("duration", "namespace")
+    message = error["msg"] if own_message else f"is invalid: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{variable}={error['input']!r} {message}"
 
 
 def _check_lease_times(settings: OperatorSettings) -> None:
     if not settings.lease_retry < settings.lease_renew_deadline < settings.lease_duration:
         raise SettingsError(
-            f"{PREFIX}LEASE_RETRY must be shorter than {PREFIX}LEASE_RENEW_DEADLINE, and that shorter than"
-            f" {PREFIX}LEASE_DURATION: a leader must stop before another may take over"
+            f"{PREFIX}LEASE_RETRY must be shorter than {PREFIX}LEASE_RENEW_DEADLINE, which must be shorter than"
+            f" {PREFIX}LEASE_DURATION: a leader must stop before another replica may take over"
         )

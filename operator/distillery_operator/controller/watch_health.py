@@ -1,7 +1,7 @@
-"""Does this process still hear of changes? A watch can die in a process that answers every probe.
+"""Watch health: whether this process still receives events. A watch can die in a process that answers every probe.
 
-Two signs: a watcher's task that is gone, and a Distillation that was read twice, two minutes apart, in a version that
-no event has brought. An API server that cannot be reached is no sign: a restart would not help.
+There are two signs that it does not: a watcher's task has ended, or a Distillation was read twice, two minutes apart,
+in a version that no event has reported. An unreachable API server is no sign: a restart would not help.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class _Gap:
-    """A version that was read before an event brought it."""
+    """A version that was read before an event reported it."""
 
     version: int
     since: float
@@ -28,23 +28,23 @@ class _Gap:
 
 
 class WatchHealth:
-    """Compares what is read with what events have brought. Versions of one kind of resource can be compared as numbers
-    (Kubernetes 1.35, KEP 5504)."""
+    """Compares the versions that are read with those that events report. Versions of one kind of resource can be
+    compared as numbers (Kubernetes 1.35, KEP 5504)."""
 
     def __init__(self) -> None:
-        self._heard: dict[Key, int] = {}
+        self._reported: dict[Key, int] = {}
         self._gaps: dict[Key, _Gap] = {}
 
     def event_received(self, key: Key, version: str) -> None:
-        """An event brought `version`."""
-        self._heard[key] = max(_number(version), self._heard.get(key, 0))
+        """An event reported `version`."""
+        self._reported[key] = max(_number(version), self._reported.get(key, 0))
         gap = self._gaps.get(key)
-        if gap and gap.version <= self._heard[key]:
+        if gap and gap.version <= self._reported[key]:
             del self._gaps[key]
 
     def read(self, key: Key, version: str, now: float) -> bool:
-        """A read brought `version` at the monotonic time `now`; returns whether its event is still to come."""
-        if _number(version) <= self._heard.get(key, 0):
+        """`version` was read at the monotonic time `now`; returns whether its event is still missing."""
+        if _number(version) <= self._reported.get(key, 0):
             self._gaps.pop(key, None)
             return False
         gap = self._gaps.get(key)
@@ -56,27 +56,27 @@ class WatchHealth:
 
     def deleted(self, key: Key) -> None:
         """The object was deleted."""
-        self._heard.pop(key, None)
+        self._reported.pop(key, None)
         self._gaps.pop(key, None)
 
     @property
     def missed_events(self) -> tuple[Key, ...]:
-        """Objects whose changes came by reading alone, for too long."""
+        """Objects whose changes no event has reported for too long."""
         return tuple(sorted(key for key, gap in self._gaps.items() if gap.confirmed))
 
 
 def watch_problem(living_tasks: Collection[str], watches: Iterable[str], missed_events: Collection[Key]) -> str | None:
-    """What is wrong, or None if all is well.
+    """What is wrong, or None where nothing is.
 
     `living_tasks` are the names of all tasks that are not done, `watches` what must be watched, such as
-    `pods.v1@team-a`; `@None` stands for all namespaces.
+    `pods.v1@team-a`; `@None` means all namespaces.
     """
     for watch in watches:
         if WATCHER_NAME + watch not in living_tasks:
-            return f"nobody watches {watch}"
+            return f"there is no watcher for {watch}"
     if missed_events:
         namespace, name = next(iter(missed_events))
-        return f"a change of {namespace}/{name} was read {MISSED_EVENT_SECONDS:g} s ago, and no event has told of it"
+        return f"{namespace}/{name} changed more than {MISSED_EVENT_SECONDS:g} s ago, but no event has reported it"
     return None
 
 

@@ -139,9 +139,9 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
     claim = situation.observation.claim
     if claim is None or claim.ownership is not Ownership.OURS or situation.plan.spec.storage.claim_name is not None:
         return
-    wanted = workspace_claim(situation.plan)
-    if bool(wanted["metadata"].get("ownerReferences")) != bool(claim.manifest["metadata"].get("ownerReferences")):
-        yield Apply(wanted)
+    manifest = workspace_claim(situation.plan)
+    if bool(manifest["metadata"].get("ownerReferences")) != bool(claim.manifest["metadata"].get("ownerReferences")):
+        yield Apply(manifest)
 
 
 def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:

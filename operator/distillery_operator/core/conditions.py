@@ -1,4 +1,4 @@
-"""The conditions of a Distillation: what holds, since when, why, and in whose words."""
+"""The conditions of a Distillation: what holds, since when, and why."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _STAGE_CONDITIONS = {
     Stage.EVALUATE: ConditionType.EVALUATED,
 }
 _STAGE_SENTENCES = {
-    Stage.GENERATE: "the teacher answers the rows",
-    Stage.TRAIN: "the student learns from the teacher's answers",
-    Stage.EVALUATE: "teacher, base model and student answer the held-out rows",
+    Stage.GENERATE: "the teacher is answering the rows",
+    Stage.TRAIN: "the student is being trained on the teacher's answers",
+    Stage.EVALUATE: "teacher, base model, student and baselines are being evaluated on the held-out rows",
 }
 MESSAGE_LIMIT = 2000
 
 
 class OverallState(StrEnum):
-    """What a person should expect."""
+    """What a user should expect."""
 
     READY = "Ready"
     PROGRESSING = "Progressing"
@@ -64,7 +64,9 @@ def summarise(assessment: Assessment) -> Summary:
     situation, states = assessment.situation, assessment.stages
     if situation.plan.suspended:
         return Summary(
-            OverallState.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true: what is done is kept and served"
+            OverallState.SUSPENDED,
+            Reason.SUSPENDED,
+            "spec.suspend is true; finished stages are kept, and a served student stays available",
         )
     if situation.refused:
         reason = situation.refused.reason or Reason.INVALID_SPEC
@@ -83,7 +85,7 @@ def _stage_summary(state: StageState) -> Summary:
     if problem:
         return _summary(OverallState.PROGRESSING, problem.reason or Reason.QUEUED, stage, problem.message)
     if record and record.failing_since:
-        message = f"attempt {record.attempts} is under way; the one before failed: {record.message}"
+        message = f"attempt {record.attempts} is running; the previous attempt failed: {record.message}"
         return _summary(OverallState.PROGRESSING, Reason.PROGRESSING_WITH_RETRY, stage, message)
     return _summary(OverallState.PROGRESSING, RUNNING_REASONS[stage], stage, _STAGE_SENTENCES[stage])
 
@@ -96,14 +98,16 @@ def _retry_sentence(record: StageStatus, problem: Problem) -> str:
     due = record.retry_time.strftime("%H:%M:%S UTC") if record.retry_time else "once"
     return (
         f"attempt {record.attempts} failed ({problem.reason}): {problem.message};"
-        f" attempt {record.attempts + 1} follows at {due}"
+        f" attempt {record.attempts + 1} starts at {due}"
     )
 
 
 def _rollout_summary(assessment: Assessment) -> Summary:
     situation, rollout = assessment.situation, assessment.rollout
     if rollout.phase is RolloutPhase.OFF:
-        return Summary(OverallState.READY, Reason.SUCCEEDED, "the student is trained and scored; serving.mode is None")
+        return Summary(
+            OverallState.READY, Reason.SUCCEEDED, "the student is trained and evaluated; serving.mode is None"
+        )
     if rollout.phase is RolloutPhase.SERVING:
         return Summary(OverallState.READY, Reason.SERVING, _serving_sentence(situation))
     problem = rollout.problem
@@ -111,12 +115,12 @@ def _rollout_summary(assessment: Assessment) -> Summary:
         return Summary(OverallState.STALLED, problem.reason or Reason.ROLLOUT_FAILED, f"serving: {problem.message}")
     if problem:
         return Summary(OverallState.PROGRESSING, problem.reason or Reason.ROLLING_OUT, f"serving: {problem.message}")
-    return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, "serving: the new student's server starts")
+    return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, "serving: the new student's server is starting")
 
 
 def _serving_sentence(situation: Situation) -> str:
     replicas = situation.plan.spec.serving.replicas
-    return f"the student answers at {service_url(situation.plan)}" if replicas else "serving is scaled to zero"
+    return f"the student is served at {service_url(situation.plan)}" if replicas else "serving is scaled to zero"
 
 
 def conditions(assessment: Assessment) -> tuple[Condition, ...]:
@@ -129,10 +133,10 @@ def conditions(assessment: Assessment) -> tuple[Condition, ...]:
 
 
 def overall_facts(summary: Summary, *, serves: bool) -> Iterable[Fact]:
-    """Ready, and what explains it. Reconciling and Stalled are there only while true, and never together."""
+    """Ready, and what explains it. Reconciling and Stalled exist only while true, and never together."""
     ready = {OverallState.READY: ConditionStatus.TRUE}
     if serves:
-        # An earlier student answers while the wanted one is in the making.
+        # An earlier student is served while the new one is being made.
         ready[OverallState.PROGRESSING] = ConditionStatus.UNKNOWN
     yield (
         ConditionType.READY,
@@ -154,7 +158,7 @@ def _stage_facts(states: StageStates, summary: Summary) -> Iterable[Fact]:
     for stage, kind in _STAGE_CONDITIONS.items():
         state = by_stage.get(stage)
         if state is None:
-            yield kind, ConditionStatus.FALSE, Reason.NOT_STARTED, "an earlier stage is not done"
+            yield kind, ConditionStatus.FALSE, Reason.NOT_STARTED, "an earlier stage is not finished"
         elif state.phase is StagePhase.DONE:
             message = (state.record and state.record.message) or f"{state.planned.folder} is done"
             yield kind, ConditionStatus.TRUE, Reason.SUCCEEDED, message
@@ -166,8 +170,18 @@ def _availability(seen: SeenDeployment | None) -> Fact:
     if seen is None or seen.ownership is not Ownership.OURS:
         return ConditionType.AVAILABLE, ConditionStatus.FALSE, Reason.NOT_STARTED, "no student is served"
     if seen.available:
-        return ConditionType.AVAILABLE, ConditionStatus.TRUE, Reason.SERVING, f"a server of {seen.model_path} answers"
-    return ConditionType.AVAILABLE, ConditionStatus.FALSE, Reason.ROLLING_OUT, f"no server of {seen.model_path} answers"
+        return (
+            ConditionType.AVAILABLE,
+            ConditionStatus.TRUE,
+            Reason.SERVING,
+            f"a server of {seen.model_path} is available",
+        )
+    return (
+        ConditionType.AVAILABLE,
+        ConditionStatus.FALSE,
+        Reason.ROLLING_OUT,
+        f"no server of {seen.model_path} is available",
+    )
 
 
 def dated(facts: Iterable[Fact], previous: DistillationStatus, generation: int, now: datetime) -> tuple[Condition, ...]:

@@ -1,4 +1,4 @@
-"""Does an object of the API server still have all that its manifest says? What differs is drift, and is repaired."""
+"""Drift: an object of the API server lacks something that its manifest says. Drift is repaired."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from distillery_operator.core.observation import Ownership, SeenDeployment, Seen
 from distillery_operator.manifests.child_metadata import Manifest
 
 
-def includes(seen: Any, wanted: Any) -> bool:
-    """Whether an object of the API server has all that a manifest says; the server adds defaults, and writes quantities
-    in its own way."""
-    if seen is None and not wanted:
-        return True  # The server leaves out what is empty or false.
-    if isinstance(wanted, Mapping):
-        return isinstance(seen, Mapping) and all(includes(seen.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        alike = isinstance(seen, Sequence) and not isinstance(seen, str) and len(seen) == len(wanted)
-        return alike and all(map(includes, seen, wanted))
-    return bool(seen == wanted) or _same_quantity(seen, wanted)
+def includes(seen: Any, expected: Any) -> bool:
+    """Whether a value of the API server has all that the expected one says; the server adds defaults, and may write
+    quantities in another way."""
+    if seen is None and not expected:
+        return True  # The server omits what is empty or false.
+    if isinstance(expected, Mapping):
+        return isinstance(seen, Mapping) and all(includes(seen.get(key), value) for key, value in expected.items())
+    if isinstance(expected, Sequence) and not isinstance(expected, str):
+        comparable = isinstance(seen, Sequence) and not isinstance(seen, str) and len(seen) == len(expected)
+        return comparable and all(map(includes, seen, expected))
+    return bool(seen == expected) or _same_quantity(seen, expected)
 
 
-def has_drifted(manifest: Manifest, there: SeenDeployment | SeenService | None) -> bool:
-    """Whether an object of ours is missing, or lacks something that its manifest says."""
-    if there is None:
+def has_drifted(manifest: Manifest, child: SeenDeployment | SeenService | None) -> bool:
+    """Whether an object of ours does not exist, or lacks something that its manifest says."""
+    if child is None:
         return True
-    return there.ownership is Ownership.OURS and not includes(there.manifest, manifest)
+    return child.ownership is Ownership.OURS and not includes(child.manifest, manifest)
 
 
-def _same_quantity(seen: Any, wanted: Any) -> bool:
-    first, second = _amount(seen), _amount(wanted)
+def _same_quantity(seen: Any, expected: Any) -> bool:
+    first, second = _amount(seen), _amount(expected)
     return first is not None and first == second
 
 

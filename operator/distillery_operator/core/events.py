@@ -1,6 +1,6 @@
-"""What is worth an Event: the turns that a status takes, not each time it is written.
+"""Kubernetes Events: which changes of the status are worth one, and what it says.
 
-An Event is a courtesy to whoever runs `kubectl describe`; nothing depends on one, and a lost one is not made up for.
+Events are for people who run `kubectl describe`. Nothing depends on one, and a lost one is not posted again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _REPORTED = (
     ConditionType.SUSPENDED,
     ConditionType.READY,
 )
-_ONCE = (ConditionType.DATA_GENERATED, ConditionType.TRAINED, ConditionType.EVALUATED, ConditionType.READY)
-"""Conditions that are told when they become true, whatever their reason; the others also with every new reason."""
+_ONCE_TRUE = (ConditionType.DATA_GENERATED, ConditionType.TRAINED, ConditionType.EVALUATED, ConditionType.READY)
+"""Conditions that get an Event only when they become true; the others also get one for each new reason."""
 
 _NORMAL_REASONS = frozenset(
     {Reason.QUEUED, Reason.GENERATING_DATA, Reason.TRAINING, Reason.EVALUATING, Reason.ROLLING_OUT, Reason.SUSPENDED}
@@ -36,7 +36,7 @@ _NORMAL_REASONS = frozenset(
 
 @dataclass(frozen=True)
 class StatusChange:
-    """One turn."""
+    """A change that is worth an Event."""
 
     reason: str
     note: str
@@ -44,17 +44,17 @@ class StatusChange:
 
 
 def status_changes(before: DistillationStatus, after: DistillationStatus) -> tuple[StatusChange, ...]:
-    """The turns from one status to the next, in the order in which they are told."""
+    """The changes from one status to the next that are worth an Event, in the order of the Events."""
     old = {condition.type: condition for condition in before.conditions}
     new = {condition.type: condition for condition in after.conditions}
-    turned = (new[kind] for kind in _REPORTED if kind in new and _is_change(old.get(kind), new[kind]))
-    return tuple(_change(condition) for condition in turned)
+    changed = (new[kind] for kind in _REPORTED if kind in new and _is_change(old.get(kind), new[kind]))
+    return tuple(_change(condition) for condition in changed)
 
 
 def event_manifest(
-    transition: StatusChange, regarding: dict[str, Any], *, name: str, time: str, reporting_instance: str
+    change: StatusChange, regarding: dict[str, Any], *, name: str, time: str, reporting_instance: str
 ) -> dict[str, Any]:
-    """The Event (events.k8s.io/v1) for a transition of the Distillation with the metadata `regarding`.
+    """The Event (events.k8s.io/v1) for a change of the Distillation with the metadata `regarding`.
 
     `time` is RFC 3339 in UTC with microseconds.
     """
@@ -67,9 +67,9 @@ def event_manifest(
         "reportingController": REPORTER,
         "reportingInstance": reporting_instance,
         "action": "Reconcile",
-        "type": "Warning" if transition.warning else "Normal",
-        "reason": transition.reason,
-        "note": cut(transition.note),
+        "type": "Warning" if change.warning else "Normal",
+        "reason": change.reason,
+        "note": cut(change.note),
         "regarding": {"apiVersion": API_VERSION, "kind": KIND, **subject},
     }
 
@@ -83,12 +83,12 @@ def _is_change(old: Condition | None, new: Condition) -> bool:
     if new.status is not ConditionStatus.TRUE:
         return False
     became_true = old is None or old.status is not ConditionStatus.TRUE
-    return became_true or (new.type not in _ONCE and old is not None and old.reason != new.reason)
+    return became_true or (new.type not in _ONCE_TRUE and old is not None and old.reason != new.reason)
 
 
 def _change(condition: Condition) -> StatusChange:
-    if condition.type in _ONCE[:3]:
+    if condition.type in _ONCE_TRUE[:3]:
         return StatusChange(str(condition.type), condition.message)
-    explains = condition.type in (ConditionType.RECONCILING, ConditionType.STALLED)
-    warning = explains and condition.reason not in _NORMAL_REASONS
+    may_warn = condition.type in (ConditionType.RECONCILING, ConditionType.STALLED)
+    warning = may_warn and condition.reason not in _NORMAL_REASONS
     return StatusChange(condition.reason, condition.message, warning)

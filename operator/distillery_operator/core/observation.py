@@ -99,9 +99,10 @@ class SeenDeployment:
     model_path: str = ""
     student_prompt: str = ""
     digest: str = ""
-    """Digest of the spec that it was written with."""
+    """Digest of the manifest that it was created from."""
     image: str | None = None
-    wanted: int = 1
+    desired: int = 1
+    """Replicas that its spec asks for."""
     replicas: int = 0
     ready: int = 0
     updated: int = 0
@@ -114,9 +115,9 @@ class SeenDeployment:
 
     @property
     def rolled_out(self) -> bool:
-        """Whether all Pods are of the newest version and answer."""
+        """Whether all Pods are of the newest version and available."""
         counts = (self.replicas, self.updated, self.available)
-        return self.current and counts == (self.wanted,) * 3
+        return self.current and counts == (self.desired,) * 3
 
 
 @dataclass(frozen=True)

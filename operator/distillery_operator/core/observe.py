@@ -37,11 +37,11 @@ from distillery_operator.core.problem import Problem
 from distillery_operator.planning import names
 
 UNEXPLAINED_AFTER = timedelta(seconds=20)
-"""A Pod that has not started by then without saying why may have events that do."""
+"""A Pod that has not started by then, and does not say why, may have events that do."""
 
 
 def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation:
-    """What `children` mean to the Distillation with the UID `owner_uid`."""
+    """The observation of `children` by the Distillation with the UID `owner_uid`."""
     stage_pods = [pod for pod in children.pods if _component(pod) in tuple(Stage)]
     serving_pods = [pod for pod in children.pods if _component(pod) == names.SERVING_COMPONENT]
     jobs = tuple(_seen_job(job, stage_pods, children.events, owner_uid, now) for job in children.jobs)
@@ -100,7 +100,7 @@ def _seen_service(raw: Raw | None, owner_uid: str) -> SeenService | None:
 
 @dataclass(frozen=True)
 class _AttemptState:
-    """Where an attempt is, and how it ended if it has."""
+    """The state of an attempt, and how it ended if it has."""
 
     state: JobState
     problem: Problem | None = None
@@ -177,13 +177,13 @@ def _ended_state(job: Raw, pod: Raw | None) -> _AttemptState | None:
 
 
 def _job_failure(failed: Raw, pod: Raw | None) -> Problem:
-    """Why a Job failed whose Pod does not tell it."""
+    """Why a Job failed whose Pod does not say why."""
     if pod is None and failed.get("reason") == "BackoffLimitExceeded":
-        return Problem(None, "its Pod was deleted, and with it what it said last")
+        return Problem(None, "its Pod was deleted, and its last message with it")
     return Problem(None, f"the Job failed: {failed.get('message') or failed.get('reason')}")
 
 
-_LOST_RESULT = Problem(None, "the Job completed, but the message with its result is missing or broken")
+_LOST_RESULT = Problem(None, "the Job completed, but its termination message with the result is missing or invalid")
 
 
 def _finished(job: Raw, condition: str) -> datetime | None:
@@ -191,7 +191,7 @@ def _finished(job: Raw, condition: str) -> datetime | None:
 
 
 def _unended_state(job: Raw, pod: Raw | None, events: tuple[Raw, ...], now: datetime) -> _AttemptState:
-    """Where an attempt is that has not ended."""
+    """The state of an attempt that has not ended."""
     if job["spec"].get("suspend"):
         return _AttemptState(JobState.SUSPENDED)
     if pod is None:
@@ -216,14 +216,14 @@ def _orphaned_pods(stage_pods: list[Raw], jobs: tuple[SeenJob, ...]) -> tuple[st
 
 
 def _unexplained_jobs(jobs: tuple[SeenJob, ...], now: datetime) -> Iterable[str]:
-    silent = (job for job in jobs if job.state is JobState.PENDING and not job.problem)
-    return (job.pod or job.name for job in silent if _is_overdue(job.created, now))
+    unexplained = (job for job in jobs if job.state is JobState.PENDING and not job.problem)
+    return (job.pod or job.name for job in unexplained if _is_overdue(job.created, now))
 
 
 def _unexplained_servers(pods: list[Raw], now: datetime) -> Iterable[str]:
     pending = (pod for pod in pods if (pod.get("status") or {}).get("phase") == "Pending")
-    silent = (pod for pod in pending if not pending_problem(pod, (), now))
-    return (pod["metadata"]["name"] for pod in silent if _is_overdue(created(pod), now))
+    unexplained = (pod for pod in pending if not pending_problem(pod, (), now))
+    return (pod["metadata"]["name"] for pod in unexplained if _is_overdue(created(pod), now))
 
 
 def _is_overdue(since: datetime | None, now: datetime) -> bool:
@@ -246,7 +246,7 @@ def _seen_deployment(
         student_prompt=annotations.get(names.STUDENT_PROMPT_ANNOTATION, ""),
         digest=annotations.get(names.DIGEST_ANNOTATION, ""),
         image=_served_image(raw),
-        wanted=raw["spec"].get("replicas", 1),
+        desired=raw["spec"].get("replicas", 1),
         replicas=status.get("replicas", 0),
         ready=status.get("readyReplicas", 0),
         updated=status.get("updatedReplicas", 0),

@@ -1,4 +1,4 @@
-"""What a Pod's state says about the container that we generate: how it ended, or what keeps it from starting."""
+"""What a Pod's state says about its generated container: how it ended, or what keeps it from starting."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class ContainerEnd:
     finished: datetime | None
     result: StageResult | None
     problem: Problem | None
-    """None where it ended well."""
+    """None where it succeeded."""
 
 
 def timestamp(text: str | None) -> datetime | None:
-    """A time as the API server writes it."""
+    """A time in the format of the API server."""
     return datetime.fromisoformat(text) if text else None
 
 
@@ -50,7 +50,7 @@ def created(raw: Raw) -> datetime | None:
 
 
 def is_active(pod: Raw) -> bool:
-    """Whether the generated container may still do something; a sidecar that outlives it does not count."""
+    """Whether the generated container may still run; a sidecar that outlives it does not count."""
     if _status(pod).get("phase") in ("Succeeded", "Failed"):
         return False
     return "terminated" not in (_stage_status(pod).get("state") or {})
@@ -67,7 +67,7 @@ def container_end(pod: Raw) -> ContainerEnd | None:
 
 
 def pending_problem(pod: Raw, events: Iterable[Raw], now: datetime) -> Problem | None:
-    """What keeps the Pod from starting; None when it runs, or waits for nothing that is wrong."""
+    """What keeps the Pod from starting; None where it runs or nothing is wrong."""
     return (
         _disruption(pod)
         or _unschedulable(pod)
@@ -119,7 +119,7 @@ def _end(pod: Raw, terminated: Raw) -> ContainerEnd:
 
 
 def _result(message: str | None) -> StageResult | None:
-    """The stage's report, or None where the message is a log's end, cut off, or missing."""
+    """The stage's result, or None where the message is the end of a log, truncated or missing."""
     try:
         return StageResult.model_validate_json(message or "")
     except ValidationError:
@@ -128,21 +128,27 @@ def _result(message: str | None) -> StageResult | None:
 
 def _failure(pod: Raw, terminated: Raw, result: StageResult | None) -> Problem:
     if terminated.get("reason") == "OOMKilled":
-        return Problem(Reason.CONTAINER_OOM_KILLED, f"the container used more memory than it may have{_memory(pod)}")
+        return _out_of_memory(pod)
     if _status(pod).get("reason") == "Evicted":
         return _pod_failure(pod)
     if result:
         return Problem(result.reason, result.message)
-    said = _last_line(terminated.get("message"))
+    output = _last_line(terminated.get("message"))
     exit_code = terminated.get("exitCode")
-    return Problem(None, f"exit code {exit_code}: {said}" if said else f"exit code {exit_code} without a word")
+    return Problem(None, f"exit code {exit_code}: {output}" if output else f"exit code {exit_code} with no output")
 
 
-def _memory(pod: Raw) -> str:
+def _out_of_memory(pod: Raw) -> Problem:
     containers = [each for each in pod["spec"].get("containers", ()) if each["name"] == STAGE_CONTAINER]
     limits = [(each.get("resources") or {}).get("limits") or {} for each in containers]
     memory = next((limit["memory"] for limit in limits if "memory" in limit), None)
-    return f" ({memory}); raise resources.limits.memory" if memory else " on this node; set resources.requests.memory"
+    if memory:
+        message = f"the container exceeded its memory limit of {memory} (OOMKilled); raise resources.limits.memory"
+    else:
+        message = (
+            "the container was killed because its node ran out of memory (OOMKilled); set resources.requests.memory"
+        )
+    return Problem(Reason.CONTAINER_OOM_KILLED, message)
 
 
 def _last_line(text: str | None) -> str:
@@ -158,19 +164,19 @@ def _pod_failure(pod: Raw) -> Problem:
     ended = ((each["name"], (each.get("state") or {}).get("terminated") or {}) for each in _container_statuses(pod))
     for name, terminated in ended:
         if terminated.get("exitCode"):
-            code, said = terminated["exitCode"], _last_line(terminated.get("message"))
-            return Problem(None, f"the container {name} ended with exit code {code}{': ' if said else ''}{said}")
-    return Problem(None, f"the Pod failed: {status.get('message') or status.get('reason') or 'it does not say why'}")
+            code, output = terminated["exitCode"], _last_line(terminated.get("message"))
+            return Problem(None, f"the container {name} exited with code {code}{': ' if output else ''}{output}")
+    return Problem(None, f"the Pod failed: {status.get('message') or status.get('reason') or 'no reason was reported'}")
 
 
 def _disruption(pod: Raw) -> Problem | None:
-    """A Pod that goes through no fault of its own: the Job makes another when it is gone."""
+    """A Pod that is removed through no fault of its own: the Job creates another one afterwards."""
     condition = _condition(pod, "DisruptionTarget")
     if condition.get("status") != "True":
         return None
     node = pod["spec"].get("nodeName", "its node")
     return Problem(
-        Reason.POD_EVICTED, f"the Pod is taken from {node}: {condition.get('message') or condition['reason']}"
+        Reason.POD_EVICTED, f"the Pod is being evicted from {node}: {condition.get('message') or condition['reason']}"
     )
 
 
@@ -194,45 +200,45 @@ def _waiting_problem(pod: Raw) -> Problem | None:
 
 def _waiting(reason: str, message: str, status: Raw) -> Problem | None:
     if reason in _PULL_REASONS:
-        said = shortened(message or reason, _MESSAGE_LIMIT)
-        return Problem(Reason.IMAGE_PULL_ERROR, f"the image {status.get('image')} cannot be pulled: {said}")
+        detail = shortened(message or reason, _MESSAGE_LIMIT)
+        return Problem(Reason.IMAGE_PULL_ERROR, f"the image {status.get('image')} cannot be pulled: {detail}")
     if reason == "CreateContainerConfigError":
         return Problem(Reason.CONFIGURATION_MISSING, shortened(message or reason, _MESSAGE_LIMIT))
     if reason in _CREATION_REASONS:
-        said = shortened(message or reason, _MESSAGE_LIMIT)
-        return Problem(Reason.INVALID_SPEC, f"the container {status['name']} cannot be created: {said}")
+        detail = shortened(message or reason, _MESSAGE_LIMIT)
+        return Problem(Reason.INVALID_SPEC, f"the container {status['name']} cannot be created: {detail}")
     return None
 
 
 def _crash_loop(pod: Raw) -> Problem | None:
-    """A server that starts and ends again. Between two starts it is only `lastState` that tells."""
+    """A server that stops each time it is started. Between two starts, only `lastState` says so."""
     status = _stage_status(pod)
     ended = (status.get("lastState") or {}).get("terminated")
     if status.get("ready") or not ended or not status.get("restartCount"):
         return None
     problem = _failure(pod, ended, None)
-    return Problem(problem.reason or Reason.ROLLOUT_FAILED, f"the server ended: {problem.message}")
+    return Problem(problem.reason or Reason.ROLLOUT_FAILED, f"the server stopped: {problem.message}")
 
 
 def _mount_problem(pod: Raw, events: Iterable[Raw]) -> Problem | None:
-    """Volumes that cannot be mounted show in events alone."""
+    """Volumes that cannot be mounted: only events say so."""
     if _stage_status(pod).get("started") or "running" in (_stage_status(pod).get("state") or {}):
         return None
     name = pod["metadata"]["name"]
-    said = [
+    messages = [
         event.get("message", "")
         for event in events
         if event["involvedObject"].get("name") == name and event.get("reason") in _MOUNT_REASONS
     ]
-    if not said:
+    if not messages:
         return None
-    missing = _MISSING_OBJECT.search(said[-1])
+    missing = _MISSING_OBJECT.search(messages[-1])
     reason = Reason.CONFIGURATION_MISSING if missing else Reason.VOLUME_UNAVAILABLE
-    return Problem(reason, shortened(said[-1], _MESSAGE_LIMIT))
+    return Problem(reason, shortened(messages[-1], _MESSAGE_LIMIT))
 
 
 def _volumes_not_ready(pod: Raw, now: datetime) -> Problem | None:
-    """What a Pod's own state tells when there are no events: its volumes come before its images."""
+    """What the Pod's own state says where no event does: its volumes are mounted before its images are pulled."""
     scheduled, ready = _condition(pod, "PodScheduled"), _condition(pod, "PodReadyToStartContainers")
     since = timestamp(scheduled.get("lastTransitionTime"))
     waits = scheduled.get("status") == "True" and ready.get("status") == "False"
@@ -242,5 +248,6 @@ def _volumes_not_ready(pod: Raw, now: datetime) -> Problem | None:
         return None
     name = pod["metadata"]["name"]
     return Problem(
-        Reason.VOLUME_UNAVAILABLE, f"the volumes of Pod {name} are not ready; see kubectl describe pod {name}"
+        Reason.VOLUME_UNAVAILABLE,
+        f"the volumes of Pod {name} are not ready; run kubectl describe pod {name} for the cause",
     )

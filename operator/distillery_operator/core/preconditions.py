@@ -15,6 +15,10 @@ Precondition = Callable[[Situation], Problem | None]
 STALLING_REASONS = frozenset({Reason.NAME_CONFLICT, Reason.INVALID_SPEC, Reason.WORKSPACE_LOST})
 """Reasons that no time removes: only a person can help. With any other reason the operator waits."""
 
+_WORKSPACE_REMEDY = (
+    "restore the claim, or delete this Distillation and apply it again, which runs and pays for every stage again"
+)
+
 
 def unmet_precondition(situation: Situation) -> Problem | None:
     """The first precondition that is not met."""
@@ -37,21 +41,21 @@ def given_claim_exists(situation: Situation) -> Problem | None:
     name = situation.plan.spec.storage.claim_name
     if name is None or situation.observation.claim is not None:
         return None
-    return Problem(Reason.CONFIGURATION_MISSING, f"storage.claimName: there is no PersistentVolumeClaim {name}")
+    return Problem(Reason.CONFIGURATION_MISSING, f"storage.claimName: the PersistentVolumeClaim {name} does not exist")
 
 
 def own_claim_not_deleted(situation: Situation) -> Problem | None:
     """A new claim would be empty, so every stage would run, and cost, again: only a person may decide that."""
-    if situation.observation.claim is not None or not _stages_were_done(situation):
+    if situation.observation.claim is not None or not _any_stage_finished(situation):
         return None
     return Problem(
         Reason.WORKSPACE_LOST,
-        f"the claim {situation.plan.claim_name} is gone, and with it the rows and models of the stages that were done;"
-        " restore it, or delete this Distillation and apply it again, which runs and pays for every stage anew",
+        f"the claim {situation.plan.claim_name} no longer exists, and with it the rows and models of finished stages;"
+        f" {_WORKSPACE_REMEDY}",
     )
 
 
-def _stages_were_done(situation: Situation) -> bool:
+def _any_stage_finished(situation: Situation) -> bool:
     recorded = any(record.completion_time for record in situation.previous.stages)
     return recorded or any(job.state is JobState.DONE for job in situation.observation.jobs)
 
@@ -65,11 +69,12 @@ def claim_not_terminating(situation: Situation) -> Problem | None:
 
 
 def volume_not_lost(situation: Situation) -> Problem | None:
-    """A claim whose volume has disappeared never gets it back by itself."""
+    """A claim that has lost its volume does not get it back by itself."""
     claim = situation.observation.claim
     if claim is None or not claim.lost:
         return None
-    return Problem(Reason.WORKSPACE_LOST, f"the volume of the claim {situation.plan.claim_name} has disappeared")
+    message = f"the claim {situation.plan.claim_name} has lost its volume; {_WORKSPACE_REMEDY}"
+    return Problem(Reason.WORKSPACE_LOST, message)
 
 
 def claim_name_is_free(situation: Situation) -> Problem | None:

@@ -22,5 +22,5 @@ def name_conflict(kind: str, name: str) -> Problem:
     """An object with one of our names that belongs to something else."""
     return Problem(
         Reason.NAME_CONFLICT,
-        f"the {kind} {name} exists already and belongs to something else; delete it, or choose another metadata.name",
+        f"the {kind} {name} already exists and belongs to something else; delete it, or choose another metadata.name",
     )

@@ -21,7 +21,8 @@ BLOCKING_REASONS = frozenset(
         Reason.POD_REFUSED,
     }
 )
-"""What never fails a Job by itself, and rarely goes away without a person. A full cluster is not among them."""
+"""Reasons that never fail a Job and rarely go away without a person. A full cluster is not among them: a node may
+become free at any time."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def after_failure(record: StageStatus, job: SeenJob, now: datetime, retry: Retry
     failing_since = _failing_since(record, job, finished, retry)
     due = finished + retry.delay(record.attempts)
     final = job.exit_code == ExitCode.USER_ERROR or due > failing_since + retry.deadline
-    problem = job.problem or Problem(None, "it does not say why")
+    problem = job.problem or Problem(None, "no reason was reported")
     return record.model_copy(
         update={
             "reason": problem.reason or FAILURE_REASONS[record.name],

@@ -115,7 +115,7 @@ def _progress(situation: Situation, model: ServedModel, manifests: tuple[Manifes
     seen = situation.observation.deployment
     if seen is None or seen.ownership is not Ownership.OURS or seen.digest != _digest(manifests):
         return Rollout(RolloutPhase.ROLLING_OUT, manifests, model)
-    if seen.rolled_out and seen.wanted == situation.plan.spec.serving.replicas and _has_service(situation):
+    if seen.rolled_out and seen.desired == situation.plan.spec.serving.replicas and _has_service(situation):
         return Rollout(RolloutPhase.SERVING, manifests, model)
     since = _blocked_since(situation, seen)
     stalled = situation.blocked_too_long(since) or _is_past_deadline(seen)
@@ -142,7 +142,7 @@ def _deadline_problem(seen: SeenDeployment) -> Problem | None:
     if not _is_past_deadline(seen):
         return None
     why = f": {seen.problem.message}" if seen.problem else ""
-    return Problem(Reason.ROLLOUT_FAILED, f"the server does not answer within its time{why}")
+    return Problem(Reason.ROLLOUT_FAILED, f"the server did not become ready before the rollout deadline{why}")
 
 
 def _blocked_since(situation: Situation, seen: SeenDeployment) -> datetime | None:

@@ -26,7 +26,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known at one moment."""
+    """Everything known at one moment."""
 
     plan: Plan
     observation: Observation
