@@ -1,4 +1,4 @@
-"""Cost first, on this machine: estimate, pilot, run and export as a user calls them."""
+"""Estimate, pilot, run and export on this machine, as a user calls them."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def test_pilot_is_paid_once_and_close_to_what_the_run_uses(prepared):
     manifest = run.manifest
     first = distillery("estimate", manifest, "--out", run.out)
     assert (first.exit_code, len(teacher.requests)) == (0, 0)
-    assert "Money (USD)" in first.stdout
+    assert "Cost (USD)" in first.stdout
     assert not run.out.exists()
     pilot = distillery("estimate", manifest, "--out", run.out, "--pilot", "--output", "json")
     assert (pilot.exit_code, len(teacher.requests)) == (0, 20)
@@ -41,10 +41,10 @@ def test_pilot_is_paid_once_and_close_to_what_the_run_uses(prepared):
     assert estimate["cost"] == pytest.approx(usage["cost"], rel=0.05)
     assert estimate["inputTokens"] == pytest.approx(usage["inputTokens"], rel=0.05)
     exported = distillery("export", run.out, "--output", run.root / "chat.jsonl")
-    assert exported.stdout == f"90 chat rows are in {run.root}/chat.jsonl.\n"
+    assert exported.stdout == f"Wrote 90 chat rows to {run.root}/chat.jsonl.\n"
 
 
-def test_bad_rows_are_told_without_a_traceback(prepared):
+def test_bad_rows_are_reported_without_a_traceback(prepared):
     run, _ = prepared
     run.train = b'{"messages": []}\n'
     ended = distillery("estimate", run.manifest)

@@ -40,7 +40,7 @@ def test_until_generate_ends_with_the_rows(local, teacher):
     assert ended.exit_code == 0, ended.text
     assert "Rows: 42 read, 42 kept, 0 rejected." in ended.stdout
     assert local.result["state"] == "Done"
-    assert local.result["message"] == "done until generate, as asked"
+    assert local.result["message"] == "all stages up to generate are done"
     assert len((local.out / local.result["files"]["train"]).read_text().splitlines()) == 24
     assert len(teacher.requests) == 42
 
@@ -136,7 +136,7 @@ def test_empty_file_is_named(local):
     assert local.result["message"] == "generate: data.train: train.jsonl holds no rows."
 
 
-def test_byte_order_mark_and_windows_line_ends_are_simply_read(local):
+def test_byte_order_mark_and_windows_line_endings_are_accepted(local):
     local.train = b"\xef\xbb\xbf" + jsonl(nli_rows(24)).replace(b"\n", b"\r\n")
     assert local.run("--until", "generate").exit_code == 0
     assert local.result["rows"]["kept"] == 42
@@ -147,11 +147,11 @@ def test_workspace_of_another_run_is_left_alone(local):
     other = CommandLineRun(local.root, local.endpoint, name="other")
     ended = other.run()
     assert ended.exit_code == 2
-    assert ended.stderr.startswith(f"{local.out} is the workspace of tiny, and this is other; choose another folder")
+    assert ended.stderr.startswith(f"{local.out} is the workspace of tiny, not of other; choose another folder")
     assert local.result["name"] == "tiny"
 
 
-def test_control_c_loses_nothing_and_says_how_to_go_on(local, teacher):
+def test_control_c_loses_nothing_and_says_how_to_resume(local, teacher):
     with gold_teacher(GOLD, latency=0.3) as slow_teacher:
         local.endpoint, local.generation = slow_teacher.url, {"concurrency": 2}
         process = local.start()
@@ -159,7 +159,7 @@ def test_control_c_loses_nothing_and_says_how_to_go_on(local, teacher):
         press_control_c(process)
         stderr = process.communicate(timeout=60)[1]
         assert process.returncode == 130
-        assert "Stopped. Nothing is lost: it goes on where it stood with: distillery run" in stderr
+        assert "Stopped. All finished work is saved. To resume, run: distillery run" in stderr
         assert (local.result["state"], local.result["reason"]) == ("Interrupted", "Terminated")
         answered = {request.user_text for request in slow_teacher.requests if request.status == 200}
         assert 7 <= len(answered) < 42
@@ -186,7 +186,7 @@ def wait_for_requests(teacher, count, process):
         time.sleep(0.02)
 
 
-def test_rate_limits_are_waited_for_and_told(local, teacher):
+def test_rate_limits_are_waited_for(local, teacher):
     teacher.faults = lambda call: rate_limited(1) if call.number in (3, 4) else None
     ended = local.run("--until", "generate")
     assert ended.exit_code == 0

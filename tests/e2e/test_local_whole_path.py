@@ -17,7 +17,7 @@ from teacher_server import gold_teacher
 from tiny_model import write_tiny_model
 
 GOLD = gold_of(nli_rows(24), nli_rows(6, 100), nli_rows(12, 200))
-CONTESTANTS = ("teacher", "baseTeacherPrompt", "base", "student", "majority", "shallow")
+SYSTEMS = ("teacher", "baseTeacherPrompt", "base", "student", "majority", "shallow")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_whole_path_ends_with_the_table(local):
     assert "Accuracy on 12 held-out rows, against gold" in printed
     for name in ("Teacher", "Base model", "Student", "Majority", "Shallow"):
         assert any(line.strip().startswith(name) for line in printed.splitlines())
-    assert "12 rows are few" in printed
+    assert "12 held-out rows are a small sample" in printed
     assert "Rows: 42 read" in printed
     assert f"Serve the student: distillery serve {local.out}" in printed
 
@@ -45,7 +45,7 @@ def test_whole_path_ends_with_the_table(local):
 def test_result_has_every_figure_and_every_path(local):
     result = local.result
     assert (result["name"], result["state"], result["reason"]) == ("tiny", "Done", "Succeeded")
-    assert all(0 <= result["evaluation"][name]["score"] <= 1 for name in CONTESTANTS)
+    assert all(0 <= result["evaluation"][name]["score"] <= 1 for name in SYSTEMS)
     assert "gapClosed" in result["evaluation"]
     assert result["evaluation"]["sampleSize"] == 12
     assert result["usage"]["requests"] >= 42
@@ -60,7 +60,7 @@ def test_second_run_says_that_nothing_is_left_to_do(local):
     ended = local.run()
     assert time.monotonic() - started < 15
     assert ended.exit_code == 0
-    assert "Nothing is left to do: every stage is done." in ended.stdout
+    assert "Nothing left to do: all stages are done." in ended.stdout
     assert "Accuracy on 12 held-out rows" in ended.stdout
 
 
@@ -68,7 +68,7 @@ def test_another_endpoint_of_the_same_teacher_changes_nothing(local):
     before = local.endpoint
     local.endpoint = "http://127.0.0.1:9/v1"
     try:
-        assert "Nothing is left to do" in local.run().stdout
+        assert "Nothing left to do" in local.run().stdout
     finally:
         local.endpoint = before
 
@@ -83,7 +83,7 @@ def test_terminal_shows_a_bar_for_each_stage(local):
     assert process.wait() == 0
     for stage in ("generate", "train", "evaluate"):
         assert stage in shown
-    assert shown.count("done before") >= 3
+    assert shown.count("already done") >= 3
     assert "━" in shown
 
 
@@ -110,7 +110,7 @@ def test_served_student_answers_under_its_name(local):
     try:
         first = process.stdout.readline()
         assert first.startswith("Loading ")
-        assert process.stdout.readline().startswith(f"tiny answers at http://127.0.0.1:{port}/v1")
+        assert process.stdout.readline().startswith(f"Serving tiny at http://127.0.0.1:{port}/v1")
         assert "curl" in process.stdout.readline()
         reply = ask(port, {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})
         assert isinstance(reply["choices"][0]["message"]["content"], str)
@@ -138,13 +138,13 @@ def ask(port, body):
         return json.load(response)
 
 
-def test_taken_port_is_told(local):
+def test_taken_port_is_reported(local):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         ended = finished(serve(local, other.getsockname()[1]))
     assert ended.exit_code == 2
-    assert "Address already in use; choose another --port or --host" in ended.stderr
+    assert "Address already in use; use another --port or --host" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -51,4 +51,4 @@ def test_whole_example_runs_and_its_second_call_finds_nothing_to_do(tmp_path, mo
     assert json.loads((tmp_path / "result.json").read_text())["state"] == "Done"
     assert len((tmp_path / "data" / "train.jsonl").read_text().splitlines()) == 300
     assert quickstart.main(tmp_path) == 0
-    assert "Nothing is left to do: every stage is done." in capfd.readouterr().out
+    assert "Nothing left to do: all stages are done." in capfd.readouterr().out

@@ -42,16 +42,16 @@ def test_validate_names_each_good_file(distillery):
     assert result.stdout == f"conjnli.yaml: conjnli is valid\n{QUICKSTART}: quickstart is valid\n"
 
 
-def test_validate_lists_the_faults_of_all_files(distillery):
+def test_validate_lists_the_problems_of_all_files(distillery):
     Path("bad.yaml").write_text(MANIFEST.replace("task: NLI", "task: Haiku") + "  speed: 3\n")
     result = distillery("validate", "bad.yaml", "nothing.yaml", "conjnli.yaml")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "bad.yaml:5: spec.task: `Haiku` is not one of the choices; write NLI, MultipleChoice, Math, Summarization or"
+        "bad.yaml:5: spec.task: `Haiku` is not an allowed value; write NLI, MultipleChoice, Math, Summarization or"
         " Conversation",
-        "bad.yaml:10: spec.speed: there is no such field; the fields here are task, suspend, data, generation, student,"
+        "bad.yaml:10: spec.speed: unknown field; known fields are task, suspend, data, generation, student,"
         " training, evaluation, serving, storage",
-        "nothing.yaml: there is no such file; check the path",
+        "nothing.yaml: the file does not exist; check the path",
     ]
     assert result.stdout == "conjnli.yaml: conjnli is valid\n"
 
@@ -75,25 +75,25 @@ def test_plan_does_nothing(distillery):
     assert [path.name for path in Path().iterdir()] == ["conjnli.yaml"]
 
 
-def test_unmapped_claim_shows_its_flag_and_is_noted_in_the_result(distillery):
+def test_unmapped_claim_shows_its_option_and_is_recorded_in_the_result(distillery):
     result = distillery("run", "conjnli.yaml")
     assert result.exit_code == 2
-    sentence = (
-        "conjnli.yaml:6: spec.data.train.uri: pvc://datasets/train.jsonl lies in the claim datasets of a cluster; say"
-        " which folder stands for it here: --claim datasets=DIR"
+    message = (
+        "conjnli.yaml:6: spec.data.train.uri: pvc://datasets/train.jsonl is in the PersistentVolumeClaim datasets,"
+        " which only a cluster has; use a local folder instead: --claim datasets=DIR"
     )
-    assert result.stderr.splitlines()[0] == sentence
+    assert result.stderr.splitlines()[0] == message
     saved = json.loads(Path("runs/conjnli/result.json").read_text())
     assert (saved["state"], saved["reason"]) == ("Failed", "ConfigurationMissing")
-    assert saved["message"].splitlines()[0] == sentence
+    assert saved["message"].splitlines()[0] == message
 
 
-def test_missing_rows_are_noted_as_invalid_data(distillery, tmp_path):
+def test_missing_rows_are_recorded_as_invalid_data(distillery, tmp_path):
     result = distillery("run", "conjnli.yaml", "--claim", f"datasets={tmp_path}", "--out", "here")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        f"conjnli.yaml:6: spec.data.train.uri: there is no {tmp_path}/train.jsonl; check the path",
-        f"conjnli.yaml:6: spec.data.validation.uri: there is no {tmp_path}/validation.jsonl; check the path",
+        f"conjnli.yaml:6: spec.data.train.uri: {tmp_path}/train.jsonl does not exist; check the path",
+        f"conjnli.yaml:6: spec.data.validation.uri: {tmp_path}/validation.jsonl does not exist; check the path",
     ]
     assert json.loads(Path("here/result.json").read_text())["reason"] == "InvalidData"
 
@@ -104,22 +104,25 @@ def test_mapping_without_a_name_is_explained(distillery):
     assert "'datasets' is not NAME=PATH" in result.stderr
 
 
-def test_folder_of_somebody_else_is_left_alone(distillery):
+def test_folder_with_a_foreign_result_is_left_alone(distillery):
     Path("here").mkdir()
     Path("here/result.json").write_text('{"passed": 3}')
     result = distillery("run", "conjnli.yaml", "--out", "here")
     assert result.exit_code == 2
-    assert "here/result.json was not written by a run" in result.stderr
+    assert "here/result.json was not written by distillery" in result.stderr
     assert Path("here/result.json").read_text() == '{"passed": 3}'
 
 
-def test_serve_wants_the_folder_of_a_run(distillery):
+def test_serve_requires_the_folder_of_a_run(distillery):
     result = distillery("serve", ".")
     assert result.exit_code == 2
-    assert result.stderr == ". is not the folder of a run; name one, such as runs/NAME, or run: distillery run FILE\n"
+    assert (
+        result.stderr
+        == ". is not the folder of a run; give one, such as runs/NAME, or start a run: distillery run FILE\n"
+    )
 
 
-def test_serve_wants_a_trained_student(distillery):
+def test_serve_requires_a_trained_student(distillery):
     distillery("run", "conjnli.yaml")
     result = distillery("serve", "runs/conjnli")
     assert result.exit_code == 2

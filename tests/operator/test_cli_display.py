@@ -7,7 +7,7 @@ from rich.console import Console
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, RowCounts, StageOutcome, StageResult
 from distillery_operator.cli.formatting import counts_by_name, duration, progress_text
-from distillery_operator.cli.progress_display import Bars, PlainLines, displayed, notes
+from distillery_operator.cli.progress_display import PlainLines, ProgressBars, failure_counts, run_display
 from distillery_operator.cli.result_table import show_result
 from distillery_operator.core.stage_metrics import StageMetrics
 from distillery_operator.local.run_result import RunResult
@@ -54,15 +54,15 @@ def row(text, start):
     return next(line.split() for line in text.splitlines() if line.strip().startswith(start))
 
 
-def test_table_shows_every_contestant_s_figures():
+def test_table_shows_the_figures_of_every_system():
     text = shown(RESULT)
     assert row(text, "Teacher")[2:] == ["0.900", "0.85-0.93", "0.890", "2.5%", "212", "37.9", "0.81s"]
-    assert row(text, "Student") == ["Student", "short", "0.850", "0.79-0.90"]
+    assert row(text, "Student") == ["Student", "student", "0.850", "0.79-0.90"]
     assert row(text, "Majority") == ["Majority", "-", "0.380"]
     assert row(text, "Shallow") == ["Shallow", "-", "0.450"]
     assert [line.split()[2:4] for line in text.splitlines() if "Base model" in line] == [
-        ["elaborate", "0.400"],
-        ["short", "0.000"],
+        ["teacher", "0.400"],
+        ["student", "0.000"],
     ]
 
 
@@ -112,8 +112,8 @@ def test_texts_get_a_second_table(width):
     text = shown(SUMMARIES, width)
     students = [line.split() for line in text.splitlines() if line.strip().startswith("Student")]
     assert students == [
-        ["Student", "short", "0.310", "0.29-0.33", "30.0%"],
-        ["Student", "short", "0.420", "0.170", "61.5", "0.134", "91.0%", "4.5%"],
+        ["Student", "student", "0.310", "0.29-0.33", "30.0%"],
+        ["Student", "student", "0.420", "0.170", "61.5", "0.134", "91.0%", "4.5%"],
     ]
     assert row(text, "Lead") == ["Lead", "-", "0.280"]
     assert "Macro" not in text
@@ -121,11 +121,11 @@ def test_texts_get_a_second_table(width):
     assert "…" not in text
 
 
-def test_notes_about_texts_name_the_judge_the_test_and_the_supervision():
+def test_lines_about_texts_name_the_judge_the_test_and_the_supervision():
     text = shown(SUMMARIES)
     assert "ROUGE-L on 200 held-out rows, against gold" in text
-    assert "p 0.012 (paired bootstrap)" in text
-    assert "Wins: how often gpt-4o finds the answer better" in text
+    assert "p = 0.012 (paired bootstrap)" in text
+    assert "Win rate: share of rows on which gpt-4o prefers the answer" in text
     assert "the student is partly supervised" in text
     assert "Lead: the first words of the source" in text
     assert "Majority" not in text
@@ -137,34 +137,34 @@ def test_agreement_with_the_teacher_is_called_so():
     assert "Agreement (ROUGE-L) on 200 held-out rows, against the teacher's answers" in text
 
 
-def test_notes_say_how_to_read_the_table():
+def test_lines_below_the_table_explain_it():
     text = shown(RESULT)
-    assert "Gap closed: 0.90 of the way from the base model to the teacher" in text
-    assert "p below 0.001 (McNemar)" in text
-    assert "120 rows are few" in text
+    assert "Gap closed: 0.90 of the gap between base model and teacher" in text
+    assert "p < 0.001 (McNemar)" in text
+    assert "120 held-out rows are a small sample" in text
     assert "There is no test split" in text
 
 
 def test_large_sample_is_not_called_small():
     large = {**RESULT, "evaluation": {**RESULT["evaluation"], "sampleSize": 150}}
-    assert "are few" not in shown(large)
+    assert "small sample" not in shown(large)
 
 
-def test_rows_usage_and_files_are_told():
+def test_rows_usage_and_files_are_printed():
     text = shown(RESULT)
     assert "Rows: 560 read, 541 kept, 19 rejected: 12 truncated, 7 bad_json." in text
-    assert "Teacher: 1,612 requests, 120,345 tokens read, 23,456 written." in text
+    assert "Teacher: 1,612 requests, 120,345 input tokens, 23,456 output tokens." in text
     assert "runs/conjnli/train-a/model" in text
     assert "runs/conjnli/result.json" in text
 
 
-def test_money_cache_and_thoughts_stand_beside_the_tokens():
+def test_cost_cached_and_reasoning_tokens_are_printed_beside_the_tokens():
     usage = {**RESULT["usage"], "cachedInputTokens": 100000, "reasoningTokens": 9000, "cost": 1.6, "currency": "USD"}
     estimate = {"rows": 1, "requests": 1, "inputTokens": 1, "outputTokens": 1, "lowTokens": 1, "highTokens": 1}
     text = shown({**RESULT, "usage": usage, "estimate": {**estimate, "cost": 1.46, "currency": "USD"}}, width=200)
     assert (
-        "Teacher: 1,612 requests, 120,345 tokens read (100,000 of them from its cache), 23,456 written (9,000 of them"
-        " thoughts); 1.60 USD (1.46 expected)."
+        "Teacher: 1,612 requests, 120,345 input tokens (100,000 cached), 23,456 output tokens (9,000 reasoning);"
+        " 1.60 USD (1.46 expected)."
     ) in text
 
 
@@ -175,14 +175,14 @@ def test_run_without_scores_shows_no_table():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (3900, "1 h 5 min")],
 )
-def test_durations_are_read_at_a_glance(seconds, words):
-    assert duration(seconds) == words
+def test_durations_are_short(seconds, text):
+    assert duration(seconds) == text
 
 
-def test_counts_are_words():
+def test_counts_are_formatted():
     assert progress_text(Progress(done=1200, total=5600)) == "1,200 of 5,600 rows"
     assert progress_text(Progress(done=3, total=0, unit="steps")) == "3 steps"
     assert progress_text(Progress(done=0, total=0)) == ""
@@ -193,10 +193,10 @@ def metrics(**more):
     return StageMetrics(Progress(done=12, total=40, eta_seconds=90), **more)
 
 
-def test_notes_count_failed_calls_and_rejected_rows():
-    told = notes(metrics(requests={"ok": 30, "http_429": 4, "timeout": 1}, rejected={"truncated": 2}))
-    assert told == "5 calls failed, 2 rejected"
-    assert notes(metrics(requests={"ok": 30})) == ""
+def test_failed_requests_and_rejected_rows_are_counted():
+    counts = failure_counts(metrics(requests={"ok": 30, "http_429": 4, "timeout": 1}, rejected={"truncated": 2}))
+    assert counts == "failed requests: 5, rejected rows: 2"
+    assert failure_counts(metrics(requests={"ok": 30})) == ""
 
 
 def done(stage=Stage.GENERATE, **more):
@@ -209,25 +209,25 @@ def failed(stage=Stage.TRAIN):
 
 def test_pipe_gets_plain_lines():
     console = Console(file=io.StringIO(), width=100)
-    with displayed(console, list(Stage)) as watcher:
-        assert isinstance(watcher, PlainLines)
-        watcher.found_done(done())
-        watcher.started(Stage.TRAIN, 1)
-        watcher.progressed(Stage.TRAIN, metrics())
-        watcher.stopping(Stage.TRAIN)
-        watcher.waits(failed(), 5, 2, 4)
-        watcher.started(Stage.TRAIN, 2)
+    with run_display(console, list(Stage)) as listener:
+        assert isinstance(listener, PlainLines)
+        listener.already_done(done())
+        listener.started(Stage.TRAIN, 1)
+        listener.progressed(Stage.TRAIN, metrics())
+        listener.stopping(Stage.TRAIN)
+        listener.retrying(failed(), 5, 2, 4)
+        listener.started(Stage.TRAIN, 2)
     assert console.file.getvalue().splitlines() == [
-        "generate: done before",
+        "generate: already done",
         "train: started",
-        "train: stopping, once what is in hand is saved (again: at once)",
+        "train: stopping after saving (Ctrl-C again to stop now)",
         "train: no answer",
-        "train: tried again in 5 s (attempt 2 of 4)",
-        "train: started again, attempt 2",
+        "train: retrying in 5 s (attempt 2 of 4)",
+        "train: restarted (attempt 2)",
     ]
 
 
-def test_plain_lines_tell_progress_every_ten_seconds(monkeypatch):
+def test_plain_lines_print_progress_every_ten_seconds(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("distillery_operator.cli.progress_display.time.monotonic", lambda: clock[0])
     console = Console(file=io.StringIO(), width=100)
@@ -237,41 +237,41 @@ def test_plain_lines_tell_progress_every_ten_seconds(monkeypatch):
         clock[0] += 1
         lines.progressed(Stage.GENERATE, metrics(rejected={"truncated": 2}, requests={"ok": 9, "http_429": 3}))
     lines.done(done())
-    told = "generate: 12 of 40 rows, about 1 min 30 s left, 3 calls failed, 2 rejected"
+    progress = "generate: 12 of 40 rows, about 1 min 30 s left, failed requests: 3, rejected rows: 2"
     assert console.file.getvalue().splitlines() == [
         "generate: started",
-        told,
-        told,
+        progress,
+        progress,
         "generate: done in 25 s: kept 541 of 560 rows",
-        "generate: calls that failed at first: 3 http_429",
+        "generate: failed requests, including retried ones: 3 http_429",
     ]
 
 
-def test_only_a_stage_that_gets_ready_has_a_pulsing_bar():
+def test_only_a_preparing_stage_has_a_pulsing_bar():
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
-    with displayed(console, list(Stage)) as watcher:
-        watcher.found_done(done())
-        watcher.started(Stage.TRAIN, 1)
-        assert [task.started for task in watcher.progress.tasks] == [True, False, True]
-        watcher.progressed(Stage.TRAIN, metrics())
-        assert [task.percentage for task in watcher.progress.tasks] == [100, 30, 0]
+    with run_display(console, list(Stage)) as listener:
+        listener.already_done(done())
+        listener.started(Stage.TRAIN, 1)
+        assert [task.started for task in listener.progress.tasks] == [True, False, True]
+        listener.progressed(Stage.TRAIN, metrics())
+        assert [task.percentage for task in listener.progress.tasks] == [100, 30, 0]
 
 
 def test_terminal_gets_a_bar_for_each_stage():
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    with displayed(console, list(Stage)) as watcher:
-        assert isinstance(watcher, Bars)
-        watcher.found_done(done(rows=RowCounts(read=1)))
-        watcher.started(Stage.TRAIN, 1)
-        watcher.progressed(Stage.TRAIN, metrics(requests={"http_429": 3}))
-        watcher.progress.refresh()
-        watcher.waits(failed(), 5, 2, 4)
+    with run_display(console, list(Stage)) as listener:
+        assert isinstance(listener, ProgressBars)
+        listener.already_done(done(rows=RowCounts(read=1)))
+        listener.started(Stage.TRAIN, 1)
+        listener.progressed(Stage.TRAIN, metrics(requests={"http_429": 3}))
+        listener.progress.refresh()
+        listener.retrying(failed(), 5, 2, 4)
     text = console.file.getvalue()
     for part in (
-        "done before",
+        "already done",
         "12 of 40 rows",
         "about 1 min 30 s left",
-        "3 calls failed",
+        "failed requests: 3",
         "no answer",
         "attempt 2",
     ):

@@ -56,30 +56,30 @@ def distillery(tmp_path, monkeypatch):
     return run
 
 
-def test_estimate_shows_tokens_money_and_what_follows(distillery):
+def test_estimate_shows_tokens_cost_and_advice(distillery):
     result = distillery({"estimate": ESTIMATE}, "estimate", "conjnli.yaml")
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[0].strip() == "What the teacher of conjnli will cost"
+    assert result.stdout.splitlines()[0].strip() == "Estimate for conjnli (teacher)"
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert ["Tokens", "together", "468,000", "400,000", "900,000"] in lines
-    assert ["Money", "(EUR)", "2.34", "1.50", "6.00"] in lines
-    assert "generation.budget.maxTokens (1,000) ends the run before all rows are answered." in result.stdout
-    assert "With --pilot a few rows are asked for real" in result.stdout
+    assert ["Total", "tokens", "468,000", "400,000", "900,000"] in lines
+    assert ["Cost", "(EUR)", "2.34", "1.50", "6.00"] in lines
+    assert "generation.budget.maxTokens (1,000) is below the estimate" in result.stdout
+    assert "For a better estimate, use --pilot" in result.stdout
 
 
 def test_estimate_with_a_judge_says_whose_cost_it_is(distillery):
     judge = '    judge: {endpoint: "https://judge.example/v1", model: j}\n  student:'
     Path("conjnli.yaml").write_text(MANIFEST.replace("  student:", judge, 1))
     result = distillery({"estimate": ESTIMATE}, "estimate", "conjnli.yaml")
-    assert result.stdout.splitlines()[0].strip() == "What teacher and judge of conjnli will cost"
+    assert result.stdout.splitlines()[0].strip() == "Estimate for conjnli (teacher and judge)"
 
 
 def test_estimate_without_a_pilot_needs_no_key_and_leaves_nothing_behind(distillery):
     before = sorted(Path().iterdir())
     result = distillery({"estimate": ESTIMATE}, "estimate", "conjnli.yaml", "--output", "json")
-    told = json.loads(result.stdout)
-    assert (told["rows"], told["cost"], told["currency"]) == (1200, 2.34, "EUR")
-    assert json.loads(told["basis"])["arguments"] == []
+    printed = json.loads(result.stdout)
+    assert (printed["rows"], printed["cost"], printed["currency"]) == (1200, 2.34, "EUR")
+    assert json.loads(printed["basis"])["arguments"] == []
     assert sorted(Path().iterdir()) == before
 
 
@@ -98,31 +98,31 @@ def test_pilot_needs_the_teachers_key(distillery):
     assert "--secret teacher=ENVFILE" in result.stderr
 
 
-def test_trainers_sentence_and_exit_code_are_passed_on(distillery):
+def test_trainers_message_and_exit_code_are_passed_on(distillery):
     result = distillery({"exit": 3, "says": "Teacher big cannot be reached.\n"}, "estimate", "conjnli.yaml")
     assert (result.exit_code, result.stderr) == (3, "Teacher big cannot be reached.\n")
 
 
-def test_missing_rows_are_told_before_anything_starts(distillery):
+def test_missing_rows_are_reported_before_anything_starts(distillery):
     Path("rows.jsonl").unlink()
     result = distillery({}, "estimate", "conjnli.yaml")
     assert result.exit_code == 2
-    assert "conjnli.yaml:6: spec.data.train.uri: there is no " in result.stderr
+    assert "rows.jsonl does not exist; check the path" in result.stderr
 
 
 def test_budget_that_is_enough_is_not_mentioned():
     estimate = Estimate.model_validate({**ESTIMATE, "pilotRows": 20})
     assert estimate_notes(estimate, Budget(max_tokens=468_000, max_cost=2.34)) == []
     assert estimate_notes(estimate, Budget(max_cost=2.0)) == [
-        "generation.budget.maxCost (2.00 EUR) ends the run before all rows are answered."
+        "generation.budget.maxCost (2.00 EUR) is below the estimate: the run will fail before all rows are answered."
     ]
 
 
-def test_without_prices_money_is_left_out_and_said_how_to_get():
+def test_estimate_without_prices_says_how_to_get_a_cost():
     estimate = Estimate.model_validate({**ESTIMATE, "cost": None, "pilotRows": 20, "basis": "tokens are counted"})
     assert estimate_notes(estimate, Budget()) == [
         "Tokens are counted.",
-        "Give the teacher's prices (generation.teachers: pricing) to see money.",
+        "To estimate the cost, set the teacher's pricing (generation.teachers[0].pricing).",
     ]
 
 
@@ -168,7 +168,7 @@ def test_export_finds_the_rows_of_a_run(distillery):
         json.dumps({"name": "x", "state": "Done", "reason": "Succeeded", "files": files})
     )
     result = distillery({}, "export", "runs/x", "--output", "out/rows.jsonl")
-    assert (result.exit_code, result.stdout) == (0, "2 chat rows are in out/rows.jsonl.\n")
+    assert (result.exit_code, result.stdout) == (0, "Wrote 2 chat rows to out/rows.jsonl.\n")
     assert json.loads(Path("out/rows.jsonl").read_text().splitlines()[0]) == CHAT
 
 
@@ -178,18 +178,18 @@ def test_export_to_standard_output_says_nothing_else(distillery):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
-        ((".", "--output", "x"), ". holds no train rows; name the folder of a run"),
-        (("generate-a", "--split", "validation", "--output", "x"), "generate-a holds no validation rows"),
-        (("generate-a", "--output", "generate-a"), "generate-a is a folder; name the file to write in it"),
+        ((".", "--output", "x"), ". contains no train rows; give the folder of a run"),
+        (("generate-a", "--split", "validation", "--output", "x"), "generate-a contains no validation rows"),
+        (("generate-a", "--output", "generate-a"), "generate-a is a folder; give the name of a file in it"),
         (("broken", "--output", "x"), "broken/train.jsonl, line 1: not a row of a generate stage"),
     ],
 )
-def test_export_that_cannot_be_is_explained(distillery, arguments, words):
+def test_failed_export_is_explained(distillery, arguments, message):
     stored(Path("generate-a"), ROW)
     stored(Path("broken"), {"messages": []})
     result = distillery({}, "export", *arguments)
     assert result.exit_code == 2
-    assert result.stderr.startswith(words)
+    assert result.stderr.startswith(message)
     assert not Path("x").exists()

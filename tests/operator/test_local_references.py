@@ -55,21 +55,21 @@ def supplied(tmp_path):
     }
 
 
-def test_every_unmapped_reference_shows_its_flag(manifest, tmp_path):
+def test_every_unmapped_reference_shows_its_option(manifest, tmp_path):
     problems, reason = refused(manifest)
     assert problems == [
-        "7: spec.data.train.uri: pvc://datasets/nli/train.jsonl lies in the claim datasets of a cluster; say which"
-        " folder stands for it here: --claim datasets=DIR",
-        "8: spec.data.validation.uri: configmap://rows/validation.jsonl lies in the ConfigMap rows of a cluster; say"
-        " which folder stands for it here: --configmap rows=DIR",
-        f"9: spec.data.test.uri: there is no {tmp_path}/test.jsonl; check the path (a plain path is taken from"
+        "7: spec.data.train.uri: pvc://datasets/nli/train.jsonl is in the PersistentVolumeClaim datasets, which only a"
+        " cluster has; use a local folder instead: --claim datasets=DIR",
+        "8: spec.data.validation.uri: configmap://rows/validation.jsonl is in the ConfigMap rows, which only a cluster"
+        " has; use a local folder instead: --configmap rows=DIR",
+        f"9: spec.data.test.uri: {tmp_path}/test.jsonl does not exist; check the path (a plain path is relative to"
         f" the manifest's folder, {tmp_path})",
-        "12: spec.generation.teachers[0].apiKey: the Secret teacher lies in a cluster; say which file of KEY=VALUE"
-        " lines stands for it here: --secret teacher=ENVFILE",
-        f"14: spec.student.model.uri: there is no {tmp_path}/student; check the path (a plain path is taken from"
+        "12: spec.generation.teachers[0].apiKey: the Secret teacher is only in a cluster; use a local file of KEY=VALUE"
+        " lines instead: --secret teacher=ENVFILE",
+        f"14: spec.student.model.uri: {tmp_path}/student does not exist; check the path (a plain path is relative to"
         f" the manifest's folder, {tmp_path})",
-        "15: spec.student.credentials: the Secret hub lies in a cluster; say which file of KEY=VALUE lines stands for"
-        " it here: --secret hub=ENVFILE",
+        "15: spec.student.credentials: the Secret hub is only in a cluster; use a local file of KEY=VALUE lines"
+        " instead: --secret hub=ENVFILE",
     ]
     assert reason is Reason.CONFIGURATION_MISSING
 
@@ -95,7 +95,7 @@ def test_suspended_distillation_does_not_run(manifest, tmp_path):
     assert reason is Reason.SUSPENDED
 
 
-def test_missing_rows_are_a_matter_of_data(manifest, tmp_path):
+def test_missing_rows_are_invalid_data(manifest, tmp_path):
     mappings = supplied(tmp_path)
     (tmp_path / "test.jsonl").unlink()
     problems, reason = refused(manifest, **mappings)
@@ -112,17 +112,17 @@ def test_folder_for_rows_and_file_for_a_model_are_refused(manifest, tmp_path):
     (tmp_path / "student").write_text("weights")
     problems, _ = refused(manifest, **mappings)
     assert problems == [
-        f"9: spec.data.test.uri: {tmp_path}/test.jsonl is a folder; name the JSON Lines file in it",
-        f"14: spec.student.model.uri: {tmp_path}/student is a file; name the folder that holds config.json and the"
+        f"9: spec.data.test.uri: {tmp_path}/test.jsonl is a folder; give the file with the rows in it",
+        f"14: spec.student.model.uri: {tmp_path}/student is a file; give the folder that contains config.json and the"
         " weights",
     ]
 
 
-def test_folder_that_stands_for_a_claim_must_exist(manifest, tmp_path):
+def test_folder_for_a_claim_must_exist(manifest, tmp_path):
     mappings = supplied(tmp_path) | {"claims": {"datasets": tmp_path / "elsewhere"}}
     problems, _ = refused(manifest, **mappings)
     assert problems == [
-        f"7: spec.data.train.uri: --claim datasets={tmp_path}/elsewhere: there is no such folder; check the path"
+        f"7: spec.data.train.uri: --claim datasets={tmp_path}/elsewhere: the folder does not exist; check the path"
     ]
 
 
@@ -143,21 +143,21 @@ def test_variables_are_read_as_kubectl_reads_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("A=1\ns3cret\n", "line 2 is not KEY=VALUE"),
-        ("", "is empty; write KEY=VALUE lines"),
+        ("", "is empty; add KEY=VALUE lines"),
         ("=x\n", "line 1 is not KEY=VALUE"),
     ],
 )
-def test_bad_file_of_variables_gets_a_sentence_without_its_content(text, sentence, tmp_path):
+def test_bad_file_of_variables_gets_a_message_without_its_content(text, message, tmp_path):
     (tmp_path / "a.env").write_text(text)
     with pytest.raises(VariablesError) as caught:
         read_variables(tmp_path / "a.env")
-    assert str(caught.value) == sentence
+    assert str(caught.value) == message
 
 
-def test_missing_file_of_variables_gets_a_sentence(tmp_path):
+def test_missing_file_of_variables_gets_a_message(tmp_path):
     with pytest.raises(VariablesError, match="cannot be read: No such file or directory"):
         read_variables(tmp_path / "nothing.env")
 

@@ -33,16 +33,16 @@ spec:
 """
 
 
-class Diary:
-    """Writes down what a run reports."""
+class RecordingListener:
+    """Records what a run reports."""
 
     def __init__(self, on_start=None):
         self.entries = []
         self.metrics = []
         self.on_start = on_start
 
-    def found_done(self, result):
-        self.entries.append(f"{result.stage} done before")
+    def already_done(self, result):
+        self.entries.append(f"{result.stage} already done")
 
     def started(self, stage, attempt):
         self.entries.append(f"{stage} attempt {attempt}")
@@ -61,8 +61,8 @@ class Diary:
     def done(self, result):
         self.entries.append(f"{result.stage} Done")
 
-    def waits(self, result, seconds, attempt, attempts):
-        self.entries.append(f"{result.stage} waits {seconds} for attempt {attempt} of {attempts}")
+    def retrying(self, result, seconds, attempt, attempts):
+        self.entries.append(f"{result.stage} retries in {seconds} s, attempt {attempt} of {attempts}")
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def prepared(tmp_path, monkeypatch):
     (tmp_path / "hub.env").write_text("HF_TOKEN=hf_1\n")
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT / "scripted_trainer"))
 
-    def make(script=None, *, diary=None, stop=None, text=MANIFEST, **options):
+    def make(script=None, *, listener=None, stop=None, text=MANIFEST, **options):
         monkeypatch.setenv("SCRIPT", json.dumps(script or {}))
         (tmp_path / "manifest.yaml").write_text(text)
         manifest = read_manifest(tmp_path / "manifest.yaml")
@@ -82,7 +82,9 @@ def prepared(tmp_path, monkeypatch):
         inputs = find_inputs(manifest, Mappings(secrets=secrets))
         plan = make_plan(manifest.distillation, inputs.fingerprints)
         options = {"retry_seconds": (0.01, 0.02), **options}
-        return LocalRun(plan, inputs, tmp_path / "out", diary or Diary(), stop or StopRequest(), **options)
+        return LocalRun(
+            plan, inputs, tmp_path / "out", listener or RecordingListener(), stop or StopRequest(), **options
+        )
 
     return make
 
@@ -104,7 +106,7 @@ def test_run_goes_through_all_stages_and_writes_the_result(prepared):
     run = prepared(script)
     outcome = run.run()
     assert (outcome.exit_code, outcome.idle) == (0, False)
-    assert run.watcher.entries == [
+    assert run.listener.entries == [
         "generate attempt 1",
         "generate Done",
         "train attempt 1",
@@ -130,7 +132,7 @@ def test_second_run_finds_everything_done_and_starts_nothing(prepared):
     again = prepared({stage: [{"exit": 1}] * 2 for stage in ("generate", "train", "evaluate")})
     outcome = again.run()
     assert (outcome.exit_code, outcome.idle) == (0, True)
-    assert again.watcher.entries == ["generate done before", "train done before", "evaluate done before"]
+    assert again.listener.entries == ["generate already done", "train already done", "evaluate already done"]
     assert saved(again) == before
 
 
@@ -140,14 +142,14 @@ def test_stage_whose_model_is_gone_runs_again(prepared):
     (run.folder / saved(run)["files"]["model"]).rmdir()
     again = prepared()
     again.run()
-    assert again.watcher.entries[:3] == ["generate done before", "train attempt 1", "train Done"]
+    assert again.listener.entries[:3] == ["generate already done", "train attempt 1", "train Done"]
 
 
 def test_changed_learning_rate_keeps_the_rows(prepared):
     prepared().run()
     again = prepared(text=MANIFEST + "  training: {learningRate: 0.001}\n")
     again.run()
-    assert again.watcher.entries[0:2] == ["generate done before", "train attempt 1"]
+    assert again.listener.entries[0:2] == ["generate already done", "train attempt 1"]
 
 
 def test_changed_rows_run_every_stage_again(prepared, tmp_path):
@@ -155,15 +157,15 @@ def test_changed_rows_run_every_stage_again(prepared, tmp_path):
     (tmp_path / "rows.jsonl").write_text("{}\n{}\n")
     again = prepared()
     again.run()
-    assert again.watcher.entries[0] == "generate attempt 1"
+    assert again.listener.entries[0] == "generate attempt 1"
 
 
 def test_until_ends_with_that_stage(prepared):
     run = prepared(until=Stage.GENERATE)
     outcome = run.run()
-    assert run.watcher.entries == ["generate attempt 1", "generate Done"]
+    assert run.listener.entries == ["generate attempt 1", "generate Done"]
     assert outcome.exit_code == 0
-    assert saved(run)["message"] == "done until generate, as asked"
+    assert saved(run)["message"] == "all stages up to generate are done"
     assert sorted(saved(run)["files"]) == ["rejected", "train", "validation"]
 
 
@@ -171,11 +173,11 @@ def test_stage_that_may_succeed_later_is_started_again(prepared):
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
     run = prepared({"generate": [later, later, {}]})
     assert run.run().exit_code == 0
-    assert run.watcher.entries[:5] == [
+    assert run.listener.entries[:5] == [
         "generate attempt 1",
-        "generate waits 0.01 for attempt 2 of 3",
+        "generate retries in 0.01 s, attempt 2 of 3",
         "generate attempt 2",
-        "generate waits 0.02 for attempt 3 of 3",
+        "generate retries in 0.02 s, attempt 3 of 3",
         "generate attempt 3",
     ]
 
@@ -199,14 +201,14 @@ def test_stage_that_needs_the_user_is_not_started_again(prepared):
     }
     run = prepared({"generate": [failed]})
     assert run.run().exit_code == 2
-    assert run.watcher.entries == ["generate attempt 1"]
+    assert run.listener.entries == ["generate attempt 1"]
     result = saved(run)
     assert (result["state"], result["reason"]) == ("Failed", "TooFewRows")
     assert result["rows"]["rejectedByReason"] == {"truncated": 6}
     assert result["usage"]["requests"] == 12
 
 
-def test_failure_of_a_later_stage_keeps_what_the_earlier_ones_tell(prepared):
+def test_failure_of_a_later_stage_keeps_the_figures_of_earlier_ones(prepared):
     rows = {"read": 9, "kept": 9}
     run = prepared(
         {"generate": [{"rows": rows}], "train": [{"exit": 2, "reason": "InvalidModel", "message": "no tokenizer"}]}
@@ -218,27 +220,27 @@ def test_failure_of_a_later_stage_keeps_what_the_earlier_ones_tell(prepared):
     assert sorted(result["files"]) == ["rejected", "train", "validation"]
 
 
-def test_crash_is_told_with_its_last_line_and_its_log(prepared):
+def test_crash_is_reported_with_its_last_line_and_its_log(prepared):
     run = prepared({"train": [{"exit": 1, "silent": True, "says": "Traceback\nZeroDivisionError: division by zero"}]})
     assert run.run().exit_code == 1
     result = saved(run)
     assert result["reason"] == "TrainingFailed"
     assert "train ended unexpectedly: ZeroDivisionError: division by zero; " in result["message"]
-    log = Path(result["message"].split("; ")[1].removesuffix(" has the rest"))
+    log = Path(result["message"].split("; for details, see ")[1])
     assert "ZeroDivisionError" in log.read_text()
 
 
-def test_killed_stage_is_told_as_out_of_memory(prepared):
+def test_killed_stage_is_reported_as_out_of_memory(prepared):
     run = prepared({"train": [{"dies": int(signal.SIGKILL)}]})
     assert run.run().exit_code == 137
     assert saved(run)["reason"] == "OutOfMemory"
 
 
-def test_failed_run_goes_on_with_the_failed_stage(prepared):
+def test_failed_run_resumes_with_the_failed_stage(prepared):
     prepared({"train": [{"exit": 2, "reason": "InvalidModel", "message": "no tokenizer"}]}).run()
     again = prepared()
     assert again.run().exit_code == 0
-    assert again.watcher.entries[:2] == ["generate done before", "train attempt 1"]
+    assert again.listener.entries[:2] == ["generate already done", "train attempt 1"]
 
 
 def when_running(run, stage, action):
@@ -255,20 +257,20 @@ def when_running(run, stage, action):
     return thread
 
 
-def test_stop_is_passed_on_and_the_run_goes_on_later(prepared):
+def test_stop_is_forwarded_and_the_run_resumes_later(prepared):
     stop = StopRequest()
     run = prepared({"train": [{"waits": True}]}, stop=stop)
     thread = when_running(run, "train", lambda: stop.request(signal.SIGINT))
     outcome = run.run()
     thread.join()
-    assert run.watcher.entries[-1] == "train stopping"
+    assert run.listener.entries[-1] == "train stopping"
     assert outcome.exit_code == 130
     result = saved(run)
     assert (result["state"], result["reason"]) == ("Interrupted", "Terminated")
-    assert result["message"] == "stopped during train; nothing is lost, run the same command again to go on"
+    assert result["message"] == "stopped during train; all finished work is saved; run the same command again to resume"
     again = prepared()
     assert again.run().exit_code == 0
-    assert again.watcher.entries[:2] == ["generate done before", "train attempt 1"]
+    assert again.listener.entries[:2] == ["generate already done", "train attempt 1"]
 
 
 def test_signal_that_arrives_twice_is_one_request():
@@ -291,7 +293,7 @@ def test_second_stop_kills_a_stage_that_does_not_listen(prepared):
     outcome = run.run()
     thread.join()
     assert outcome.exit_code == 143
-    assert run.watcher.entries == ["generate attempt 1", "generate stopping"]
+    assert run.listener.entries == ["generate attempt 1", "generate stopping"]
     assert saved(run)["state"] == "Interrupted"
 
 
@@ -299,7 +301,7 @@ def test_stop_while_waiting_for_the_next_attempt_ends_the_run(prepared):
     stop = StopRequest()
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
     run = prepared({"generate": [later]}, stop=stop, retry_seconds=(60.0,))
-    run.watcher.waits = lambda *_: threading.Timer(0.1, stop.request, [signal.SIGINT]).start()
+    run.listener.retrying = lambda *_: threading.Timer(0.1, stop.request, [signal.SIGINT]).start()
     started = time.monotonic()
     assert run.run().exit_code == 130
     assert time.monotonic() - started < 30
@@ -314,11 +316,11 @@ def test_progress_comes_from_the_stage_s_metrics(prepared):
     )
     stop = StopRequest()
     run = prepared({"generate": [{"metrics": metrics, "waits": True}]}, stop=stop)
-    run.watcher.progressed = lambda stage, reading: (run.watcher.metrics.append(reading), stop.request(signal.SIGINT))
+    run.listener.progressed = lambda stage, reading: (run.listener.metrics.append(reading), stop.request(signal.SIGINT))
     run.run()
-    assert run.watcher.metrics[0].progress.done == 12
-    assert run.watcher.metrics[0].progress.total == 40
-    assert run.watcher.metrics[0].requests == {"ok": 12}
+    assert run.listener.metrics[0].progress.done == 12
+    assert run.listener.metrics[0].progress.total == 40
+    assert run.listener.metrics[0].requests == {"ok": 12}
 
 
 ESTIMATE = {
@@ -331,14 +333,14 @@ ESTIMATE = {
 }
 
 
-def test_estimate_is_told_once_and_stands_in_the_result(prepared):
+def test_estimate_is_reported_once_and_is_in_the_result(prepared):
     metrics = 'distillery_stage_done{stage="generate",unit="rows"} 12\n'
     stop = StopRequest()
     run = prepared({"generate": [{"metrics": metrics, "estimate": ESTIMATE, "waits": True}]}, stop=stop)
     seen = []
-    run.watcher.progressed = lambda *_: (seen.append(1), len(seen) > 2 and stop.request(signal.SIGINT))
+    run.listener.progressed = lambda *_: (seen.append(1), len(seen) > 2 and stop.request(signal.SIGINT))
     run.run()
-    assert run.watcher.entries == ["generate attempt 1", "generate expects 40 requests", "generate stopping"]
+    assert run.listener.entries == ["generate attempt 1", "generate expects 40 requests", "generate stopping"]
     assert saved(run)["estimate"]["inputTokens"] == 9000
 
 
@@ -351,7 +353,7 @@ def test_each_stage_gets_its_own_secrets_only(prepared):
     assert not [path for path in run.folder.rglob("*.json") if "s3cret" in path.read_text()]
 
 
-def test_stage_is_told_what_a_job_would_be_told(prepared, tmp_path):
+def test_stage_gets_the_configuration_of_a_job(prepared, tmp_path):
     run = prepared()
     run.run()
     config = json.loads(next(run.folder.glob("train-*/run.json")).read_text())
@@ -365,16 +367,16 @@ def test_stage_is_told_what_a_job_would_be_told(prepared, tmp_path):
 def test_workspace_of_another_run_is_refused(prepared):
     prepared().run()
     other = prepared(text=MANIFEST.replace("name: conjnli", "name: other"))
-    with pytest.raises(WorkspaceError, match="is the workspace of conjnli, and this is other; choose another folder"):
+    with pytest.raises(WorkspaceError, match="is the workspace of conjnli, not of other; choose another folder"):
         other.run()
     assert saved(other)["name"] == "conjnli"
 
 
-def test_folder_with_somebody_else_s_result_is_refused(prepared):
+def test_folder_with_a_foreign_result_is_refused(prepared):
     run = prepared()
     run.folder.mkdir()
     (run.folder / "result.json").write_text('{"passed": 3}')
-    with pytest.raises(WorkspaceError, match="was not written by a run"):
+    with pytest.raises(WorkspaceError, match="was not written by distillery"):
         run.run()
 
 
@@ -385,15 +387,15 @@ def test_folder_that_is_a_file_is_refused(prepared):
         run.run()
 
 
-def test_one_run_at_a_time_works_in_a_folder(prepared):
+def test_folder_is_locked_by_one_run_at_a_time(prepared):
     run = prepared()
-    in_use = pytest.raises(WorkspaceError, match=rf"another run \(process {os.getpid()}\) .* is at work in")
+    in_use = pytest.raises(WorkspaceError, match=rf"is in use by another run \(process {os.getpid()}\)")
     with opened_workspace(run.folder, "conjnli"), in_use:
         run.run()
     assert run.run().exit_code == 0
 
 
-def test_stage_left_behind_keeps_others_out(prepared):
+def test_stage_that_outlives_its_run_keeps_the_lock(prepared):
     run = prepared({"generate": [{"waits": True}]})
     child = os.fork()
     if child == 0:
@@ -401,7 +403,7 @@ def test_stage_left_behind_keeps_others_out(prepared):
         os._exit(0)
     when_running(run, "generate", lambda: os.kill(child, signal.SIGKILL)).join()
     os.waitpid(child, 0)
-    with pytest.raises(WorkspaceError, match="or its last stage is at work"):
+    with pytest.raises(WorkspaceError, match=r"is in use by another run .* or its last stage"):
         prepared().run()
     orphans = [int(path.name) for path in Path("/proc").glob("[0-9]*") if is_stage_of(path, run.folder)]
     assert len(orphans) == 1
@@ -415,7 +417,7 @@ def is_stage_of(process, folder):
         return False
 
 
-def test_run_that_could_not_begin_keeps_what_earlier_ones_found_out(prepared, tmp_path):
+def test_run_that_could_not_start_keeps_the_figures_of_earlier_ones(prepared, tmp_path):
     rows = {"read": 9, "kept": 9}
     run = prepared({"generate": [{"rows": rows}]})
     run.run()
@@ -429,7 +431,7 @@ def test_missing_libraries_say_how_to_install_them(prepared):
     run = prepared({"missing_libraries": ["torch", "trl"]})
     with pytest.raises(TrainerMissing, match=r"\(torch, trl\); run: pip install 'distillery\[trainer\]'"):
         run.run()
-    assert run.watcher.entries == []
+    assert run.listener.entries == []
 
 
 def test_nothing_left_to_do_needs_no_trainer(prepared):

@@ -21,7 +21,7 @@ spec:
   student: {model: {uri: student}}
 """
 
-FAULTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "input" / "manifest_faults.yaml").read_text())
+PROBLEMS = yaml.safe_load((Path(__file__).parents[1] / "data" / "input" / "manifest_problems.yaml").read_text())
 
 
 def problems(tmp_path, text):
@@ -41,18 +41,18 @@ def test_good_file_is_the_distillation(tmp_path):
     assert manifest.distillation.metadata.name == "conjnli"
     assert manifest.distillation.spec.training.learning_rate == 0.0003
     assert manifest.distillation.spec.training.epochs == 3
-    assert manifest.problem(("spec", "student", "model", "uri"), "is not there") == (
-        f"{path}:12: spec.student.model.uri: is not there"
+    assert manifest.problem(("spec", "student", "model", "uri"), "does not exist") == (
+        f"{path}:12: spec.student.model.uri: does not exist"
     )
 
 
-def test_byte_order_mark_and_windows_line_ends_are_simply_read(tmp_path):
+def test_byte_order_mark_and_windows_line_endings_are_accepted(tmp_path):
     path = tmp_path / "manifest.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
     assert read_manifest(path).distillation.spec.data.train.uri == "train.jsonl"
 
 
-def test_what_the_server_wrote_does_not_disturb(tmp_path):
+def test_fields_that_the_server_wrote_are_ignored(tmp_path):
     path = tmp_path / "manifest.yaml"
     server = "metadata: {name: conjnli, uid: 8, generation: x, managedFields: [{}], annotations: {a: b}}"
     path.write_text(MINIMAL.replace("metadata: {name: conjnli}", server) + "status: {observedGeneration: lots}\n")
@@ -60,7 +60,7 @@ def test_what_the_server_wrote_does_not_disturb(tmp_path):
 
 
 @pytest.mark.parametrize("case", manifest_cases(), ids=lambda case: case.say)
-def test_table_of_manifests_is_judged_as_by_the_server(case, tmp_path):
+def test_manifest_is_validated_as_by_the_server(case, tmp_path):
     if case.refused is None:
         path = tmp_path / "manifest.yaml"
         path.write_text(yaml.safe_dump(case.manifest))
@@ -69,22 +69,24 @@ def test_table_of_manifests_is_judged_as_by_the_server(case, tmp_path):
         assert case.refused in "\n".join(problems(tmp_path, yaml.safe_dump(case.manifest)))
 
 
-@pytest.mark.parametrize("fault", FAULTS["added"], ids=lambda fault: fault["add"].strip())
-def test_bad_field_is_named_with_its_line_and_remedy(fault, tmp_path):
-    assert problems(tmp_path, MINIMAL + fault["add"] + "\n") == [fault["say"]]
+@pytest.mark.parametrize("case", PROBLEMS["added"], ids=lambda case: case["add"].strip())
+def test_bad_field_is_named_with_its_line_and_remedy(case, tmp_path):
+    assert problems(tmp_path, MINIMAL + case["add"] + "\n") == [case["message"]]
 
 
-def test_boolean_label_is_told_to_be_quoted(tmp_path):
+def test_boolean_label_must_be_quoted(tmp_path):
     text = MINIMAL.replace("  data:\n", "  data:\n    labels: [yes, no]\n")
     assert problems(tmp_path, text) == [
-        '7: spec.data.labels[0]: `yes` is a boolean in YAML, not text; quote it: "yes"',
-        '7: spec.data.labels[1]: `no` is a boolean in YAML, not text; quote it: "no"',
+        '7: spec.data.labels[0]: `yes` is a boolean in YAML, not a string; quote it: "yes"',
+        '7: spec.data.labels[1]: `no` is a boolean in YAML, not a string; quote it: "no"',
     ]
 
 
-def test_number_for_text_is_told_to_be_quoted(tmp_path):
+def test_number_for_a_string_must_be_quoted(tmp_path):
     text = MINIMAL.replace("  data:\n", "  data:\n    version: 2026\n")
-    assert problems(tmp_path, text) == ['7: spec.data.version: `2026` is a number in YAML, not text; quote it: "2026"']
+    assert problems(tmp_path, text) == [
+        '7: spec.data.version: `2026` is a number in YAML, not a string; quote it: "2026"'
+    ]
 
 
 def test_missing_field_is_explained(tmp_path):
@@ -92,14 +94,14 @@ def test_missing_field_is_explained(tmp_path):
     assert problems(tmp_path, text) == ["4: spec.student: missing; add it. Model to train"]
 
 
-def test_text_for_a_list_says_how_to_write_one(tmp_path):
+def test_string_for_a_list_says_how_to_write_one(tmp_path):
     text = MINIMAL.replace("  data:\n", "  data:\n    labels: yes-or-no\n")
     assert problems(tmp_path, text) == [
-        "7: spec.data.labels: is text, not a list; start each item on a line of its own with `- `, or write [a, b]"
+        "7: spec.data.labels: is a string, not a list; write each item on its own line after `- `, or write [a, b]"
     ]
 
 
-def test_every_fault_is_listed_in_the_order_of_the_file(tmp_path):
+def test_all_problems_are_listed_in_the_order_of_the_file(tmp_path):
     text = MINIMAL.replace("task: NLI", "task: Nli") + "  storage: {claimName: a, size: 5Gi}\n  storag: 1\n"
     assert [problem.split(": ")[0:2] for problem in problems(tmp_path, text)] == [
         ["5", "spec.task"],
@@ -115,30 +117,30 @@ def test_two_sources_at_once_are_refused(tmp_path):
 
 def test_malformed_yaml_is_located(tmp_path):
     assert problems(tmp_path, MINIMAL + "   serving: {}\n") == [
-        "13: not valid YAML at column 4: expected <block end>, but found '<block mapping start>'; indent this line as"
-        " its neighbours, and close quotes and brackets"
+        "13: not valid YAML at column 4: expected <block end>, but found '<block mapping start>'; indent this line like"
+        " the lines around it, and close quotes and brackets"
     ]
 
 
-@pytest.mark.parametrize("fault", FAULTS["whole"], ids=lambda fault: repr(fault["text"]))
-def test_file_that_holds_something_else_gets_a_sentence(fault, tmp_path):
-    assert problems(tmp_path, fault["text"]) == [fault["say"]]
+@pytest.mark.parametrize("case", PROBLEMS["whole"], ids=lambda case: repr(case["text"]))
+def test_file_with_something_else_gets_a_message(case, tmp_path):
+    assert problems(tmp_path, case["text"]) == [case["message"]]
 
 
-def test_file_that_is_not_text_gets_a_sentence(tmp_path):
+def test_file_that_is_not_text_gets_a_message(tmp_path):
     assert problems(tmp_path, b"a: \xff") == [" is not UTF-8 text (byte 3); save it as UTF-8"]
 
 
-def test_wrong_version_says_which_is_known(tmp_path):
+def test_wrong_version_says_which_is_supported(tmp_path):
     assert problems(tmp_path, MINIMAL.replace("v1alpha1", "v2")) == [
-        "1: apiVersion: is `distillery.dev/v2`, not a version of distillery.dev that this program knows; write"
+        "1: apiVersion: is `distillery.dev/v2`, which this version of distillery does not support; write"
         " `apiVersion: distillery.dev/v1alpha1`"
     ]
 
 
-def test_faults_of_all_documents_are_listed(tmp_path):
-    faults = problems(tmp_path, "kind: Secret\n---\n" + MINIMAL.replace("task: NLI", "task: Haiku"))
-    assert [fault.split(":")[0] for fault in faults] == ["1", "7"]
+def test_problems_of_all_documents_are_listed(tmp_path):
+    found = problems(tmp_path, "kind: Secret\n---\n" + MINIMAL.replace("task: NLI", "task: Haiku"))
+    assert [problem.split(":")[0] for problem in found] == ["1", "7"]
 
 
 def test_run_refuses_two_distillations_and_names_them(tmp_path):
@@ -146,13 +148,13 @@ def test_run_refuses_two_distillations_and_names_them(tmp_path):
     path.write_text(MINIMAL + "---\n" + MINIMAL.replace("conjnli", "other"))
     assert [each.distillation.metadata.name for each in read_manifests(path)] == ["conjnli", "other"]
     with pytest.raises(
-        ManifestError, match=r"manifest.yaml:14: holds 2 Distillations: conjnli \(line 1\), other \(line 14\)"
+        ManifestError, match=r"manifest.yaml:14: contains 2 Distillations: conjnli \(line 1\), other \(line 14\)"
     ):
         read_manifest(path)
 
 
-def test_missing_file_and_folder_get_a_sentence(tmp_path):
-    with pytest.raises(ManifestError, match="there is no such file"):
+def test_missing_file_and_folder_get_a_message(tmp_path):
+    with pytest.raises(ManifestError, match="the file does not exist"):
         read_manifest(tmp_path / "nothing.yaml")
-    with pytest.raises(ManifestError, match="is a folder; name the file in it"):
+    with pytest.raises(ManifestError, match="is a folder; give a file in it"):
         read_manifest(tmp_path)

@@ -1,6 +1,6 @@
 """The command line: `distillery run|estimate|export|serve|validate|plan`. The only place that imports typer and rich.
 
-It loads neither torch nor a cluster client, so that `--help` and "nothing is left to do" take a moment.
+It loads neither torch nor a cluster client, so that `--help` and a run with nothing left to do are quick.
 """
 
 from __future__ import annotations

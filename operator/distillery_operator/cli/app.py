@@ -1,4 +1,4 @@
-"""The commands and their flags."""
+"""The commands and their options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from distillery_api import __version__
 from distillery_api.stage import Stage
 from distillery_operator.cli.commands import (
-    EstimateForm,
+    OutputFormat,
     Split,
     estimate_file,
     export_folder,
@@ -24,29 +24,32 @@ from distillery_operator.local.references import Mappings
 
 app = typer.Typer(
     name="distillery",
-    help="Turns a large language model's skill at one task into a small model.",
+    help="Distil a large language model's skill at one task into a small model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ManifestPath = Annotated[Path, typer.Argument(metavar="FILE", help="A manifest that holds one Distillation.")]
+ManifestPath = Annotated[Path, typer.Argument(metavar="FILE", help="Manifest with one Distillation.")]
 
 
 OutFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.", show_default="runs/NAME")
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run.", show_default="runs/NAME")
 ]
 Claims = Annotated[
     list[str] | None,
-    typer.Option("--claim", metavar="NAME=DIR", help="The folder that stands for a PersistentVolumeClaim."),
+    typer.Option("--claim", metavar="NAME=DIR", help="Folder to use for a PersistentVolumeClaim. Can be repeated."),
 ]
 ConfigMaps = Annotated[
-    list[str] | None, typer.Option("--configmap", metavar="NAME=DIR", help="The folder that stands for a ConfigMap.")
+    list[str] | None,
+    typer.Option("--configmap", metavar="NAME=DIR", help="Folder to use for a ConfigMap. Can be repeated."),
 ]
 Secrets = Annotated[
     list[str] | None,
-    typer.Option("--secret", metavar="NAME=ENVFILE", help="The file of KEY=VALUE lines that stands for a Secret."),
+    typer.Option(
+        "--secret", metavar="NAME=ENVFILE", help="File of KEY=VALUE lines to use for a Secret. Can be repeated."
+    ),
 ]
 
 
@@ -55,8 +58,8 @@ def main() -> None:
     app()
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"distillery {__version__}")
         raise typer.Exit
 
@@ -66,7 +69,7 @@ def _mappings(claim: list[str] | None, configmap: list[str] | None, secret: list
 
 
 def _pairs(flag: str, values: list[str] | None) -> dict[str, Path]:
-    """`NAME=PATH` arguments of a flag that may be given several times."""
+    """The `NAME=PATH` values of a repeatable option."""
     pairs: dict[str, Path] = {}
     for value in values or []:
         name, equals, path = value.partition("=")
@@ -79,7 +82,7 @@ def _pairs(flag: str, values: list[str] | None) -> dict[str, Path]:
 @app.callback()
 def common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options of all commands."""
@@ -89,15 +92,17 @@ def common(
 def run(  # noqa: PLR0917 - typer takes options from parameters
     file: ManifestPath,
     out: OutFolder = None,
-    until: Annotated[Stage | None, typer.Option(help="The last stage to run.", show_default="evaluate")] = None,
+    until: Annotated[Stage | None, typer.Option(help="Last stage to run.", show_default="evaluate")] = None,
     claim: Claims = None,
     configmap: ConfigMaps = None,
     secret: Secrets = None,
-    retries: Annotated[int, typer.Option(min=0, help="How often a stage is started again that may succeed later.")] = 3,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Maximum number of retries of a stage after transient failures.")
+    ] = 3,
 ) -> None:
-    """Distil on this machine: teacher, training and scores, without a cluster.
+    """Run all stages on this machine, without a cluster: generate, train, evaluate.
 
-    Run the same command again after an interruption: it goes on where it stood.
+    After an interruption, run the same command again: it resumes where it left off.
     """
     with errors_as_messages():
         run_file(file, out, until, _mappings(claim, configmap, secret), retries)
@@ -106,32 +111,34 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
 @app.command()
 def estimate(  # noqa: PLR0917 - typer takes options from parameters
     file: ManifestPath,
-    pilot: Annotated[bool, typer.Option("--pilot", help="Ask 20 rows for real; the run finds their replies.")] = False,
-    form: Annotated[EstimateForm, typer.Option("--output", help="How to show it.")] = EstimateForm.TABLE,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Send 20 rows to the teacher. The run reuses their replies.")
+    ] = False,
+    output_format: Annotated[OutputFormat, typer.Option("--output", help="Output format.")] = OutputFormat.TABLE,
     out: OutFolder = None,
     claim: Claims = None,
     configmap: ConfigMaps = None,
     secret: Secrets = None,
 ) -> None:
-    """Say what the teacher will cost, in tokens and money, before anything is paid for."""
+    """Estimate tokens and cost of the teacher before the first paid request."""
     with errors_as_messages():
-        estimate_file(file, out, _mappings(claim, configmap, secret), form, pilot=pilot)
+        estimate_file(file, out, _mappings(claim, configmap, secret), output_format, pilot=pilot)
 
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run, or of its generate stage.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The file to write, or - for standard output.")],
-    split: Annotated[Split, typer.Option(help="Which rows.")] = Split.TRAIN,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, or of its generate stage.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="File to write, or - for standard output.")],
+    split: Annotated[Split, typer.Option(help="Split to export.")] = Split.TRAIN,
 ) -> None:
-    """Write kept rows as plain chat rows, which other trainers take."""
+    """Export the kept rows as plain chat rows for other trainers."""
     with errors_as_messages():
         export_folder(folder, split, output)
 
 
 @app.command()
 def serve(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run, such as runs/NAME.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, such as runs/NAME.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port to listen on.")] = 8000,
 ) -> None:
@@ -142,19 +149,17 @@ def serve(
 
 @app.command()
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Manifests to check.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Manifests to validate.")],
 ) -> None:
-    """Check manifests as the API server would, without a cluster."""
+    """Validate manifests as the API server would, without a cluster."""
     validate_files(files)
 
 
 @app.command()
 def plan(
     file: ManifestPath,
-    manifests: Annotated[
-        bool, typer.Option("--manifests", help="Print what a cluster would be given, as YAML.")
-    ] = False,
+    manifests: Annotated[bool, typer.Option("--manifests", help="Print the Kubernetes manifests as YAML.")] = False,
 ) -> None:
-    """Show stages, names and manifests without doing anything."""
+    """Show stages, names and manifests without running anything."""
     with errors_as_messages():
         plan_file(file, manifests)

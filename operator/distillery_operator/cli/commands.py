@@ -1,4 +1,4 @@
-"""What each command does, between its flags and its output."""
+"""What each command does, between its options and its output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import ExitCode, Stage, stages_until
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
-from distillery_operator.cli.progress_display import displayed
+from distillery_operator.cli.progress_display import run_display
 from distillery_operator.cli.result_table import show_result
 from distillery_operator.local.estimate import EstimateError, EstimateRun
 from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, export_rows
@@ -35,11 +35,11 @@ from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan, make_plan
 
 RUNS_FOLDER = Path("runs")
-EXAMPLE_QUESTION = "Premise: …\\nHypothesis: …"
+EXAMPLE_USER_MESSAGE = "Premise: …\\nHypothesis: …"
 
 
 def run_file(file: Path, out: Path | None, until: Stage | None, mappings: Mappings, retries: int) -> None:
-    """`distillery run`. Raises typer.Exit with the run's exit code where it is not done."""
+    """`distillery run`. Raises typer.Exit with the run's exit code if the run is not done."""
     manifest = read_manifest(file)
     name = manifest.distillation.metadata.name
     folder = out or RUNS_FOLDER / name
@@ -49,68 +49,70 @@ def run_file(file: Path, out: Path | None, until: Stage | None, mappings: Mappin
         reason = error.reason if isinstance(error, InputsError) else Reason.CONFIGURATION_MISSING
         _record_failure(folder, name, reason, str(error))
         raise
-    _conclude(outcome, folder)
+    _report(outcome, folder)
 
 
 def _run(manifest: Manifest, folder: Path, until: Stage | None, mappings: Mappings, retries: int) -> Outcome:
     inputs = find_inputs(manifest, mappings)
     plan = make_plan(manifest.distillation, inputs.fingerprints)
-    shown = stages_until(until)
-    with stop_on_signals() as stop, displayed(output(), shown) as watcher:
-        waits = (*RETRY_SECONDS, *[RETRY_SECONDS[-1]] * retries)[:retries]
-        return LocalRun(plan, inputs, folder, watcher, stop, until, waits).run()
+    with stop_on_signals() as stop, run_display(output(), stages_until(until)) as listener:
+        retry_seconds = (*RETRY_SECONDS, *[RETRY_SECONDS[-1]] * retries)[:retries]
+        return LocalRun(plan, inputs, folder, listener, stop, until, retry_seconds).run()
 
 
 def _record_failure(folder: Path, name: str, reason: Reason, message: str) -> None:
-    """The sentence on the terminal counts more than its copy, so a folder that cannot be written changes nothing."""
+    """Write the failure to result.json as well. The message on the terminal matters more, so an error here is only
+    printed."""
     try:
         record_failure(folder, name, reason, message)
     except (WorkspaceError, OSError) as error:
-        print_error(f"and the result could not be written: {error}")
+        print_error(f"The result could not be written either: {error}")
 
 
-def _conclude(outcome: Outcome, folder: Path) -> None:
+def _report(outcome: Outcome, folder: Path) -> None:
     console, result = output(), outcome.result
     if result.state is RunState.DONE:
         show_result(console, result, folder)
-        _say_next(console, outcome, folder)
+        _print_next_step(console, outcome, folder)
         return
     if result.state is RunState.INTERRUPTED:
-        again = shlex.join(["distillery", *sys.argv[1:]])
-        print_error(f"Stopped. Nothing is lost: it goes on where it stood with: {again}")
+        same_command = shlex.join(["distillery", *sys.argv[1:]])
+        print_error(f"Stopped. All finished work is saved. To resume, run: {same_command}")
     else:
         print_error(result.message)
-        for line in _failure_notes(result, folder):
+        for line in _failure_advice(result, folder):
             print_error(line)
     raise typer.Exit(outcome.exit_code)
 
 
-def _failure_notes(result: RunResult, folder: Path) -> list[str]:
-    """Where a user finds what there is, and how to go on."""
+def _failure_advice(result: RunResult, folder: Path) -> list[str]:
+    """Where to find rejected rows, and how to resume."""
     rejected = result.files.get(Artefact.REJECTED) if result.rows.rejected else None
-    kept = "Everything that was paid for is kept. " if result.usage.requests else ""
+    kept = "All paid replies are kept. " if result.usage.requests else ""
     return [
-        *([f"Rejected rows, each with its reason: {folder / rejected}"] if rejected else []),
-        f"{kept}Once this is mended, run the same command again.",
+        *([f"Rejected rows with their reasons: {folder / rejected}"] if rejected else []),
+        f"{kept}After fixing this, run the same command again.",
     ]
 
 
-def _say_next(console: Console, outcome: Outcome, folder: Path) -> None:
+def _print_next_step(console: Console, outcome: Outcome, folder: Path) -> None:
     if outcome.idle:
-        console.print(f"Nothing is left to do: {outcome.result.message}.", markup=False)
+        console.print(f"Nothing left to do: {outcome.result.message}.", markup=False)
     if Artefact.MODEL in outcome.result.files:
         console.print(f"Serve the student: distillery serve {shlex.quote(str(folder))}", soft_wrap=True, markup=False)
 
 
-class EstimateForm(StrEnum):
-    """How an estimate is shown."""
+class OutputFormat(StrEnum):
+    """Output formats of an estimate."""
 
     TABLE = "table"
     JSON = "json"
 
 
-def estimate_file(file: Path, out: Path | None, mappings: Mappings, form: EstimateForm, *, pilot: bool) -> None:
-    """`distillery estimate`. Raises typer.Exit with the trainer's exit code where there is no estimate."""
+def estimate_file(
+    file: Path, out: Path | None, mappings: Mappings, output_format: OutputFormat, *, pilot: bool
+) -> None:
+    """`distillery estimate`. Raises typer.Exit with the trainer's exit code if there is no estimate."""
     manifest = read_manifest(file)
     inputs = find_inputs(manifest, mappings, keys=pilot)
     plan = make_plan(manifest.distillation, inputs.fingerprints)
@@ -119,18 +121,18 @@ def estimate_file(file: Path, out: Path | None, mappings: Mappings, form: Estima
     except EstimateError as error:
         print_error(str(error))
         raise typer.Exit(error.exit_code) from None
-    if form is EstimateForm.JSON:
+    if output_format is OutputFormat.JSON:
         typer.echo(estimate.model_dump_json(by_alias=True, indent=2))
         return
     console = output()
     generation = plan.spec.generation
     console.print(estimate_table(plan.name, estimate, judged=generation.judge is not None))
-    for note in estimate_notes(estimate, generation.budget):
-        console.print(note, soft_wrap=True, markup=False)
+    for line in estimate_notes(estimate, generation.budget):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 class Split(StrEnum):
-    """The splits that a student learns from."""
+    """The splits that are used for training."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -144,7 +146,7 @@ def export_folder(folder: Path, split: Split, target: Path) -> None:
         print_error(str(error))
         raise typer.Exit(ExitCode.USER_ERROR) from None
     if target != STANDARD_OUTPUT:
-        output().print(f"{count:,} chat rows are in {target}.", soft_wrap=True, markup=False)
+        output().print(f"Wrote {count:,} chat rows to {target}.", soft_wrap=True, markup=False)
 
 
 def serve_folder(folder: Path, host: str, port: int) -> None:
@@ -153,32 +155,32 @@ def serve_folder(folder: Path, host: str, port: int) -> None:
     console = output()
     console.print(f"Loading {server.model} …", soft_wrap=True, markup=False)
     with stop_on_signals() as stop:
-        server.run(stop, lambda: console.print(_how_to_ask(server), soft_wrap=True, markup=False))
+        server.run(stop, lambda: console.print(_example_request(server), soft_wrap=True, markup=False))
 
 
-def _how_to_ask(server: StudentServer) -> str:
-    messages = [{"role": "user", "content": EXAMPLE_QUESTION}]
+def _example_request(server: StudentServer) -> str:
+    messages = [{"role": "user", "content": EXAMPLE_USER_MESSAGE}]
     if server.prompt:
         messages.insert(0, {"role": "system", "content": server.prompt})
     body = json.dumps({"model": server.name, "messages": messages}, ensure_ascii=False)
     return (
-        f"{server.name} answers at {server.url}/v1 (Ctrl-C ends it). Ask it with the prompt that it was trained on:\n"
+        f"Serving {server.name} at {server.url}/v1 (press Ctrl-C to stop). Example request with the student prompt:\n"
         f"  curl {server.url}/v1/chat/completions -H 'content-type: application/json' -d {shlex.quote(body)}"
     )
 
 
 def validate_files(files: list[Path]) -> None:
-    """`distillery validate`: all faults of all files, and exit code 2 where there are any."""
-    console, faulty = output(), False
+    """`distillery validate`: prints all problems of all files. Raises typer.Exit with code 2 if there are any."""
+    console, is_valid = output(), True
     for file in files:
         try:
             for manifest in read_manifests(file):
                 console.print(f"{file}: {manifest.distillation.metadata.name} is valid", soft_wrap=True, markup=False)
         except ManifestError as error:
-            faulty = True
+            is_valid = False
             for problem in error.problems:
                 print_error(problem)
-    if faulty:
+    if not is_valid:
         raise typer.Exit(ExitCode.USER_ERROR)
 
 
@@ -211,25 +213,25 @@ def _stage_table(plan: Plan) -> Table:
 
 def _children_text(plan: Plan) -> str:
     served = (
-        f"Deployment and Service {names.serving_name(plan.name)} serve the student with {plan.spec.serving.runtime}."
+        f"Serving: Deployment and Service {names.serving_name(plan.name)}, with {plan.spec.serving.runtime}."
         if plan.served
-        else "The student is not served (serving.mode is None)."
+        else "Serving: none (serving.mode is None)."
     )
-    claim = f"The workspace is the PersistentVolumeClaim {plan.claim_name}"
-    uid = "" if plan.spec.storage.claim_name else ", with the start of the resource's UID at its end"
-    local = "A local run takes the content of local files into its folders' names as well."
+    claim = f"Workspace: PersistentVolumeClaim {plan.claim_name}"
+    uid = "" if plan.spec.storage.claim_name else ", followed by the first characters of the resource's UID"
+    local = "In a local run, the folder names also depend on the content of local files."
     return f"{claim}{uid}.\n{served}\n{local}"
 
 
 def _manifests_text(plan: Plan) -> str:
-    from distillery_operator.manifests.preview import preview  # only here: the other commands need no manifest
+    from distillery_operator.manifests.preview import preview  # only here: the other commands need no manifests
 
     plain = json.loads(json.dumps(preview(plan)))
     return yaml.dump_all(plain, Dumper=_ReadableDumper, sort_keys=False, allow_unicode=True)
 
 
 class _ReadableDumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are, not as one line with escapes."""
+    """Writes multi-line strings as blocks, not as one line with escapes."""
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:

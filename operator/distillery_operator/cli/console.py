@@ -1,4 +1,4 @@
-"""Where output goes, and how an error that a person can act on ends the program: a sentence and an exit code."""
+"""Console output, and how expected errors end the program: with a message and an exit code."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from distillery_operator.manifest_input.manifest_file import ManifestError
 
 
 class ResilientStream:
-    """A stream that may go away, with a closed pipe or terminal: who stops reading must not stop a run."""
+    """A stream that ignores a closed pipe or terminal, so that a reader that goes away does not stop a run."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes, or drops what nobody can read any more."""
+        """Writes the text, or drops it if the stream is closed."""
         self._attempt(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Flushes, where there is still something to flush to."""
+        """Flushes the stream, unless it is closed."""
         self._attempt(self._stream.flush)
 
-    def _attempt(self, act: Callable[[], object]) -> None:
+    def _attempt(self, operation: Callable[[], object]) -> None:
         try:
-            act()
+            operation()
         except OSError:
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), self._stream.fileno())
+            with open(os.devnull, "w") as null_device:
+                os.dup2(null_device.fileno(), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 def output() -> Console:
-    """Standard output; tables keep a width that fits a page where there is no terminal to ask."""
+    """Standard output. Without a terminal, tables are at least 100 characters wide."""
     console = Console(file=cast(TextIO, ResilientStream(sys.stdout)), highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 100)
@@ -54,14 +54,14 @@ def output() -> Console:
 
 
 def print_error(message: str) -> None:
-    """A sentence on standard error, never wrapped, so that it can be searched for."""
+    """Prints a message to standard error, without wrapping, so that it can be searched for."""
     console = Console(file=cast(TextIO, ResilientStream(sys.stderr)), highlight=False)
     console.print(message, soft_wrap=True, markup=False, style="red")
 
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Turns the errors that people can act on into sentences and exit code 2."""
+    """Turns expected errors into messages and exit code 2."""
     try:
         yield
     except ManifestError as error:
@@ -73,7 +73,8 @@ def errors_as_messages() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         print_error(
-            f"{error.filename or 'the workspace'}: {error.strerror}; make room or choose another folder with --out DIR"
+            f"{error.filename or 'the workspace'}: {error.strerror}; free some space, or choose another folder with"
+            " --out DIR"
         )
     else:
         return

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Human-readable numbers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def progress_text(progress: Progress) -> str:
     if not progress.total:
         return f"{progress.done:,} {progress.unit}" if progress.done else ""
     return f"{progress.done:,} of {progress.total:,} {progress.unit}"
+
+
+def time_left(progress: Progress) -> str:
+    """Such as `about 1 min 30 s left`; empty while there is no estimate."""
+    return f"about {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
 
 
 def counts_by_name(counts: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""A run as it goes: bars on a terminal, plain lines elsewhere."""
+"""The progress of a run: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,98 +12,98 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageResult
 from distillery_api.usage import Estimate
-from distillery_operator.cli.formatting import counts_by_name, duration, progress_text
+from distillery_operator.cli.formatting import counts_by_name, duration, progress_text, time_left
 from distillery_operator.core.stage_metrics import StageMetrics
 from distillery_operator.local.run import RunListener
 
 LINE_SECONDS = 10.0
-ANSWERED = "ok"
-STOPPING = "stopping, once what is in hand is saved (again: at once)"
+SUCCESS = "ok"
+"""Outcome of a request that got a reply."""
+PREPARING = "preparing"
+STOPPING = "stopping after saving (Ctrl-C again to stop now)"
 
 
 @contextmanager
-def displayed(console: Console, stages: Sequence[Stage]) -> Iterator[RunListener]:
-    """A watcher that shows the run on `console` while the context lasts."""
+def run_display(console: Console, stages: Sequence[Stage]) -> Iterator[RunListener]:
+    """A listener that shows the run on `console` while the context lasts."""
     if not console.is_terminal:
         yield PlainLines(console)
         return
-    bars = Bars(console, stages)
+    bars = ProgressBars(console, stages)
     with bars.progress:
         yield bars
 
 
-def notes(metrics: StageMetrics) -> str:
-    """What a user wonders about while rows come in: how many calls failed and how many rows were rejected."""
-    failed, rejected = sum(failed_calls(metrics).values()), sum(metrics.rejected.values())
-    told = [f"{failed:,} calls failed" if failed else "", f"{rejected:,} rejected" if rejected else ""]
-    return ", ".join(part for part in told if part)
+def failure_counts(metrics: StageMetrics) -> str:
+    """Numbers of failed requests and rejected rows, such as `failed requests: 5, rejected rows: 2`."""
+    failed, rejected = sum(failed_requests(metrics).values()), sum(metrics.rejected.values())
+    counts = [f"failed requests: {failed:,}" if failed else "", f"rejected rows: {rejected:,}" if rejected else ""]
+    return ", ".join(count for count in counts if count)
 
 
-def failed_calls(metrics: StageMetrics) -> dict[str, int]:
-    """Calls to the teacher that gave no reply, by outcome; most are tried again."""
-    return {outcome: count for outcome, count in metrics.requests.items() if outcome != ANSWERED}
+def failed_requests(metrics: StageMetrics) -> dict[str, int]:
+    """Requests to the teacher that got no reply, by outcome. Most are retried."""
+    return {outcome: count for outcome, count in metrics.requests.items() if outcome != SUCCESS}
 
 
 def done_lines(result: StageResult, seconds: float, last: StageMetrics | None) -> list[str]:
-    """What is to be said about a stage that is done; `last` is the last that it told of itself."""
-    said = f": {result.message}" if result.message else ""
-    failed = failed_calls(last) if last else {}
-    tries = [f"{result.stage}: calls that failed at first: {counts_by_name(failed)}"] if failed else []
-    return [f"{result.stage}: done in {duration(seconds)}{said}", *tries]
+    """Lines about a finished stage. `last` are the last metrics that it reported."""
+    message = f": {result.message}" if result.message else ""
+    failed = failed_requests(last) if last else {}
+    failures = [f"{result.stage}: failed requests, including retried ones: {counts_by_name(failed)}"] if failed else []
+    return [f"{result.stage}: done in {duration(seconds)}{message}", *failures]
 
 
 class PlainLines:
-    """For logs and pipes: a line at each turn, and every ten seconds in between."""
+    """For logs and pipes: a line for each event, and one every ten seconds in between."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._started = self._said = time.monotonic()
+        self._started = self._last_printed = time.monotonic()
         self._last: StageMetrics | None = None
 
-    def found_done(self, result: StageResult) -> None:
-        """Says that the stage was done before."""
-        self._say(f"{result.stage}: done before")
+    def already_done(self, result: StageResult) -> None:
+        """Prints that the stage was done before."""
+        self._print(f"{result.stage}: already done")
 
     def started(self, stage: Stage, attempt: int) -> None:
-        """Says that an attempt begins."""
+        """Prints that an attempt starts."""
         self._started, self._last = time.monotonic(), None
-        self._say(f"{stage}: started" if attempt == 1 else f"{stage}: started again, attempt {attempt}")
+        self._print(f"{stage}: started" if attempt == 1 else f"{stage}: restarted (attempt {attempt})")
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
-        """Says how far the stage is, now and then."""
+        """Prints the progress, at most every ten seconds."""
         self._last = metrics
-        if time.monotonic() - self._said < LINE_SECONDS:
+        if time.monotonic() - self._last_printed < LINE_SECONDS:
             return
-        eta = metrics.progress.eta_seconds
-        left = f"about {duration(eta)} left" if eta is not None else ""
-        told = [progress_text(metrics.progress), left, notes(metrics)]
-        self._say(f"{stage}: {', '.join(part for part in told if part) or 'getting ready'}")
+        parts = [progress_text(metrics.progress), time_left(metrics.progress), failure_counts(metrics)]
+        self._print(f"{stage}: {', '.join(part for part in parts if part) or PREPARING}")
 
     def estimated(self, stage: Stage, estimate: Estimate) -> None:
-        """Says what the teacher will cost."""
-        self._say(f"{stage}: expected: {estimate.sentence()}")
+        """Prints the estimate."""
+        self._print(f"{stage}: estimate: {estimate.sentence()}")
 
     def stopping(self, stage: Stage) -> None:
-        """Says that the stage takes its time to stop."""
-        self._say(f"{stage}: {STOPPING}")
+        """Prints that the stage saves its work before it stops."""
+        self._print(f"{stage}: {STOPPING}")
 
     def done(self, result: StageResult) -> None:
-        """Says what came of a stage."""
+        """Prints the stage's result."""
         for line in done_lines(result, time.monotonic() - self._started, self._last):
-            self._say(line)
+            self._print(line)
 
-    def waits(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
-        """Says what went wrong and when the next attempt begins."""
-        self._say(f"{result.stage}: {result.message}")
-        self._say(f"{result.stage}: tried again in {duration(seconds)} (attempt {attempt} of {attempts})")
+    def retrying(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
+        """Prints why the attempt failed and when the next one starts."""
+        self._print(f"{result.stage}: {result.message}")
+        self._print(f"{result.stage}: retrying in {duration(seconds)} (attempt {attempt} of {attempts})")
 
-    def _say(self, line: str) -> None:
-        self._said = time.monotonic()
+    def _print(self, line: str) -> None:
+        self._last_printed = time.monotonic()
         self._console.print(line, soft_wrap=True, markup=False)
 
 
-class Bars:
-    """For terminals: one bar a stage, and lines above them for what should stay in view."""
+class ProgressBars:
+    """For terminals: a bar for each stage, and above them lines that stay in view."""
 
     def __init__(self, console: Console, stages: Sequence[Stage]) -> None:
         self.progress = Progress(
@@ -111,70 +111,69 @@ class Bars:
             BarColumn(bar_width=20),
             TextColumn("{task.fields[count]}"),
             TextColumn("[cyan]{task.fields[left]}"),
-            TextColumn("[dim]{task.fields[notes]}"),
+            TextColumn("[dim]{task.fields[remark]}"),
             console=console,
         )
         self._tasks: dict[Stage, TaskID] = {
-            stage: self.progress.add_task(stage, total=1, count="", left="", notes="") for stage in stages
+            stage: self.progress.add_task(stage, total=1, count="", left="", remark="") for stage in stages
         }
         self._started = time.monotonic()
         self._last: StageMetrics | None = None
 
-    def found_done(self, result: StageResult) -> None:
+    def already_done(self, result: StageResult) -> None:
         """Fills the bar."""
-        self._update(result.stage, completed=1, total=1, left="done before")
+        self._update(result.stage, completed=1, total=1, left="already done")
 
     def started(self, stage: Stage, attempt: int) -> None:
-        """Lets the bar pulse until the stage says how far it is."""
+        """Lets the bar pulse until the stage reports progress."""
         self._started, self._last = time.monotonic(), None
-        again = f"attempt {attempt}" if attempt > 1 else ""
-        # A task of rich's that has not started pulses.
-        self.progress.reset(self._tasks[stage], start=False, count="getting ready", left="", notes=again)
+        remark = f"attempt {attempt}" if attempt > 1 else ""
+        # In rich, a task that has not started pulses.
+        self.progress.reset(self._tasks[stage], start=False, count=PREPARING, left="", remark=remark)
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
         """Moves the bar."""
         self._last, progress = metrics, metrics.progress
         if progress.total:
             self.progress.start_task(self._tasks[stage])
-        left = f"about {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
         self._update(
             stage,
             completed=progress.done,
             total=progress.total or 1,
-            count=progress_text(progress) or "getting ready",
-            left=left,
-            notes=notes(metrics),
+            count=progress_text(progress) or PREPARING,
+            left=time_left(progress),
+            remark=failure_counts(metrics),
         )
 
     def estimated(self, stage: Stage, estimate: Estimate) -> None:
-        """Says what the teacher will cost."""
-        self._print(f"{stage}: expected: {estimate.sentence()}")
+        """Prints the estimate."""
+        self._print(f"{stage}: estimate: {estimate.sentence()}")
 
     def stopping(self, stage: Stage) -> None:
-        """Says that the stage takes its time to stop."""
+        """Prints that the stage saves its work before it stops."""
         self._print(f"{stage}: {STOPPING}")
 
     def done(self, result: StageResult) -> None:
-        """Fills the bar."""
+        """Fills the bar and prints the stage's result."""
         seconds = time.monotonic() - self._started
         left = f"done in {duration(seconds)}"
         self.progress.start_task(self._tasks[result.stage])
-        self._update(result.stage, completed=1, total=1, count=self._all(), left=left, notes="")
+        self._update(result.stage, completed=1, total=1, count=self._total_count(), left=left, remark="")
         for line in done_lines(result, seconds, self._last):
             self._print(line)
 
-    def _all(self) -> str:
-        """The whole of what was counted: the stage may have ended since it was last looked at."""
+    def _total_count(self) -> str:
+        """The total of the last metrics, which may be from before the end of the stage."""
         if self._last is None:
             return ""
         total = self._last.progress.total or self._last.progress.done
         return progress_text(self._last.progress.model_copy(update={"done": total, "total": 0}))
 
-    def waits(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
-        """Says what went wrong and when the next attempt begins."""
+    def retrying(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
+        """Prints why the attempt failed, and shows when the next one starts."""
         self._print(f"{result.stage}: {result.message}")
-        again = f"tried again in {duration(seconds)}, attempt {attempt} of {attempts}"
-        self._update(result.stage, completed=0, total=1, count="waiting", left="", notes=again)
+        remark = f"retrying in {duration(seconds)}, attempt {attempt} of {attempts}"
+        self._update(result.stage, completed=0, total=1, count="waiting", left="", remark=remark)
 
     def _print(self, line: str) -> None:
         self.progress.console.print(line, soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""The end of a run, for people: the table of scores, where the rows went, what it cost, and what to do next."""
+"""The output at the end of a run: the result table, row counts, usage and files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from distillery_api.evaluation import Evaluation, Score
 from distillery_api.formatting import format_cost
@@ -19,114 +20,112 @@ SMALL_SAMPLE = 150
 
 
 @dataclass(frozen=True)
-class SystemLine:
-    """A line of the table."""
+class SystemLabel:
+    """How a system appears in the table."""
 
     field: str
-    """Its name in the evaluation."""
+    """Its field in the evaluation."""
     name: str
     prompt: str
-    note: str = ""
-    """What it is, where its name does not say it."""
+    explanation: str = ""
+    """A line below the table, for systems whose name is not clear by itself."""
 
 
 SYSTEMS = (
-    SystemLine("teacher", "Teacher", "elaborate"),
-    SystemLine("base_teacher_prompt", "Base model", "elaborate"),
-    SystemLine("base", "Base model", "short"),
-    SystemLine("student", "Student", "short"),
-    SystemLine("majority", "Majority", "-", "Majority: the most frequent answer of the training rows."),
-    SystemLine("shallow", "Shallow", "-", "Shallow: word counts and logistic regression on the training rows."),
-    SystemLine("lead", "Lead", "-", "Lead: the first words of the source, as many as a summary may have."),
+    SystemLabel("teacher", "Teacher", "teacher"),
+    SystemLabel("base_teacher_prompt", "Base model", "teacher"),
+    SystemLabel("base", "Base model", "student"),
+    SystemLabel("student", "Student", "student"),
+    SystemLabel("majority", "Majority", "-", "Majority: the most frequent answer of the train rows."),
+    SystemLabel("shallow", "Shallow", "-", "Shallow: TF-IDF and logistic regression on the train rows."),
+    SystemLabel("lead", "Lead", "-", "Lead: the first words of the source, as many as a summary may have."),
 )
 
 
 @dataclass(frozen=True)
 class Column:
-    """A figure, shown where anybody has it."""
+    """A figure of the table. The column is shown if any system has it."""
 
     heading: str
     field: str
-    """Its name in a score."""
-    how: str
+    """Its field in a score."""
+    format_spec: str
     unit: str = ""
 
     def cell(self, score: Score) -> str:
-        """The figure of one contestant; empty where there is none."""
+        """The formatted figure of one system; empty if it has none."""
         value = getattr(score, self.field)
-        return "" if value is None else format(value, self.how) + self.unit
+        return "" if value is None else format(value, self.format_spec) + self.unit
 
 
 COLUMNS = (
     Column("Macro\nF1", "macro_f1", ".3f"),
-    Column("Wins", "win_rate", ".1%"),
+    Column("Win\nrate", "win_rate", ".1%"),
     Column("No\nanswer", "unreadable", ".1%"),
-    Column("Tokens\nin", "prompt_tokens", ".0f"),
-    Column("Tokens\nout", "answer_tokens", ".1f"),
-    Column("Time", "latency_seconds", ".2f", "s"),
+    Column("Input\ntokens", "prompt_tokens", ".0f"),
+    Column("Output\ntokens", "answer_tokens", ".1f"),
+    Column("Latency", "latency_seconds", ".2f", "s"),
 )
-COLUMNS_OF_TEXTS = (
+TEXT_COLUMNS = (
     Column("ROUGE\n1", "rouge1", ".3f"),
     Column("ROUGE\n2", "rouge2", ".3f"),
     Column("Words", "words", ".1f"),
-    Column("Entities\na token", "entity_density", ".3f"),
-    Column("Found in\nsource", "faithfulness", ".1%"),
+    Column("Entities\nper token", "entity_density", ".3f"),
+    Column("Faithful-\nness", "faithfulness", ".1%"),
     Column("Invented\nnumbers", "invented_numbers", ".1%"),
     Column("Perplexity", "perplexity", ".2f"),
 )
 
-
-NOTES = {
-    "faithfulness": "Found in source: share of an answer's names and numbers that its source has, too.",
-    "invented_numbers": "Invented numbers: share of the answers with a number that their source does not have.",
-    "perplexity": "Perplexity: how surprised the model is by the teacher's replies; 1 is not at all.",
+METRIC_EXPLANATIONS = {
+    "faithfulness": "Faithfulness: mean share of a summary's names and numbers that are also in its source.",
+    "invented_numbers": "Invented numbers: share of summaries that contain a number that is not in their source.",
+    "perplexity": "Perplexity: of the teacher's replies under the model. Lower is better; 1 is the minimum.",
 }
-"""What a figure of a text means."""
+"""Lines below the table, by field of a score."""
 
 
 def show_result(console: Console, result: RunResult, folder: Path) -> None:
-    """Prints everything that a finished run has to tell."""
+    """Prints the result of a finished run."""
     if result.evaluation is not None:
         console.print()
         console.print(score_table(result.evaluation))
         if (texts := text_table(result.evaluation)) is not None:
             console.print(texts)
-        _say(console, evaluation_notes(result.evaluation))
+        _print_lines(console, evaluation_notes(result.evaluation))
         console.print()
-    _say(console, [rows_line(result), usage_line(result), *file_lines(result, folder)])
+    _print_lines(console, [rows_line(result), usage_line(result), *file_lines(result, folder)])
 
 
 def score_table(evaluation: Evaluation) -> Table:
-    """One line for each contestant that took part."""
+    """The scores of all systems, one line each."""
     table = _empty_table(_title(evaluation))
     columns = _filled(evaluation, COLUMNS)
-    for heading in ("Score", "95 %", *(column.heading for column in columns)):
+    for heading in ("Score", "95% CI", *(column.heading for column in columns)):
         table.add_column(heading, justify="right")
-    for contestant, score in _shown(evaluation):
+    for system, score in _scored_systems(evaluation):
         cells = [f"{score.score:.3f}", _interval(score), *(column.cell(score) for column in columns)]
-        table.add_row(contestant.name, contestant.prompt, *cells, style=_style(contestant))
+        table.add_row(system.name, system.prompt, *cells, style=_style(system))
     return table
 
 
 def text_table(evaluation: Evaluation) -> Table | None:
-    """What the answers are like as texts; None where they are labels or numbers."""
-    columns = _filled(evaluation, COLUMNS_OF_TEXTS)
+    """Metrics of answers that are texts; None if they are labels or numbers."""
+    columns = _filled(evaluation, TEXT_COLUMNS)
     if not columns:
         return None
-    table = _empty_table("The answers as texts")
+    table = _empty_table("Text metrics")
     for column in columns:
         table.add_column(column.heading, justify="right")
-    for contestant, score in _shown(evaluation):
+    for system, score in _scored_systems(evaluation):
         cells = [column.cell(score) for column in columns]
-        table.add_row(contestant.name, contestant.prompt, *cells, style=_style(contestant))
+        table.add_row(system.name, system.prompt, *cells, style=_style(system))
     return table
 
 
 def _empty_table(title: str) -> Table:
     table = Table(
-        title=title,
+        title=Text(title, style="bold", no_wrap=True, overflow="ignore"),
         title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
@@ -144,14 +143,14 @@ def _title(evaluation: Evaluation) -> str:
     return f"{name} on {evaluation.sample_size:,} held-out rows, against {against}"
 
 
-def _shown(evaluation: Evaluation) -> list[tuple[SystemLine, Score]]:
-    every = ((contestant, getattr(evaluation, contestant.field)) for contestant in SYSTEMS)
-    return [(contestant, score) for contestant, score in every if score is not None]
+def _scored_systems(evaluation: Evaluation) -> list[tuple[SystemLabel, Score]]:
+    scores = ((system, getattr(evaluation, system.field)) for system in SYSTEMS)
+    return [(system, score) for system, score in scores if score is not None]
 
 
 def _filled(evaluation: Evaluation, columns: tuple[Column, ...]) -> list[Column]:
-    """The columns in which anybody has a figure."""
-    return [column for column in columns if any(_has(score, column.field) for _, score in _shown(evaluation))]
+    """The columns in which any system has a figure."""
+    return [column for column in columns if any(_has(score, column.field) for _, score in _scored_systems(evaluation))]
 
 
 def _has(score: Score, field: str) -> bool:
@@ -162,32 +161,33 @@ def _interval(score: Score) -> str:
     return "" if score.low is None or score.high is None else f"{score.low:.2f}-{score.high:.2f}"
 
 
-def _style(contestant: SystemLine) -> str | None:
-    return "bold" if contestant.field == "student" else None
+def _style(system: SystemLabel) -> str | None:
+    return "bold" if system.field == "student" else None
 
 
 def evaluation_notes(evaluation: Evaluation) -> list[str]:
-    """What must be known to read the table rightly."""
-    lines = [_gap_line(evaluation), " ".join(contestant.note for contestant, _ in _shown(evaluation)).strip()]
+    """Lines below the table that explain it."""
+    systems = _scored_systems(evaluation)
+    lines = [_gap_line(evaluation), " ".join(system.explanation for system, _ in systems).strip()]
     if evaluation.judge:
         lines.append(
-            f"Wins: how often {evaluation.judge} finds the answer better than the known one, asked in both orders; a"
-            " tie is half a win."
+            f"Win rate: share of rows on which {evaluation.judge} prefers the answer to the reference answer, judged in"
+            " both orders; a tie counts as half a win."
         )
-    lines.extend(note for field, note in NOTES.items() if any(_has(score, field) for _, score in _shown(evaluation)))
+    lines.extend(text for field, text in METRIC_EXPLANATIONS.items() if any(_has(score, field) for _, score in systems))
     if evaluation.partly_supervised:
         lines.append(
-            "Training rows whose answer is not their gold were rejected (generation.filters.disagreesWithGold): the"
+            "Train rows whose answer differs from their gold were rejected (generation.filters.disagreesWithGold): the"
             " student is partly supervised."
         )
     if evaluation.device:
-        lines.append(f"Time: median of single calls, base model and student on {evaluation.device}.")
+        lines.append(f"Latency: median of single requests; base model and student run on {evaluation.device}.")
     if evaluation.held_out_from_validation:
-        lines.append("There is no test split: half of the validation rows were held out for this table.")
+        lines.append("There is no test split: half of the validation rows were held out for the evaluation.")
     if evaluation.sample_size < SMALL_SAMPLE:
         lines.append(
-            f"{evaluation.sample_size} rows are few: differences within the 95 % intervals mean nothing. Take"
-            f" {SMALL_SAMPLE} or more."
+            f"{evaluation.sample_size} held-out rows are a small sample: differences within the 95% confidence"
+            f" intervals mean nothing. Use {SMALL_SAMPLE} rows or more."
         )
     return [line for line in lines if line]
 
@@ -195,16 +195,16 @@ def evaluation_notes(evaluation: Evaluation) -> list[str]:
 def _gap_line(evaluation: Evaluation) -> str:
     parts = []
     if evaluation.gap_closed is not None:
-        parts.append(f"Gap closed: {evaluation.gap_closed:.2f} of the way from the base model to the teacher")
+        parts.append(f"Gap closed: {evaluation.gap_closed:.2f} of the gap between base model and teacher")
     if evaluation.p_value is not None:
-        chance = f"{evaluation.p_value:.3f}" if evaluation.p_value >= 0.001 else "below 0.001"
+        p_value = f"p = {evaluation.p_value:.3f}" if evaluation.p_value >= 0.001 else "p < 0.001"
         test = "paired bootstrap" if evaluation.is_prose else "McNemar"
-        parts.append(f"student against base model: p {chance} ({test})")
+        parts.append(f"student vs. base model: {p_value} ({test})")
     return "; ".join(parts) + "." if parts else ""
 
 
 def rows_line(result: RunResult) -> str:
-    """Where the rows went."""
+    """Numbers of rows read, kept and rejected by reason."""
     rows = result.rows
     if not rows.read:
         return ""
@@ -213,22 +213,22 @@ def rows_line(result: RunResult) -> str:
 
 
 def usage_line(result: RunResult) -> str:
-    """What the teacher cost, and what that was expected to be."""
+    """Requests, tokens and cost, and the estimated cost."""
     usage, estimate = result.usage, result.estimate
     if not usage.requests:
         return ""
-    cached = f" ({usage.cached_input_tokens:,} of them from its cache)" if usage.cached_input_tokens else ""
-    thought = f" ({usage.reasoning_tokens:,} of them thoughts)" if usage.reasoning_tokens else ""
-    spent = f"; {format_cost(usage.cost)} {usage.currency or ''}".rstrip() if usage.cost is not None else ""
-    expected = f" ({format_cost(estimate.cost)} expected)" if spent and estimate and estimate.cost is not None else ""
+    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    reasoning = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+    cost = f"; {format_cost(usage.cost)} {usage.currency or ''}".rstrip() if usage.cost is not None else ""
+    expected = f" ({format_cost(estimate.cost)} expected)" if cost and estimate and estimate.cost is not None else ""
     return (
-        f"Teacher: {usage.requests:,} requests, {usage.input_tokens:,} tokens read{cached},"
-        f" {usage.output_tokens:,} written{thought}{spent}{expected}."
+        f"Teacher: {usage.requests:,} requests, {usage.input_tokens:,} input tokens{cached},"
+        f" {usage.output_tokens:,} output tokens{reasoning}{cost}{expected}."
     )
 
 
 def file_lines(result: RunResult, folder: Path) -> list[str]:
-    """Where things lie."""
+    """Paths of the most important files."""
     shown = (Artefact.MODEL, Artefact.ADAPTER, Artefact.PREDICTIONS, Artefact.REJECTED)
     lines = [f"  {name + ':':<12} {folder / result.files[name]}" for name in shown if name in result.files]
     return [
@@ -238,7 +238,7 @@ def file_lines(result: RunResult, folder: Path) -> list[str]:
     ]
 
 
-def _say(console: Console, lines: list[str]) -> None:
+def _print_lines(console: Console, lines: list[str]) -> None:
     for line in lines:
         if line:
             console.print(line, soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""What a run would cost: the trainer counts the rows, and asks a few of them where a pilot is wanted."""
+"""Estimates a run: the trainer counts rows and tokens and, with a pilot, sends a few rows to the teacher."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG_FILE = "run.json"
 
 
 class EstimateError(Exception):
-    """There is no estimate; the message says why, and `exit_code` whether it may work later."""
+    """There is no estimate. The message says why; `exit_code` says whether a retry may help."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class EstimateError(Exception):
 
 @dataclass(frozen=True)
 class EstimateRun:
-    """The estimate of one plan. A pilot works in `folder`, the run's own, and what it paid for is there for the run."""
+    """The estimate of one plan. A pilot stores its replies in `folder`, the run's own, so that the run reuses them."""
 
     plan: Plan
     inputs: Inputs
@@ -56,12 +56,15 @@ class EstimateRun:
                 pass_fds=locks,
             )
         if ended.returncode != ExitCode.DONE:
-            raise EstimateError(ended.stderr.strip() or "the estimate ended without a word", ended.returncode)
+            raise EstimateError(
+                ended.stderr.strip() or f"the estimate ended with exit code {ended.returncode} and no output",
+                ended.returncode,
+            )
         return Estimate.model_validate_json(ended.stdout)
 
     @contextlib.contextmanager
     def _workspace(self, drafts: Path) -> Iterator[tuple[Path, tuple[int, ...]]]:
-        """Where the pilot's replies go, with the lock that keeps others out; without a pilot nothing is kept."""
+        """The run's workspace and its lock for a pilot; without a pilot, a temporary folder."""
         if not self.pilot:
             yield drafts, ()
             return

@@ -1,4 +1,4 @@
-"""The kept rows as plain chat rows, `{"messages": [...]}`, which other trainers take."""
+"""Exports kept rows as plain chat rows, `{"messages": [...]}`, for other trainers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STANDARD_OUTPUT = Path("-")
 
 
 class ExportError(Exception):
-    """There is nothing to export; the message is a sentence with a remedy."""
+    """The rows cannot be exported. The message says why and what to do."""
 
 
 def export_rows(folder: Path, split: str, output: Path) -> int:
-    """Write the rows of a split to a file, or to standard output for `-`; how many there are.
+    """Writes the rows of a split to a file, or to standard output for `-`. Returns their number.
 
     `folder` is that of a run or of its generate stage. Raises ExportError or OSError.
     """
@@ -45,24 +45,24 @@ def rows_file(folder: Path, split: str) -> Path:
     if named and (folder / named).is_file():
         return folder / named
     raise ExportError(
-        f"{folder} holds no {split} rows; name the folder of a run, such as runs/NAME, or of its generate stage"
+        f"{folder} contains no {split} rows; give the folder of a run, such as runs/NAME, or of its generate stage"
     )
 
 
 def chat_rows(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each row as one chat. A dialogue, of which each trained turn is a row, comes once, as a whole."""
-    waiting: dict[str, Any] | None = None
+    """Each row as one chat. A dialogue has a row for each trained turn, and becomes one chat with all turns."""
+    pending: dict[str, Any] | None = None
     for row in rows:
         chat = {"id": row["id"], "messages": [*row["prompt"], *row["completion"]]}
-        if waiting is not None and not _goes_on(waiting, chat):
-            yield waiting
-        waiting = chat
-    if waiting is not None:
-        yield waiting
+        if pending is not None and not _continues(pending, chat):
+            yield pending
+        pending = chat
+    if pending is not None:
+        yield pending
 
 
-def _goes_on(earlier: dict[str, Any], later: dict[str, Any]) -> bool:
-    """Whether the later chat begins with all of the earlier one."""
+def _continues(earlier: dict[str, Any], later: dict[str, Any]) -> bool:
+    """Whether the later chat starts with all messages of the earlier one."""
     messages = earlier["messages"]
     return bool(earlier["id"] == later["id"] and later["messages"][: len(messages)] == messages)
 
@@ -73,18 +73,20 @@ def _parsed(source: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
             row["prompt"], row["completion"], row["id"]
         except (ValueError, KeyError, TypeError):
-            raise ExportError(f"{source}, line {number}: not a row of a generate stage") from None
+            raise ExportError(
+                f"{source}, line {number}: not a row of a generate stage; give the folder of a run"
+            ) from None
         yield row
 
 
 @contextlib.contextmanager
 def _opened(output: Path) -> Iterator[IO[str]]:
-    """The output; a file appears whole or not at all."""
+    """The opened output. A file is written completely or not at all."""
     if output == STANDARD_OUTPUT:
         yield sys.stdout
         return
     if output.is_dir():
-        raise ExportError(f"{output} is a folder; name the file to write in it")
+        raise ExportError(f"{output} is a folder; give the name of a file in it")
     output.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     try:

@@ -1,4 +1,4 @@
-"""What a file or a model folder holds, as a short digest: the part of a stage's identity that a path cannot give."""
+"""Digests of files and model folders: the content is part of a stage's identity, and a path does not determine it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _folder_digest(folder: Path) -> str:
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
-    """Files below `folder` but for hidden ones, such as .cache and .git."""
+    """Files below `folder`, without hidden ones such as .cache and .git."""
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.is_file() and not hidden:
@@ -43,7 +43,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 
 def _samples(path: Path) -> Iterator[bytes]:
-    """The whole of a small file, evenly spaced blocks of a large one."""
+    """All of a small file; evenly spaced blocks of a large one."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= SAMPLES * SAMPLE_BYTES:

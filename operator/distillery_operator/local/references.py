@@ -1,6 +1,6 @@
-"""What a manifest refers to, found on this machine: claims and ConfigMaps as folders, Secrets as files of variables.
+"""Finds what a manifest refers to on this machine: claims and ConfigMaps as folders, Secrets as files of variables.
 
-Everything that is missing is said at once and before any stage starts, with the flag that supplies it.
+All missing references are reported together, before any stage starts, with the option that supplies them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from distillery_api.reasons import Reason
 from distillery_api.spec import DistillationSpec, SecretKeyReference
 from distillery_operator.local.fingerprints import fingerprint
-from distillery_operator.manifest_input import yaml_document
 from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError
+from distillery_operator.manifest_input.yaml_document import FieldPath
 
 CLAIM_SCHEME = "pvc://"
 CONFIGMAP_SCHEME = "configmap://"
@@ -24,7 +24,7 @@ MODEL_FIELD = "student"
 
 @dataclass(frozen=True)
 class Mappings:
-    """What the user says stands for the cluster's objects, by their names."""
+    """Local folders and files to use for objects of a cluster, by name of the object."""
 
     claims: Mapping[str, Path] = field(default_factory=dict)
     configmaps: Mapping[str, Path] = field(default_factory=dict)
@@ -35,8 +35,8 @@ class Mappings:
 class Inputs:
     """Everything outside the manifest that a run needs.
 
-    `mounts` and `base_path` are those of a RunConfig; `secrets` holds the variables of each Secret by its name;
-    `fingerprints` the digest of each local source by its URI.
+    `mounts` and `base_path` are those of a RunConfig; `secrets` are the variables of each Secret, by its name;
+    `fingerprints` are the digests of local sources, by URI.
     """
 
     mounts: Mapping[str, str]
@@ -46,7 +46,7 @@ class Inputs:
 
 
 class InputsError(ManifestError):
-    """Something that the manifest refers to is not on this machine; `reason` is that of the first sentence."""
+    """Something that the manifest refers to is not on this machine. `reason` is that of the first problem."""
 
     def __init__(self, reason: Reason, *problems: str) -> None:
         super().__init__(*problems)
@@ -54,18 +54,18 @@ class InputsError(ManifestError):
 
 
 def find_inputs(manifest: Manifest, mappings: Mappings, *, keys: bool = True) -> Inputs:
-    """The manifest's references on this machine; API keys only where somebody will be asked.
+    """The manifest's references on this machine; API keys only if `keys`.
 
-    Raises InputsError with one sentence for each that is missing.
+    Raises InputsError with a problem for each missing reference.
     """
     search = _Search(manifest, mappings)
     if manifest.distillation.spec.suspend:
-        search.complain(("spec", "suspend"), "is true, so nothing runs; set it to false", Reason.SUSPENDED)
-    sources = {uri: search.source(place, uri) for place, uri in _sources(manifest)}
+        search.add_problem(("spec", "suspend"), "is true, so nothing runs; set it to false", Reason.SUSPENDED)
+    sources = {uri: search.source(field_path, uri) for field_path, uri in _sources(manifest)}
     secrets = search.secrets(keys=keys)
     if search.problems:
-        _, reasons, sentences = zip(*sorted(search.problems), strict=True)
-        raise InputsError(reasons[0], *sentences)
+        _, reasons, messages = zip(*sorted(search.problems), strict=True)
+        raise InputsError(reasons[0], *messages)
     return Inputs(
         mounts=search.mounts,
         base_path=str(_base(manifest)),
@@ -78,8 +78,8 @@ def _base(manifest: Manifest) -> Path:
     return manifest.path.resolve().parent
 
 
-def _sources(manifest: Manifest) -> Iterator[tuple[yaml_document.Path, str]]:
-    """Where rows and the student come from, with the fields that say so."""
+def _sources(manifest: Manifest) -> Iterator[tuple[FieldPath, str]]:
+    """The URIs of rows and student, each with its field."""
     spec = manifest.distillation.spec
     for split, source in spec.data.sources.items():
         yield ("spec", "data", split, "uri"), source.uri
@@ -87,7 +87,7 @@ def _sources(manifest: Manifest) -> Iterator[tuple[yaml_document.Path, str]]:
 
 
 class _Search:
-    """Looks references up and collects what is missing."""
+    """Looks up references and collects problems."""
 
     def __init__(self, manifest: Manifest, mappings: Mappings) -> None:
         self.manifest = manifest
@@ -95,93 +95,97 @@ class _Search:
         self.mounts: dict[str, str] = {}
         self.problems: list[tuple[int, Reason, str]] = []
 
-    def complain(self, place: yaml_document.Path, message: str, reason: Reason = Reason.CONFIGURATION_MISSING) -> None:
-        """Notes a problem of one field."""
-        self.problems.append((self.manifest.document.line_of(place), reason, self.manifest.problem(place, message)))
+    def add_problem(self, field_path: FieldPath, message: str, reason: Reason = Reason.CONFIGURATION_MISSING) -> None:
+        """Adds a problem of a field."""
+        self.problems.append(
+            (self.manifest.document.line_of(field_path), reason, self.manifest.problem(field_path, message))
+        )
 
-    def source(self, place: yaml_document.Path, uri: str) -> Path | None:
+    def source(self, field_path: FieldPath, uri: str) -> Path | None:
         """The file or folder that `uri` names; None where it is not on this machine."""
         if uri.startswith(REMOTE_SCHEMES):
             return None
-        path = self.path(place, uri)
+        path = self.path(field_path, uri)
         if path is not None and not path.exists():
-            reason = Reason.INVALID_MODEL if MODEL_FIELD in place else Reason.INVALID_DATA
-            self.complain(place, f"there is no {path}; check the path{_relative_hint(uri, self.manifest)}", reason)
+            reason = Reason.INVALID_MODEL if MODEL_FIELD in field_path else Reason.INVALID_DATA
+            self.add_problem(
+                field_path, f"{path} does not exist; check the path{_relative_hint(uri, self.manifest)}", reason
+            )
             return None
-        if path is not None and path.is_dir() != (MODEL_FIELD in place):
-            self.complain(place, _wrong_kind(path))
+        if path is not None and path.is_dir() != (MODEL_FIELD in field_path):
+            self.add_problem(field_path, _wrong_kind(path))
             return None
         return path
 
-    def path(self, place: yaml_document.Path, uri: str) -> Path | None:
-        """Where `uri` points, whether something is there or not."""
+    def path(self, field_path: FieldPath, uri: str) -> Path | None:
+        """The path that `uri` points to, whether it exists or not."""
         if uri.startswith(CLAIM_SCHEME):
-            return self.mounted(place, uri, CLAIM_SCHEME, "claim", self.mappings.claims)
+            return self.mounted(field_path, uri, CLAIM_SCHEME, "claim", self.mappings.claims)
         if uri.startswith(CONFIGMAP_SCHEME):
-            return self.mounted(place, uri, CONFIGMAP_SCHEME, "configmap", self.mappings.configmaps)
+            return self.mounted(field_path, uri, CONFIGMAP_SCHEME, "configmap", self.mappings.configmaps)
         return _base(self.manifest) / uri.removeprefix(FILE_SCHEME)
 
     def mounted(
-        self, place: yaml_document.Path, uri: str, scheme: str, flag: str, folders: Mapping[str, Path]
+        self, field_path: FieldPath, uri: str, scheme: str, flag: str, folders: Mapping[str, Path]
     ) -> Path | None:
         """A path inside a claim or ConfigMap."""
         name, _, rest = uri.removeprefix(scheme).partition("/")
         folder = folders.get(name)
         if folder is None:
-            kind = "claim" if flag == "claim" else "ConfigMap"
-            self.complain(
-                place,
-                f"{uri} lies in the {kind} {name} of a cluster; say which folder stands for it here:"
+            kind = "PersistentVolumeClaim" if flag == "claim" else "ConfigMap"
+            self.add_problem(
+                field_path,
+                f"{uri} is in the {kind} {name}, which only a cluster has; use a local folder instead:"
                 f" --{flag} {name}=DIR",
             )
             return None
         if not folder.is_dir():
-            self.complain(place, f"--{flag} {name}={folder}: there is no such folder; check the path")
+            self.add_problem(field_path, f"--{flag} {name}={folder}: the folder does not exist; check the path")
             return None
         self.mounts[f"{scheme}{name}"] = str(folder.resolve())
         return folder.resolve() / rest
 
     def secrets(self, *, keys: bool) -> dict[str, dict[str, str]]:
-        """The variables of every Secret that the manifest names, by its name."""
+        """The variables of every Secret that the manifest refers to, by its name."""
         found: dict[str, dict[str, str]] = {}
         spec = self.manifest.distillation.spec
-        for place, key in _api_keys(spec) if keys else ():
+        for field_path, key in _api_keys(spec) if keys else ():
             name = key.secret_name
             if name not in found:
-                found[name] = self.secret(place, name)
+                found[name] = self.secret(field_path, name)
             if found[name] and key.key not in found[name]:
-                self.complain(place, _missing_key(name, key.key, self.mappings.secrets[name], found[name]))
+                self.add_problem(field_path, _missing_key(name, key.key, self.mappings.secrets[name], found[name]))
         for part, credentials in (("data", spec.data.credentials), ("student", spec.student.credentials)):
             if credentials is not None and credentials.secret_name not in found:
                 found[credentials.secret_name] = self.secret(("spec", part, "credentials"), credentials.secret_name)
         return found
 
-    def secret(self, place: yaml_document.Path, name: str) -> dict[str, str]:
-        """The variables of one Secret; empty after a complaint."""
+    def secret(self, field_path: FieldPath, name: str) -> dict[str, str]:
+        """The variables of one Secret; empty if there is a problem."""
         file = self.mappings.secrets.get(name)
         if file is None:
-            self.complain(
-                place,
-                f"the Secret {name} lies in a cluster; say which file of KEY=VALUE lines stands for it here:"
+            self.add_problem(
+                field_path,
+                f"the Secret {name} is only in a cluster; use a local file of KEY=VALUE lines instead:"
                 f" --secret {name}=ENVFILE",
             )
             return {}
         try:
             return read_variables(file)
         except VariablesError as error:
-            self.complain(place, f"--secret {name}={file}: {error}")
+            self.add_problem(field_path, f"--secret {name}={file}: {error}")
             return {}
 
 
 def _wrong_kind(path: Path) -> str:
     if path.is_dir():
-        return f"{path} is a folder; name the JSON Lines file in it"
-    return f"{path} is a file; name the folder that holds config.json and the weights"
+        return f"{path} is a folder; give the file with the rows in it"
+    return f"{path} is a file; give the folder that contains config.json and the weights"
 
 
 def _relative_hint(uri: str, manifest: Manifest) -> str:
     plain = "://" not in uri and not uri.startswith("/")
-    return f" (a plain path is taken from the manifest's folder, {_base(manifest)})" if plain else ""
+    return f" (a plain path is relative to the manifest's folder, {_base(manifest)})" if plain else ""
 
 
 def _missing_key(name: str, key: str, file: Path, variables: Mapping[str, str]) -> str:
@@ -189,11 +193,11 @@ def _missing_key(name: str, key: str, file: Path, variables: Mapping[str, str]) 
 
 
 class VariablesError(Exception):
-    """A file of variables cannot be used; the message never shows a value."""
+    """A file of variables cannot be used. The message never contains a value."""
 
 
 def read_variables(path: Path) -> dict[str, str]:
-    """KEY=VALUE lines as `kubectl create secret --from-env-file` takes them: values are literal, # starts a comment.
+    """KEY=VALUE lines as `kubectl create secret --from-env-file` reads them: values are literal, # starts a comment.
 
     Raises VariablesError.
     """
@@ -209,19 +213,19 @@ def read_variables(path: Path) -> dict[str, str]:
                 raise VariablesError(f"line {number} is not KEY=VALUE")
             variables[key.strip()] = value
     if not variables:
-        raise VariablesError("is empty; write KEY=VALUE lines")
+        raise VariablesError("is empty; add KEY=VALUE lines")
     return variables
 
 
-def _api_keys(spec: DistillationSpec) -> Iterator[tuple[yaml_document.Path, SecretKeyReference]]:
-    """Every API key that the manifest names, and where."""
+def _api_keys(spec: DistillationSpec) -> Iterator[tuple[FieldPath, SecretKeyReference]]:
+    """Every reference to an API key, with its field."""
     for index, teacher in enumerate(spec.generation.teachers):
-        place: yaml_document.Path = ("spec", "generation", "teachers", index)
+        field_path: FieldPath = ("spec", "generation", "teachers", index)
         if teacher.api_key is not None:
-            yield (*place, "apiKey"), teacher.api_key
+            yield (*field_path, "apiKey"), teacher.api_key
         for number, server in enumerate(teacher.servers or ()):
             if server.api_key is not None:
-                yield (*place, "servers", number, "apiKey"), server.api_key
+                yield (*field_path, "servers", number, "apiKey"), server.api_key
     for part, judge in (("generation", spec.generation.judge), ("evaluation", spec.evaluation.judge)):
         if judge is not None and judge.api_key is not None:
             yield ("spec", part, "judge", "apiKey"), judge.api_key

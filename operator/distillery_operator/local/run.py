@@ -1,4 +1,4 @@
-"""A whole run on this machine: the stages of the plan in order, finished ones skipped, the result always written."""
+"""A run on this machine: runs the stages of the plan in order, skips finished ones, and always writes the result."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ from distillery_operator.planning.plan import Plan, PlannedStage
 from distillery_operator.planning.stage_config import StageLocations, api_keys, credentials_secret, run_config
 
 RETRY_SECONDS = (5.0, 15.0, 45.0)
-"""Waits before a stage that said `try later` is started again."""
+"""Delays before the retries of a stage that failed with exit code TRY_LATER."""
 
 
 class RunListener(StageListener, Protocol):
-    """Who wants to know how a run goes."""
+    """Is told about the progress of a run."""
 
-    def found_done(self, result: StageResult) -> None:
-        """A stage was done before."""
+    def already_done(self, result: StageResult) -> None:
+        """A stage was done in an earlier run."""
 
     def started(self, stage: Stage, attempt: int) -> None:
-        """An attempt at a stage begins."""
+        """An attempt at a stage starts."""
 
     def done(self, result: StageResult) -> None:
-        """A stage is done. What becomes of a failed one, the run's outcome tells."""
+        """A stage is done. Failures are in the outcome of the run."""
 
-    def waits(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
-        """A stage failed that may succeed later: it will be started again after `seconds`."""
+    def retrying(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
+        """A stage failed with a transient failure and is started again after `seconds`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, and whether any stage had to run for it."""
+    """How a run ended. It is idle if no stage had to run."""
 
     result: RunResult
     exit_code: int
@@ -64,46 +64,46 @@ class LocalRun:
     plan: Plan
     inputs: Inputs
     folder: Path
-    watcher: RunListener
+    listener: RunListener
     stop: StopRequest
     until: Stage | None = None
     retry_seconds: Sequence[float] = RETRY_SECONDS
     results: list[StageResult] = field(default_factory=list)
 
     def run(self) -> Outcome:
-        """Runs what is left to do. Raises WorkspaceError, TrainerMissing or OSError."""
+        """Runs the stages that are not done. Raises WorkspaceError, TrainerMissing or OSError."""
         with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
             idle = True
-            for planned in self._wanted():
+            for planned in self._selected_stages():
                 found = finished_result(workspace, planned)
                 if found is not None:
                     self.results.append(found)
-                    self.watcher.found_done(found)
+                    self.listener.already_done(found)
                     continue
                 idle = False
-                result = self._attempts(workspace, lock, planned)
+                result = self._run_stage(workspace, lock, planned)
                 self.results.append(result)
                 if result.state is StageOutcome.FAILED or self.stop.requested:
                     break
             return self._finish(workspace, idle)
 
-    def _wanted(self) -> list[PlannedStage]:
+    def _selected_stages(self) -> list[PlannedStage]:
         return [self.plan.stage(stage) for stage in stages_until(self.until)]
 
-    def _attempts(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageResult:
-        """Runs a stage, and runs it again while it says that it may succeed later."""
+    def _run_stage(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageResult:
+        """Runs a stage, with retries after transient failures."""
         require_trainer()
         process = self._process(workspace, lock, planned)
-        self._note_running(workspace, planned.stage)
-        waits = [*self.retry_seconds, None]
-        for attempt, seconds in enumerate(waits, start=1):
-            self.watcher.started(planned.stage, attempt)
-            result = process.run(self.stop, self.watcher)
+        self._write_running(workspace, planned.stage)
+        delays = [*self.retry_seconds, None]
+        for attempt, seconds in enumerate(delays, start=1):
+            self.listener.started(planned.stage, attempt)
+            result = process.run(self.stop, self.listener)
             if result.state is StageOutcome.DONE:
-                self.watcher.done(result)
+                self.listener.done(result)
             if result.exit_code != ExitCode.TRY_LATER or seconds is None or self.stop.requested:
                 break
-            self.watcher.waits(result, seconds, attempt + 1, len(waits))
+            self.listener.retrying(result, seconds, attempt + 1, len(delays))
             if self.stop.wait(seconds):
                 break
         return result
@@ -113,7 +113,7 @@ class LocalRun:
         config = run_config(self.plan, planned, locations)
         return StageProcess(config, stage_variables(self.plan, self.inputs, planned.stage), lock)
 
-    def _note_running(self, workspace: Workspace, stage: Stage) -> None:
+    def _write_running(self, workspace: Workspace, stage: Stage) -> None:
         running = summarise(
             self.plan.name,
             self.results,
@@ -126,35 +126,36 @@ class LocalRun:
         write_atomically(workspace.result, running.to_json())
 
     def _finish(self, workspace: Workspace, idle: bool) -> Outcome:
-        state, reason, message, exit_code = self._verdict()
+        state, reason, message, exit_code = self._conclusion()
         result = summarise(
             self.plan.name, self.results, workspace, state=state, reason=reason, message=message, until=self.until
         )
         write_atomically(workspace.result, result.to_json())
         return Outcome(result, exit_code, idle)
 
-    def _verdict(self) -> tuple[RunState, Reason, str, int]:
+    def _conclusion(self) -> tuple[RunState, Reason, str, int]:
         last = self.results[-1]
-        if last.state is StageOutcome.DONE and last.stage is self._wanted()[-1].stage:
-            message = f"done until {self.until}, as asked" if self.until else "every stage is done"
+        if last.state is StageOutcome.DONE and last.stage is self._selected_stages()[-1].stage:
+            message = f"all stages up to {self.until} are done" if self.until else "all stages are done"
             return RunState.DONE, Reason.SUCCEEDED, message, 0
         if self.stop.requested:
-            message = f"stopped during {last.stage}; nothing is lost, run the same command again to go on"
+            message = f"stopped during {last.stage}; all finished work is saved; run the same command again to resume"
             return RunState.INTERRUPTED, Reason.TERMINATED, message, 128 + (self.stop.signal or 0)
         return RunState.FAILED, last.reason, f"{last.stage}: {last.message}", last.exit_code or 1
 
 
 def stage_variables(plan: Plan, inputs: Inputs, stage: Stage, *, keys: bool = True) -> dict[str, str]:
-    """The secrets of one stage: what it needs to read rows or load the model, and API keys unless nobody is asked."""
+    """Environment variables with the secrets of one stage: credentials for rows or the model and, if `keys`, API
+    keys."""
     spec, secrets = plan.spec, inputs.secrets
-    wanted = api_keys(spec, stage) if keys else {}
+    key_references = api_keys(spec, stage) if keys else {}
     secret = credentials_secret(spec, stage)
-    read = secrets[secret.secret_name] if secret else {}
-    return {**read, **{name: secrets[key.secret_name][key.key] for name, key in wanted.items()}}
+    variables = secrets[secret.secret_name] if secret else {}
+    return {**variables, **{name: secrets[key.secret_name][key.key] for name, key in key_references.items()}}
 
 
 def record_failure(folder: Path, name: str, reason: Reason, message: str) -> None:
-    """Notes in the workspace's result.json that a run could not begin; what earlier runs found out stays in it.
+    """Writes to the workspace's result.json that a run could not start. Figures of earlier runs stay in it.
 
     Raises WorkspaceError or OSError.
     """
@@ -165,7 +166,7 @@ def record_failure(folder: Path, name: str, reason: Reason, message: str) -> Non
 
 
 def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult | None:
-    """The result of a stage that is done and whose artefacts are all there."""
+    """The result of a stage that is done and whose artefacts all exist; None otherwise."""
     result = read_stage_result(workspace.stage(planned.folder).result)
     done = result is not None and result.state is StageOutcome.DONE and not missing_files(result, workspace.root)
     return result if done else None

@@ -1,4 +1,4 @@
-"""`result.json` at the top of a workspace: the whole run, for a person or a script."""
+"""`result.json` at the top of a workspace: the result of the whole run, for people and scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from distillery_api.usage import Estimate, Usage
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """State of a run."""
 
     RUNNING = "Running"
     DONE = "Done"
@@ -31,47 +31,47 @@ class StageSummary(Record):
     """One stage of the run."""
 
     name: Stage
-    """generate, train or evaluate."""
+    """Name of the stage: generate, train or evaluate."""
     folder: str
-    """Its folder in the workspace."""
+    """The stage's folder in the workspace."""
     state: StageOutcome
     """Done or Failed."""
 
 
 class RunResult(Record):
-    """The outcome of a run. After a failure it holds what the stages before it, and the failed one, have to tell."""
+    """The result of a run. After a failure, it contains the figures of the failed stage and of those before it."""
 
     name: str
     """Name of the Distillation."""
     state: RunState
     """Running, Done, Failed or Interrupted."""
     reason: Reason
-    """One word for programs."""
+    """Machine-readable reason."""
     message: str = ""
-    """A sentence for people."""
+    """Human-readable message."""
     until: Stage | None = None
-    """The stage that the run was asked to end with."""
+    """The last stage that was requested; null for all stages."""
     start_time: datetime | None = None
-    """When the first stage began."""
+    """Time at which the first stage started."""
     completion_time: datetime | None = None
-    """When the last stage ended."""
+    """Time at which the last stage ended."""
     stages: tuple[StageSummary, ...] = ()
-    """The stages that ended, in order."""
+    """The stages that have ended, in order."""
     rows: RowCounts = RowCounts()
-    """Rows over all splits: read = kept + rejected."""
+    """Number of rows of all splits: read = kept + rejected."""
     usage: Usage = Usage()
-    """What the teacher calls used."""
+    """Requests, tokens and cost."""
     estimate: Estimate | None = None
-    """What they were expected to use."""
+    """Expected requests, tokens and cost."""
     training: TrainingFigures | None = None
-    """What the training came to."""
+    """Figures of the training."""
     evaluation: Evaluation | None = None
     """The result table."""
     files: dict[str, str] = {}
     """Paths of artefacts relative to the workspace, by name; only those that exist."""
 
     def to_json(self) -> str:
-        """The content of the file. Fields without a value are null, so that a script finds each of them."""
+        """The content of the file. Fields without a value are null, so that scripts find every field."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
 
@@ -85,7 +85,7 @@ def summarise(
     message: str,
     until: Stage | None = None,
 ) -> RunResult:
-    """The run that consists of `stages`, those that have ended, in order."""
+    """The result of a run whose `stages` have ended, in order."""
     by_stage = {each.stage: each for each in stages}
     generated, trained = by_stage.get(Stage.GENERATE), by_stage.get(Stage.TRAIN)
     evaluated = by_stage.get(Stage.EVALUATE)
@@ -108,7 +108,7 @@ def summarise(
 
 
 def total_rows(generated: RowCounts | None, trained: RowCounts | None) -> RowCounts:
-    """Rows of the generation, less those that the training had to leave out."""
+    """The rows of the generate stage, with those that the train stage rejected as untrainable."""
     rows = generated or RowCounts()
     if trained is None or not trained.rejected:
         return rows
@@ -131,7 +131,7 @@ def _files(stages: Sequence[StageResult], workspace: Workspace) -> dict[str, str
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file that readers see whole or not at all. Raises OSError."""
+    """Writes a file completely or not at all. Raises OSError."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w") as file:
@@ -144,7 +144,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def read_stage_result(path: Path) -> StageResult | None:
-    """The stage's result in the file; None where there is none that can be read."""
+    """The stage's result in the file; None if it does not exist or cannot be read."""
     try:
         return StageResult.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
@@ -152,7 +152,7 @@ def read_stage_result(path: Path) -> StageResult | None:
 
 
 def read_run_result(path: Path) -> RunResult | None:
-    """The run's result in the file; None where there is none that can be read."""
+    """The run's result in the file; None if it does not exist or cannot be read."""
     try:
         return RunResult.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
@@ -160,5 +160,5 @@ def read_run_result(path: Path) -> RunResult | None:
 
 
 def missing_files(result: StageResult, root: Path) -> Mapping[str, str]:
-    """Artefacts that the result names and that are gone, by name."""
+    """Artefacts that the result lists and that do not exist, by name."""
     return {name: path for name, path in result.files.items() if not (root / path).exists()}

@@ -17,21 +17,20 @@ from distillery_operator.core.stage_metrics import StageMetrics, parse_stage_met
 REQUEST_TIMEOUT_SECONDS = 2.0
 WINDOW_SECONDS = 60.0
 
-Answer = TypeVar("Answer")
+Parsed = TypeVar("Parsed")
 
 
 def read_metrics(folder: StageFolder) -> StageMetrics | None:
-    """The metrics of the stage that runs in `folder`; None while (or once) nothing answers."""
-    return _answer(folder, "/metrics", parse_stage_metrics)
+    """The metrics of the stage that runs in `folder`; None if it does not respond."""
+    return _response(folder, "/metrics", parse_stage_metrics)
 
 
 def read_estimate(folder: StageFolder) -> Estimate | None:
-    """What the requests of the stage that runs in `folder` are expected to cost; None while (or once) nothing says
-    so."""
-    return _answer(folder, "/estimate", Estimate.model_validate_json)
+    """The estimate of the stage that runs in `folder`; None if it has none yet, or does not respond."""
+    return _response(folder, "/estimate", Estimate.model_validate_json)
 
 
-def _answer(folder: StageFolder, path: str, parse: Callable[[str], Answer | None]) -> Answer | None:
+def _response(folder: StageFolder, path: str, parse: Callable[[str], Parsed | None]) -> Parsed | None:
     try:
         port = int(folder.metrics_port.read_text())
         url = f"http://127.0.0.1:{port}{path}"

@@ -1,4 +1,4 @@
-"""One stage as a process of this machine, started as a Job's container starts it."""
+"""One stage as a process on this machine, started in the same way as in a Job's container."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ LOG_TAIL_BYTES = 4096
 
 
 class StageListener(Protocol):
-    """Who wants to know how a stage goes."""
+    """Is told about the progress of a stage."""
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
-        """A stage has said how far it is."""
+        """A stage reported its metrics."""
 
     def estimated(self, stage: Stage, estimate: Estimate) -> None:
-        """A stage has said what its teacher calls will come to."""
+        """A stage reported the estimate of its requests."""
 
     def stopping(self, stage: Stage) -> None:
-        """A stage was asked to stop, and finishes what it has in hand."""
+        """A stage was asked to stop, and saves its work first."""
 
 
 @dataclass(frozen=True)
 class StageProcess:
-    """What is needed to start a stage: its configuration, its variables, and a file that it keeps open.
+    """What is needed to start a stage: its configuration, its environment variables, and a file that it keeps open.
 
-    The open file carries the workspace's lock, so that a stage whose parent was killed still keeps others out.
+    The open file holds the workspace's lock, so that a stage whose parent was killed still locks the workspace.
     """
 
     config: RunConfig
@@ -63,7 +63,7 @@ class StageProcess:
         return self.folder.log
 
     def run(self, stop: StopRequest, listener: StageListener) -> StageResult:
-        """Runs the stage to its end, telling the listener how far it is. Raises OSError."""
+        """Runs the stage to its end and reports progress to the listener. Raises OSError."""
         self._prepare()
         with self.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -73,7 +73,8 @@ class StageProcess:
                 stderr=log,
                 env={**os.environ, **self.variables},
                 pass_fds=(self.lock,),
-                # Ctrl-C reaches every process of the terminal's group; the stage hears of it from us, once.
+                # Ctrl-C reaches all processes of the terminal's group; in its own session, the stage gets one signal
+                # from us.
                 start_new_session=True,
             )
         self._watch(process, stop, listener)
@@ -91,27 +92,27 @@ class StageProcess:
         write_atomically(self._config_file, self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2))
 
     def _watch(self, process: subprocess.Popen[bytes], stop: StopRequest, listener: StageListener) -> None:
-        pace, passed_on, untold = EtaEstimator(), 0, self.config.stage is Stage.GENERATE
+        eta, forwarded, needs_estimate = EtaEstimator(), 0, self.config.stage is Stage.GENERATE
         while not _ended(process):
-            if stop.requests > passed_on:
-                if not passed_on:
+            if stop.requests > forwarded:
+                if not forwarded:
                     listener.stopping(self.config.stage)
-                _pass_on(process, first=not passed_on)
-                passed_on = stop.requests
+                _forward_stop(process, first=not forwarded)
+                forwarded = stop.requests
             metrics = read_metrics(self.folder)
             if metrics is not None:
-                listener.progressed(self.config.stage, _with_estimate(metrics, pace))
-                untold = untold and not self._tell_estimate(listener)
+                listener.progressed(self.config.stage, _with_time_left(metrics, eta))
+                needs_estimate = needs_estimate and not self._report_estimate(listener)
 
-    def _tell_estimate(self, listener: StageListener) -> bool:
-        """Passes the stage's estimate on; whether there is one yet."""
+    def _report_estimate(self, listener: StageListener) -> bool:
+        """Reports the stage's estimate to the listener. Returns whether there is one yet."""
         estimate = read_estimate(self.folder)
         if estimate is not None:
             listener.estimated(self.config.stage, estimate)
         return estimate is not None
 
     def _result(self, exit_code: int) -> StageResult:
-        """What the stage reported, or what became of it where it could not."""
+        """The result that the stage wrote or, if it crashed before that, one made from its exit code and log."""
         reported = read_stage_result(self.folder.result)
         if reported is not None:
             return reported
@@ -128,17 +129,16 @@ class StageProcess:
 
     def _crash(self, exit_code: int) -> tuple[Reason, str]:
         if exit_code in (-signal.SIGTERM, ExitCode.TERMINATED):
-            return Reason.TERMINATED, f"{self.config.stage} was stopped before it could say anything"
+            return Reason.TERMINATED, f"{self.config.stage} was stopped before it wrote a result"
         if exit_code == -signal.SIGKILL:
             return Reason.OUT_OF_MEMORY, (
-                f"{self.config.stage} was killed, most likely because this machine ran out of memory; give it more, or"
-                " take a smaller model, training.batchSize or training.maxLength"
+                f"{self.config.stage} was killed, most likely because this machine ran out of memory; free or add"
+                " memory, or use a smaller model, training.batchSize or training.maxLength"
             )
         last = _last_line(self.log)
-        said = f": {last}" if last else ""
-        return FAILURE_REASONS[
-            self.config.stage
-        ], f"{self.config.stage} ended unexpectedly{said}; {self.log} has the rest"
+        detail = f": {last}" if last else ""
+        reason = FAILURE_REASONS[self.config.stage]
+        return reason, f"{self.config.stage} ended unexpectedly{detail}; for details, see {self.log}"
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
@@ -149,16 +149,16 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _pass_on(process: subprocess.Popen[bytes], *, first: bool) -> None:
-    """SIGTERM lets the stage finish the write in hand; a user who asks again does not want to wait."""
+def _forward_stop(process: subprocess.Popen[bytes], *, first: bool) -> None:
+    """The first request sends SIGTERM, so that the stage can save its work; a further one sends SIGKILL."""
     if first:
         process.terminate()
     else:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _with_estimate(metrics: StageMetrics, pace: EtaEstimator) -> StageMetrics:
-    return StageMetrics(pace.estimate(time.monotonic(), metrics.progress), metrics.requests, metrics.rejected)
+def _with_time_left(metrics: StageMetrics, eta: EtaEstimator) -> StageMetrics:
+    return StageMetrics(eta.estimate(time.monotonic(), metrics.progress), metrics.requests, metrics.rejected)
 
 
 def _last_line(log: Path) -> str:

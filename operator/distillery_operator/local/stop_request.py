@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the run acts on at its next look, instead of an exception anywhere."""
+"""Turns Ctrl-C and SIGTERM into a request that the run acts on at a safe moment, instead of an exception anywhere."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 SAME_REQUEST_SECONDS = 1.0
-"""A signal to a whole group may arrive twice: from the terminal, and passed on by a parent."""
+"""Signals within this time count as one: a process may get one from the terminal and one forwarded by its parent."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
-    """Counts the requests to stop: the first is passed on gently, a second one at once."""
+    """Counts the requests to stop: after the first, the stage saves its work; after the second, it is killed."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
@@ -25,7 +25,7 @@ class StopRequest:
         self._last: float | None = None
 
     def request(self, number: int) -> None:
-        """Asks the run to end because of signal `number`."""
+        """Requests that the run stops, because of signal `number`."""
         before, self._last = self._last, time.monotonic()
         if before is not None and self._last - before < SAME_REQUEST_SECONDS:
             return
@@ -35,23 +35,23 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether the run is to end."""
+        """Whether the run has to stop."""
         return self._requested.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps, but not past a request. Whether there is one."""
+        """Sleeps until a stop is requested, at most `seconds`. Returns whether it is."""
         return self._requested.wait(seconds)
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """A Stop that Ctrl-C, SIGTERM and a closed terminal set while the context lasts."""
+    """A stop request that Ctrl-C, SIGTERM and a closed terminal make, while the context lasts."""
     stop = StopRequest()
 
-    def remember(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         stop.request(number)
 
-    before = {number: signal.signal(number, remember) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:
         yield stop
     finally:

@@ -1,4 +1,4 @@
-"""The student of a finished run behind an OpenAI-compatible server, as the Deployment of a cluster serves it."""
+"""Serves the student of a finished run with an OpenAI-compatible API, as the Deployment in a cluster does."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ SERVER_LIBRARIES = ("transformers", "torch", "fastapi", "uvicorn")
 
 
 class ServingError(Exception):
-    """The student cannot be served; the message says what to do."""
+    """The student cannot be served. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class StudentServer:
-    """What is served where. The server's model name is the path that it is given, hence the link of that name."""
+    """A server of one student. Its model name is the path that it is started with, so it is started with a link of that
+    name."""
 
     folder: Path
     name: str
@@ -45,35 +46,38 @@ class StudentServer:
 
     @property
     def log(self) -> Path:
-        """What the server printed."""
+        """Output of the server."""
         return Workspace(self.folder).server_log
 
     def run(self, stop: StopRequest, ready: Callable[[], None]) -> int:
-        """Serves until `stop`; calls `ready` once it answers. Returns the exit code. Raises ServingError."""
+        """Serves until `stop` is requested; calls `ready` when the server is ready. Returns the exit code.
+
+        Raises ServingError.
+        """
         refuse_taken_port(self.host, self.port)
         process = self._start()
         announced = False
         while process.poll() is None and not stop.wait(POLL_SECONDS):
-            if not announced and self._answers():
+            if not announced and self._is_ready():
                 announced = True
                 ready()
         if not stop.requested:
-            raise ServingError(f"the server ended with exit code {process.returncode}; {self.log} says why")
+            raise ServingError(f"the server ended with exit code {process.returncode}; for details, see {self.log}")
         process.terminate()
         process.wait()
         return 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        place = self._linked()
-        cache = place / ".cache"
+        folder = self._prepare_folder()
+        cache = folder / ".cache"
         cache.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", self.name]
-        # Everything is on this disk; and the server's list of models wants a cache folder that exists.
+        # Nothing needs to be downloaded, and the server's list of models requires an existing cache folder.
         offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache)}
         with self.log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - our own interpreter
                 [*command, "--host", self.host, "--port", str(self.port)],
-                cwd=place,
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -81,15 +85,15 @@ class StudentServer:
                 start_new_session=True,
             )
 
-    def _linked(self) -> Path:
-        """The folder to start the server in: it holds a link to the model, named after it."""
-        place = Workspace(self.folder.resolve()).server
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        (place / self.name).symlink_to(self.model.resolve(), target_is_directory=True)
-        return place
+    def _prepare_folder(self) -> Path:
+        """The working directory of the server, with a link to the model that has the model's name."""
+        folder = Workspace(self.folder.resolve()).server
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / self.name).symlink_to(self.model.resolve(), target_is_directory=True)
+        return folder
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:  # noqa: S310 - our own server
                 return bool(response.status == 200)
@@ -98,19 +102,19 @@ class StudentServer:
 
 
 def student_server(folder: Path, host: str, port: int) -> StudentServer:
-    """The server of the student in the workspace `folder`. Raises ServingError."""
+    """The server for the student in the workspace `folder`. Raises ServingError."""
     result = read_run_result(Workspace(folder).result)
     if result is None:
         raise ServingError(
-            f"{folder} is not the folder of a run; name one, such as runs/NAME, or run: distillery run FILE"
+            f"{folder} is not the folder of a run; give one, such as runs/NAME, or start a run: distillery run FILE"
         )
     model = result.files.get(Artefact.MODEL)
     if model is None or not (folder / model).is_dir():
-        raise ServingError(f"{folder} has no trained student yet; finish it with: distillery run FILE")
+        raise ServingError(f"{folder} has no trained student yet; finish the run: distillery run FILE")
     missing = [name for name in SERVER_LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise ServingError(
-            f"serving needs libraries that are not installed ({', '.join(missing)});"
+            f"serving requires libraries that are not installed ({', '.join(missing)});"
             " run: pip install 'distillery[trainer]'"
         )
     return StudentServer(folder, result.name, folder / model, _student_prompt(folder, result), host, port)
@@ -122,13 +126,11 @@ def _student_prompt(folder: Path, result: RunResult) -> str | None:
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """Raises ServingError where nothing can listen there."""
+    """Raises ServingError if the address cannot be listened on."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise ServingError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
-        ) from None
+        raise ServingError(f"cannot listen on {host}:{port}: {error.strerror}; use another --port or --host") from None

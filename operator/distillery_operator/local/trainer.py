@@ -10,29 +10,29 @@ TRAINER = "distillery_trainer"
 
 
 class TrainerMissing(Exception):
-    """The libraries of the stages are not installed; the message says how to install them."""
+    """Libraries that the stages need are not installed. The message says how to install them."""
 
 
 def trainer_command(command: str, config: Path) -> list[str]:
-    """How to start a stage, or its estimate, on this machine."""
+    """The command that starts a stage, or an estimate, on this machine."""
     return [sys.executable, "-m", TRAINER, command, "--config", str(config)]
 
 
 def require_trainer() -> None:
-    """Raises TrainerMissing where a library of the stages is not installed.
+    """Raises TrainerMissing if a library that the stages need is not installed.
 
-    The trainer itself is asked, in the interpreter and on the search path that the stages will run with: only it knows
-    what it needs. A trainer that cannot even answer is started all the same; its log then says why it fails.
+    The trainer checks this itself, with the interpreter and search path of the stages, since only it knows what it
+    needs. If the check itself fails, the stage is started anyway, and its log says why it fails.
     """
-    asked = subprocess.run(  # noqa: S603 - our own interpreter
+    check = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", f"{TRAINER}.missing_libraries"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
         text=True,
     )
-    if missing := asked.stdout.split():
+    if missing := check.stdout.split():
         raise TrainerMissing(
-            f"the stages need libraries that are not installed ({', '.join(missing)});"
+            f"the stages require libraries that are not installed ({', '.join(missing)});"
             " run: pip install 'distillery[trainer]'"
         )

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and that one run at a time works in it."""
+"""The folder of a run: belongs to one Distillation, and is locked by one run at a time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from distillery_api.paths import Workspace
 
 
 class WorkspaceError(Exception):
-    """The folder cannot be used; the message is a sentence with a remedy."""
+    """The folder cannot be used. The message says why and what to do."""
 
 
 @contextmanager
 def opened_workspace(root: Path, name: str) -> Iterator[tuple[Workspace, int]]:
-    """The workspace of the Distillation `name`, created where it is not there, and the open file that carries its lock.
+    """The workspace of the Distillation `name`, created if it does not exist, and the open file that holds its lock.
 
-    Raises WorkspaceError where the folder is another run's, in use, or cannot be written.
+    Raises WorkspaceError if the folder belongs to another run, is in use, or cannot be written.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def opened_workspace(root: Path, name: str) -> Iterator[tuple[Workspace, int]]:
             f"{root} cannot be written: {error.strerror}; choose another folder with --out DIR"
         ) from None
     try:
-        _take(lock, root)
+        _acquire(lock, root)
         workspace = Workspace(root.resolve())
         refuse_another_run(workspace, name, root)
         yield workspace, lock
@@ -41,22 +41,23 @@ def opened_workspace(root: Path, name: str) -> Iterator[tuple[Workspace, int]]:
 
 
 def refuse_another_run(workspace: Workspace, name: str, shown: Path) -> None:
-    """Raises WorkspaceError where the folder's result.json is not of a run of `name`."""
+    """Raises WorkspaceError if the folder's result.json is not that of a run of `name`."""
     owner = owner_of(workspace)
     if owner is None or owner == name:
         return
     if not owner:
         raise WorkspaceError(
-            f"{shown / workspace.result.name} was not written by a run; choose another folder with --out DIR"
+            f"{shown / workspace.result.name} was not written by distillery; choose another folder with --out DIR"
         )
     raise WorkspaceError(
-        f"{shown} is the workspace of {owner}, and this is {name}; choose another folder with --out DIR, or delete"
-        f" {shown} if nothing in it is needed any more"
+        f"{shown} is the workspace of {owner}, not of {name}; choose another folder with --out DIR, or delete {shown}"
+        " if you no longer need it"
     )
 
 
 def owner_of(workspace: Workspace) -> str | None:
-    """Whose the workspace is: a Distillation's name, None for nobody's yet, empty where result.json is not a run's."""
+    """Name of the Distillation that owns the workspace; None for a new one, empty if result.json is not that of a
+    run."""
     try:
         content = json.loads(workspace.result.read_bytes())
     except FileNotFoundError:
@@ -67,14 +68,14 @@ def owner_of(workspace: Workspace) -> str | None:
     return name if isinstance(name, str) else ""
 
 
-def _take(lock: int, root: Path) -> None:
+def _acquire(lock: int, root: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
         who = f" (process {holder})" if holder else ""
         raise WorkspaceError(
-            f"another run{who} or its last stage is at work in {root}; wait for it, or stop it"
+            f"{root} is in use by another run{who} or its last stage; wait until it ends, or stop it"
         ) from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -1,4 +1,4 @@
-"""Pydantic's errors -> what is wrong and what to write instead, in words for people."""
+"""Pydantic's errors -> messages that say what is wrong and what to write instead."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from pydantic_core import ErrorDetails
 
 from distillery_api.base import ApiModel
 from distillery_api.resource import Distillation
-from distillery_operator.manifest_input.yaml_document import Path, YamlDocument, field_name
+from distillery_operator.manifest_input.yaml_document import FieldPath, YamlDocument, field_name
 
 SHOWN_TEXT_LIMIT = 60
 
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """What is wrong with the field at `path`; `line` only where it is not the field's own."""
+    """A problem of the field at `path`. `line` is set only if it differs from the line of the field."""
 
-    path: Path
+    path: FieldPath
     message: str
     line: int | None = None
 
 
 def field_problems(error: ValidationError, document: YamlDocument) -> list[FieldProblem]:
-    """One complaint for each field that is wrong."""
-    found: dict[Path, FieldProblem] = {}
+    """One problem for each invalid field."""
+    found: dict[FieldPath, FieldProblem] = {}
     details = error.errors(include_url=False)
     for detail in details:
         if not _follows_from_another(detail, details):
-            complaint = _field_problem(detail, document)
-            found.setdefault(complaint.path, complaint)
+            problem = _field_problem(detail, document)
+            found.setdefault(problem.path, problem)
     return list(found.values())
 
 
 def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Whether a list is called too short only because pydantic does not count its bad items."""
+    """Whether a list counts as too short only because pydantic does not count its invalid items."""
     own = detail["loc"]
     return detail["type"] == "too_short" and any(
         each["loc"][: len(own)] == own for each in details if each is not detail
@@ -53,22 +53,22 @@ def _field_problem(detail: ErrorDetails, document: YamlDocument) -> FieldProblem
     kind = detail["type"]
     if kind == "rule":
         return _rule_problem(path, message)
-    describe = SENTENCES.get(kind)
+    describe = MESSAGES.get(kind)
     return FieldProblem(path, describe(detail, path, document) if describe else f"{message[0].lower()}{message[1:]}")
 
 
-def _located(detail: ErrorDetails, document: YamlDocument) -> tuple[Path, str]:
+def _located(detail: ErrorDetails, document: YamlDocument) -> tuple[FieldPath, str]:
     """The error's path without what pydantic adds for the branches of a union."""
-    path: Path = tuple(detail["loc"])
+    path: FieldPath = tuple(detail["loc"])
     if detail["type"] == "missing":
         return path, detail["msg"]
-    while path and path not in document.places:
+    while path and path not in document.locations:
         path = path[:-1]
     return path, detail["msg"]
 
 
-def _rule_problem(path: Path, message: str) -> FieldProblem:
-    """A rule of ours; those over several fields start with the name of the field to change."""
+def _rule_problem(path: FieldPath, message: str) -> FieldProblem:
+    """A problem from one of our rules. The message of a rule over several fields starts with the field to change."""
     named = re.match(r"([a-z][A-Za-z.]*): ", message)
     if not named:
         return FieldProblem(path, message)
@@ -76,20 +76,20 @@ def _rule_problem(path: Path, message: str) -> FieldProblem:
     return FieldProblem(path if path[-len(parts) :] == parts else (*path, *parts), message[named.end() :])
 
 
-Describe = Callable[[ErrorDetails, Path, YamlDocument], str]
+Describe = Callable[[ErrorDetails, FieldPath, YamlDocument], str]
 
 
-def _missing(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+def _missing(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
     model = next(iter(_models_at(path[:-1])), None)
     description = next((d for name, d in _descriptions(model) if name == path[-1]), None)
     meaning = f". {_first_sentence(description)}" if description else ""
     return f"missing; add it{meaning}"
 
 
-def _unknown(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+def _unknown(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
     name = str(path[-1])
     names = [name for model in _models_at(path[:-1]) for name, _ in _descriptions(model)]
-    return f"there is no such field; {_suggestion(name, names)}"
+    return f"unknown field; {_suggestion(name, names)}"
 
 
 def _suggestion(name: str, names: list[str]) -> str:
@@ -100,24 +100,24 @@ def _suggestion(name: str, names: list[str]) -> str:
     elsewhere = [field_name(path) for path, _ in _all_fields() if path[-1] == name]
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere[:3])}?"
-    return f"the fields here are {', '.join(names)}" if names else "remove it"
+    return f"known fields are {', '.join(names)}" if names else "remove it"
 
 
-def _not_text(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+def _not_string(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
     written = document.written(path)
     value = detail["input"]
     if written is None:
-        return f"is {_kind_of(value)}, not text; write a single text"
+        return f"is {_kind_of(value)}, not a string; write a single value"
     if isinstance(value, bool):
-        return f'`{written}` is a boolean in YAML, not text; quote it: "{written}"'
-    return f'`{written}` is a number in YAML, not text; quote it: "{written}"'
+        return f'`{written}` is a boolean in YAML, not a string; quote it: "{written}"'
+    return f'`{written}` is a number in YAML, not a string; quote it: "{written}"'
 
 
 def _not_number(example: str) -> Describe:
-    def describe(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    def describe(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
         value, written = detail["input"], document.written(path)
         if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", value):
-            return f'"{value}" is text because it is quoted; write the number without quotes'
+            return f'"{value}" is a string because it is quoted; write the number without quotes'
         if isinstance(value, bool):
             return f"`{written}` is a boolean in YAML, not a number; write {example}"
         return f"{_shown(value)} is not {example}; write one"
@@ -125,18 +125,18 @@ def _not_number(example: str) -> Describe:
     return describe
 
 
-def _not_boolean(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+def _not_boolean(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
     value = detail["input"]
     if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no", "on", "off"):
-        return f'"{value}" is text because it is quoted; write {_boolean_word(value)} without quotes'
-    return f"{_shown(value)} is neither true nor false; write one of the two, without quotes"
+        return f'"{value}" is a string because it is quoted; write {_as_boolean(value)} without quotes'
+    return f"{_shown(value)} is not a boolean; write true or false, without quotes"
 
 
-def _boolean_word(value: str) -> str:
+def _as_boolean(value: str) -> str:
     return "true" if value.lower() in ("true", "yes", "on") else "false"
 
 
-def _not_listed(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+def _not_allowed(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
     names = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
     written, value = document.written(path), detail["input"]
     if isinstance(value, bool):
@@ -144,29 +144,25 @@ def _not_listed(detail: ErrorDetails, path: Path, document: YamlDocument) -> str
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.6)
     hint = f"did you mean {by_lower[close[0]]}?" if close and len(names) > 1 else f"write {_one_of(names)}"
-    return f"{_shown(value)} is not one of the choices; {hint}"
+    return f"{_shown(value)} is not an allowed value; {hint}"
 
 
 def _one_of(names: list[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _not_list(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
-    return (
-        f"is {_kind_of(detail['input'])}, not a list; start each item on a line of its own with `- `, or write [a, b]"
-    )
+def _not_list(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
+    return f"is {_kind_of(detail['input'])}, not a list; write each item on its own line after `- `, or write [a, b]"
 
 
-def _not_mapping(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+def _not_mapping(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
     names = [name for model in _models_at(path) for name, _ in _descriptions(model)]
     fields = f" ({', '.join(names[:6])}{', …' if len(names) > 6 else ''})" if names else ""
-    return (
-        f"is {_kind_of(detail['input'])}, not a group of fields; write its fields{fields} on lines of their own below"
-    )
+    return f"is {_kind_of(detail['input'])}, not an object; write its fields{fields} on separate lines below"
 
 
 def _limit(problem: str, remedy: str, key: str) -> Describe:
-    def describe(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    def describe(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
         limit = detail["ctx"][key]
         number = f"{limit:g}" if isinstance(limit, float) else f"{limit}"
         return f"{_shown(document.written(path) or detail['input'])} {problem}; {remedy.format(number)}"
@@ -175,22 +171,22 @@ def _limit(problem: str, remedy: str, key: str) -> Describe:
 
 
 def _length(problem: str, remedy: str, key: str) -> Describe:
-    def describe(detail: ErrorDetails, path: Path, document: YamlDocument) -> str:
+    def describe(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
         return f"{problem}; {remedy.format(detail['ctx'][key])}"
 
     return describe
 
 
-SENTENCES: dict[str, Describe] = {
+MESSAGES: dict[str, Describe] = {
     "missing": _missing,
     "extra_forbidden": _unknown,
-    "string_type": _not_text,
-    "int_type": _not_number("a whole number"),
-    "int_from_float": _not_number("a whole number"),
+    "string_type": _not_string,
+    "int_type": _not_number("an integer"),
+    "int_from_float": _not_number("an integer"),
     "float_type": _not_number("a number"),
     "bool_type": _not_boolean,
-    "enum": _not_listed,
-    "literal_error": _not_listed,
+    "enum": _not_allowed,
+    "literal_error": _not_allowed,
     "tuple_type": _not_list,
     "list_type": _not_list,
     "model_type": _not_mapping,
@@ -201,8 +197,8 @@ SENTENCES: dict[str, Describe] = {
     "less_than_equal": _limit("is too large", "write at most {}", "le"),
     "string_too_short": _length("is empty or too short", "write at least {} character(s)", "min_length"),
     "string_too_long": _length("is too long", "write at most {} characters", "max_length"),
-    "too_short": _length("has too few items", "give at least {}", "min_length"),
-    "too_long": _length("has too many items", "give at most {}", "max_length"),
+    "too_short": _length("has too few items", "write at least {}", "min_length"),
+    "too_long": _length("has too many items", "write at most {}", "max_length"),
 }
 
 
@@ -211,9 +207,9 @@ def _kind_of(value: Any) -> str:
         bool: "a boolean",
         int: "a number",
         float: "a number",
-        str: "text",
+        str: "a string",
         list: "a list",
-        dict: "a group of fields",
+        dict: "an object",
     }
     return names.get(type(value), "empty")
 
@@ -239,8 +235,8 @@ def _models_in(annotation: Any) -> Iterator[type[ApiModel]]:
         yield from _models_in(inner)
 
 
-def _models_at(path: Path) -> list[type[ApiModel]]:
-    """The models of the API that may stand at `path`."""
+def _models_at(path: FieldPath) -> list[type[ApiModel]]:
+    """The models of the API that are possible at `path`."""
     models: list[type[ApiModel]] = [Distillation]
     for part in path:
         if isinstance(part, str):
@@ -255,14 +251,14 @@ def _field_models(model: type[ApiModel], name: str) -> Iterator[type[ApiModel]]:
 
 
 def _descriptions(model: type[ApiModel] | None) -> list[tuple[str, str]]:
-    """The model's fields by the names that a file uses, with what they mean."""
+    """The fields of the model, by their names in a manifest, with their descriptions."""
     if model is None:
         return []
     fields = model.model_fields.items()
     return [(field.alias or name, field.description or "") for name, field in fields if name != "status"]
 
 
-def _all_fields(model: type[ApiModel] = Distillation, path: Path = ()) -> Iterator[tuple[Path, str]]:
+def _all_fields(model: type[ApiModel] = Distillation, path: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
     """Every field below `model`."""
     for name, description in _descriptions(model):
         yield (*path, name), description

@@ -1,8 +1,8 @@
 """YAML read the way kubectl reads it, with the line of every field.
 
-kubectl goes through go-yaml v2, which follows YAML 1.1 with differences of its own: `yes`, `on` and `y` are booleans,
-`3e-4` is a number, `12:30` and dates are text. A file that means one thing here and another in a cluster would be a
-trap, so scalars are resolved by those rules instead of PyYAML's.
+kubectl uses go-yaml v2, which follows YAML 1.1 with some differences: `yes`, `on` and `y` are booleans, `3e-4` is a
+number, `12:30` and dates are strings. A file must mean the same here and in a cluster, so scalars are resolved by those
+rules instead of PyYAML's.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 import yaml
 
-Path = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
 TEXT_TAG = "tag:yaml.org,2002:str"
 PLAIN_TAG = "tag:yaml.org,2002:plain"
 CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "plain", "null", "bool", "int", "float", "map", "seq")}
 MERGE_KEY = "<<"
 
-TRUE_WORDS = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"}
-FALSE_WORDS = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"}
-NULL_WORDS = {"", "~", "null", "Null", "NULL"}
+TRUE_SCALARS = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"}
+FALSE_SCALARS = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"}
+NULL_SCALARS = {"", "~", "null", "Null", "NULL"}
 SPECIAL_FLOATS = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
 INTEGER = re.compile(r"[-+]?(0b[01]+|0x[0-9a-fA-F]+|0o?[0-7]+|0|[1-9][0-9]*)")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -34,16 +34,16 @@ HINTS = (
     ("\\t", "indent with spaces; YAML does not allow tabs"),
     ("mapping values are not allowed", "check the indentation, and quote a value that contains a colon and a space"),
     ("could not find expected ':'", "write each field as `name: value`, and check the indentation of the line before"),
-    ("expected <block end>", "indent this line as its neighbours, and close quotes and brackets"),
+    ("expected <block end>", "indent this line like the lines around it, and close quotes and brackets"),
     ("quoted scalar", "close the quotes"),
-    ("undefined alias", "define the anchor with & before you use it with *, or quote a text that starts with *"),
+    ("undefined alias", "define the anchor with & before you use it with *, or quote a string that starts with *"),
     ("expected ',' or", "close the bracket, and put a comma between the items"),
     ("cannot start any token", "quote the value"),
 )
 
 
 class YamlProblem(Exception):
-    """The text is not YAML, or holds what JSON cannot. `line` counts from 1; the message is a sentence."""
+    """The text is not YAML, or contains what JSON cannot represent. `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -52,8 +52,8 @@ class YamlProblem(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a field stands and how its value is written (`None` for lists and mappings)."""
+class Location:
+    """The line of a field, and its value as written in the file (`None` for lists and mappings)."""
 
     line: int
     written: str | None = None
@@ -61,36 +61,36 @@ class Place:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A key that its mapping already had, with the lines of both; the first value is the one read."""
+    """A key that occurs twice in a mapping, with both lines. The first value is used."""
 
-    path: Path
+    path: FieldPath
     first_line: int
     line: int
 
 
 @dataclass
 class YamlDocument:
-    """One document as JSON-ready data, with the place of every field by its path."""
+    """One document as JSON-ready data, with the location of every field by its path."""
 
     value: Any
     line: int
-    places: dict[Path, Place] = field(default_factory=dict)
+    locations: dict[FieldPath, Location] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
 
-    def line_of(self, path: Path) -> int:
-        """The line of the field, else of its nearest ancestor that is written."""
-        while path and path not in self.places:
+    def line_of(self, path: FieldPath) -> int:
+        """The line of the field, or of its nearest ancestor in the file."""
+        while path and path not in self.locations:
             path = path[:-1]
-        return self.places[path].line if path else self.line
+        return self.locations[path].line if path else self.line
 
-    def written(self, path: Path) -> str | None:
-        """The scalar as it stands in the file, without its quotes."""
-        place = self.places.get(path)
-        return place.written if place else None
+    def written(self, path: FieldPath) -> str | None:
+        """The scalar as written in the file, without quotes."""
+        location = self.locations.get(path)
+        return location.written if location else None
 
 
 def read_documents(text: str) -> list[YamlDocument]:
-    """The documents of `text`, empty ones left out. Raises YamlProblem."""
+    """The documents of `text`, without empty ones. Raises YamlProblem."""
     try:
         return [_Reader(node).document() for node in _compose(text) if not _is_empty(node)]
     except RecursionError:
@@ -99,10 +99,10 @@ def read_documents(text: str) -> list[YamlDocument]:
 
 def plain_value(text: str) -> str | int | float | bool | None:
     """The value of an unquoted scalar, as go-yaml v2 resolves it."""
-    if text in NULL_WORDS:
+    if text in NULL_SCALARS:
         return None
-    if text in TRUE_WORDS or text in FALSE_WORDS:
-        return text in TRUE_WORDS
+    if text in TRUE_SCALARS or text in FALSE_SCALARS:
+        return text in TRUE_SCALARS
     if text.lower() in SPECIAL_FLOATS:
         return float(SPECIAL_FLOATS[text.lower()])
     return _number(text.replace("_", ""), text)
@@ -124,10 +124,10 @@ def _integer(digits: str) -> int:
 
 
 class _KubectlLoader(yaml.SafeLoader):
-    """PyYAML's parser; whether a plain scalar is text is left to `plain_value`."""
+    """PyYAML's parser, which leaves the types of plain scalars to `plain_value`."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
-        """The tag of a node without one of its own."""
+        """The tag of a node that has no explicit one."""
         if kind is yaml.ScalarNode:
             return PLAIN_TAG if implicit[0] else TEXT_TAG
         return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
@@ -149,20 +149,20 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> YamlProblem:
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     problem = (error.problem or error.context or "cannot be parsed").replace("\n", " ")
     known = f"{error.context or ''} {problem}"
-    hint = next((hint for words, hint in HINTS if words in known), "check the indentation and the quotes")
+    hint = next((hint for pattern, hint in HINTS if pattern in known), "check the indentation and the quotes")
     return YamlProblem(line, f"not valid YAML at column {column}: {problem}; {hint}")
 
 
 def _is_empty(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == PLAIN_TAG and node.value in NULL_WORDS
+    return isinstance(node, yaml.ScalarNode) and node.tag == PLAIN_TAG and node.value in NULL_SCALARS
 
 
 class _Reader:
-    """Turns one document's nodes into values, noting each field's place."""
+    """Turns the nodes of one document into values, and records the location of each field."""
 
     def __init__(self, root: yaml.Node) -> None:
         self.root = root
-        self.places: dict[Path, Place] = {}
+        self.locations: dict[FieldPath, Location] = {}
         self.duplicates: list[Duplicate] = []
         self.nodes = 0
         self.open: list[yaml.Node] = []
@@ -170,10 +170,10 @@ class _Reader:
     def document(self) -> YamlDocument:
         """The whole document. Raises YamlProblem."""
         value = self.read(self.root, ())
-        return YamlDocument(value, self.root.start_mark.line + 1, self.places, self.duplicates)
+        return YamlDocument(value, self.root.start_mark.line + 1, self.locations, self.duplicates)
 
-    def read(self, node: yaml.Node, path: Path) -> Any:
-        """The value of `node`, which stands at `path`."""
+    def read(self, node: yaml.Node, path: FieldPath) -> Any:
+        """The value of `node` at `path`."""
         self.guard(node)
         self.open.append(node)
         try:
@@ -186,25 +186,26 @@ class _Reader:
             self.open.pop()
 
     def guard(self, node: yaml.Node) -> None:
-        """Refuses what JSON cannot hold: foreign tags, aliases that contain themselves or grow without bound."""
+        """Rejects what JSON cannot represent: foreign tags, and aliases that contain themselves or grow without
+        bound."""
         line = node.start_mark.line + 1
         self.nodes += 1
         if node.tag not in CORE_TAGS:
-            raise YamlProblem(line, f"the tag {_short_tag(node.tag)} has no meaning here; remove it")
+            raise YamlProblem(line, f"the tag {_short_tag(node.tag)} is not supported; remove it")
         if any(node is parent for parent in self.open):
             raise YamlProblem(line, "the anchor contains an alias of itself; write the value out")
         if self.nodes > NODE_LIMIT:
             raise YamlProblem(
-                line, f"more than {NODE_LIMIT:,} values once its aliases are expanded; is this a manifest?"
+                line, f"more than {NODE_LIMIT:,} values after its aliases are expanded; is this a manifest?"
             )
 
-    def item(self, node: yaml.Node, path: Path) -> Any:
+    def item(self, node: yaml.Node, path: FieldPath) -> Any:
         """An item of a list."""
-        self.places[path] = Place(node.start_mark.line + 1, _written(node))
+        self.locations[path] = Location(node.start_mark.line + 1, _written(node))
         return self.read(node, path)
 
-    def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        """A mapping with text as keys; a key given again is noted and not read."""
+    def mapping(self, node: yaml.MappingNode, path: FieldPath) -> dict[str, Any]:
+        """A mapping with strings as keys. The second occurrence of a key is recorded and not read."""
         merged: dict[str, Any] = {}
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -212,34 +213,36 @@ class _Reader:
             if key == MERGE_KEY and key_node.tag == PLAIN_TAG:
                 merged.update(self.merged(value_node, path))
                 continue
-            place = Place(key_node.start_mark.line + 1, _written(value_node))
+            location = Location(key_node.start_mark.line + 1, _written(value_node))
             if key in values:
-                self.duplicates.append(Duplicate((*path, key), self.places[(*path, key)].line, place.line))
+                self.duplicates.append(Duplicate((*path, key), self.locations[(*path, key)].line, location.line))
                 continue
-            self.places[(*path, key)] = place
+            self.locations[(*path, key)] = location
             values[key] = self.read(value_node, (*path, key))
         return {**merged, **values}
 
     def key(self, node: yaml.Node) -> str:
-        """A mapping's key as JSON has it."""
+        """A key of a mapping, as in JSON."""
         if not isinstance(node, yaml.ScalarNode):
-            raise YamlProblem(node.start_mark.line + 1, "a field's name must be text; quote it")
+            raise YamlProblem(node.start_mark.line + 1, "a field name must be a string; quote it")
         value = node.value if node.tag == TEXT_TAG else plain_value(node.value)
         return str(value).lower() if isinstance(value, bool) else str(node.value)
 
-    def merged(self, node: yaml.Node, path: Path) -> dict[str, Any]:
-        """The fields that `<<` brings in, earlier mappings before later ones."""
+    def merged(self, node: yaml.Node, path: FieldPath) -> dict[str, Any]:
+        """The fields that `<<` merges; earlier mappings take precedence."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         fields: dict[str, Any] = {}
         for source in reversed(sources):
             if not isinstance(source, yaml.MappingNode):
-                raise YamlProblem(node.start_mark.line + 1, "<< merges mappings only; write << : *ANCHOR of a mapping")
+                raise YamlProblem(
+                    node.start_mark.line + 1, "<< merges mappings only; write <<: *ANCHOR, with the anchor of a mapping"
+                )
             fields.update(self.mapping(source, path))
         return fields
 
 
-def field_name(path: Path) -> str:
-    """A path as kubectl writes it, such as spec.generation.teachers[0].name."""
+def field_name(path: FieldPath) -> str:
+    """A path in kubectl's notation, such as spec.generation.teachers[0].name."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
