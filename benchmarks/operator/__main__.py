@@ -1,10 +1,10 @@
-"""What the operator costs at rest and how soon it goes on, beside an operator as Kopf's documentation shows one.
+"""How much memory the operator uses at rest and how soon it starts the next stage, beside a bare Kopf operator.
 
     python -m benchmarks.operator [--runs 10] [--resources 200]
 
 On the control plane of the cluster tests. Latency is from the end of a stage's process, by its own clock, to the
 request that creates the next Job, as a proxy before the API server sees it. The peer starts a Job when one completes;
-the Job controller gathers what happens to Pods for a second before it says so, which ours does not wait for.
+the Job controller collects changes of Pods for a second before it reports them, which ours does not wait for.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _end_of(distilled: Distilled, stage: str) -> float:
 
 
 def memory_with(plane: ControlPlane, resources: int, folder: Path) -> float:
-    """Resident MiB at rest with so many Distillations that have nothing to do."""
+    """Resident MiB at rest with `resources` Distillations that have nothing to do."""
     kubeconfig = _our_rights(plane, None)
     with OperatorProcess(kubeconfig, OURS, folder / "rest.log") as operator:
         operator.wait_until_leading()

@@ -1,4 +1,4 @@
-"""What can go wrong in the operator, as a tree: each error is a sentence that a person can act on."""
+"""The errors of the operator, as a tree: each message says what to do about it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ class OperatorError(Exception):
 
 
 class SettingsError(OperatorError):
-    """An environment variable holds something that it must not hold."""
+    """An environment variable is missing or has an invalid value."""
 
 
 class OutdatedSchema(OperatorError):
-    """The cluster's CRD does not know fields that this operator writes: the server would drop them in silence."""
+    """The cluster's CRD lacks fields that this operator writes: the server would silently drop them."""
 
 
 class InvalidDistillation(OperatorError):
-    """A stored Distillation breaks a rule that its CRD could not check, or that is newer than the object."""
+    """A Distillation breaks a rule that its CRD could not check, or that is newer than the object."""
 
 
 class LeadershipLost(OperatorError):
-    """Another replica may be working by now, so this process must not go on."""
+    """Another replica may be leading by now, so this process must stop."""
 
 
 class ClusterError(OperatorError):
     """The API server refused a request.
 
-    `status` is the HTTP status and `reason` the server's own word for it, such as AlreadyExists; both are 0 and empty
-    where no answer came.
+    `status` is the HTTP status and `reason` the server's reason, such as AlreadyExists; 0 and empty where no answer
+    came.
     """
 
     def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
@@ -37,19 +37,19 @@ class ClusterError(OperatorError):
 
 
 class NotFound(ClusterError):
-    """There is no such object (404)."""
+    """The object does not exist (404)."""
 
 
 class Conflict(ClusterError):
-    """Somebody else changed the object in the meantime (409)."""
+    """The object has changed since it was read (409)."""
 
 
 class AlreadyExists(Conflict):
-    """The name is taken (409 AlreadyExists)."""
+    """An object of that name already exists (409 AlreadyExists)."""
 
 
 class Invalid(ClusterError):
-    """The object itself is wrong (400, 422): asking again does not help."""
+    """The object itself is invalid (400, 422): a retry does not help."""
 
 
 class Forbidden(ClusterError):
@@ -57,4 +57,4 @@ class Forbidden(ClusterError):
 
 
 class Unreachable(ClusterError):
-    """The API server gave no answer in time."""
+    """The API server did not answer in time."""

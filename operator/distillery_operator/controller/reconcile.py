@@ -46,7 +46,7 @@ REFUSED_REQUEUE_SECONDS = 60.0
 """How soon to try again what a quota, a role or a policy has forbidden: no event says when it is allowed."""
 
 UNWATCHED_REQUEUE_SECONDS = 1.0
-"""How soon to look at a created object that is not watched."""
+"""How soon to observe a created object that is not watched."""
 
 _NAME_CONFLICT_ATTEMPTS = 3
 

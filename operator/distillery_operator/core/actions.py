@@ -8,8 +8,9 @@ from itertools import dropwhile
 
 from distillery_api.stage import Stage
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.drift import pending_writes
 from distillery_operator.core.observation import JobState, Ownership, SeenJob
-from distillery_operator.core.serving_rollout import Rollout, pending_writes, volume_use
+from distillery_operator.core.serving_rollout import Rollout, volume_use
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.manifests.child_metadata import Manifest

@@ -1,4 +1,4 @@
-"""Drift: an object of the API server lacks something that its manifest says. Drift is repaired."""
+"""Drift: an object in the cluster differs from its manifest. It is repaired by writing the manifest again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,27 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from distillery_api.reasons import Reason
 from distillery_operator.core.observation import Ownership, SeenDeployment, SeenService
+from distillery_operator.core.serving_rollout import Rollout
+from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
+
+
+def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
+    """The manifests to write, each with whether it is to be created rather than changed."""
+    if rollout.problem and rollout.problem.reason is Reason.NAME_CONFLICT:
+        return ()
+    seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
+    writes = ((manifest, seen[manifest["kind"]]) for manifest in rollout.manifests)
+    return tuple((manifest, child is None) for manifest, child in writes if has_drifted(manifest, child))
+
+
+def has_drifted(manifest: Manifest, child: SeenDeployment | SeenService | None) -> bool:
+    """Whether an object of ours does not exist, or lacks something that its manifest says."""
+    if child is None:
+        return True
+    return child.ownership is Ownership.OURS and not includes(child.manifest, manifest)
 
 
 def includes(seen: Any, expected: Any) -> bool:
@@ -21,13 +40,6 @@ def includes(seen: Any, expected: Any) -> bool:
         comparable = isinstance(seen, Sequence) and not isinstance(seen, str) and len(seen) == len(expected)
         return comparable and all(map(includes, seen, expected))
     return bool(seen == expected) or _same_quantity(seen, expected)
-
-
-def has_drifted(manifest: Manifest, child: SeenDeployment | SeenService | None) -> bool:
-    """Whether an object of ours does not exist, or lacks something that its manifest says."""
-    if child is None:
-        return True
-    return child.ownership is Ownership.OURS and not includes(child.manifest, manifest)
 
 
 def _same_quantity(seen: Any, expected: Any) -> bool:

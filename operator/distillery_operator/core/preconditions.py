@@ -61,7 +61,7 @@ def _any_stage_finished(situation: Situation) -> bool:
 
 
 def claim_not_terminating(situation: Situation) -> Problem | None:
-    """A claim that is being deleted must be gone before another can have its name."""
+    """Only once a claim is deleted can a new one have its name."""
     claim = situation.observation.claim
     if claim is None or claim.ownership is not Ownership.TERMINATING:
         return None

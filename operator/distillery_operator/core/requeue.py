@@ -11,10 +11,10 @@ from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
 from distillery_operator.core.stages import StagePhase, StageState
 
 UNWATCHED_REQUEUE = timedelta(minutes=1)
-"""How often to look at what no event reports, such as whether a name has become free."""
+"""How often to check what no event reports, such as whether a name has become free."""
 
 UNEXPLAINED_REQUEUE = timedelta(seconds=20)
-"""How soon to look at a Pod that has not started again: by then its events may explain it."""
+"""How soon to check a Pod again that has not started: by then its events may explain it."""
 
 SHORTEST_REQUEUE = timedelta(seconds=1)
 

@@ -12,7 +12,6 @@ from enum import StrEnum
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
-from distillery_operator.core.drift import has_drifted
 from distillery_operator.core.observation import Ownership, SeenDeployment
 from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.retry_policy import BLOCKING_REASONS
@@ -66,15 +65,6 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     if conflict:
         return Rollout(RolloutPhase.ROLLING_OUT, manifests, model, conflict, stalled=True)
     return _progress(situation, model, manifests)
-
-
-def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
-    """The manifests to write, each with whether it is to be created rather than changed."""
-    if rollout.problem and rollout.problem.reason is Reason.NAME_CONFLICT:
-        return ()
-    seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
-    writes = ((manifest, seen[manifest["kind"]]) for manifest in rollout.manifests)
-    return tuple((manifest, child is None) for manifest, child in writes if has_drifted(manifest, child))
 
 
 def volume_use(situation: Situation) -> VolumeUse:
