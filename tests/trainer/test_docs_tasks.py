@@ -30,7 +30,7 @@ def test_row_of_every_task_is_valid(task, tmp_path):
     rows = re.findall(r"```json\n(.*?)\n```", SECTIONS[task], re.DOTALL)
     config = config_of(task, tmp_path, "\n".join(rows).encode())
     examples = list(read_examples(sources(config)[0]))
-    assert [task_for(config).problem(example) for example in examples] == [None] * len(rows)
+    assert [task_for(config).row_problem(example) for example in examples] == [None] * len(rows)
 
 
 @pytest.mark.parametrize("task", Task)

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distillery_trainer.parsing.json_replies import Field, find_json, read_field, read_reason, without_code_fence
+from distillery_trainer.parsing.json_replies import (
+    JsonField,
+    find_json,
+    read_json_field,
+    read_reasoning_field,
+    without_code_fence,
+)
 from distillery_trainer.tasks import Unreadable
 
 LEAVES = st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=8)
@@ -32,7 +38,7 @@ def anything(value: object) -> bool:
     ],
 )
 def test_value_under_a_key(reply, value):
-    assert read_field(reply, "answer") == Field(value)
+    assert read_json_field(reply, "answer") == JsonField(value)
 
 
 @pytest.mark.parametrize(
@@ -46,18 +52,18 @@ def test_value_under_a_key(reply, value):
     ],
 )
 def test_what_is_meant_as_json_and_is_none(reply, message):
-    assert read_field(reply, "answer") == Unreadable("bad_json", message)
+    assert read_json_field(reply, "answer") == Unreadable("bad_json", message)
 
 
 @pytest.mark.parametrize("reply", ["", "72", "The answer is 72.", "It is {72}."])
 def test_prose_is_no_json(reply):
-    assert read_field(reply, "answer") is None
+    assert read_json_field(reply, "answer") is None
 
 
 def test_reason_of_a_reply():
-    assert read_reason('<think>hm</think>```json\n{"reason": " because ", "answer": 1}\n```') == "because"
-    assert read_reason('{"answer": 1}') is None
-    assert read_reason("because") is None
+    assert read_reasoning_field('<think>hm</think>```json\n{"reason": " because ", "answer": 1}\n```') == "because"
+    assert read_reasoning_field('{"answer": 1}') is None
+    assert read_reasoning_field("because") is None
 
 
 def test_fence_is_taken_off():
@@ -72,7 +78,7 @@ def test_valid_object_is_found_whatever_stands_around_it(value, before, after):
 
 @given(st.text(alphabet='{}[]"\\:,ab1 \n', max_size=60))
 def test_any_brackets_are_read_or_not(text):
-    read_field(text, "a")
+    read_json_field(text, "a")
 
 
 @pytest.mark.parametrize(
@@ -80,4 +86,4 @@ def test_any_brackets_are_read_or_not(text):
 )
 @pytest.mark.timeout(60)
 def test_hostile_reply_comes_to_an_end(text):
-    read_field(text, "answer")
+    read_json_field(text, "answer")

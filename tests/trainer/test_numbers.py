@@ -56,7 +56,7 @@ from distillery_trainer.parsing import numbers
     ],
 )
 def test_one_number_in_its_one_form(text, literal):
-    assert numbers.read(text) == literal
+    assert numbers.parse(text) == literal
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,21 @@ def test_one_number_in_its_one_form(text, literal):
     ["", "none", "13 or 12", "12-15", "10:30", "1,2,3", "1.2.3", "3rd", "13th", "GPT4", "1/0", "1e400", "9" * 500],
 )
 def test_what_is_not_one_number(text):
-    assert numbers.read(text) is None
+    assert numbers.parse(text) is None
 
 
 def test_numbers_of_a_sentence_are_those_that_stand_alone():
-    text = numbers.plain("In 2014, GPT2 made the 3rd place: 12/5/2020, 5 - 3, 10kg and 1,250.75.")
-    assert [found.literal for found in numbers.in_prose(text)] == ["2014", "12", "5", "2020", "5", "3", "10", "1250.75"]
+    text = numbers.normalize("In 2014, GPT2 made the 3rd place: 12/5/2020, 5 - 3, 10kg and 1,250.75.")
+    assert [found.literal for found in numbers.find_in_prose(text)] == [
+        "2014",
+        "12",
+        "5",
+        "2020",
+        "5",
+        "3",
+        "10",
+        "1250.75",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,17 +105,19 @@ def test_numbers_that_differ(answer, gold):
 
 @given(st.integers(-(10**30), 10**30))
 def test_integers_are_read_with_and_without_separators(number):
-    assert numbers.read(str(number)) == numbers.read(f"{number:,}") == numbers.read(f" **{number:,}**. ") == str(number)
+    assert (
+        numbers.parse(str(number)) == numbers.parse(f"{number:,}") == numbers.parse(f" **{number:,}**. ") == str(number)
+    )
 
 
 @given(st.decimals(-(10**9), 10**9, places=4))
 def test_decimals_are_json_literals_of_the_same_value(number):
-    literal = numbers.read(f"{number:f}")
+    literal = numbers.parse(f"{number:f}")
     assert re.fullmatch(r"-?(0|[1-9]\d*)(\.\d*[1-9])?", literal)
     assert float(json.loads(literal)) == float(number)
 
 
 @given(st.text(alphabet="0123456789.,'-+/%e $ kmx\u2212\u00bd"))
 def test_any_text_has_numbers_or_none(text):
-    for found in numbers.anywhere(numbers.plain(text)):
-        assert numbers.read(found.literal) == found.literal
+    for found in numbers.find_anywhere(numbers.normalize(text)):
+        assert numbers.parse(found.literal) == found.literal

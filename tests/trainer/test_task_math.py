@@ -39,7 +39,7 @@ REASONED = task_prompt("Math", chainOfThought=True)
     ],
 )
 def test_reply_with_one_number(reply, answer):
-    assert REASONED.read_reply(reply, PROBLEM) == PLAIN.read_reply(reply, PROBLEM) == answer
+    assert REASONED.read_answer(reply, PROBLEM) == PLAIN.read_answer(reply, PROBLEM) == answer
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_reply_with_one_number(reply, answer):
     ],
 )
 def test_reply_without_one_number(reply, reason):
-    answer = PLAIN.read_reply(reply, PROBLEM)
+    answer = PLAIN.read_answer(reply, PROBLEM)
     assert isinstance(answer, Unreadable)
     assert answer.reason == reason
     assert answer.message.endswith(".")
@@ -70,8 +70,8 @@ def test_reply_without_one_number(reply, reason):
 
 @given(st.text(alphabet='0123456789.,-/%$ answeris:{}"\\\n'))
 def test_any_reply_is_one_number_or_unreadable(reply):
-    answer = PLAIN.read_reply(reply, PROBLEM)
-    assert isinstance(answer, Unreadable) or PLAIN.read_reply(answer, PROBLEM) == answer
+    answer = PLAIN.read_answer(reply, PROBLEM)
+    assert isinstance(answer, Unreadable) or PLAIN.read_answer(answer, PROBLEM) == answer
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_prompts():
 
 
 def test_rules_of_rows():
-    assert PLAIN.problem(example(PROBLEM, gold="1,200")) is None
-    assert PLAIN.problem(example(PROBLEM, gold=["72", "many"])) == (
-        'the gold answer "many" is not one number; write a plain one, such as 72 or 0.5'
+    assert PLAIN.row_problem(example(PROBLEM, gold="1,200")) is None
+    assert PLAIN.row_problem(example(PROBLEM, gold=["72", "many"])) == (
+        'the gold answer "many" is not a single number; write a plain number, such as 72 or 0.5'
     )
-    assert PLAIN.problem(example(PROBLEM, "72", "Why?")).startswith("a row of the task Math has one user message")
+    assert PLAIN.row_problem(example(PROBLEM, "72", "Why?")).startswith("a row of the task Math has one user message")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distillery_trainer.parsing.options import options, without_echo
+from distillery_trainer.parsing.options import find_options, without_repeated_options
 from distillery_trainer.tasks import Unreadable
 from task_prompts import example, task_prompt
 
@@ -35,19 +35,19 @@ REASONED = task_prompt("MultipleChoice", chainOfThought=True)
     ],
 )  # fmt: skip
 def test_options_of_a_question(text, found):
-    assert options(text) == found
+    assert find_options(text) == found
 
 
 @given(st.text(alphabet="ABC.)(: \nxy"))
 def test_options_are_letters_in_order(text):
-    found = "".join(options(text))
+    found = "".join(find_options(text))
     assert found in ("AB", "ABC") or not found
 
 
 def test_repeated_list_of_options_is_no_choice():
     reply = "(A) in water\n(B) in trees\n(C) on the moon\nThe answer is A."
-    assert without_echo(reply, options(QUESTION)).strip() == "The answer is A."
-    assert without_echo("(A) in water", options(QUESTION)) == "(A) in water"
+    assert without_repeated_options(reply, find_options(QUESTION)).strip() == "The answer is A."
+    assert without_repeated_options("(A) in water", find_options(QUESTION)) == "(A) in water"
 
 
 # --- replies
@@ -71,7 +71,7 @@ def test_repeated_list_of_options_is_no_choice():
     ],
 )
 def test_reply_with_one_clear_answer(reply, answer):
-    assert BY_LETTER.read_reply(reply, QUESTION) == answer
+    assert BY_LETTER.read_answer(reply, QUESTION) == answer
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ def test_reply_with_one_clear_answer(reply, answer):
     ],
 )
 def test_reply_without_one_clear_answer(reply, reason):
-    answer = BY_LETTER.read_reply(reply, QUESTION)
+    answer = BY_LETTER.read_answer(reply, QUESTION)
     assert isinstance(answer, Unreadable)
     assert answer.reason == reason
 
 
 def test_allowed_letters_are_those_of_the_row():
-    assert BY_LETTER.read_reply("C", "Which?\nA. one\nB. two").reason == "label_not_allowed"
-    assert BY_LETTER.read_reply("C", QUESTION) == "C"
-    assert BY_LETTER.read_reply("C", "No options").reason == "label_not_allowed"
+    assert BY_LETTER.read_answer("C", "Which?\nA. one\nB. two").reason == "label_not_allowed"
+    assert BY_LETTER.read_answer("C", QUESTION) == "C"
+    assert BY_LETTER.read_answer("C", "No options").reason == "label_not_allowed"
 
 
 def test_labels_of_the_data_are_the_answers():
-    assert LABELLED.read_reply("Yes.", "Is water wet?") == "yes"
-    assert LABELLED.read_reply("sure", "Is water wet?").reason == "label_not_allowed"
+    assert LABELLED.read_answer("Yes.", "Is water wet?") == "yes"
+    assert LABELLED.read_answer("sure", "Is water wet?").reason == "label_not_allowed"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_student_gets_the_student_prompt_and_learns_the_letter_only():
         {"role": "user", "content": QUESTION},
     ]
     assert turn.completion == "A"
-    assert (REASONED.max_tokens, BY_LETTER.max_tokens, BY_LETTER.student_max_tokens) == (512, 128, 32)
+    assert (REASONED.max_tokens, BY_LETTER.max_tokens, BY_LETTER.student_max_answer_tokens) == (512, 128, 32)
 
 
 # --- rows
@@ -150,17 +150,17 @@ def test_student_gets_the_student_prompt_and_learns_the_letter_only():
     [
         (example(QUESTION, gold="C"), None),
         (example(QUESTION), None),
-        (example(QUESTION, gold="D"), 'the gold answer "D" is none of the row\'s options A, B, C'),
-        (example("Is water wet?"), "the row has no options that can be told"),
+        (example(QUESTION, gold="D"), 'the gold answer "D" is not one of the row\'s options A, B, C'),
+        (example("Is water wet?"), "no options are recognised in the row"),
         (example(QUESTION, "A", QUESTION), "a row of the task MultipleChoice has one user message"),
     ],
 )
 def test_rule_of_a_row(row, problem):
-    assert BY_LETTER.problem(row) is None if problem is None else BY_LETTER.problem(row).startswith(problem)
+    assert BY_LETTER.row_problem(row) is None if problem is None else BY_LETTER.row_problem(row).startswith(problem)
 
 
 def test_labels_need_no_options():
-    assert LABELLED.problem(example("Is water wet?", gold="yes")) is None
-    assert LABELLED.problem(example("Is water wet?", gold="A")) == (
+    assert LABELLED.row_problem(example("Is water wet?", gold="yes")) is None
+    assert LABELLED.row_problem(example("Is water wet?", gold="A")) == (
         'the gold answer "A" is not one of yes, no, maybe; correct it or add it to data.labels'
     )

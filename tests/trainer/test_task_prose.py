@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from distillery_trainer.tasks import Turn, Unreadable
+from distillery_trainer.data.records import Rejection
+from distillery_trainer.tasks import StudentTurn, Unreadable
 from task_prompts import example, task_prompt
 
 TEXT = "In 2014, Oxford trained 12 models on rows about fish. All of them learnt to swim."
@@ -39,7 +40,7 @@ FOUR = rounds(
     ],
 )
 def test_the_last_of_four_summaries_is_the_answer(reply):
-    assert DENSE.read_reply(reply, TEXT) == "Oxford's models learnt to swim."
+    assert DENSE.read_answer(reply, TEXT) == "Oxford's models learnt to swim."
 
 
 @pytest.mark.parametrize(
@@ -55,18 +56,18 @@ def test_the_last_of_four_summaries_is_the_answer(reply):
     ],
 )
 def test_rounds_that_are_no_four_summaries(reply, reason, message):
-    answer = DENSE.read_reply(reply, TEXT)
+    answer = DENSE.read_answer(reply, TEXT)
     assert isinstance(answer, Unreadable)
     assert answer.reason == reason
     assert message in (None, answer.message)
 
 
 def test_teacher_that_was_asked_for_rounds_must_give_them():
-    assert DENSE.read_teacher_reply("Models learnt.", TEXT).reason == "bad_json"
-    assert DENSE.read_teacher_reply(json.dumps(FOUR), TEXT) == "Oxford's models learnt to swim."
-    assert DENSE.read_teacher_reply(" ", TEXT).reason == "empty"
+    assert DENSE.read_teacher_answer("Models learnt.", TEXT).reason == "bad_json"
+    assert DENSE.read_teacher_answer(json.dumps(FOUR), TEXT) == "Oxford's models learnt to swim."
+    assert DENSE.read_teacher_answer(" ", TEXT).reason == "empty"
     own = task_prompt("Summarization", chainOfDensity=True, prompts={"teacher": "Sum up."})
-    assert own.read_teacher_reply("Models learnt.", TEXT) == PLAIN.read_teacher_reply("Models learnt.", TEXT)
+    assert own.read_teacher_answer("Models learnt.", TEXT) == PLAIN.read_teacher_answer("Models learnt.", TEXT)
 
 
 def test_density_prompt_names_the_length_and_the_schema_the_rounds():
@@ -75,7 +76,7 @@ def test_density_prompt_names_the_length_and_the_schema_the_rounds():
     assert user["content"] == f"<item>\n{TEXT}\n</item>"
     assert DENSE.reply_schema()["properties"]["rounds"]["items"]["required"] == ["Missing_Entities", "Denser_Summary"]
     assert PLAIN.reply_schema() is None
-    assert (DENSE.max_tokens, PLAIN.max_tokens, PLAIN.student_max_tokens) == (1024, 1024, 240)
+    assert (DENSE.max_tokens, PLAIN.max_tokens, PLAIN.student_max_answer_tokens) == (1024, 1024, 240)
     assert task_prompt("Summarization", chainOfDensity=True, maxSummaryWords=200).max_tokens == 1600
     assert task_prompt("Summarization", maxSummaryWords=800).max_tokens == 2400
 
@@ -110,19 +111,19 @@ def test_language_is_part_of_every_prompt():
     assert own.teacher_messages(example("Hi"))[0]["content"] == "Be kind.\n\nWrite in Portuguese (Brazil)."
 
 
-def test_summary_a_quarter_too_long_is_flawed():
-    assert DENSE.flaw("one two three four five six seven eight nine ten eleven twelve", TEXT) is None
-    flaw = DENSE.flaw("one two three four five six seven eight nine ten eleven twelve thirteen", TEXT)
-    assert flaw == Unreadable("too_long", "The summary has 13 words, more than 12 (maxSummaryWords and a quarter).")
+def test_summary_a_quarter_too_long_is_rejected():
+    assert DENSE.answer_problem("one two three four five six seven eight nine ten eleven twelve", TEXT) is None
+    problem = DENSE.answer_problem("one two three four five six seven eight nine ten eleven twelve thirteen", TEXT)
+    assert problem == Rejection("too_long", "The summary has 13 words, more than 12 (maxSummaryWords plus 25 %).")
 
 
-def test_unfaithful_summary_is_flawed_only_where_that_is_asked_for():
+def test_unfaithful_summary_is_rejected_only_where_that_is_asked_for():
     strict = task_prompt("Summarization", filters={"faithful": True})
-    assert strict.flaw("In 2014, 12 models learnt.", TEXT) is None
-    assert strict.flaw("In 2015, 13 models learnt.", TEXT) == Unreadable(
+    assert strict.answer_problem("In 2014, 12 models learnt.", TEXT) is None
+    assert strict.answer_problem("In 2015, 13 models learnt.", TEXT) == Rejection(
         "unfaithful", "The summary names what its source does not: 2015, 13."
     )
-    assert PLAIN.flaw("In 2015, 13 models learnt.", TEXT) is None
+    assert PLAIN.answer_problem("In 2015, 13 models learnt.", TEXT) is None
 
 
 def test_summary_is_scored_by_its_likeness_to_the_best_reference():
@@ -133,8 +134,8 @@ def test_summary_is_scored_by_its_likeness_to_the_best_reference():
 
 
 def test_rules_of_summaries():
-    assert PLAIN.problem(example(TEXT, gold="Anything.")) is None
-    assert PLAIN.problem(example(TEXT, "a", "b")).startswith("a row of the task Summarization has one user message")
+    assert PLAIN.row_problem(example(TEXT, gold="Anything.")) is None
+    assert PLAIN.row_problem(example(TEXT, "a", "b")).startswith("a row of the task Summarization has one user message")
 
 
 # --- conversations
@@ -173,7 +174,7 @@ def test_student_learns_every_turn_after_what_the_teacher_saw():
 def test_one_turn_is_a_conversation():
     assert TALK.next_request(example("Hi."), ["Hello."]) is None
     assert TALK.student_turns(example("Hi."), ["Hello."]) == [
-        Turn(
+        StudentTurn(
             [
                 {
                     "role": "system",
@@ -194,12 +195,12 @@ def test_teachers_own_prompt_is_not_the_students():
 
 
 def test_reply_keeps_its_formatting_and_loses_its_thoughts():
-    assert TALK.read_reply("<think>hm</think>\n\n- one\n\n- two\n", "Hi.") == "- one\n\n- two"
-    assert TALK.read_reply(' {"a": 1} ', "Hi.") == '{"a": 1}'
-    assert TALK.read_reply(" \n", "Hi.").reason == "empty"
+    assert TALK.read_answer("<think>hm</think>\n\n- one\n\n- two\n", "Hi.") == "- one\n\n- two"
+    assert TALK.read_answer(' {"a": 1} ', "Hi.") == '{"a": 1}'
+    assert TALK.read_answer(" \n", "Hi.").reason == "empty"
 
 
 def test_parts_of_one_dialogue_are_one_group():
-    assert TALK.group(DIALOGUE) == TALK.group(example("hi. ")) == "hi."
-    assert TALK.problem(DIALOGUE) is None
-    assert (TALK.max_tokens, TALK.student_max_tokens) == (1024, 1024)
+    assert TALK.split_group(DIALOGUE) == TALK.split_group(example("hi. ")) == "hi."
+    assert TALK.row_problem(DIALOGUE) is None
+    assert (TALK.max_tokens, TALK.student_max_answer_tokens) == (1024, 1024)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_trainer.text import entities, faithfulness, languages, rouge
-from distillery_trainer.text.words import spoken_length, words
+from distillery_trainer.text.words import word_count, words
 
 # --- words
 
@@ -22,7 +22,7 @@ def test_words_of_scripts_with_and_without_spaces():
     [("", 0), ("Don't stop-gap - now.", 3), ("\u5c0f\u6a21\u578b ok", 4), ("\u2022 one\n\u2022 two", 2)],
 )
 def test_words_as_a_person_counts_them(text, count):
-    assert spoken_length(text) == count
+    assert word_count(text) == count
 
 
 # --- ROUGE
@@ -114,27 +114,27 @@ def test_numbers_that_the_source_does_not_have(summary, strange):
 
 
 def test_share_of_numbers_found():
-    assert faithfulness.numbers_found("From 2014 to 2015.", SOURCE) == 0.5
-    assert faithfulness.numbers_found("No figures.", SOURCE) is None
+    assert faithfulness.supported_share_of_numbers("From 2014 to 2015.", SOURCE) == 0.5
+    assert faithfulness.supported_share_of_numbers("No figures.", SOURCE) is None
 
 
 def test_name_is_found_whatever_its_article_and_ending():
     text = ["the", "university", "of", "oxford", "and", "google"]
-    assert entities.is_named("University of Oxford", text)
-    assert entities.is_named("the University of Oxford's", text)
-    assert not entities.is_named("University of Cambridge", text)
+    assert entities.is_mentioned("University of Oxford", text)
+    assert entities.is_mentioned("the University of Oxford's", text)
+    assert not entities.is_mentioned("University of Cambridge", text)
 
 
 @pytest.mark.skipif(entities.available(), reason="a model is installed")
 def test_without_a_model_figures_of_names_are_none():
     assert entities.density("Oxford trained a model.") is None
-    assert entities.names("Oxford trained a model.") is None
-    assert faithfulness.share_found("Oxford trained a model.", SOURCE) is None
+    assert entities.named_entities("Oxford trained a model.") is None
+    assert faithfulness.supported_share("Oxford trained a model.", SOURCE) is None
     assert faithfulness.names_not_in_source("Cambridge trained a model.", SOURCE) == []
 
 
 @pytest.mark.skipif(not entities.available(), reason="no spaCy model for English is installed")
 def test_names_of_a_summary_are_looked_up_in_its_source():
-    assert faithfulness.share_found("Google trained a model in London.", "Google trained a model in Paris.") == 0.5
+    assert faithfulness.supported_share("Google trained a model in London.", "Google trained a model in Paris.") == 0.5
     assert faithfulness.names_not_in_source("Google is in London.", "Google is in Paris.") == ["London"]
     assert entities.density("Google is in London.") == pytest.approx(2 / 5)

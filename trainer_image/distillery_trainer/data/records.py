@@ -16,11 +16,6 @@ class Message(TypedDict):
     content: str
 
 
-WHOLE = ("stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", None)
-"""The finish reasons of replies that came to their end, by the names that servers give them; some give none. No set,
-since anything may stand in a log, also what cannot be looked up in one."""
-
-
 Gold = str | list[str]
 """The known answer of a row, or several that are all right."""
 

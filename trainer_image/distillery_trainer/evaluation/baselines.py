@@ -12,12 +12,12 @@ from distillery_trainer.runtime.files import read_rows
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 from distillery_trainer.tasks.summarization import SUMMARY_WORDS
 from distillery_trainer.tasks.task_definition import AnswerKind
-from distillery_trainer.text.words import spoken_length
+from distillery_trainer.text.words import word_count
 
 
 def baselines_answer(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> dict[System, list[Answer]]:
     """The answers of the baselines that make sense for the task. `training_rows` is what the student learnt from."""
-    guess = {AnswerKind.LABEL: _labels, AnswerKind.NUMBER: _numbers, AnswerKind.SUMMARY: _leads}.get(task.kind)
+    guess = {AnswerKind.LABEL: _labels, AnswerKind.NUMBER: _numbers, AnswerKind.SUMMARY: _leads}.get(task.answer_kind)
     guesses = guess(task, rows, training_rows) if guess else {}
     return {name: baseline_answers(task, guessed, rows) for name, guessed in guesses.items()}
 
@@ -59,7 +59,7 @@ def _learnt(task: TaskDefinition, path: Path) -> Iterator[_Learnt]:
     """The training rows, thoughts that the student may have learnt with them aside."""
     for row in read_rows(path):
         question, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
-        answer = task.read_reply(completion, question)
+        answer = task.read_answer(completion, question)
         if not isinstance(answer, Unreadable):
             yield _Learnt(question, answer)
 
@@ -68,7 +68,7 @@ def lead(text: str, words: int) -> str:
     """The beginning of a text, at most so many words of it."""
     taken = []
     for piece in text.split():
-        length = spoken_length(piece)
+        length = word_count(piece)
         if length > words:  # in a script without spaces, where a letter is a word
             taken.append(piece[:words])
             break

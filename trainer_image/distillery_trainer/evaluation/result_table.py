@@ -13,7 +13,7 @@ from distillery_trainer.evaluation.systems import Answer, HeldOutRows, System
 from distillery_trainer.tasks import TaskDefinition
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.text import entities, faithfulness, rouge
-from distillery_trainer.text.words import spoken_length
+from distillery_trainer.text.words import word_count
 
 Figures = dict[str, float | None]
 
@@ -68,7 +68,7 @@ def _comparison(shown: dict[System, Score]) -> dict[str, Any]:
 
 
 def _p_value(task: TaskDefinition, student: Sequence[Answer], base: Sequence[Answer]) -> float:
-    if task.kind.is_prose:
+    if task.answer_kind.is_prose:
         value = scores.paired_bootstrap_p(_scores(student), _scores(base))
     else:
         value = scores.mcnemar_p(_right(student), _right(base))
@@ -81,12 +81,12 @@ def _p_value(task: TaskDefinition, student: Sequence[Answer], base: Sequence[Ans
 def _score(
     name: System, task: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows, run: EvaluationContext
 ) -> Score:
-    figures = _figures_of_prose(task, answers, rows) if task.kind.is_prose else _figures_of_shares(answers)
-    if task.kind is AnswerKind.LABEL:
+    figures = _figures_of_prose(task, answers, rows) if task.answer_kind.is_prose else _figures_of_shares(answers)
+    if task.answer_kind is AnswerKind.LABEL:
         figures |= {"macro_f1": _macro_f1(task, answers, rows)}
     if name.writes:
         figures |= _figures_of_replies(answers)
-    if name.writes and not task.kind.is_prose:
+    if name.writes and not task.answer_kind.is_prose:
         figures |= {"strict": None if _asks_for_json(name, task) else _strict(answers)}
     figures |= {"win_rate": scores.mean(run.wins.get(name, []))}
     return Score.model_validate({field: _rounded(value) for field, value in figures.items()})
@@ -143,9 +143,9 @@ def _figures_of_prose(task: TaskDefinition, answers: Sequence[Answer], rows: Hel
         "high": high,
         "rouge1": sum(each.rouge1 for each in alike) / len(answers),
         "rouge2": sum(each.rouge2 for each in alike) / len(answers),
-        "words": scores.mean([spoken_length(text) for text, _ in said]),
+        "words": scores.mean([word_count(text) for text, _ in said]),
     }
-    if task.kind is AnswerKind.SUMMARY:
+    if task.answer_kind is AnswerKind.SUMMARY:
         questions = rows.questions
         figures |= _figures_of_summaries([(text, questions[row]) for text, row in said])
     return figures
@@ -156,7 +156,7 @@ def _figures_of_summaries(said: Sequence[tuple[str, str]]) -> Figures:
     invented = [bool(faithfulness.numbers_not_in_source(summary, source)) for summary, source in said]
     return {
         "entity_density": scores.mean([entities.density(summary) for summary, _ in said]),
-        "faithfulness": scores.mean([faithfulness.share_found(summary, source) for summary, source in said]),
+        "faithfulness": scores.mean([faithfulness.supported_share(summary, source) for summary, source in said]),
         "invented_numbers": scores.share(invented) if invented else None,
     }
 

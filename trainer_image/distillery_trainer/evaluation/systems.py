@@ -117,7 +117,7 @@ def read_replies(task: TaskDefinition, replies: Sequence[Reply], rows: HeldOutRo
 def _readable(task: TaskDefinition, reply: Reply, question: str) -> str | None:
     if reply.text is None or not reply.finished:
         return None
-    answer = task.read_reply(reply.text, question)
+    answer = task.read_answer(reply.text, question)
     return None if isinstance(answer, Unreadable) else answer
 
 

@@ -10,7 +10,7 @@ from distillery_api.run_config import RunConfig
 from distillery_trainer.data.records import Example, Rejection, known_answers
 from distillery_trainer.tasks import TaskDefinition
 from distillery_trainer.text import languages
-from distillery_trainer.text.words import spoken_length
+from distillery_trainer.text.words import word_count
 
 CONTROL_TOKEN = re.compile(
     r"<[|\uff5c][\w\u2581]{1,60}[|\uff5c]>"  # <|im_end|>, and DeepSeek's with wide bars
@@ -27,7 +27,7 @@ class AnswerChecks:
     """The checks that the run's filters ask for. Each says why, or None."""
 
     def __init__(self, config: RunConfig, task: TaskDefinition) -> None:
-        self._task, self._is_prose = task, task.kind.is_prose
+        self._task, self._is_prose = task, task.answer_kind.is_prose
         self._filters = config.generation.filters
         self._language = config.generation.language
 
@@ -43,20 +43,16 @@ class AnswerChecks:
         if not answer.strip():
             return Rejection(RejectionReason.EMPTY, "The answer is empty.")
         return (
-            self._flaw(example, answer)
+            self._task.answer_problem(answer, example.text)
             or self._length(answer)
             or _control_token(answer, "answer")
             or self._other_language(example, answer)
             or self._disagreement(example, answer)
         )
 
-    def _flaw(self, example: Example, answer: str) -> Rejection | None:
-        flaw = self._task.flaw(answer, example.text)
-        return Rejection(flaw.reason, flaw.message) if flaw else None
-
     def _length(self, answer: str) -> Rejection | None:
         most = self._filters.max_answer_words
-        if most is None or (length := spoken_length(answer)) <= most:
+        if most is None or (length := word_count(answer)) <= most:
             return None
         message = f"The answer has {length:,} words; generation.filters.maxAnswerWords allows {most:,}."
         return Rejection(RejectionReason.TOO_LONG, message)
@@ -80,7 +76,7 @@ class AnswerChecks:
         if not spoken or language in spoken:
             return True
         everything = " ".join(message["content"] for message in example.messages).casefold()
-        return any(name in everything for name in languages.names(language, map(str, spoken)))
+        return any(name in everything for name in languages.all_names(language, map(str, spoken)))
 
     def _disagreement(self, example: Example, answer: str) -> Rejection | None:
         gold = example.gold

@@ -5,11 +5,11 @@ from __future__ import annotations
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.data.records import Example, HeldOutRow, RejectedRow, TrainingRow
 from distillery_trainer.filters.rejection import RowRejection
-from distillery_trainer.tasks import TaskDefinition, Turn
+from distillery_trainer.tasks import StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply
 
 
-def training_row(example: Example, turn: Turn, teacher: str) -> TrainingRow:
+def training_row(example: Example, turn: StudentTurn, teacher: str) -> TrainingRow:
     """The student prompt and the answer only: the reasoning has already improved the answer."""
     completion = (
         turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"

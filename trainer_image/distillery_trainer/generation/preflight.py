@@ -80,7 +80,7 @@ class PreparedData:
 
 def prepare(config: RunConfig, task: TaskDefinition) -> PreparedData:
     """Check every row, count them, choose the held-out ones, and find the ones not worth asking. Raises UserError."""
-    places, splits = sources(config), Splits(config.data, task.group)
+    places, splits = sources(config), Splits(config.data, task.split_group)
     redactor, screening, sampler = Redactor(config), Deduplication(config), PromptSampler(config, task)
     student_prompts: list[str] = []
 
@@ -91,7 +91,7 @@ def prepare(config: RunConfig, task: TaskDefinition) -> PreparedData:
         for split in splits.look(example):
             sampler.look(example, split)
 
-    found = check_rows(places, task.problem, look)
+    found = check_rows(places, task.row_problem, look)
     counts = splits.decide()
     screening.decide(splits.ranks)
     return PreparedData(

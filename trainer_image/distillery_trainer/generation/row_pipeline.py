@@ -14,7 +14,7 @@ from distillery_trainer.filters.answer_checks import AnswerChecks
 from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.majority_vote import majority_vote
 from distillery_trainer.filters.rejection import RowRejection
-from distillery_trainer.tasks import TaskDefinition, Turn
+from distillery_trainer.tasks import StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply, read_reply
 
 
@@ -57,7 +57,7 @@ class RowPipeline:
         self._checks = AnswerChecks(config, task)
         self._judge = answer_judge
 
-    async def learn(self, example: Example) -> list[Turn] | RowRejection:
+    async def learn(self, example: Example) -> list[StudentTurn] | RowRejection:
         """What the student learns of a train or validation row, or why it learns nothing of it."""
         if verdict := self._checks.row_verdict(example):
             return RowRejection(verdict)
@@ -101,7 +101,7 @@ class RowPipeline:
         if text is None:
             return None
         reply = Reply(content=text, finish_reason="stop")
-        return TeacherTurn(read_reply(reply, self._task, example.text, held=True), reply)
+        return TeacherTurn(read_reply(reply, self._task, example.text, recorded=True), reply)
 
     async def _decide(self, example: Example, messages: list[Message]) -> TeacherTurn | RowRejection:
         """The answer that most samples agree on, or the one there is."""
@@ -113,7 +113,7 @@ class RowPipeline:
         if all(said.parsed.answer is None for said in samples):
             return samples[-1]
         winner = majority_vote(
-            [said.parsed for said in samples], self._task.canonical, self._generation.filters.min_agreement
+            [said.parsed for said in samples], self._task.vote_key, self._generation.filters.min_agreement
         )
         if isinstance(winner, Rejection):
             return RowRejection(winner, reply=samples[-1].reply)
@@ -122,7 +122,7 @@ class RowPipeline:
     async def _ask_twice(self, example: Example, messages: list[Message], sample: int) -> TeacherTurn:
         """Ask, and once more with what was wrong, where the reply cannot be read."""
         said = self._read(example, await self._teacher.ask(messages, sample=sample))
-        if said.reply is None or said.parsed.rejection is None or not said.parsed.worth_another_try:
+        if said.reply is None or said.parsed.rejection is None or not said.parsed.can_ask_again:
             return said
         again = repeated_request(messages, said.reply.content, said.parsed.rejection.message)
         return self._read(example, await self._teacher.ask(again, sample=sample))
@@ -132,7 +132,7 @@ class RowPipeline:
 
     # --- keeping
 
-    async def _verdict(self, example: Example, answers: Sequence[str], last: Turn) -> Rejection | None:
+    async def _verdict(self, example: Example, answers: Sequence[str], last: StudentTurn) -> Rejection | None:
         for answer in answers:
             if verdict := self._checks.verdict(example, answer):
                 return verdict
@@ -141,7 +141,7 @@ class RowPipeline:
         # In a conversation, the judge reads what the teacher said before.
         return await self._judge.verdict(replace(example, messages=last.prompt), answers[-1])
 
-    def _turns(self, example: Example, answered: AnsweredRow) -> list[Turn]:
+    def _turns(self, example: Example, answered: AnsweredRow) -> list[StudentTurn]:
         turns = self._task.student_turns(example, answered.answers)
         if not self._generation.keep_reasoning:
             return turns

@@ -25,7 +25,7 @@ from distillery_trainer.runtime.errors import StageError, Terminated, UserError
 from distillery_trainer.runtime.files import to_line
 from distillery_trainer.runtime.signals import StopRequest
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
-from distillery_trainer.tasks import TaskDefinition, Turn
+from distillery_trainer.tasks import StudentTurn, TaskDefinition
 
 _GRACE = 10.0
 """Seconds that calls in flight get to finish when the stage ends early: they are paid for."""
@@ -183,7 +183,7 @@ class Workers:
         self.tallies["test"].kept += 1
         self._first_rows.note(None)
 
-    def _take(self, row: IndexedRow, learnt: list[Turn] | RowRejection) -> None:
+    def _take(self, row: IndexedRow, learnt: list[StudentTurn] | RowRejection) -> None:
         """Count a row and write it out."""
         if isinstance(learnt, RowRejection):
             self._reject(row, learnt)

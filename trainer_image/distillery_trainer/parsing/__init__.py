@@ -1,3 +1,3 @@
-"""What a reply says: labels, options, numbers, JSON and reasoning, read from text alone.
+"""Parsers of replies: labels, options, numbers, JSON and reasoning, from text alone.
 
-A parser that would have to guess says that the reply is unreadable. What an answer is worth is a task's to say."""
+A parser that would have to guess returns Unreadable. How good an answer is, a task decides."""

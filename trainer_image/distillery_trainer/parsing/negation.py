@@ -1,18 +1,18 @@
 """Whether an English reply says that a label is not the answer.
 
-A negation reaches to the end of its clause or to the next verb, whichever is first; in doubt it means the label.
+A negation extends to the end of its clause or to the next verb, whichever comes first; in doubt it negates the label.
 """
 
 from __future__ import annotations
 
 import re
 
-QUOTES = r"\s\"'*_`\u201c\u201d\u2018\u2019\u00ab\u00bb"
-"""White space and what stands around a word for emphasis, for a set of characters in a pattern."""
+QUOTE_CHARACTERS = r"\s\"'*_`\u201c\u201d\u2018\u2019\u00ab\u00bb"
+"""White space and the characters that quote or emphasise a word, for a character set in a pattern."""
 _CONTRACTED = (
     r"(?:is|are|was|were|do|does|did|ca|could|wo|would|should|must|need|might|has|have|had|sha|ai)n['\u2019]?t"
 )
-# What a verb's subject negates goes on beyond the verb: "nothing makes it LABEL".
+# A negation in the subject extends beyond the verb: "nothing makes it LABEL".
 _SUBJECT = (
     r"no(?!\s+(?:it|this|that|there|the|i|we|doubt|question|denying)\b)"
     r"|nothing|neither|nor|none\s+of(?!\s+the\s+above)"
@@ -26,7 +26,7 @@ _ADJECTIVES = r"\s{1,3}(?:an?|any|the)\b(?:\s{1,3}\w{1,20},(?=\s{1,3}(?!\w{1,20}
 _ASIDE = r"(?<!\bno),[^,.;:!?\n]{1,40},"
 _BREAK = (
     r"[.;:!?\n|\u2192\u2013\u2014]|\s-+\s|[-=]>"
-    # The comma of "neither (A), (B) nor (C)" goes on with what is denied.
+    # The comma of "neither (A), (B) nor (C)" does not end the negation.
     r"|,(?!(?<=\),)\s{0,3}(?:(?:n?or|and)\s{1,3})?\()"
     r"|\b(?:but|so|hence|thus|therefore|because|since|although|though|while|whereas|making|meaning|leaving"
     r"|instead(?!\s+of)|which\s+(?:is|makes|means)|and\s+(?:it|this|that|is|the|so|thus|hence|therefore|i))\b"
@@ -35,10 +35,10 @@ _CLAUSES = re.compile(
     rf"\b(?P<negation>(?P<subject>{_SUBJECT})|{_OTHER})\b(?:{_ASIDE}|{_FILLER}(?:{_ADJECTIVES})?)\s{{0,3}}|{_BREAK}",
     re.IGNORECASE,
 )
-"""Where a negation begins and where its reach ends."""
+"""Where a negation begins and where it ends."""
 
-_REACH = 80
-"""How far before a label its negation may stand, in characters."""
+_MAX_DISTANCE = 80
+"""Maximum distance of a negation before its label, in characters."""
 
 _VERB = re.compile(
     r"\b(?:is|are|was|were|makes?|means|gives|remains|supports|suggests|implies|shows|(?:it|this|that)['\u2019]s)\b",
@@ -50,7 +50,7 @@ _CLAIM = re.compile(
     r"\s{1,3}(?:it|this|the|there|these|my|to|he|she|they|we)\b",
     re.IGNORECASE,
 )
-"""What lets a negation reach beyond a verb: "I do not think it is LABEL", but "Saying that he is not in is LABEL"."""
+"""What extends a negation beyond a verb: "I do not think it is LABEL", but not "Saying that he is not in is LABEL"."""
 
 _LEADS_TO_BRACKET = re.compile(
     r"(?:\A|[)\]]|\b(?:is|are|be|an?|the|any|it|or|nor|and|than|as|like|either|of|to|for|with|in|option|choice|answer|label"
@@ -58,27 +58,27 @@ _LEADS_TO_BRACKET = re.compile(
     r"|\A\W{1,4}(?:be\s{1,3})?(?:an?|any|the|in|on|at|by|from|with)\s",
     re.IGNORECASE,
 )
-"""What stands between a negation and a bracket that it denies: "not option (A)", but "Not enough is known (A)"."""
+"""What links a negation to a bracketed label: "not option (A)", but not "Not enough is known (A)"."""
 
-_REJECTED = re.compile(
-    rf"[{QUOTES})\]]{{1,4}}(?:{_CONTRACTED}|cannot|(?:is|was|do|does|did|can|could|would|will)\s{{1,3}}not)\b"
+_NEGATED_AFTER_LABEL = re.compile(
+    rf"[{QUOTE_CHARACTERS})\]]{{1,4}}(?:{_CONTRACTED}|cannot|(?:is|was|do|does|did|can|could|would|will)\s{{1,3}}not)\b"
     r"(?P<outright>\s(?:be\s)?(?:an?|the)\s(?:(?:right|correct|best|final)\s)?(?:answer|option|choice|label|one)\b)?",
     re.IGNORECASE,
 )
-"""What denies the label before it; a stated label only outright, since an option may read "(B) does not burn"."""
+"""What negates the label before it. A stated label needs `outright`, because an option may be "(B) does not burn"."""
 
 
-def is_denied(text: str, label: tuple[int, int], *, bracketed: bool = False, stated: bool = False) -> bool:
-    """Whether the label from one place of the text to another is negated, as in "not LABEL" or "LABEL does not hold".
+def is_negated(text: str, label: tuple[int, int], *, bracketed: bool = False, stated: bool = False) -> bool:
+    """Whether the label at `label` (start and end in the text) is negated, as in "not LABEL" or "LABEL does not hold".
 
-    `bracketed` are labels such as (A); `stated` ones stand in brackets or after "the answer is".
+    `bracketed`: a label such as (A). `stated`: a label in brackets or after "the answer is".
     """
     start, end = label
-    rejected = _REJECTED.match(text, end + bracketed)
-    if rejected and (rejected["outright"] or not stated):
+    negated_after = _NEGATED_AFTER_LABEL.match(text, end + bracketed)
+    if negated_after and (negated_after["outright"] or not stated):
         return True
     negation = None
-    for found in _CLAUSES.finditer(text, max(0, start - _REACH), start):
+    for found in _CLAUSES.finditer(text, max(0, start - _MAX_DISTANCE), start):
         negation = found if found["negation"] else None
     if negation is None:
         return False

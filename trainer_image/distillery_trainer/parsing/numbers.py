@@ -1,7 +1,7 @@
-"""Numbers as people and models write them: found, brought into one form, and compared.
+"""Numbers as people and models write them: found, brought into canonical form, and compared.
 
-The form is a JSON literal without needless digits (72 for 72.0 and 7.2e1). A fraction that no short decimal is equal to
-stays one (1/3), and a percentage keeps its sign (50%).
+The canonical form is a JSON literal without redundant digits (72 for 72.0 and 7.2e1). A fraction that is not equal to a
+short decimal stays one (1/3), and a percentage keeps its sign (50%).
 """
 
 from __future__ import annotations
@@ -44,102 +44,103 @@ _STANDING = _pattern(r"(?<![\w.])", r"(?!(?:st|nd|rd|th)\b)")
 _ANYWHERE = _pattern(r"(?<![\d.])", "")
 
 _GROUPS = re.compile(r"(?P<whole>[1-9]\d{0,2}(?:,\d{2,3})*,\d{3})(?:\.(?P<rest>\d+))?")
-# One point alone is a decimal point: 1.234 is a little more than one.
+# A single point is a decimal point: 1.234 is a little more than one.
 _DOTTED_GROUPS = re.compile(r"(?P<whole>[1-9]\d{0,2}(?:(?:\.\d{3}){2,}|\.\d{3}(?=,)))(?:,(?P<rest>\d+))?")
 _APOSTROPHE_GROUPS = re.compile(r"\d{1,3}(?:['_]\d{3})+")
 
-_WRAPPING = f" \t\r\n\"'`*_.,:;!()[]{{}}<>#=\\{_CURRENCY}"
-_LONGEST = 400
-"""Digits of a number. What is longer is none."""
-_DECIMALS = 100
-"""Digits after the point, up to which a fraction is written as a decimal."""
+_SURROUNDING_CHARACTERS = f" \t\r\n\"'`*_.,:;!()[]{{}}<>#=\\{_CURRENCY}"
+_MAX_DIGITS = 400
+"""Maximum digits of a number."""
+_MAX_DECIMALS = 100
+"""Maximum digits after the point for a fraction to be written as a decimal."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundNumber:
     """A number in a text."""
 
     literal: str
-    """In its one form."""
-    figure: str
-    """The same without sign, percent sign and the word million, in the same form."""
+    """In canonical form."""
+    magnitude: str
+    """The same without sign, percent sign and scale word (such as million), in canonical form."""
     start: int
-    """Where it begins in `plain(text)`."""
+    """Its position in `normalize(text)`."""
     end: int
 
 
-def plain(text: str) -> str:
-    """The text with one kind of digit, minus, separator and percent sign, and without what LaTeX puts into numbers."""
+def normalize(text: str) -> str:
+    """The text with one kind of digit, minus, separator and percent sign, and without LaTeX commands in numbers."""
     text = _BOXED.sub(r" \1\2 ", _LATEX.sub("", _LATEX_FRACTION.sub(r" \1/\2 ", text.translate(_MARKS))))
     return text if text.isascii() else "".join(map(_ascii_digit, text))
 
 
-def _ascii_digit(mark: str) -> str:
-    if mark.isdecimal():
-        return str(unicodedata.decimal(mark))
-    if mark.isnumeric() and unicodedata.decomposition(mark).startswith("<fraction>"):
-        return " " + unicodedata.normalize("NFKC", mark).replace("\u2044", "/")
-    return mark
+def _ascii_digit(character: str) -> str:
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    if character.isnumeric() and unicodedata.decomposition(character).startswith("<fraction>"):
+        return " " + unicodedata.normalize("NFKC", character).replace("\u2044", "/")
+    return character
 
 
-def in_prose(text: str) -> list[Found]:
-    """The numbers in a text from `plain`, in order, but for those that are part of a name (GPT4) or a rank (3rd)."""
-    return [found for match in _STANDING.finditer(text) for found in _values(match)]
+def find_in_prose(text: str) -> list[FoundNumber]:
+    """The numbers in a normalised text, in order, except those in names (GPT4) and ranks (3rd)."""
+    return [found for match in _STANDING.finditer(text) for found in _numbers_in(match)]
 
 
-def anywhere(text: str) -> list[Found]:
-    """All numbers in a text from `plain`, also those in names and ranks."""
-    return [found for match in _ANYWHERE.finditer(text) for found in _values(match)]
+def find_anywhere(text: str) -> list[FoundNumber]:
+    """All numbers in a normalised text, including those in names and ranks."""
+    return [found for match in _ANYWHERE.finditer(text) for found in _numbers_in(match)]
 
 
-def read(text: str) -> str | None:
-    """The number that the whole text is, in its one form; None for any other text.
+def parse(text: str) -> str | None:
+    """The number that the whole text consists of, in canonical form; None for any other text.
 
     Quotes, emphasis, currency, LaTeX's `\\boxed{}` and thousands separators may stand in and around it.
     """
-    text = _SPACED_GROUPS.sub(lambda match: match[0].replace(" ", ""), plain(text)).strip()
-    found = in_prose(text)
+    text = _SPACED_GROUPS.sub(lambda match: match[0].replace(" ", ""), normalize(text)).strip()
+    found = find_in_prose(text)
     if len(found) != 1:
         return None
     around = text[: found[0].start] + text[found[0].end :]
-    return None if around.strip(_WRAPPING) else found[0].literal
+    return None if around.strip(_SURROUNDING_CHARACTERS) else found[0].literal
 
 
 def equal(answer: str, gold: str) -> bool:
-    """Whether two numbers are the same, to six decimals (math-verify). False where one of them is none.
+    """Whether two numbers are equal, to six decimals (math-verify). False if one of them is not a number.
 
-    An answer in percent is a hundredth of its figure, unless the known answer is a percentage, too; then the sign may
-    also be left out.
+    An answer in percent counts as a hundredth of its figure, unless the gold answer is a percentage, too; then the sign
+    is optional.
     """
-    given, known = read(answer), read(gold)
-    if given is None or known is None:
+    number, reference = parse(answer), parse(gold)
+    if number is None or reference is None:
         return False
-    if known.endswith("%"):
-        given, known = given.rstrip("%"), known.rstrip("%")
-    return given == known or _verified(_hundredth(given), known)
+    if reference.endswith("%"):
+        number, reference = number.rstrip("%"), reference.rstrip("%")
+    return number == reference or _verified(_percent_as_fraction(number), reference)
 
 
-def _hundredth(literal: str) -> str:
-    return _literal(value(literal) / 100) if literal.endswith("%") else literal
+def _percent_as_fraction(literal: str) -> str:
+    return _literal(exact_value(literal) / 100) if literal.endswith("%") else literal
 
 
-def value(literal: str) -> Fraction:
-    """The exact value of a number in its one form; of a percentage, its figure."""
+def exact_value(literal: str) -> Fraction:
+    """The exact value of a number in canonical form; of a percentage, the value before the sign."""
     over, _, under = literal.rstrip("%").partition("/")
     return Fraction(over) / int(under or 1)
 
 
-# --- one form
+# --- canonical form
 
 
-def _values(match: re.Match[str]) -> list[Found]:
-    """The number of a match; several for a list without spaces (1,2,3), none for a version (1.2.3)."""
+def _numbers_in(match: re.Match[str]) -> list[FoundNumber]:
+    """The number in a match; several for a list without spaces (1,2,3), none for a version (1.2.3)."""
     values = _of_fraction(match) if match["over"] else _of_digits(match["digits"])
     negative = "-" in (match["sign"], match["inner"])
     factor = 10 ** _SCALES.get((match["scale"] or "").lower(), 0) * (-1 if negative else 1)
     ending = "%" if match["percent"] else ""
     return [
-        Found(_literal(number * factor) + ending, _literal(number), match.start(), match.end()) for number in values
+        FoundNumber(_literal(number * factor) + ending, _literal(number), match.start(), match.end())
+        for number in values
     ]
 
 
@@ -149,7 +150,7 @@ def _of_fraction(match: re.Match[str]) -> list[Fraction]:
 
 
 def _of_digits(digits: str) -> list[Fraction]:
-    if len(digits) > _LONGEST:
+    if len(digits) > _MAX_DIGITS:
         return []
     number, mark, exponent = digits.lower().partition("e")
     number = number.replace("'", "").replace("_", "") if _APOSTROPHE_GROUPS.match(number) else number
@@ -161,7 +162,7 @@ def _of_digits(digits: str) -> list[Fraction]:
 
 
 def _without_groups(number: str) -> str | None:
-    """Digits with at most a decimal point between them; None where points and commas stand as in no number."""
+    """The digits with at most one decimal point; None if points and commas are not those of a number."""
     for groups, separator in ((_GROUPS, ","), (_DOTTED_GROUPS, ".")):
         if found := groups.fullmatch(number):
             return f"{found['whole'].replace(separator, '')}.{found['rest'] or 0}"
@@ -169,11 +170,11 @@ def _without_groups(number: str) -> str | None:
 
 
 def _literal(number: Fraction) -> str:
-    if 10**_DECIMALS % number.denominator:
+    if 10**_MAX_DECIMALS % number.denominator:
         return str(number)
-    digits = f"{abs(number.numerator) * 10**_DECIMALS // number.denominator:0{_DECIMALS + 1}d}"
+    digits = f"{abs(number.numerator) * 10**_MAX_DECIMALS // number.denominator:0{_MAX_DECIMALS + 1}d}"
     sign = "-" if number < 0 else ""
-    return sign + f"{digits[:-_DECIMALS]}.{digits[-_DECIMALS:]}".rstrip("0").rstrip(".")
+    return sign + f"{digits[:-_MAX_DECIMALS]}.{digits[-_MAX_DECIMALS:]}".rstrip("0").rstrip(".")
 
 
 # --- equality
@@ -188,6 +189,6 @@ def _verified(answer: str, gold: str) -> bool:
 def _math_verify() -> tuple[Any, Any]:
     from math_verify import parse, verify
 
-    # Its time-outs are signals, which only work in the main thread. Single numbers need none.
+    # Its timeouts use signals, which only work in the main thread. Single numbers need no timeout.
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     return parse, verify

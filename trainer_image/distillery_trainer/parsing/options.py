@@ -1,4 +1,4 @@
-"""The options of a multiple-choice question, as they stand in its text: one a line, marked by letters in order."""
+"""The options of a multiple-choice question in its text: one per line, marked by letters in order."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ _LINE = re.compile(
 )
 _FIRST = "Aa\u0410\u0430\u0391\u03b1"
 """The first letters of the Latin, Cyrillic and Greek alphabets."""
-_FEWEST = 2
+_MIN_OPTIONS = 2
 
 
 @lru_cache(maxsize=256)
-def options(text: str) -> Mapping[str, str]:
-    """Text of each option by its letter, as written; empty where there are none.
+def find_options(text: str) -> Mapping[str, str]:
+    """The text of each option by its letter, as written; empty if there are none.
 
-    `A. text`, `A) text`, `A: text` and `(A) text` are options, two or more of them from the first letter of an alphabet
-    on. Where a text has several such lists, the last one counts.
+    Options are two or more lines such as `A. text`, `A) text`, `A: text` or `(A) text`, starting with the first letter
+    of an alphabet. If a text has several such lists, the last one counts.
     """
     found: dict[str, str] = {}
-    for run in _runs(text):
-        found = run if len(run) >= _FEWEST else found
+    for run in _lists(text):
+        found = run if len(run) >= _MIN_OPTIONS else found
     return found
 
 
-def without_echo(reply: str, choices: Mapping[str, str]) -> str:
-    """A reply without the list of options, where it repeats that: it is no choice."""
-    echoed = [match for match in _LINE.finditer(reply) if _is_option(match, choices)]
-    if len({_letter(match) for match in echoed}) < _FEWEST:
+def without_repeated_options(reply: str, options: Mapping[str, str]) -> str:
+    """A reply without the list of options if it repeats that: repeating the list is no choice."""
+    repeated = [match for match in _LINE.finditer(reply) if _is_option(match, options)]
+    if len({_letter(match) for match in repeated}) < _MIN_OPTIONS:
         return reply
-    for match in reversed(echoed):
+    for match in reversed(repeated):
         reply = reply[: match.start()] + reply[match.end() :]
     return reply
 
 
-def chosen(reply: str, choices: Mapping[str, str]) -> str | None:
-    """The letter of the option that the whole reply is, with its text or as its text only; None for other replies."""
+def option_letter(reply: str, options: Mapping[str, str]) -> str | None:
+    """The letter of the option that the whole reply consists of, with or without its letter; None for other replies."""
     match = _LINE.fullmatch(reply.strip())
-    if match and _is_option(match, choices):
-        return next(letter for letter in choices if letter.casefold() == _letter(match).casefold())
-    same = [letter for letter, text in choices.items() if text and _folded(text) == _folded(reply)]
+    if match and _is_option(match, options):
+        return next(letter for letter in options if letter.casefold() == _letter(match).casefold())
+    same = [letter for letter, text in options.items() if text and _folded(text) == _folded(reply)]
     return same[0] if len(same) == 1 else None
 
 
-def _runs(text: str) -> Iterator[dict[str, str]]:
-    """The lists of a text, each from a first letter on."""
+def _lists(text: str) -> Iterator[dict[str, str]]:
+    """The lists in a text, each starting with a first letter."""
     run: dict[str, str] = {}
     for match in _LINE.finditer(text):
         letter = _letter(match)
@@ -61,8 +61,8 @@ def _runs(text: str) -> Iterator[dict[str, str]]:
     yield run
 
 
-def _is_option(match: re.Match[str], choices: Mapping[str, str]) -> bool:
-    text = next((text for letter, text in choices.items() if letter.casefold() == _letter(match).casefold()), None)
+def _is_option(match: re.Match[str], options: Mapping[str, str]) -> bool:
+    text = next((text for letter, text in options.items() if letter.casefold() == _letter(match).casefold()), None)
     return text is not None and _folded(text) == _folded(match["text"])
 
 

@@ -1,4 +1,4 @@
-"""What a model thinks before it answers, told apart from the answer by the marks around it."""
+"""The reasoning that a model writes before its answer, between <think> and </think>."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _UNOPENED = re.compile(rf"\A((?:(?!<think>).)*?)(?<![{_QUOTES}])</think>(?![{_QU
 
 
 def split_reasoning(text: str) -> tuple[str | None, str]:
-    """The `<think>…</think>` at the start of a reply, and the rest; None for a reply without.
+    """The `<think>…</think>` at the start of a reply, and the rest; None without reasoning.
 
-    A thought without an end takes everything. One that was begun in the prompt, as some chat templates do, has an end
-    only. Marks further on, or between quotes, are what the answer speaks of.
+    Reasoning without a closing mark extends to the end of the reply. If the chat template opens it in the prompt, the
+    reply has the closing mark only. Marks further on in the reply, or in quotes, are part of the answer.
     """
     if "think>" not in text:
         return None, text
@@ -22,5 +22,5 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
 
 
 def without_reasoning(text: str) -> str:
-    """The reply without the thought at its start."""
+    """The reply without the reasoning at its start."""
     return split_reasoning(text)[1]

@@ -66,11 +66,11 @@ def _models_reply(
 ) -> dict[System, list[Reply]]:
     """The base model under both prompts, and the student under the short one."""
     short, elaborate = [row.studentPrompt for row in rows.rows], [row.teacherPrompt for row in rows.rows]
-    said = [row.answer for row in rows.rows] if task.kind is AnswerKind.TEXT else ()
+    said = [row.answer for row in rows.rows] if task.answer_kind is AnswerKind.TEXT else ()
     parts = [
         SystemPrompts(System.BASE_TEACHER_PROMPT, elaborate, task.max_tokens),
-        SystemPrompts(System.BASE, short, task.student_reply_limit, said),
-        SystemPrompts(System.STUDENT, short, task.student_reply_limit, said),
+        SystemPrompts(System.BASE, short, task.student_max_tokens, said),
+        SystemPrompts(System.STUDENT, short, task.student_max_tokens, said),
     ]
     if elaborate == short:  # nobody is asked the same twice
         parts = parts[1:]

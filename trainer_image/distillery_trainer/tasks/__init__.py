@@ -1,4 +1,6 @@
-"""What the teacher and the student are asked, and how replies are read: one module a task."""
+"""What the models are asked, how their replies are read, and what an answer is worth: one module per task.
+
+Parsers of text that several tasks share belong in parsing/, measures of text in text/."""
 
 from __future__ import annotations
 
@@ -10,20 +12,20 @@ from distillery_trainer.tasks.math import MathTask
 from distillery_trainer.tasks.multiple_choice import MultipleChoiceTask
 from distillery_trainer.tasks.nli import NliTask
 from distillery_trainer.tasks.summarization import SummarizationTask
-from distillery_trainer.tasks.task_definition import AnswerKind, TaskDefinition, Turn
+from distillery_trainer.tasks.task_definition import AnswerKind, StudentTurn, TaskDefinition
 
-__all__ = ["AnswerKind", "TaskDefinition", "Turn", "Unreadable", "for_task"]
+__all__ = ["AnswerKind", "StudentTurn", "TaskDefinition", "Unreadable", "task_for"]
 
-_PROMPTS: tuple[type[TaskDefinition], ...] = (
+_DEFINITIONS: tuple[type[TaskDefinition], ...] = (
     NliTask,
     MultipleChoiceTask,
     MathTask,
     SummarizationTask,
     ConversationTask,
 )
-TASK_DEFINITIONS: dict[Task, type[TaskDefinition]] = {prompt.task: prompt for prompt in _PROMPTS}
+TASK_DEFINITIONS: dict[Task, type[TaskDefinition]] = {definition.task: definition for definition in _DEFINITIONS}
 
 
 def task_for(config: RunConfig) -> TaskDefinition:
-    """The prompts of the run's task."""
+    """The definition of the run's task."""
     return TASK_DEFINITIONS[config.task](config)

@@ -1,4 +1,4 @@
-"""Conversation: what an assistant says next, once or in every turn of a dialogue."""
+"""Conversation: the assistant's next message, once or in every turn of a dialogue."""
 
 from __future__ import annotations
 
@@ -9,65 +9,71 @@ from typing import ClassVar
 from distillery_api.spec import History, Task
 from distillery_trainer.data.records import Example, Message
 from distillery_trainer.tasks.prose import PROSE_TOKENS, ProseTask
-from distillery_trainer.tasks.task_definition import AnswerKind, Turn
+from distillery_trainer.tasks.task_definition import AnswerKind, StudentTurn
 
 _STUDENT_PROMPT = "You are a helpful assistant. Answer the user's last message{language}."
 
 
 class ConversationTask(ProseTask):
-    """Rows of one turn or many. Every assistant turn is answered anew, the one after the last user message, too."""
+    """Rows of one turn or many. The teacher answers every assistant turn anew, including the one after the last user
+    message."""
 
     task: ClassVar[Task] = Task.CONVERSATION
-    kind: ClassVar[AnswerKind] = AnswerKind.TEXT
+    answer_kind: ClassVar[AnswerKind] = AnswerKind.TEXT
 
     @property
-    def student_max_tokens(self) -> int:
-        """Room for as long a reply as the teacher's."""
+    def student_max_answer_tokens(self) -> int:
+        """As long as the teacher's replies."""
         return self.generation.sampling.max_tokens or PROSE_TOKENS
 
     def default_student_prompt(self) -> str:
         """The answer to the last user message."""
-        return _STUDENT_PROMPT.format(language="" if self.language_wish else ", in the language of that message")
+        return _STUDENT_PROMPT.format(language="" if self.language_instruction else ", in the language of that message")
 
     def next_request(self, example: Example, answers: Sequence[str]) -> list[Message] | None:
-        """The turn that comes next, after the teacher's own answers or, with history Original, after the row's."""
-        asked = _places_of_users(example)
-        return self.teacher_messages(self._until(example, answers, len(answers))) if len(answers) < len(asked) else None
+        """The next turn, after the teacher's own answers or, with history Original, after the row's answers."""
+        user_turns = _user_turns(example)
+        return (
+            self.teacher_messages(self._until(example, answers, len(answers)))
+            if len(answers) < len(user_turns)
+            else None
+        )
 
     def teacher_template(self, example: Example) -> list[Message]:
         """The student prompt: a conversation has no template."""
         return self.student_messages(example)
 
-    def student_turns(self, example: Example, answers: Sequence[str]) -> list[Turn]:
-        """Every assistant turn, each after what the teacher saw before it."""
+    def student_turns(self, example: Example, answers: Sequence[str]) -> list[StudentTurn]:
+        """Every assistant turn, each with the messages that the teacher saw before it."""
         return [
-            Turn(self.student_messages(self._until(example, answers, turn)), self.completion(answer))
+            StudentTurn(self.student_messages(self._until(example, answers, turn)), answer)
             for turn, answer in enumerate(answers)
         ]
 
-    def problem(self, example: Example) -> str | None:
-        """None: turns are checked for all tasks."""
+    def row_problem(self, example: Example) -> str | None:
+        """None: turns are checked for all tasks alike."""
         return None
 
-    def group(self, example: Example) -> str:
-        """The dialogue, told by its first user message: a row may be a longer part of it than another."""
-        opening = example.messages[_places_of_users(example)[0]]["content"]
+    def split_group(self, example: Example) -> str:
+        """The dialogue, identified by its first user message: several rows may be parts of one dialogue."""
+        opening = example.messages[_user_turns(example)[0]]["content"]
         return " ".join(opening.split()).casefold()
 
     def _until(self, example: Example, answers: Sequence[str], turn: int) -> Example:
         """The dialogue up to the user message of a turn, from 0."""
-        messages = example.messages[: _places_of_users(example)[turn] + 1]
+        messages = example.messages[: _user_turns(example)[turn] + 1]
         if self.generation.history is not History.ORIGINAL:
             messages = _with_answers(messages, answers)
         return replace(example, messages=messages)
 
 
-def _places_of_users(example: Example) -> list[int]:
-    return [place for place, message in enumerate(example.messages) if message["role"] == "user"]
+def _user_turns(example: Example) -> list[int]:
+    """The indices of the user messages."""
+    return [index for index, message in enumerate(example.messages) if message["role"] == "user"]
 
 
 def _with_answers(messages: Sequence[Message], answers: Sequence[str]) -> list[Message]:
-    """The messages with other things said by the assistant."""
+    """The messages with these answers in place of the assistant's messages."""
     own = iter(answers)
     return [
         {"role": "assistant", "content": next(own)} if message["role"] == "assistant" else message

@@ -13,7 +13,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.data.records import Example, Gold, known_answers
 from distillery_trainer.parsing import numbers
-from distillery_trainer.parsing.json_replies import Field, read_field, without_code_fence
+from distillery_trainer.parsing.json_replies import JsonField, read_json_field, without_code_fence
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.short_answer import ShortAnswerTask, chain_of_thought_prompt
@@ -37,7 +37,7 @@ class MathTask(ShortAnswerTask):
     """Rows with one problem each; the answer is one number, kept as a JSON literal (72, not 72.0)."""
 
     task: ClassVar[Task] = Task.MATH
-    kind: ClassVar[AnswerKind] = AnswerKind.NUMBER
+    answer_kind: ClassVar[AnswerKind] = AnswerKind.NUMBER
     answer_key: ClassVar[str] = _KEY
 
     def __init__(self, config: RunConfig) -> None:
@@ -54,8 +54,8 @@ class MathTask(ShortAnswerTask):
         )
 
     @property
-    def student_max_tokens(self) -> int:
-        """Room for a number and a few words around it."""
+    def student_max_answer_tokens(self) -> int:
+        """A number and a few words around it."""
         return _NUMBER_TOKENS
 
     def default_student_prompt(self) -> str:
@@ -70,33 +70,33 @@ class MathTask(ShortAnswerTask):
         """A number."""
         return {"type": "number"}
 
-    def read_reply(self, text: str, question: str) -> str | Unreadable:
-        """The number in the reply: all of it, else the last one that is stated as the answer, else the only one."""
+    def read_answer(self, text: str, question: str) -> str | Unreadable:
+        """The number that the whole reply is, else the last one that is stated as the answer, else the only one."""
         text = without_reasoning(text).strip()
         if not text:
             return Unreadable(RejectionReason.EMPTY, "The reply is empty.")
-        field = read_field(text, _KEY)
-        if isinstance(field, Field):
-            return _read_value(field.value)
-        return numbers.read(text) or field or _read_prose(without_code_fence(text))
+        field = read_json_field(text, _KEY)
+        if isinstance(field, JsonField):
+            return _read_json_value(field.value)
+        return numbers.parse(text) or field or _read_prose(without_code_fence(text))
 
-    def canonical(self, answer: str) -> str:
-        """The number in its one form."""
-        return numbers.read(answer) or answer
+    def vote_key(self, answer: str) -> str:
+        """The number in canonical form."""
+        return numbers.parse(answer) or answer
 
     def score(self, answer: str, gold: Gold) -> float:
-        """1 where the number is equal to the known one, else 0."""
+        """1 if the number is equal to gold, else 0."""
         return float(any(numbers.equal(answer, right) for right in known_answers(gold)))
 
     def gold_problem(self, gold: str, example: Example) -> str | None:
-        """One number."""
-        if numbers.read(gold) is not None:
+        """Gold must be one number."""
+        if numbers.parse(gold) is not None:
             return None
-        return f'the gold answer "{gold}" is not one number; write a plain one, such as 72 or 0.5'
+        return f'the gold answer "{gold}" is not a single number; write a plain number, such as 72 or 0.5'
 
 
-def _read_value(value: Any) -> str | Unreadable:
-    """What stands under the key of a structured reply."""
+def _read_json_value(value: Any) -> str | Unreadable:
+    """The number in the answer field of a structured reply."""
     if isinstance(value, str) and not value.strip():
         return Unreadable(RejectionReason.EMPTY, f'The reply\'s "{_KEY}" is empty.')
     if isinstance(value, bool | list | dict) or value is None:
@@ -104,30 +104,30 @@ def _read_value(value: Any) -> str | Unreadable:
             RejectionReason.NO_NUMBER, f'The reply\'s "{_KEY}" is {orjson.dumps(value).decode()[:80]}, not a number.'
         )
     text = str(value)
-    return numbers.read(text) or _read_prose(text)
+    return numbers.parse(text) or _read_prose(text)
 
 
 def _read_prose(text: str) -> str | Unreadable:
-    plain = numbers.plain(text)
-    found = numbers.in_prose(plain)
-    return _boxed(text) or _stated(plain, found) or _only(found)
+    plain = numbers.normalize(text)
+    found = numbers.find_in_prose(plain)
+    return _boxed_number(text) or _stated_number(plain, found) or _only_number(found)
 
 
-def _boxed(text: str) -> str | None:
+def _boxed_number(text: str) -> str | None:
     """The number in the last \\boxed{}."""
     boxes = _BOXED.findall(text)
-    return numbers.read(boxes[-1]) if boxes else None
+    return numbers.parse(boxes[-1]) if boxes else None
 
 
-def _stated(plain: str, found: Sequence[numbers.Found]) -> str | None:
-    """The last number that is said to be the answer, with no other one beside it."""
-    at = {number.start: number for number in found}
-    stated = [at[match.end()] for match in _STATED.finditer(plain) if match.end() in at]
+def _stated_number(plain: str, found: Sequence[numbers.FoundNumber]) -> str | None:
+    """The last number that is stated to be the answer, with no other one next to it."""
+    by_start = {number.start: number for number in found}
+    stated = [by_start[match.end()] for match in _STATED.finditer(plain) if match.end() in by_start]
     return stated[-1].literal if stated and not _ANOTHER.match(plain, stated[-1].end) else None
 
 
-def _only(found: Sequence[numbers.Found]) -> str | Unreadable:
-    """The only number."""
+def _only_number(found: Sequence[numbers.FoundNumber]) -> str | Unreadable:
+    """The only number of the text."""
     distinct = list(dict.fromkeys(number.literal for number in found))
     if not distinct:
         return Unreadable(RejectionReason.NO_NUMBER, "The reply has no number.")

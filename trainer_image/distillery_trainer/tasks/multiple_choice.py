@@ -1,4 +1,4 @@
-"""Multiple choice: which of a question's options is right?"""
+"""Multiple choice: which of a question's options is correct?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.data.records import Example, Gold, known_answers
 from distillery_trainer.parsing.labels import LABEL_REPLY_TOKENS, LabelParser
-from distillery_trainer.parsing.options import chosen, options, without_echo
+from distillery_trainer.parsing.options import find_options, option_letter, without_repeated_options
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.short_answer import ShortAnswerTask, chain_of_thought_prompt
@@ -35,7 +35,7 @@ class MultipleChoiceTask(ShortAnswerTask):
     """Rows with one question each; the answer is one of data.labels, or else the letter of one of the row's options."""
 
     task: ClassVar[Task] = Task.MULTIPLE_CHOICE
-    kind: ClassVar[AnswerKind] = AnswerKind.LABEL
+    answer_kind: ClassVar[AnswerKind] = AnswerKind.LABEL
     answer_key: ClassVar[str] = _KEY
 
     def __init__(self, config: RunConfig) -> None:
@@ -53,13 +53,13 @@ class MultipleChoiceTask(ShortAnswerTask):
             answer="the answer, spelled exactly as above" if self.labels else "the letter alone",
         )
 
-    def allowed(self, question: str) -> Sequence[str]:
-        """The answers that a question allows; none where it has no options that can be told."""
-        return self.labels or tuple(options(question))
+    def allowed_answers(self, question: str) -> Sequence[str]:
+        """The answers that a question allows; none if its options cannot be recognised."""
+        return self.labels or tuple(find_options(question))
 
     @property
-    def student_max_tokens(self) -> int:
-        """Room for the longest label and a few words around it."""
+    def student_max_answer_tokens(self) -> int:
+        """The longest label and a few words around it."""
         return max(LABEL_REPLY_TOKENS, *map(len, self.labels), 0)
 
     def default_student_prompt(self) -> str:
@@ -67,58 +67,58 @@ class MultipleChoiceTask(ShortAnswerTask):
         return self._student_prompt
 
     def teacher_template_prompt(self) -> str:
-        """What speaks for and against the options, and the answer."""
+        """The arguments for and against the options, and the answer."""
         return self._teacher_prompt
 
-    def note(self, example: Example) -> str:
-        """The row's own letters."""
-        return "" if self.labels else f"\nAllowed answers: {', '.join(self.allowed(example.text))}."
+    def row_note(self, example: Example) -> str:
+        """The letters that the row allows."""
+        return "" if self.labels else f"\nAllowed answers: {', '.join(self.allowed_answers(example.text))}."
 
     def answer_schema(self) -> JsonSchema:
-        """One of the labels, where all rows have the same."""
+        """One of the labels, if all rows have the same ones."""
         return {"type": "string", "enum": list(self.labels)} if self.labels else {"type": "string"}
 
-    def read_reply(self, text: str, question: str) -> str | Unreadable:
-        """The label or letter in the reply; an option's text stands for its letter."""
-        allowed, choices = self.allowed(question), options(question)
+    def read_answer(self, text: str, question: str) -> str | Unreadable:
+        """The label or letter in the reply; the text of an option counts as its letter."""
+        allowed, options = self.allowed_answers(question), find_options(question)
         if not allowed:
             return Unreadable(RejectionReason.LABEL_NOT_ALLOWED, "The question has no options that can be told.")
-        return OptionParser(allowed, choices).read(without_echo(without_reasoning(text), choices))
+        return OptionParser(allowed, options).read(without_repeated_options(without_reasoning(text), options))
 
     def score(self, answer: str, gold: Gold) -> float:
-        """1 where the answer is the known one, else 0; upper and lower case are the same."""
-        return float(any(_parser((answer,)).exact(right) for right in known_answers(gold)))
+        """1 if the answer is gold, else 0; case is ignored."""
+        return float(any(_parser((answer,)).exact_match(right) for right in known_answers(gold)))
 
     def gold_problem(self, gold: str, example: Example) -> str | None:
-        """One of the allowed answers."""
-        allowed = self.allowed(example.text)
-        if _parser(tuple(allowed)).exact(gold) is not None:
+        """Gold must be one of the allowed answers."""
+        allowed = self.allowed_answers(example.text)
+        if _parser(tuple(allowed)).exact_match(gold) is not None:
             return None
         listed = ", ".join(allowed)
         if self.labels:
             return f'the gold answer "{gold}" is not one of {listed}; correct it or add it to data.labels'
-        return f"the gold answer \"{gold}\" is none of the row's options {listed}; write the option's letter"
+        return f'the gold answer "{gold}" is not one of the row\'s options {listed}; write the letter of an option'
 
-    def problem(self, example: Example) -> str | None:
-        """One question, its options where no labels are given, and gold among them."""
-        if not self.allowed(example.text):
+    def row_problem(self, example: Example) -> str | None:
+        """One question, with options unless labels are set, and gold among them."""
+        if not self.allowed_answers(example.text):
             return (
-                "the row has no options that can be told; write two or more, one a line, as A. text, A) text or"
-                " (A) text, or give data.labels"
+                "no options are recognised in the row; write two or more, one per line, as A. text, A) text or"
+                " (A) text, or set data.labels"
             )
-        return super().problem(example)
+        return super().row_problem(example)
 
 
 class OptionParser(LabelParser):
-    """Finds an answer in a reply; an option with or without its letter stands for its letter."""
+    """Finds an answer in a reply; the text of an option, with or without its letter, counts as its letter."""
 
-    def __init__(self, labels: Sequence[str], choices: Mapping[str, str]) -> None:
+    def __init__(self, labels: Sequence[str], options: Mapping[str, str]) -> None:
         super().__init__(labels, _KEY)
-        self._choices = choices
+        self._options = options
 
-    def exact(self, text: str) -> str | None:
-        """The label that the whole text is."""
-        return super().exact(text) or super().exact(chosen(text, self._choices) or "")
+    def exact_match(self, text: str) -> str | None:
+        """The label or letter that the whole text is equal to."""
+        return super().exact_match(text) or super().exact_match(option_letter(text, self._options) or "")
 
 
 @lru_cache(maxsize=256)

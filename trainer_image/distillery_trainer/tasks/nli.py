@@ -23,7 +23,7 @@ class NliTask(ShortAnswerTask):
     """Rows with one user message each; the answer is one of the labels."""
 
     task: ClassVar[Task] = Task.NLI
-    kind: ClassVar[AnswerKind] = AnswerKind.LABEL
+    answer_kind: ClassVar[AnswerKind] = AnswerKind.LABEL
     answer_key: ClassVar[str] = "answer_choice"
 
     def __init__(self, config: RunConfig) -> None:
@@ -43,8 +43,8 @@ class NliTask(ShortAnswerTask):
         self._parser = LabelParser(self.labels, self.answer_key)
 
     @property
-    def student_max_tokens(self) -> int:
-        """Room for the longest label and a few words around it."""
+    def student_max_answer_tokens(self) -> int:
+        """The longest label and a few words around it."""
         return max(LABEL_REPLY_TOKENS, *map(len, self.labels))
 
     def default_student_prompt(self) -> str:
@@ -59,22 +59,22 @@ class NliTask(ShortAnswerTask):
         """One of the labels."""
         return {"type": "string", "enum": list(self.labels)}
 
-    def read_reply(self, text: str, question: str) -> str | Unreadable:
+    def read_answer(self, text: str, question: str) -> str | Unreadable:
         """The label in the reply."""
         return self._parser.read(text)
 
     def score(self, answer: str, gold: Gold) -> float:
-        """1 where the label is the known one, else 0; upper and lower case are the same."""
-        return float(answer in map(self._parser.exact, known_answers(gold)))
+        """1 if the label is gold, else 0; case is ignored."""
+        return float(answer in map(self._parser.exact_match, known_answers(gold)))
 
     def gold_problem(self, gold: str, example: Example) -> str | None:
-        """A label of the set."""
-        if self._parser.exact(gold) is not None:
+        """Gold must be one of the labels."""
+        if self._parser.exact_match(gold) is not None:
             return None
         allowed = ", ".join(self.labels)
         return f'the gold label "{gold}" is not one of {allowed}; correct it or add it to data.labels'
 
-    def group(self, example: Example) -> str:
-        """The premise, where the row names one, else all of its text."""
+    def split_group(self, example: Example) -> str:
+        """Rows with the same premise, if the row names one; else rows with the same text."""
         match = _PREMISE.search(example.text)
         return " ".join((match[1] if match else example.text).split()).casefold()

@@ -1,4 +1,4 @@
-"""What the tasks with an answer in sentences have in common: a language, and answers that are more or less alike."""
+"""What the tasks with prose answers share: a language, and answers that are compared by similarity."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition
 from distillery_trainer.text import languages, rouge
 
 PROSE_TOKENS = 1024
-"""Default limit of a reply in sentences, in tokens."""
+"""Default maximum length of a reply in prose, in tokens."""
 
 
 class ProseTask(TaskDefinition):
-    """A task whose answers are compared by ROUGE-L. `generation.language` is part of every prompt, also the user's."""
+    """A task whose answers are compared by ROUGE-L. All prompts, also custom ones, ask for `generation.language`."""
 
     metric: ClassVar[str] = "rougeL"
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         language = self.generation.language
-        self.language_wish = f"Write in {languages.english_name(language)}." if language else ""
+        self.language_instruction = f"Write in {languages.english_name(language)}." if language else ""
 
     def with_language(self, prompt: str) -> str:
-        """The prompt, ending with the wish for `generation.language`."""
-        if not self.language_wish or prompt.endswith(self.language_wish):  # a prepared row's prompt has it already
+        """The prompt, ending with the instruction about `generation.language`."""
+        # The prompt of a prepared row ends with it already.
+        if not self.language_instruction or prompt.endswith(self.language_instruction):
             return prompt
-        return f"{prompt}\n\n{self.language_wish}"
+        return f"{prompt}\n\n{self.language_instruction}"
 
     @property
-    def usual_max_tokens(self) -> int:
+    def default_max_tokens(self) -> int:
         """Maximum length of a reply to the teacher prompt, in tokens."""
         return PROSE_TOKENS
 
@@ -41,11 +42,11 @@ class ProseTask(TaskDefinition):
         """None: the reply is plain text."""
         return None
 
-    def read_reply(self, text: str, question: str) -> str | Unreadable:
-        """All of the reply, as it is formatted, without thoughts."""
+    def read_answer(self, text: str, question: str) -> str | Unreadable:
+        """The whole reply with its formatting, without reasoning."""
         text = without_reasoning(text).strip()
         return text or Unreadable(RejectionReason.EMPTY, "The reply is empty.")
 
     def score(self, answer: str, gold: Gold) -> float:
-        """ROUGE-L beside the known answer, or the best of several."""
+        """ROUGE-L against gold; with several gold answers, the best one."""
         return rouge.scores(answer, known_answers(gold)).rougeL

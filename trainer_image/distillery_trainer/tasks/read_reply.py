@@ -1,4 +1,4 @@
-"""From a reply to its answer, or to the reason why it has none."""
+"""Reads the answer in a reply, or finds the reason why it has none."""
 
 from __future__ import annotations
 
@@ -6,55 +6,56 @@ from dataclasses import dataclass
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.data.records import WHOLE, Rejection
+from distillery_trainer.data.finish_reasons import COMPLETE_FINISH_REASONS
+from distillery_trainer.data.records import Rejection
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
 
 @dataclass(slots=True)
 class ParsedReply:
-    """What a reply comes to: an answer, or why there is none."""
+    """The answer in a reply, or why there is none."""
 
     outcome: str | Rejection
-    worth_another_try: bool = False
-    """Whether the teacher may do better when it is told what was wrong."""
+    can_ask_again: bool = False
+    """Whether the teacher may answer better when it is asked again and told what was wrong."""
 
     @property
     def answer(self) -> str | None:
-        """The answer, where there is one."""
+        """The answer; None if there is none."""
         return self.outcome if isinstance(self.outcome, str) else None
 
     @property
     def rejection(self) -> Rejection | None:
-        """Why there is no answer, where there is none."""
+        """Why there is no answer; None if there is one."""
         return self.outcome if isinstance(self.outcome, Rejection) else None
 
 
-def read_reply(outcome: Reply | Failure, task: TaskDefinition, question: str, *, held: bool = False) -> ParsedReply:
-    """Read the answer in a reply, if it is a whole one. `question` is the row's last user message; `held` says that the
-    row held the reply already, so that it answers no prompt of ours."""
+def read_reply(outcome: Reply | Failure, task: TaskDefinition, question: str, *, recorded: bool = False) -> ParsedReply:
+    """Read the answer in a complete reply. `question` is the row's last user message. A `recorded` reply comes from the
+    user's row, and so does not answer the teacher prompt."""
     if isinstance(outcome, Failure):
         return ParsedReply(Rejection(outcome.reason, outcome.message))
-    ended = outcome.finish_reason == "stop" and not outcome.refusal
-    if not ended and (unfinished := _unfinished(outcome)) is not None:
-        return unfinished
-    read = task.read_reply if held else task.read_teacher_reply
+    complete = outcome.finish_reason == "stop" and not outcome.refusal
+    if not complete and (incomplete := _incomplete(outcome)) is not None:
+        return incomplete
+    read = task.read_answer if recorded else task.read_teacher_answer
     answer = read(outcome.content, question)
     if isinstance(answer, Unreadable):
         rejection = Rejection(answer.reason, answer.message)
-        return ParsedReply(rejection, worth_another_try=bool(outcome.content.strip()))
+        return ParsedReply(rejection, can_ask_again=bool(outcome.content.strip()))
     return ParsedReply(answer)
 
 
-def _unfinished(reply: Reply) -> ParsedReply | None:
-    """Why a reply is not the whole of an answer."""
+def _incomplete(reply: Reply) -> ParsedReply | None:
+    """Why a reply is not a complete answer; None if it is one after all."""
     if reply.finish_reason == "content_filter":
         return _rejected(RejectionReason.CONTENT_FILTER, "The server's content filter withheld the reply.")
     if reply.finish_reason in ("length", "max_tokens"):
         written = "" if reply.output_tokens is None else f" after {reply.output_tokens:,} tokens"
         message = f"The reply was cut off{written}; raise generation.sampling.maxTokens."
         return _rejected(RejectionReason.TRUNCATED, message)
-    if reply.finish_reason not in WHOLE:
-        message = f'The reply did not come to its end (finish_reason "{reply.finish_reason}").'
+    if reply.finish_reason not in COMPLETE_FINISH_REASONS:
+        message = f'The reply is incomplete (finish_reason "{reply.finish_reason}").'
         return _rejected(RejectionReason.TRUNCATED, message)
     if reply.refusal and not reply.content.strip():
         return _rejected(RejectionReason.REFUSED, f"The teacher refused: {reply.refusal}")

@@ -1,5 +1,5 @@
-"""What the tasks with a short answer have in common: one user message a row, and a chain of thought that may lead to
-the answer."""
+"""What the tasks with a short answer share: one user message per row, and a chain of thought that may lead to the
+answer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from distillery_trainer.chat.delimiters import neutralised_delimiters
 from distillery_trainer.data.records import Example, Message
-from distillery_trainer.parsing.json_replies import read_reason
-from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition, one_user_message
+from distillery_trainer.parsing.json_replies import read_reasoning_field
+from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition, single_user_message_problem
 
-# What is the same for all rows stands before the row, so that a server can reuse what it has computed for it.
+# What is the same for all rows comes before the row, so that a server can cache it.
 _TEMPLATE = """\
 {role}
 
@@ -29,12 +29,12 @@ Write nothing before or after the object and put no code fence around it. The re
 around keys and strings, and quotes inside a string escaped."""
 
 _ITEM = "<item>\n{text}\n</item>"
-_inert = neutralised_delimiters("item")
+_neutralised = neutralised_delimiters("item")
 
 
-def marked_off(text: str) -> str:
-    """A row's content as data between marks, which it cannot close itself."""
-    return _ITEM.format(text=_inert(text))
+def delimited_item(text: str) -> str:
+    """A row's content as data between delimiters that the content itself cannot close."""
+    return _ITEM.format(text=_neutralised(text))
 
 
 def chain_of_thought_prompt(*, role: str, item: str, thinking: str, conclusion: str, key: str, answer: str) -> str:
@@ -43,7 +43,7 @@ def chain_of_thought_prompt(*, role: str, item: str, thinking: str, conclusion: 
 
 
 class ShortAnswerTask(TaskDefinition):
-    """A task whose rows have one user message, and whose answer stands under a key of the structured reply."""
+    """A task whose rows have one user message, and whose structured reply has the answer in one field."""
 
     answer_key: ClassVar[str]
 
@@ -57,21 +57,21 @@ class ShortAnswerTask(TaskDefinition):
 
     @abstractmethod
     def gold_problem(self, gold: str, example: Example) -> str | None:
-        """What is wrong with a known answer, as a sentence; None for a good one."""
+        """What is wrong with a gold answer, as a sentence; None for a valid one."""
 
     def teacher_template(self, example: Example) -> list[Message]:
-        """Reason first, then answer; the row is marked off as data."""
+        """Reasoning first, then the answer; the row is delimited as data."""
         return [
             {"role": "system", "content": self.teacher_template_prompt()},
-            {"role": "user", "content": marked_off(example.text) + self.note(example)},
+            {"role": "user", "content": delimited_item(example.text) + self.row_note(example)},
         ]
 
-    def note(self, example: Example) -> str:
-        """What the teacher must know of a row beyond its text."""
+    def row_note(self, example: Example) -> str:
+        """What the teacher must know about a row beyond its text."""
         return ""
 
     def reply_schema(self) -> JsonSchema | None:
-        """Reason and answer, where the teacher reasons."""
+        """Reasoning and answer, if chain of thought is on."""
         if not self.generation.chain_of_thought:
             return None
         return {
@@ -82,11 +82,11 @@ class ShortAnswerTask(TaskDefinition):
         }
 
     def read_reasoning(self, text: str) -> str | None:
-        """The reason of a structured reply."""
-        return read_reason(text)
+        """The reasoning of a structured reply."""
+        return read_reasoning_field(text)
 
-    def problem(self, example: Example) -> str | None:
-        """One user message, and known answers that can be answers."""
-        return one_user_message(example, self.task) or next(
+    def row_problem(self, example: Example) -> str | None:
+        """One user message, and gold that is a possible answer."""
+        return single_user_message_problem(example, self.task) or next(
             (rule for gold in example.known_answers if (rule := self.gold_problem(gold, example))), None
         )

@@ -1,4 +1,4 @@
-"""Summarization: what a text says, in few words."""
+"""Summarization: the content of a text in few words."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any, ClassVar
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example, Message
-from distillery_trainer.parsing.json_replies import find_json, is_meant_as_json
+from distillery_trainer.data.records import Example, Message, Rejection
+from distillery_trainer.parsing.json_replies import find_json, looks_like_json
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.prose import PROSE_TOKENS, ProseTask
-from distillery_trainer.tasks.short_answer import marked_off
-from distillery_trainer.tasks.task_definition import AnswerKind, JsonSchema, one_user_message
+from distillery_trainer.tasks.short_answer import delimited_item
+from distillery_trainer.tasks.task_definition import AnswerKind, JsonSchema, single_user_message_problem
 from distillery_trainer.text import faithfulness
-from distillery_trainer.text.words import spoken_length
+from distillery_trainer.text.words import word_count
 
 SUMMARY_WORDS = 80
-"""Default length of a summary."""
+"""Default maximum length of a summary, in words."""
 ROUNDS = 4
-"""Summaries of a chain of density."""
+"""Number of summaries in a chain of density."""
 
-_LEEWAY = 1.25
-"""How much longer than asked for a summary may be, as a factor."""
-_TOKENS_A_WORD = 3
+_LENGTH_TOLERANCE = 1.25
+"""How much longer than requested a summary may be, as a factor."""
+_TOKENS_PER_WORD = 3
 _SUMMARY_KEY, _ENTITIES_KEY, _ROUNDS_KEY = "Denser_Summary", "Missing_Entities", "rounds"
 
 _STUDENT_PROMPT = "Summarise the text in at most {words} words{language}. Reply with the summary and nothing else."
 
-# The prompt of arXiv 2309.04269 ("From Sparse to Dense"), in words of our own.
+# The prompt of arXiv 2309.04269 ("From Sparse to Dense"), reworded.
 _DENSITY = """\
 You write summaries that say more and more in the same space.
 
@@ -57,45 +57,45 @@ around keys and strings, and quotes inside a string escaped."""
 
 
 class SummarizationTask(ProseTask):
-    """Rows with one text each; the answer is a summary, with chain of density the last of four."""
+    """Rows with one text each; the answer is a summary, with chain of density the last one of four."""
 
     task: ClassVar[Task] = Task.SUMMARIZATION
-    kind: ClassVar[AnswerKind] = AnswerKind.SUMMARY
+    answer_kind: ClassVar[AnswerKind] = AnswerKind.SUMMARY
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.words = self.generation.max_summary_words or SUMMARY_WORDS
         self._density = _DENSITY.format(
-            words=self.words, language=self.language_wish or "Write in the language of the text."
+            words=self.words, language=self.language_instruction or "Write in the language of the text."
         )
 
     @property
     def _asks_for_rounds(self) -> bool:
-        """Whether the teacher is asked for a list of summaries; with a prompt of the user's, that is not known."""
+        """Whether the teacher is asked for a list of summaries. What a custom prompt asks for is not known."""
         return self.generation.chain_of_density and self.generation.prompts.teacher is None
 
     @property
-    def usual_max_tokens(self) -> int:
+    def default_max_tokens(self) -> int:
         """Maximum length of a reply to the teacher prompt, in tokens: four rounds, or one summary."""
-        return max(PROSE_TOKENS, (8 if self.generation.chain_of_density else _TOKENS_A_WORD) * self.words)
+        return max(PROSE_TOKENS, (8 if self.generation.chain_of_density else _TOKENS_PER_WORD) * self.words)
 
     @property
-    def student_max_tokens(self) -> int:
-        """Room for a summary that is a little too long, in most scripts."""
-        return _TOKENS_A_WORD * self.words
+    def student_max_answer_tokens(self) -> int:
+        """A summary that is slightly too long, in most scripts."""
+        return _TOKENS_PER_WORD * self.words
 
     def default_student_prompt(self) -> str:
         """One summary of at most so many words."""
         return _STUDENT_PROMPT.format(
-            words=self.words, language="" if self.language_wish else ", in the language of the text"
+            words=self.words, language="" if self.language_instruction else ", in the language of the text"
         )
 
     def teacher_template(self, example: Example) -> list[Message]:
-        """Four summaries, each denser than the one before; the text is marked off as data."""
-        return [{"role": "system", "content": self._density}, {"role": "user", "content": marked_off(example.text)}]
+        """Four summaries, each denser than the one before; the text is delimited as data."""
+        return [{"role": "system", "content": self._density}, {"role": "user", "content": delimited_item(example.text)}]
 
     def reply_schema(self) -> JsonSchema | None:
-        """The rounds, where there are several. That there are four, no server's grammar can be relied on to see to."""
+        """The rounds, if there are several. It does not demand four, because not every server can enforce that."""
         if not self._asks_for_rounds:
             return None
         text = {"type": "string"}
@@ -112,56 +112,55 @@ class SummarizationTask(ProseTask):
             "additionalProperties": False,
         }
 
-    def read_reply(self, text: str, question: str) -> str | Unreadable:
-        """The last summary of four, or all of a plain reply."""
+    def read_answer(self, text: str, question: str) -> str | Unreadable:
+        """The last summary of four, or the whole of a plain reply."""
         if not self.generation.chain_of_density:
-            return super().read_reply(text, question)
+            return super().read_answer(text, question)
         text = without_reasoning(text).strip()
         value = find_json(text, lambda value: bool(_rounds(value)))
         if value is not None:
             return _last_summary(_rounds(value))
-        if is_meant_as_json(text, _SUMMARY_KEY):
+        if looks_like_json(text, _SUMMARY_KEY):
             return Unreadable(
                 RejectionReason.BAD_JSON, f'The reply is not valid JSON with a list of four under "{_ROUNDS_KEY}".'
             )
-        return super().read_reply(text, question)
+        return super().read_answer(text, question)
 
-    def read_teacher_reply(self, text: str, question: str) -> str | Unreadable:
-        """The last summary of four, where the teacher was asked for four."""
+    def read_teacher_answer(self, text: str, question: str) -> str | Unreadable:
+        """The last summary of four, if the teacher was asked for four."""
         if text.strip() and self._asks_for_rounds:
             found = find_json(without_reasoning(text), lambda value: bool(_rounds(value)))
             if found is None:
                 return Unreadable(
                     RejectionReason.BAD_JSON, f'The reply is not JSON with a list of four under "{_ROUNDS_KEY}".'
                 )
-        return self.read_reply(text, question)
+        return self.read_answer(text, question)
 
-    def flaw(self, answer: str, question: str) -> Unreadable | None:
-        """A summary that is too long, or, where that is asked for, names what its source does not."""
-        length, most = spoken_length(answer), int(_LEEWAY * self.words)
-        if length > most:
-            message = f"The summary has {length:,} words, more than {most:,} (maxSummaryWords and a quarter)."
-            return Unreadable(RejectionReason.TOO_LONG, message)
+    def answer_problem(self, answer: str, question: str) -> Rejection | None:
+        """The summary is too long or, with `filters.faithful`, names what its source does not."""
+        length, limit = word_count(answer), int(_LENGTH_TOLERANCE * self.words)
+        if length > limit:
+            message = f"The summary has {length:,} words, more than {limit:,} (maxSummaryWords plus 25 %)."
+            return Rejection(RejectionReason.TOO_LONG, message)
         return self._unfaithful(answer, question) if self.generation.filters.faithful else None
 
-    def _unfaithful(self, answer: str, question: str) -> Unreadable | None:
-        strange = [
+    def _unfaithful(self, answer: str, question: str) -> Rejection | None:
+        unsupported = [
             *faithfulness.numbers_not_in_source(answer, question),
             *faithfulness.names_not_in_source(answer, question),
         ]
-        if not strange:
+        if not unsupported:
             return None
-        return Unreadable(
-            RejectionReason.UNFAITHFUL, f"The summary names what its source does not: {', '.join(strange[:5])}."
-        )
+        message = f"The summary names what its source does not: {', '.join(unsupported[:5])}."
+        return Rejection(RejectionReason.UNFAITHFUL, message)
 
-    def problem(self, example: Example) -> str | None:
-        """One text."""
-        return one_user_message(example, self.task)
+    def row_problem(self, example: Example) -> str | None:
+        """One user message, the text."""
+        return single_user_message_problem(example, self.task)
 
 
 def _rounds(value: Any) -> Sequence[Mapping[str, Any]]:
-    """The rounds of a structured reply, a list or an object that holds one; none in anything else."""
+    """The rounds of a structured reply, which is a list or an object that contains one; none in anything else."""
     if isinstance(value, dict):
         value = value.get(_ROUNDS_KEY) or next((item for item in value.values() if isinstance(item, list)), None)
     if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
@@ -177,6 +176,6 @@ def _last_summary(rounds: Sequence[Mapping[str, Any]]) -> str | Unreadable:
 
 
 def _summary(item: Mapping[str, Any]) -> str:
-    """A round's summary, whatever the case of its key; empty where there is none."""
+    """The summary of a round, ignoring the case of its key; empty if there is none."""
     found = (text for key, text in item.items() if key.casefold().replace(" ", "_") == _SUMMARY_KEY.casefold())
     return next((text.strip() for text in found if isinstance(text, str)), "")

@@ -1,4 +1,4 @@
-"""What every task defines: its two prompts, how a reply is read, and when an answer is right."""
+"""What every task defines: its prompts, how a reply is read, and when an answer is correct."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any, ClassVar
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.chat.request_parameters import sampling_parameters
-from distillery_trainer.data.records import Example, Gold, Message
+from distillery_trainer.data.records import Example, Gold, Message, Rejection
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks import prompts
 
 JsonSchema = dict[str, Any]
 
 LABEL_TOKENS = 128
-"""Default limit of a plain answer, in tokens."""
+"""Default maximum length of a plain answer, in tokens."""
 CHAIN_OF_THOUGHT_TOKENS = 512
-"""Default limit of reasoning and answer together, in tokens."""
+"""Default maximum length of chain of thought and answer together, in tokens."""
 REASONING_TOKENS = 4096
-"""Default limit for a teacher that thinks first, thoughts included, in tokens."""
+"""Default maximum length of a reasoning model's reply, including its reasoning, in tokens."""
 
 
 class AnswerKind(StrEnum):
-    """What an answer is, and so which figures and which simple baselines stand beside its score."""
+    """What an answer is. It decides which metrics and which baselines the result table shows beside the score."""
 
     LABEL = "label"
     NUMBER = "number"
@@ -35,20 +35,20 @@ class AnswerKind(StrEnum):
 
     @property
     def is_prose(self) -> bool:
-        """Whether answers are more or less alike rather than right or wrong."""
+        """Whether answers are compared by similarity instead of being right or wrong."""
         return self in (AnswerKind.SUMMARY, AnswerKind.TEXT)
 
 
 @dataclass(slots=True)
-class Turn:
-    """One thing that the student learns to say."""
+class StudentTurn:
+    """One assistant turn that the student learns."""
 
     prompt: list[Message]
     """The student prompt and the messages so far."""
     completion: str
-    """What it says."""
+    """The answer."""
     reasoning: str | None = None
-    """What it thinks before it says so, where it is to learn that, too."""
+    """The reasoning before the answer, if the student learns that, too."""
 
 
 class TaskDefinition(ABC):
@@ -59,8 +59,8 @@ class TaskDefinition(ABC):
 
     task: ClassVar[Task]
     metric: ClassVar[str] = "accuracy"
-    """What `score` measures, as the result table names it."""
-    kind: ClassVar[AnswerKind] = AnswerKind.LABEL
+    """What `score` measures; its name in the result table."""
+    answer_kind: ClassVar[AnswerKind] = AnswerKind.LABEL
     """What the task's answers are."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -70,7 +70,7 @@ class TaskDefinition(ABC):
     # --- asking
 
     def next_request(self, example: Example, answers: Sequence[str]) -> list[Message] | None:
-        """What the teacher is asked next, after its `answers` to the row so far; None when the row is complete."""
+        """The next request to the teacher, after its `answers` to the row so far; None if the row is complete."""
         return None if answers else self.teacher_messages(example)
 
     def teacher_messages(self, example: Example) -> list[Message]:
@@ -86,33 +86,33 @@ class TaskDefinition(ABC):
         return prompts.student_prompt(self, example)
 
     def with_language(self, prompt: str) -> str:
-        """A system prompt that is not the task's template, with the wish for a language added, if the task has one."""
+        """The prompt with an instruction about the language added, if the task has one."""
         return prompt
 
-    def student_turns(self, example: Example, answers: Sequence[str]) -> list[Turn]:
+    def student_turns(self, example: Example, answers: Sequence[str]) -> list[StudentTurn]:
         """What the student learns from a complete row."""
-        return [Turn(self.student_messages(example), self.completion(answers[-1]))]
+        return [StudentTurn(self.student_messages(example), answers[-1])]
 
     @property
     def max_tokens(self) -> int:
         """Maximum length of a reply to the teacher prompt, in tokens."""
         reasoning = any(teacher.reasoning for teacher in self.generation.teachers)
-        return self.generation.sampling.max_tokens or (REASONING_TOKENS if reasoning else self.usual_max_tokens)
+        return self.generation.sampling.max_tokens or (REASONING_TOKENS if reasoning else self.default_max_tokens)
 
     @property
-    def usual_max_tokens(self) -> int:
-        """Maximum length of a reply to the teacher prompt from a model that is no reasoning model, in tokens."""
+    def default_max_tokens(self) -> int:
+        """Maximum length of a reply to the teacher prompt, in tokens, from a teacher that is not a reasoning model."""
         return CHAIN_OF_THOUGHT_TOKENS if self.generation.chain_of_thought else LABEL_TOKENS
 
     @property
     @abstractmethod
-    def student_max_tokens(self) -> int:
-        """Maximum length of a reply to the student prompt, in tokens, without reasoning."""
+    def student_max_answer_tokens(self) -> int:
+        """Maximum length of an answer to the student prompt, in tokens."""
 
     @property
-    def student_reply_limit(self) -> int:
+    def student_max_tokens(self) -> int:
         """Maximum length of a reply to the student prompt, in tokens, including reasoning if the student learns it."""
-        return self.student_max_tokens + (self.max_tokens if self.generation.keep_reasoning else 0)
+        return self.student_max_answer_tokens + (self.max_tokens if self.generation.keep_reasoning else 0)
 
     @abstractmethod
     def default_student_prompt(self) -> str:
@@ -124,64 +124,60 @@ class TaskDefinition(ABC):
 
     @abstractmethod
     def reply_schema(self) -> JsonSchema | None:
-        """JSON schema of a structured reply; None where the reply is plain text."""
+        """JSON schema of a structured reply; None if the reply is plain text."""
 
     def request_parameters(self) -> dict[str, Any]:
-        """The parameters of a request to the teacher, its response format among them."""
+        """The parameters of a request to the teacher, including the response format."""
         return sampling_parameters(self.generation, self.max_tokens, self.reply_schema())
 
     # --- reading
 
     @abstractmethod
-    def read_reply(self, text: str, question: str) -> str | Unreadable:
-        """The answer in a reply to either prompt, of any model. `question` is the row's last user message."""
+    def read_answer(self, text: str, question: str) -> str | Unreadable:
+        """The answer in any model's reply to either prompt. `question` is the row's last user message."""
 
-    def read_teacher_reply(self, text: str, question: str) -> str | Unreadable:
-        """The answer in a reply that the teacher was asked for. Default: read as anybody's reply.
+    def read_teacher_answer(self, text: str, question: str) -> str | Unreadable:
+        """The answer in a reply that the teacher was asked for. Default: like any other reply.
 
-        A task overrides it if its teacher template demands more of a reply than its student prompt does.
+        A task overrides this if its teacher template demands more of a reply than its student prompt does.
         """
-        return self.read_reply(text, question)
+        return self.read_answer(text, question)
 
     def read_reasoning(self, text: str) -> str | None:
-        """The reasoning in a structured reply of the teacher, where the template asks for one."""
+        """The reasoning in a structured reply of the teacher; None if the template does not ask for it."""
         return None
 
-    def completion(self, answer: str) -> str:
-        """What the student's row stores for an answer."""
-        return answer
-
-    def canonical(self, answer: str) -> str:
-        """What counts as the same answer when samples are counted."""
+    def vote_key(self, answer: str) -> str:
+        """Answers with the same key count as the same answer in a majority vote."""
         return answer
 
     # --- judging
 
     @abstractmethod
     def score(self, answer: str, gold: Gold) -> float:
-        """What an answer is worth, from 0 to 1, beside the known one, or the best of several."""
+        """The score of an answer against gold, from 0 to 1; with several gold answers, the best score."""
 
     def correct(self, answer: str, gold: Gold) -> bool:
-        """Whether an answer is the known one, or one of them."""
+        """Whether an answer is gold, or one of several gold answers."""
         return self.score(answer, gold) == 1
 
-    def flaw(self, answer: str, question: str) -> Unreadable | None:
-        """What is wrong with a readable answer that the student should not learn; None for a good one."""
+    def answer_problem(self, answer: str, question: str) -> Rejection | None:
+        """Why the student should not learn a readable answer; None for a good one."""
         return None
 
     # --- the rows
 
     @abstractmethod
-    def problem(self, example: Example) -> str | None:
-        """The rule of the task that a row breaks, as a sentence; None for a good row."""
+    def row_problem(self, example: Example) -> str | None:
+        """The rule of the task that a row breaks, as a sentence; None for a valid row."""
 
-    def group(self, example: Example) -> str:
-        """Rows of one group never stand on both sides of a split. Default: rows with the same text."""
+    def split_group(self, example: Example) -> str:
+        """The group of a row: all rows of a group land in the same split. Default: rows with the same text."""
         return " ".join(example.text.split()).casefold()
 
 
-def one_user_message(example: Example, task: Task) -> str | None:
-    """The rule of tasks without history, where a row breaks it."""
+def single_user_message_problem(example: Example, task: Task) -> str | None:
+    """The rule of tasks without history, as a sentence, if a row breaks it."""
     if sum(message["role"] != "system" for message in example.messages) == 1:
         return None
     return f"a row of the task {task} has one user message (an assistant message after it is replaced)"

@@ -1,1 +1,1 @@
-"""Figures of texts: pure functions that tasks, filters and scoring share."""
+"""Measures of texts: pure functions that tasks, filters and the evaluation share."""

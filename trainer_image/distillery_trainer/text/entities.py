@@ -1,4 +1,4 @@
-"""The named entities of an English text, where a model that finds them is installed.
+"""The named entities of an English text, if a model that finds them is installed.
 
 The model is any spaCy package for English (`pip install distillery[entities]`, then
 `python -m spacy download en_core_web_sm`); of several, the largest.
@@ -17,8 +17,8 @@ from distillery_trainer.text.words import words
 _LANGUAGE = "en"
 _BY_SIZE = ("trf", "lg", "md", "sm")
 _NEEDED = ("tok2vec", "transformer", "curated_transformer", "ner")
-_FIGURES = frozenset({"CARDINAL", "DATE", "MONEY", "ORDINAL", "PERCENT", "QUANTITY", "TIME"})
-"""Kinds of entities that are numbers; `metrics.numbers` looks at these."""
+_NUMERIC_KINDS = frozenset({"CARDINAL", "DATE", "MONEY", "ORDINAL", "PERCENT", "QUANTITY", "TIME"})
+"""Kinds of entities that are numbers; `parsing.numbers` handles these."""
 
 
 def available() -> bool:
@@ -27,9 +27,9 @@ def available() -> bool:
 
 
 def density(text: str) -> float | None:
-    """Different named entities for each token of the text (chain of density, arXiv 2309.04269, section 3.1).
+    """Distinct named entities per token of the text (chain of density, arXiv 2309.04269, section 3.1).
 
-    None without a model, for a text in another language than English, and for one without words.
+    None without a model, for a text that is not English, and for a text without words.
     """
     document = _document(text)
     if document is None or len(document) == 0:
@@ -37,17 +37,17 @@ def density(text: str) -> float | None:
     return len({_key(entity.text) for entity in document.ents}) / len(document)
 
 
-def names(text: str) -> list[str] | None:
-    """The entities that are no figures, each once, as the text spells them; None where `density` is None."""
+def named_entities(text: str) -> list[str] | None:
+    """The entities that are not numbers, each once, as the text spells them; None where `density` is None."""
     document = _document(text)
     if document is None or len(document) == 0:
         return None
-    found = {_key(entity.text): entity.text for entity in document.ents if entity.label_ not in _FIGURES}
+    found = {_key(entity.text): entity.text for entity in document.ents if entity.label_ not in _NUMERIC_KINDS}
     return [name for key, name in found.items() if key]
 
 
-def is_named(name: str, text_words: Sequence[str]) -> bool:
-    """Whether a text, given by its words, has a name: its words one after the other, articles and endings aside."""
+def is_mentioned(name: str, text_words: Sequence[str]) -> bool:
+    """Whether a text, given as its words, mentions a name: the same words in order, ignoring articles and endings."""
     wanted = _key(name)
     last = len(text_words) - len(wanted) + 1
     return any(_same(wanted, text_words[start : start + len(wanted)]) for start in range(last))

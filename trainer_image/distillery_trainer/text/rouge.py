@@ -1,7 +1,7 @@
 """ROUGE (Lin 2004) for texts in any script.
 
-The library's own tokenizer drops everything that is not a-z or 0-9, so that identical Russian or Chinese texts would be
-worth nothing; words are found by `metrics.words` here, and not stemmed.
+The library's own tokenizer drops everything that is not a-z or 0-9, so that identical Russian or Chinese texts would
+score 0; here `text.words` finds the words, and they are not stemmed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Rouge:
     """Words in common."""
     rouge2: float
     """Pairs of neighbouring words in common."""
-    rougeL: float  # noqa: N815 - its name everywhere
+    rougeL: float  # noqa: N815 - its usual name
     """The longest common subsequence of words."""
 
 
 def scores(answer: str, references: Sequence[str]) -> Rouge:
-    """How much an answer has in common with a reference; of several, each value is that of the best one.
+    """The overlap of an answer with a reference; with several references, each value is that of the best one.
 
     Raises ValueError without references.
     """
@@ -38,7 +38,7 @@ def scores(answer: str, references: Sequence[str]) -> Rouge:
 
 
 class _Tokenizer:
-    """What the library asks for words."""
+    """The tokenizer interface of the library."""
 
     def tokenize(self, text: str) -> list[str]:
         return words(text)

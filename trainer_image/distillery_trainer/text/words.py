@@ -17,18 +17,18 @@ _ASCII_WORD = re.compile("[a-z0-9]+")
 
 
 def words(text: str) -> list[str]:
-    """The words in order, in one case and normal form (NFKC), without punctuation.
+    """The words in order, in lower case and normal form (NFKC), without punctuation.
 
     In Chinese, Japanese, Thai, Lao, Khmer and Burmese, which put no spaces between words, each letter is a word.
     """
-    if text.isascii():  # the same words, eight times as fast
+    if text.isascii():  # the same words, eight times faster
         return _ASCII_WORD.findall(text.lower())
     found: list[str] = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     return found
 
 
-def spoken_length(text: str) -> int:
-    """How many words a text has, as a person counts them: what stands between spaces, a dash or bullet alone aside;
-    each letter in scripts without spaces."""
+def word_count(text: str) -> int:
+    """The number of words as a person counts them: separated by spaces, not counting a dash or bullet alone. In scripts
+    without spaces, each letter counts."""
     spaced = text if text.isascii() else _LETTER.sub(" x ", text)
     return sum(any(map(str.isalnum, piece)) for piece in spaced.split())

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_trainer.data.finish_reasons import COMPLETE_FINISH_REASONS
 from distillery_trainer.data.formats.conversation import (
     Conversation,
     InvalidRow,
@@ -21,7 +22,7 @@ from distillery_trainer.data.formats.conversation import (
     plain_text,
     quoted,
 )
-from distillery_trainer.data.records import WHOLE, Message
+from distillery_trainer.data.records import Message
 
 CALL_FAILED = RejectionReason.LOG_CALL_FAILED
 NOT_TEXT = RejectionReason.LOG_NOT_TEXT
@@ -145,7 +146,7 @@ def _chat_reply(body: Any) -> str | None:
     said = message if isinstance(message, dict) else {"content": choice.get("text")}
     if said.get("tool_calls") or said.get("function_call"):
         raise SkippedRecord(NOT_TEXT, "The answer is a tool call, which is not learned here.")
-    whole = choice.get("finish_reason") in WHOLE and not said.get("refusal")
+    whole = choice.get("finish_reason") in COMPLETE_FINISH_REASONS and not said.get("refusal")
     return _reply_text(said.get("content")) if whole else None
 
 
@@ -156,7 +157,7 @@ def _bedrock_reply(body: Any) -> str | None:
         return None
     output = body.get("output")
     message = output.get("message") if isinstance(output, dict) else body  # Converse, else Anthropic
-    whole = body.get("stopReason", body.get("stop_reason")) in WHOLE
+    whole = body.get("stopReason", body.get("stop_reason")) in COMPLETE_FINISH_REASONS
     return _reply_text(message.get("content")) if whole and isinstance(message, dict) else None
 
 
@@ -164,7 +165,7 @@ def _streamed_reply(events: list[Any]) -> str | None:
     """The answer in the events of a stream of Anthropic messages."""
     deltas = [event["delta"] for event in events if isinstance(event, dict) and isinstance(event.get("delta"), dict)]
     reasons = [delta["stop_reason"] for delta in deltas if "stop_reason" in delta]
-    if not reasons or reasons[-1] not in WHOLE:
+    if not reasons or reasons[-1] not in COMPLETE_FINISH_REASONS:
         return None
     return "".join(delta["text"] for delta in deltas if isinstance(delta.get("text"), str)) or None
 
