@@ -14,7 +14,7 @@ from distillery_trainer.chat.remote_model import ModelClient
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.chat.request_parameters import json_format
 from distillery_trainer.data.records import Message
-from distillery_trainer.parsing.json_replies import read_reason
+from distillery_trainer.parsing.json_replies import read_reasoning_field
 from distillery_trainer.parsing.labels import LabelParser
 from distillery_trainer.parsing.unreadable import Unreadable
 
@@ -86,4 +86,4 @@ class LlmJudge:
         if outcome.finish_reason == "length" and not self._prompt.accepts_truncated:
             return Unreadable(RejectionReason.TRUNCATED, "The reply was cut off.")
         choice = self._parser.read(outcome.content)
-        return choice if isinstance(choice, Unreadable) else Verdict(choice, read_reason(outcome.content))
+        return choice if isinstance(choice, Unreadable) else Verdict(choice, read_reasoning_field(outcome.content))
