@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import Stage
 from distillery_operator.local import run as local_run
 from distillery_operator.local.references import Mappings, find_inputs
 from distillery_operator.local.run import LocalRun, record_failure
-from distillery_operator.local.stop_request import StopRequest
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError, opened_workspace
 from distillery_operator.manifest_input.manifest_file import read_manifest
@@ -260,7 +260,7 @@ def when_running(run, stage, action):
 def test_stop_is_forwarded_and_the_run_resumes_later(prepared):
     stop = StopRequest()
     run = prepared({"train": [{"waits": True}]}, stop=stop)
-    thread = when_running(run, "train", lambda: stop.request(signal.SIGINT))
+    thread = when_running(run, "train", lambda: stop.note(signal.SIGINT))
     outcome = run.run()
     thread.join()
     assert run.listener.entries[-1] == "train stopping"
@@ -273,21 +273,14 @@ def test_stop_is_forwarded_and_the_run_resumes_later(prepared):
     assert again.listener.entries[:2] == ["generate already done", "train attempt 1"]
 
 
-def test_signal_that_arrives_twice_is_one_request():
-    stop = StopRequest()
-    stop.request(signal.SIGINT)
-    stop.request(signal.SIGINT)
-    assert stop.requests == 1
-
-
 def test_second_stop_kills_a_stage_that_does_not_listen(prepared):
     stop = StopRequest()
     run = prepared({"generate": [{"deaf": True, "waits": True}]}, stop=stop)
 
     def twice():
-        stop.request(signal.SIGTERM)
+        stop.note(signal.SIGTERM)
         time.sleep(1.2)
-        stop.request(signal.SIGTERM)
+        stop.note(signal.SIGTERM)
 
     thread = when_running(run, "generate", twice)
     outcome = run.run()
@@ -301,7 +294,7 @@ def test_stop_while_waiting_for_the_next_attempt_ends_the_run(prepared):
     stop = StopRequest()
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
     run = prepared({"generate": [later]}, stop=stop, retry_seconds=(60.0,))
-    run.listener.retrying = lambda *_: threading.Timer(0.1, stop.request, [signal.SIGINT]).start()
+    run.listener.retrying = lambda *_: threading.Timer(0.1, stop.note, [signal.SIGINT]).start()
     started = time.monotonic()
     assert run.run().exit_code == 130
     assert time.monotonic() - started < 30
@@ -316,7 +309,7 @@ def test_progress_comes_from_the_stage_s_metrics(prepared):
     )
     stop = StopRequest()
     run = prepared({"generate": [{"metrics": metrics, "waits": True}]}, stop=stop)
-    run.listener.progressed = lambda stage, reading: (run.listener.metrics.append(reading), stop.request(signal.SIGINT))
+    run.listener.progressed = lambda stage, reading: (run.listener.metrics.append(reading), stop.note(signal.SIGINT))
     run.run()
     assert run.listener.metrics[0].progress.done == 12
     assert run.listener.metrics[0].progress.total == 40
@@ -338,7 +331,7 @@ def test_estimate_is_reported_once_and_is_in_the_result(prepared):
     stop = StopRequest()
     run = prepared({"generate": [{"metrics": metrics, "estimate": ESTIMATE, "waits": True}]}, stop=stop)
     seen = []
-    run.listener.progressed = lambda *_: (seen.append(1), len(seen) > 2 and stop.request(signal.SIGINT))
+    run.listener.progressed = lambda *_: (seen.append(1), len(seen) > 2 and stop.note(signal.SIGINT))
     run.run()
     assert run.listener.entries == ["generate attempt 1", "generate expects 40 requests", "generate stopping"]
     assert saved(run)["estimate"]["inputTokens"] == 9000

@@ -1,20 +1,23 @@
 """`python -m distillery_trainer`: bad configs, progress over HTTP, and what is written however a stage ends."""
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 
 import pytest
 
 from distillery_api.stage import Stage
 from distillery_trainer.__main__ import main
 from distillery_trainer.runtime.errors import Terminated, UserError, storage_errors_explained
-from distillery_trainer.runtime.files import AtomicFile, remove_abandoned_drafts, write_atomically
-from distillery_trainer.runtime.signals import StopRequest, on_termination, raise_terminated, termination_deferred
+from distillery_trainer.runtime.files import write_atomically
+from distillery_trainer.runtime.signals import on_termination, raise_terminated, termination_deferred
 from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
 from generate_run import GenerateRun, gold_of, nli_rows
 from teacher_server import gold_teacher
@@ -144,38 +147,6 @@ def test_new_unit_replaces_the_last_one(tmp_path):
 # --- writing and stopping
 
 
-def test_file_appears_only_when_it_is_complete(tmp_path):
-    path = tmp_path / "folder" / "file"
-    with AtomicFile(path) as file:
-        file.write(b"one")
-        assert not path.exists()
-    assert path.read_bytes() == b"one"
-
-
-def test_failed_file_leaves_the_old_one(tmp_path):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def fail() -> None:
-        with AtomicFile(path) as file:
-            file.write(b"new")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-    assert path.read_bytes() == b"old"
-
-
-def test_draft_of_a_living_writer_is_not_taken_for_abandoned(tmp_path):
-    with AtomicFile(tmp_path / "file") as file:
-        file.write(b"new")
-        (tmp_path / ".file.abandoned.draft").write_bytes(b"old")
-        remove_abandoned_drafts(tmp_path)
-        assert len(list(tmp_path.iterdir())) == 1
-    assert (tmp_path / "file").read_bytes() == b"new"
-
-
 def test_full_device_is_a_user_error():
     def write() -> None:
         with storage_errors_explained("/dev/full"):
@@ -187,6 +158,30 @@ def test_full_device_is_a_user_error():
 
     with pytest.raises(UserError, match="/dev/full cannot be written: no space is left"):
         write()
+
+
+def test_file_that_cannot_be_written_is_a_user_error(tmp_path):
+    (tmp_path / "folder").write_bytes(b"a file")
+    with pytest.raises(UserError, match="cannot be written: a part of the path is a file"):
+        write_atomically(tmp_path / "folder" / "inner" / "file", b"one")
+
+
+def test_file_that_outgrows_the_volume_is_a_user_error_and_leaves_no_draft(tmp_path):
+    with limited_file_size(1000), pytest.raises(UserError, match="file cannot be written: the file is too big"):
+        write_atomically(tmp_path / "file", b"a" * 2000)
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def limited_file_size(size: int) -> Iterator[None]:
+    """Inside the block no file of this process may grow beyond `size` bytes."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_signal_raises_terminated_unless_the_stage_has_something_to_finish():
@@ -211,12 +206,3 @@ def test_signal_that_is_put_off_comes_again():
     with on_termination(raise_terminated), pytest.raises(Terminated):
         put_off()
     assert steps == ["after the signal"]
-
-
-def test_being_told_to_stop_before_anybody_listens_is_heard_at_once():
-    told, heard = StopRequest(), []
-    told.note()
-    with told.heard_by(lambda: heard.append("now")):
-        assert heard == ["now"]
-    told.note()
-    assert heard == ["now"]

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
+from distillery_api.runtime.stop_signals import TERMINAL_STOP_SIGNALS, stop_on_signals
 from distillery_api.stage import ExitCode, Stage, stages_until
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
@@ -26,7 +27,6 @@ from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, expor
 from distillery_operator.local.references import InputsError, Mappings, find_inputs
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, Outcome, record_failure
 from distillery_operator.local.run_result import RunResult, RunState
-from distillery_operator.local.stop_request import stop_on_signals
 from distillery_operator.local.student_server import StudentServer, student_server
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError
@@ -55,7 +55,7 @@ def run_file(file: Path, out: Path | None, until: Stage | None, mappings: Mappin
 def _run(manifest: Manifest, folder: Path, until: Stage | None, mappings: Mappings, retries: int) -> Outcome:
     inputs = find_inputs(manifest, mappings)
     plan = make_plan(manifest.distillation, inputs.fingerprints)
-    with stop_on_signals() as stop, run_display(output(), stages_until(until)) as listener:
+    with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop, run_display(output(), stages_until(until)) as listener:
         retry_seconds = (*RETRY_SECONDS, *[RETRY_SECONDS[-1]] * retries)[:retries]
         return LocalRun(plan, inputs, folder, listener, stop, until, retry_seconds).run()
 
@@ -154,7 +154,7 @@ def serve_folder(folder: Path, host: str, port: int) -> None:
     server = student_server(folder, host, port)
     console = output()
     console.print(f"Loading {server.model} …", soft_wrap=True, markup=False)
-    with stop_on_signals() as stop:
+    with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop:
         server.run(stop, lambda: console.print(_example_request(server), soft_wrap=True, markup=False))
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.stage import ExitCode, Stage
 from distillery_api.usage import Estimate
 from distillery_operator.local.references import Inputs
 from distillery_operator.local.run import stage_variables
-from distillery_operator.local.run_result import write_atomically
 from distillery_operator.local.trainer import require_trainer, trainer_command
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan
@@ -45,7 +45,7 @@ class EstimateRun:
         require_trainer()
         with tempfile.TemporaryDirectory() as drafts, self._workspace(Path(drafts)) as (root, locks):
             config_file = Path(drafts) / CONFIG_FILE
-            write_atomically(config_file, self._config(root))
+            write_atomically(config_file, self._config(root).encode())
             ended = subprocess.run(  # noqa: S603 - our own interpreter
                 self._command(config_file),
                 stdin=subprocess.DEVNULL,

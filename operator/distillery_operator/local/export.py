@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from distillery_api.paths import StageFolder, Workspace
+from distillery_api.runtime.atomic_files import AtomicFile
 from distillery_operator.local.run_result import read_run_result
 
 STANDARD_OUTPUT = Path("-")
@@ -27,10 +26,10 @@ def export_rows(folder: Path, split: str, output: Path) -> int:
     `folder` is that of a run or of its generate stage. Raises ExportError or OSError.
     """
     source = rows_file(folder, split)
-    with source.open(encoding="utf-8") as lines, _opened(output) as target:
+    with source.open(encoding="utf-8") as lines, _opened(output) as write:
         count = 0
         for row in chat_rows(_parsed(source, lines)):
-            target.write(json.dumps(row, ensure_ascii=False) + "\n")
+            write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count
 
@@ -80,20 +79,12 @@ def _parsed(source: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _opened(output: Path) -> Iterator[IO[str]]:
-    """The opened output. A file is written completely or not at all."""
+def _opened(output: Path) -> Iterator[Callable[[str], object]]:
+    """Writes text to the output. A file is written completely or not at all."""
     if output == STANDARD_OUTPUT:
-        yield sys.stdout
+        yield sys.stdout.write
         return
     if output.is_dir():
         raise ExportError(f"{output} is a folder; give the name of a file in it")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yield file
-        Path(draft).chmod(0o644)
-        Path(draft).replace(output)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with AtomicFile(output) as file:
+        yield lambda text: file.write(text.encode())

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
+from distillery_api.runtime.atomic_files import write_atomically
+from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_operator.local.references import Inputs
@@ -19,10 +21,8 @@ from distillery_operator.local.run_result import (
     read_run_result,
     read_stage_result,
     summarise,
-    write_atomically,
 )
 from distillery_operator.local.stage_process import StageListener, StageProcess
-from distillery_operator.local.stop_request import StopRequest
 from distillery_operator.local.trainer import require_trainer
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan, PlannedStage
@@ -123,14 +123,14 @@ class LocalRun:
             message=f"{stage} is running",
             until=self.until,
         )
-        write_atomically(workspace.result, running.to_json())
+        write_atomically(workspace.result, running.to_json().encode())
 
     def _finish(self, workspace: Workspace, idle: bool) -> Outcome:
         state, reason, message, exit_code = self._conclusion()
         result = summarise(
             self.plan.name, self.results, workspace, state=state, reason=reason, message=message, until=self.until
         )
-        write_atomically(workspace.result, result.to_json())
+        write_atomically(workspace.result, result.to_json().encode())
         return Outcome(result, exit_code, idle)
 
     def _conclusion(self) -> tuple[RunState, Reason, str, int]:
@@ -162,7 +162,7 @@ def record_failure(folder: Path, name: str, reason: Reason, message: str) -> Non
     with opened_workspace(folder, name) as (workspace, _):
         failed = read_run_result(workspace.result) or RunResult(name=name, state=RunState.FAILED, reason=reason)
         failed = failed.model_copy(update={"state": RunState.FAILED, "reason": reason, "message": message})
-        write_atomically(workspace.result, failed.to_json())
+        write_atomically(workspace.result, failed.to_json().encode())
 
 
 def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult | None:

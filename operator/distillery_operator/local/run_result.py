@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -128,19 +126,6 @@ def _files(stages: Sequence[StageResult], workspace: Workspace) -> dict[str, str
     for stage in reversed(stages):
         files.update(stage.files)
     return {name: path for name, path in sorted(files.items()) if (workspace.root / path).exists()}
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file completely or not at all. Raises OSError."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read_stage_result(path: Path) -> StageResult | None:

@@ -15,13 +15,14 @@ from typing import Protocol
 from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.atomic_files import write_atomically
+from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.usage import Estimate
 from distillery_operator.core.stage_metrics import StageMetrics
-from distillery_operator.local.run_result import read_stage_result, write_atomically
+from distillery_operator.local.run_result import read_stage_result
 from distillery_operator.local.stage_metrics import EtaEstimator, read_estimate, read_metrics
-from distillery_operator.local.stop_request import StopRequest
 from distillery_operator.local.trainer import trainer_command
 
 POLL_SECONDS = 0.5
@@ -89,7 +90,8 @@ class StageProcess:
         self.folder.path.mkdir(parents=True, exist_ok=True)
         for stale in (self.folder.result, self.folder.metrics_port):
             stale.unlink(missing_ok=True)
-        write_atomically(self._config_file, self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2))
+        config = self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2)
+        write_atomically(self._config_file, config.encode())
 
     def _watch(self, process: subprocess.Popen[bytes], stop: StopRequest, listener: StageListener) -> None:
         eta, forwarded, needs_estimate = EtaEstimator(), 0, self.config.stage is Stage.GENERATE

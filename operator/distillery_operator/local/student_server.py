@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distillery_api.paths import Artefact, Workspace
+from distillery_api.runtime.stop_signals import StopRequest
 from distillery_operator.local.run_result import RunResult, read_run_result
-from distillery_operator.local.stop_request import StopRequest
 
 POLL_SECONDS = 0.3
 SERVER_LIBRARIES = ("transformers", "torch", "fastapi", "uvicorn")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distillery_api.paths import Workspace
+from distillery_api.runtime.file_locks import LockHeld, open_lock_file, take_lock
 
 
 class WorkspaceError(Exception):
@@ -24,7 +24,7 @@ def opened_workspace(root: Path, name: str) -> Iterator[tuple[Workspace, int]]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = os.open(Workspace(root).run_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = open_lock_file(Workspace(root).run_lock)
     except FileExistsError:
         raise WorkspaceError(f"{root} is a file; choose a folder with --out DIR") from None
     except OSError as error:
@@ -70,12 +70,9 @@ def owner_of(workspace: Workspace) -> str | None:
 
 def _acquire(lock: int, root: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
-        who = f" (process {holder})" if holder else ""
+        take_lock(lock, str(os.getpid()))
+    except LockHeld as held:
+        who = f" (process {held.holder})" if held.holder else ""
         raise WorkspaceError(
             f"{root} is in use by another run{who} or its last stage; wait until it ends, or stop it"
         ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -12,9 +10,8 @@ from pathlib import Path
 
 from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
+from distillery_api.runtime.file_locks import LockHeld, open_lock_file, take_lock
 from distillery_trainer.runtime.errors import TryLater, storage_errors_explained
-
-_TAKEN = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 
 
 @contextlib.contextmanager
@@ -26,7 +23,7 @@ def only_stage(workspace: Workspace, name: str) -> Iterator[None]:
     folder = workspace.replies
     with storage_errors_explained(str(folder)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(workspace.replies_lock, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_lock_file(workspace.replies_lock)
     try:
         _take(descriptor, folder, f"{name} on {socket.gethostname()}")
         yield
@@ -36,14 +33,11 @@ def only_stage(workspace: Workspace, name: str) -> Iterator[None]:
 
 def _take(descriptor: int, folder: Path, holder: str) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _TAKEN:
-            raise _taken(folder, os.pread(descriptor, 1024, 0).decode(errors="replace").strip()) from error
-        return
-    with contextlib.suppress(OSError):  # the name is for people; a full volume is told elsewhere
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{holder}\n".encode(), 0)
+        take_lock(descriptor, holder)
+    except LockHeld as held:
+        raise _taken(folder, held.holder) from held
+    except OSError:
+        return  # a file system without locks is used without one
 
 
 def _taken(folder: Path, holder: str) -> TryLater:

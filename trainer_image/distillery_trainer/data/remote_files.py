@@ -22,6 +22,7 @@ import fsspec
 
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_api.runtime.atomic_files import DRAFT_SUFFIX
 from distillery_trainer.runtime.errors import StageError, TryLater, UserError, storage_errors_explained
 
 _CONNECT_SECONDS = 20
@@ -181,7 +182,7 @@ def _draft(folder: Path) -> tuple[BinaryIO, str]:
     """A new file, named like a draft, so that what a killed process leaves is removed by the next one."""
     with storage_errors_explained(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".source.", suffix=".draft")
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".source.", suffix=DRAFT_SUFFIX)
     return os.fdopen(descriptor, "w+b"), name
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.stop_signals import StopRequest, stop_on_signals
 from distillery_api.spec.teacher import Budget, Judge, Limits, Server
 from distillery_trainer.chat.budget import CallBudget
 from distillery_trainer.chat.chat_client import ChatClient, Stopping
@@ -25,7 +26,6 @@ from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.data.records import Message, known_answers
 from distillery_trainer.evaluation.systems import Answer, HeldOutRows, System
 from distillery_trainer.runtime.errors import StageError, Terminated, TryLater
-from distillery_trainer.runtime.signals import StopRequest, on_termination
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 
 FIRST, SECOND, TIE = "A", "B", "tie"
@@ -86,8 +86,8 @@ def wins(
     known = [known_answers(gold)[0] for gold in rows.known]
     writers = {name: given for name, given in answers.items() if name.writes}
     pairs = list(dict.fromkeys(_pairs(writers.values(), known)))
-    told = StopRequest()  # what is raised inside an event loop breaks it
-    with ReplyJournal(folder, config.folder) as journal, on_termination(told.note):
+    # What is raised inside an event loop breaks it.
+    with ReplyJournal(folder, config.folder) as journal, stop_on_signals() as told:
         points = asyncio.run(_Comparisons(config, judge, rows, journal, progress).points(pairs, told))
     return {
         name: [_worth(points, row, answer.answer, known[row]) for row, answer in enumerate(given)]

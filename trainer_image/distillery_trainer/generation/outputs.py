@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from distillery_api.paths import Artefact, StageFolder, Workspace
-from distillery_trainer.runtime.files import AtomicFile, remove_abandoned_drafts
+from distillery_api.runtime.atomic_files import remove_abandoned_drafts
+from distillery_trainer.runtime.files import AtomicFile
 
 WAITING_LIMIT = 32 * 1024 * 1024
 """Bytes of finished rows that may wait for an earlier one. With rows of 600 bytes and 500 rows a second, a call may

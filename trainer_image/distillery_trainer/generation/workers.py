@@ -10,6 +10,7 @@ from typing import Any
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage_result import RowCounts
 from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import ChatClient, Stopping
@@ -23,7 +24,6 @@ from distillery_trainer.generation.preflight import IndexedRow, PreparedData
 from distillery_trainer.generation.row_pipeline import RowPipeline, TeacherTurn
 from distillery_trainer.runtime.errors import StageError, Terminated, UserError
 from distillery_trainer.runtime.files import to_line
-from distillery_trainer.runtime.signals import StopRequest
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import StudentTurn, TaskDefinition
 

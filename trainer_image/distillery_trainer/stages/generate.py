@@ -13,6 +13,7 @@ from collections import Counter
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.stop_signals import StopRequest, stop_on_signals
 from distillery_api.spec import Task
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.chat.chat_client import ChatClient
@@ -27,7 +28,6 @@ from distillery_trainer.generation.preflight import PreparedData, prepare
 from distillery_trainer.generation.row_pipeline import RowPipeline
 from distillery_trainer.generation.workers import Workers
 from distillery_trainer.runtime.errors import PartialResult, StageError
-from distillery_trainer.runtime.signals import StopRequest, on_termination
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import TaskDefinition, task_for
 
@@ -48,9 +48,8 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
             f"{data.rows:,} rows to answer; {len(journal):,} replies are in the workspace already."
             f" Expected: {expected.sentence()}.\n"
         )
-        told = StopRequest()
         # An event loop does not stand a signal that raises where it is, nor do files of which half are published.
-        with on_termination(told.note):
+        with stop_on_signals() as told:
             result = asyncio.run(_generate(config, task, data, tallies, journal=journal, progress=progress, told=told))
     result = result.model_copy(update={"estimate": expected})
     card = write_card(config.stage_folder, config, task, result)
