@@ -17,25 +17,25 @@ def reading(done, total=100, unit="rows"):
 
 
 def test_time_left_follows_the_speed_since_the_first_reading():
-    pace = EtaEstimator()
-    assert pace.estimate(0.0, reading(40)).eta_seconds is None
-    assert pace.estimate(10.0, reading(50)).eta_seconds == 50
+    estimator = EtaEstimator()
+    assert estimator.estimate(0.0, reading(40)).eta_seconds is None
+    assert estimator.estimate(10.0, reading(50)).eta_seconds == 50
 
 
 def test_time_left_forgets_what_is_older_than_a_minute():
-    pace = EtaEstimator()
-    pace.estimate(0.0, reading(0))
-    pace.estimate(10.0, reading(50))
-    assert pace.estimate(70.0, reading(60)).eta_seconds == 240
+    estimator = EtaEstimator()
+    estimator.estimate(0.0, reading(0))
+    estimator.estimate(10.0, reading(50))
+    assert estimator.estimate(70.0, reading(60)).eta_seconds == 240
 
 
 def test_another_unit_starts_the_estimate_anew():
-    pace = EtaEstimator()
-    pace.estimate(0.0, reading(40))
-    assert pace.estimate(10.0, reading(5, unit="steps")).eta_seconds is None
+    estimator = EtaEstimator()
+    estimator.estimate(0.0, reading(40))
+    assert estimator.estimate(10.0, reading(5, unit="steps")).eta_seconds is None
 
 
 def test_unknown_total_gives_no_estimate():
-    pace = EtaEstimator()
-    pace.estimate(0.0, reading(0, total=0))
-    assert pace.estimate(10.0, reading(5, total=0)).eta_seconds is None
+    estimator = EtaEstimator()
+    estimator.estimate(0.0, reading(0, total=0))
+    assert estimator.estimate(10.0, reading(5, total=0)).eta_seconds is None

@@ -97,7 +97,7 @@ def test_a_jobs_labels_say_what_it_is_for() -> None:
     assert (found.state, found.created) == (JobState.PENDING, START)
 
 
-def test_a_running_pod_can_be_asked_for_its_progress() -> None:
+def test_a_running_pod_has_an_address_for_its_stage_report() -> None:
     found = seen(jobs=[job()], pods=[pod("Running", {"running": {}}, podIP="10.0.0.7")])
     assert found.running is not None
     assert (found.running.state, found.running.pod_ip) == (JobState.RUNNING, "10.0.0.7")
@@ -394,7 +394,7 @@ def test_a_server_that_answers_again_is_forgiven_its_crashes() -> None:
     assert found.problem is None
 
 
-def test_trouble_of_an_earlier_students_server_is_not_the_new_ones() -> None:
+def test_a_problem_of_an_earlier_students_server_is_not_the_new_ones() -> None:
     old = server(state={"waiting": {"reason": "ErrImagePull", "message": "gone"}})
     old["metadata"]["labels"]["distillery.dev/hash"] = "earlier"
     found = seen(deployment=deployment(), pods=[old]).deployment

@@ -22,7 +22,7 @@ distillery_rows_rejected_total{reason="truncated",split="validation"} 1.0
 """
 
 
-def test_metrics_hold_progress_requests_and_rejected_rows() -> None:
+def test_metrics_include_progress_requests_and_rejected_rows() -> None:
     assert parse_stage_metrics(TEXT) == StageMetrics(
         Progress(done=120, total=560, unit="rows"),
         requests={"ok": 118, "http_429": 6},

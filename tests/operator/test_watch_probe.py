@@ -1,4 +1,4 @@
-"""The liveness probe as the kubelet sees it: Kopf's own server, asked over HTTP."""
+"""The liveness probe as the kubelet sees it: Kopf's own server, probed over HTTP."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ async def test_it_passes_while_all_watchers_live(handlers: KopfHandlers, url: st
 
 
 async def test_it_gives_the_watchers_of_a_fresh_process_a_moment(handlers: KopfHandlers, url: str) -> None:
-    asked = asyncio.create_task(status_of(url))
+    probed = asyncio.create_task(status_of(url))
     await asyncio.sleep(0.1)
     watchers = [asyncio.create_task(asyncio.sleep(60), name=f"watcher for {watch}") for watch in handlers.watches()]
-    assert await asked == 200
+    assert await probed == 200
     for watcher in watchers:
         watcher.cancel()
 

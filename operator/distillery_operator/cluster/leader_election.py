@@ -97,7 +97,7 @@ class Leader:
 
     async def _acquire(self) -> None:
         while True:
-            if await self._try_to_hold():
+            if await self._try_to_acquire_or_renew():
                 return
             await asyncio.sleep(self._times.retry)
 
@@ -126,22 +126,22 @@ class Leader:
             # Not wait_for: before Python 3.12 it may swallow a cancellation, and the work would never end.
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(left, 0.001)):
-                    if await self._try_to_hold():
+                    if await self._try_to_acquire_or_renew():
                         renewed = clock()
             if self._seen and self._seen.holder not in ("", self._identity):
                 raise LeadershipLost(f"{self._seen.holder} holds the lease now")
         raise LeadershipLost(f"the lease could not be renewed for {self._times.renew_deadline:g} s")
 
-    async def _try_to_hold(self) -> bool:
+    async def _try_to_acquire_or_renew(self) -> bool:
         """Acquire or renew the lease; False where another replica holds it, or the API server does not answer."""
         try:
             async with asyncio.timeout(self._times.request_timeout):
-                return await self._hold()
+                return await self._acquire_or_renew()
         except (ClusterError, TimeoutError) as error:
             logger.warning("the lease could not be read or written: %s", error or "timed out")
             return False
 
-    async def _hold(self) -> bool:
+    async def _acquire_or_renew(self) -> bool:
         try:
             seen = self._observe(await self._store.read_lease())
         except NotFound:
