@@ -1,15 +1,10 @@
 """Many prompts answered at once: token for token what the library's own `generate` writes, one prompt at a time."""
 
-import math
-
 import pytest
 import torch
 
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, _filled_up
-from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
 from distillery_trainer.student.device import Device
-from distillery_trainer.student.model_folder import open_folder
-from distillery_trainer.student.row_encoding import prompt_ids
 from tiny_model import read_model, write_tiny_model
 
 CPU = Device("cpu", torch.float32, "cpu")
@@ -77,28 +72,3 @@ def test_batches_of_any_size_give_the_same(tiny):
 )
 def test_last_rows_take_the_places_of_those_that_leave(stays, rows):
     assert _filled_up(stays) == rows
-
-
-def test_likelihood_is_that_of_the_reply_s_tokens_alone(tmp_path):
-    folder = open_folder(write_tiny_model(tmp_path / "model"), "tiny")
-    model = read_model(tmp_path / "model")
-    prompt = [{"role": "user", "content": "How are you?"}]
-    loss, tokens = ReplyLikelihood(folder, model).at(prompt, "Fine, thanks.")
-
-    start = prompt_ids(folder, prompt)
-    reply = folder.tokenizer("Fine, thanks.<|im_end|>\n", add_special_tokens=False)["input_ids"]
-    with torch.inference_mode():
-        chances = model(torch.tensor([start + reply])).logits[0].log_softmax(-1)
-    by_hand = -sum(float(chances[len(start) - 1 + place, token]) for place, token in enumerate(reply))
-    assert tokens == len(reply) == 6
-    assert loss == pytest.approx(by_hand, rel=1e-5)
-    # Random weights know nothing: every token is about as likely as any other.
-    assert math.exp(loss / tokens) == pytest.approx(49152, rel=0.5)
-
-
-def test_reply_that_cannot_be_written_down_has_no_likelihood(tmp_path):
-    folder = open_folder(write_tiny_model(tmp_path / "model"), "tiny")
-    surprise = ReplyLikelihood(folder, read_model(tmp_path / "model"))
-    prompt = [{"role": "user", "content": "How are you?"}]
-    assert surprise.at(prompt, "Fine<|im_end|>") == (0.0, 0)
-    assert surprise.at(prompt, "word " * 600) == (0.0, 0)  # the model reads 512 tokens

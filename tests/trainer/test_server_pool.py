@@ -1,124 +1,14 @@
-"""How fast servers are asked: limits a minute, calls at once, and which of several servers gets the next call."""
+"""Which of several servers gets the next request, and which of them pause."""
 
 import asyncio
 
 import pytest
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec.teacher import Limits
-from distillery_trainer.chat.concurrency import ConcurrencyLimit
 from distillery_trainer.chat.endpoint import Endpoint
 from distillery_trainer.chat.error_responses import Allowance, CallError, FailureScope
-from distillery_trainer.chat.rate_limits import RateLimit
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
-
-# --- limits a minute
-
-
-def taken(limit: int, units: int, seconds: float) -> list[float]:
-    """When somebody who takes `units` as soon as he may gets them."""
-    rate, now, moments = RateLimit(limit), 0.0, []
-    while now < seconds:
-        rate.take(now, units)
-        moments.append(now)
-        now = max(now, rate.free_at)
-    return moments
-
-
-@pytest.mark.parametrize(("limit", "units"), [(1, 1), (60, 1), (600, 1), (60_000, 500)])
-def test_no_minute_has_more_than_the_limit(limit, units):
-    moments = taken(limit, units, 300.0)
-    most = max(sum(1 for other in moments if start <= other < start + 60) for start in moments)
-    assert most == limit // units
-
-
-def test_units_are_spread_over_the_minute():
-    assert taken(61, 1, 4.0) == pytest.approx([0.0, 0.0, 1.0, 2.0, 3.0], abs=1e-6)
-
-
-def test_what_was_not_needed_is_given_back():
-    rate = RateLimit(61)
-    rate.take(0.0, 10)
-    assert rate.free_at == pytest.approx(9.0)
-    rate.take(1.0, -8)
-    assert rate.free_at == pytest.approx(1.0)
-
-
-def test_unused_minutes_are_not_saved_up():
-    rate = RateLimit(61)
-    rate.take(0.0, 1)
-    rate.take(1000.0, 1)
-    assert rate.free_at == pytest.approx(1000.0)
-
-
-# --- calls at once
-
-
-class Server:
-    """A server that answers `at_once` calls together in a second each, and lets the others wait or turns them away."""
-
-    def __init__(self, window: ConcurrencyLimit, at_once: int, *, turns_away: bool = False) -> None:
-        self.window, self.at_once, self.turns_away = window, at_once, turns_away
-        self.now = 0.0
-
-    def rounds(self, count: int) -> list[int]:
-        """The window's size before each of some rounds."""
-        sizes = []
-        for _ in range(count):
-            size = self.window.size
-            sizes.append(size)
-            began, good = self.now, min(size, self.at_once)
-            self.window.begun(began)
-            self.now += 1.0 if self.turns_away else max(1.0, size / self.at_once)
-            for number in range(max(size, 10)):
-                self.window.answered(began, self.now, hurt=self.turns_away and number % size >= good, full=True)
-        return sizes
-
-
-def test_window_opens_up_to_what_the_user_allows():
-    assert Server(ConcurrencyLimit(400), at_once=10_000).rounds(5) == [100, 200, 400, 400, 400]
-
-
-def test_window_starts_no_wider_than_the_user_allows():
-    assert ConcurrencyLimit(3).size == 3
-
-
-def test_window_stops_where_more_calls_bring_no_more_replies():
-    sizes = Server(ConcurrencyLimit(2000), at_once=200).rounds(60)
-    assert max(sizes) <= 420
-    assert all(200 <= size <= 420 for size in sizes[4:])
-
-
-def test_window_closes_when_calls_are_turned_away_and_settles_at_what_is_borne():
-    sizes = Server(ConcurrencyLimit(2000), at_once=50, turns_away=True).rounds(60)
-    assert all(45 <= size <= 85 for size in sizes[4:])
-
-
-def test_few_failures_among_many_replies_do_not_close_the_window():
-    window = ConcurrencyLimit(100)
-    for number in range(10_000):
-        window.begun(number / 100)
-        window.answered(number / 100, number / 100 + 0.2, hurt=number % 16 == 0, full=True)
-    assert window.size == 100
-
-
-def test_answers_to_calls_from_before_count_no_second_time():
-    window = ConcurrencyLimit(64)
-    window.begun(0.0)
-    for _ in range(64 * 3):
-        window.answered(0.0, 1.0, hurt=True, full=False)
-    assert window.size == 32
-
-
-def test_window_never_closes_altogether():
-    window = ConcurrencyLimit(4)
-    for second in range(100):
-        window.begun(float(second))
-        for _ in range(10):
-            window.answered(float(second), second + 0.5, hurt=True, full=False)
-    assert window.size == 1
-
-
-# --- several servers
 
 
 def lanes(count: int, calls_at_once: int = 8, **limits: int) -> list[PooledServer]:
@@ -129,9 +19,9 @@ def lanes(count: int, calls_at_once: int = 8, **limits: int) -> list[PooledServe
     return [lane() for _ in range(count)]
 
 
-SLOW_DOWN = CallError("http_429", "Slow down.", FailureScope.AGAIN, retry_after=1.0)
-FOR_LONG = CallError("http_429", "Slow down.", FailureScope.AGAIN, retry_after=600.0)
-BROKEN = CallError("http_500", "Oops.", FailureScope.AGAIN)
+SLOW_DOWN = CallError(RejectionReason("http_429"), "Slow down.", FailureScope.AGAIN, retry_after=1.0)
+FOR_LONG = CallError(RejectionReason("http_429"), "Slow down.", FailureScope.AGAIN, retry_after=600.0)
+BROKEN = CallError(RejectionReason("http_500"), "Oops.", FailureScope.AGAIN)
 
 
 def now() -> float:
@@ -216,7 +106,7 @@ async def test_limit_a_minute_holds_for_each_server():
 
 async def test_closed_server_gets_nothing():
     pool = ServerPool(lanes(2), 100)
-    pool.lanes[0].refusal = CallError("http_401", "No.", FailureScope.TEACHER)
+    pool.lanes[0].refusal = CallError(RejectionReason("http_401"), "No.", FailureScope.TEACHER)
     assert [await pool.take(1) for _ in range(3)] == [pool.lanes[1]] * 3
 
 

@@ -1,0 +1,183 @@
+"""What is read in a server's completion, streamed or not, with or without an error in it."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distillery_trainer.chat.completions import read_completion
+from distillery_trainer.chat.error_responses import (
+    CallError,
+    FailureScope,
+)
+
+
+def completion(message: dict[str, object], **more: object) -> bytes:
+    return json.dumps({"id": "c-1", "choices": [{"message": message, "finish_reason": "stop"}], **more}).encode()
+
+
+def test_completion_is_read():
+    body = completion({"content": "neutral"}, usage={"prompt_tokens": 7, "completion_tokens": 2})
+    reply = read_completion(body, 0.25, None)
+    assert (reply.content, reply.input_tokens, reply.output_tokens, reply.tokens) == ("neutral", 7, 2, 9)
+    assert (reply.latency_seconds, reply.request_id) == (0.25, "c-1")
+
+
+@pytest.mark.parametrize(
+    ("message", "content", "reasoning"),
+    [
+        ({"content": "a", "reasoning_content": "b"}, "a", "b"),
+        ({"content": "a", "reasoning": "b"}, "a", "b"),
+        ({"content": "<think>b</think>\n\na"}, "a", "b"),
+        ({"content": "b</think>a"}, "a", "b"),
+        ({"content": None}, "", None),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab", None),
+    ],
+)
+def test_reasoning_is_kept_apart(message, content, reasoning):
+    reply = read_completion(completion(message), 0.0, None)
+    assert (reply.content, reply.reasoning) == (content, reasoning)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached", "reasoning"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 5}, "completion_tokens_details": {"reasoning_tokens": 3}}, 5, 3),
+        ({"prompt_cache_hit_tokens": 4}, 4, None),
+        ({"prompt_tokens_details": None}, None, None),
+    ],
+)
+def test_cached_and_reasoning_tokens_are_read(usage, cached, reasoning):
+    body = completion({"content": "a"}, usage={"prompt_tokens": 9, "completion_tokens": 4, **usage})
+    reply = read_completion(body, 0.0, None)
+    assert (reply.cached_tokens, reply.reasoning_tokens) == (cached, reasoning)
+
+
+def test_thoughts_that_only_the_total_counts_are_written_tokens():
+    body = completion({"content": "a"}, usage={"prompt_tokens": 37, "completion_tokens": 530, "total_tokens": 800})
+    reply = read_completion(body, 0.0, None)
+    assert (reply.input_tokens, reply.output_tokens, reply.tokens) == (37, 763, 800)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens": None},
+        {"prompt_tokens": "many"},
+        {"prompt_tokens": -1},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    ],
+)
+def test_server_that_does_not_count_leaves_the_tokens_open(usage):
+    assert read_completion(completion({"content": "a"}, usage=usage), 0.0, None).tokens is None
+
+
+def chunk(text: str | None = None, finish: str | None = None, **more: object) -> str:
+    delta = {} if text is None else {"content": text}
+    return "data: " + json.dumps(
+        {"id": "c-1", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+    )
+
+
+def test_stream_that_nobody_asked_for_is_joined():
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    lines = [chunk("neu"), ": a comment", chunk("tral"), chunk(None, "stop", usage=usage), "data: [DONE]"]
+    reply = read_completion("\n\n".join(lines).encode(), 0.25, None)
+    assert (reply.content, reply.finish_reason, reply.tokens, reply.request_id) == ("neutral", "stop", 9, "c-1")
+
+
+def test_stream_that_was_cut_is_no_reply():
+    with pytest.raises(CallError) as caught:
+        read_completion("\n\n".join([chunk("neu"), chunk("tral")]).encode(), 0.0, None)
+    assert caught.value.reason == "bad_response"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "message"),
+    [
+        ({"code": 429, "message": "Slow down."}, "http_429", "HTTP 429: Slow down."),
+        ({"code": "429", "message": "Slow down."}, "http_429", "HTTP 429: Slow down."),
+        ({"type": "rate_limit_exceeded", "message": "Slow down."}, "http_429", "HTTP 429: Slow down."),
+        ({"code": "overloaded", "message": "Too much."}, "http_500", "HTTP 500: Too much."),
+        ("out of memory", "http_500", "HTTP 500: out of memory"),
+    ],
+)
+def test_error_that_came_as_200_is_an_error(error, reason, message):
+    with pytest.raises(CallError) as caught:
+        read_completion(json.dumps({"error": error}).encode(), 0.0, None)
+    assert (caught.value.reason, caught.value.message, caught.value.verdict) == (reason, message, FailureScope.AGAIN)
+
+
+def test_error_that_came_as_200_waits_as_long_as_its_headers_ask():
+    body = json.dumps({"error": {"code": "rate_limit_exceeded", "message": "Slow down."}}).encode()
+    with pytest.raises(CallError) as caught:
+        read_completion(body, 0.0, None, headers={"retry-after": "7"})
+    assert (caught.value.retry_after, caught.value.says_slow_down) == (7.0, True)
+
+
+def test_error_object_in_place_of_a_completion_is_what_its_code_says():
+    body = json.dumps({"object": "error", "message": "No such model.", "type": "NotFoundError", "code": 404}).encode()
+    with pytest.raises(CallError) as caught:
+        read_completion(body, 0.0, None)
+    assert (caught.value.message, caught.value.verdict) == ("HTTP 404: No such model.", FailureScope.TEACHER)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"finish_reason": "abort"}, 'HTTP 500: The reply was broken off (finish_reason "abort").'),
+        ({"finish_reason": "error", "error": {"code": 502, "message": "Gone."}}, "HTTP 502: Gone."),
+    ],
+)
+def test_reply_that_the_server_broke_off_is_asked_for_again(choice, message):
+    body = json.dumps({"choices": [{"message": {"content": "half of"}, **choice}]}).encode()
+    with pytest.raises(CallError) as caught:
+        read_completion(body, 0.0, None)
+    assert (caught.value.message, caught.value.verdict) == (message, FailureScope.AGAIN)
+    assert not caught.value.costs_nothing
+
+
+def test_error_in_a_stream_is_an_error():
+    body = f'{chunk("neu")}\n\ndata: {{"error": {{"message": "Gone.", "code": 503}}}}\n\n'
+    with pytest.raises(CallError) as caught:
+        read_completion(body.encode(), 0.0, None)
+    assert caught.value.message == "HTTP 503: Gone."
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"data: {text}".encode()))
+def test_no_body_breaks_the_reader(body):
+    with pytest.raises(CallError):
+        read_completion(body, 0.0, None)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["choices", "message", "content", "usage", "error", "delta", "prompt_tokens", "index"]),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
+    for body in (json.dumps(value), f"data: {json.dumps(value)}"):
+        with contextlib.suppress(CallError):
+            assert isinstance(read_completion(body.encode(), 0.0, None).content, str)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"null", b"{}", b'{"choices": []}', b'{"choices": [{"message": null}]}']
+)
+def test_anything_else_is_a_bad_response(body):
+    with pytest.raises(CallError) as caught:
+        read_completion(body, 0.0, None)
+    assert (caught.value.reason, caught.value.verdict) == ("bad_response", FailureScope.AGAIN)

@@ -1,0 +1,119 @@
+"""What a server's refusal means: for the row, the server or the teacher, and for how long."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from distillery_trainer.chat.error_responses import (
+    Allowance,
+    ErrorResponse,
+    FailureScope,
+    allowances,
+    call_error,
+    retry_after,
+    seconds_until,
+)
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def refusal(status: int, message: str = "", code: str = "", **more: object) -> ErrorResponse:
+    return ErrorResponse(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "verdict"),
+    [
+        (refusal(429, "Slow down."), "http_429", FailureScope.AGAIN),
+        (refusal(429, "No money.", "insufficient_quota"), "http_429", FailureScope.TEACHER),
+        (refusal(429, "No money.", type="insufficient_quota"), "http_429", FailureScope.TEACHER),
+        (refusal(500), "http_500", FailureScope.AGAIN),
+        (refusal(529, "Overloaded"), "http_529", FailureScope.AGAIN),
+        (refusal(408), "http_408", FailureScope.AGAIN),
+        (refusal(401), "http_401", FailureScope.TEACHER),
+        (refusal(403, "Country not supported"), "http_403", FailureScope.TEACHER),
+        (refusal(403, "Your input was flagged by moderation"), "content_filter", FailureScope.ROW),
+        (refusal(400, "x", "content_filter"), "content_filter", FailureScope.ROW),
+        (refusal(400, "triggering Azure OpenAI's content management policy"), "content_filter", FailureScope.ROW),
+        (refusal(400, "x", "context_length_exceeded"), "context_too_long", FailureScope.ROW),
+        (refusal(400, "This model's maximum context length is 8 tokens"), "context_too_long", FailureScope.ROW),
+        (refusal(413, "prompt is too long: 9 tokens > 8"), "context_too_long", FailureScope.ROW),
+        (refusal(400, "Bad request"), "http_400", FailureScope.ROW),
+        (refusal(404, "no such model"), "http_404", FailureScope.TEACHER),
+        (refusal(405), "http_405", FailureScope.TEACHER),
+        (ErrorResponse(308, b""), "http_308", FailureScope.TEACHER),
+        (ErrorResponse(502, b"<html>Bad gateway</html>"), "http_502", FailureScope.AGAIN),
+    ],
+)
+def test_refusal_means_a_reason_and_a_verdict(answer, reason, verdict):
+    error = call_error(answer, NOW)
+    assert (error.reason, error.verdict) == (reason, verdict)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"error": {"message": "Too  many\\nrequests"}}', "HTTP 500: Too many requests"),
+        (b'{"error": "out of memory"}', "HTTP 500: out of memory"),
+        (b'{"detail": "Not found"}', "HTTP 500: Not found"),
+        (b'{"message": "no"}', "HTTP 500: no"),
+        (b'"text"', "HTTP 500: text"),
+        (b"<html></html>", "HTTP 500: a page in place of JSON"),
+        (b"", "HTTP 500: a page in place of JSON"),
+        (b'{"error": {"message": "' + b"a" * 400 + b'"}}', "HTTP 500: " + "a" * 297 + "…"),
+    ],
+)
+def test_servers_own_words_are_found_and_cut(body, text):
+    assert call_error(ErrorResponse(500, body), NOW).message == text
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3", 3.0),
+        ("0.5", 0.5),
+        ("-1", 0.0),
+        ("86400", 86400.0),
+        ("Thu, 01 Jan 2026 12:01:30 GMT", 90.0),
+        ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
+        ("soon", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value, seconds):
+    assert retry_after({"retry-after": value}, NOW) == seconds
+
+
+def test_no_retry_after():
+    assert retry_after({}, NOW) is None
+
+
+def test_date_is_read_by_the_clock_of_the_server():
+    headers = {"retry-after": "Thu, 01 Jan 2026 15:00:20 GMT", "date": "Thu, 01 Jan 2026 15:00:00 GMT"}
+    assert retry_after(headers, NOW) == 20.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("20ms", 0.02),
+        ("1h2m3.5s", 3723.5),
+        ("1.5", 1.5),
+        ("2026-01-01T12:00:30Z", 30.0),
+        ("2026-01-01T11:00:00+00:00", 0.0),
+        ("soon", None),
+        ("6m later", None),
+        ("", None),
+    ],
+)
+def test_reset_of_a_rate_limit_is_read_in_every_form(value, seconds):
+    assert seconds_until(value, NOW) == seconds
+
+
+def test_allowances_are_read_under_either_name():
+    ours = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "1s"}
+    theirs = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-01-01T12:00:30Z"}
+    assert allowances(ours | theirs, NOW) == {"requests": Allowance(3, 1.0), "tokens": Allowance(0, 30.0)}
+    assert allowances({"x-ratelimit-remaining-requests": "3"}, NOW) == {}

@@ -1,0 +1,30 @@
+"""Which replies are read at all: whole ones that a model did not refuse to write."""
+
+import pytest
+
+from distillery_api.run_config import RunConfig
+from distillery_trainer.chat.reply import Failure, Reply
+from distillery_trainer.tasks import task_for
+from distillery_trainer.tasks.read_reply import ParsedReply, read_reply
+from generate_run import GenerateRun
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply("neutral", "length", output_tokens=128), "truncated"),
+        (Reply("", "max_tokens"), "truncated"),
+        (Reply("neutral", "tool_calls"), "truncated"),
+        (Reply("", "content_filter"), "content_filter"),
+        (Reply("", "stop", refusal="I cannot."), "refused"),
+        (Failure("timeout", "No whole reply."), "timeout"),
+    ],
+)
+def test_reply_is_rejected_before_its_text_is_read(tmp_path, reply, reason):
+    task = task_for(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
+    assert read_reply(reply, task, "").rejection.reason == reason
+
+
+def test_whole_reply_is_read(tmp_path):
+    task = task_for(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
+    assert read_reply(Reply("Neutral.", "stop"), task, "") == ParsedReply("neutral")

@@ -1,0 +1,94 @@
+"""Counts of a split while its rows come in, and when it cannot reach its minimum any more."""
+
+import pytest
+
+from distillery_trainer.chat.reply import Failure
+from distillery_trainer.data.records import Rejection
+from distillery_trainer.filters.rejection import RowRejection
+from distillery_trainer.filters.row_counts import RowCounter, no_usable_answer, total
+from distillery_trainer.runtime.errors import TryLater, UserError
+
+
+@pytest.mark.parametrize(
+    ("rows", "ratio", "unanswered"), [(30, 0.7, 9), (10, 0.7, 3), (11, 0.7, 3), (9, 0.0, 9), (9, 1.0, 0)]
+)
+def test_unanswered_rows_that_a_split_bears(rows, ratio, unanswered):
+    tally = RowCounter("train", rows, ratio, 0)
+    rejecting(tally, *["empty"] * unanswered).check(teacher_answered=True)
+    if unanswered < rows:
+        with pytest.raises(UserError):
+            rejecting(tally, "empty").check(teacher_answered=True)
+
+
+def rejecting(tally: RowCounter, *reasons: str, failure: Failure | None = None, unanswered: bool = True) -> RowCounter:
+    for reason in reasons:
+        tally.reject(RowRejection(Rejection(reason, ""), unanswered=unanswered, failure=failure))
+    return tally
+
+
+def test_split_fails_with_the_row_that_makes_the_ratio_impossible():
+    tally = rejecting(RowCounter("train", 10, 0.7, 1), "empty", "empty", "bad_json")
+    tally.check(teacher_answered=True)
+    with pytest.raises(
+        UserError, match=r"4 of 10 have no usable answer \(empty 3, bad_json 1\), and .* 0.7 allows 3\."
+    ) as caught:
+        rejecting(tally, "empty").check(teacher_answered=True)
+    assert caught.value.reason == "TooFewRows"
+
+
+def test_rows_that_were_not_asked_do_not_count_for_the_ratio():
+    tally = RowCounter("train", 10, 1.0, 5, {"duplicate": 4})
+    rejecting(tally, *["duplicate"] * 4, unanswered=False).check(teacher_answered=True)
+    assert tally.rejected == 4
+
+
+def test_answers_that_a_filter_rejects_count_for_the_fewest_rows_only():
+    tally = rejecting(RowCounter("train", 10, 1.0, 8), "too_long", "too_long", unanswered=False)
+    tally.check(teacher_answered=True)
+    with pytest.raises(UserError, match=r"3 of 10 are rejected \(too_long 3\), and at least 8 must be kept"):
+        rejecting(tally, "too_long", unanswered=False).check(teacher_answered=True)
+
+
+def test_split_that_is_too_small_to_begin_with_says_so_before_a_call():
+    with pytest.raises(UserError, match="there are 64, and at least 65 must be kept"):
+        RowCounter("train", 64, 0.7, 65)
+    with pytest.raises(UserError, match="there are 70, of which duplicate 6 are not asked, and at least 65"):
+        RowCounter("train", 70, 0.7, 65, {"duplicate": 6})
+
+
+def test_split_that_failed_calls_break_is_a_failed_generation():
+    tally = rejecting(RowCounter("train", 4, 0.7, 1), "http_400", "http_400", failure=Failure("http_400", ""))
+    with pytest.raises(UserError) as caught:
+        tally.check(teacher_answered=True)
+    assert caught.value.reason == "GenerationFailed"
+
+
+def test_teacher_that_answered_nothing_is_tried_later_only_if_that_may_pass():
+    passing, final = Failure("http_503", "", passing=True), Failure("http_400", "")
+    with pytest.raises(TryLater):
+        rejecting(RowCounter("train", 2, 1.0, 1), "http_503", failure=passing).check(teacher_answered=False)
+    with pytest.raises(UserError):
+        rejecting(RowCounter("train", 2, 1.0, 1), "http_400", failure=final).check(teacher_answered=False)
+
+
+def test_first_rows_without_any_answer_say_why():
+    unreadable = RowRejection(Rejection("bad_json", "The reply is not valid JSON."), unanswered=True)
+    error = no_usable_answer([unreadable, unreadable])
+    assert error.exit_code == 2
+    assert error.message.startswith("None of the first 2 rows got a usable answer (bad_json 2), so the others are not")
+    away = RowRejection(
+        Rejection("http_503", "HTTP 503"), unanswered=True, failure=Failure("http_503", "", passing=True)
+    )
+    assert no_usable_answer([away]).exit_code == 3
+
+
+def test_counts_of_all_splits():
+    train = rejecting(RowCounter("train", 5, 0, 0), "empty", "empty")
+    validation = rejecting(RowCounter("validation", 5, 0, 0), "empty")
+    train.kept = 3
+    assert total([train, validation]).model_dump() == {
+        "read": 6,
+        "kept": 3,
+        "rejected": 3,
+        "rejected_by_reason": {"empty": 3},
+    }
