@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from distillery_api.spec import DataSource
+from distillery_trainer.data.addresses import without_secrets
 from distillery_trainer.data.records import Example, RejectedRow
-from distillery_trainer.data.remote_files import without_secrets
 from distillery_trainer.data.row_reader import parsed_rows
 from distillery_trainer.data.sources import Source
 from distillery_trainer.runtime.files import LineError
@@ -18,7 +18,7 @@ from distillery_trainer.runtime.files import LineError
 def source(path: Path | str, split: str = "train", scratch: Path | None = None, **settings: Any) -> Source:
     """A source of a file or a URL; settings are those of the manifest."""
     given = DataSource.model_validate({"uri": "rows.jsonl", **settings})
-    return Source(split, without_secrets(str(path)), str(path), given, scratch or Path(path).parent)
+    return Source(split, without_secrets(str(path), query="…"), str(path), given, scratch or Path(path).parent)
 
 
 def write(folder: Path, name: str, content: bytes) -> Path:

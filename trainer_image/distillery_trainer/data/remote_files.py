@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 import fsspec
 
@@ -106,16 +105,6 @@ _SCHEMES["http"] = _SCHEMES["https"]
 def is_remote(uri: str) -> bool:
     """Whether a URI names a file on a server."""
     return uri.partition("://")[0] in _SCHEMES
-
-
-def without_secrets(uri: str) -> str:
-    """A URI as it may be shown: a signed link grants access, and so does a password in one."""
-    if not is_remote(uri):
-        return uri
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
-        return uri
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="…" if parts.query else "").geturl()
 
 
 # --- bringing them here

@@ -17,7 +17,8 @@ from typing import BinaryIO
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import DataSource
-from distillery_trainer.data.remote_files import Download, download, is_remote, without_secrets
+from distillery_trainer.data.addresses import without_secrets
+from distillery_trainer.data.remote_files import Download, download, is_remote
 from distillery_trainer.runtime.errors import UserError
 
 
@@ -97,7 +98,9 @@ def sources(config: RunConfig) -> list[Source]:
     """The places that the run reads: train, and validation and test where they are given. Raises UserError."""
     scratch = config.stage_folder.path
     return [
-        Source(split, without_secrets(given.uri), resolve(given.uri, config, f"data.{split}"), given, scratch)
+        Source(
+            split, without_secrets(given.uri, query="…"), resolve(given.uri, config, f"data.{split}"), given, scratch
+        )
         for split, given in config.data.sources.items()
     ]
 

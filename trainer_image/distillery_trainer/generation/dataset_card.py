@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -20,6 +19,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task, Teacher
 from distillery_api.stage_result import RowCounts, StageResult
 from distillery_trainer.chat.request_parameters import sampling_parameters
+from distillery_trainer.data.addresses import without_secrets
 from distillery_trainer.data.records import Example, Message
 from distillery_trainer.runtime.files import read_rows, write_atomically
 from distillery_trainer.tasks import TaskDefinition
@@ -124,7 +124,7 @@ def _opening(config: RunConfig) -> str:
 def _source(config: RunConfig, result: StageResult) -> str:
     counts = result.splits
     rows = [
-        (split, _plain_address(source.uri), str(source.format), _number(counts[split].read) if split in counts else "")
+        (split, without_secrets(source.uri), str(source.format), _number(counts[split].read) if split in counts else "")
         for split, source in config.data.sources.items()
     ]
     facts = [
@@ -152,19 +152,11 @@ def _teachers(config: RunConfig) -> str:
     judge = config.generation.judge
     if judge is None:
         return table
-    return f"{table}\n\nAnswers were judged by {judge.model} at {_plain_address(judge.endpoint)}."
+    return f"{table}\n\nAnswers were judged by {judge.model} at {without_secrets(judge.endpoint)}."
 
 
 def _addresses(teacher: Teacher) -> str:
-    return ", ".join(dict.fromkeys(_plain_address(server.url) for server in teacher.all_servers))
-
-
-def _plain_address(uri: str) -> str:
-    """An address without a user, a password and a signed query, which are nobody's business."""
-    parts = urlsplit(uri)
-    if not parts.scheme or not parts.netloc:
-        return uri
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return ", ".join(dict.fromkeys(without_secrets(server.url) for server in teacher.all_servers))
 
 
 def _asking(config: RunConfig, task: TaskDefinition, samples: Sequence[dict[str, Any]]) -> str:

@@ -1,0 +1,23 @@
+import pytest
+
+from distillery_trainer.data.addresses import without_secrets
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://user:s3cret@rows.example/a.jsonl", "https://rows.example/a.jsonl"),
+        ("https://rows.example/a.jsonl?sig=s3cret", "https://rows.example/a.jsonl?…"),
+        ("http://rows.example:8080/a.jsonl#part", "http://rows.example:8080/a.jsonl"),
+        ("s3://bucket/rows?.jsonl", "s3://bucket/rows?.jsonl"),
+        ("abfs://container@account.example/rows.jsonl", "abfs://container@account.example/rows.jsonl"),
+        ("hf://datasets/org/name@main/rows.jsonl", "hf://datasets/org/name@main/rows.jsonl"),
+        ("rows/train.jsonl", "rows/train.jsonl"),
+    ],
+)
+def test_address_is_shown_without_secrets(uri: str, shown: str):
+    assert without_secrets(uri, query="…") == shown
+
+
+def test_published_address_has_no_query_at_all():
+    assert without_secrets("https://rows.example/a.jsonl?sig=s3cret") == "https://rows.example/a.jsonl"
