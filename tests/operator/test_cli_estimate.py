@@ -1,4 +1,4 @@
-"""`distillery estimate` and `distillery export`, from their flags to what they print."""
+"""`distillery estimate`, from its flags to what it prints."""
 
 import json
 import os
@@ -11,7 +11,6 @@ from distillery_api.spec import Budget
 from distillery_api.usage import Estimate
 from distillery_operator.cli.app import app
 from distillery_operator.cli.estimate_table import estimate_notes
-from distillery_operator.local.export import chat_rows
 
 SUPPORT = Path(__file__).parents[1] / "support"
 MANIFEST = """\
@@ -124,72 +123,3 @@ def test_estimate_without_prices_says_how_to_get_a_cost():
         "Tokens are counted.",
         "To estimate the cost, set the teacher's pricing (generation.teachers[0].pricing).",
     ]
-
-
-# --- export
-
-
-def turn(role, content):
-    return {"role": role, "content": content}
-
-
-def row(name, prompt, completion):
-    return {"id": name, "prompt": prompt, "completion": [turn("assistant", completion)], "teacher": "big"}
-
-
-ROW = row("a", [turn("system", "Be short."), turn("user", "Q")], "A")
-CHAT = {"id": "a", "messages": [turn("system", "Be short."), turn("user", "Q"), turn("assistant", "A")]}
-
-
-def test_row_becomes_a_chat():
-    assert list(chat_rows([ROW])) == [CHAT]
-
-
-def test_dialogue_comes_once_with_all_its_turns():
-    first, second = [turn("user", "1")], [turn("user", "1"), turn("assistant", "one"), turn("user", "2")]
-    rows = [row("d", first, "one"), row("d", second, "two"), row("e", first, "one")]
-    assert [len(chat["messages"]) for chat in chat_rows(rows)] == [4, 2]
-
-
-def test_turns_after_somebody_elses_answers_stay_apart():
-    second = [turn("user", "1"), turn("assistant", "not one"), turn("user", "2")]
-    assert len(list(chat_rows([row("d", [turn("user", "1")], "one"), row("d", second, "two")]))) == 2
-
-
-def stored(folder, *rows):
-    folder.mkdir(parents=True)
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def test_export_finds_the_rows_of_a_run(distillery):
-    stored(Path("runs/x/generate-a"), ROW, ROW | {"id": "b"})
-    files = {"train": "generate-a/train.jsonl"}
-    Path("runs/x/result.json").write_text(
-        json.dumps({"name": "x", "state": "Done", "reason": "Succeeded", "files": files})
-    )
-    result = distillery({}, "export", "runs/x", "--output", "out/rows.jsonl")
-    assert (result.exit_code, result.stdout) == (0, "Wrote 2 chat rows to out/rows.jsonl.\n")
-    assert json.loads(Path("out/rows.jsonl").read_text().splitlines()[0]) == CHAT
-
-
-def test_export_to_standard_output_says_nothing_else(distillery):
-    stored(Path("generate-a"), ROW)
-    assert json.loads(distillery({}, "export", "generate-a", "--output", "-").stdout) == CHAT
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((".", "--output", "x"), ". contains no train rows; give the folder of a run"),
-        (("generate-a", "--split", "validation", "--output", "x"), "generate-a contains no validation rows"),
-        (("generate-a", "--output", "generate-a"), "generate-a is a folder; give the name of a file in it"),
-        (("broken", "--output", "x"), "broken/train.jsonl, line 1: not a row of a generate stage"),
-    ],
-)
-def test_failed_export_is_explained(distillery, arguments, message):
-    stored(Path("generate-a"), ROW)
-    stored(Path("broken"), {"messages": []})
-    result = distillery({}, "export", *arguments)
-    assert result.exit_code == 2
-    assert result.stderr.startswith(message)
-    assert not Path("x").exists()

@@ -1,15 +1,12 @@
+"""The result table of a run, and the lines below it."""
+
 import io
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from distillery_api.stage import Stage
-from distillery_api.stage_result import Progress, RowCounts, StageOutcome, StageResult
-from distillery_operator.cli.formatting import counts_by_name, duration, progress_text
-from distillery_operator.cli.progress_display import PlainLines, ProgressBars, failure_counts, run_display
 from distillery_operator.cli.result_table import show_result
-from distillery_operator.core.stage_metrics import StageMetrics
 from distillery_operator.local.run_result import RunResult
 
 RESULT = {
@@ -172,107 +169,3 @@ def test_run_without_scores_shows_no_table():
     text = shown({**RESULT, "evaluation": None})
     assert "held-out" not in text
     assert "Rows: 560 read" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (3900, "1 h 5 min")],
-)
-def test_durations_are_short(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_counts_are_formatted():
-    assert progress_text(Progress(done=1200, total=5600)) == "1,200 of 5,600 rows"
-    assert progress_text(Progress(done=3, total=0, unit="steps")) == "3 steps"
-    assert progress_text(Progress(done=0, total=0)) == ""
-    assert counts_by_name({"a": 1, "b": 3, "c": 0}) == "3 b, 1 a"
-
-
-def metrics(**more):
-    return StageMetrics(Progress(done=12, total=40, eta_seconds=90), **more)
-
-
-def test_failed_requests_and_rejected_rows_are_counted():
-    counts = failure_counts(metrics(requests={"ok": 30, "http_429": 4, "timeout": 1}, rejected={"truncated": 2}))
-    assert counts == "failed requests: 5, rejected rows: 2"
-    assert failure_counts(metrics(requests={"ok": 30})) == ""
-
-
-def done(stage=Stage.GENERATE, **more):
-    return StageResult(stage=stage, folder="f", state=StageOutcome.DONE, message="kept 541 of 560 rows", **more)
-
-
-def failed(stage=Stage.TRAIN):
-    return StageResult(stage=stage, folder="f", state=StageOutcome.FAILED, exit_code=3, message="no answer")
-
-
-def test_pipe_gets_plain_lines():
-    console = Console(file=io.StringIO(), width=100)
-    with run_display(console, list(Stage)) as listener:
-        assert isinstance(listener, PlainLines)
-        listener.already_done(done())
-        listener.started(Stage.TRAIN, 1)
-        listener.progressed(Stage.TRAIN, metrics())
-        listener.stopping(Stage.TRAIN)
-        listener.retrying(failed(), 5, 2, 4)
-        listener.started(Stage.TRAIN, 2)
-    assert console.file.getvalue().splitlines() == [
-        "generate: already done",
-        "train: started",
-        "train: stopping after saving (Ctrl-C again to stop now)",
-        "train: no answer",
-        "train: retrying in 5 s (attempt 2 of 4)",
-        "train: restarted (attempt 2)",
-    ]
-
-
-def test_plain_lines_print_progress_every_ten_seconds(monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr("distillery_operator.cli.progress_display.time.monotonic", lambda: clock[0])
-    console = Console(file=io.StringIO(), width=100)
-    lines = PlainLines(console)
-    lines.started(Stage.GENERATE, 1)
-    for _ in range(25):
-        clock[0] += 1
-        lines.progressed(Stage.GENERATE, metrics(rejected={"truncated": 2}, requests={"ok": 9, "http_429": 3}))
-    lines.done(done())
-    progress = "generate: 12 of 40 rows, about 1 min 30 s left, failed requests: 3, rejected rows: 2"
-    assert console.file.getvalue().splitlines() == [
-        "generate: started",
-        progress,
-        progress,
-        "generate: done in 25 s: kept 541 of 560 rows",
-        "generate: failed requests, including retried ones: 3 http_429",
-    ]
-
-
-def test_only_a_preparing_stage_has_a_pulsing_bar():
-    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
-    with run_display(console, list(Stage)) as listener:
-        listener.already_done(done())
-        listener.started(Stage.TRAIN, 1)
-        assert [task.started for task in listener.progress.tasks] == [True, False, True]
-        listener.progressed(Stage.TRAIN, metrics())
-        assert [task.percentage for task in listener.progress.tasks] == [100, 30, 0]
-
-
-def test_terminal_gets_a_bar_for_each_stage():
-    console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    with run_display(console, list(Stage)) as listener:
-        assert isinstance(listener, ProgressBars)
-        listener.already_done(done(rows=RowCounts(read=1)))
-        listener.started(Stage.TRAIN, 1)
-        listener.progressed(Stage.TRAIN, metrics(requests={"http_429": 3}))
-        listener.progress.refresh()
-        listener.retrying(failed(), 5, 2, 4)
-    text = console.file.getvalue()
-    for part in (
-        "already done",
-        "12 of 40 rows",
-        "about 1 min 30 s left",
-        "failed requests: 3",
-        "no answer",
-        "attempt 2",
-    ):
-        assert part in text

@@ -1,4 +1,4 @@
-"""The API server and pydantic judge one table of manifests alike (tests/api/test_manifests.py asks pydantic)."""
+"""The API server and pydantic judge one table of manifests alike (tests/api/test_validation.py asks pydantic)."""
 
 import json
 from pathlib import Path
