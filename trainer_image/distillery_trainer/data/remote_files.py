@@ -20,7 +20,6 @@ from typing import Any, BinaryIO
 import fsspec
 
 from distillery_api.reasons import Reason
-from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.runtime.atomic_files import DRAFT_SUFFIX
 from distillery_trainer.runtime.errors import StageError, TryLater, UserError, storage_errors_explained
 
@@ -65,7 +64,7 @@ def _object_store(protocol: str) -> Callable[[], Any]:
 
         # A whole request may take long: the file may be large. A private store's endpoint may be plain HTTP.
         client = {
-            RejectionReason.TIMEOUT: timedelta(hours=1),
+            "timeout": timedelta(hours=1),
             "read_timeout": timedelta(seconds=_READ_SECONDS),
             "allow_http": True,
         }
@@ -81,7 +80,7 @@ def _web() -> Any:
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
-    return fsspec.filesystem("https", client_kwargs={RejectionReason.TIMEOUT: timeout, "trust_env": True})
+    return fsspec.filesystem("https", client_kwargs={"timeout": timeout, "trust_env": True})
 
 
 def _hub() -> Any:
