@@ -48,7 +48,7 @@ def test_until_generate_ends_with_the_rows(local, teacher):
 @pytest.mark.parametrize(
     ("fault", "reason", "words"),
     [
-        pytest.param(wrong_key(), "TeacherRejected", "The key was refused.", id="401"),
+        pytest.param(wrong_key(), "TeacherRejected", "The API key was rejected.", id="401"),
         pytest.param(unknown_model(), "TeacherRejected", 'There is no model "teacher"', id="404"),
         pytest.param(context_too_long(), "GenerationFailed", "context_too_long 5", id="context too long"),
         pytest.param(content_refused(), "GenerationFailed", "content_filter 5", id="content filter"),

@@ -51,7 +51,7 @@ def kinds(outcomes) -> Counter[str]:
 # --- samples
 
 
-async def test_another_sample_is_another_reply_to_the_same_question(tmp_path, server):
+async def test_another_sample_is_another_reply_to_the_same_prompt(tmp_path, server):
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, journal):
         for _ in range(2):
             for sample in range(3):
@@ -61,7 +61,7 @@ async def test_another_sample_is_another_reply_to_the_same_question(tmp_path, se
         assert "seed" not in server.requests[0].body
 
 
-async def test_same_question_at_the_same_time_is_asked_once(tmp_path, server):
+async def test_same_request_at_the_same_time_is_sent_once(tmp_path, server):
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         assert kinds(await ask_all(teacher, [QUESTIONS[0]] * 20)) == {"Reply": 20}
         assert len(server.requests) == 1
@@ -70,7 +70,7 @@ async def test_same_question_at_the_same_time_is_asked_once(tmp_path, server):
 # --- several servers
 
 
-async def test_servers_share_the_calls(tmp_path, server, other):
+async def test_servers_share_the_requests(tmp_path, server, other):
     server.application.latency = other.application.latency = 0.02
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
@@ -78,35 +78,35 @@ async def test_servers_share_the_calls(tmp_path, server, other):
     assert min(len(server.requests), len(other.requests)) >= 15
 
 
-async def test_broken_server_costs_a_call_now_and_then(tmp_path, server, other):
+async def test_failing_server_is_asked_rarely(tmp_path, server, other):
     server.faults = lambda call: server_error(503)
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
     assert len(server.requests) <= 8
 
 
-async def test_server_that_is_not_there_does_no_harm_beside_one_that_is(tmp_path, server):
+async def test_unreachable_server_loses_no_row_beside_a_reachable_one(tmp_path, server):
     config = run_config(tmp_path, NOWHERE, server.url, config={"maxAttempts": 3})
     async with chat_client(config) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
 
 
 @pytest.mark.parametrize("fault", [wrong_key(), unknown_model(), insufficient_quota()], ids=lambda fault: fault.name)
-async def test_server_that_turns_everybody_away_is_left_out(tmp_path, server, other, fault, capfd):
+async def test_server_that_rejects_all_requests_is_left_out(tmp_path, server, other, fault, capfd):
     server.faults = lambda call: fault
     async with chat_client(run_config(tmp_path, server.url, other.url, config={"maxAttempts": 1})) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
     assert len(server.requests) <= 8
     said = capfd.readouterr().err
     assert said.startswith(f"Teacher tester (teacher at {server.url}): ")
-    assert said.endswith("The other servers go on.\n")
+    assert said.endswith("Continuing with the other servers.\n")
     assert said.count("\n") == 1
 
 
-async def test_last_server_that_turns_everybody_away_ends_it(tmp_path, server, other):
+async def test_last_server_that_rejects_all_requests_ends_the_stage(tmp_path, server, other):
     server.faults = other.faults = lambda call: wrong_key()
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
-        with pytest.raises(UserError, match="The key was refused"):
+        with pytest.raises(UserError, match="The API key was rejected"):
             await teacher.ask(QUESTIONS[0])
 
 
@@ -128,7 +128,7 @@ async def test_each_server_gets_its_own_key(tmp_path, server, other, monkeypatch
     assert {request.headers["Authorization"] for request in other.requests} == {"Bearer sk-two"}
 
 
-async def test_row_that_one_server_turned_away_goes_to_the_other_at_once(tmp_path, server, other):
+async def test_row_that_one_server_rate_limits_goes_to_the_other_at_once(tmp_path, server, other):
     server.faults = lambda call: rate_limited(600)
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         started = time.monotonic()
@@ -139,37 +139,37 @@ async def test_row_that_one_server_turned_away_goes_to_the_other_at_once(tmp_pat
 # --- waiting
 
 
-async def test_waiting_takes_no_try_away(tmp_path, server):
+async def test_waiting_for_a_rate_limit_uses_up_no_attempt(tmp_path, server):
     server.faults = script([rate_limited(0.1)] * 12)
     async with chat_client(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
         assert isinstance(await teacher.ask(QUESTIONS[0]), Reply)
     assert len(server.requests) == 13
 
 
-async def test_server_that_limits_everybody_for_a_while_loses_no_row(tmp_path, server):
+async def test_server_that_rate_limits_all_requests_for_a_while_loses_no_row(tmp_path, server):
     started = time.monotonic()
     server.faults = lambda call: rate_limited(0.2) if time.monotonic() - started < 2 else None
     async with chat_client(run_config(tmp_path, server.url, config={"maxAttempts": 1})) as (teacher, _):
         assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
 
 
-async def test_patience_with_a_teacher_that_answers_nobody_has_an_end(tmp_path, server):
+async def test_patience_with_a_teacher_that_rate_limits_all_requests_has_an_end(tmp_path, server):
     server.faults = lambda call: rate_limited(0.1)
     async with chat_client(run_config(tmp_path, server.url), patience=0.5) as (teacher, _):
         with pytest.raises(TryLater) as caught:
             await teacher.ask(QUESTIONS[0])
-    assert "asks to be left alone for 0 seconds, and has answered nothing for" in caught.value.message
+    assert "rate-limits all requests and asks to wait 0 seconds; it has not replied for" in caught.value.message
     assert "HTTP 429: Rate limit reached for requests." in caught.value.message
 
 
-async def test_wait_that_is_longer_than_all_patience_is_not_begun(tmp_path, server):
+async def test_wait_that_is_longer_than_all_patience_is_not_started(tmp_path, server):
     server.faults = lambda call: rate_limited(86_400)
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
-        with pytest.raises(TryLater, match="asks to be left alone for 86,400 seconds"):
+        with pytest.raises(TryLater, match="asks to wait 86,400 seconds"):
             await asyncio.wait_for(teacher.ask(QUESTIONS[0]), 5)
 
 
-async def test_row_that_alone_is_always_turned_away_is_given_up(tmp_path, server):
+async def test_row_that_alone_is_always_rate_limited_is_given_up(tmp_path, server):
     server.faults = where("Person 3 ", rate_limited(0.1))
     async with chat_client(run_config(tmp_path, server.url), patience=1.0) as (teacher, _):
         await teacher.ask(QUESTIONS[0])
@@ -178,10 +178,10 @@ async def test_row_that_alone_is_always_turned_away_is_given_up(tmp_path, server
             await asyncio.sleep(0.1)
             await teacher.ask(messages)
         outcome = await asked
-    assert (outcome.reason, outcome.passing) == ("http_429", True)
+    assert (outcome.reason, outcome.transient) == ("http_429", True)
 
 
-async def test_key_without_an_allowance_is_left_alone_until_there_is_one(tmp_path, server):
+async def test_api_key_with_an_exhausted_allowance_is_not_used_until_it_is_renewed(tmp_path, server):
     server.faults = script([used_up("400ms")])
     async with chat_client(run_config(tmp_path, server.url, generation={"concurrency": 1})) as (teacher, _):
         await ask_all(teacher, QUESTIONS[:3])
@@ -189,7 +189,7 @@ async def test_key_without_an_allowance_is_left_alone_until_there_is_one(tmp_pat
     assert second.started - first.ended >= 0.35
 
 
-async def test_limit_a_minute_paces_the_calls(tmp_path, server):
+async def test_limit_of_requests_per_minute_is_kept(tmp_path, server):
     config = run_config(tmp_path, server.url, teacher={"limits": {"requestsPerMinute": 610}})
     async with chat_client(config) as (teacher, _):
         started = time.monotonic()
@@ -197,7 +197,7 @@ async def test_limit_a_minute_paces_the_calls(tmp_path, server):
         assert 0.8 < time.monotonic() - started < 3  # 10 at once, and then 10 a second
 
 
-async def test_tokens_a_minute_pace_the_calls_by_what_they_really_use(tmp_path, server):
+async def test_limit_of_tokens_per_minute_counts_the_tokens_really_used(tmp_path, server):
     config = run_config(
         tmp_path,
         server.url,
@@ -213,7 +213,7 @@ async def test_tokens_a_minute_pace_the_calls_by_what_they_really_use(tmp_path, 
         assert (tokens - 100) / 100 - 0.4 < time.monotonic() - started < 4  # a hundred at once, and then each second
 
 
-async def test_stage_that_ends_waits_for_nobody(tmp_path, server):
+async def test_stage_that_ends_waits_for_no_request(tmp_path, server):
     server.faults = lambda call: rate_limited(600)
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         asked = asyncio.create_task(ask_all(teacher, QUESTIONS))
@@ -228,16 +228,20 @@ async def test_stage_that_ends_waits_for_nobody(tmp_path, server):
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        (wrong_key(), UserError, "The key was refused."),
+        (wrong_key(), UserError, "The API key was rejected."),
         (unknown_model(), UserError, 'There is no model "teacher"'),
-        (html_page(200), UserError, "this is no chat API"),
-        (html_page(502), TryLater, "did not answer the first row: HTTP 502: a page in place of JSON (3 tries)"),
-        (error_as_200(), TryLater, "HTTP 503: The model is overloaded. (3 tries)"),
-        (moved("https://elsewhere.example"), UserError, "It has moved"),
-        (limit_too_high(), UserError, "It does not write replies of this length: lower generation.sampling.maxTokens."),
+        (html_page(200), UserError, "this is not a chat API"),
+        (html_page(502), TryLater, "did not answer the first request: HTTP 502: a page instead of JSON (3 attempts)"),
+        (error_as_200(), TryLater, "HTTP 503: The model is overloaded. (3 attempts)"),
+        (moved("https://elsewhere.example"), UserError, "It redirects to another address"),
+        (
+            limit_too_high(),
+            UserError,
+            "It does not generate replies of this length: lower generation.sampling.maxTokens.",
+        ),
     ],
 )
-async def test_preflight_fails_with_the_servers_words(tmp_path, server, fault, error, words):
+async def test_preflight_fails_with_the_servers_message(tmp_path, server, fault, error, words):
     server.faults = lambda call: fault
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         with pytest.raises(error) as caught:
@@ -247,9 +251,9 @@ async def test_preflight_fails_with_the_servers_words(tmp_path, server, fault, e
     assert len(server.requests) <= 3
 
 
-async def test_preflight_of_a_server_that_is_not_there(tmp_path):
+async def test_preflight_of_an_unreachable_server(tmp_path):
     async with chat_client(run_config(tmp_path, NOWHERE)) as (teacher, _):
-        with pytest.raises(TryLater, match=r"cannot be reached \(3 tries\). No connection"):
+        with pytest.raises(TryLater, match=r"cannot be reached \(3 attempts\). Connection failed"):
             await teacher.ask(QUESTIONS[0])
 
 
@@ -269,14 +273,14 @@ async def test_teacher_that_answered_before_is_not_tried_alone_again(tmp_path, s
     assert [outcome.reason for outcome in outcomes] == ["http_500"] * 3
 
 
-async def test_others_wait_until_the_first_question_is_answered(tmp_path, server):
+async def test_others_wait_until_the_first_request_is_answered(tmp_path, server):
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         await ask_all(teacher, QUESTIONS[:4])
     first, *others = server.requests
     assert all(request.started >= first.ended for request in others)
 
 
-async def test_row_that_is_refused_for_what_it_is_fails_no_preflight(tmp_path, server):
+async def test_row_that_is_rejected_for_its_content_fails_no_preflight(tmp_path, server):
     server.faults = where("Person 0 ", server_error(418))
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         assert isinstance(await teacher.ask(QUESTIONS[0]), Failure)
@@ -285,7 +289,7 @@ async def test_row_that_is_refused_for_what_it_is_fails_no_preflight(tmp_path, s
 # --- odd servers
 
 
-async def test_stream_that_nobody_asked_for_is_read(tmp_path, server):
+async def test_stream_that_was_not_requested_is_read(tmp_path, server):
     server.faults = lambda call: streamed("neu", "tral")
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, journal):
         reply = await teacher.ask(QUESTIONS[0])
@@ -304,22 +308,24 @@ async def test_stream_that_nobody_asked_for_is_read(tmp_path, server):
     ],
     ids=["cut stream", "error as 200", "closed in the middle", "trickling", "slow"],
 )
-async def test_reply_that_never_comes_whole_is_a_failure_that_may_pass(tmp_path, server, fault, reason):
+async def test_reply_that_is_never_complete_is_a_transient_failure(tmp_path, server, fault, reason):
     server.faults = where("Person 0 ", fault)
     config = run_config(tmp_path, server.url, config={"maxAttempts": 2, "requestTimeoutSeconds": 0.5})
     async with chat_client(config) as (teacher, _):
         await teacher.ask(QUESTIONS[1])
         failure = await teacher.ask(QUESTIONS[0])
-    assert (failure.reason, failure.passing) == (reason, True)
+    assert (failure.reason, failure.transient) == (reason, True)
     assert len(server.requests) == 3
 
 
-async def test_other_name_of_the_model_is_kept_with_the_reply_and_told_once(tmp_path, server, capfd):
+async def test_other_name_of_the_model_is_kept_with_the_reply_and_reported_once(tmp_path, server, capfd):
     server.faults = lambda call: other_model("teacher-2026-01-01")
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         outcomes = await ask_all(teacher, QUESTIONS)
     assert {reply.model for reply in outcomes} == {"teacher-2026-01-01"}
-    assert capfd.readouterr().err == 'Teacher tester: asked for "teacher", answered by "teacher-2026-01-01".\n'
+    assert (
+        capfd.readouterr().err == 'Teacher tester: requested model "teacher", got replies from "teacher-2026-01-01".\n'
+    )
 
 
 async def test_server_that_does_not_count_is_estimated(tmp_path, server):
@@ -334,7 +340,7 @@ async def test_server_that_does_not_count_is_estimated(tmp_path, server):
 COT = {"chainOfThought": True}
 
 
-async def test_ignored_response_format_is_noticed_and_softened(tmp_path, server):
+async def test_ignored_response_format_is_noticed_and_replaced(tmp_path, server):
     server.faults = lambda call: verbatim("It is neutral.")
     config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
     async with chat_client(config) as (teacher, _):
@@ -353,7 +359,7 @@ async def test_honoured_response_format_stays(tmp_path, server):
     assert {request.body["response_format"]["type"] for request in server.requests} == {"json_schema"}
 
 
-async def test_refused_response_format_becomes_plain_json_first(tmp_path):
+async def test_rejected_response_format_becomes_plain_json_first(tmp_path):
     with gold_teacher(GOLD, refused_parameters=("response_format",)) as server:
         config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
         async with chat_client(config) as (teacher, _):
@@ -363,7 +369,7 @@ async def test_refused_response_format_becomes_plain_json_first(tmp_path):
         assert sent == ["json_schema", "json_object", None, None, None, None]
 
 
-async def test_calls_in_flight_never_exceed_the_concurrency(tmp_path, server, other):
+async def test_requests_in_flight_never_exceed_the_concurrency(tmp_path, server, other):
     server.application.latency = other.application.latency = 0.05
     config = run_config(tmp_path, server.url, other.url, generation={"concurrency": 3})
     async with chat_client(config) as (teacher, _):
@@ -372,7 +378,7 @@ async def test_calls_in_flight_never_exceed_the_concurrency(tmp_path, server, ot
     assert max(server.peak_in_flight, other.peak_in_flight) <= 3
 
 
-async def test_proxy_of_the_environment_is_used_and_its_exceptions_kept(tmp_path, server, monkeypatch):
+async def test_proxy_of_the_environment_is_used_with_its_exceptions(tmp_path, server, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
     monkeypatch.setenv("no_proxy", "elsewhere.example")
     async with chat_client(run_config(tmp_path, "http://teacher.invalid/v1")) as (teacher, _):

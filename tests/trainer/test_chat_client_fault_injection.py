@@ -60,7 +60,7 @@ def server():
 async def ask_until_killed(config: Any, questions: list[list[Message]], kill_after: float | None) -> list[Any]:
     """The outcomes of all questions that were not in flight or waiting when everything ended at once."""
     async with chat_client(config) as (teacher, _):
-        teacher.retries.first_pause = 0.01
+        teacher.retries.first_back_off = 0.01
         tasks = [asyncio.create_task(teacher.ask(messages)) for messages in questions]
         await asyncio.wait(tasks, timeout=kill_after)
         for task in tasks:
@@ -86,7 +86,7 @@ def journal_lines(config: Any) -> Iterator[dict[str, Any]]:
     budget=st.none() | st.sampled_from([200, 700, 2000]),
     kills=st.lists(st.floats(0.0, 0.15), max_size=2),
 )
-def test_no_reply_is_paid_for_twice_and_no_budget_overshot(server, storm, asked, concurrency, budget, kills):
+def test_no_reply_is_paid_for_twice_and_no_budget_exceeded(server, storm, asked, concurrency, budget, kills):
     faults: Iterator[Fault | None] = iter(storm)
     server.faults = lambda call: next(faults, None)
     before = len(server.requests)
@@ -107,7 +107,7 @@ def test_no_reply_is_paid_for_twice_and_no_budget_overshot(server, storm, asked,
         # Every request ends exactly once: with a reply, a reason, the budget, or the end of all that comes first.
         assert len(outcomes) == len(asked)
         assert {type(outcome) for outcome in outcomes} <= {Reply, Failure, BudgetExhausted, TryLater}
-        assert all("the first row" in outcome.message for outcome in outcomes if isinstance(outcome, TryLater))
+        assert all("the first request" in outcome.message for outcome in outcomes if isinstance(outcome, TryLater))
         assert all(outcome.reason for outcome in outcomes if isinstance(outcome, Failure))
         assert budget or not any(isinstance(outcome, BudgetExhausted) for outcome in outcomes)
 

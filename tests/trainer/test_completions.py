@@ -55,7 +55,7 @@ def test_cached_and_reasoning_tokens_are_read(usage, cached, reasoning):
     assert (reply.cached_tokens, reply.reasoning_tokens) == (cached, reasoning)
 
 
-def test_thoughts_that_only_the_total_counts_are_written_tokens():
+def test_reasoning_that_only_the_total_counts_is_output():
     body = completion({"content": "a"}, usage={"prompt_tokens": 37, "completion_tokens": 530, "total_tokens": 800})
     reply = read_completion(body, 0.0, None)
     assert (reply.input_tokens, reply.output_tokens, reply.tokens) == (37, 763, 800)
@@ -83,7 +83,7 @@ def chunk(text: str | None = None, finish: str | None = None, **more: object) ->
     )
 
 
-def test_stream_that_nobody_asked_for_is_joined():
+def test_stream_that_was_not_requested_is_joined():
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     lines = [chunk("neu"), ": a comment", chunk("tral"), chunk(None, "stop", usage=usage), "data: [DONE]"]
     reply = read_completion("\n\n".join(lines).encode(), 0.25, None)
@@ -109,35 +109,35 @@ def test_stream_that_was_cut_is_no_reply():
 def test_error_that_came_as_200_is_an_error(error, reason, message):
     with pytest.raises(CallError) as caught:
         read_completion(json.dumps({"error": error}).encode(), 0.0, None)
-    assert (caught.value.reason, caught.value.message, caught.value.verdict) == (reason, message, FailureScope.AGAIN)
+    assert (caught.value.reason, caught.value.message, caught.value.scope) == (reason, message, FailureScope.TRANSIENT)
 
 
 def test_error_that_came_as_200_waits_as_long_as_its_headers_ask():
     body = json.dumps({"error": {"code": "rate_limit_exceeded", "message": "Slow down."}}).encode()
     with pytest.raises(CallError) as caught:
         read_completion(body, 0.0, None, headers={"retry-after": "7"})
-    assert (caught.value.retry_after, caught.value.says_slow_down) == (7.0, True)
+    assert (caught.value.retry_after, caught.value.is_rate_limited) == (7.0, True)
 
 
 def test_error_object_in_place_of_a_completion_is_what_its_code_says():
     body = json.dumps({"object": "error", "message": "No such model.", "type": "NotFoundError", "code": 404}).encode()
     with pytest.raises(CallError) as caught:
         read_completion(body, 0.0, None)
-    assert (caught.value.message, caught.value.verdict) == ("HTTP 404: No such model.", FailureScope.TEACHER)
+    assert (caught.value.message, caught.value.scope) == ("HTTP 404: No such model.", FailureScope.SERVER)
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"finish_reason": "abort"}, 'HTTP 500: The reply was broken off (finish_reason "abort").'),
+        ({"finish_reason": "abort"}, 'HTTP 500: The reply was aborted (finish_reason "abort").'),
         ({"finish_reason": "error", "error": {"code": 502, "message": "Gone."}}, "HTTP 502: Gone."),
     ],
 )
-def test_reply_that_the_server_broke_off_is_asked_for_again(choice, message):
+def test_reply_that_the_server_aborted_is_retried(choice, message):
     body = json.dumps({"choices": [{"message": {"content": "half of"}, **choice}]}).encode()
     with pytest.raises(CallError) as caught:
         read_completion(body, 0.0, None)
-    assert (caught.value.message, caught.value.verdict) == (message, FailureScope.AGAIN)
+    assert (caught.value.message, caught.value.scope) == (message, FailureScope.TRANSIENT)
     assert not caught.value.costs_nothing
 
 
@@ -180,4 +180,4 @@ def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
 def test_anything_else_is_a_bad_response(body):
     with pytest.raises(CallError) as caught:
         read_completion(body, 0.0, None)
-    assert (caught.value.reason, caught.value.verdict) == ("bad_response", FailureScope.AGAIN)
+    assert (caught.value.reason, caught.value.scope) == ("bad_response", FailureScope.TRANSIENT)

@@ -3,66 +3,68 @@
 from distillery_trainer.chat.concurrency import ConcurrencyLimit
 
 
-class Server:
-    """A server that answers `at_once` calls together in a second each, and lets the others wait or turns them away."""
+class SimulatedServer:
+    """Answers `capacity` concurrent requests in a second each, and lets the others wait or rejects them."""
 
-    def __init__(self, window: ConcurrencyLimit, at_once: int, *, turns_away: bool = False) -> None:
-        self.window, self.at_once, self.turns_away = window, at_once, turns_away
+    def __init__(self, limit: ConcurrencyLimit, capacity: int, *, rejects: bool = False) -> None:
+        self.limit, self.capacity, self.rejects = limit, capacity, rejects
         self.now = 0.0
 
     def rounds(self, count: int) -> list[int]:
-        """The window's size before each of some rounds."""
-        sizes = []
+        """The concurrency limit before each of some rounds."""
+        limits = []
         for _ in range(count):
-            size = self.window.size
-            sizes.append(size)
-            began, good = self.now, min(size, self.at_once)
-            self.window.begun(began)
-            self.now += 1.0 if self.turns_away else max(1.0, size / self.at_once)
-            for number in range(max(size, 10)):
-                self.window.answered(began, self.now, hurt=self.turns_away and number % size >= good, full=True)
-        return sizes
+            limit = self.limit.current
+            limits.append(limit)
+            started, good = self.now, min(limit, self.capacity)
+            self.limit.started(started)
+            self.now += 1.0 if self.rejects else max(1.0, limit / self.capacity)
+            for number in range(max(limit, 10)):
+                self.limit.finished(
+                    started, self.now, overloaded=self.rejects and number % limit >= good, at_limit=True
+                )
+        return limits
 
 
-def test_window_opens_up_to_what_the_user_allows():
-    assert Server(ConcurrencyLimit(400), at_once=10_000).rounds(5) == [100, 200, 400, 400, 400]
+def test_limit_rises_to_what_the_user_allows():
+    assert SimulatedServer(ConcurrencyLimit(400), capacity=10_000).rounds(5) == [100, 200, 400, 400, 400]
 
 
-def test_window_starts_no_wider_than_the_user_allows():
-    assert ConcurrencyLimit(3).size == 3
+def test_limit_starts_no_higher_than_the_user_allows():
+    assert ConcurrencyLimit(3).current == 3
 
 
-def test_window_stops_where_more_calls_bring_no_more_replies():
-    sizes = Server(ConcurrencyLimit(2000), at_once=200).rounds(60)
-    assert max(sizes) <= 420
-    assert all(200 <= size <= 420 for size in sizes[4:])
+def test_limit_stops_rising_where_more_requests_bring_no_more_replies():
+    limits = SimulatedServer(ConcurrencyLimit(2000), capacity=200).rounds(60)
+    assert max(limits) <= 420
+    assert all(200 <= limit <= 420 for limit in limits[4:])
 
 
-def test_window_closes_when_calls_are_turned_away_and_settles_at_what_is_borne():
-    sizes = Server(ConcurrencyLimit(2000), at_once=50, turns_away=True).rounds(60)
-    assert all(45 <= size <= 85 for size in sizes[4:])
+def test_limit_falls_when_requests_are_rejected_and_settles_at_what_the_server_sustains():
+    limits = SimulatedServer(ConcurrencyLimit(2000), capacity=50, rejects=True).rounds(60)
+    assert all(45 <= limit <= 85 for limit in limits[4:])
 
 
-def test_few_failures_among_many_replies_do_not_close_the_window():
-    window = ConcurrencyLimit(100)
+def test_few_failures_among_many_replies_do_not_lower_the_limit():
+    limit = ConcurrencyLimit(100)
     for number in range(10_000):
-        window.begun(number / 100)
-        window.answered(number / 100, number / 100 + 0.2, hurt=number % 16 == 0, full=True)
-    assert window.size == 100
+        limit.started(number / 100)
+        limit.finished(number / 100, number / 100 + 0.2, overloaded=number % 16 == 0, at_limit=True)
+    assert limit.current == 100
 
 
-def test_answers_to_calls_from_before_count_no_second_time():
-    window = ConcurrencyLimit(64)
-    window.begun(0.0)
+def test_responses_to_requests_from_before_lower_the_limit_no_second_time():
+    limit = ConcurrencyLimit(64)
+    limit.started(0.0)
     for _ in range(64 * 3):
-        window.answered(0.0, 1.0, hurt=True, full=False)
-    assert window.size == 32
+        limit.finished(0.0, 1.0, overloaded=True, at_limit=False)
+    assert limit.current == 32
 
 
-def test_window_never_closes_altogether():
-    window = ConcurrencyLimit(4)
+def test_limit_never_falls_below_one():
+    limit = ConcurrencyLimit(4)
     for second in range(100):
-        window.begun(float(second))
+        limit.started(float(second))
         for _ in range(10):
-            window.answered(float(second), second + 0.5, hurt=True, full=False)
-    assert window.size == 1
+            limit.finished(float(second), second + 0.5, overloaded=True, at_limit=False)
+    assert limit.current == 1

@@ -23,16 +23,16 @@ def refusal(status: int, message: str = "", code: str = "", **more: object) -> E
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "verdict"),
+    ("response", "reason", "scope"),
     [
-        (refusal(429, "Slow down."), "http_429", FailureScope.AGAIN),
-        (refusal(429, "No money.", "insufficient_quota"), "http_429", FailureScope.TEACHER),
-        (refusal(429, "No money.", type="insufficient_quota"), "http_429", FailureScope.TEACHER),
-        (refusal(500), "http_500", FailureScope.AGAIN),
-        (refusal(529, "Overloaded"), "http_529", FailureScope.AGAIN),
-        (refusal(408), "http_408", FailureScope.AGAIN),
-        (refusal(401), "http_401", FailureScope.TEACHER),
-        (refusal(403, "Country not supported"), "http_403", FailureScope.TEACHER),
+        (refusal(429, "Slow down."), "http_429", FailureScope.TRANSIENT),
+        (refusal(429, "No money.", "insufficient_quota"), "http_429", FailureScope.SERVER),
+        (refusal(429, "No money.", type="insufficient_quota"), "http_429", FailureScope.SERVER),
+        (refusal(500), "http_500", FailureScope.TRANSIENT),
+        (refusal(529, "Overloaded"), "http_529", FailureScope.TRANSIENT),
+        (refusal(408), "http_408", FailureScope.TRANSIENT),
+        (refusal(401), "http_401", FailureScope.SERVER),
+        (refusal(403, "Country not supported"), "http_403", FailureScope.SERVER),
         (refusal(403, "Your input was flagged by moderation"), "content_filter", FailureScope.ROW),
         (refusal(400, "x", "content_filter"), "content_filter", FailureScope.ROW),
         (refusal(400, "triggering Azure OpenAI's content management policy"), "content_filter", FailureScope.ROW),
@@ -40,15 +40,15 @@ def refusal(status: int, message: str = "", code: str = "", **more: object) -> E
         (refusal(400, "This model's maximum context length is 8 tokens"), "context_too_long", FailureScope.ROW),
         (refusal(413, "prompt is too long: 9 tokens > 8"), "context_too_long", FailureScope.ROW),
         (refusal(400, "Bad request"), "http_400", FailureScope.ROW),
-        (refusal(404, "no such model"), "http_404", FailureScope.TEACHER),
-        (refusal(405), "http_405", FailureScope.TEACHER),
-        (ErrorResponse(308, b""), "http_308", FailureScope.TEACHER),
-        (ErrorResponse(502, b"<html>Bad gateway</html>"), "http_502", FailureScope.AGAIN),
+        (refusal(404, "no such model"), "http_404", FailureScope.SERVER),
+        (refusal(405), "http_405", FailureScope.SERVER),
+        (ErrorResponse(308, b""), "http_308", FailureScope.SERVER),
+        (ErrorResponse(502, b"<html>Bad gateway</html>"), "http_502", FailureScope.TRANSIENT),
     ],
 )
-def test_refusal_means_a_reason_and_a_verdict(answer, reason, verdict):
-    error = call_error(answer, NOW)
-    assert (error.reason, error.verdict) == (reason, verdict)
+def test_error_response_means_a_reason_and_a_scope(response, reason, scope):
+    error = call_error(response, NOW)
+    assert (error.reason, error.scope) == (reason, scope)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_refusal_means_a_reason_and_a_verdict(answer, reason, verdict):
         (b'{"detail": "Not found"}', "HTTP 500: Not found"),
         (b'{"message": "no"}', "HTTP 500: no"),
         (b'"text"', "HTTP 500: text"),
-        (b"<html></html>", "HTTP 500: a page in place of JSON"),
-        (b"", "HTTP 500: a page in place of JSON"),
+        (b"<html></html>", "HTTP 500: a page instead of JSON"),
+        (b"", "HTTP 500: a page instead of JSON"),
         (b'{"error": {"message": "' + b"a" * 400 + b'"}}', "HTTP 500: " + "a" * 297 + "…"),
     ],
 )
-def test_servers_own_words_are_found_and_cut(body, text):
+def test_servers_message_is_found_and_shortened(body, text):
     assert call_error(ErrorResponse(500, body), NOW).message == text
 
 

@@ -26,7 +26,7 @@ def test_units_are_spread_over_the_minute():
     assert taken(61, 1, 4.0) == pytest.approx([0.0, 0.0, 1.0, 2.0, 3.0], abs=1e-6)
 
 
-def test_what_was_not_needed_is_given_back():
+def test_units_that_were_not_needed_are_released():
     rate = RateLimit(61)
     rate.take(0.0, 10)
     assert rate.free_at == pytest.approx(9.0)

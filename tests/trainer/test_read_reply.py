@@ -17,7 +17,7 @@ from generate_run import GenerateRun
         (Reply("neutral", "tool_calls"), "truncated"),
         (Reply("", "content_filter"), "content_filter"),
         (Reply("", "stop", refusal="I cannot."), "refused"),
-        (Failure("timeout", "No whole reply."), "timeout"),
+        (Failure("timeout", "No complete reply."), "timeout"),
     ],
 )
 def test_reply_is_rejected_before_its_text_is_read(tmp_path, reply, reason):

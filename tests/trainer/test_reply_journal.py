@@ -16,7 +16,7 @@ from distillery_trainer.chat.prices import Spending
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.reply_locations import ReplyLocations
-from distillery_trainer.chat.workspace_lock import only_stage
+from distillery_trainer.chat.workspace_lock import locked_workspace
 from distillery_trainer.runtime.errors import TryLater
 
 
@@ -52,7 +52,7 @@ def test_long_reply_is_read_whole(folder):
         assert journal.get(key(2)).content == "short"
 
 
-def test_keys_that_begin_alike_are_told_apart(folder):
+def test_keys_that_begin_alike_are_distinguished(folder):
     with ReplyJournal(folder, "generate-a") as journal:
         journal.add_reply("a" * 64, reply("neutral"), Spending(11))
         assert journal.get("a" * 63 + "b") is None
@@ -81,23 +81,23 @@ def test_usage_is_that_of_the_stage_and_spending_that_of_the_workspace(folder):
         assert journal.usage == Usage(requests=2, input_tokens=100, output_tokens=1)
 
 
-def test_what_was_set_aside_is_spent_until_the_call_is_settled(folder):
+def test_reservation_counts_as_spent_until_the_request_is_settled(folder):
     most = Spending(500)
     with ReplyJournal(folder, "generate-a") as journal:
         for _ in range(3):
-            journal.set_aside(most)
-        journal.add_reply(key(1), reply("one", tokens=100), Spending(101), set_aside=most)
-        journal.add_failure("http_500", answered=True, given_back=most)
+            journal.reserve(most)
+        journal.add_reply(key(1), reply("one", tokens=100), Spending(101), reserved=most)
+        journal.add_failure("http_500", answered=True, released=most)
         assert journal.spent.tokens == 101 + 500
     with ReplyJournal(folder, "generate-a") as journal:
         assert journal.spent.tokens == 101 + 500
 
 
-def test_reply_without_usage_is_marked_with_what_it_is_thought_to_be(folder):
+def test_reply_without_usage_is_marked_with_estimated_tokens(folder):
     with ReplyJournal(folder, "generate-a") as journal:
-        journal.set_aside(Spending(500))
+        journal.reserve(Spending(500))
         cost = Spending(500)
-        journal.add_reply(key(1), Reply("neutral", "stop"), cost, set_aside=Spending(500), estimated=(90, 3))
+        journal.add_reply(key(1), Reply("neutral", "stop"), cost, reserved=Spending(500), estimated=(90, 3))
     with ReplyJournal(folder, "generate-a") as journal:
         assert journal.spent.tokens == 500
         assert journal.usage == Usage(requests=1, input_tokens=90, output_tokens=3, uncounted_replies=1)
@@ -106,16 +106,16 @@ def test_reply_without_usage_is_marked_with_what_it_is_thought_to_be(folder):
 PRICING = Pricing(currency="USD", input_per_million=1.0, output_per_million=4.0, cached_input_per_million=0.5)
 
 
-def test_money_is_noted_beside_the_tokens(folder):
+def test_cost_is_recorded_beside_the_tokens(folder):
     with ReplyJournal(folder, "generate-a", PRICING) as journal:
         paid = Reply("neutral", "stop", input_tokens=1000, output_tokens=10, cached_tokens=800, reasoning_tokens=4)
-        journal.set_aside(Spending(2000, 0.008))
-        journal.add_reply(key(1), paid, journal.prices.of(1000, 10, 800), set_aside=Spending(2000, 0.008))
+        journal.reserve(Spending(2000, 0.008))
+        journal.add_reply(key(1), paid, journal.prices.of(1000, 10, 800), reserved=Spending(2000, 0.008))
     lines = [json.loads(line) for line in next(folder.glob("*.jsonl")).read_text().splitlines()]
     assert [(line["spent"], line["cost"]) for line in lines] == [(2000, 0.008), (-990, -0.00736)]
     with ReplyJournal(folder, "generate-a", PRICING) as journal:
         assert journal.spent.tokens == 1010
-        assert journal.spent.money == pytest.approx(0.00064)
+        assert journal.spent.cost == pytest.approx(0.00064)
         assert journal.usage == Usage(
             requests=1,
             input_tokens=1000,
@@ -127,7 +127,7 @@ def test_money_is_noted_beside_the_tokens(folder):
         )
 
 
-def test_lines_from_before_there_was_a_price_count_at_the_one_of_today(folder):
+def test_lines_from_before_there_was_a_pricing_are_charged_at_the_present_one(folder):
     folder.mkdir()
     old = {"content": "neutral", "finish_reason": "stop", "input_tokens": 1000, "output_tokens": 10}
     lines = [
@@ -140,34 +140,38 @@ def test_lines_from_before_there_was_a_price_count_at_the_one_of_today(folder):
     with ReplyJournal(folder, "generate-a", PRICING) as journal:
         assert journal.get(key(1)).content == "neutral"
         assert journal.spent.tokens == 1010 + 2000
-        assert journal.spent.money == pytest.approx(0.00104 + 2000 * 4e-6)
+        assert journal.spent.cost == pytest.approx(0.00104 + 2000 * 4e-6)
     with ReplyJournal(folder, "generate-a") as journal:
         assert journal.spent == Spending(3010, 0.0)
 
 
-def test_second_stage_of_a_workspace_says_so_and_leaves(tmp_path):
+def test_second_stage_of_a_workspace_ends_with_a_message(tmp_path):
     workspace = Workspace(tmp_path)
-    said = r"Another stage \(generate-a on .*\) is asking the teacher"
-    with only_stage(workspace, "generate-a"), pytest.raises(TryLater, match=said) as caught, only_stage(workspace, "b"):
+    said = r"Another stage \(generate-a on .*\) is already sending requests"
+    with (
+        locked_workspace(workspace, "generate-a"),
+        pytest.raises(TryLater, match=said) as caught,
+        locked_workspace(workspace, "generate-b"),
+    ):
         pass
     assert caught.value.exit_code == 3
-    with only_stage(workspace, "generate-b"):
+    with locked_workspace(workspace, "generate-b"):
         pass
 
 
-def test_lock_of_a_killed_stage_is_nobodys(tmp_path):
+def test_lock_of_a_killed_stage_is_released(tmp_path):
     workspace = Workspace(tmp_path)
     held = (
         "import sys, time; from pathlib import Path; from distillery_api.paths import Workspace\n"
-        "from distillery_trainer.chat.workspace_lock import only_stage\n"
-        "with only_stage(Workspace(Path(sys.argv[1])), 'generate-a'): print('held', flush=True); time.sleep(60)"
+        "from distillery_trainer.chat.workspace_lock import locked_workspace\n"
+        "with locked_workspace(Workspace(Path(sys.argv[1])), 'generate-a'): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", held, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(TryLater), only_stage(workspace, "generate-b"):
+        with pytest.raises(TryLater), locked_workspace(workspace, "generate-b"):
             pass
         process.kill()
-    with only_stage(workspace, "generate-b"):
+    with locked_workspace(workspace, "generate-b"):
         pass
 
 
@@ -200,7 +204,7 @@ def test_segment_that_is_cut_anywhere_gives_its_whole_lines(tmp_path_factory, re
         assert journal.get(key("new")) == reply("new")
 
 
-def test_zeros_after_a_power_cut_hide_no_other_line(folder):
+def test_zero_bytes_after_a_power_failure_hide_no_other_line(folder):
     with ReplyJournal(folder, "generate-a") as journal:
         journal.add_reply(key(1), reply("one"), Spending(11))
     segment = next(folder.iterdir())

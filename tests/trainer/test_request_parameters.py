@@ -11,8 +11,8 @@ from distillery_trainer.chat.error_responses import (
 from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.chat.request_parameters import (
     FormatWatch,
-    is_too_much,
-    refused_parameter,
+    is_too_high,
+    rejected_parameter,
     sampling_parameters,
     without_parameter,
 )
@@ -38,8 +38,8 @@ SENT = {"temperature": 0.2, "max_tokens": 5, "top_p": 0.1, "response_format": {}
         (refusal(500, "temperature"), None),
     ],
 )
-def test_parameter_that_a_refusal_names(answer, parameter):
-    assert refused_parameter(answer, SENT) == parameter
+def test_parameter_that_a_rejection_names(answer, parameter):
+    assert rejected_parameter(answer, SENT) == parameter
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_parameter_that_a_refusal_names(answer, parameter):
         ("Unrecognized request argument supplied: max_tokens", False),
     ],
 )
-def test_limit_that_is_too_high_is_told_from_one_that_is_not_taken(words, too_much):
-    assert is_too_much(refusal(400, words)) is too_much
+def test_limit_that_is_too_high_differs_from_one_that_is_not_accepted(words, too_much):
+    assert is_too_high(refusal(400, words)) is too_much
 
 
 def test_max_tokens_goes_by_its_newer_name_and_then_not_at_all():

@@ -4,18 +4,18 @@ import random
 
 import pytest
 
-from distillery_trainer.chat.retries import pause_before
+from distillery_trainer.chat.retries import back_off
 
 
 @pytest.mark.parametrize(("attempt", "most"), [(2, 0.5), (3, 1.0), (4, 2.0), (9, 60.0), (40, 60.0)])
-def test_pause_doubles_up_to_a_minute_and_half_of_it_is_random(attempt, most):
+def test_back_off_doubles_up_to_a_minute_and_half_of_it_is_random(attempt, most):
     rng = random.Random(1)
-    pauses = [pause_before(attempt, None, rng) for _ in range(200)]
+    pauses = [back_off(attempt, None, rng) for _ in range(200)]
     assert most * 0.5 <= min(pauses) < most * 0.6
     assert most * 0.9 < max(pauses) <= most
 
 
 @pytest.mark.parametrize("asked", [0.0, 1.0, 3600.0])
-def test_pause_is_never_shorter_than_the_server_asks(asked):
+def test_back_off_is_never_shorter_than_the_server_asks(asked):
     rng = random.Random(1)
-    assert all(asked <= pause_before(2, asked, rng) <= asked + 1.0 for _ in range(200))
+    assert all(asked <= back_off(2, asked, rng) <= asked + 1.0 for _ in range(200))

@@ -64,7 +64,7 @@ def test_split_that_failed_calls_break_is_a_failed_generation():
 
 
 def test_teacher_that_answered_nothing_is_tried_later_only_if_that_may_pass():
-    passing, final = Failure("http_503", "", passing=True), Failure("http_400", "")
+    passing, final = Failure("http_503", "", transient=True), Failure("http_400", "")
     with pytest.raises(TryLater):
         rejecting(RowCounter("train", 2, 1.0, 1), "http_503", failure=passing).check(teacher_answered=False)
     with pytest.raises(UserError):
@@ -77,7 +77,7 @@ def test_first_rows_without_any_answer_say_why():
     assert error.exit_code == 2
     assert error.message.startswith("None of the first 2 rows got a usable answer (bad_json 2), so the others are not")
     away = RowRejection(
-        Rejection("http_503", "HTTP 503"), unanswered=True, failure=Failure("http_503", "", passing=True)
+        Rejection("http_503", "HTTP 503"), unanswered=True, failure=Failure("http_503", "", transient=True)
     )
     assert no_usable_answer([away]).exit_code == 3
 

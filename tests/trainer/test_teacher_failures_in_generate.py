@@ -69,7 +69,7 @@ def run(tmp_path, teacher):
     ],
     ids=lambda fault: f"{fault.name} {fault.refused.status if fault.refused else ''}",
 )
-def test_passing_failure_is_repeated_and_the_row_kept(run, teacher, fault):
+def test_transient_failure_is_retried_and_the_row_kept(run, teacher, fault):
     teacher.faults = where(ROW, fault, times=1)
     result = run.run()
     assert (result.exit_code, result.rows.kept) == (0, 21)
@@ -107,14 +107,14 @@ def test_waiting_row_does_not_hold_up_the_others(run, teacher):
         (closed_connection(), "connection_closed"),
     ],
 )
-def test_row_that_fails_at_every_try_is_rejected_with_the_reason(run, teacher, fault, reason):
+def test_row_that_fails_at_every_attempt_is_rejected_with_the_reason(run, teacher, fault, reason):
     teacher.faults = where(ROW, fault)
     result = run.run()
     assert result.exit_code == 0
     assert result.rows.rejected_by_reason == {reason: 1}
     row = run.rows("rejected")[0]
     assert (row["split"], row["id"], row["line"], row["reply"]) == ("train", "train-6", 6, None)
-    assert row["message"].endswith("(2 tries)")
+    assert row["message"].endswith("(2 attempts)")
     assert len(teacher.requests) == 22
 
 
@@ -124,7 +124,9 @@ def test_call_that_takes_too_long_is_given_up(run, teacher, fault):
     run.config = {"maxAttempts": 1, "requestTimeoutSeconds": 0.7}
     result = run.run()
     assert result.rows.rejected_by_reason == {"timeout": 1}
-    assert run.rows("rejected")[0]["message"] == "No whole reply within 0.7 seconds (generation.requestTimeoutSeconds)."
+    assert (
+        run.rows("rejected")[0]["message"] == "No complete reply within 0.7 seconds (generation.requestTimeoutSeconds)."
+    )
 
 
 # --- refusals of one row
@@ -138,7 +140,7 @@ def test_call_that_takes_too_long_is_given_up(run, teacher, fault):
         (server_error(418), "http_418"),
     ],
 )
-def test_refused_row_is_rejected_without_a_second_try(run, teacher, fault, reason):
+def test_row_that_the_server_rejects_is_not_retried(run, teacher, fault, reason):
     teacher.faults = where(ROW, fault)
     result = run.run()
     assert result.exit_code == 0
@@ -196,7 +198,7 @@ def test_readable_reply_is_kept_whatever_is_around_it(run, teacher, fault):
     assert run.rows("train")[5]["completion"][0]["content"] == "contradiction"
 
 
-def test_thoughts_are_kept_apart_from_the_reply(run, teacher):
+def test_reasoning_is_kept_apart_from_the_reply(run, teacher):
     teacher.faults = where("Person 200 ", think_span("Hm, reads and writes."))
     run.run()
     assert run.rows("test")[0]["reply"] == "contradiction"
@@ -219,7 +221,7 @@ def test_held_out_row_without_an_answer_stays_and_fails_nothing(run, teacher, fa
 # --- parameters
 
 
-def test_refused_parameter_is_renamed_or_dropped_and_that_remembered(tmp_path):
+def test_rejected_parameter_is_renamed_or_dropped_and_that_remembered(tmp_path):
     with gold_teacher(GOLD, refused_parameters=("max_tokens", "temperature", "response_format")) as teacher:
         run = GenerateRun(tmp_path, teacher.url, generation={"chainOfThought": True, "concurrency": 1})
         result = run.run()
@@ -228,7 +230,7 @@ def test_refused_parameter_is_renamed_or_dropped_and_that_remembered(tmp_path):
         assert teacher.requests[-1].body.keys() == {"model", "messages", "top_p", "max_completion_tokens"}
 
 
-def test_refused_parameter_costs_no_try(tmp_path):
+def test_rejected_parameter_uses_up_no_attempt(tmp_path):
     with gold_teacher(GOLD, refused_parameters=("max_tokens", "max_completion_tokens", "top_p")) as teacher:
         assert GenerateRun(tmp_path, teacher.url, config={"maxAttempts": 1}).run().rows.kept == 21
 
@@ -239,14 +241,14 @@ def test_refused_parameter_costs_no_try(tmp_path):
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (wrong_key(), "The key was refused."),
-        (server_error(403), "The key does not allow this."),
+        (wrong_key(), "The API key was rejected."),
+        (server_error(403), "The API key does not permit this."),
         (unknown_model(), 'There is no model "teacher", or no API at that address'),
-        (insufficient_quota(), "The account's quota is used up"),
-        (server_error(402), "The account's quota is used up"),
+        (insufficient_quota(), "The account's quota is exhausted"),
+        (server_error(402), "The account's quota is exhausted"),
     ],
 )
-def test_turned_away_ends_the_stage_at_once(run, teacher, fault, words):
+def test_server_that_rejects_all_requests_ends_the_stage_at_once(run, teacher, fault, words):
     run.generation = {"concurrency": 2}
     teacher.faults = script([None, None, *[fault] * 30])
     result = run.run()
@@ -271,7 +273,7 @@ def test_wrong_key_names_secret_and_key(tmp_path, monkeypatch):
         assert "wrong" not in message
 
 
-def test_empty_key_is_told_before_any_call(run, teacher, monkeypatch):
+def test_empty_key_is_reported_before_any_request(run, teacher, monkeypatch):
     monkeypatch.setenv("DISTILLERY_API_KEY_0", " \n")
     run.teacher = {"apiKey": {"secretName": "teacher-keys"}}
     run.config = {"apiKeyVariables": {"teacher-keys/api-key": "DISTILLERY_API_KEY_0"}}
@@ -281,7 +283,7 @@ def test_empty_key_is_told_before_any_call(run, teacher, monkeypatch):
     assert teacher.requests == []
 
 
-def test_key_is_sent_and_stands_in_no_file_and_no_log(tmp_path, monkeypatch, capfd):
+def test_key_is_sent_and_is_in_no_file_and_no_log(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("DISTILLERY_API_KEY_0", "sk-very-secret\n")
     # A server that repeats the key in its refusal.
     refusal = server_error(400)
@@ -329,7 +331,7 @@ def test_unreachable_teacher_is_to_be_tried_later(run, host):
     result = run.run()
     assert (result.exit_code, result.reason) == (3, "TeacherUnreachable")
     assert result.message.startswith(f"Teacher tester (teacher at http://{host}:")
-    assert "cannot be reached (2 tries)" in result.message
+    assert "cannot be reached (2 attempts)" in result.message
     assert result.rows.rejected == 0
 
 
@@ -337,7 +339,7 @@ def test_teacher_that_never_answers_is_to_be_tried_later(run, teacher):
     teacher.faults = lambda call: server_error(503)
     result = run.run()
     assert (result.exit_code, result.reason) == (3, "TeacherUnreachable")
-    assert "did not answer the first row: HTTP 503" in result.message
+    assert "did not answer the first request: HTTP 503" in result.message
 
 
 def test_next_attempt_asks_failed_rows_again(run, teacher):

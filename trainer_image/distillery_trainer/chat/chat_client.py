@@ -1,10 +1,9 @@
-"""Messages -> the teacher's reply: from the journal where it was ever paid for, else by calls with one retry policy,
-within the budget, and never twice for the same question."""
+"""Messages -> a remote model's reply: from the journal where it was ever paid for, else by calls with one retry policy,
+within the budget, and never twice for the same request."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Any
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_api.spec.teacher import Limits, PricedJudge, Server
-from distillery_trainer.chat.budget import CallBudget
+from distillery_api.spec.teacher import PricedJudge, Server
+from distillery_trainer.chat.budget import RequestBudget
 from distillery_trainer.chat.endpoint import Endpoint, connections_allowed
 from distillery_trainer.chat.error_responses import CallError, FailureScope
 from distillery_trainer.chat.remote_model import RemoteModel
@@ -28,88 +27,77 @@ from distillery_trainer.data.records import Message
 from distillery_trainer.runtime.errors import TryLater, UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 
-_FOUND_IN_A_ROW = 64
-"""Replies from the journal after which others get a turn."""
-_NAMES_TOLD = 5
-_PREFLIGHT_TRIES = 3
+_JOURNAL_REPLIES_PER_YIELD = 64
+"""Replies from the journal after which other tasks get to run."""
+_MAX_REPORTED_NAMES = 5
+_PREFLIGHT_ATTEMPTS = 3
 
 
 class Stopping(Exception):
-    """The stage is ending, so this reply is not waited for."""
+    """The stage is ending, so the reply is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What is put to a model."""
+    """A request for one reply."""
 
     key: str
-    """Under which the journal keeps its reply."""
+    """The key of the reply in the journal."""
     messages: list[Message]
     temperature: float | None
-    """None for the usual one."""
+    """None for the default one."""
 
 
 class ChatClient:
-    """A model that is asked. Set `stopping` to end: no new call is begun after that, and no pause sat out.
+    """Asks a remote model. Set `stopping` to end: after that no call starts and no pause is waited for.
 
-    Rows that wait out a pause hold no call, so have `rows_at_once` of them under way, more than `calls_at_once`.
+    Rows that wait for a retry have no call in flight, so process `concurrent_rows` of them at the same time, which are
+    more than `max_concurrent_requests`.
     """
 
     def __init__(
         self,
-        asked: RemoteModel,
+        model: RemoteModel,
         parameters: Mapping[str, Any],
         *,
         config: RunConfig,
         journal: ReplyJournal,
-        budget: CallBudget,
+        budget: RequestBudget,
         progress: ProgressReporter,
         stopping: asyncio.Event,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._asked, self._parameters = asked, dict(parameters)
+        self._model, self._parameters = model, dict(parameters)
         self._journal, self._budget, self._progress = journal, budget, progress
-        self._accounts = UsageTracker(journal, budget, progress, asked.pricing)
+        self._usage = UsageTracker(journal, budget, progress, model.pricing)
         self._config = config
         self.stopping = stopping
-        self.calls_at_once = connections_allowed(config.generation.concurrency)
-        """Most calls at once, as the user and the system allow."""
+        self.max_concurrent_requests = connections_allowed(config.generation.concurrency)
+        """As many as the user and the system allow."""
         self._keys: dict[tuple[int, float | None], ReplyKeys] = {}
-        self._servers: dict[PooledServer, Server] = {}
-        for server in asked.servers:
-            self._servers[self._lane(server)] = server
-        self._pool = ServerPool(list(self._servers), self.calls_at_once)
-        self.retries = Retries(asked, self._servers, self._pool, patience)
+        servers = [self._pooled_server(address) for address in model.addresses]
+        self._pool = ServerPool(servers, self.max_concurrent_requests)
+        self.retries = Retries(model, self._pool, patience)
         """What follows a failed call."""
-        self._is_there, self._preflight_lock = False, asyncio.Lock()
-        self._under_way: dict[str, asyncio.Event | None] = {}
-        self._names: set[str] = set()
-        self._told_size = 0
-        self._watch: asyncio.Task[None] | None = None
+        self._is_reachable, self._preflight_lock = False, asyncio.Lock()
+        self._in_flight: dict[str, asyncio.Event | None] = {}
+        self._reported_names: set[str] = set()
+        self._reported_limit = 0
+        self._pool_closer: asyncio.Task[None] | None = None
         self.replies = 0
-        """Replies so far, from the journal or fresh."""
+        """Replies so far, from the journal or from the model."""
 
     @classmethod
     def for_run(
         cls, config: RunConfig, parameters: Mapping[str, Any], journal: ReplyJournal, progress: ProgressReporter
     ) -> ChatClient:
-        """The teacher of a run. Raises UserError where its key is missing."""
-        teacher = config.generation.teachers[0]
-        asked = RemoteModel(
-            name=teacher.name,
-            title=f"Teacher {teacher.name}",
-            field="generation.teachers",
-            model=teacher.model,
-            servers=teacher.all_servers,
-            limits=teacher.limits,
-            pricing=teacher.pricing,
-        )
+        """The client for a run's teacher. Raises UserError where its API key is empty."""
         return cls(
-            asked,
+            RemoteModel.of_teacher(config.generation.teachers[0]),
             parameters,
             config=config,
             journal=journal,
-            budget=CallBudget(config.generation.budget, journal),
+            budget=RequestBudget(config.generation.budget, journal),
             progress=progress,
             stopping=asyncio.Event(),
         )
@@ -117,22 +105,14 @@ class ChatClient:
     def for_judge(
         self, judge: PricedJudge, parameters: Mapping[str, Any], field: str = "generation.judge"
     ) -> ChatClient:
-        """A judge beside this teacher: it shares journal, budget and end. Raises UserError where its key is missing.
+        """The client for a judge of this teacher, with the same journal, budget and end. Raises UserError where its API
+        key is empty.
 
-        `parameters` are those of its requests, `max_tokens` among them. Without prices of its own, its tokens count at
-        the teacher's.
+        `parameters` are those of its requests, including `max_tokens`. Without a pricing of its own, its tokens are
+        charged at the teacher's.
         """
-        asked = RemoteModel(
-            name="judge",
-            title="The judge",
-            field=field,
-            model=judge.model,
-            servers=(Server(url=judge.endpoint, api_key=judge.api_key),),
-            limits=Limits(),
-            pricing=judge.pricing or self._asked.pricing,
-        )
         return ChatClient(
-            asked,
+            RemoteModel.of_judge(judge, field, judge.pricing or self._model.pricing),
             parameters,
             config=self._config,
             journal=self._journal,
@@ -142,187 +122,177 @@ class ChatClient:
             patience=self.retries.patience,
         )
 
-    def _lane(self, server: Server) -> PooledServer:
+    def _pooled_server(self, address: Server) -> PooledServer:
         endpoint = Endpoint(
-            server.url,
-            self._asked.model,
-            self._api_key(server),
+            address.url,
+            self._model.model_id,
+            self._model.api_key(address, self._config.api_key_variables),
             self._parameters,
-            connections=self.calls_at_once,
+            connections=self.max_concurrent_requests,
             timeout=self._config.request_timeout_seconds,
         )
-        lane = PooledServer(endpoint, self._asked.limits, self.calls_at_once)
-        endpoint.on_allowances = lambda allowed: lane.allow(allowed, self._now())
-        return lane
+        server = PooledServer(address, endpoint, self._model.limits, self.max_concurrent_requests)
+        endpoint.on_allowances = lambda allowances: server.note_allowances(allowances, self._now())
+        return server
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._watch:
-            self._watch.cancel()
-        for lane in self._pool.lanes:
-            await lane.endpoint.close()
+        if self._pool_closer:
+            self._pool_closer.cancel()
+        for server in self._pool.servers:
+            await server.endpoint.close()
 
     @property
     def name(self) -> str:
-        """The teacher's name in the manifest."""
-        return self._asked.name
+        """The model's name in the manifest."""
+        return self._model.name
 
     @property
-    def rows_at_once(self) -> int:
-        """How many rows should be under way, so that there are always enough that do not wait out a pause."""
-        return 2 * self.calls_at_once
-
-    # --- keys and names
-
-    def _api_key(self, server: Server) -> str | None:
-        if server.api_key is None:
-            return None
-        variable = self._config.api_key_variables.get(server.api_key.path, "")
-        key = os.environ.get(variable, "").strip()
-        if key:
-            return key
-        message = f"{self._asked.at(server)}: its API key is empty. {self._asked.key_advice(server.api_key)}"
-        raise UserError(message, reason=Reason.TEACHER_REJECTED)
+    def concurrent_rows(self) -> int:
+        """How many rows to process at the same time, so that enough of them are not waiting for a retry."""
+        return 2 * self.max_concurrent_requests
 
     # --- asking
 
     async def ask(
         self, messages: list[Message], sample: int = 0, *, temperature: float | None = None
     ) -> Reply | Failure:
-        """The reply to a question, or why there is none. Another `sample` is another reply to the same question, and so
-        is one at another temperature than the usual one.
+        """The reply to a request, or why there is none. Another `sample` is another reply to the same messages, and so
+        is one at another temperature than the default one.
 
-        Raises UserError where the teacher turns everybody away, TryLater where it cannot be reached, BudgetSpent, and
-        Stopping.
+        Raises UserError where the model's servers reject all requests, TryLater where they cannot be reached,
+        BudgetExhausted, and Stopping.
         """
         keys = self._keys.get((sample, temperature)) or self._new_keys(sample, temperature)
         key = keys.key(messages)
-        while key in self._under_way:  # the same question from another row
-            await self._others_answer(key)
+        while key in self._in_flight:
+            await self._same_request(key)
         reply = self._journal.get(key)
         if reply is None:
-            return await self._ask_alone(ChatRequest(key, messages, temperature))
+            return await self._ask_model(ChatRequest(key, messages, temperature))
         self.replies += 1
-        self._is_there = True  # it was, once: what it does not answer today is one question's trouble
-        if self.replies % _FOUND_IN_A_ROW == 0:
-            await asyncio.sleep(0)  # nothing else here lets the others work
+        self._is_reachable = True  # it once was: a failure today says nothing about the other requests
+        if self.replies % _JOURNAL_REPLIES_PER_YIELD == 0:
+            await asyncio.sleep(0)  # nothing else here lets other tasks run
         return reply
 
     def _new_keys(self, sample: int, temperature: float | None) -> ReplyKeys:
         changed = {} if temperature is None else {"temperature": temperature}
-        keys = self._keys[sample, temperature] = ReplyKeys(self._asked.model, self._parameters | changed, sample)
+        keys = self._keys[sample, temperature] = ReplyKeys(self._model.model_id, self._parameters | changed, sample)
         return keys
 
-    async def _others_answer(self, key: str) -> None:
-        answered = self._under_way[key] or asyncio.Event()
-        self._under_way[key] = answered
-        await answered.wait()
+    async def _same_request(self, key: str) -> None:
+        """Wait until the same request of another row has finished."""
+        finished = self._in_flight[key] or asyncio.Event()
+        self._in_flight[key] = finished
+        await finished.wait()
 
-    async def _ask_alone(self, question: ChatRequest) -> Reply | Failure:
-        self._under_way[question.key] = None
+    async def _ask_model(self, request: ChatRequest) -> Reply | Failure:
+        self._in_flight[request.key] = None
         try:
-            if not self._is_there:
+            if not self._is_reachable:
                 async with self._preflight_lock:
-                    if not self._is_there:
-                        return await self._preflight(question)
-            return await self._ask_again_and_again(question, self._config.max_attempts)
+                    if not self._is_reachable:
+                        return await self._preflight(request)
+            return await self._ask_with_retries(request, self._config.max_attempts)
         finally:
-            if answered := self._under_way.pop(question.key):
-                answered.set()
+            if finished := self._in_flight.pop(request.key):
+                finished.set()
 
-    async def _preflight(self, question: ChatRequest) -> Reply | Failure:
-        """Put the first question alone, and end here where the server is not there, or is none.
+    async def _preflight(self, request: ChatRequest) -> Reply | Failure:
+        """Send the first request alone, and end the stage where the server is unreachable or not a chat API.
 
         Raises UserError for a server that answers with something else than a completion, and TryLater, with the
-        server's words, for one that fails each of a few tries.
+        server's message, for one that fails each of a few attempts.
         """
-        outcome = await self._ask_again_and_again(question, min(_PREFLIGHT_TRIES, self._config.max_attempts))
-        if isinstance(outcome, Reply) or not outcome.passing:
-            self._is_there = True
+        outcome = await self._ask_with_retries(request, min(_PREFLIGHT_ATTEMPTS, self._config.max_attempts))
+        if isinstance(outcome, Reply) or not outcome.transient:
+            self._is_reachable = True
             return outcome
-        place = self._asked.at(self._asked.servers[0])
+        model = self._model.at(self._model.addresses[0])
         if outcome.reason == RejectionReason.BAD_RESPONSE:
             message = (
-                f"{place}: this is no chat API. {outcome.message} Check endpoint, which ends in /v1 with most servers"
-                f" ({self._asked.field})."
+                f"{model}: this is not a chat API. {outcome.message} Check endpoint, which ends in /v1 with most"
+                f" servers ({self._model.field})."
             )
             raise UserError(message, reason=Reason.TEACHER_REJECTED)
-        message = f"{place} did not answer the first row: {outcome.message} Everything paid for is kept."
+        message = f"{model} did not answer the first request: {outcome.message} All paid replies are kept."
         raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
 
-    async def _ask_again_and_again(self, question: ChatRequest, tries: int) -> Reply | Failure:
-        fared = Attempts(tries)
+    async def _ask_with_retries(self, request: ChatRequest, allowed: int) -> Reply | Failure:
+        attempts = Attempts(allowed)
         while True:
-            outcome = await self._try(question, fared)
+            outcome = await self._attempt(request, attempts)
             if not isinstance(outcome, float):
                 return outcome
-            await self._pause(outcome)
+            await self._wait(outcome)
 
-    async def _try(self, question: ChatRequest, tries: Attempts) -> Reply | Failure | float:
+    async def _attempt(self, request: ChatRequest, attempts: Attempts) -> Reply | Failure | float:
         """The outcome of a call, or the seconds to wait before the next one."""
-        lane = await self._free_lane(question.messages)
+        server = await self._acquire_server(request.messages)
         try:
-            return await self._call(question, lane)
+            return await self._call(request, server)
         except CallError as error:
-            return self.retries.after(error, tries, lane, self._now())
+            return self.retries.after(error, attempts, server, self._now())
         finally:
-            self._pool.give_back(lane)
+            self._pool.release(server)
 
-    async def _free_lane(self, messages: list[Message]) -> PooledServer:
+    async def _acquire_server(self, messages: list[Message]) -> PooledServer:
         """A server that may be asked now. Raises Stopping."""
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._end_pool())
-        lane = await self._pool.take(self._likely_tokens(messages))
-        if lane is None:
+        if self._pool_closer is None:
+            self._pool_closer = asyncio.create_task(self._close_pool())
+        server = await self._pool.acquire(self._expected_tokens(messages))
+        if server is None:
             raise Stopping
-        return lane
+        return server
 
-    def _likely_tokens(self, messages: list[Message]) -> int:
-        """What a call counts for against the limit of tokens a minute, where there is one."""
-        if self._asked.limits.tokens_per_minute is None:
+    def _expected_tokens(self, messages: list[Message]) -> int:
+        """What a request counts for against the limit of tokens per minute; 0 without a limit."""
+        if self._model.limits.tokens_per_minute is None:
             return 0
-        return self._accounts.likely_tokens(messages, self._parameters)
+        return self._usage.expected_tokens(messages, self._parameters)
 
-    async def _end_pool(self) -> None:
+    async def _close_pool(self) -> None:
         await self.stopping.wait()
-        self._pool.end()
+        self._pool.close()
 
-    async def _call(self, question: ChatRequest, lane: PooledServer) -> Reply:
-        messages = question.messages
-        set_aside = await self._accounts.set_aside(messages, lane.endpoint.parameters)
+    async def _call(self, request: ChatRequest, server: PooledServer) -> Reply:
+        messages = request.messages
+        reserved = await self._usage.reserve(messages, server.endpoint.parameters)
         if self.stopping.is_set():
-            self._accounts.give_back(set_aside)
+            self._usage.release(reserved)
             raise Stopping
-        began, likely = self._now(), self._likely_tokens(messages)
+        started, expected = self._now(), self._expected_tokens(messages)
         try:
-            reply = await lane.endpoint.call(messages, question.temperature)
+            reply = await server.endpoint.call(messages, request.temperature)
         except CallError as error:
-            self._accounts.fail(error, set_aside)
-            if error.verdict is FailureScope.AGAIN:
-                lane.failed(error, began, self._now())
+            self._usage.record_failure(error, reserved)
+            if error.scope is FailureScope.TRANSIENT:
+                server.failed(error, started, self._now())
             raise
-        self._accounts.keep(question.key, messages, reply, set_aside)
+        self._usage.record_reply(request.key, messages, reply, reserved)
         self.retries.last_reply = self._now()
-        lane.answered(began, self.retries.last_reply, 0 if reply.tokens is None else likely - reply.tokens)
+        server.succeeded(started, self.retries.last_reply, 0 if reply.tokens is None else expected - reply.tokens)
         self.replies += 1
-        self._tell(reply)
+        self._report(reply)
         return reply
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _tell(self, reply: Reply) -> None:
-        """Say how many calls are borne at once, and once that the server answers under another name."""
-        if self._pool.size != self._told_size:
-            self._told_size = self._pool.size
-            self._progress.calls_at_once(self._told_size)
-        if reply.model is None or reply.model in self._names or len(self._names) >= _NAMES_TOLD:
+    def _report(self, reply: Reply) -> None:
+        """Report the concurrency limit where it has changed, and a model name that differs from the requested one."""
+        if self._pool.concurrency_limit != self._reported_limit:
+            self._reported_limit = self._pool.concurrency_limit
+            self._progress.calls_at_once(self._reported_limit)
+        names, model = self._reported_names, self._model
+        if reply.model is None or reply.model in names or len(names) >= _MAX_REPORTED_NAMES:
             return
-        self._names.add(reply.model)
-        sys.stderr.write(f'{self._asked.title}: asked for "{self._asked.model}", answered by "{reply.model}".\n')
+        names.add(reply.model)
+        sys.stderr.write(f'{model.title}: requested model "{model.model_id}", got replies from "{reply.model}".\n')
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not while the stage is ending. Raises Stopping."""
+    async def _wait(self, seconds: float) -> None:
+        """Wait, unless the stage is ending. Raises Stopping."""
         try:
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()

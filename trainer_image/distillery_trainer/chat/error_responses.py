@@ -1,4 +1,5 @@
-"""What OpenAI-compatible servers answer in place of a completion, and when to come back. No network here."""
+"""What OpenAI-compatible servers answer instead of a completion: what an error means, and when to retry. No network
+here."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from distillery_api.formatting import shortened
 from distillery_api.rejection_reasons import RejectionReason
 
 _CONTENT_FILTER = re.compile(r"content[\s_-]*(?:filter|management|policy)|responsible\s*ai|moderation", re.IGNORECASE)
-_TOO_LONG = re.compile(
+_CONTEXT_TOO_LONG = re.compile(
     r"context[\s_-]*(?:length|window|size)|prompt is too long|input is too long|too many (?:input )?tokens",
     re.IGNORECASE,
 )
@@ -26,21 +27,21 @@ _MESSAGE_LIMIT = 300
 
 
 class FailureScope(Enum):
-    """What a failed call means."""
+    """What a failed call affects."""
 
-    AGAIN = "the same call may succeed in a moment"
-    ROW = "this row will not get a reply"
-    TEACHER = "no row will get a reply from this server until the user changes something"
+    TRANSIENT = "the call: the same one may succeed in a moment"
+    ROW = "the row: it will not get a reply"
+    SERVER = "the server: it will answer no row until the user changes something"
 
 
 class CallError(Exception):
-    """A call without a reply. The message is a sentence for people, without the key."""
+    """A call without a reply. The message is a sentence for people, without the API key."""
 
     def __init__(
         self,
         reason: RejectionReason,
         message: str,
-        verdict: FailureScope,
+        scope: FailureScope,
         *,
         answered: bool = True,
         costs_nothing: bool = True,
@@ -49,19 +50,19 @@ class CallError(Exception):
         request_id: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.reason, self.message, self.verdict = reason, message, verdict
+        self.reason, self.message, self.scope = reason, message, scope
         self.answered, self.costs_nothing, self.connected = answered, costs_nothing, connected
         self.retry_after, self.request_id = retry_after, request_id
 
     @property
-    def says_slow_down(self) -> bool:
-        """Whether the server is only asked too much: waiting helps, and is no failure of the row."""
-        return self.reason.status == 429 and self.verdict is FailureScope.AGAIN and self.retry_after != 0
+    def is_rate_limited(self) -> bool:
+        """Whether the server only asks to slow down (HTTP 429): waiting helps, and no attempt of the row is used up."""
+        return self.reason.status == 429 and self.scope is FailureScope.TRANSIENT and self.retry_after != 0
 
 
 @dataclass(frozen=True)
 class ErrorResponse:
-    """An HTTP answer that is no completion."""
+    """An HTTP response that is not a completion."""
 
     status: int
     body: bytes
@@ -69,7 +70,7 @@ class ErrorResponse:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The protocol's error object, or what comes nearest; {} for a page."""
+        """The protocol's error object, or the closest to it; {} for a web page."""
         try:
             body = orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -84,48 +85,48 @@ class ErrorResponse:
 
     @property
     def text(self) -> str:
-        """The server's own words, cut to a readable length."""
+        """The server's message, shortened to a readable length."""
         error = self.error
-        words = error.get("message") or error.get("detail") or ("" if error else "a page in place of JSON")
-        return shortened(" ".join(str(words).split()), _MESSAGE_LIMIT)
+        message = error.get("message") or error.get("detail") or ("" if error else "a page instead of JSON")
+        return shortened(" ".join(str(message).split()), _MESSAGE_LIMIT)
 
 
-# --- what a refusal means
+# --- what an error response means
 
 
-def call_error(refusal: ErrorResponse, now: datetime) -> CallError:
-    """The error that an HTTP answer stands for."""
-    reason, verdict = _reason_and_verdict(refusal)
-    said = f"HTTP {refusal.status}" + (f": {refusal.text}" if refusal.text else "")
+def call_error(response: ErrorResponse, now: datetime) -> CallError:
+    """The error that an HTTP response stands for."""
+    reason, scope = _reason_and_scope(response)
+    message = f"HTTP {response.status}" + (f": {response.text}" if response.text else "")
     return CallError(
         reason,
-        said,
-        verdict,
-        retry_after=retry_after(refusal.headers, now),
-        request_id=refusal.headers.get("x-request-id"),
+        message,
+        scope,
+        retry_after=retry_after(response.headers, now),
+        request_id=response.headers.get("x-request-id"),
     )
 
 
-def _reason_and_verdict(refusal: ErrorResponse) -> tuple[RejectionReason, FailureScope]:
-    status, words = refusal.status, f"{refusal.code} {refusal.text}"
-    if status in (400, 403, 422) and _CONTENT_FILTER.search(words):
+def _reason_and_scope(response: ErrorResponse) -> tuple[RejectionReason, FailureScope]:
+    status, description = response.status, f"{response.code} {response.text}"
+    if status in (400, 403, 422) and _CONTENT_FILTER.search(description):
         return RejectionReason.CONTENT_FILTER, FailureScope.ROW
-    if status in (400, 413, 422) and _TOO_LONG.search(words):
+    if status in (400, 413, 422) and _CONTEXT_TOO_LONG.search(description):
         return RejectionReason.CONTEXT_TOO_LONG, FailureScope.ROW
-    if "insufficient_quota" in words or status in (401, 402, 403, 404, 405) or 300 <= status < 400:
-        return RejectionReason.of_status(status), FailureScope.TEACHER
+    if "insufficient_quota" in description or status in (401, 402, 403, 404, 405) or 300 <= status < 400:
+        return RejectionReason.of_status(status), FailureScope.SERVER
     if status in (408, 409, 425, 429) or status >= 500:
-        return RejectionReason.of_status(status), FailureScope.AGAIN
+        return RejectionReason.of_status(status), FailureScope.TRANSIENT
     return RejectionReason.of_status(status), FailureScope.ROW
 
 
-# --- when to come back
+# --- when to retry
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds that the server asks to wait, given as seconds or as an HTTP date; None where it does not ask.
 
-    A date is read by the server's own clock where the answer carries its time, since ours may be wrong.
+    A date is compared with the server's clock where the response has its time, since the local clock may be wrong.
     """
     value = headers.get("retry-after")
     if value is None:
@@ -150,24 +151,24 @@ def _http_date(value: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a server says that its key may still do: `x-ratelimit-remaining-requests` and the like."""
+    """What a server still allows the API key: `x-ratelimit-remaining-requests` and similar headers."""
 
     remaining: int
     reset_seconds: float
-    """Until there is more."""
+    """Seconds until it is renewed."""
 
 
 def allowances(headers: Mapping[str, str], now: datetime) -> dict[str, Allowance]:
-    """The allowances for "requests" and "tokens" in an answer's headers, in OpenAI's names or Anthropic's."""
-    found = {}
+    """The allowances for "requests" and "tokens" in a response's headers, under OpenAI's or Anthropic's names."""
+    allowed = {}
     for unit in ("requests", "tokens"):
         names = f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}"
         if names[0] not in headers:
             names = f"anthropic-ratelimit-{unit}-remaining", f"anthropic-ratelimit-{unit}-reset"
         remaining, reset = headers.get(names[0], ""), seconds_until(headers.get(names[1], ""), now)
         if remaining.isdecimal() and reset is not None:
-            found[unit] = Allowance(int(remaining), reset)
-    return found
+            allowed[unit] = Allowance(int(remaining), reset)
+    return allowed
 
 
 def seconds_until(value: str, now: datetime) -> float | None:

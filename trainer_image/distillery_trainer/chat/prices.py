@@ -1,4 +1,4 @@
-"""What calls cost, in tokens and in money."""
+"""What requests cost, in tokens and in the currency of the pricing."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from distillery_api.spec.teacher import Pricing
 
 _MILLION = 1_000_000
 _DECIMALS = 12
-"""Of the smallest price a token, 0.000001 a million, nothing is lost."""
+"""Enough for the lowest price of a token, 0.000001 per million."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Tokens, read and written, and their price."""
+    """Tokens, input and output, and what they cost."""
 
     tokens: int = 0
-    money: float = 0.0
+    cost: float = 0.0
     """In the currency of the pricing; 0 without one."""
 
     def __add__(self, other: Spending) -> Spending:
-        return Spending(self.tokens + other.tokens, self.money + other.money)
+        return Spending(self.tokens + other.tokens, self.cost + other.cost)
 
     def __sub__(self, other: Spending) -> Spending:
-        return Spending(self.tokens - other.tokens, round(self.money - other.money, _DECIMALS))
+        return Spending(self.tokens - other.tokens, round(self.cost - other.cost, _DECIMALS))
 
     def __neg__(self) -> Spending:
-        return Spending(-self.tokens, -self.money)
+        return Spending(-self.tokens, -self.cost)
 
 
 class Prices:
@@ -36,31 +36,32 @@ class Prices:
 
     def __init__(self, pricing: Pricing | None) -> None:
         self.pricing = pricing
-        self._read = pricing.input_per_million / _MILLION if pricing else 0.0
-        self._written = pricing.output_per_million / _MILLION if pricing else 0.0
+        self._input = pricing.input_per_million / _MILLION if pricing else 0.0
+        self._output = pricing.output_per_million / _MILLION if pricing else 0.0
         cached = pricing.cached_input_per_million if pricing else None
-        self._cached = self._read if cached is None else cached / _MILLION
+        self._cached_input = self._input if cached is None else cached / _MILLION
 
-    def of(self, read: int, written: int, cached: int = 0) -> Spending:
-        """What it costs to read so many tokens, `cached` of them from the server's cache, and to write so many."""
-        cached = min(cached, read)
-        money = (read - cached) * self._read + cached * self._cached + written * self._written
-        return Spending(read + written, round(money, _DECIMALS))
+    def of(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> Spending:
+        """What a request costs, `cached_tokens` of its input tokens being read from the server's cache."""
+        cached_tokens = min(cached_tokens, input_tokens)
+        input_cost = (input_tokens - cached_tokens) * self._input + cached_tokens * self._cached_input
+        return Spending(input_tokens + output_tokens, round(input_cost + output_tokens * self._output, _DECIMALS))
 
-    def at_most(self, read: int, written: int) -> Spending:
-        """What it costs at most, whatever the cache costs."""
-        money = read * max(self._read, self._cached) + written * self._written
-        return Spending(read + written, round(money, _DECIMALS))
+    def at_most(self, input_tokens: int, output_tokens: int) -> Spending:
+        """What a request costs at most, whether or not its prompt is in the server's cache."""
+        cost = input_tokens * max(self._input, self._cached_input) + output_tokens * self._output
+        return Spending(input_tokens + output_tokens, round(cost, _DECIMALS))
 
     def of_line(self, line: Mapping[str, Any]) -> float:
-        """The money of a line of the journal. One without a price counts at today's, its set aside at the dearest."""
+        """The cost in a line of the journal. A line without one is charged at the present prices, and what it reserved
+        at the highest of them."""
         if self.pricing is None:
             return 0.0
         if (cost := line.get("cost")) is not None:
             return float(cost)
         reply = line.get("reply") or {}
-        read, written = reply.get("input_tokens") or 0, reply.get("output_tokens") or 0
-        beside: int = line.get("spent", 0) - read - written
-        dearest = max(self._read, self._cached, self._written)
-        money: float = self.of(read, written, reply.get("cached_tokens") or 0).money
-        return money + beside * dearest
+        input_tokens, output_tokens = reply.get("input_tokens") or 0, reply.get("output_tokens") or 0
+        reserved: int = line.get("spent", 0) - input_tokens - output_tokens
+        highest = max(self._input, self._cached_input, self._output)
+        used: float = self.of(input_tokens, output_tokens, reply.get("cached_tokens") or 0).cost
+        return used + reserved * highest

@@ -1,40 +1,84 @@
-"""A model behind an OpenAI-compatible API: its name and addresses, and what any client for it can do."""
+"""A model behind an OpenAI-compatible API: its names and addresses, and what a client for it can do."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
+from distillery_api.reasons import Reason
 from distillery_api.spec.fields import SecretKeyReference
-from distillery_api.spec.teacher import Limits, Pricing, Server
+from distillery_api.spec.teacher import Judge, Limits, Pricing, Server, Teacher
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.records import Message
+from distillery_trainer.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """Who is asked: a teacher or a judge."""
+    """A teacher or a judge."""
 
     name: str
-    """As the manifest and the training rows have it."""
+    """Its name in the manifest and in the training rows."""
     title: str
-    """For sentences, such as Teacher tester."""
+    """Its name in messages, such as Teacher tester."""
     field: str
-    """Where the manifest has it, such as generation.teachers."""
-    model: str
-    servers: tuple[Server, ...]
+    """Its field in the manifest, such as generation.teachers."""
+    model_id: str
+    """Its name on the server."""
+    addresses: tuple[Server, ...]
     limits: Limits
     pricing: Pricing | None = None
-    """What its tokens cost."""
+    """Price of its tokens."""
 
-    def at(self, server: Server) -> str:
-        """The model at one of its servers, for sentences."""
-        return f"{self.title} ({self.model} at {server.url})"
+    @classmethod
+    def of_teacher(cls, teacher: Teacher) -> Self:
+        """The model of a teacher."""
+        return cls(
+            name=teacher.name,
+            title=f"Teacher {teacher.name}",
+            field="generation.teachers",
+            model_id=teacher.model,
+            addresses=teacher.all_servers,
+            limits=teacher.limits,
+            pricing=teacher.pricing,
+        )
+
+    @classmethod
+    def of_judge(cls, judge: Judge, field: str, pricing: Pricing | None = None) -> Self:
+        """The model of an LLM judge."""
+        return cls(
+            name="judge",
+            title="The judge",
+            field=field,
+            model_id=judge.model,
+            addresses=(Server(url=judge.endpoint, api_key=judge.api_key),),
+            limits=Limits(),
+            pricing=pricing,
+        )
+
+    def at(self, address: Server) -> str:
+        """The model at one of its addresses, for messages."""
+        return f"{self.title} ({self.model_id} at {address.url})"
+
+    def api_key(self, address: Server, variables: Mapping[str, str]) -> str | None:
+        """The API key of an address, from the environment variable that `variables` names for its Secret.
+
+        Raises UserError where it is empty.
+        """
+        if address.api_key is None:
+            return None
+        key = os.environ.get(variables.get(address.api_key.path, ""), "").strip()
+        if key:
+            return key
+        message = f"{self.at(address)}: its API key is empty. {self.key_advice(address.api_key)}"
+        raise UserError(message, reason=Reason.TEACHER_REJECTED)
 
     def key_advice(self, secret: SecretKeyReference | None) -> str:
-        """What to do where a server takes no question with the key that it got."""
+        """What to do where a server rejects the API key."""
         if secret is None:
-            return f"Give it an apiKey: the name of a Secret and a key in it ({self.field})."
+            return f"Set apiKey to the name of a Secret and a key in it ({self.field})."
         return f"Check the key {secret.key} of the Secret {secret.secret_name} ({self.field}: apiKey)."
 
 

@@ -9,29 +9,29 @@ from distillery_api.rejection_reasons import RejectionReason
 
 @dataclass(slots=True)
 class Reply:
-    """What the teacher said to one request."""
+    """What a model wrote to one request. The journal stores these fields under their names."""
 
     content: str
     finish_reason: str | None
     reasoning: str | None = None
-    """Thoughts, kept apart from the answer and never trained on."""
+    """Kept apart from the content."""
     refusal: str | None = None
     input_tokens: int | None = None
-    """None where the server does not count."""
+    """None where the server does not count tokens."""
     output_tokens: int | None = None
-    """Thoughts included; None where the server does not count."""
+    """Including reasoning; None where the server does not count tokens."""
     latency_seconds: float | None = None
     request_id: str | None = None
     cached_tokens: int | None = None
-    """The part of input_tokens that the server had in its cache."""
+    """The part of input_tokens that the server read from its cache."""
     reasoning_tokens: int | None = None
-    """The part of output_tokens that are thoughts."""
+    """The part of output_tokens that is reasoning."""
     model: str | None = None
-    """The model's name as the server gave it, where that is not the one that was asked for."""
+    """The model's name in the server's reply, where it differs from the requested one."""
 
     @property
     def tokens(self) -> int | None:
-        """Tokens read and written; None where the server does not count."""
+        """Input and output tokens; None where the server does not count them."""
         if self.input_tokens is None or self.output_tokens is None:
             return None
         return self.input_tokens + self.output_tokens
@@ -39,10 +39,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a row has no reply."""
+    """Why a request has no reply."""
 
     reason: RejectionReason
     message: str
     request_id: str | None = None
-    passing: bool = False
-    """Whether the same question may get a reply another day."""
+    transient: bool = False
+    """Whether the same request may succeed in a later run."""

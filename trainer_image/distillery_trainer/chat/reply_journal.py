@@ -1,17 +1,17 @@
-"""Every teacher reply ever paid for, in the workspace, shared by all its runs.
+"""The reply journal: every paid reply of the workspace, shared by all its runs.
 
-Each attempt of a stage appends to a segment of its own, `replies/<folder>.<number>.jsonl`, so a line torn by a kill is
-the last of its segment, where it is simply not read. A line is one of
+Each attempt of a stage appends to its own segment, `replies/<folder>.<number>.jsonl`. A line torn by a kill is the last
+of its segment and is ignored. A line is one of
 
     {"key": ..., "reply": {...}, "requests": 1, "spent": 140, "cost": 0.0002}
-                                                    a reply, to be found again under its key
-    {"spent": 600, "cost": 0.001}                   set aside before a call with a budget
+                                                    a reply, stored under its key
+    {"spent": 600, "cost": 0.001}                   reserved before a request with a budget
     {"failed": "http_429", "requests": 1, "spent": -600, "cost": -0.001}
-                                                    a call that cost nothing gives it back
+                                                    released by a request that cost nothing
 
-so the sums of `spent` (tokens) and `cost` (money) over all lines are what the workspace has cost, a call that was in
-flight at a kill included. Lines without `cost`, from before the teacher had a price, count at the price that it has
-now. `"estimated": [120, 3]` are the tokens, read and written, of a reply for which the server did not count them.
+so the sums of `spent` (tokens) and `cost` over all lines are what the workspace has spent, including a request that was
+in flight at a kill. Lines without `cost` were written before the teacher had a pricing and are charged at the present
+one. `"estimated": [120, 3]` are the input and output tokens of a reply for which the server did not count them.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from distillery_trainer.chat.reply_locations import ReplyLocations
 from distillery_trainer.runtime.errors import storage_errors_explained
 from distillery_trainer.runtime.files import to_line
 
-_CHUNK = 2048
+_READ_SIZE = 2048
+"""Bytes read at once; most lines are shorter."""
 
 
 @dataclass(slots=True)
 class UsageCounts:
-    """What calls used, counted up line by line."""
+    """What requests used, counted line by line."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -49,39 +50,41 @@ class UsageCounts:
     uncounted: int = 0
     cost: float = 0.0
 
-    def add_tokens(self, read: int, written: int, cached: int, thought: int) -> None:
+    def add_tokens(self, input_tokens: int, output_tokens: int, cached_tokens: int, reasoning_tokens: int) -> None:
         """Count the tokens of a reply."""
-        self.input_tokens += read
-        self.output_tokens += written
-        self.cached_input_tokens += cached
-        self.reasoning_tokens += thought
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        self.cached_input_tokens += cached_tokens
+        self.reasoning_tokens += reasoning_tokens
 
     def add_line(self, line: dict[str, Any], cost: float) -> None:
-        """Count a line of the journal that cost so much money."""
+        """Count a line of the journal and its cost."""
         reply = line.get("reply") or {}
         estimated = line.get("estimated")
-        read, written = estimated or (reply.get("input_tokens") or 0, reply.get("output_tokens") or 0)
-        self.add_tokens(read, written, reply.get("cached_tokens") or 0, reply.get("reasoning_tokens") or 0)
+        input_tokens, output_tokens = estimated or (reply.get("input_tokens") or 0, reply.get("output_tokens") or 0)
+        self.add_tokens(
+            input_tokens, output_tokens, reply.get("cached_tokens") or 0, reply.get("reasoning_tokens") or 0
+        )
         self.requests += line.get("requests", 0)
         self.uncounted += estimated is not None
         self.cost += cost
 
 
 class ReplyJournal:
-    """The replies of a workspace. `own` names the stage's folder, for its usage over all its attempts."""
+    """The replies of a workspace. `own` names the stage's folder: its attempts share their segments and usage."""
 
     def __init__(self, folder: Path, own: str, pricing: Pricing | None = None) -> None:
         self._folder, self._own = folder, own
         self.prices = Prices(pricing)
-        """What tokens cost, all free without a pricing."""
+        """Prices of tokens, which are all free without a pricing."""
         self._locations = ReplyLocations()
         self._readers: list[int] = []
         self._writer: int | None = None
         self._end = 0
         self._synced = 0
         self.spent = Spending()
-        """What all calls of the workspace have cost, or may have."""
-        self._used = UsageCounts()
+        """What all requests of the workspace have cost, including what is reserved."""
+        self._usage = UsageCounts()
         with storage_errors_explained(str(folder)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.jsonl")):
@@ -89,7 +92,7 @@ class ReplyJournal:
 
     @classmethod
     def for_run(cls, config: RunConfig) -> ReplyJournal:
-        """The journal of a run's workspace, at the prices of its teacher."""
+        """The journal of a run's workspace, with the prices of its teacher."""
         return cls(config.paths.replies, config.folder, config.generation.pricing)
 
     def __enter__(self) -> Self:
@@ -107,16 +110,16 @@ class ReplyJournal:
 
     @property
     def usage(self) -> Usage:
-        """What this stage's calls used, over all its attempts."""
-        used, pricing = self._used, self.prices.pricing
+        """What this stage's requests used, over all its attempts."""
+        counts, pricing = self._usage, self.prices.pricing
         return Usage(
-            requests=used.requests,
-            input_tokens=used.input_tokens,
-            output_tokens=used.output_tokens,
-            cached_input_tokens=used.cached_input_tokens,
-            reasoning_tokens=used.reasoning_tokens,
-            uncounted_replies=used.uncounted,
-            cost=round(used.cost, 6) if pricing else None,
+            requests=counts.requests,
+            input_tokens=counts.input_tokens,
+            output_tokens=counts.output_tokens,
+            cached_input_tokens=counts.cached_input_tokens,
+            reasoning_tokens=counts.reasoning_tokens,
+            uncounted_replies=counts.uncounted,
+            cost=round(counts.cost, 6) if pricing else None,
             currency=pricing.currency if pricing else None,
         )
 
@@ -126,23 +129,24 @@ class ReplyJournal:
         segment = len(self._readers)
         self._readers.append(os.open(path, os.O_RDONLY))
         own = path.name.startswith(f"{self._own}.")
-        tokens, money = self.spent.tokens, self.spent.money
+        tokens, total_cost = self.spent.tokens, self.spent.cost
         for offset, line in _complete_lines(path):
             cost = self.prices.of_line(line)
             tokens += line.get("spent", 0)
-            money += cost
+            total_cost += cost
             if "key" in line:
                 self._locations.add(_short(line["key"]), segment, offset)
             if own:
-                self._used.add_line(line, cost)
-        self.spent = Spending(tokens, money)
+                self._usage.add_line(line, cost)
+        self.spent = Spending(tokens, total_cost)
 
     def get(self, key: str) -> Reply | None:
-        """The reply under a key (64 hex digits), from any run of the workspace."""
-        place = self._locations.find(_short(key))
-        if place is None:
+        """The reply under a key (64 hexadecimal digits), from any run of the workspace."""
+        location = self._locations.find(_short(key))
+        if location is None:
             return None
-        line = orjson.loads(_line_at(self._readers[place[0]], place[1]))
+        segment, offset = location
+        line = orjson.loads(_line_at(self._readers[segment], offset))
         return Reply(**line["reply"]) if line["key"] == key else None
 
     # --- writing
@@ -151,47 +155,46 @@ class ReplyJournal:
         self,
         key: str,
         reply: Reply,
-        cost: Spending,
+        spending: Spending,
         *,
-        set_aside: Spending | None = None,
+        reserved: Spending | None = None,
         estimated: tuple[int, int] | None = None,
     ) -> None:
-        """Keep a paid reply and what it cost.
+        """Add a paid reply and what it cost.
 
-        `set_aside` is what was noted before the call, `estimated` the tokens read and written where the server did not
-        count them.
+        `reserved` is what was reserved before the request, `estimated` the input and output tokens where the server did
+        not count them.
         """
         line: dict[str, Any] = {"key": key, "reply": reply, "requests": 1}
         if estimated:
             line["estimated"] = estimated
-        self._locations.add(_short(key), *self._note(line, cost - set_aside if set_aside else cost))
-        read, written = estimated or (reply.input_tokens or 0, reply.output_tokens or 0)
-        self._used.add_tokens(read, written, reply.cached_tokens or 0, reply.reasoning_tokens or 0)
-        self._used.requests += 1
-        self._used.uncounted += estimated is not None
+        self._locations.add(_short(key), *self._add(line, spending - reserved if reserved else spending))
+        input_tokens, output_tokens = estimated or (reply.input_tokens or 0, reply.output_tokens or 0)
+        self._usage.add_tokens(input_tokens, output_tokens, reply.cached_tokens or 0, reply.reasoning_tokens or 0)
+        self._usage.requests += 1
+        self._usage.uncounted += estimated is not None
 
-    def set_aside(self, most: Spending) -> None:
-        """Note what a call may cost at most, before it is made."""
-        self._note({}, most)
+    def reserve(self, most: Spending) -> None:
+        """Reserve what a request may cost at most, before it is sent."""
+        self._add({}, most)
 
-    def add_failure(self, reason: str, *, answered: bool, given_back: Spending | None = None) -> None:
-        """Note a call without a reply; `given_back` of what was set aside was certainly not used."""
-        self._note({"failed": reason, "requests": int(answered)}, -given_back if given_back else Spending())
-        self._used.requests += answered
+    def add_failure(self, reason: str, *, answered: bool, released: Spending | None = None) -> None:
+        """Add a request without a reply; `released` is the reservation, where the request certainly cost nothing."""
+        self._add({"failed": reason, "requests": int(answered)}, -released if released else Spending())
+        self._usage.requests += answered
 
-    def _note(self, line: dict[str, Any], spent: Spending) -> tuple[int, int]:
-        """Append a line that changes what is spent; its segment and offset."""
-        line["spent"] = spent.tokens
+    def _add(self, line: dict[str, Any], spending: Spending) -> tuple[int, int]:
+        """Append a line that changes what is spent; returns its segment and offset."""
+        line["spent"] = spending.tokens
         if self.prices.pricing:
-            line["cost"] = spent.money
-        place = self._append(to_line(line))
-        self.spent += spent
-        self._used.cost += spent.money
-        return place
+            line["cost"] = spending.cost
+        location = self._append(to_line(line))
+        self.spent += spending
+        self._usage.cost += spending.cost
+        return location
 
     def sync(self) -> None:
-        """Have the system write to the disk what was appended. A killed process loses nothing without it, a machine
-        that loses power does."""
+        """Flush appended lines to the disk, so that they survive a power failure. They survive a kill in any case."""
         if self._writer is not None and self._synced < self._end:
             end = self._end
             with storage_errors_explained(str(self._folder)):
@@ -199,12 +202,12 @@ class ReplyJournal:
             self._synced = end
 
     def _append(self, line: bytes) -> tuple[int, int]:
-        """Add a line; its segment and offset. Raises UserError where the volume is full."""
+        """Append a line; returns its segment and offset. Raises UserError where the volume is full."""
         with storage_errors_explained(str(self._folder)):
             if self._writer is None:
                 self._writer = self._new_segment()
             offset = self._end
-            _write_whole(self._writer, line, offset)
+            _write_all(self._writer, line, offset)
             self._end += len(line)
         return len(self._readers) - 1, offset
 
@@ -221,8 +224,8 @@ class ReplyJournal:
             return writer
 
 
-def _write_whole(descriptor: int, line: bytes, offset: int) -> None:
-    """Append a line, or nothing of it: the next one must not be glued to its first half."""
+def _write_all(descriptor: int, line: bytes, offset: int) -> None:
+    """Append a whole line or nothing: the next line must not continue a half-written one."""
     try:
         while line:
             line = line[os.write(descriptor, line) :]
@@ -232,7 +235,7 @@ def _write_whole(descriptor: int, line: bytes, offset: int) -> None:
 
 
 def _complete_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Offset and content of a segment's lines, without one that was torn."""
+    """Offset and content of a segment's complete lines."""
     offset = 0
     with path.open("rb") as stream:
         for line in stream:
@@ -247,14 +250,14 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         parsed: dict[str, Any] = orjson.loads(line)
-    except orjson.JSONDecodeError:  # a power cut may leave zeros in the middle
+    except orjson.JSONDecodeError:  # a power failure may leave zero bytes in the middle
         return None
     return parsed
 
 
 def _line_at(descriptor: int, offset: int) -> bytes:
-    line = os.pread(descriptor, _CHUNK, offset)
-    while (end := line.find(b"\n")) < 0 and (more := os.pread(descriptor, _CHUNK, offset + len(line))):
+    line = os.pread(descriptor, _READ_SIZE, offset)
+    while (end := line.find(b"\n")) < 0 and (more := os.pread(descriptor, _READ_SIZE, offset + len(line))):
         line += more
     return line[:end] if end >= 0 else line
 

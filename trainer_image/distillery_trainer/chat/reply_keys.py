@@ -1,4 +1,4 @@
-"""The key of a reply in the journal."""
+"""The key under which the journal stores a reply."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from distillery_trainer.data.records import Message
 
 
 class ReplyKeys:
-    """The key of a reply: everything that determines it. The server's address and the API key do not."""
+    """Keys of replies: a digest of all that determines a reply. The server's address and API key do not."""
 
-    def __init__(self, model: str, parameters: Mapping[str, Any], sample: int = 0) -> None:
-        identity = orjson.dumps([model, parameters, sample], option=orjson.OPT_SORT_KEYS)
+    def __init__(self, model_id: str, parameters: Mapping[str, Any], sample: int = 0) -> None:
+        identity = orjson.dumps([model_id, parameters, sample], option=orjson.OPT_SORT_KEYS)
         self._prefix = hashlib.sha256(identity + b"\n")
 
     def key(self, messages: Sequence[Message]) -> str:
-        """64 hex digits for a question."""
+        """The key of the reply to these messages: 64 hexadecimal digits."""
         digest = self._prefix.copy()
         digest.update(orjson.dumps(messages, option=orjson.OPT_SORT_KEYS))
         return digest.hexdigest()

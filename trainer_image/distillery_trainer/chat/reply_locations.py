@@ -8,44 +8,45 @@ import numpy
 
 _OFFSET_BITS = 44
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
-_RECENT = 16_384
-_RECENT_SHARE = 16
-"""New places are sorted in once they are more than this part of the old ones, so that sorting stays cheap."""
+_MIN_RECENT = 16_384
+_RECENT_FRACTION = 16
+"""Recent locations are merged once there are more than one for each 16 sorted ones, so that sorting stays cheap."""
 
 
 class ReplyLocations:
-    """Where the reply to a key stands, in 16 bytes a reply: sorted arrays, and a small dict of what came last."""
+    """The segment and offset of the reply to each key, in 16 bytes per reply: sorted arrays, and a small dict of recent
+    ones."""
 
     def __init__(self) -> None:
         self._keys = numpy.empty(0, dtype=numpy.uint64)
-        self._places = numpy.empty(0, dtype=numpy.uint64)
-        self._sorted = self._keys.data
+        self._locations = numpy.empty(0, dtype=numpy.uint64)
+        self._sorted_keys = self._keys.data
         self._recent: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._keys) + len(self._recent)
 
     def add(self, key: int, segment: int, offset: int) -> None:
-        """Remember a reply; a later one under the same key takes its place."""
+        """Add a reply, replacing an earlier one under the same key."""
         self._recent[key] = segment << _OFFSET_BITS | offset
-        if len(self._recent) >= max(_RECENT, len(self._keys) // _RECENT_SHARE):
+        if len(self._recent) >= max(_MIN_RECENT, len(self._keys) // _RECENT_FRACTION):
             self._merge()
 
     def find(self, key: int) -> tuple[int, int] | None:
         """Segment and offset of a key's reply."""
-        place = self._recent.get(key)
-        if place is None:
-            index = bisect_left(self._sorted, key)  # on single keys several times as fast as numpy's own search
-            if index == len(self._sorted) or self._sorted[index] != key:
+        location = self._recent.get(key)
+        if location is None:
+            index = bisect_left(self._sorted_keys, key)  # for a single key several times as fast as numpy's search
+            if index == len(self._sorted_keys) or self._sorted_keys[index] != key:
                 return None
-            place = int(self._places[index])
-        return place >> _OFFSET_BITS, place & _OFFSET_MASK
+            location = int(self._locations[index])
+        return location >> _OFFSET_BITS, location & _OFFSET_MASK
 
     def _merge(self) -> None:
         recent = numpy.fromiter(self._recent.keys(), numpy.uint64, len(self._recent))
-        places = numpy.fromiter(self._recent.values(), numpy.uint64, len(self._recent))
-        # The new ones stand first, and of equal keys the first one is kept.
+        locations = numpy.fromiter(self._recent.values(), numpy.uint64, len(self._recent))
+        # The recent ones come first, and numpy.unique keeps the first of equal keys.
         self._keys, chosen = numpy.unique(numpy.concatenate([recent, self._keys]), return_index=True)
-        self._places = numpy.concatenate([places, self._places])[chosen]
-        self._sorted = self._keys.data
+        self._locations = numpy.concatenate([locations, self._locations])[chosen]
+        self._sorted_keys = self._keys.data
         self._recent.clear()

@@ -1,4 +1,4 @@
-"""The parameters of a request, and what becomes of those that a server does not take."""
+"""The parameters of a request, and what replaces those that a server does not accept."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _KNOWN = (
     "response_format",
 )
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
-"""The names of the limit on a reply's length."""
-_NOT_TAKEN = re.compile(
+"""The names of the limit on the length of a reply."""
+_NOT_ACCEPTED = re.compile(
     r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|not permitted|extra", re.IGNORECASE
 )
-_TOO_MUCH = re.compile(
+_TOO_HIGH = re.compile(
     r"too (?:large|big|high|many|long)|at most|exceed|maximum|max allowed|less than|lower than|greater than|range|[<>]",
     re.IGNORECASE,
 )
 _JSON = re.compile(r"\A\s*(?:```(?:json)?\s*)?[{\[]")
 _PLAIN_REPLIES = 3
-"""Replies that are no JSON, one after the other from the first on, that show a response format to be ignored."""
+"""How many replies that are not JSON, from the first on, show that the server ignores the response format."""
 
 
 def sampling_parameters(generation: Generation, max_tokens: int, schema: dict[str, Any] | None) -> dict[str, Any]:
-    """The request's parameters, without those that have their neutral value; the temperature always stands there."""
+    """The parameters of a request, without those that have no effect; temperature is always included."""
     sampling = generation.sampling
     top_p = generation.top_p_by_default if sampling.top_p is None else sampling.top_p
     temperature = generation.temperature_by_default if sampling.temperature is None else sampling.temperature
@@ -50,37 +50,37 @@ def sampling_parameters(generation: Generation, max_tokens: int, schema: dict[st
 
 
 def json_format(schema: dict[str, Any]) -> dict[str, Any]:
-    """The `response_format` that asks for JSON of a schema."""
+    """The `response_format` for JSON of a schema."""
     return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
 
 
 def output_limit(parameters: Mapping[str, Any]) -> int | None:
-    """The longest reply, in tokens; None where nothing limits it."""
+    """The maximum length of a reply, in tokens; None without a limit."""
     return next((parameters[name] for name in OUTPUT_LIMITS if name in parameters), None)
 
 
-def refused_parameter(refusal: ErrorResponse, sent: Mapping[str, Any]) -> str | None:
-    """The parameter that a 400 or 422 complains about, if it was sent."""
-    if refusal.status not in (400, 422):
+def rejected_parameter(response: ErrorResponse, sent: Mapping[str, Any]) -> str | None:
+    """The parameter that a response with status 400 or 422 names as its reason, if it was sent."""
+    if response.status not in (400, 422):
         return None
-    named = refusal.error.get("param")
+    named = response.error.get("param")
     if isinstance(named, str) and (parameter := named.partition(".")[0]) in sent and parameter in _KNOWN:
         return parameter
-    if "response_format" in sent and re.search(r"json[_ ]?(schema|object)", refusal.text):
+    if "response_format" in sent and re.search(r"json[_ ]?(schema|object)", response.text):
         return "response_format"
     known = [name for name in _KNOWN if name in sent]
-    return next((name for name in known if re.search(rf"\b{name}\b", refusal.text)), None)
+    return next((name for name in known if re.search(rf"\b{name}\b", response.text)), None)
 
 
-def is_too_much(refusal: ErrorResponse) -> bool:
-    """Whether a refused parameter is one that the server takes, but not with so high a value."""
-    return not _NOT_TAKEN.search(f"{refusal.code} {refusal.text}") and _TOO_MUCH.search(refusal.text) is not None
+def is_too_high(response: ErrorResponse) -> bool:
+    """Whether the server accepts the rejected parameter, but not a value this high."""
+    return not _NOT_ACCEPTED.search(f"{response.code} {response.text}") and _TOO_HIGH.search(response.text) is not None
 
 
 def without_parameter(sent: Mapping[str, Any], parameter: str) -> dict[str, Any]:
-    """The parameters without one that the server refused.
+    """The parameters without one that the server rejected.
 
-    `max_tokens` goes by its newer name instead, and a JSON schema becomes the plain wish for JSON.
+    `max_tokens` is replaced by its newer name, and a JSON schema by JSON without a schema.
     """
     kept = {name: value for name, value in sent.items() if name != parameter}
     if parameter == "max_tokens":
@@ -91,14 +91,14 @@ def without_parameter(sent: Mapping[str, Any], parameter: str) -> dict[str, Any]
 
 
 class FormatWatch:
-    """Notices a server that takes a response format without a word and then ignores it."""
+    """Notices a server that accepts a response format and silently ignores it."""
 
     def __init__(self) -> None:
         self._plain = 0
         self._honoured = False
 
     def ignores(self, content: str) -> bool:
-        """Whether this reply, asked for as JSON, shows that the format is ignored."""
+        """Whether this reply, which was requested as JSON, shows that the server ignores the format."""
         if self._honoured:
             return False
         self._honoured = _JSON.match(content) is not None

@@ -1,140 +1,144 @@
-"""What follows a call that failed: the same question again after a pause, a row without a reply, or the stage's end."""
+"""What follows a failed call: the same request again after a back-off, a row without a reply, or the end of the stage.
+
+`rate_limits.py` has the pause of the whole server after HTTP 429.
+"""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec.teacher import Server
 from distillery_trainer.chat.error_responses import CallError, FailureScope
+from distillery_trainer.chat.rate_limits import LONG_PAUSE
 from distillery_trainer.chat.remote_model import RemoteModel
 from distillery_trainer.chat.reply import Failure
-from distillery_trainer.chat.server_pool import LONG_PAUSE, PooledServer, ServerPool
+from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 from distillery_trainer.runtime.errors import TryLater, UserError
 
 PATIENCE_SECONDS = 3600.0
-"""How long a teacher that only asks to wait is waited for."""
-FIRST_PAUSE = 0.5
-"""Seconds before a call is repeated for the first time, at most."""
-_LONGEST_PAUSE = 60.0
+"""How long a rate-limited request waits for its turn at most."""
+FIRST_BACK_OFF = 0.5
+"""Seconds before the first retry of a request, at most."""
+_MAX_BACK_OFF = 60.0
 
 
 @dataclass(slots=True)
 class Attempts:
-    """How a question fared so far."""
+    """The attempts at one request so far."""
 
     allowed: int
     used: int = 0
-    """Without those that were only asked to wait."""
+    """Without those that were rate-limited."""
     calls: int = 0
-    waits_since: float | None = None
-    """When it was first asked to wait, on the loop's clock."""
+    waiting_since: float | None = None
+    """When it was first rate-limited, by the event loop's clock."""
 
 
-def pause_before(attempt: int, retry_after: float | None, rng: random.Random, first: float = FIRST_PAUSE) -> float:
-    """Seconds to wait before call number `attempt` (2 is the first repeat) of a reply.
+def back_off(attempt: int, retry_after: float | None, rng: random.Random, first: float = FIRST_BACK_OFF) -> float:
+    """Seconds to wait before attempt number `attempt` (2 is the first retry) at a request.
 
-    Doubles from `first` to a minute with half of it random, so that rows that failed together do not come back
-    together; never shorter than the server asks, however long that is.
+    Doubles from `first` to a minute, half of it random, so that requests that failed together are not retried
+    together; never shorter than the server asks for, however long that is.
     """
-    doubled: float = min(_LONGEST_PAUSE, first * 2.0 ** min(attempt - 2, 16))
+    doubled: float = min(_MAX_BACK_OFF, first * 2.0 ** min(attempt - 2, 16))
     pause = doubled * rng.uniform(0.5, 1.0)
     return pause if retry_after is None else max(pause, retry_after + rng.uniform(0, min(1.0, 0.1 + retry_after / 10)))
 
 
 class Retries:
-    """One policy for all questions that are put to a model."""
+    """The retry policy for all requests to a model."""
 
-    def __init__(
-        self, asked: RemoteModel, servers: Mapping[PooledServer, Server], pool: ServerPool, patience: float
-    ) -> None:
-        self._asked, self._servers, self._pool = asked, servers, pool
+    def __init__(self, model: RemoteModel, pool: ServerPool, patience: float) -> None:
+        self._model, self._pool = model, pool
         self._rng = random.Random()
-        self.patience, self.first_pause = patience, FIRST_PAUSE
+        self.patience, self.first_back_off = patience, FIRST_BACK_OFF
         self.last_reply = float("-inf")
-        """When anybody last got a reply, on the loop's clock."""
+        """When any request last got a reply, by the event loop's clock."""
 
-    def after(self, error: CallError, tries: Attempts, lane: PooledServer, now: float) -> Failure | float:
-        """The failure of a question that is not asked again, or the seconds to wait before it is.
+    def after(self, error: CallError, attempts: Attempts, server: PooledServer, now: float) -> Failure | float:
+        """The failure of a request that is not retried, or the seconds to wait before it is.
 
-        Raises UserError where no server takes questions any more, and TryLater where the server was never there.
+        Raises UserError where no server accepts requests any more, and TryLater where the server is unreachable.
         """
-        tries.calls += 1
-        if error.verdict is FailureScope.TEACHER:
-            self._close_lane(lane, error)
-            return self._pause(error, tries, lane)
-        if error.verdict is FailureScope.ROW:
+        attempts.calls += 1
+        if error.scope is FailureScope.SERVER:
+            self._close_server(server, error)
+            return self._pause(error, attempts, server)
+        if error.scope is FailureScope.ROW:
             return Failure(error.reason, error.message, error.request_id)
-        if error.says_slow_down:
-            return self._out_of_patience(error, tries, lane, now) or self._pause(error, tries, lane)
-        tries.used += 1
-        if tries.used >= tries.allowed:
-            return self._failure(error, tries, lane)
-        return self._pause(error, tries, lane)
+        if error.is_rate_limited:
+            return self._out_of_patience(error, attempts, server, now) or self._pause(error, attempts, server)
+        attempts.used += 1
+        if attempts.used >= attempts.allowed:
+            return self._failure(error, attempts, server)
+        return self._pause(error, attempts, server)
 
-    def _pause(self, error: CallError, tries: Attempts, lane: PooledServer) -> float:
-        """Seconds until the question may be asked again; none where another server can be asked at once."""
-        others = self._pool.others(lane)
-        if others and not error.says_slow_down:
+    def _pause(self, error: CallError, attempts: Attempts, server: PooledServer) -> float:
+        """Seconds until the request may be retried; none where another server can be asked at once."""
+        has_alternative = self._pool.has_alternative(server)
+        if has_alternative and not error.is_rate_limited:
             return 0.0
-        doublings = 2 if error.retry_after else tries.calls + 1
-        pause = pause_before(doublings, error.retry_after, self._rng, self.first_pause)
-        return min(pause, LONG_PAUSE) if others else pause  # the server itself is left alone for as long as it asks
+        attempt = 2 if error.retry_after else attempts.calls + 1
+        pause = back_off(attempt, error.retry_after, self._rng, self.first_back_off)
+        return min(pause, LONG_PAUSE) if has_alternative else pause  # a longer pause is the server's, not the request's
 
-    def _failure(self, error: CallError, tries: Attempts, lane: PooledServer) -> Failure:
-        tried = f" ({tries.calls} tries)" if tries.calls > 1 else ""
+    def _failure(self, error: CallError, attempts: Attempts, server: PooledServer) -> Failure:
+        tried = f" ({attempts.calls} attempts)" if attempts.calls > 1 else ""
         if not error.connected:
-            message = f"{self._asked.at(self._servers[lane])} cannot be reached{tried}. {error.message}"
-            raise TryLater(f"{message} Everything paid for is kept.", reason=Reason.TEACHER_UNREACHABLE) from error
-        return Failure(error.reason, f"{error.message}{tried}", error.request_id, passing=True)
+            message = f"{self._model.at(server.address)} cannot be reached{tried}. {error.message}"
+            raise TryLater(f"{message} All paid replies are kept.", reason=Reason.TEACHER_UNREACHABLE) from error
+        return Failure(error.reason, f"{error.message}{tried}", error.request_id, transient=True)
 
-    def _out_of_patience(self, error: CallError, tries: Attempts, lane: PooledServer, now: float) -> Failure | None:
-        """Waiting takes no try away, but it has an end: for the row, and for all where nobody was answered."""
-        since = tries.waits_since = now if tries.waits_since is None else tries.waits_since
-        if now + (error.retry_after or 0.0) - since <= self.patience or self._pool.others(lane):
+    def _out_of_patience(
+        self, error: CallError, attempts: Attempts, server: PooledServer, now: float
+    ) -> Failure | None:
+        """Waiting uses up no attempt, but it has a limit: for the row, and for all rows where none got a reply."""
+        since = attempts.waiting_since = now if attempts.waiting_since is None else attempts.waiting_since
+        if now + (error.retry_after or 0.0) - since <= self.patience or self._pool.has_alternative(server):
             return None
         if self.last_reply >= since:
-            return self._failure(error, tries, lane)
-        asked = f" for {error.retry_after:,.0f} seconds" if error.retry_after else ""
+            return self._failure(error, attempts, server)
+        wait = f" and asks to wait {error.retry_after:,.0f} seconds" if error.retry_after else ""
         message = (
-            f"{self._asked.at(self._servers[lane])} asks to be left alone{asked}, and has answered nothing for"
-            f" {now - since:,.0f} seconds. It said: {error.message} Everything paid for is kept; run again later."
+            f"{self._model.at(server.address)} rate-limits all requests{wait}; it has not replied for"
+            f" {now - since:,.0f} seconds. It answered: {error.message} All paid replies are kept; run again later."
         )
         raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE) from error
 
-    def _close_lane(self, lane: PooledServer, error: CallError) -> None:
-        """Go on without a server that turns everybody away. Raises UserError where it was the last one."""
-        message = self._turned_away(self._servers[lane], error)
-        if lane.is_open:
-            lane.refusal = error
-            if any(other.is_open for other in self._pool.lanes):
-                sys.stderr.write(f"{message} The other servers go on.\n")
-        if not any(other.is_open for other in self._pool.lanes):
+    def _close_server(self, server: PooledServer, error: CallError) -> None:
+        """Continue without a server that rejects all requests. Raises UserError where it was the last one."""
+        message = self._rejected_by(server.address, error)
+        has_others = any(other.is_open for other in self._pool.servers if other is not server)
+        if server.is_open:
+            server.closed_by = error
+            if has_others:
+                sys.stderr.write(f"{message} Continuing with the other servers.\n")
+        if not has_others:
             raise UserError(message, reason=Reason.TEACHER_REJECTED) from error
 
-    def _turned_away(self, server: Server, error: CallError) -> str:
-        field = self._asked.field
-        by_status = {
-            401: f"The key was refused. {self._asked.key_advice(server.api_key)}",
-            403: f"The key does not allow this. {self._asked.key_advice(server.api_key)}",
-            404: f'There is no model "{self._asked.model}", or no API at that address: check model and endpoint, which'
-            f" ends in /v1 with most servers ({field}).",
-            405: f"There is no chat API at that address: check endpoint ({field}).",
-        }
+    def _rejected_by(self, address: Server, error: CallError) -> str:
+        """The message about a server that rejects all requests: what to change, and the server's own words."""
+        return f"{self._model.at(address)}: {self._advice(address, error)} It answered: {error.message}"
+
+    def _advice(self, address: Server, error: CallError) -> str:
+        field, status = self._model.field, error.reason.status or 0
+        if 300 <= status < 400:
+            return f"It redirects to another address: use that one, or the server behind it ({field})."
         by_reason = {
-            RejectionReason.BAD_URL: f"This is no address: check endpoint ({field}).",
-            RejectionReason.OUTPUT_LIMIT: "It does not write replies of this length: lower"
+            RejectionReason.BAD_URL: f"This is not a valid URL: check endpoint ({field}).",
+            RejectionReason.OUTPUT_LIMIT: "It does not generate replies of this length: lower"
             " generation.sampling.maxTokens.",
         }
-        advice = (
-            by_reason.get(error.reason)
-            or by_status.get(error.reason.status or 0)
-            or "The account's quota is used up: raise it there, then run again."
-        )
-        if 300 <= (error.reason.status or 0) < 400:
-            advice = f"It has moved: give the address that it names, or the one behind it ({field})."
-        return f"{self._asked.at(server)}: {advice} It said: {error.message}"
+        by_status = {
+            401: f"The API key was rejected. {self._model.key_advice(address.api_key)}",
+            403: f"The API key does not permit this. {self._model.key_advice(address.api_key)}",
+            404: f'There is no model "{self._model.model_id}", or no API at that address: check model and endpoint,'
+            f" which ends in /v1 with most servers ({field}).",
+            405: f"There is no chat API at that address: check endpoint ({field}).",
+        }
+        quota = "The account's quota is exhausted: raise it with the provider, then run again."
+        return by_reason.get(error.reason) or by_status.get(status) or quota

@@ -1,109 +1,95 @@
-"""The servers of one model, each with its own pace: which one gets the next call, and when."""
+"""The servers of one model, each with its own limits and pauses: which one gets the next request, and when."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from distillery_api.spec.teacher import Limits
+from distillery_api.spec.teacher import Limits, Server
 from distillery_trainer.chat.concurrency import ConcurrencyLimit
 from distillery_trainer.chat.endpoint import Endpoint
 from distillery_trainer.chat.error_responses import Allowance, CallError
-from distillery_trainer.chat.rate_limits import RateLimit
+from distillery_trainer.chat.rate_limits import RateLimit, ServerPause
 
-_TURNED_AWAY = 5
-"""Calls turned away one after the other, none answered between them, after which a server is left alone for as long as
-it asks. One among answers holds up its own row only, unless it asks for LONG_PAUSE."""
-LONG_PAUSE = 5.0
-"""Seconds."""
-_FIRST_REST = 0.5
-_LONGEST_REST = 60.0
-_LONGEST_RESET = 60.0
-"""Seconds. Where an allowance is used up for longer, a call has to ask, and Retry-After then says for how long."""
+_FIRST_BACK_OFF = 0.5
+"""Seconds that other servers are preferred to one that failed; doubled with each further failure in a row."""
+_MAX_BACK_OFF = 60.0
 _NEVER = float("inf")
 
 
 class PooledServer:
-    """One server: what is under way there, and until when it is left alone. Times are the loop's."""
+    """One server: its requests in flight, and when it takes the next one. Times are the event loop's."""
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, calls_at_once: int) -> None:
-        self.endpoint = endpoint
-        self.window = ConcurrencyLimit(calls_at_once)
+    def __init__(self, address: Server, endpoint: Endpoint, limits: Limits, max_concurrent_requests: int) -> None:
+        self.address, self.endpoint = address, endpoint
+        self.concurrency = ConcurrencyLimit(max_concurrent_requests)
         self.in_flight = 0
-        self.refusal: CallError | None = None
-        """Why the server turns everybody away; None for one that does not."""
+        self.closed_by: CallError | None = None
+        """Why the server rejects all requests; None for one that does not."""
         self._requests = RateLimit(limits.requests_per_minute) if limits.requests_per_minute else None
         self._tokens = RateLimit(limits.tokens_per_minute) if limits.tokens_per_minute else None
-        self._paused_until = -_NEVER
-        self.rests_until = -_NEVER
-        """Until when others are asked first."""
-        self._turned_away = self._failures = 0
+        self.pause = ServerPause()
+        self._backs_off_until = -_NEVER
+        self._failures_in_a_row = 0
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes calls at all."""
-        return self.refusal is None
+        """Whether it takes requests at all."""
+        return self.closed_by is None
 
-    def rests(self, now: float) -> bool:
-        """Whether it failed a moment ago, so that others are better asked first."""
-        return now < self.rests_until
-
-    def is_paused(self, now: float) -> bool:
-        """Whether it asked to be left alone."""
-        return now < self._paused_until
+    def backs_off(self, now: float) -> bool:
+        """Whether it failed a moment ago, so that other servers are preferred."""
+        return now < self._backs_off_until
 
     def ready_at(self) -> float:
-        """When the next call may begin; never, while there is no room."""
-        if not self.is_open or self.in_flight >= self.window.size:
+        """When the next request may start; never, while as many are in flight as the server sustains."""
+        if not self.is_open or self.in_flight >= self.concurrency.current:
             return _NEVER
-        rates = [rate.free_at for rate in (self._requests, self._tokens) if rate]
-        return max(self._paused_until, *rates) if rates else self._paused_until
+        limits = [limit.free_at for limit in (self._requests, self._tokens) if limit]
+        return max(self.pause.until, *limits) if limits else self.pause.until
 
-    def ready_after_rest(self) -> float:
-        """When the next call may begin that others would get before."""
-        return max(self.ready_at(), self.rests_until)
+    def ready_after_back_off(self) -> float:
+        """When the next request may start while other servers are preferred."""
+        return max(self.ready_at(), self._backs_off_until)
 
     def load(self) -> float:
-        """Share of its places that are taken."""
-        return self.in_flight / self.window.size
+        """Requests in flight as a share of the concurrency limit."""
+        return self.in_flight / self.concurrency.current
 
-    def begin(self, now: float, tokens: int) -> None:
-        """A call that may cost so many tokens begins."""
+    def start(self, now: float, tokens: int) -> None:
+        """A request starts that is expected to use this many tokens."""
         self.in_flight += 1
-        self.window.begun(now)
+        self.concurrency.started(now)
         if self._requests:
             self._requests.take(now, 1)
         if self._tokens:
             self._tokens.take(now, tokens)
 
-    def answered(self, began: float, now: float, spare_tokens: int = 0) -> None:
-        """A call got a reply, and needed so many tokens less than it might have."""
-        self._turned_away = self._failures = 0
-        self.rests_until = -_NEVER
-        self.window.answered(began, now, hurt=False, full=self.in_flight >= self.window.size)
+    def succeeded(self, started: float, now: float, unused_tokens: int = 0) -> None:
+        """A request got a reply, and used fewer tokens than expected by this many."""
+        self.pause.replied()
+        self._failures_in_a_row = 0
+        self._backs_off_until = -_NEVER
+        at_limit = self.in_flight >= self.concurrency.current
+        self.concurrency.finished(started, now, overloaded=False, at_limit=at_limit)
         if self._tokens:
-            self._tokens.take(now, -spare_tokens)
+            self._tokens.take(now, -unused_tokens)
 
-    def failed(self, error: CallError, began: float, now: float) -> None:
-        """A call failed in a way that may pass."""
-        self.window.answered(began, now, hurt=True, full=False)
-        if error.says_slow_down:
-            self._turned_away += 1
-            pause = error.retry_after or _FIRST_REST
-            if pause > LONG_PAUSE or self._turned_away >= min(_TURNED_AWAY, self.window.size):
-                self._paused_until = max(self._paused_until, now + pause)
+    def failed(self, error: CallError, started: float, now: float) -> None:
+        """A request had a transient failure."""
+        self.concurrency.finished(started, now, overloaded=True, at_limit=False)
+        if error.is_rate_limited:
+            self.pause.rate_limited(error.retry_after, now, self.concurrency.current)
             return
-        self._failures += 1
-        self.rests_until = now + min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(self._failures - 1, 16))
+        self._failures_in_a_row += 1
+        doublings = min(self._failures_in_a_row - 1, 16)
+        self._backs_off_until = now + min(_MAX_BACK_OFF, _FIRST_BACK_OFF * 2.0**doublings)
 
-    def allow(self, allowed: dict[str, Allowance], now: float) -> None:
-        """Wait where the server says that the key's allowance is used up."""
-        for allowance in allowed.values():
-            if allowance.remaining == 0:
-                pause = min(allowance.reset_seconds, _LONGEST_RESET)
-                self._paused_until = max(self._paused_until, now + pause)
+    def note_allowances(self, allowances: Mapping[str, Allowance], now: float) -> None:
+        """The server said what it still allows the API key."""
+        self.pause.note_allowances(allowances.values(), now)
 
 
 @dataclass(slots=True)
@@ -113,45 +99,47 @@ class _Waiter:
 
 
 class ServerPool:
-    """Gives out the servers' free places, first come, first served, at most `calls_at_once` in all."""
+    """Assigns requests to servers, first come, first served, at most `max_concurrent_requests` in all."""
 
-    def __init__(self, lanes: Sequence[PooledServer], calls_at_once: int) -> None:
-        self.lanes = list(lanes)
-        self._calls_at_once = calls_at_once
+    def __init__(self, servers: Sequence[PooledServer], max_concurrent_requests: int) -> None:
+        self.servers = list(servers)
+        self._max_concurrent_requests = max_concurrent_requests
         self._in_flight = 0
         self._waiting: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._is_ended = False
+        self._is_closed = False
 
     @property
-    def size(self) -> int:
-        """Calls at once that the servers bear now."""
-        return min(self._calls_at_once, sum(lane.window.size for lane in self.lanes if lane.is_open))
+    def concurrency_limit(self) -> int:
+        """Concurrent requests that the servers sustain now."""
+        sustained = sum(server.concurrency.current for server in self.servers if server.is_open)
+        return min(self._max_concurrent_requests, sustained)
 
-    async def take(self, tokens: int) -> PooledServer | None:
-        """A server for a call of so many tokens, once there is one that may be asked; None where the pool is ended."""
-        if self._is_ended:
+    async def acquire(self, tokens: int) -> PooledServer | None:
+        """A server for a request that is expected to use this many tokens, once one is ready; None once the pool is
+        closed."""
+        if self._is_closed:
             return None
-        if not self._waiting and (lane := self._free(tokens)):
-            return lane
+        if not self._waiting and (server := self._start(tokens)):
+            return server
         waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens)
         self._waiting.append(waiter)
         self._serve()
         try:
             return await waiter.future
         except asyncio.CancelledError:
-            self._leave(waiter)
+            self._abandon(waiter)
             raise
 
-    def give_back(self, lane: PooledServer) -> None:
-        """A call is over."""
-        lane.in_flight -= 1
+    def release(self, server: PooledServer) -> None:
+        """A request has finished."""
+        server.in_flight -= 1
         self._in_flight -= 1
         self._serve()
 
-    def end(self) -> None:
-        """Let everybody go who waits, and give out nothing any more."""
-        self._is_ended = True
+    def close(self) -> None:
+        """Stop all waiting, and assign nothing any more."""
+        self._is_closed = True
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.future.done():
@@ -159,61 +147,64 @@ class ServerPool:
         if self._timer:
             self._timer.cancel()
 
-    def others(self, lane: PooledServer) -> bool:
-        """Whether there is another server that can be asked now."""
+    def has_alternative(self, server: PooledServer) -> bool:
+        """Whether another server can be asked now."""
         now = self._now()
         return any(
-            other.is_open and not other.rests(now) and not other.is_paused(now)
-            for other in self.lanes
-            if other is not lane
+            other.is_open and not other.backs_off(now) and not other.pause.is_on(now)
+            for other in self.servers
+            if other is not server
         )
 
-    # --- giving out
+    # --- assigning
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _free(self, tokens: int) -> PooledServer | None:
-        if self._in_flight >= self._calls_at_once:
+    def _start(self, tokens: int) -> PooledServer | None:
+        """Start a request on the ready server with the lowest load; None where none is ready."""
+        if self._in_flight >= self._max_concurrent_requests:
             return None
         now = self._now()
-        ready = [lane for lane in self._wanted(now) if lane.ready_at() <= now]
+        ready = [server for server in self._preferred(now) if server.ready_at() <= now]
         if not ready:
             return None
-        lane = min(ready, key=PooledServer.load)
-        lane.begin(now, tokens)
+        server = min(ready, key=PooledServer.load)
+        server.start(now, tokens)
         self._in_flight += 1
-        return lane
+        return server
 
-    def _wanted(self, now: float) -> list[PooledServer]:
-        """The servers that come into question: those that do not rest, else all."""
-        if len(self.lanes) == 1:
-            return self.lanes
-        return [lane for lane in self.lanes if lane.is_open and not lane.rests(now)] or self.lanes
+    def _preferred(self, now: float) -> list[PooledServer]:
+        """The servers that do not back off, or all where every one does."""
+        if len(self.servers) == 1:
+            return self.servers
+        return [server for server in self.servers if server.is_open and not server.backs_off(now)] or self.servers
 
     def _serve(self) -> None:
-        """Give free places to those who wait, and come back when the next one becomes free by itself."""
+        """Assign waiting requests to servers, and schedule the next time at which a server becomes ready."""
         while self._waiting:
             waiter = self._waiting[0]
             if not waiter.future.done():
-                lane = self._free(waiter.tokens)
-                if lane is None:
+                server = self._start(waiter.tokens)
+                if server is None:
                     break
-                waiter.future.set_result(lane)
+                waiter.future.set_result(server)
             self._waiting.popleft()
-        self._wait_for_time()
+        self._schedule()
 
-    def _wait_for_time(self) -> None:
+    def _schedule(self) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and self._in_flight < self._calls_at_once:
-            wanted = self._wanted(self._now())
-            moment = min(lane.ready_at() if lane in wanted else lane.ready_after_rest() for lane in self.lanes)
-            if moment < _NEVER:
-                self._timer = asyncio.get_running_loop().call_at(moment, self._serve)
+        if self._waiting and self._in_flight < self._max_concurrent_requests:
+            preferred = self._preferred(self._now())
+            ready_at = min(
+                server.ready_at() if server in preferred else server.ready_after_back_off() for server in self.servers
+            )
+            if ready_at < _NEVER:
+                self._timer = asyncio.get_running_loop().call_at(ready_at, self._serve)
 
-    def _leave(self, waiter: _Waiter) -> None:
-        """Somebody waits no longer, and may have been given a place in the same moment."""
-        if waiter.future.done() and not waiter.future.cancelled() and (lane := waiter.future.result()):
-            self.give_back(lane)
+    def _abandon(self, waiter: _Waiter) -> None:
+        """A waiting request was cancelled, and may have been assigned a server in the same moment."""
+        if waiter.future.done() and not waiter.future.cancelled() and (server := waiter.future.result()):
+            self.release(server)

@@ -9,48 +9,48 @@ from distillery_trainer.data.records import Message
 
 TOKENS_PER_MESSAGE = 4
 """The role and the special tokens around a message, in most chat templates."""
-_MOST_TOKENS_PER_MESSAGE = 2 * TOKENS_PER_MESSAGE
-"""Twice the usual number, as an upper bound that holds for unusual templates as well."""
-_MOST_EXTRA_TOKENS = 32
-"""Tokens that a server may add to a prompt by itself, such as a default system prompt."""
+_MAX_TOKENS_PER_MESSAGE = 2 * TOKENS_PER_MESSAGE
+"""For an upper bound: twice the usual number, so that the bound holds for other templates as well."""
+_SERVER_TOKENS = 32
+"""For an upper bound: tokens that a server adds to a prompt by itself, until more are observed."""
 _USUAL_TOKENS_PER_BYTE = 0.25
 _PRIOR_BYTES = 4096
-"""How many bytes the usual ratio counts for, beside the bytes of the prompts that were counted."""
+"""Weight of the usual tokens per byte: as if it had been observed for this many bytes."""
 
 
 class TokenEstimate:
-    """How many tokens a text of one model may have at most, and how many it probably has."""
+    """Estimates tokens of one model's texts, from the prompts whose tokens the server has counted so far."""
 
     def __init__(self) -> None:
-        self._extra_tokens = _MOST_EXTRA_TOKENS
+        self._server_tokens = _SERVER_TOKENS
         self._bytes = float(_PRIOR_BYTES)
         self._tokens = _PRIOR_BYTES * _USUAL_TOKENS_PER_BYTE
 
     def at_most(self, messages: Sequence[Message]) -> int:
-        """An upper bound for a prompt's tokens: no tokenizer makes more than one of a byte.
+        """An upper bound for a prompt's tokens: tokenizers make at most one token per byte.
 
-        What servers add by themselves is the most that was seen.
+        What the server adds by itself counts as the most that was observed.
         """
-        return _size(messages) + _MOST_TOKENS_PER_MESSAGE * len(messages) + self._extra_tokens
+        return _size(messages) + _MAX_TOKENS_PER_MESSAGE * len(messages) + self._server_tokens
 
-    def probably(self, size: int) -> int:
-        """The tokens that a text of `size` bytes has at the mean of what was seen, a quarter of them at first."""
+    def expected(self, size: int) -> int:
+        """The expected tokens of a text of `size` bytes: at the observed mean, a quarter of the bytes at first."""
         return round(size * self._tokens / self._bytes)
 
     def of_prompt(self, messages: Sequence[Message]) -> int:
-        """The tokens that a prompt probably has."""
-        return self.probably(_size(messages))
+        """The expected tokens of a prompt."""
+        return self.expected(_size(messages))
 
     def of_reply(self, reply: Reply) -> int:
-        """The tokens that a reply probably has, its thoughts included."""
-        return self.probably(len(reply.content.encode()) + len((reply.reasoning or "").encode()))
+        """The expected tokens of a reply, reasoning included."""
+        return self.expected(len(reply.content.encode()) + len((reply.reasoning or "").encode()))
 
     def learn(self, messages: Sequence[Message], tokens: int) -> None:
-        """Take note of a prompt's real tokens."""
+        """Take a prompt's real number of tokens into account."""
         size = _size(messages)
         self._bytes += size
         self._tokens += tokens
-        self._extra_tokens = max(self._extra_tokens, tokens - size - _MOST_TOKENS_PER_MESSAGE * len(messages))
+        self._server_tokens = max(self._server_tokens, tokens - size - _MAX_TOKENS_PER_MESSAGE * len(messages))
 
 
 def _size(messages: Sequence[Message]) -> int:

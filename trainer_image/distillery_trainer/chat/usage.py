@@ -1,4 +1,4 @@
-"""The books of a model's calls: what each may cost is set aside, what it did cost is noted, with the reply."""
+"""What a model's requests use: each reserves what it may cost, and what it did cost is recorded with its reply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from distillery_api.reasons import Reason
 from distillery_api.spec.teacher import Pricing
-from distillery_trainer.chat.budget import CallBudget
+from distillery_trainer.chat.budget import RequestBudget
 from distillery_trainer.chat.error_responses import CallError
 from distillery_trainer.chat.prices import Prices, Spending
 from distillery_trainer.chat.reply import Reply
@@ -20,64 +20,64 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 
 
 class UsageTracker:
-    """Keeps journal, budget and the figures on /metrics in step."""
+    """Keeps journal, budget and metrics consistent."""
 
     def __init__(
-        self, journal: ReplyJournal, budget: CallBudget, progress: ProgressReporter, pricing: Pricing | None
+        self, journal: ReplyJournal, budget: RequestBudget, progress: ProgressReporter, pricing: Pricing | None
     ) -> None:
         self._journal, self._budget, self._progress = journal, budget, progress
         self._prices = Prices(pricing)
         self._estimate = TokenEstimate()
 
-    def likely_tokens(self, messages: list[Message], parameters: Mapping[str, Any]) -> int:
-        """What a call counts for against a limit of tokens a minute, before it is made."""
+    def expected_tokens(self, messages: list[Message], parameters: Mapping[str, Any]) -> int:
+        """What a request counts for against a limit of tokens per minute, before it is sent."""
         return self._estimate.of_prompt(messages) + (output_limit(parameters) or 0)
 
-    async def set_aside(self, messages: list[Message], parameters: Mapping[str, Any]) -> Spending | None:
-        """Set aside what a call may cost at most; None without a budget. Raises BudgetSpent, and UserError."""
+    async def reserve(self, messages: list[Message], parameters: Mapping[str, Any]) -> Spending | None:
+        """Reserve what a request may cost at most; None without a budget. Raises BudgetExhausted and UserError."""
         if not self._budget.is_limited:
             return None
-        written = output_limit(parameters)
-        if written is None:
+        max_output_tokens = output_limit(parameters)
+        if max_output_tokens is None:
             raise UserError(
-                "generation.budget cannot be kept: the teacher's server takes no limit on a reply's length, neither as"
-                " max_tokens nor as max_completion_tokens. Leave the budget out, or use another server.",
+                "generation.budget cannot be enforced: the teacher's server accepts no limit on the length of a reply,"
+                " neither as max_tokens nor as max_completion_tokens. Remove the budget, or use another server.",
                 reason=Reason.TEACHER_REJECTED,
             )
-        return await self._budget.set_aside(self._prices.at_most(self._estimate.at_most(messages), written))
+        return await self._budget.reserve(self._prices.at_most(self._estimate.at_most(messages), max_output_tokens))
 
-    def keep(self, key: str, messages: list[Message], reply: Reply, set_aside: Spending | None) -> None:
-        """A call got a reply."""
+    def record_reply(self, key: str, messages: list[Message], reply: Reply, reserved: Spending | None) -> None:
+        """Record a reply and what it cost."""
         estimated = None if reply.tokens is not None else self._estimated(messages, reply)
-        read, written = estimated or (reply.input_tokens or 0, reply.output_tokens or 0)
-        cost = self._prices.of(read, written, reply.cached_tokens or 0)
-        if estimated and set_aside:
-            cost = set_aside  # the limit is hard, and an estimate is not
-        self._journal.add_reply(key, reply, cost, set_aside=set_aside, estimated=estimated)
+        input_tokens, output_tokens = estimated or (reply.input_tokens or 0, reply.output_tokens or 0)
+        spending = self._prices.of(input_tokens, output_tokens, reply.cached_tokens or 0)
+        if estimated and reserved:
+            spending = reserved  # the budget is a hard limit, and an estimate may be too low
+        self._journal.add_reply(key, reply, spending, reserved=reserved, estimated=estimated)
         if estimated is None:
-            self._estimate.learn(messages, read)
-        self._settle(set_aside)
+            self._estimate.learn(messages, input_tokens)
+        self._settle(reserved)
         self._progress.teacher_request("ok")
-        self._progress.teacher_tokens(read, written, reply.cached_tokens or 0)
+        self._progress.teacher_tokens(input_tokens, output_tokens, reply.cached_tokens or 0)
         if pricing := self._prices.pricing:
-            self._progress.teacher_cost(cost.money, pricing.currency)
+            self._progress.teacher_cost(spending.cost, pricing.currency)
 
     def _estimated(self, messages: list[Message], reply: Reply) -> tuple[int, int]:
         return self._estimate.of_prompt(messages), self._estimate.of_reply(reply)
 
-    def fail(self, error: CallError, set_aside: Spending | None) -> None:
-        """A call got no reply."""
-        given_back = set_aside if error.costs_nothing else None
-        self._journal.add_failure(error.reason, answered=error.answered, given_back=given_back)
-        self._settle(set_aside)
+    def record_failure(self, error: CallError, reserved: Spending | None) -> None:
+        """Record a request without a reply."""
+        released = reserved if error.costs_nothing else None
+        self._journal.add_failure(error.reason, answered=error.answered, released=released)
+        self._settle(reserved)
         self._progress.teacher_request(error.reason)
 
-    def give_back(self, set_aside: Spending | None) -> None:
-        """A call was not made after all."""
-        if set_aside is not None:
-            self._journal.add_failure("not_asked", answered=False, given_back=set_aside)
-            self._settle(set_aside)
+    def release(self, reserved: Spending | None) -> None:
+        """Release the reservation of a request that was not sent after all."""
+        if reserved is not None:
+            self._journal.add_failure("not_asked", answered=False, released=reserved)
+            self._settle(reserved)
 
-    def _settle(self, set_aside: Spending | None) -> None:
-        if set_aside is not None:
+    def _settle(self, reserved: Spending | None) -> None:
+        if reserved is not None:
             self._budget.settle()

@@ -1,4 +1,4 @@
-"""One stage at a time asks teachers for a workspace: two would pay for the same rows, and share no budget."""
+"""The lock of a workspace: two stages at a time would pay for the same rows, and share no budget."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from distillery_trainer.runtime.errors import TryLater, storage_errors_explained
 
 
 @contextlib.contextmanager
-def only_stage(workspace: Workspace, name: str) -> Iterator[None]:
-    """Hold the lock of a folder of replies, which the system lets go of when the process ends, however it ends.
+def locked_workspace(workspace: Workspace, holder: str) -> Iterator[None]:
+    """Hold the lock of the workspace's replies, which the system releases when the process ends in any way.
 
-    Raises TryLater where another stage holds it. A file system without locks is used without one.
+    Raises TryLater where another stage holds it. On a file system without locks, nothing is locked.
     """
     folder = workspace.replies
     with storage_errors_explained(str(folder)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = open_lock_file(workspace.replies_lock)
     try:
-        _take(descriptor, folder, f"{name} on {socket.gethostname()}")
+        _lock(descriptor, folder, f"{holder} on {socket.gethostname()}")
         yield
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, folder: Path, holder: str) -> None:
+def _lock(descriptor: int, folder: Path, holder: str) -> None:
     try:
         take_lock(descriptor, holder)
     except LockHeld as held:
-        raise _taken(folder, held.holder) from held
+        raise _already_locked(folder, held.holder) from held
     except OSError:
         return  # a file system without locks is used without one
 
 
-def _taken(folder: Path, holder: str) -> TryLater:
+def _already_locked(folder: Path, holder: str) -> TryLater:
     message = (
-        f"Another stage ({holder or 'unknown'}) is asking the teacher for the workspace {folder.parent} already. Wait"
-        " until it has ended, or give this run a workspace of its own."
+        f"Another stage ({holder or 'unknown'}) is already sending requests for the workspace {folder.parent}. Wait"
+        " until it has finished, or give this run its own workspace."
     )
     return TryLater(message, reason=Reason.VOLUME_UNAVAILABLE)

@@ -16,8 +16,8 @@ from pathlib import Path
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.stop_signals import StopRequest, stop_on_signals
-from distillery_api.spec.teacher import Budget, Judge, Limits, Server
-from distillery_trainer.chat.budget import CallBudget
+from distillery_api.spec.teacher import Budget, Judge
+from distillery_trainer.chat.budget import RequestBudget
 from distillery_trainer.chat.chat_client import ChatClient, Stopping
 from distillery_trainer.chat.llm_judge import JudgePrompt, LlmJudge, Verdict
 from distillery_trainer.chat.remote_model import RemoteModel
@@ -117,18 +117,11 @@ class _Comparisons:
         self._rows, self._progress = rows.rows, progress
         self._error: StageError | None = None
         self._client = ChatClient(
-            RemoteModel(
-                name="judge",
-                title="The judge",
-                field="evaluation.judge",
-                model=judge.model,
-                servers=(Server(url=judge.endpoint, api_key=judge.api_key),),
-                limits=Limits(),
-            ),
+            RemoteModel.of_judge(judge, "evaluation.judge"),
             PARAMETERS,
             config=config,
             journal=journal,
-            budget=CallBudget(Budget(), journal),
+            budget=RequestBudget(Budget(), journal),
             progress=progress,
             stopping=asyncio.Event(),
         )
@@ -140,7 +133,9 @@ class _Comparisons:
         loop, stream = asyncio.get_running_loop(), iter(pairs)
         with told.heard_by(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
             try:
-                await asyncio.gather(*(self._work(stream, found, len(pairs)) for _ in range(self._client.rows_at_once)))
+                await asyncio.gather(
+                    *(self._work(stream, found, len(pairs)) for _ in range(self._client.concurrent_rows))
+                )
             finally:
                 await self._client.close()
         if self._error:
@@ -176,7 +171,7 @@ class _Comparisons:
         verdict = await self._judge.ask(prompt, answer_a=first, answer_b=second)
         if isinstance(verdict, Verdict):
             return verdict.choice
-        if isinstance(verdict, Failure) and verdict.passing:
+        if isinstance(verdict, Failure) and verdict.transient:
             message = (
                 f"The judge (evaluation.judge) does not answer: {verdict.message} Run again: what it said is kept."
             )

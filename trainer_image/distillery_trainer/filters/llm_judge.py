@@ -33,6 +33,7 @@ around keys and strings, and quotes inside a string escaped."""
 _PROMPT = JudgePrompt(_INSTRUCTIONS, "verdict", (ACCEPT, REJECT))
 PARAMETERS = _PROMPT.parameters
 """Of a request to the judge."""
+_REJECTED_WITHOUT_REASON = "The judge rejects the answer without giving a reason."
 
 
 class AnswerJudge:
@@ -60,7 +61,5 @@ def judge_messages(task: TaskDefinition, example: Example, answer: str) -> list[
 
 
 def _rejection(reason: str | None) -> Rejection:
-    message = (
-        f"The judge rejects the answer: {reason}" if reason else "The judge rejects the answer, and does not say why."
-    )
+    message = f"The judge rejects the answer: {reason}" if reason else _REJECTED_WITHOUT_REASON
     return Rejection(RejectionReason.JUDGE_REJECTED, message)

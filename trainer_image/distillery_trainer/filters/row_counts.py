@@ -40,7 +40,7 @@ class RowCounter:
         self.reasons: Counter[str] = Counter()
         self.unanswered = 0
         self.failed_calls = 0
-        self.passing_failures = 0
+        self.transient_failures = 0
         if asked < min_rows:
             raise self._too_few_to_begin_with(screened_out or {})
 
@@ -65,7 +65,7 @@ class RowCounter:
         self.unanswered += rejection.unanswered
         if rejection.failure:
             self.failed_calls += 1
-            self.passing_failures += rejection.failure.passing
+            self.transient_failures += rejection.failure.transient
 
     def check(self, teacher_answered: bool) -> None:
         """Raise where the split can no longer keep as many rows as it needs."""
@@ -73,7 +73,7 @@ class RowCounter:
             raise self._too_few(teacher_answered)
 
     def _too_few(self, teacher_answered: bool) -> UserError | TryLater:
-        if not teacher_answered and self.rejected and self.passing_failures == self.rejected:
+        if not teacher_answered and self.rejected and self.transient_failures == self.rejected:
             message = f"The teacher answered none of {self.rejected:,} rows ({self._shown_reasons}); is it up?"
             return TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
         failed = 2 * self.failed_calls > self.rejected
@@ -129,7 +129,7 @@ def no_usable_answer(rejections: Sequence[RowRejection]) -> UserError | TryLater
     """The error where the first rows that were asked all got no usable answer."""
     reasons = _listed(Counter(rejection.rejection.reason for rejection in rejections))
     last = rejections[-1].rejection.message
-    if all(rejection.failure is not None and rejection.failure.passing for rejection in rejections):
+    if all(rejection.failure is not None and rejection.failure.transient for rejection in rejections):
         message = f"The teacher answered none of the first {len(rejections):,} rows ({reasons}); is it up? {last}"
         return TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
     message = (

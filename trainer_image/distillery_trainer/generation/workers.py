@@ -80,7 +80,7 @@ class Workers:
         progress: ProgressReporter,
     ) -> None:
         self.tallies = tallies
-        self._width = min(teacher.rows_at_once, data.rows)
+        self._width = min(teacher.concurrent_rows, data.rows)
         self._stream, self._data = data.stream(), data
         self._task, self._pipeline, self._teacher, self._journal = task, pipeline, teacher, journal
         self._outputs, self._progress = outputs, progress

@@ -8,7 +8,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.usage import Estimate
 from distillery_trainer.chat.chat_client import ChatClient
 from distillery_trainer.chat.reply_journal import ReplyJournal
-from distillery_trainer.chat.workspace_lock import only_stage
+from distillery_trainer.chat.workspace_lock import locked_workspace
 from distillery_trainer.estimate import from_pilot, from_prompts
 from distillery_trainer.filters.llm_judge import PARAMETERS
 from distillery_trainer.generation.pilot import Pilot, evenly_spaced, usable_share
@@ -29,7 +29,7 @@ def run(config: RunConfig, *, pilot: bool) -> Estimate:
 async def _with_pilot(config: RunConfig, task: TaskDefinition, data: PreparedData) -> Estimate:
     sampler = data.sampler
     expected = sampler.expected(data.asked)
-    with only_stage(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
+    with locked_workspace(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
         teacher = ChatClient.for_run(config, task.request_parameters(), journal, ProgressReporter(config.stage))
         judge = teacher.for_judge(config.generation.judge, PARAMETERS) if config.generation.judge else None
         pilot = Pilot(config, task, teacher, judge, sampler)

@@ -18,7 +18,7 @@ from distillery_api.spec import Task
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.chat.chat_client import ChatClient
 from distillery_trainer.chat.reply_journal import ReplyJournal
-from distillery_trainer.chat.workspace_lock import only_stage
+from distillery_trainer.chat.workspace_lock import locked_workspace
 from distillery_trainer.estimate import from_prompts
 from distillery_trainer.filters.llm_judge import PARAMETERS, AnswerJudge
 from distillery_trainer.filters.row_counts import RowCounter
@@ -43,7 +43,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     tallies = _row_counters(config, data)
     expected = from_prompts(data.sampler.expected(data.asked), config.generation.pricings)
     progress.estimated(expected)
-    with only_stage(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
+    with locked_workspace(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
         sys.stderr.write(
             f"{data.rows:,} rows to answer; {len(journal):,} replies are in the workspace already."
             f" Expected: {expected.sentence()}.\n"
