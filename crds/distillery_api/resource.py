@@ -46,10 +46,8 @@ class Metadata(Record):
     namespace: str | None = None
     uid: str = ""
     generation: int = 0
-    resource_version: str = ""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-    deletion_timestamp: str | None = None
 
 
 class Distillation(ApiModel):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +34,6 @@ class RunConfig(Record):
     """Mount paths of claims and ConfigMaps, by reference without path: `pvc://datasets` -> `/data/pvc/datasets`."""
     base_path: str = "/workspace"
     """Folder that plain paths in the manifest are relative to."""
-    created: datetime | None = None
-    """When the attempt was planned."""
 
     task: Task
     data: Data

@@ -21,11 +21,6 @@ def test_numbers_that_the_source_does_not_have(summary, strange):
     assert faithfulness.numbers_not_in_source(summary, SOURCE) == strange
 
 
-def test_share_of_numbers_found():
-    assert faithfulness.supported_share_of_numbers("From 2014 to 2015.", SOURCE) == 0.5
-    assert faithfulness.supported_share_of_numbers("No figures.", SOURCE) is None
-
-
 def test_name_is_found_whatever_its_article_and_ending():
     text = ["the", "university", "of", "oxford", "and", "google"]
     assert entities.is_mentioned("University of Oxford", text)

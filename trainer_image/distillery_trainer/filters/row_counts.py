@@ -45,11 +45,6 @@ class RowCounter:
             raise self._too_few_to_begin_with(screened_out or {})
 
     @property
-    def needs_answers(self) -> bool:
-        """Whether the split cannot do without answers."""
-        return self._ratio > 0
-
-    @property
     def rejected(self) -> int:
         """Rows rejected so far."""
         return self.reasons.total()

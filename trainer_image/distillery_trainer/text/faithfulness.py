@@ -29,12 +29,6 @@ def numbers_not_in_source(summary: str, source: str) -> list[str]:
     return [text[found.start : found.end].strip() for found in unsupported]
 
 
-def supported_share_of_numbers(summary: str, source: str) -> float | None:
-    """Share of a summary's numbers that its source has, from 0 to 1; None for a summary without numbers."""
-    total = _number_count(summary)
-    return 1 - len(numbers_not_in_source(summary, source)) / total if total else None
-
-
 def names_not_in_source(summary: str, source: str) -> list[str]:
     """The named entities of a summary that its source does not have; none where `entities.available()` is false."""
     source_words = words(source)
