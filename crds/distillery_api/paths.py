@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+CONFIG_FILE = "run.json"
+"""The RunConfig of a stage: in the stage's folder of a local run, in a ConfigMap in a cluster."""
+
 
 class Artefact(StrEnum):
     """What a stage leaves for its users, by the keys of `StageResult.files`."""
@@ -68,6 +71,11 @@ class Workspace:
         """What a local student server printed."""
         return self.server / "server.log"
 
+    @property
+    def server_cache(self) -> Path:
+        """Empty model cache of a local student server."""
+        return self.server / ".cache"
+
     def stage(self, folder: str) -> StageFolder:
         """The folder of one stage."""
         return StageFolder(self.root / folder)
@@ -86,7 +94,7 @@ class StageFolder:
     @property
     def config(self) -> Path:
         """The RunConfig of a local stage."""
-        return self.path / "run.json"
+        return self.path / CONFIG_FILE
 
     @property
     def log(self) -> Path:

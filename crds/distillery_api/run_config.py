@@ -12,6 +12,12 @@ from distillery_api.paths import StageFolder, Workspace
 from distillery_api.spec import Data, EvaluationOptions, Generation, Student, Task, Training
 from distillery_api.stage import Stage
 
+WORKSPACE_PATH = "/workspace"
+"""Where a stage's Pod mounts the workspace."""
+
+TERMINATION_MESSAGE_PATH = "/dev/termination-log"
+"""Where the kubelet reads what a container says at its end."""
+
 METRICS_PORT = 9090
 """TCP port of a stage's `/metrics` and `/healthz`."""
 
@@ -28,11 +34,11 @@ class RunConfig(Record):
     """The stage's folder in the workspace, `<stage>-<hash>`."""
     inputs: dict[Stage, str] = {}
     """Folders of the previous stages, by stage."""
-    workspace: str = "/workspace"
+    workspace: str = WORKSPACE_PATH
     """Path of the workspace."""
     mounts: dict[str, str] = {}
     """Mount paths of claims and ConfigMaps, by reference without path: `pvc://datasets` -> `/data/pvc/datasets`."""
-    base_path: str = "/workspace"
+    base_path: str = WORKSPACE_PATH
     """Folder that plain paths in the manifest are relative to."""
 
     task: Task
@@ -54,7 +60,7 @@ class RunConfig(Record):
     """Address that `/metrics` listens on."""
     metrics_port: int = METRICS_PORT
     """TCP port of `/metrics`; 0 selects a free port and writes it to `<folder>/metrics-port`."""
-    termination_message_path: str | None = "/dev/termination-log"
+    termination_message_path: str | None = TERMINATION_MESSAGE_PATH
     """File for the termination message; null to write none."""
 
     @property

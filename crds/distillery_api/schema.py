@@ -1,10 +1,8 @@
-"""Pydantic models -> the structural OpenAPI schema of the CRD -> YAML.
+"""Pydantic models -> the structural OpenAPI schema of the CRD, with the models' rules.
 
 Pydantic emits `$ref`, `anyOf [.., null]`, numeric `exclusiveMinimum` and `const`, all of which a structural schema
 refuses (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/); this module
-rewrites them, adds the CEL rules of the models, and wraps the result in a CustomResourceDefinition.
-
-`python -m distillery_api.schema > crds/distillations.yaml` writes the file.
+rewrites them. The CustomResourceDefinition around the schema is made in crd.py.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from distillery_api.paths import CONFIG_FILE
 from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.stage import ExitCode, Stage
 from distillery_api.usage import Estimate
@@ -19,8 +20,6 @@ from distillery_operator.local.trainer import require_trainer, trainer_command
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan
 from distillery_operator.planning.stage_config import StageLocations, run_config
-
-CONFIG_FILE = "run.json"
 
 
 class EstimateError(Exception):

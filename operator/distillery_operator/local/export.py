@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from distillery_api.paths import StageFolder, Workspace
+from distillery_api.paths import Artefact, StageFolder, Workspace
 from distillery_api.runtime.atomic_files import AtomicFile
 from distillery_operator.local.run_result import read_run_result
 
@@ -40,7 +40,7 @@ def rows_file(folder: Path, split: str) -> Path:
     if own.is_file():
         return own
     run = read_run_result(Workspace(folder).result)
-    named = run.files.get(split) if run else None
+    named = run.files.get(Artefact(split)) if run else None
     if named and (folder / named).is_file():
         return folder / named
     raise ExportError(

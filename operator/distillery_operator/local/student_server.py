@@ -69,7 +69,7 @@ class StudentServer:
 
     def _start(self) -> subprocess.Popen[bytes]:
         folder = self._prepare_folder()
-        cache = folder / ".cache"
+        cache = Workspace(self.folder.resolve()).server_cache
         cache.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", self.name]
         # Nothing needs to be downloaded, and the server's list of models requires an existing cache folder.

@@ -6,7 +6,8 @@ Attempts are ours, each a Job of its own: a Job's own retries know neither our b
 
 from __future__ import annotations
 
-from distillery_api.run_config import METRICS_PORT
+from distillery_api.paths import CONFIG_FILE
+from distillery_api.run_config import METRICS_PORT, WORKSPACE_PATH
 from distillery_api.stage import ExitCode, Stage
 from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
 from distillery_operator.manifests.pod_template import (
@@ -23,7 +24,6 @@ from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan, PlannedStage
 from distillery_operator.planning.stage_config import (
-    WORKSPACE_PATH,
     StageLocations,
     api_keys,
     credentials_secret,
@@ -33,7 +33,6 @@ from distillery_operator.planning.stage_config import (
 )
 
 CONFIG_FOLDER = "/etc/distillery"
-CONFIG_FILE = "run.json"
 
 _REQUESTS = {
     Stage.GENERATE: {"cpu": "100m", "memory": "512Mi"},

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from distillery_api.run_config import TERMINATION_MESSAGE_PATH
 from distillery_api.spec import StageOptions
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.pod_template_merge import merged_map, merged_template
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
-from distillery_operator.planning.stage_config import TERMINATION_MESSAGE_PATH
 
 WORKSPACE_VOLUME = "workspace"
 

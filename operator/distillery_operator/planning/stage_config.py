@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from distillery_api.run_config import METRICS_PORT, RunConfig
+from distillery_api.run_config import METRICS_PORT, TERMINATION_MESSAGE_PATH, WORKSPACE_PATH, RunConfig
 from distillery_api.spec import (
     DistillationSpec,
     Judge,
@@ -20,8 +20,6 @@ from distillery_api.stage import Stage
 from distillery_operator.planning.identity import source_uris
 from distillery_operator.planning.plan import Plan, PlannedStage
 
-WORKSPACE_PATH = "/workspace"
-TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 _REFERENCE = re.compile(r"((?:pvc|configmap)://[^/]+)/")
 
 

@@ -94,7 +94,7 @@ def _front_matter(config: RunConfig, result: StageResult) -> str:
 
 
 def _data_files(*splits: str) -> list[dict[str, str]]:
-    return [{"split": split, "path": f"{split}.jsonl"} for split in splits]
+    return [{"split": split, "path": StageFolder(Path()).rows(split).name} for split in splits]
 
 
 def _licence_fields(config: RunConfig) -> dict[str, Any]:
