@@ -30,7 +30,7 @@ def evaluate_config(task: str, labels: Sequence[str] = (), **more: Any) -> RunCo
 
 
 def task_definition(task: str, labels: Sequence[str] = (), **generation: Any) -> TaskDefinition:
-    """A task's prompts."""
+    """The task definition of an evaluate stage."""
     return task_for(evaluate_config(task, labels, generation=generation))
 
 

@@ -12,7 +12,7 @@ import yaml
 from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.evaluation import pairwise_judge
 from distillery_trainer.filters import llm_judge
-from task_prompts import NLI_LABELS, example, task_prompt
+from task_definitions import NLI_LABELS, example, task_definition
 
 GOLDEN: dict[str, str] = yaml.safe_load((Path(__file__).parents[1] / "data" / "output" / "reply_keys.yaml").read_text())
 QUESTION = "Premise: All dogs bark.\nHypothesis: Some dogs bark.\nA. yes\nB. no"
@@ -42,7 +42,7 @@ TASKS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", TASKS)
 def test_question_to_the_teacher_keeps_its_key(name: str):
     task, labels, generation = TASKS[name]
-    prompt = task_prompt(task, labels, **generation)
+    prompt = task_definition(task, labels, **generation)
     assert (
         ReplyKeys("teacher", prompt.request_parameters()).key(prompt.teacher_messages(example(QUESTION)))
         == GOLDEN[name]
@@ -50,7 +50,7 @@ def test_question_to_the_teacher_keeps_its_key(name: str):
 
 
 def test_question_to_the_answer_judge_keeps_its_key():
-    messages = llm_judge.judge_messages(task_prompt("NLI", NLI_LABELS), example(QUESTION), "entailment")
+    messages = llm_judge.judge_messages(task_definition("NLI", NLI_LABELS), example(QUESTION), "entailment")
     assert ReplyKeys("judge", llm_judge.PARAMETERS).key(messages) == GOLDEN["answer judge"]
 
 

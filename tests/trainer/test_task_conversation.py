@@ -1,9 +1,9 @@
 """Conversation: turns, histories, prompts, replies."""
 
 from distillery_trainer.tasks import StudentTurn
-from task_prompts import example, task_prompt
+from task_definitions import example, task_definition
 
-TALK = task_prompt("Conversation")
+TALK = task_definition("Conversation")
 
 
 DIALOGUE = example("Hi.", "Hello!", "A table?", "Where?", "In Rome.", system="Book tables.")
@@ -24,7 +24,7 @@ def test_turns_are_asked_in_order_after_the_teachers_own_answers():
 
 
 def test_original_history_keeps_what_the_row_says():
-    talk = task_prompt("Conversation", history="Original")
+    talk = task_definition("Conversation", history="Original")
     asked = [talk.next_request(DIALOGUE, ["one", "two"][:turn]) for turn in range(3)]
     assert roles_and_texts(asked[2]) == "s:Book tables. u:Hi. a:Hello! u:A table? a:Where? u:In Rome."
     turns = talk.student_turns(DIALOGUE, ["one", "two", "three"])
@@ -55,7 +55,7 @@ def test_one_turn_is_a_conversation():
 
 
 def test_teachers_own_prompt_is_not_the_students():
-    talk = task_prompt("Conversation", prompts={"teacher": "Think first.", "student": "Be short."})
+    talk = task_definition("Conversation", prompts={"teacher": "Think first.", "student": "Be short."})
     assert roles_and_texts(talk.next_request(DIALOGUE, ["one"])) == "s:Think first. u:Hi. a:one u:A table?"
     assert roles_and_texts(talk.student_turns(DIALOGUE, ["one"])[0].prompt) == "s:Be short. u:Hi."
 

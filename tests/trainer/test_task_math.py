@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_trainer.tasks import Unreadable
-from task_prompts import example, task_prompt
+from task_definitions import example, task_definition
 
 PROBLEM = "A book costs $9. What do 8 books cost?"
-PLAIN = task_prompt("Math")
-REASONED = task_prompt("Math", chainOfThought=True)
+PLAIN = task_definition("Math")
+REASONED = task_definition("Math", chainOfThought=True)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from distillery_trainer.parsing.options import find_options, without_repeated_options
 from distillery_trainer.tasks import Unreadable
-from task_prompts import example, task_prompt
+from task_definitions import example, task_definition
 
 QUESTION = "Question: Where do fish live?\n\nOptions:\n(A) in water\n(B) in trees\n(C) on the moon"
-BY_LETTER = task_prompt("MultipleChoice")
-LABELLED = task_prompt("MultipleChoice", ("yes", "no", "maybe"))
-REASONED = task_prompt("MultipleChoice", chainOfThought=True)
+BY_LETTER = task_definition("MultipleChoice")
+LABELLED = task_definition("MultipleChoice", ("yes", "no", "maybe"))
+REASONED = task_definition("MultipleChoice", chainOfThought=True)
 
 # --- options
 
@@ -121,7 +121,7 @@ def test_teacher_reasons_over_the_row_as_data_and_is_told_its_letters():
 
 def test_schema_lists_the_answers_only_where_all_rows_have_the_same():
     assert REASONED.reply_schema()["properties"]["answer_choice"] == {"type": "string"}
-    labelled = task_prompt("MultipleChoice", ("yes", "no"), chainOfThought=True)
+    labelled = task_definition("MultipleChoice", ("yes", "no"), chainOfThought=True)
     assert labelled.reply_schema()["properties"]["answer_choice"] == {"type": "string", "enum": ["yes", "no"]}
     assert "Allowed answers: yes, no." in labelled.teacher_messages(example("Is it?"))[0]["content"]
     assert labelled.teacher_messages(example("Is it?"))[1]["content"] == "<item>\nIs it?\n</item>"

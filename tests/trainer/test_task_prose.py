@@ -2,24 +2,24 @@
 
 from dataclasses import replace
 
-from task_prompts import example, task_prompt
+from task_definitions import example, task_definition
 
 TEXT = "In 2014, Oxford trained 12 models on rows about fish. All of them learnt to swim."
 
 
 def test_language_is_asked_for_once_also_where_a_row_was_prepared_before():
-    prompt = task_prompt("Conversation", language="de")
+    prompt = task_definition("Conversation", language="de")
     row = example("Hello.")
     prepared = replace(row, messages=prompt.student_messages(row))
     assert prompt.student_messages(prepared) == prompt.student_messages(row)
 
 
 def test_language_is_part_of_every_prompt():
-    german = task_prompt("Summarization", language="de", chainOfDensity=True)
+    german = task_definition("Summarization", language="de", chainOfDensity=True)
     assert german.student_prompt() == (
         "Summarise the text in at most 80 words. Reply with the summary and nothing else.\n\nWrite in German."
     )
     assert german.student_prompt(example(TEXT, system="Be brief.")) == "Be brief.\n\nWrite in German."
     assert "Write in German." in german.teacher_messages(example(TEXT))[0]["content"]
-    own = task_prompt("Conversation", language="pt-BR", prompts={"teacher": "Be kind."})
+    own = task_definition("Conversation", language="pt-BR", prompts={"teacher": "Be kind."})
     assert own.teacher_messages(example("Hi"))[0]["content"] == "Be kind.\n\nWrite in Portuguese (Brazil)."

@@ -6,11 +6,11 @@ import pytest
 
 from distillery_trainer.data.records import Rejection
 from distillery_trainer.tasks import Unreadable
-from task_prompts import example, task_prompt
+from task_definitions import example, task_definition
 
 TEXT = "In 2014, Oxford trained 12 models on rows about fish. All of them learnt to swim."
-PLAIN = task_prompt("Summarization")
-DENSE = task_prompt("Summarization", chainOfDensity=True, maxSummaryWords=10)
+PLAIN = task_definition("Summarization")
+DENSE = task_definition("Summarization", chainOfDensity=True, maxSummaryWords=10)
 
 
 def rounds(*summaries: str) -> list[dict[str, str]]:
@@ -62,7 +62,7 @@ def test_teacher_that_was_asked_for_rounds_must_give_them():
     assert DENSE.read_teacher_answer("Models learnt.", TEXT).reason == "bad_json"
     assert DENSE.read_teacher_answer(json.dumps(FOUR), TEXT) == "Oxford's models learnt to swim."
     assert DENSE.read_teacher_answer(" ", TEXT).reason == "empty"
-    own = task_prompt("Summarization", chainOfDensity=True, prompts={"teacher": "Sum up."})
+    own = task_definition("Summarization", chainOfDensity=True, prompts={"teacher": "Sum up."})
     assert own.read_teacher_answer("Models learnt.", TEXT) == PLAIN.read_teacher_answer("Models learnt.", TEXT)
 
 
@@ -73,12 +73,12 @@ def test_density_prompt_names_the_length_and_the_schema_the_rounds():
     assert DENSE.reply_schema()["properties"]["rounds"]["items"]["required"] == ["Missing_Entities", "Denser_Summary"]
     assert PLAIN.reply_schema() is None
     assert (DENSE.max_tokens, PLAIN.max_tokens, PLAIN.student_max_answer_tokens) == (1024, 1024, 240)
-    assert task_prompt("Summarization", chainOfDensity=True, maxSummaryWords=200).max_tokens == 1600
-    assert task_prompt("Summarization", maxSummaryWords=800).max_tokens == 2400
+    assert task_definition("Summarization", chainOfDensity=True, maxSummaryWords=200).max_tokens == 1600
+    assert task_definition("Summarization", maxSummaryWords=800).max_tokens == 2400
 
 
 def test_own_prompt_of_the_teacher_leaves_open_how_many_summaries_it_writes():
-    own = task_prompt("Summarization", chainOfDensity=True, prompts={"teacher": "Summarise."})
+    own = task_definition("Summarization", chainOfDensity=True, prompts={"teacher": "Summarise."})
     assert own.reply_schema() is None
 
 
@@ -96,7 +96,7 @@ def test_summary_a_quarter_too_long_is_rejected():
 
 
 def test_unfaithful_summary_is_rejected_only_where_that_is_asked_for():
-    strict = task_prompt("Summarization", filters={"faithful": True})
+    strict = task_definition("Summarization", filters={"faithful": True})
     assert strict.answer_problem("In 2014, 12 models learnt.", TEXT) is None
     assert strict.answer_problem("In 2015, 13 models learnt.", TEXT) == Rejection(
         "unfaithful", "The summary names what its source does not: 2015, 13."

@@ -1,4 +1,4 @@
-"""The prompts of a task from a few fields, for tests."""
+"""The definition of a task, and rows, from a few fields, for tests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from distillery_trainer.tasks import TaskDefinition, task_for
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 
 
-def task_prompt(task: str, labels: tuple[str, ...] = (), **generation: Any) -> TaskDefinition:
-    """The prompts of a run with these fields of `generation`."""
+def task_definition(task: str, labels: tuple[str, ...] = (), **generation: Any) -> TaskDefinition:
+    """The task definition of a run with these fields of `generation`."""
     teacher = {"name": "tester", "endpoint": "http://127.0.0.1:9/v1", "model": "teacher"}
     config = {
         "stage": "generate",
