@@ -15,5 +15,5 @@ from distillery_trainer.evaluation.baselines import lead
         ("", 4, ""),
     ],
 )
-def test_lead_is_so_many_words(text, words, beginning):
+def test_lead_has_the_requested_number_of_words(text, words, beginning):
     assert lead(text, words) == beginning

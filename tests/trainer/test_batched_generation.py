@@ -1,9 +1,9 @@
-"""Many prompts answered at once: token for token what the library's own `generate` writes, one prompt at a time."""
+"""Batched generation: token for token the same as the library's own `generate`, one prompt at a time."""
 
 import pytest
 import torch
 
-from distillery_trainer.evaluation.batched_generation import BatchedGenerator, _filled_up
+from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GenerationRequest, _compacted
 from distillery_trainer.student.device import Device
 from tiny_model import read_model, write_tiny_model
 
@@ -25,9 +25,9 @@ ENDS = tuple(range(0, 49152, 9))
 """Ids that end a turn: one in nine."""
 
 
-def written(model, prompts, limits, most_rows=128):
-    writer = BatchedGenerator(model, CPU, ENDS, padding=0, most_rows=most_rows)
-    return dict(writer.write(list(zip(prompts, limits, strict=True))))
+def generated(model, prompts, limits, max_rows=128):
+    generator = BatchedGenerator(model, CPU, ENDS, padding=0, max_rows=max_rows)
+    return dict(generator.generate([GenerationRequest(*request) for request in zip(prompts, limits, strict=True)]))
 
 
 def expected(model, prompt, limit):
@@ -41,26 +41,26 @@ def expected(model, prompt, limit):
 
 
 def test_answers_are_those_of_the_library(tiny):
-    found = written(tiny, PROMPTS, LIMITS)
-    assert len({len(writing.ids) for writing in found.values()}) > 1
+    found = generated(tiny, PROMPTS, LIMITS)
+    assert len({len(reply.ids) for reply in found.values()}) > 1
     assert [(found[row].ids, found[row].finished) for row in range(len(PROMPTS))] == [
         expected(tiny, prompt, 24) for prompt in PROMPTS
     ]
 
 
 def test_each_answer_has_its_own_limit(tiny):
-    found = written(tiny, PROMPTS, [1, 5, 24, 3, 2, 9])
+    found = generated(tiny, PROMPTS, [1, 5, 24, 3, 2, 9])
     assert [(found[row].ids, found[row].finished) for row in range(len(PROMPTS))] == [
         expected(tiny, prompt, limit) for prompt, limit in zip(PROMPTS, [1, 5, 24, 3, 2, 9], strict=True)
     ]
 
 
 def test_batches_of_any_size_give_the_same(tiny):
-    assert written(tiny, PROMPTS, LIMITS, most_rows=1) == written(tiny, PROMPTS, LIMITS, most_rows=3)
+    assert generated(tiny, PROMPTS, LIMITS, max_rows=1) == generated(tiny, PROMPTS, LIMITS, max_rows=3)
 
 
 @pytest.mark.parametrize(
-    ("stays", "rows"),
+    ("continues", "rows"),
     [
         ([True, True, True], [0, 1, 2]),
         ([False, True, True, True], [3, 1, 2]),
@@ -70,5 +70,5 @@ def test_batches_of_any_size_give_the_same(tiny):
         ([False, False], []),
     ],
 )
-def test_last_rows_take_the_places_of_those_that_leave(stays, rows):
-    assert _filled_up(stays) == rows
+def test_last_rows_take_the_positions_of_those_that_ended(continues, rows):
+    assert _compacted(continues) == rows

@@ -34,7 +34,7 @@ def evaluated(run, tiny):
 SHORT_REPLIES = {"sampling": {"maxTokens": 8}}
 
 
-def test_everybody_answers_the_same_rows(tiny, tmp_path):
+def test_all_systems_are_evaluated_on_the_same_rows(tiny, tmp_path):
     run = TrainEvaluateRun(tmp_path, tiny, generation=SHORT_REPLIES)
     code, said = evaluated(run, tiny)
 
@@ -77,10 +77,10 @@ def test_without_gold_the_measure_is_agreement_with_the_teacher(tiny, tmp_path):
     assert (table.metric, table.held_out_from_validation) == ("agreement", True)
     assert table.teacher is None
     assert table.gap_closed is None
-    assert "carved from the validation split" in said
+    assert "taken from the validation split" in said
 
 
-def test_a_stage_started_again_asks_no_model_twice(tiny, tmp_path):
+def test_restarted_stage_generates_no_reply_twice(tiny, tmp_path):
     run = TrainEvaluateRun(tmp_path, tiny, generation=SHORT_REPLIES)
     evaluated(run, tiny)
     folder = run.folder(Stage.EVALUATE)
@@ -136,7 +136,7 @@ def test_conversation_has_rouge_perplexity_and_a_judge_that_may_come_later(tiny,
     assert code == 0, said
     assert student.read_bytes() == kept
 
-    assert "ROUGE-L on 3 held-out rows: the student 0.000" in said
+    assert "ROUGE-L on 3 held-out rows: student 0.000" in said
     table = run.result(Stage.EVALUATE).evaluation
     assert (table.metric, table.judge, table.majority, table.shallow, table.lead) == ("rougeL", "other", *[None] * 3)
     # "That is 0." beside "It is 0.": two words of three.
@@ -146,12 +146,12 @@ def test_conversation_has_rouge_perplexity_and_a_judge_that_may_come_later(tiny,
     assert table.student.win_rate == 0.0
     assert table.student.perplexity == pytest.approx(49152, rel=0.5)  # random weights know nothing
     assert math.isclose(table.base.perplexity, table.student.perplexity)
-    # The prompts are the same, and so is the contestant: it is asked once.
+    # The prompts are the same, so one reply counts for both: the model is asked once.
     assert table.base_teacher_prompt == table.base
     assert not (run.folder(Stage.EVALUATE) / "replies-baseTeacherPrompt.jsonl").exists()
 
 
-def test_summaries_are_held_beside_the_beginning_of_their_source(tiny, tmp_path):
+def test_summaries_are_compared_with_the_beginning_of_their_source(tiny, tmp_path):
     source = "Bergen opened its harbour in 1070. Then it burnt, and burnt again, and was built again."
     rows = [
         held_out_row(

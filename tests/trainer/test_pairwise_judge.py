@@ -9,7 +9,7 @@ from chat_protocol import Answer, last_user_text
 from chat_server import TeacherServer
 from distillery_api.stage import Stage
 from distillery_trainer.evaluation.pairwise_judge import comparison, wins
-from distillery_trainer.evaluation.systems import Reply, System, held_out_rows, read_replies
+from distillery_trainer.evaluation.systems import System, SystemReply, held_out_rows, score_replies
 from distillery_trainer.runtime.errors import TryLater, UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from held_out_rows import evaluate_config, held_out, task_definition
@@ -36,7 +36,7 @@ def judged(url, tmp_path, student, base=("x", "x"), gold=("known", "known"), **m
     rows = held_out_rows([held_out(f"Question {row}", gold=known) for row, known in enumerate(gold)], "rougeL")
     prompt = task_definition("Conversation")
     answers = {
-        name: read_replies(prompt, [Reply(text) for text in texts], rows)
+        name: score_replies(prompt, [SystemReply(text) for text in texts], rows)
         for name, texts in ((BASE, base), (STUDENT, student))
     }
     progress = ProgressReporter(Stage.EVALUATE)

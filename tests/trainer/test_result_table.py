@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from distillery_trainer.evaluation.baselines import baselines_answer
+from distillery_trainer.evaluation.baselines import score_baselines
 from distillery_trainer.evaluation.result_table import EvaluationContext, result_table
-from distillery_trainer.evaluation.systems import Reply, System, held_out_rows, read_replies, teacher_answers
+from distillery_trainer.evaluation.systems import System, SystemReply, held_out_rows, score_replies, score_teacher
 from held_out_rows import held_out, task_definition
 
 TEACHER, BASE_TEACHER_PROMPT, BASE, STUDENT = (
@@ -19,11 +19,11 @@ SOURCE = "The harbour of Bergen opened in 1070. It burnt down 7 times and was re
 
 
 def replies(*texts):
-    return [Reply(text, prompt_tokens=20, answer_tokens=4) for text in texts]
+    return [SystemReply(text, prompt_tokens=20, answer_tokens=4) for text in texts]
 
 
-def tabled(prompt, rows, train, tmp_path, *, base_teacher_prompt, base, student, **circumstances):
-    """The table of a run with these replies; `train` are questions and answers that the student learnt."""
+def table_of(prompt, rows, train, tmp_path, *, base_teacher_prompt, base, student, **context):
+    """The table of a run with these replies; `train` are the questions and answers of the training rows."""
     path = tmp_path / "train.jsonl"
     path.write_text(
         "".join(
@@ -39,10 +39,10 @@ def tabled(prompt, rows, train, tmp_path, *, base_teacher_prompt, base, student,
         )
     )
     given = {BASE_TEACHER_PROMPT: base_teacher_prompt, BASE: base, STUDENT: student}
-    answers = {TEACHER: teacher_answers(prompt, rows)}
-    answers |= {name: read_replies(prompt, replies(*texts), rows) for name, texts in given.items()}
-    answers |= baselines_answer(prompt, rows, path)
-    return result_table(prompt, answers, rows, EvaluationContext("cpu", **circumstances))
+    answers = {TEACHER: score_teacher(prompt, rows)}
+    answers |= {name: score_replies(prompt, replies(*texts), rows) for name, texts in given.items()}
+    answers |= score_baselines(prompt, rows, path)
+    return result_table(prompt, answers, rows, EvaluationContext("cpu", **context))
 
 
 def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
@@ -51,7 +51,7 @@ def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
         [held_out(f"good {n}", gold="yes", answer="yes") for n in range(3)] + [held_out("bad", "no", "yes")], "accuracy"
     )
     train = [("good 7", "yes"), ("good 8", "yes"), ("good 9", "yes"), ("bad 8", "no"), ("bad 9", "no")]
-    made = tabled(
+    made = table_of(
         prompt, rows, train, tmp_path,
         base_teacher_prompt=["yes", "no", "no", "no"],
         base=["no"] * 4, student=["yes", "The answer is yes.", "yes", "no"],
@@ -72,7 +72,7 @@ def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
 def test_letters_of_options_have_no_macro_f1(tmp_path):
     question = "Which is a fruit?\nA. pear\nB. stone"
     rows = held_out_rows([held_out(question, gold="A", answer="A")], "accuracy")
-    made = tabled(
+    made = table_of(
         task_definition("MultipleChoice"), rows, [(question, "A"), (question, "B"), (question, "A")], tmp_path,
         base_teacher_prompt=["B"], base=["B"], student=["A) pear"],
     )  # fmt: skip
@@ -83,7 +83,7 @@ def test_numbers_are_right_by_value_and_have_a_majority_alone(tmp_path):
     prompt = task_definition("Math")
     answered = [held_out("36 + 36?", gold="72", answer="72"), held_out("1 + 1?", gold="2", answer="3")]
     rows = held_out_rows(answered, "accuracy")
-    made = tabled(
+    made = table_of(
         prompt, rows, [("8 + 8?", "16"), ("1 + 0 + 1?", "2"), ("4 - 2?", "2")], tmp_path,
         base_teacher_prompt=['{"reason": "a double", "answer": 72}', "13 or 12"],
         base=["7", "8"], student=["72.0", "2"],
@@ -104,7 +104,7 @@ def test_table_of_summaries_has_rouge_length_and_the_lead(tmp_path):
     gold = "Bergen harbour opened in 1070 and burnt down seven times."
     answered = [held_out(SOURCE, gold=gold, answer=gold), held_out(SOURCE, gold=[gold, "Bergen burnt."])]
     rows = held_out_rows(answered, "rougeL")
-    made = tabled(
+    made = table_of(
         prompt, rows, [], tmp_path,
         base_teacher_prompt=["Bergen burnt.", ""], base=["", ""], student=[gold, "Bergen burnt 9 times."],
     )  # fmt: skip
@@ -126,7 +126,7 @@ def test_table_of_summaries_has_rouge_length_and_the_lead(tmp_path):
 def test_interval_and_test_of_texts_are_bootstraps(tmp_path):
     prompt = task_definition("Conversation")
     rows = held_out_rows([held_out(f"Say {n}", gold="one two three four", answer="one") for n in range(12)], "rougeL")
-    made = tabled(
+    made = table_of(
         prompt, rows, [], tmp_path,
         base_teacher_prompt=["five"] * 12, base=["one five"] * 12, student=["one two three four"] * 6 + ["one two"] * 6,
     )  # fmt: skip
@@ -140,10 +140,13 @@ def test_interval_and_test_of_texts_are_bootstraps(tmp_path):
 def test_perplexity_is_over_all_tokens_of_the_teacher_s_replies(tmp_path):
     prompt = task_definition("Conversation")
     rows = held_out_rows([held_out("a", gold="x", answer="y"), held_out("b", gold="x", answer="y")], "rougeL")
-    given = {name: read_replies(prompt, replies("x", "x"), rows) for name in (BASE_TEACHER_PROMPT, BASE)}
+    given = {name: score_replies(prompt, replies("x", "x"), rows) for name in (BASE_TEACHER_PROMPT, BASE)}
     # 3 tokens at 2 nats each and 1 at 0: exp(6 / 4).
-    student = [Reply("x", teacher_loss=6.0, teacher_tokens=3), Reply("x", teacher_loss=0.0, teacher_tokens=1)]
-    answers = {TEACHER: teacher_answers(prompt, rows), **given, STUDENT: read_replies(prompt, student, rows)}
+    student = [
+        SystemReply("x", teacher_loss=6.0, teacher_tokens=3),
+        SystemReply("x", teacher_loss=0.0, teacher_tokens=1),
+    ]
+    answers = {TEACHER: score_teacher(prompt, rows), **given, STUDENT: score_replies(prompt, student, rows)}
     made = result_table(prompt, answers, rows, EvaluationContext("cpu"))
     assert made.student.perplexity == pytest.approx(4.482, abs=1e-3)
     assert made.base.perplexity is None
@@ -151,7 +154,7 @@ def test_perplexity_is_over_all_tokens_of_the_teacher_s_replies(tmp_path):
 
 def test_agreement_on_texts_has_no_teacher_and_no_gap(tmp_path):
     rows = held_out_rows([held_out("a", answer="one two")], "rougeL")
-    made = tabled(
+    made = table_of(
         task_definition("Conversation"), rows, [], tmp_path,
         base_teacher_prompt=["one"], base=["three"], student=["one two"],
         partly_supervised=True, judge="other", wins={STUDENT: [0.5]},

@@ -86,10 +86,10 @@ def test_shallow_baseline_of_one_answer_always_gives_it():
     assert scores.shallow_answers(["a", "b"], ["neutral", "neutral"], ["c", "d", "e"]) == ["neutral"] * 3
 
 
-def test_figures_that_were_not_measured_are_absent():
-    assert scores.middle([None, None]) is None
+def test_metrics_that_were_not_measured_are_absent():
+    assert scores.median([None, None]) is None
     assert scores.mean([None]) is None
-    assert scores.middle([0.4, None, 0.1, 0.2]) == 0.2
+    assert scores.median([0.4, None, 0.1, 0.2]) == 0.2
     assert scores.mean([10, None, 20]) == 15
 
 

@@ -1,1 +1,3 @@
-"""Who answers the held-out rows, and what the answers are worth."""
+"""The evaluation on held-out rows: the systems, their replies, and the scores of the result table.
+
+How a single answer is read and scored, a task decides (tasks/). Loading a model belongs in student/."""

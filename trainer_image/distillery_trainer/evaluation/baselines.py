@@ -1,4 +1,5 @@
-"""What can be had without a language model. A student that does no better has learnt nothing worth its cost."""
+"""Baselines that need no language model. A student that is no better than they are has learned nothing worth its
+cost."""
 
 from __future__ import annotations
 
@@ -7,38 +8,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distillery_trainer.evaluation import scores
-from distillery_trainer.evaluation.systems import Answer, HeldOutRows, System, baseline_answers
+from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_baseline
 from distillery_trainer.runtime.files import read_rows
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 from distillery_trainer.tasks.summarization import SUMMARY_WORDS
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.text.words import word_count
 
-
-def baselines_answer(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> dict[System, list[Answer]]:
-    """The answers of the baselines that make sense for the task. `training_rows` is what the student learnt from."""
-    guess = {AnswerKind.LABEL: _labels, AnswerKind.NUMBER: _numbers, AnswerKind.SUMMARY: _leads}.get(task.answer_kind)
-    guesses = guess(task, rows, training_rows) if guess else {}
-    return {name: baseline_answers(task, guessed, rows) for name, guessed in guesses.items()}
+BaselineAnswers = dict[System, list[str]]
 
 
-Guesses = dict[System, list[str]]
+def score_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> dict[System, list[ScoredAnswer]]:
+    """Score the baselines that make sense for the task. `training_rows` is the file that the student was trained on."""
+    baselines = {
+        AnswerKind.LABEL: _label_baselines,
+        AnswerKind.NUMBER: _number_baselines,
+        AnswerKind.SUMMARY: _summary_baselines,
+    }.get(task.answer_kind)
+    answers = baselines(task, rows, training_rows) if baselines else {}
+    return {system: score_baseline(task, system_answers, rows) for system, system_answers in answers.items()}
 
 
-def _labels(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> Guesses:
-    learnt = list(_learnt(task, training_rows))
-    texts, answers = [row.question for row in learnt], [row.answer for row in learnt]
+def _label_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
+    training = list(_training_examples(task, training_rows))
+    texts, answers = [row.question for row in training], [row.answer for row in training]
     return {
         System.MAJORITY: _majority(answers, rows),
         System.SHALLOW: scores.shallow_answers(texts, answers, rows.questions),
     }
 
 
-def _numbers(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> Guesses:
-    return {System.MAJORITY: _majority([row.answer for row in _learnt(task, training_rows)], rows)}
+def _number_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
+    return {System.MAJORITY: _majority([row.answer for row in _training_examples(task, training_rows)], rows)}
 
 
-def _leads(task: TaskDefinition, rows: HeldOutRows, _: Path) -> Guesses:
+def _summary_baselines(task: TaskDefinition, rows: HeldOutRows, _: Path) -> BaselineAnswers:
     words = task.generation.max_summary_words or SUMMARY_WORDS
     return {System.LEAD: [lead(question, words) for question in rows.questions]}
 
@@ -48,28 +52,28 @@ def _majority(answers: list[str], rows: HeldOutRows) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Learnt:
+class _TrainingExample:
     """A row that the student was trained on."""
 
     question: str
     answer: str
 
 
-def _learnt(task: TaskDefinition, path: Path) -> Iterator[_Learnt]:
-    """The training rows, thoughts that the student may have learnt with them aside."""
+def _training_examples(task: TaskDefinition, path: Path) -> Iterator[_TrainingExample]:
+    """The training rows, without reasoning that the student may have learned with them."""
     for row in read_rows(path):
         question, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
         answer = task.read_answer(completion, question)
         if not isinstance(answer, Unreadable):
-            yield _Learnt(question, answer)
+            yield _TrainingExample(question, answer)
 
 
 def lead(text: str, words: int) -> str:
-    """The beginning of a text, at most so many words of it."""
+    """The beginning of a text, at most `words` words long."""
     taken = []
     for piece in text.split():
         length = word_count(piece)
-        if length > words:  # in a script without spaces, where a letter is a word
+        if length > words:  # in a script without spaces, each letter counts as a word
             taken.append(piece[:words])
             break
         taken.append(piece)

@@ -1,9 +1,9 @@
-"""A model answers prompts: greedily, many at a time, and no longer than each answer takes.
+"""Batched generation: a model answers many prompts at a time, with greedy decoding.
 
-The library's own `generate` runs every row of a batch until its last row is done, reads what the prompts have in common
-once a row, and copies all that was read for every token that it writes. Here a row leaves the batch when it ends, a
-common beginning is read once a batch, and a token goes to a place that is kept for it: for short answers and a few that
-never end, and for long answers, several times faster.
+The library's own `generate` runs every row of a batch until its last row ends, processes the common beginning of the
+prompts once per row, and copies the whole cache for every generated token. Here a row leaves the batch when it ends, a
+common beginning is processed once per batch, and the cache is allocated in advance. For long replies, and for short
+replies among a few that never end, this is several times faster.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
@@ -20,176 +20,182 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from distillery_trainer.student.device import Device, is_out_of_memory
 
 MAX_BATCH_ROWS = 128
-"""Rows answered at once, where they fit into memory."""
+"""Maximum number of rows in a batch, if they fit into memory."""
 MIN_SHARED_TOKENS = 16
-"""Tokens that prompts must have in common for reading them once to be worth it."""
+"""Minimum length of a common beginning of prompts that is processed once."""
 _MEMORY_SHARE = 0.4
-"""Part of the free memory that the keys and values of a batch may take."""
+"""Maximum share of the free memory for the keys and values of a batch."""
 
 
-GenerationRequest = tuple[list[int], int]
-"""A prompt's ids, and the longest answer in tokens, at least 1."""
+class GenerationRequest(NamedTuple):
+    """A prompt to answer."""
+
+    prompt: list[int]
+    """Token ids."""
+    max_tokens: int
+    """Maximum length of the reply, at least 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedReply:
-    """What a model wrote after a prompt."""
+    """The reply to one prompt."""
 
     ids: list[int]
-    """Without the token that ends the turn."""
+    """Token ids, without the token that ends the turn."""
     finished: bool
-    """Whether the model ended its turn; else it was cut off at the limit."""
+    """Whether the model ended its turn; else the reply was cut off at its maximum length."""
 
 
 @dataclass
 class BatchedGenerator:
-    """A loaded model that answers greedily."""
+    """A loaded model with greedy decoding."""
 
     model: PreTrainedModel
     """In evaluation mode, on its device."""
     device: Device
     end_of_turn: Sequence[int]
-    """Ids that end an answer."""
+    """Token ids that end a reply."""
     padding: int
-    """Id that fills up shorter prompts; it is never looked at."""
-    most_rows: int = field(default=MAX_BATCH_ROWS)
+    """Token id that pads shorter prompts; it is never attended to."""
+    max_rows: int = field(default=MAX_BATCH_ROWS)
 
-    def write(self, asked: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
-        """Each prompt's place in `asked` and what the model wrote, in the order in which they end.
+    def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
+        """The index of each request and its reply, in the order in which the replies end.
 
-        Raises torch.OutOfMemoryError where a single prompt does not fit.
+        Raises torch.OutOfMemoryError if a single prompt does not fit into memory.
         """
-        waiting = sorted(range(len(asked)), key=lambda place: len(asked[place][0]))
+        waiting = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt))
         while waiting:
-            longest = max(len(asked[place][0]) + asked[place][1] for place in waiting)
+            longest = max(len(requests[index].prompt) + requests[index].max_tokens for index in waiting)
             batch = waiting[: self._rows_that_fit(longest)]
             try:
-                for place, writing in self._write_batch([asked[place] for place in batch]):
-                    waiting.remove(batch[place])
-                    yield batch[place], writing
+                for row, reply in self._generate_batch([requests[index] for index in batch]):
+                    waiting.remove(batch[row])
+                    yield batch[row], reply
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or len(batch) == 1:
                     raise
-                self.most_rows = len(batch) // 2
+                self.max_rows = len(batch) // 2
 
     def _rows_that_fit(self, length: int) -> int:
         config = self.model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         row = 2 * config.num_hidden_layers * heads * width * self.device.dtype.itemsize * length
-        return max(1, min(self.most_rows, int(_MEMORY_SHARE * self.device.free_memory() / row)))
+        return max(1, min(self.max_rows, int(_MEMORY_SHARE * self.device.free_memory() / row)))
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]  # torch is not typed for us
-    def _write_batch(self, asked: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
-        prompts, limits = [prompt for prompt, _ in asked], [limit for _, limit in asked]
-        places = list(range(len(prompts)))
-        written: list[list[int]] = [[] for _ in prompts]
-        state = _BatchState.of(self, prompts, max(limits))
+    def _generate_batch(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
+        rows = list(range(len(requests)))
+        generated: list[list[int]] = [[] for _ in requests]
+        state = _BatchState.start(
+            self, [request.prompt for request in requests], max(request.max_tokens for request in requests)
+        )
         while True:
-            tokens, stays = state.next_tokens(), []
-            for place, token in zip(places, tokens, strict=True):
+            tokens, continues = state.next_tokens(), []
+            for row, token in zip(rows, tokens, strict=True):
                 ended = token in self.end_of_turn
                 if not ended:
-                    written[place].append(token)
-                stays.append(not ended and len(written[place]) < limits[place])
-                if not stays[-1]:
-                    yield place, GeneratedReply(written[place], finished=ended)
-            if not any(stays):
+                    generated[row].append(token)
+                continues.append(not ended and len(generated[row]) < requests[row].max_tokens)
+                if not continues[-1]:
+                    yield row, GeneratedReply(generated[row], finished=ended)
+            if not any(continues):
                 return
-            going_on = _filled_up(stays)
-            places = [places[row] for row in going_on]
-            state.read([tokens[row] for row in going_on], going_on)
+            remaining = _compacted(continues)
+            rows = [rows[position] for position in remaining]
+            state.advance([tokens[position] for position in remaining], remaining)
 
 
-def _filled_up(stays: Sequence[bool]) -> list[int]:
-    """The rows that stay, the last ones in the places of those that leave, so that few have to move."""
-    kept = [row for row, stay in enumerate(stays) if stay]
+def _compacted(continues: Sequence[bool]) -> list[int]:
+    """The rows that continue, the last ones in the positions of those that ended, so that few have to move."""
+    kept = [row for row, is_kept in enumerate(continues) if is_kept]
     movers = (row for row in reversed(kept) if row >= len(kept))
-    return [row if stays[row] else next(movers) for row in range(len(kept))]
+    return [row if continues[row] else next(movers) for row in range(len(kept))]
 
 
 class _PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # the library is not typed for us
-    """Keys and values of one layer, with room for all tokens to come. `keys` and `values` are what is filled of it."""
+    """Keys and values of one layer, allocated for all tokens to come. `keys` and `values` are the part in use."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, capacity: int) -> None:
         super().__init__()
-        self._room, self._length = room, 0
-        self._stores: list[torch.Tensor] = []
+        self._capacity, self._length = capacity, 0
+        self._buffers: list[torch.Tensor] = []
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add tokens to every row; everything that is filled."""
+        """Append tokens to every row; returns all keys and values so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             states = (key_states, value_states)
-            self._stores = [each.new_empty(*each.shape[:2], self._room, each.shape[3]) for each in states]
+            self._buffers = [each.new_empty(*each.shape[:2], self._capacity, each.shape[3]) for each in states]
         end = self._length + key_states.shape[2]
-        for store, states in zip(self._stores, (key_states, value_states), strict=True):
-            store[:, :, self._length : end] = states
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:, :, self._length : end] = states
         self._length = end
-        return self._show()
+        return self._set_keys_and_values()
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Give each of `repeats` rows what the only one has."""
+        """Copy the only row to `repeats` rows."""
         filled = [self.keys, self.values]
-        self._stores = [store.new_empty(repeats, *store.shape[1:]) for store in self._stores]
-        for store, states in zip(self._stores, filled, strict=True):
-            store[:, :, : self._length] = states
-        self._show()
+        self._buffers = [buffer.new_empty(repeats, *buffer.shape[1:]) for buffer in self._buffers]
+        for buffer, states in zip(self._buffers, filled, strict=True):
+            buffer[:, :, : self._length] = states
+        self._set_keys_and_values()
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep some rows, in the order that `_filled_up` gives: each moves to where a row has left, or stays."""
+        """Keep some rows, in the order of `_compacted`: each stays, or moves to the position of a row that ended."""
         rows = indices.tolist()
-        for store in self._stores:
-            for place, row in enumerate(rows):
-                if place != row:
-                    store[place, :, : self._length] = store[row, :, : self._length]
-        self._stores = [store[: len(rows)] for store in self._stores]
-        self._show()
+        for buffer in self._buffers:
+            for position, row in enumerate(rows):
+                if position != row:
+                    buffer[position, :, : self._length] = buffer[row, :, : self._length]
+        self._buffers = [buffer[: len(rows)] for buffer in self._buffers]
+        self._set_keys_and_values()
 
-    def _show(self) -> tuple[torch.Tensor, torch.Tensor]:
-        keys, values = (store[:, :, : self._length] for store in self._stores)
+    def _set_keys_and_values(self) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, values = (buffer[:, :, : self._length] for buffer in self._buffers)
         self.keys, self.values = keys, values
         return keys, values
 
 
 @dataclass
 class _BatchState:
-    """What the model has read so far of the rows of a batch."""
+    """What the model has processed so far of a batch."""
 
-    writer: BatchedGenerator
+    generator: BatchedGenerator
     cache: DynamicCache
     mask: torch.Tensor
-    """1 for each token read and 0 for padding; rows x tokens."""
+    """1 for each token and 0 for padding; rows x tokens."""
     logits: torch.Tensor
-    """For the next token; rows x vocabulary."""
+    """Of the next token; rows x vocabulary."""
 
     @classmethod
-    def of(cls, writer: BatchedGenerator, prompts: Sequence[list[int]], limit: int) -> _BatchState:
-        """Read the prompts: what they have in common once, and the rest filled up on its left."""
-        device = writer.model.device
-        cache = _preallocated_cache(writer.model, max(map(len, prompts)) + limit)
+    def start(cls, generator: BatchedGenerator, prompts: Sequence[list[int]], max_tokens: int) -> _BatchState:
+        """Process the prompts: their common beginning once, and the rest padded on the left."""
+        device = generator.model.device
+        cache = _preallocated_cache(generator.model, max(map(len, prompts)) + max_tokens)
         shared = _shared_length(prompts) if _can_share(cache, max(map(len, prompts))) else 0
         if shared:
             beginning = torch.tensor([prompts[0][:shared]], device=device)
-            writer.model(input_ids=beginning, cache=cache, use_cache=True, logits_to_keep=1)
+            generator.model(input_ids=beginning, cache=cache, use_cache=True, logits_to_keep=1)
             cache.batch_repeat_interleave(len(prompts))
         rests = [prompt[shared:] for prompt in prompts]
         longest = max(map(len, rests))
-        ids = [[writer.padding] * (longest - len(rest)) + rest for rest in rests]
-        seen = [[1] * shared + [0] * (longest - len(rest)) + [1] * len(rest) for rest in rests]
-        state = cls(writer, cache, torch.tensor(seen, device=device), torch.empty(0))
+        ids = [[generator.padding] * (longest - len(rest)) + rest for rest in rests]
+        mask = [[1] * shared + [0] * (longest - len(rest)) + [1] * len(rest) for rest in rests]
+        state = cls(generator, cache, torch.tensor(mask, device=device), torch.empty(0))
         state._forward(torch.tensor(ids, device=device))
         return state
 
     def next_tokens(self) -> list[int]:
-        """The likeliest next token of each row."""
+        """The most likely next token of each row."""
         tokens: list[int] = self.logits.argmax(dim=-1).tolist()
         return tokens
 
-    def read(self, tokens: list[int], rows: list[int]) -> None:
-        """Go on with some of the rows, in the order that `_filled_up` gives, by one token each."""
+    def advance(self, tokens: list[int], rows: list[int]) -> None:
+        """Continue with some of the rows, in the order of `_compacted`, by one token each."""
         if len(rows) < len(self.mask):
             kept = torch.tensor(rows)
             self.cache.batch_select_indices(kept)
@@ -199,7 +205,7 @@ class _BatchState:
 
     def _forward(self, ids: torch.Tensor) -> None:
         positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = self.writer.model(
+        output = self.generator.model(
             input_ids=ids,
             attention_mask=self.mask,
             position_ids=positions,
@@ -210,23 +216,23 @@ class _BatchState:
         self.logits = output.logits[:, -1]
 
 
-def _preallocated_cache(model: PreTrainedModel, room: int) -> DynamicCache:
-    """The library's cache for a model, with `room` tokens a row where a layer looks at all of them."""
+def _preallocated_cache(model: PreTrainedModel, capacity: int) -> DynamicCache:
+    """The library's cache for a model, with `capacity` tokens per row in the layers that attend to all tokens."""
     cache = DynamicCache(config=model.config)
-    cache.layers = [_PreallocatedLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [_PreallocatedLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
 def _shared_length(prompts: Sequence[list[int]]) -> int:
-    """Tokens that all prompts begin with, short of the whole of any; 0 where sharing them is not worth it."""
+    """Number of tokens that all prompts begin with, less than any whole prompt; 0 if sharing them is not worthwhile."""
     if len(prompts) == 1:
         return 0
-    alike = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))
-    shared = min(sum(1 for _ in alike), min(map(len, prompts)) - 1)
+    common = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))
+    shared = min(sum(1 for _ in common), min(map(len, prompts)) - 1)
     return shared if shared >= MIN_SHARED_TOKENS else 0
 
 
 def _can_share(cache: DynamicCache, length: int) -> bool:
-    """Whether padding may stand in the middle: it takes up places in a sliding window."""
+    """Whether padding may be in the middle of a row: it takes up positions of a sliding window."""
     windows = [layer.sliding_window for layer in cache.layers if isinstance(layer, DynamicSlidingWindowLayer)]
     return all(isinstance(layer, DynamicLayer) for layer in cache.layers) and all(length < size for size in windows)

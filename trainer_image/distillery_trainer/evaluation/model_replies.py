@@ -1,5 +1,5 @@
-"""Models answer the held-out rows, and every reply is kept as it comes: a stage that is started again asks no model for
-what it has said already, and does not load one that has nothing left to say."""
+"""Lets models answer the held-out rows. Every reply is stored as soon as it is generated: a restarted stage generates
+only what is missing, and does not load a model that has answered everything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distillery_api.paths import StageFolder
 from distillery_trainer.data.records import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
 from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
-from distillery_trainer.evaluation.systems import Reply, System
+from distillery_trainer.evaluation.systems import System, SystemReply
 from distillery_trainer.runtime.errors import storage_errors_explained
 from distillery_trainer.runtime.files import to_line
 from distillery_trainer.runtime.resumable_lines import whole_lines
@@ -21,140 +21,157 @@ from distillery_trainer.student.device import Device
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.row_encoding import prompt_ids
 
-LATENCY_CALLS = 8
-"""Calls that a contestant's latency is the median of, at most."""
-LATENCY_SECONDS = 5.0
-"""No further call is measured after this time."""
-_NO_END = 2**31
-"""Tokens that a model can read which does not say how many."""
+MAX_LATENCY_SAMPLES = 8
+"""Maximum number of requests whose median is a system's latency."""
+MAX_LATENCY_SECONDS = 5.0
+"""After this time, no further request is measured."""
+_UNLIMITED_TOKENS = 2**31
+"""Context length of a model that does not state one."""
 
 
 @dataclass(frozen=True)
-class SystemPrompts:
-    """One contestant that is a model, and what it is asked."""
+class SystemRequests:
+    """The requests to one system that is a model of this stage."""
 
-    name: System
+    system: System
     prompts: Sequence[list[Message]]
     """One for each row."""
-    limit: int
-    """Longest reply, in tokens."""
+    max_tokens: int
+    """Maximum length of a reply."""
     teacher_replies: Sequence[str | None] = ()
-    """For each row the teacher's reply, whose likelihood is measured; () where none is."""
+    """For each row the teacher's reply, whose likelihood is measured; () to measure none."""
 
 
 @dataclass
 class ReplyFile:
-    """The replies of one contestant by row number, in memory and in a file that they are added to."""
+    """The replies of one system by row number, in memory and in a file that they are appended to."""
 
     path: Path
-    replies: dict[int, Reply] = field(default_factory=dict)
+    replies: dict[int, SystemReply] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path) -> ReplyFile:
-        """The replies of earlier attempts; a line that a kill left half written is not counted, and is cut off."""
+        """The replies of earlier attempts; an incomplete last line is removed."""
         file = cls(path)
         for entry in whole_lines(path):
             row = entry.pop("row")
-            file.replies[row] = Reply(**entry)
+            file.replies[row] = SystemReply(**entry)
         return file
 
-    def is_complete(self, part: SystemPrompts) -> bool:
-        """Whether nothing is left to ask."""
-        return len(self.replies) == len(part.prompts) and not any(self.unmeasured(part))
+    def is_complete(self, requests: SystemRequests) -> bool:
+        """Whether nothing remains to be generated or measured."""
+        return len(self.replies) == len(requests.prompts) and not any(self.unmeasured(requests))
 
-    def unmeasured(self, part: SystemPrompts) -> Iterator[tuple[int, str]]:
-        """The rows whose teacher's reply has not been held against the model yet, with that reply."""
-        for row, text in enumerate(part.teacher_replies):
+    def unmeasured(self, requests: SystemRequests) -> Iterator[tuple[int, str]]:
+        """The rows for which the likelihood of the teacher's reply is not measured yet, with that reply."""
+        for row, text in enumerate(requests.teacher_replies):
             if text is not None and self.replies[row].teacher_loss is None:
                 yield row, text
 
-    def append_to(self, stream: BinaryIO, row: int, reply: Reply) -> None:
-        """Keep a reply, or one with more known about it. Raises UserError where the volume is full."""
+    def append_to(self, stream: BinaryIO, row: int, reply: SystemReply) -> None:
+        """Store a reply, or a new version of one. Raises UserError if the volume is full."""
         with storage_errors_explained(str(self.path)):
             stream.write(to_line({"row": row, **asdict(reply)}))
             stream.flush()
         self.replies[row] = reply
 
-    def in_order(self) -> list[Reply]:
-        """The replies of all rows."""
+    def in_order(self) -> list[SystemReply]:
+        """The replies in the order of the rows."""
         return [self.replies[row] for row in sorted(self.replies)]
 
 
 @dataclass
 class ModelReplies:
-    """Where models' replies are kept, and who is told about them."""
+    """Generates and stores the replies of models."""
 
     folder: StageFolder
     device: Device
-    report: Callable[[int], None]
-    """Called with the number of replies that there are so far."""
+    report_progress: Callable[[int], None]
+    """Called with the number of replies so far."""
     clock: Callable[[], float] = time.perf_counter
     _done: int = 0
 
     def replies(
-        self, parts: Sequence[SystemPrompts], open_model: Callable[[], ModelFolder]
-    ) -> dict[System, list[Reply]]:
-        """Every part's replies, one for each of its prompts; the model is loaded where any of them is missing."""
+        self, all_requests: Sequence[SystemRequests], open_model: Callable[[], ModelFolder]
+    ) -> dict[System, list[SystemReply]]:
+        """The replies of systems that share a model, one for each prompt. The model is loaded only if any is
+        missing."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        files = {part.name: ReplyFile.open(self.folder.system_replies(part.name)) for part in parts}
+        files = {
+            requests.system: ReplyFile.open(self.folder.system_replies(requests.system)) for requests in all_requests
+        }
         self._count(sum(len(file.replies) for file in files.values()))
-        incomplete = [part for part in parts if not files[part.name].is_complete(part)]
+        incomplete = [requests for requests in all_requests if not files[requests.system].is_complete(requests)]
         if incomplete:
             model = open_model()
-            writer = self._writer(model)
-            for part in incomplete:
-                self._complete(part, files[part.name], model, writer)
-        return {name: file.in_order() for name, file in files.items()}
+            generator = self._load(model)
+            for requests in incomplete:
+                self._complete(requests, files[requests.system], model, generator)
+        return {system: file.in_order() for system, file in files.items()}
 
-    def _writer(self, model: ModelFolder) -> BatchedGenerator:
+    def _load(self, model: ModelFolder) -> BatchedGenerator:
         loaded = model.load(self.device.dtype, self.device.kind).eval()
         return BatchedGenerator(loaded, self.device, model.end_of_turn, model.tokenizer.pad_token_id or 0)
 
-    def _complete(self, part: SystemPrompts, file: ReplyFile, model: ModelFolder, writer: BatchedGenerator) -> None:
-        encoded = [prompt_ids(model, messages) for messages in part.prompts]
-        asked = [(ids, min(part.limit, (model.positions or _NO_END) - len(ids))) for ids in encoded]
-        missing = [row for row in range(len(asked)) if row not in file.replies]
+    def _complete(
+        self, requests: SystemRequests, file: ReplyFile, model: ModelFolder, generator: BatchedGenerator
+    ) -> None:
+        """Generate and measure what is missing in a file."""
+        generation_requests = _encoded(requests, model)
+        missing = [row for row in range(len(generation_requests)) if row not in file.replies]
         with file.path.open("ab") as stream:
-            fitting = [row for row in missing if asked[row][1] > 0]
-            for row in sorted(set(missing) - set(fitting)):  # it would not see the whole of its prompt
-                self._keep(file, stream, row, Reply(None, finished=False, prompt_tokens=len(encoded[row])))
-            for place, writing in writer.write([asked[row] for row in fitting]):
-                row = fitting[place]
-                self._keep(file, stream, row, _reply(model, encoded[row], writing))
+            for row, reply in _generated(missing, generation_requests, model, generator):
+                file.append_to(stream, row, reply)
+                self._count(1)
             if missing:
-                self._measure_latency(file, stream, writer, asked)
-            self._measure_surprise(part, file, stream, ReplyLikelihood(model, writer.model))
-
-    def _keep(self, file: ReplyFile, stream: BinaryIO, row: int, reply: Reply) -> None:
-        file.append_to(stream, row, reply)
-        self._count(1)
+                self._measure_latency(file, stream, generator, generation_requests)
+            self._measure_likelihood(requests, file, stream, ReplyLikelihood(model, generator.model))
 
     def _count(self, replies: int) -> None:
         self._done += replies
-        self.report(self._done)
+        self.report_progress(self._done)
 
     def _measure_latency(
-        self, file: ReplyFile, stream: BinaryIO, writer: BatchedGenerator, asked: Sequence[GenerationRequest]
+        self, file: ReplyFile, stream: BinaryIO, generator: BatchedGenerator, requests: Sequence[GenerationRequest]
     ) -> None:
-        """Ask some rows again, one at a time, with nothing else to do."""
-        began = self.clock()
-        for row in [row for row, reply in file.replies.items() if reply.text is not None][:LATENCY_CALLS]:
+        """Repeat some requests one at a time, with nothing else running."""
+        measuring_since = self.clock()
+        for row in [row for row, reply in file.replies.items() if reply.text is not None][:MAX_LATENCY_SAMPLES]:
             started = self.clock()
-            if started - began > LATENCY_SECONDS:
+            if started - measuring_since > MAX_LATENCY_SECONDS:
                 return
-            list(writer.write([asked[row]]))
+            list(generator.generate([requests[row]]))
             seconds = round(self.clock() - started, 4)
             file.append_to(stream, row, replace(file.replies[row], latency_seconds=seconds))
 
-    def _measure_surprise(
-        self, part: SystemPrompts, file: ReplyFile, stream: BinaryIO, surprise: ReplyLikelihood
+    def _measure_likelihood(
+        self, requests: SystemRequests, file: ReplyFile, stream: BinaryIO, likelihood: ReplyLikelihood
     ) -> None:
-        """Hold the teacher's replies against the model."""
-        for row, text in list(file.unmeasured(part)):
-            loss, tokens = surprise.at(part.prompts[row], text)
+        """Measure how likely the model finds the teacher's replies."""
+        for row, text in list(file.unmeasured(requests)):
+            loss, tokens = likelihood.negative_log_likelihood(requests.prompts[row], text)
             file.append_to(stream, row, replace(file.replies[row], teacher_loss=loss, teacher_tokens=tokens))
 
 
-def _reply(model: ModelFolder, prompt: list[int], writing: GeneratedReply) -> Reply:
-    text = model.tokenizer.decode(writing.ids, skip_special_tokens=True)
-    return Reply(str(text), writing.finished, len(prompt), len(writing.ids) + writing.finished)
+def _encoded(requests: SystemRequests, model: ModelFolder) -> list[GenerationRequest]:
+    """The requests as token ids. A request whose prompt fills the model's context has no tokens left for a reply."""
+    prompts = [prompt_ids(model, messages) for messages in requests.prompts]
+    context = model.positions or _UNLIMITED_TOKENS
+    return [GenerationRequest(prompt, min(requests.max_tokens, context - len(prompt))) for prompt in prompts]
+
+
+def _generated(
+    rows: Sequence[int], requests: Sequence[GenerationRequest], model: ModelFolder, generator: BatchedGenerator
+) -> Iterator[tuple[int, SystemReply]]:
+    """The replies to these rows, in the order in which they end."""
+    fitting = [row for row in rows if requests[row].max_tokens > 0]
+    for row in sorted(set(rows) - set(fitting)):  # the prompt alone exceeds the model's context
+        yield row, SystemReply(None, finished=False, prompt_tokens=len(requests[row].prompt))
+    for index, generated in generator.generate([requests[row] for row in fitting]):
+        row = fitting[index]
+        yield row, _system_reply(model, requests[row], generated)
+
+
+def _system_reply(model: ModelFolder, request: GenerationRequest, generated: GeneratedReply) -> SystemReply:
+    text = model.tokenizer.decode(generated.ids, skip_special_tokens=True)
+    return SystemReply(str(text), generated.finished, len(request.prompt), len(generated.ids) + generated.finished)

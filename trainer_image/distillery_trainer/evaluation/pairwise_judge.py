@@ -24,7 +24,7 @@ from distillery_trainer.chat.remote_model import RemoteModel
 from distillery_trainer.chat.reply import Failure
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.data.records import Message, known_answers
-from distillery_trainer.evaluation.systems import Answer, HeldOutRows, System
+from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
 from distillery_trainer.runtime.errors import StageError, Terminated, TryLater
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 
@@ -71,7 +71,7 @@ class Pair:
 def wins(
     config: RunConfig,
     judge: Judge,
-    answers: Mapping[System, Sequence[Answer]],
+    answers: Mapping[System, Sequence[ScoredAnswer]],
     rows: HeldOutRows,
     *,
     folder: Path,
@@ -83,8 +83,8 @@ def wins(
     tie; neither is shown to the judge. Raises UserError where the judge turns everybody away, TryLater where it does
     not answer, and Terminated.
     """
-    known = [known_answers(gold)[0] for gold in rows.known]
-    writers = {name: given for name, given in answers.items() if name.writes}
+    known = [known_answers(gold)[0] for gold in rows.references]
+    writers = {name: given for name, given in answers.items() if name.is_language_model}
     pairs = list(dict.fromkeys(_pairs(writers.values(), known)))
     # What is raised inside an event loop breaks it.
     with ReplyJournal(folder, config.folder) as journal, stop_on_signals() as told:
@@ -95,7 +95,7 @@ def wins(
     }
 
 
-def _pairs(writers: Iterable[Sequence[Answer]], known: Sequence[str]) -> Iterator[Pair]:
+def _pairs(writers: Iterable[Sequence[ScoredAnswer]], known: Sequence[str]) -> Iterator[Pair]:
     for given in writers:
         for row, answer in enumerate(given):
             if answer.answer is not None and answer.answer != known[row]:

@@ -1,4 +1,4 @@
-"""Everybody's answers -> the result table."""
+"""Makes the result table from the scored answers of all systems."""
 
 from __future__ import annotations
 
@@ -9,120 +9,130 @@ from typing import Any
 from distillery_api.evaluation import Evaluation, Score
 from distillery_trainer.data.records import known_answers
 from distillery_trainer.evaluation import scores
-from distillery_trainer.evaluation.systems import Answer, HeldOutRows, System
+from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
 from distillery_trainer.tasks import TaskDefinition
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.text import entities, faithfulness, rouge
 from distillery_trainer.text.words import word_count
 
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What must be known of a run to read its table rightly."""
+    """What the table states beside the scores."""
 
     device: str
-    """What the latencies were measured on."""
+    """The device on which latencies were measured."""
     partly_supervised: bool = False
-    """Whether training rows were chosen by their gold."""
+    """Whether training rows were selected by their gold."""
     judge: str | None = None
-    """The model that compared answers with the known ones."""
+    """The model that compared answers with the references."""
     wins: Mapping[System, Sequence[float]] = field(default_factory=dict)
-    """For each contestant that was judged and each row: 1 where its answer is the better one, 0.5 for a tie, else 0."""
+    """For each judged system and each row: 1 if its answer is better than the reference, 0.5 for a tie, else 0."""
 
 
 def result_table(
-    task: TaskDefinition, answers: dict[System, list[Answer]], rows: HeldOutRows, run: EvaluationContext
+    task: TaskDefinition, answers: dict[System, list[ScoredAnswer]], rows: HeldOutRows, context: EvaluationContext
 ) -> Evaluation:
-    """The result table from everybody's answers."""
-    shown = {name: _score(name, task, given, rows, run) for name, given in answers.items()}
-    if rows.by_teacher:
-        del shown[System.TEACHER]
+    """The result table from the answers of all systems."""
+    table = {system: _score(system, task, scored, rows, context) for system, scored in answers.items()}
+    if rows.measures_agreement:
+        del table[System.TEACHER]
     return Evaluation(
         metric=rows.metric,
         sample_size=len(rows.rows),
         held_out_from_validation=rows.from_validation,
-        partly_supervised=run.partly_supervised,
-        **{_FIELDS[name]: row for name, row in shown.items()},
-        **_comparison(shown),
+        partly_supervised=context.partly_supervised,
+        **{_FIELDS[system]: score for system, score in table.items()},
+        **_comparison(table),
         p_value=_p_value(task, answers[System.STUDENT], answers[System.BASE]),
-        judge=run.judge,
-        device=run.device,
+        judge=context.judge,
+        device=context.device,
     )
 
 
 _FIELDS = {System.BASE_TEACHER_PROMPT: "base_teacher_prompt"} | {
-    name: name.value for name in System if name is not System.BASE_TEACHER_PROMPT
+    system: system.value for system in System if system is not System.BASE_TEACHER_PROMPT
 }
 
 
-def _comparison(shown: dict[System, Score]) -> dict[str, Any]:
-    base_teacher_prompt, student = shown[System.BASE_TEACHER_PROMPT].score, shown[System.STUDENT].score
+def _comparison(table: dict[System, Score]) -> dict[str, Any]:
+    base_teacher_prompt, student = table[System.BASE_TEACHER_PROMPT].score, table[System.STUDENT].score
     gain = scores.relative_gain(base_teacher_prompt=base_teacher_prompt, student=student)
-    teacher = shown.get(System.TEACHER)
+    teacher = table.get(System.TEACHER)
     gap = None
     if teacher is not None:
         gap = scores.gap_closed(teacher=teacher.score, base_teacher_prompt=base_teacher_prompt, student=student)
     return {"relative_gain": _rounded(gain), "gap_closed": _rounded(gap)}
 
 
-def _p_value(task: TaskDefinition, student: Sequence[Answer], base: Sequence[Answer]) -> float:
+def _p_value(task: TaskDefinition, student: Sequence[ScoredAnswer], base: Sequence[ScoredAnswer]) -> float:
     if task.answer_kind.is_prose:
         value = scores.paired_bootstrap_p(_scores(student), _scores(base))
     else:
-        value = scores.mcnemar_p(_right(student), _right(base))
+        value = scores.mcnemar_p(_correct(student), _correct(base))
     return float(f"{value:.3g}")
 
 
-# --- one row
+# --- one system
 
 
 def _score(
-    name: System, task: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows, run: EvaluationContext
+    system: System,
+    task: TaskDefinition,
+    answers: Sequence[ScoredAnswer],
+    rows: HeldOutRows,
+    context: EvaluationContext,
 ) -> Score:
-    figures = _figures_of_prose(task, answers, rows) if task.answer_kind.is_prose else _figures_of_shares(answers)
+    metrics = _prose_metrics(task, answers, rows) if task.answer_kind.is_prose else _accuracy_metrics(answers)
     if task.answer_kind is AnswerKind.LABEL:
-        figures |= {"macro_f1": _macro_f1(task, answers, rows)}
-    if name.writes:
-        figures |= _figures_of_replies(answers)
-    if name.writes and not task.answer_kind.is_prose:
-        figures |= {"strict": None if _asks_for_json(name, task) else _strict(answers)}
-    figures |= {"win_rate": scores.mean(run.wins.get(name, []))}
-    return Score.model_validate({field: _rounded(value) for field, value in figures.items()})
+        metrics |= {"macro_f1": _macro_f1(task, answers, rows)}
+    if system.is_language_model:
+        metrics |= _reply_metrics(answers)
+    if system.is_language_model and not task.answer_kind.is_prose:
+        metrics |= {"strict": None if _asks_for_json(system, task) else _strict_accuracy(answers)}
+    metrics |= {"win_rate": scores.mean(context.wins.get(system, []))}
+    return Score.model_validate({name: _rounded(value) for name, value in metrics.items()})
 
 
-def _figures_of_shares(answers: Sequence[Answer]) -> Figures:
-    right = _right(answers)
-    low, high = scores.wilson_interval(sum(right), len(right))
-    return {"score": scores.share(right), "low": low, "high": high}
+def _accuracy_metrics(answers: Sequence[ScoredAnswer]) -> Metrics:
+    correct = _correct(answers)
+    low, high = scores.wilson_interval(sum(correct), len(correct))
+    return {"score": scores.share(correct), "low": low, "high": high}
 
 
-def _macro_f1(task: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows) -> float | None:
-    """None where the labels differ from row to row: the letters of options mean nothing by themselves."""
+def _macro_f1(task: TaskDefinition, answers: Sequence[ScoredAnswer], rows: HeldOutRows) -> float | None:
+    """None if the labels differ between rows: the letters of options have no meaning of their own."""
     if not task.labels:
         return None
-    known = [[label for label in task.labels if task.correct(label, gold)] for gold in rows.known]
-    # Where several labels are right, the one that was given counts as the row's own.
-    own = [given.answer if given.answer in right else right[0] for given, right in zip(answers, known, strict=True)]
-    return scores.macro_f1([str(label) for label in own], [given.answer for given in answers], task.labels)
+    correct_labels = [
+        [label for label in task.labels if task.correct(label, reference)] for reference in rows.references
+    ]
+    # If several labels are correct, the one that was answered counts as the label of the row.
+    row_labels = [
+        scored.answer if scored.answer in correct else correct[0]
+        for scored, correct in zip(answers, correct_labels, strict=True)
+    ]
+    return scores.macro_f1([str(label) for label in row_labels], [scored.answer for scored in answers], task.labels)
 
 
-def _asks_for_json(name: System, task: TaskDefinition) -> bool:
-    return name in (System.TEACHER, System.BASE_TEACHER_PROMPT) and task.reply_schema() is not None
+def _asks_for_json(system: System, task: TaskDefinition) -> bool:
+    return system in (System.TEACHER, System.BASE_TEACHER_PROMPT) and task.reply_schema() is not None
 
 
-def _strict(answers: Sequence[Answer]) -> float:
-    return scores.share([given.correct and (given.reply.text or "").strip() == given.answer for given in answers])
+def _strict_accuracy(answers: Sequence[ScoredAnswer]) -> float:
+    """Share of the replies that are a correct answer and nothing else."""
+    return scores.share([scored.correct and (scored.reply.text or "").strip() == scored.answer for scored in answers])
 
 
-def _figures_of_replies(answers: Sequence[Answer]) -> Figures:
-    replies = [given.reply for given in answers]
+def _reply_metrics(answers: Sequence[ScoredAnswer]) -> Metrics:
+    replies = [scored.reply for scored in answers]
     return {
-        "unreadable": scores.share([given.answer is None for given in answers]),
+        "unreadable": scores.share([scored.answer is None for scored in answers]),
         "prompt_tokens": scores.mean([reply.prompt_tokens for reply in replies]),
         "answer_tokens": scores.mean([reply.answer_tokens for reply in replies]),
-        "latency_seconds": scores.middle([reply.latency_seconds for reply in replies]),
+        "latency_seconds": scores.median([reply.latency_seconds for reply in replies]),
         "perplexity": scores.perplexity(
             (reply.teacher_loss, reply.teacher_tokens) for reply in replies if reply.teacher_loss is not None
         ),
@@ -132,43 +142,43 @@ def _figures_of_replies(answers: Sequence[Answer]) -> Figures:
 # --- prose
 
 
-def _figures_of_prose(task: TaskDefinition, answers: Sequence[Answer], rows: HeldOutRows) -> Figures:
+def _prose_metrics(task: TaskDefinition, answers: Sequence[ScoredAnswer], rows: HeldOutRows) -> Metrics:
     values = _scores(answers)
     low, high = scores.bootstrap_interval(values) or (None, None)
-    said = [(given.answer, row) for row, given in enumerate(answers) if given.answer is not None]
-    alike = [rouge.scores(text, known_answers(rows.known[row])) for text, row in said]
-    figures: Figures = {
+    texts = [(scored.answer, row) for row, scored in enumerate(answers) if scored.answer is not None]
+    overlaps = [rouge.scores(text, known_answers(rows.references[row])) for text, row in texts]
+    metrics: Metrics = {
         "score": scores.mean(values),
         "low": low,
         "high": high,
-        "rouge1": sum(each.rouge1 for each in alike) / len(answers),
-        "rouge2": sum(each.rouge2 for each in alike) / len(answers),
-        "words": scores.mean([word_count(text) for text, _ in said]),
+        "rouge1": sum(overlap.rouge1 for overlap in overlaps) / len(answers),
+        "rouge2": sum(overlap.rouge2 for overlap in overlaps) / len(answers),
+        "words": scores.mean([word_count(text) for text, _ in texts]),
     }
     if task.answer_kind is AnswerKind.SUMMARY:
-        questions = rows.questions
-        figures |= _figures_of_summaries([(text, questions[row]) for text, row in said])
-    return figures
+        sources = rows.questions
+        metrics |= _summary_metrics([(text, sources[row]) for text, row in texts])
+    return metrics
 
 
-def _figures_of_summaries(said: Sequence[tuple[str, str]]) -> Figures:
-    """`said` are summaries with their sources."""
-    invented = [bool(faithfulness.numbers_not_in_source(summary, source)) for summary, source in said]
+def _summary_metrics(summaries: Sequence[tuple[str, str]]) -> Metrics:
+    """`summaries` are pairs of a summary and its source."""
+    invented = [bool(faithfulness.numbers_not_in_source(summary, source)) for summary, source in summaries]
     return {
-        "entity_density": scores.mean([entities.density(summary) for summary, _ in said]),
-        "faithfulness": scores.mean([faithfulness.supported_share(summary, source) for summary, source in said]),
+        "entity_density": scores.mean([entities.density(summary) for summary, _ in summaries]),
+        "faithfulness": scores.mean([faithfulness.supported_share(summary, source) for summary, source in summaries]),
         "invented_numbers": scores.share(invented) if invented else None,
     }
 
 
-def _scores(answers: Sequence[Answer]) -> list[float]:
-    return [given.score for given in answers]
+def _scores(answers: Sequence[ScoredAnswer]) -> list[float]:
+    return [scored.score for scored in answers]
 
 
-def _right(answers: Sequence[Answer]) -> list[bool]:
-    return [given.correct for given in answers]
+def _correct(answers: Sequence[ScoredAnswer]) -> list[bool]:
+    return [scored.correct for scored in answers]
 
 
 def _rounded(value: float | None) -> float | None:
-    # The table travels in a termination message of 2 KiB: four digits are more than the intervals allow.
+    # The table is part of a termination message of 2 KiB, and the intervals are wider than four digits.
     return None if value is None else float(f"{value:.4g}")

@@ -1,12 +1,12 @@
-"""The formulas of the result table: pure functions from answers to figures, so that each can be held against numbers
-that somebody else has published."""
+"""The formulas of the result table: pure functions, so that each can be checked against published numbers."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import numpy
@@ -18,29 +18,29 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 
 SMALL_SAMPLE = 150
-"""Rows. With fewer, the table says that it is small: the interval is some 16 points wide."""
+"""Number of rows below which the result says that scores are imprecise: the interval is about 16 points wide."""
 
 _NO_ANSWER = ""
 _RESAMPLES = 9_999
 _SEED = 20_241
-_RESAMPLES_AT_ONCE = 256
-"""Bounds the memory: this many times the rows."""
+_RESAMPLE_BATCH = 256
+"""Resamples that are held in memory together."""
 
 
-def share(these: Sequence[bool]) -> float:
-    """Share of the rows that something holds for, from 0 to 1. Raises StatisticsError without rows."""
-    return fmean(these)
+def share(values: Sequence[bool]) -> float:
+    """Share of true values, from 0 to 1. Raises StatisticsError without values."""
+    return fmean(values)
 
 
-def wilson_interval(right: int, rows: int) -> tuple[float, float]:
+def wilson_interval(correct: int, rows: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927, without continuity correction), as (low, high) from 0 to 1."""
-    interval = binomtest(right, rows).proportion_ci(confidence_level=0.95, method="wilson")
+    interval = binomtest(correct, rows).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of a mean (percentile bootstrap, Efron 1979), always the same for the same values, as (low,
-    high). None for a single value."""
+    """The 95 % interval of a mean (percentile bootstrap, Efron 1979) as (low, high), deterministic. None for a single
+    value."""
     if len(values) < 2:
         return None
     interval = _resampled(values).confidence_interval
@@ -48,18 +48,18 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def paired_bootstrap_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """The two-sided p-value that two means are the same, from a bootstrap of the differences of paired values.
+    """The two-sided p-value for equal means, from a bootstrap of the differences of paired values.
 
-    The differences are moved to a mean of 0, and it is counted how often a resample's mean is at least as far from
-    there as the observed one (Efron and Tibshirani 1993, section 16.4). 1.0 where the two never differ, and for a
-    single pair. Always the same for the same values.
+    The differences are centred on 0; the p-value is the share of resamples whose mean is at least as far from 0 as the
+    observed mean (Efron and Tibshirani 1993, section 16.4). 1.0 if the values never differ, and for a single pair.
+    Deterministic.
     """
     differences = numpy.subtract(first, second, dtype=float)
     observed = float(differences.mean())
     if len(differences) < 2 or not differences.any():
         return 1.0
-    moved = _resampled(differences - observed).bootstrap_distribution
-    extreme = int((abs(moved) >= abs(observed) * (1 - 1e-9)).sum())
+    resampled_means = _resampled(differences - observed).bootstrap_distribution
+    extreme = int((abs(resampled_means) >= abs(observed) * (1 - 1e-9)).sum())
     return (extreme + 1) / (_RESAMPLES + 1)
 
 
@@ -68,7 +68,7 @@ def _resampled(values: ArrayLike) -> Any:
         (numpy.asarray(values, dtype=float),),
         numpy.mean,
         n_resamples=_RESAMPLES,
-        batch=_RESAMPLES_AT_ONCE,
+        batch=_RESAMPLE_BATCH,
         confidence_level=0.95,
         method="percentile",
         rng=_SEED,
@@ -76,8 +76,8 @@ def _resampled(values: ArrayLike) -> Any:
 
 
 def perplexity(losses: Iterable[tuple[float, int]]) -> float | None:
-    """exp of the mean negative log-likelihood (in nats) of a token. `losses` are sums with their numbers of tokens;
-    None where there are no tokens."""
+    """exp of the mean negative log-likelihood (nats) per token. `losses` are sums with their numbers of tokens; None
+    without tokens."""
     total, tokens = 0.0, 0
     for loss, count in losses:
         total, tokens = total + loss, tokens + count
@@ -85,31 +85,32 @@ def perplexity(losses: Iterable[tuple[float, int]]) -> float | None:
 
 
 def macro_f1(gold: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
-    """Mean over the labels that occur in `gold` of the harmonic mean of precision and recall, from 0 to 1.
+    """Mean F1 (harmonic mean of precision and recall) over the labels that occur in `gold`, from 0 to 1.
 
-    A missing answer (None) belongs to no label: it lowers the recall of its row's label alone.
+    A missing answer (None) belongs to no label: it lowers only the recall of its row's label.
     """
     occurring = [label for label in labels if label in set(gold)]
-    given = [answer or _NO_ANSWER for answer in answers]
-    return float(f1_score(list(gold), given, labels=occurring, average="macro", zero_division=0))
+    predicted = [answer or _NO_ANSWER for answer in answers]
+    return float(f1_score(list(gold), predicted, labels=occurring, average="macro", zero_division=0))
 
 
 def gap_closed(*, teacher: float, base_teacher_prompt: float, student: float) -> float | None:
-    """The part of the way from base to teacher that the student has gone: (student - baseTeacherPrompt) / (teacher -
-    baseTeacherPrompt), the performance gap of arXiv 2410.18588. Not clamped; None where the teacher is no better."""
+    """The share of the gap between base model and teacher that the student closes: (student - baseTeacherPrompt) /
+    (teacher - baseTeacherPrompt), the performance gap of arXiv 2410.18588. Not clamped; None if the teacher is no
+    better than the base model."""
     gap = teacher - base_teacher_prompt
     return (student - base_teacher_prompt) / gap if gap > 0 else None
 
 
 def relative_gain(*, base_teacher_prompt: float, student: float) -> float | None:
-    """student / baseTeacherPrompt - 1; None where the base has nothing right."""
+    """student / baseTeacherPrompt - 1; None if the base model scores 0."""
     return student / base_teacher_prompt - 1 if base_teacher_prompt > 0 else None
 
 
 def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """The exact two-sided p-value of McNemar's test (1947) on the rows that one of two has right and the other wrong.
+    """The exact two-sided p-value of McNemar's test (1947), on the rows that only one of two systems has correct.
 
-    The two sequences are paired: the same rows in the same order. 1.0 where the two never differ.
+    The two sequences are paired: the same rows in the same order. 1.0 if the two never differ.
     """
     pairs = Counter(zip(first, second, strict=True))
     only_first, only_second = pairs[True, False], pairs[False, True]
@@ -119,30 +120,30 @@ def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
 
 
 def majority(answers: Sequence[str]) -> str:
-    """The most frequent answer; of equally frequent ones the first in the alphabet."""
+    """The most frequent answer; of several, the first in alphabetical order."""
     counts = Counter(answers)
     return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
 def shallow_answers(texts: Sequence[str], answers: Sequence[str], unseen: Sequence[str]) -> list[str]:
-    """What word counts alone make of the `unseen` texts: TF-IDF over words and pairs of words, and logistic regression,
+    """Answers to `unseen` texts from word counts alone: TF-IDF over words and pairs of words, and logistic regression,
     fitted to `texts` and their `answers`."""
     if len(set(answers)) == 1:
         return [answers[0]] * len(unseen)
-    # A word may be a single letter, so that no text is without words.
+    # A single letter or mark counts as a word, so that no text is without words.
     pattern = r"(?u)\w+|[^\w\s]"
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=pattern)
     classifier = make_pipeline(words, LogisticRegression(max_iter=1000)).fit(list(texts), list(answers))
     return [str(answer) for answer in classifier.predict(list(unseen))]
 
 
-def middle(values: Sequence[float | None]) -> float | None:
-    """The median of what was measured; None where nothing was."""
+def median(values: Sequence[float | None]) -> float | None:
+    """The median of the measured values; None if there are none."""
     measured = [value for value in values if value is not None]
-    return median(measured) if measured else None
+    return statistics.median(measured) if measured else None
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of what was counted; None where nothing was."""
-    counted = [value for value in values if value is not None]
-    return fmean(counted) if counted else None
+    """The mean of the measured values; None if there are none."""
+    measured = [value for value in values if value is not None]
+    return fmean(measured) if measured else None

@@ -1,7 +1,7 @@
-"""Who stands in the result table, and what each answered.
+"""The systems of the result table, the rows that they answer, and how their replies are scored.
 
 No model is needed here: replies come in as text, the same parser reads all of them, and a reply that is missing, cut
-off or unreadable is worth nothing.
+off or unreadable scores 0.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from distillery_trainer.data.records import Gold, HeldOutRow
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
 AGREEMENT = "agreement"
-"""The metric's name where the teacher's answers are all that is known."""
+"""Name of the metric if the rows have no gold and the teacher's answers are the references."""
 
 
 class System(StrEnum):
-    """The rows of the table, in order."""
+    """The systems of the result table, in its order."""
 
     TEACHER = "teacher"
     BASE_TEACHER_PROMPT = "baseTeacherPrompt"
@@ -29,26 +29,26 @@ class System(StrEnum):
     LEAD = "lead"
 
     @property
-    def writes(self) -> bool:
-        """Whether it is a language model; else it takes none, and there is no reply to read."""
+    def is_language_model(self) -> bool:
+        """Whether the system writes replies; a baseline does not."""
         return self not in (System.MAJORITY, System.SHALLOW, System.LEAD)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutRows:
-    """The rows that everybody answers, and what their answers are held against."""
+    """The rows that every system answers, and the references that answers are compared with."""
 
     metric: str
-    """The task's own where the rows have gold; agreement (with the teacher) where they have none."""
+    """The task's own if the rows have gold; else agreement with the teacher."""
     rows: Sequence[HeldOutRow]
-    known: Sequence[Gold]
-    """For each row its gold, or the teacher's answer."""
-    left_out: int
-    """Rows that nobody can be measured on: without gold beside rows with it, or not answered by the teacher either."""
+    references: Sequence[Gold]
+    """For each row its gold; without any gold, the teacher's answer."""
+    without_reference: int
+    """Number of rows that are left out because they have no reference."""
 
     @property
-    def by_teacher(self) -> bool:
-        """Whether the teacher's answers are all that is known."""
+    def measures_agreement(self) -> bool:
+        """Whether the teacher's answers are the references."""
         return self.metric == AGREEMENT
 
     @property
@@ -58,86 +58,88 @@ class HeldOutRows:
 
     @property
     def questions(self) -> list[str]:
-        """Each row's last user message; of a summary, its source."""
+        """The last user message of each row; for a summary, its source."""
         return [row.studentPrompt[-1]["content"] for row in self.rows]
 
 
 def held_out_rows(rows: Sequence[HeldOutRow], metric: str) -> HeldOutRows:
-    """The rows to measure on: those with gold, or, where there are none, those that the teacher answered."""
+    """The rows to evaluate on: those with gold; if there are none, those that the teacher answered."""
     with_gold = [row for row in rows if row.gold is not None]
     if with_gold:
-        known = [row.gold for row in with_gold if row.gold is not None]
-        return HeldOutRows(metric, with_gold, known, len(rows) - len(with_gold))
+        references = [row.gold for row in with_gold if row.gold is not None]
+        return HeldOutRows(metric, with_gold, references, len(rows) - len(with_gold))
     answered = [row for row in rows if row.answer is not None]
-    known_answers: list[Gold] = [row.answer for row in answered if row.answer is not None]
-    return HeldOutRows(AGREEMENT, answered, known_answers, len(rows) - len(answered))
+    teacher_answers: list[Gold] = [row.answer for row in answered if row.answer is not None]
+    return HeldOutRows(AGREEMENT, answered, teacher_answers, len(rows) - len(answered))
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What one contestant said to one row."""
+class SystemReply:
+    """The reply of one system to one row. Its fields are the keys of the stage's reply files."""
 
     text: str | None
-    """None where there is none."""
+    """None without a reply."""
     finished: bool = True
-    """False where the reply was cut off at its limit."""
+    """False if the reply was cut off at the maximum length."""
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
     latency_seconds: float | None = None
     teacher_loss: float | None = None
-    """Sum over the tokens of the teacher's reply of their negative log-likelihoods, in nats, where it was measured."""
+    """Sum of the negative log-likelihoods (nats) of the tokens of the teacher's reply; None if not measured."""
     teacher_tokens: int = 0
     """The number of those tokens."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A reply as it was read and judged."""
+class ScoredAnswer:
+    """The answer that was read in a reply, and its score."""
 
-    reply: Reply
+    reply: SystemReply
     answer: str | None
-    """None where there is no readable one."""
+    """None without a readable answer."""
     score: float
-    """From 0 to 1; 1 is right."""
+    """From 0 to 1; 1 is correct."""
 
     @property
     def correct(self) -> bool:
-        """Whether it is right, or is the very text that it is held against."""
+        """Whether the answer is correct; for prose, whether it is the reference word for word."""
         return self.score == 1
 
 
-def read_replies(task: TaskDefinition, replies: Sequence[Reply], rows: HeldOutRows) -> list[Answer]:
-    """Read and judge replies, one for each row."""
+def score_replies(task: TaskDefinition, replies: Sequence[SystemReply], rows: HeldOutRows) -> list[ScoredAnswer]:
+    """Read and score one reply for each row."""
     return [
-        _scored(task, reply, _readable(task, reply, question), known)
-        for reply, question, known in zip(replies, rows.questions, rows.known, strict=True)
+        _scored(task, reply, _read_answer(task, reply, question), reference)
+        for reply, question, reference in zip(replies, rows.questions, rows.references, strict=True)
     ]
 
 
-def _readable(task: TaskDefinition, reply: Reply, question: str) -> str | None:
+def _read_answer(task: TaskDefinition, reply: SystemReply, question: str) -> str | None:
     if reply.text is None or not reply.finished:
         return None
     answer = task.read_answer(reply.text, question)
     return None if isinstance(answer, Unreadable) else answer
 
 
-def _scored(task: TaskDefinition, reply: Reply, answer: str | None, known: Gold) -> Answer:
-    return Answer(reply, answer, 0.0 if answer is None else task.score(answer, known))
+def _scored(task: TaskDefinition, reply: SystemReply, answer: str | None, reference: Gold) -> ScoredAnswer:
+    return ScoredAnswer(reply, answer, 0.0 if answer is None else task.score(answer, reference))
 
 
-def teacher_answers(task: TaskDefinition, rows: HeldOutRows) -> list[Answer]:
-    """What the teacher said in the generate stage, as it was read there."""
+def score_teacher(task: TaskDefinition, rows: HeldOutRows) -> list[ScoredAnswer]:
+    """Score the teacher's replies of the generate stage, as they were read there."""
     return [
-        _scored(
-            task,
-            Reply(row.reply, row.answer is not None, row.inputTokens, row.outputTokens, row.latencySeconds),
-            row.answer,
-            known,
-        )
-        for row, known in zip(rows.rows, rows.known, strict=True)
+        _scored(task, _teacher_reply(row), row.answer, reference)
+        for row, reference in zip(rows.rows, rows.references, strict=True)
     ]
 
 
-def baseline_answers(task: TaskDefinition, guesses: Sequence[str], rows: HeldOutRows) -> list[Answer]:
-    """The guesses of a baseline that writes no text."""
-    return [_scored(task, Reply(None), guess, known) for guess, known in zip(guesses, rows.known, strict=True)]
+def _teacher_reply(row: HeldOutRow) -> SystemReply:
+    return SystemReply(row.reply, row.answer is not None, row.inputTokens, row.outputTokens, row.latencySeconds)
+
+
+def score_baseline(task: TaskDefinition, answers: Sequence[str], rows: HeldOutRows) -> list[ScoredAnswer]:
+    """Score the answers of a baseline, which writes no replies."""
+    return [
+        _scored(task, SystemReply(None), answer, reference)
+        for answer, reference in zip(answers, rows.references, strict=True)
+    ]

@@ -1,9 +1,9 @@
-"""The stage that says what the distillation was worth: teacher, untrained student, distilled student and simple
-baselines answer the same held-out rows, and one parser reads all of them.
+"""The evaluate stage: teacher, base model, student and baselines are evaluated on the same held-out rows, and the same
+parser reads all replies.
 
-What is scored is the merged model as it was saved, loaded again. Latencies are measured one call at a time, in this
-process and on the stated device; the teacher's are those of its calls in the generate stage. Replies are kept as they
-come, so that a stage started again asks no model twice.
+The student that is evaluated is the saved, merged model, loaded again. Latencies are measured one request at a time, in
+this process and on the stated device; the teacher's latency is that of its requests in the generate stage. Replies are
+stored as soon as they are generated, so that a restarted stage generates only what is missing.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.data.records import Gold, HeldOutRow
 from distillery_trainer.evaluation import scores
-from distillery_trainer.evaluation.baselines import baselines_answer
-from distillery_trainer.evaluation.model_replies import ModelReplies, SystemPrompts
+from distillery_trainer.evaluation.baselines import score_baselines
+from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.pairwise_judge import wins
 from distillery_trainer.evaluation.result_table import EvaluationContext, result_table
 from distillery_trainer.evaluation.systems import (
-    Answer,
     HeldOutRows,
-    Reply,
+    ScoredAnswer,
     System,
+    SystemReply,
     held_out_rows,
-    read_replies,
-    teacher_answers,
+    score_replies,
+    score_teacher,
 )
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
@@ -44,55 +44,65 @@ from distillery_trainer.tasks.task_definition import AnswerKind
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
-    """Fill the result table. Raises StageError."""
+    """Make the result table. Raises StageError."""
     quiet_libraries()
     generated = config.input_folder(Stage.GENERATE)
-    folder = config.stage_folder
     task, device = task_for(config), choose_device()
-    rows = held_out_rows([HeldOutRow.read(row) for row in read_rows(generated.test)], task.metric)
+    rows = _read_rows(generated.test, task.metric)
+    answers = {System.TEACHER: score_teacher(task, rows)}
+    for system, replies in _model_replies(config, task, rows, device, progress).items():
+        answers[system] = score_replies(task, replies, rows)
+    answers |= score_baselines(task, rows, generated.train)
+    context = _context(config, answers, rows, device, progress)
+    _write_predictions(config.stage_folder.predictions, rows, answers, context.wins)
+    return _result(config, rows, result_table(task, answers, rows, context))
+
+
+def _read_rows(path: Path, metric: str) -> HeldOutRows:
+    rows = held_out_rows([HeldOutRow.read(row) for row in read_rows(path)], metric)
     if not rows.rows:
         raise UserError("No held-out row can be scored: none has gold or an answer.", reason=Reason.TOO_FEW_ROWS)
-    answers = {System.TEACHER: teacher_answers(task, rows)}
-    for name, replies in _models_reply(config, task, rows, device, progress).items():
-        answers[name] = read_replies(task, replies, rows)
-    answers |= baselines_answer(task, rows, generated.train)
-    circumstances = _circumstances(config, answers, rows, device, progress)
-    _write_predictions(folder.predictions, rows, answers, circumstances.wins)
-    return _result(config, rows, result_table(task, answers, rows, circumstances))
+    return rows
 
 
-def _models_reply(
+def _model_replies(
     config: RunConfig, task: TaskDefinition, rows: HeldOutRows, device: Device, progress: ProgressReporter
-) -> dict[System, list[Reply]]:
-    """The base model under both prompts, and the student under the short one."""
-    short, elaborate = [row.studentPrompt for row in rows.rows], [row.teacherPrompt for row in rows.rows]
-    said = [row.answer for row in rows.rows] if task.answer_kind is AnswerKind.TEXT else ()
-    parts = [
-        SystemPrompts(System.BASE_TEACHER_PROMPT, elaborate, task.max_tokens),
-        SystemPrompts(System.BASE, short, task.student_max_tokens, said),
-        SystemPrompts(System.STUDENT, short, task.student_max_tokens, said),
-    ]
-    if elaborate == short:  # nobody is asked the same twice
-        parts = parts[1:]
+) -> dict[System, list[SystemReply]]:
+    """The replies of the base model under both prompts, and of the student under the student prompt."""
+    *base_requests, student_requests = all_requests = _requests(task, rows)
     merged = config.input_folder(Stage.TRAIN).model
-    total = len(parts) * len(short)
-    answering = ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
+    total = len(all_requests) * len(rows.rows)
+    models = ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
     with _out_of_memory_explained():
         replies = {
-            **answering.replies(parts[:-1], lambda: open_folder(locate(config), config.student.model.uri)),
-            **answering.replies(parts[-1:], lambda: open_folder(merged, str(merged))),
+            **models.replies(base_requests, lambda: open_folder(locate(config), config.student.model.uri)),
+            **models.replies([student_requests], lambda: open_folder(merged, str(merged))),
         }
     return {System.BASE_TEACHER_PROMPT: replies[System.BASE]} | replies
 
 
-def _circumstances(
+def _requests(task: TaskDefinition, rows: HeldOutRows) -> list[SystemRequests]:
+    """The requests to the models of this stage, the student's last."""
+    student_prompts = [row.studentPrompt for row in rows.rows]
+    teacher_prompts = [row.teacherPrompt for row in rows.rows]
+    teacher_replies = [row.answer for row in rows.rows] if task.answer_kind is AnswerKind.TEXT else ()
+    requests = [
+        SystemRequests(System.BASE_TEACHER_PROMPT, teacher_prompts, task.max_tokens),
+        SystemRequests(System.BASE, student_prompts, task.student_max_tokens, teacher_replies),
+        SystemRequests(System.STUDENT, student_prompts, task.student_max_tokens, teacher_replies),
+    ]
+    # With equal prompts, the base model's replies count for both of its lines.
+    return requests[1:] if teacher_prompts == student_prompts else requests
+
+
+def _context(
     config: RunConfig,
-    answers: dict[System, list[Answer]],
+    answers: dict[System, list[ScoredAnswer]],
     rows: HeldOutRows,
     device: Device,
     progress: ProgressReporter,
 ) -> EvaluationContext:
-    """What the table needs beside the answers; the judge is asked where there is one."""
+    """What the table states beside the scores; asks the judge if there is one."""
     supervised = config.generation.filters.disagrees_with_gold
     judge = config.evaluation.judge
     if judge is None:
@@ -110,35 +120,37 @@ def _out_of_memory_explained() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         message = (
-            "The student does not fit into memory, not even for one row at a time. Give the stage more in"
+            "The student does not fit into memory, even for one row at a time. Raise the memory in"
             " evaluation.resources, or choose a smaller student."
         )
         raise UserError(message, reason=Reason.OUT_OF_MEMORY) from error
 
 
 def _write_predictions(
-    path: Path, rows: HeldOutRows, answers: dict[System, list[Answer]], judged: Mapping[System, Sequence[float]]
+    path: Path, rows: HeldOutRows, answers: dict[System, list[ScoredAnswer]], judged: Mapping[System, Sequence[float]]
 ) -> None:
-    """Every contestant's answer to every row, by contestant in the table's order."""
+    """The answer of every system to every row, in the order of the table."""
     with AtomicFile(path) as file:
-        for name in System:
-            for place, given in enumerate(answers.get(name, [])):
-                win = judged[name][place] if name in judged else None
-                file.write(to_line(_prediction(name, rows.rows[place], rows.known[place], given, win)))
+        for system in System:
+            for index, scored in enumerate(answers.get(system, [])):
+                win = judged[system][index] if system in judged else None
+                file.write(to_line(_prediction(system, rows.rows[index], rows.references[index], scored, win)))
 
 
-def _prediction(name: System, row: HeldOutRow, known: Gold, given: Answer, win: float | None) -> dict[str, object]:
+def _prediction(
+    system: System, row: HeldOutRow, reference: Gold, scored: ScoredAnswer, win: float | None
+) -> dict[str, object]:
     return {
         "id": row.id,
-        "gold": known,
-        "system": name,
-        "reply": given.reply.text,
-        "answer": given.answer,
-        "correct": given.correct,
-        "score": round(given.score, 4),
+        "gold": reference,
+        "system": system,
+        "reply": scored.reply.text,
+        "answer": scored.answer,
+        "correct": scored.correct,
+        "score": round(scored.score, 4),
         "win": win,
-        "promptTokens": given.reply.prompt_tokens,
-        "answerTokens": given.reply.answer_tokens,
+        "promptTokens": scored.reply.prompt_tokens,
+        "answerTokens": scored.reply.answer_tokens,
     }
 
 
@@ -150,35 +162,38 @@ def _result(config: RunConfig, rows: HeldOutRows, evaluation: Evaluation) -> Sta
         stage=Stage.EVALUATE,
         folder=config.folder,
         state=StageOutcome.DONE,
-        message=_sentence(rows, evaluation),
+        message=_message(rows, evaluation),
         evaluation=evaluation,
         files={Artefact.PREDICTIONS: config.paths.relative(config.stage_folder.predictions)},
     )
 
 
-def _sentence(rows: HeldOutRows, evaluation: Evaluation) -> str:
-    how = "{:.1%}" if not evaluation.is_prose else "{:.3f}"
-    named = {"the student": evaluation.student, "the teacher": evaluation.teacher, "the base model": evaluation.base}
-    listed = ", ".join(f"{name} {how.format(shown.score)}" for name, shown in named.items() if shown is not None)
-    return " ".join([f"{_measure(rows, evaluation)}: {listed}.", *_reservations(rows, evaluation)])
+def _message(rows: HeldOutRows, evaluation: Evaluation) -> str:
+    number_format = "{:.1%}" if not evaluation.is_prose else "{:.3f}"
+    systems = {"student": evaluation.student, "teacher": evaluation.teacher, "base model": evaluation.base}
+    listed = ", ".join(
+        f"{name} {number_format.format(score.score)}" for name, score in systems.items() if score is not None
+    )
+    return " ".join([f"{_metric(rows, evaluation)}: {listed}.", *_caveats(rows, evaluation)])
 
 
-def _measure(rows: HeldOutRows, evaluation: Evaluation) -> str:
+def _metric(rows: HeldOutRows, evaluation: Evaluation) -> str:
     count = f"{evaluation.sample_size:,} held-out rows"
-    if rows.by_teacher:
+    if rows.measures_agreement:
         return f"Agreement with the teacher{' (ROUGE-L)' if evaluation.is_prose else ''} on {count}"
-    return f"ROUGE-L on {count}" if evaluation.is_prose else f"Right answers to {count}"
+    return f"ROUGE-L on {count}" if evaluation.is_prose else f"Accuracy on {count}"
 
 
-def _reservations(rows: HeldOutRows, evaluation: Evaluation) -> Sequence[str]:
-    """What a reader of the figures must know."""
-    said = []
+def _caveats(rows: HeldOutRows, evaluation: Evaluation) -> Sequence[str]:
+    """What a reader of the scores must know."""
+    caveats = []
     if rows.from_validation:
-        said.append("The rows were carved from the validation split.")
-    if rows.left_out:
-        said.append(f"{rows.left_out:,} further rows have no known answer and are not counted.")
+        caveats.append("The rows were taken from the validation split.")
+    if rows.without_reference:
+        reference = "answer from the teacher" if rows.measures_agreement else "gold"
+        caveats.append(f"{rows.without_reference:,} more rows have no {reference} and are not counted.")
     if evaluation.partly_supervised:
-        said.append("Training rows were chosen by their gold, so the student is partly supervised.")
+        caveats.append("Training rows were selected by their gold, so the student is partly supervised.")
     if len(rows.rows) < scores.SMALL_SAMPLE:
-        said.append(f"With fewer than {scores.SMALL_SAMPLE} rows the figures are rough.")
-    return said
+        caveats.append(f"With fewer than {scores.SMALL_SAMPLE} rows, the scores are imprecise.")
+    return caveats
