@@ -1,8 +1,8 @@
-"""The ways in which a teacher fails, each as a value that a server can be told to act out.
+"""The ways in which a teacher fails, as values that a server can simulate.
 
     faults=lambda call: rate_limited(2) if call.attempt == 0 else None
 
-is a server that turns every request away once. Every constructor here is one fault; a schedule chooses among them.
+is a server that rejects every request once. Each function here makes one fault; a schedule chooses among them.
 """
 
 import json
@@ -14,7 +14,7 @@ from chat_protocol import Answer, Call, Completion, Refusal, cut, refusal, token
 
 
 class Delivery(StrEnum):
-    """How the bytes of a reply go out."""
+    """How the bytes of a reply are sent."""
 
     WHOLE = "whole"
     BROKEN_OFF = "broken off"
@@ -24,22 +24,22 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one reply. The name is counted in the server's statistics."""
+    """A fault of one reply. The server's statistics count it by its name."""
 
     name: str
     delay: float = 0.0
-    """Seconds to wait before the reply, beside the server's own latency."""
+    """Delay of the reply in seconds, in addition to the server's latency."""
     refused: Refusal | None = None
-    """Sent in place of a completion."""
+    """Sent instead of a completion."""
     answer: Callable[[Answer], Answer] = lambda answer: answer
-    """Changes what the teacher concludes."""
+    """Changes the teacher's answer."""
     change: Callable[[Completion], Completion] = lambda completion: completion
     """Changes the written reply."""
     delivery: Delivery = Delivery.WHOLE
 
 
 FaultSchedule = Callable[[Call], Fault | None]
-"""A call -> what goes wrong with it, None for nothing."""
+"""A call -> its fault, or None."""
 
 
 def no_faults(_: Call) -> None:
@@ -47,18 +47,18 @@ def no_faults(_: Call) -> None:
 
 
 def script(faults: Iterable[Fault | None]) -> FaultSchedule:
-    """The faults one after the other, one a call; nothing goes wrong after the last."""
+    """The faults in order, one per call; none after the last."""
     remaining = iter(faults)
     return lambda _: next(remaining, None)
 
 
 def where(text: str, fault: Fault, *, times: int | None = None) -> FaultSchedule:
-    """The fault for requests that contain `text`, for their first `times` attempts (always, where None)."""
+    """The fault for requests that contain `text`: for their first `times` attempts, or for all if None."""
     return lambda call: fault if text in call.text and (times is None or call.attempt < times) else None
 
 
 def first_of(*schedules: FaultSchedule) -> FaultSchedule:
-    """The first fault that any of the schedules names."""
+    """The first fault that any of the schedules returns."""
     return lambda call: next((fault for schedule in schedules if (fault := schedule(call))), None)
 
 
@@ -66,26 +66,26 @@ def first_of(*schedules: FaultSchedule) -> FaultSchedule:
 
 
 def rate_limited(retry_after: float | str | None = 1) -> Fault:
-    """429 that asks to wait `retry_after` seconds (or until a date in HTTP's form), without the header where None."""
+    """429 with `Retry-After`: seconds, or a date in HTTP's format; without the header if None."""
     body = refusal(429, "Rate limit reached for requests.", "rate_limit_exceeded", kind="requests")
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return Fault("rate_limited", refused=replace(body, headers=headers))
 
 
 def insufficient_quota() -> Fault:
-    """429 that no waiting helps: the account is out of money."""
+    """429 that waiting does not resolve: the account has no credit left."""
     message = "You exceeded your current quota, please check your plan and billing details."
     return Fault("insufficient_quota", refused=refusal(429, message, "insufficient_quota", kind="insufficient_quota"))
 
 
 def server_error(status: int = 500) -> Fault:
-    """A failure of the server's own."""
+    """An internal server error."""
     message = "The server had an error while processing your request."
     return Fault("server_error", refused=refusal(status, message, "internal_error", kind="server_error"))
 
 
 def html_page(status: int = 502) -> Fault:
-    """The page of a proxy in place of JSON."""
+    """The HTML page of a proxy instead of JSON."""
     page = "<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
     return Fault("html_page", refused=Refusal(status, page, {"Content-Type": "text/html"}))
 
@@ -101,22 +101,22 @@ def unknown_model() -> Fault:
 
 
 def context_too_long() -> Fault:
-    """400 because the prompt does not fit."""
+    """400 because the prompt exceeds the context window."""
     message = "This model's maximum context length is 8192 tokens, but you asked for 9000 tokens."
     return Fault("context_too_long", refused=refusal(400, message, "context_length_exceeded", param="messages"))
 
 
 def content_refused() -> Fault:
-    """400 from a content filter that read the prompt."""
+    """400 from a content filter that blocked the prompt."""
     message = "The response was filtered due to the prompt triggering the content management policy."
     return Fault("content_refused", refused=refusal(400, message, "content_filter", param="prompt"))
 
 
-# --- replies that arrive, but not as they should
+# --- faulty replies
 
 
 def slow(seconds: float) -> Fault:
-    """A good reply, late."""
+    """A correct reply, after a delay."""
     return Fault("slow", delay=seconds)
 
 
@@ -131,12 +131,12 @@ def content_filtered() -> Fault:
 
 
 def malformed_json() -> Fault:
-    """A reply that is no JSON any more: the closing brace is missing, or there never was one."""
+    """A reply that is not valid JSON: the closing brace is missing."""
     return _rewritten("malformed_json", lambda whole: replace(whole, content='{"reason": ' + _halved(whole.content)))
 
 
 def empty() -> Fault:
-    """An empty reply that calls itself complete."""
+    """An empty reply with `finish_reason` "stop"."""
     return _rewritten("empty", lambda whole: replace(whole, content=""))
 
 
@@ -146,7 +146,7 @@ def fenced() -> Fault:
 
 
 def chatty(before: str = "Sure! Here is my answer: ", after: str = "\nI hope this helps.") -> Fault:
-    """The reply with small talk around it."""
+    """The reply with other text around it."""
     return _rewritten("chatty", lambda whole: replace(whole, content=f"{before}{whole.content}{after}"))
 
 
@@ -156,13 +156,13 @@ def verbatim(content: str | None) -> Fault:
 
 
 def labelled(label: str) -> Fault:
-    """Exactly this label, whatever is true: a wrong one, or one outside the set."""
+    """Exactly this label, which may be wrong or not allowed."""
     return Fault("labelled", answer=lambda answer: replace(answer, label=label))
 
 
-def declined(words: str = "I cannot help with that.") -> Fault:
-    """No content, and the model's refusal in a field of its own."""
-    return _rewritten("declined", lambda whole: replace(whole, content=None, refusal=words))
+def declined(refusal_text: str = "I cannot help with that.") -> Fault:
+    """No content, and the model's refusal in a separate field."""
+    return _rewritten("declined", lambda whole: replace(whole, content=None, refusal=refusal_text))
 
 
 def without_usage() -> Fault:
@@ -171,27 +171,29 @@ def without_usage() -> Fault:
 
 
 def reasoning_content(reasoning: str) -> Fault:
-    """The reasoning in a field of its own."""
+    """The reasoning in a separate field."""
     return _rewritten("reasoning_content", lambda whole: replace(whole, reasoning=reasoning))
 
 
-def think_span(thought: str) -> Fault:
-    """The reasoning in front of the reply, as `<think>…</think>`."""
-    return _rewritten("think_span", lambda whole: replace(whole, content=f"<think>{thought}</think>\n{whole.content}"))
+def think_span(reasoning: str) -> Fault:
+    """The reasoning before the reply, as `<think>…</think>`."""
+    return _rewritten(
+        "think_span", lambda whole: replace(whole, content=f"<think>{reasoning}</think>\n{whole.content}")
+    )
 
 
 def closed_connection() -> Fault:
-    """The connection ends in the middle of the body."""
+    """The connection is closed in the middle of the body."""
     return Fault("closed_connection", delivery=Delivery.BROKEN_OFF)
 
 
 def dropped_connection() -> Fault:
-    """The connection ends without a single byte."""
+    """The connection is closed before the first byte."""
     return Fault("dropped_connection", delivery=Delivery.DROPPED)
 
 
 def trickling() -> Fault:
-    """A body that comes byte by byte, too slowly ever to end."""
+    """A body that arrives byte by byte, too slowly to ever end."""
     return Fault("trickling", delivery=Delivery.TRICKLED)
 
 

@@ -1,7 +1,7 @@
-"""What an OpenAI-compatible chat server says, as plain values: no network here.
+"""The responses of an OpenAI-compatible chat server as plain values, without any network.
 
-The stand-in teacher and the test teacher differ in how they find an answer. How a completion, a refusal or a token
-count looks is the same for both, and stands here.
+The stand-in teacher and the test teacher find answers in different ways, but share the form of completions, refusals
+and token counts, which is defined here.
 """
 
 import json
@@ -14,14 +14,14 @@ Message = Mapping[str, Any]
 """One entry of a request's `messages`: `role` and `content`."""
 
 ANSWER_KEYS = ("reason", "answer_choice")
-"""The keys of the structured reply; a request that names them all gets JSON."""
+"""Keys of the structured reply. A request that contains all of them gets JSON."""
 
 _TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a teacher concludes, and why."""
+    """A teacher's answer and its reason."""
 
     label: str
     reason: str = ""
@@ -33,12 +33,12 @@ AnswerFunction = Callable[[Sequence[Message]], Answer]
 
 @dataclass(frozen=True)
 class Call:
-    """One chat request, as a schedule of faults sees it."""
+    """A chat request, as passed to a schedule of faults."""
 
     number: int
-    """How many chat requests came before, whatever they asked."""
+    """Number of chat requests before this one."""
     attempt: int
-    """How many requests with the very same messages came before: 0 at first, then one more at each retry."""
+    """Number of earlier requests with the same messages: 0 at first, and one more at each retry."""
     body: Mapping[str, Any]
 
     @property
@@ -55,20 +55,20 @@ class Call:
 
 @dataclass(frozen=True)
 class Completion:
-    """One reply before it is put into the protocol's envelope."""
+    """A reply before it is wrapped in the protocol's response."""
 
     content: str | None
     finish_reason: str = "stop"
     reasoning: str | None = None
-    """Sent as `reasoning_content` beside the content, where given."""
+    """Sent as `reasoning_content` beside the content, if not None."""
     refusal: str | None = None
-    """Sent as `refusal` beside the content, where given."""
+    """Sent as `refusal` beside the content, if not None."""
     with_usage: bool = True
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A reply that is no completion: an error object, or a page of text."""
+    """A response that is not a completion: an error object, or an HTML page."""
 
     status: int
     body: Mapping[str, Any] | str
@@ -76,7 +76,7 @@ class Refusal:
 
 
 def refusal(status: int, message: str, code: str, *, kind: str = "invalid_request_error", param: str = "") -> Refusal:
-    """A refusal with the protocol's error object; `kind` is its `type`."""
+    """A refusal with the protocol's error object. `kind` is its `type`."""
     return Refusal(status, {"error": {"message": message, "type": kind, "param": param or None, "code": code}})
 
 
@@ -84,7 +84,7 @@ def refusal(status: int, message: str, code: str, *, kind: str = "invalid_reques
 
 
 def text_of(message: Message) -> str:
-    """The text of a message; of content in parts, the text parts."""
+    """The text of a message; for content in parts, of the text parts."""
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
@@ -92,28 +92,28 @@ def text_of(message: Message) -> str:
 
 
 def last_user_text(messages: Sequence[Message]) -> str:
-    """The text of the last message from the user, "" where there is none."""
+    """The text of the last user message; "" if there is none."""
     return next((text_of(message) for message in reversed(messages) if message.get("role") == "user"), "")
 
 
 def tokens_of(text: str) -> list[str]:
-    """Words and punctuation marks, each with the white space before it: this server's tokens."""
+    """The tokens of this server: words and punctuation marks, each with the whitespace before it."""
     return _TOKEN.findall(text)
 
 
 def prompt_tokens(body: Mapping[str, Any]) -> int:
-    """The tokens of a request, four more a message for its frame."""
+    """The number of tokens of a request, with four more per message for its frame."""
     return sum(len(tokens_of(text_of(message))) + 4 for message in body["messages"])
 
 
 def token_limit(body: Mapping[str, Any]) -> int | None:
-    """The most tokens that the reply may have, by either of the protocol's names for it."""
+    """The maximum number of tokens of the reply, by either of the protocol's names for it."""
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     return None if limit is None else int(limit)
 
 
 def cut(completion: Completion, limit: int | None) -> Completion:
-    """The completion, cut off with `finish_reason` "length" where it is longer than `limit` tokens."""
+    """The completion, cut off with `finish_reason` "length" if it is longer than `limit` tokens."""
     tokens = tokens_of(completion.content or "")
     if limit is None or len(tokens) <= limit:
         return completion
@@ -124,13 +124,13 @@ def cut(completion: Completion, limit: int | None) -> Completion:
 
 
 def wants_json(body: Mapping[str, Any]) -> bool:
-    """Whether the response format or the prompt names the keys of the structured reply."""
-    asked = json.dumps(body.get("response_format")) + "".join(text_of(message) for message in body["messages"])
-    return all(key in asked for key in ANSWER_KEYS)
+    """Whether the response format or the prompt contains the keys of the structured reply."""
+    text = json.dumps(body.get("response_format")) + "".join(text_of(message) for message in body["messages"])
+    return all(key in text for key in ANSWER_KEYS)
 
 
 def write_answer(answer: Answer, body: Mapping[str, Any]) -> Completion:
-    """The answer in the form asked for: JSON with the reason first, else the bare label."""
+    """The answer in the requested form: JSON with the reason first, or the label only."""
     if not wants_json(body):
         return Completion(answer.label)
     reply = {"reason": answer.reason, "answer_choice": answer.label}
@@ -149,10 +149,11 @@ def message_body(completion: Completion) -> dict[str, Any]:
 
 def usage_body(body: Mapping[str, Any], completion: Completion, choices: int) -> dict[str, int]:
     """The token counts of a reply."""
-    read = prompt_tokens(body)
+    input_tokens = prompt_tokens(body)
     texts = completion.content, completion.reasoning, completion.refusal
-    written = choices * sum(len(tokens_of(text or "")) for text in texts)
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    output_tokens = choices * sum(len(tokens_of(text or "")) for text in texts)
+    total = input_tokens + output_tokens
+    return {"prompt_tokens": input_tokens, "completion_tokens": output_tokens, "total_tokens": total}
 
 
 def completion_body(body: Mapping[str, Any], completion: Completion, number: int, created: int) -> dict[str, Any]:
@@ -169,31 +170,31 @@ def completion_body(body: Mapping[str, Any], completion: Completion, number: int
     }
 
 
-# --- what a server refuses by itself
+# --- invalid requests
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a server demands of a request."""
+    """The conditions for a valid request."""
 
     models: tuple[str, ...] = ("teacher",)
     api_key: str | None = None
-    """The only key accepted; any key, or none, where it is None."""
+    """The only accepted key. None accepts any key, or none."""
     context_tokens: int = 8192
-    """The most tokens of prompt and reply together."""
+    """Maximum number of tokens of prompt and reply together."""
     refused_parameters: tuple[str, ...] = ()
     """Request fields answered with 400 `unsupported_parameter`, as reasoning models and small servers do."""
 
 
 def check_key(rules: Rules, authorization: str) -> Refusal | None:
-    """401 where the key in the Authorization header is not the server's."""
+    """401 if the key in the Authorization header is not the server's."""
     if rules.api_key is None or authorization == f"Bearer {rules.api_key}":
         return None
     return refusal(401, "Incorrect API key provided.", "invalid_api_key")
 
 
 def check_request(rules: Rules, body: Any) -> Refusal | None:
-    """The first reason why the server does not take this request, else None."""
+    """The refusal of an invalid request; None for a valid one."""
     if not isinstance(body, dict) or not body.get("messages"):
         return refusal(400, "The request has no messages.", "invalid_value", param="messages")
     checks = (_check_model, _check_parameters, _check_response_format, _check_context)
@@ -218,8 +219,8 @@ def _check_parameters(rules: Rules, body: Mapping[str, Any]) -> Refusal | None:
 
 
 def _check_response_format(_: Rules, body: Mapping[str, Any]) -> Refusal | None:
-    asked = body.get("response_format") or {"type": "text"}
-    if asked.get("type") in ("text", "json_object") or isinstance(asked.get("json_schema", {}).get("schema"), dict):
+    chosen = body.get("response_format") or {"type": "text"}
+    if chosen.get("type") in ("text", "json_object") or isinstance(chosen.get("json_schema", {}).get("schema"), dict):
         return None
     return refusal(400, "The response format is not one of text, json_object, json_schema.", "invalid_value")
 

@@ -1,9 +1,9 @@
-"""An OpenAI-compatible chat server on loopback with an answer function and a schedule of faults put in.
+"""An OpenAI-compatible chat server on loopback, with a given answer function and schedule of faults.
 
     with TeacherServer(lambda messages: Answer("neutral")) as teacher:
         client = openai.OpenAI(base_url=teacher.url, api_key="any")
 
-runs it in a thread; `serve` runs it as a process of its own until SIGTERM or SIGINT.
+runs it in a thread; `serve` runs it in this process until SIGTERM or SIGINT.
 """
 
 import asyncio
@@ -45,22 +45,22 @@ _NO_FAULT = Fault("none")
 
 @dataclass
 class RecordedRequest:
-    """One request as it came, and what was done with it."""
+    """A request and how it was answered."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: Any = None
-    """The parsed JSON; None where there was none."""
+    """The parsed JSON; None if there was none."""
     number: int | None = None
-    """The place among the chat requests, from 0; None for others, and for those that were refused as invalid."""
+    """The index among the chat requests, from 0; None for others, and for invalid ones."""
     attempt: int | None = None
     status: int | None = None
-    """The HTTP status sent; None while in flight, or where the client went away."""
+    """The HTTP status of the response; None while in flight, or if the client disconnected."""
     fault: str | None = None
-    """The name of the fault that was acted out."""
+    """The name of the simulated fault."""
     tokens: int = 0
-    """What the completion cost, whether or not the reply arrives and tells."""
+    """Tokens of the completion, whether or not the reply arrives and reports them."""
     started: float = field(default_factory=time.monotonic)
     """In seconds of the monotonic clock."""
     ended: float | None = None
@@ -78,7 +78,7 @@ class RecordedRequest:
 
 @dataclass
 class Journal:
-    """All requests of a server's life, in order of arrival, and how many were in flight at once."""
+    """All requests since the server started, in order of arrival, and how many were in flight at the same time."""
 
     requests: list[RecordedRequest] = field(default_factory=list)
     in_flight: int = 0
@@ -132,7 +132,7 @@ class Journal:
 
 
 class ChatApplication:
-    """The routes of the server: they answer from an answer function, and fail by a schedule."""
+    """The routes of the server. They reply with an answer function, and fail by a schedule."""
 
     def __init__(self, answer: AnswerFunction, faults: FaultSchedule, rules: Rules, latency: float) -> None:
         self.answer, self.faults, self.rules, self.latency = answer, faults, rules, latency
@@ -186,7 +186,7 @@ class ChatApplication:
         return check_request(self.rules, record.body)
 
     def _completion(self, call: Call, fault: Fault) -> tuple[dict[str, Any], int]:
-        """The reply, and the tokens that it cost."""
+        """The reply, and its tokens."""
         answer = fault.answer(self.answer(call.messages))
         completion = cut(fault.change(write_answer(answer, call.body)), token_limit(call.body))
         reply = completion_body(call.body, completion, call.number, int(time.time()))
@@ -217,22 +217,22 @@ async def _deliver(request: web.Request, body: bytes, delivery: Delivery) -> web
 
 
 def _dropped(request: web.Request) -> web.Response:
-    """What cannot be sent any more."""
+    """An empty response after the connection was closed."""
     if request.transport:
         request.transport.close()
     return web.Response()
 
 
 async def _trickle(response: web.StreamResponse, body: bytes) -> None:
-    with contextlib.suppress(ConnectionResetError):  # who waits for it goes away
-        for place in range(len(body)):
-            await response.write(body[place : place + 1])
+    with contextlib.suppress(ConnectionResetError):  # the client disconnects
+        for index in range(len(body)):
+            await response.write(body[index : index + 1])
             await asyncio.sleep(0.5)
 
 
 @contextlib.asynccontextmanager
 async def listening(application: ChatApplication, host: str, port: int) -> AsyncIterator[str]:
-    """Where the application answers inside the block, as `http://HOST:PORT/v1`; port 0 takes a free one."""
+    """Serves the application while the context lasts; yields `http://HOST:PORT/v1`. Port 0 selects a free one."""
     runner = web.AppRunner(application.routes(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -246,8 +246,8 @@ async def listening(application: ChatApplication, host: str, port: int) -> Async
 class TeacherServer:
     """The server in a thread, as a context manager.
 
-    Faults, latency and answer may be replaced while it runs (`teacher.faults = script([...])`): tests do so between
-    two runs of a stage against the same endpoint.
+    Faults, latency and answer can be replaced while it runs (`teacher.faults = script([...])`), as tests do between two
+    runs of a stage against the same endpoint.
     """
 
     def __init__(
@@ -291,7 +291,7 @@ class TeacherServer:
         self._loop.run_until_complete(self._cancel_rest())
 
     async def _cancel_rest(self) -> None:
-        """Requests whose clients were killed are still being answered."""
+        """Cancel requests that are still being answered, whose clients were killed."""
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
@@ -311,7 +311,7 @@ class TeacherServer:
 
     @property
     def faults(self) -> FaultSchedule:
-        """What goes wrong from now on."""
+        """The schedule of faults."""
         return self.application.faults
 
     @faults.setter
@@ -320,29 +320,29 @@ class TeacherServer:
 
     @property
     def journal(self) -> Journal:
-        """Everything that the server saw."""
+        """All requests that the server received."""
         return self.application.journal
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests for a completion so far, refused ones included."""
+        """The requests for a completion so far, including refused ones."""
         return self.journal.chats()
 
     @property
     def peak_in_flight(self) -> int:
-        """The most requests that were open at one time."""
+        """The maximum number of concurrent requests."""
         return self.journal.peak_in_flight
 
     def statistics(self) -> dict[str, Any]:
-        """What GET /stats says."""
+        """The response of GET /stats."""
         return self.journal.statistics()
 
 
 # --- as a process
 
 
-async def serve_until_told(application: ChatApplication, host: str, port: int, port_file: Path | None) -> None:
-    """Listen until SIGTERM or SIGINT; write the port to `port_file` once requests are taken."""
+async def serve_until_stopped(application: ChatApplication, host: str, port: int, port_file: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT; write the port to `port_file` once requests are accepted."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -354,7 +354,7 @@ async def serve_until_told(application: ChatApplication, host: str, port: int, p
 
 
 def write_port(port_file: Path, url: str) -> None:
-    """Write the port of `url` in one step, so that nobody reads half of it."""
+    """Write the port of `url` atomically."""
     port = url.removesuffix("/v1").rpartition(":")[2]
     draft = port_file.with_name(f"{port_file.name}.{os.getpid()}")
     draft.write_text(port, encoding="ascii")
@@ -362,5 +362,5 @@ def write_port(port_file: Path, url: str) -> None:
 
 
 def serve(application: ChatApplication, host: str, port: int, port_file: Path | None) -> None:
-    """Run the server as the work of this process."""
-    asyncio.run(serve_until_told(application, host, port, port_file))
+    """Run the server in this process."""
+    asyncio.run(serve_until_stopped(application, host, port, port_file))

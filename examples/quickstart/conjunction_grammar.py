@@ -1,7 +1,7 @@
-"""The little language of the quickstart's sentences, with its truth.
+"""The grammar and semantics of the quickstart's sentences.
 
-The data and the stand-in teacher share this module: one writes sentences with it, the other reads them back. Labels
-come from truth tables, never from the shape of a sentence, so neither can teach the student a rule that is not logic.
+The data generator writes sentences with this module, and the stand-in teacher parses them with it. Labels come from
+truth tables, never from the form of a sentence, so neither teaches the student a rule that is not logic.
 """
 
 import re
@@ -20,12 +20,12 @@ nod/nodded speak/spoke march/marched hum/hummed
 """
 
 VERBS: dict[str, str] = dict(forms.split("/") for forms in _VERB_FORMS.split())
-"""Base form -> past form of every verb; all forms differ, so that each can be read back."""
+"""Base form -> past form of every verb. All forms differ, so that each can be parsed."""
 
 _BASE_OF = {past: base for base, past in VERBS.items()}
 
 Event = tuple[str, str]
-"""(name, base form of a verb): what is true or false in a world."""
+"""(name, base form of a verb): an event that is true or false in a world."""
 
 World = Mapping[Event, bool]
 
@@ -47,12 +47,12 @@ class Link(StrEnum):
 
 
 class UnknownSentenceError(ValueError):
-    """A sentence that this grammar does not have; the message quotes it."""
+    """A sentence that is not in this grammar. The message quotes it."""
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One person who did, or did not do, one thing."""
+    """A statement that a person did, or did not do, something."""
 
     name: str
     verb: str
@@ -60,7 +60,7 @@ class Clause:
 
     @property
     def event(self) -> Event:
-        """What the clause speaks of, whether it says yes or no."""
+        """The event that the clause affirms or denies."""
         return self.name, self.verb
 
     def holds(self, world: World) -> bool:
@@ -131,7 +131,7 @@ def settled_relation(premise: Sentence, hypothesis: Sentence) -> Label | None:
     return label if label is relation(premise, hypothesis, exclusive=True) else None
 
 
-# --- words
+# --- writing and parsing
 
 
 def say_clause(clause: Clause) -> str:
@@ -140,7 +140,7 @@ def say_clause(clause: Clause) -> str:
 
 
 def say(sentence: Sentence) -> str:
-    """The sentence in words, with its full stop."""
+    """The sentence as text, with its full stop."""
     words = [say_clause(clause) for clause in sentence.clauses]
     if sentence.link is Link.NONE:
         return f"{words[0]}."

@@ -1,11 +1,10 @@
-"""The quickstart's data: pairs of sentences over conjunctions, whose labels are known to be true.
+"""The quickstart's data: pairs of sentences with conjunctions, whose true labels are known.
 
     python conjunctions.py DIR [--train 300] [--validation 80] [--test 200] [--seed 7] [--report]
 
-writes DIR/train.jsonl, DIR/validation.jsonl and DIR/test.jsonl. Only test rows carry `gold`: labelling the others is
-the teacher's work. The three splits share neither a name nor a verb, and the pairs are drawn so that no word and no
-length tells the label: what is left to learn is the logic. `--report` says how far shallow methods come (needs
-scikit-learn).
+writes DIR/train.jsonl, DIR/validation.jsonl and DIR/test.jsonl. Only test rows have `gold`: the teacher labels the
+others. The three splits share no names or verbs, and the pairs are drawn so that neither words nor lengths reveal the
+label: only logic does. `--report` prints the scores of shallow methods (requires scikit-learn).
 """
 
 import argparse
@@ -46,7 +45,7 @@ LEXICONS = {
 
 @dataclass(frozen=True)
 class Shape:
-    """What a bag of words sees of a sentence: its link, and how many of its clauses are denied."""
+    """What a bag of words captures of a sentence: its link, and how many of its clauses are negated."""
 
     link: Link
     clauses: int
@@ -59,8 +58,8 @@ EITHER = Shape(Link.EITHER, 2, 0)
 
 ENTAILED, OPEN, EXCLUDED = Label.ENTAILMENT, Label.NEUTRAL, Label.CONTRADICTION
 
-# How often each kind of pair is drawn. Lines whose words are alike balance each other, so that counting words says
-# little. The kinds are few: a small model has to find out from a few hundred rows what matters.
+# How often each kind of pair is drawn. Kinds with similar words balance each other, so that word counts say little
+# about the label. There are few kinds: a small model has to learn from a few hundred rows what matters.
 SHARES: dict[tuple[Shape, Shape], dict[Label, int]] = {
     (AND, ONE): {ENTAILED: 8, OPEN: 4},
     (AND, NOT_ONE): {EXCLUDED: 8, OPEN: 3},
@@ -73,7 +72,7 @@ SHARES: dict[tuple[Shape, Shape], dict[Label, int]] = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A premise, a hypothesis, and how they truly relate."""
+    """A premise, a hypothesis, and their true label."""
 
     premise: Sentence
     hypothesis: Sentence
@@ -93,22 +92,22 @@ def make_pair(shapes: tuple[Shape, Shape], label: Label, lexicon: Lexicon, rng: 
     """A random pair of these shapes whose label, by truth table, is `label`.
 
     Two people do two things in the premise; the hypothesis is about them or about a third, who may do the same. Pairs
-    are drawn until one has the label wanted.
+    are drawn until one has the required label.
     """
     names, verbs = rng.sample(lexicon.names, 3), rng.sample(lexicon.verbs, 3)
-    told = [(names[0], verbs[0]), (names[1], verbs[1])]
-    untold = (names[2], rng.choice(verbs))
+    premise_events = [(names[0], verbs[0]), (names[1], verbs[1])]
+    new_event = (names[2], rng.choice(verbs))
     while True:
-        premise = sentence(shapes[0], told)
-        hypothesis = sentence(shapes[1], rng.sample([*told, untold], shapes[1].clauses))
+        premise = sentence(shapes[0], premise_events)
+        hypothesis = sentence(shapes[1], rng.sample([*premise_events, new_event], shapes[1].clauses))
         if settled_relation(premise, hypothesis) is label and premise != hypothesis:
             return Pair(premise, hypothesis, label)
 
 
 def sentence(shape: Shape, events: Sequence[Event]) -> Sentence:
-    """The sentence of this shape about `events`; what it denies comes last."""
+    """The sentence of this shape about `events`. Negated clauses come last."""
     first_denied = shape.clauses - shape.denied
-    clauses = [Clause(name, verb, done=place < first_denied) for place, (name, verb) in enumerate(events)]
+    clauses = [Clause(name, verb, done=index < first_denied) for index, (name, verb) in enumerate(events)]
     if shape.link is Link.NONE:
         return single(clauses[0])
     return both(*clauses) if shape.link is Link.AND else either(*clauses)
@@ -135,7 +134,7 @@ def make_pairs(split: str, count: int, seed: int) -> list[Pair]:
 
 
 def rows(split: str, pairs: Sequence[Pair]) -> Iterator[dict[str, object]]:
-    """The input rows of a split; only test rows show their gold label."""
+    """The input rows of a split. Only test rows contain their gold label."""
     for number, pair in enumerate(pairs):
         messages = [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": pair.content()}]
         row: dict[str, object] = {"id": f"{split}-{number:04}", "messages": messages}
@@ -143,14 +142,14 @@ def rows(split: str, pairs: Sequence[Pair]) -> Iterator[dict[str, object]]:
 
 
 def write_rows(folder: Path, splits: dict[str, list[Pair]]) -> None:
-    """Write one JSON Lines file a split into `folder`."""
+    """Write one JSON Lines file per split into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, pairs in splits.items():
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows(split, pairs)]
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-# --- how far one comes without logic
+# --- scores without logic
 
 
 def majority_score(train: Sequence[Pair], test: Sequence[Pair]) -> float:
@@ -171,7 +170,7 @@ def shallow_score(train: Sequence[Pair], test: Sequence[Pair], longest_ngram: in
 
 
 def report(splits: dict[str, list[Pair]]) -> str:
-    """Label counts a split and the scores of shallow methods, as text."""
+    """Label counts per split and the scores of shallow methods, as text."""
     lines = []
     for split, pairs in splits.items():
         counts = Counter(pair.label.value for pair in pairs)
@@ -185,14 +184,14 @@ def report(splits: dict[str, list[Pair]]) -> str:
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Write the quickstart's rows.")
-    parser.add_argument("folder", type=Path, nargs="?", help="where to write; nothing is written without it")
+    parser.add_argument("folder", type=Path, nargs="?", help="folder to write to; without it, nothing is written")
     for split, count in (("train", 300), ("validation", 80), ("test", 200)):
-        parser.add_argument(f"--{split}", type=int, default=count, help=f"rows to write (default {count})")
+        parser.add_argument(f"--{split}", type=int, default=count, help=f"number of rows (default {count})")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--report", action="store_true", help="print label counts and the scores of shallow methods")
     chosen = parser.parse_args(arguments)
     if chosen.folder is None and not chosen.report:
-        parser.error("Name a folder to write to, or ask for --report.")
+        parser.error("Give a folder to write to, or use --report.")
     return chosen
 
 

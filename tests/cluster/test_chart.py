@@ -131,7 +131,7 @@ def test_wrong_values_are_refused_by_name(render, wrong, where):
 
 
 def test_policies_without_a_namespace_are_refused(render):
-    with pytest.raises(CommandFailed, match=r"networkPolicy\.namespaces: name the namespaces"):
+    with pytest.raises(CommandFailed, match=r"networkPolicy\.namespaces: list the namespaces"):
         render("networkPolicy.enabled=true")
 
 

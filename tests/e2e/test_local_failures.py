@@ -89,7 +89,7 @@ def test_next_run_pays_for_nothing_twice(local, teacher):
     assert not paid & {request.user_text for request in teacher.requests[before:]}
 
 
-def test_unreachable_teacher_is_given_up_after_the_retries_asked_for(tmp_path):
+def test_unreachable_teacher_fails_the_run_after_the_retries(tmp_path):
     local = CommandLineRun(tmp_path, f"http://127.0.0.1:{closed_port()}/v1")
     ended = local.run("--retries", "0")
     assert ended.exit_code == 3
@@ -202,12 +202,12 @@ def test_key_comes_from_the_file_of_the_secret_and_stays_out_of_the_workspace(lo
     assert not [path for path in local.out.rglob("*") if path.is_file() and b"sk-very-secret" in path.read_bytes()]
 
 
-def test_claim_and_configmap_stand_for_folders(local):
+def test_claim_and_configmap_are_mapped_to_folders(local):
     manifest = local.manifest.read_text()
     elsewhere = local.root / "elsewhere"
     (elsewhere / "nli").mkdir(parents=True)
-    for split, place in (("train", "nli/train.jsonl"), ("validation", "validation.jsonl")):
-        (local.root / f"{split}.jsonl").rename(elsewhere / place)
+    for split, target in (("train", "nli/train.jsonl"), ("validation", "validation.jsonl")):
+        (local.root / f"{split}.jsonl").rename(elsewhere / target)
     mapped = manifest.replace("uri: train.jsonl", "uri: pvc://rows/nli/train.jsonl")
     mapped = mapped.replace("uri: validation.jsonl", "uri: configmap://rows/validation.jsonl")
     path = local.root / "mapped.yaml"

@@ -1,4 +1,4 @@
-"""The chat server speaks the protocol as the openai client knows it, and fails as it is told to."""
+"""The chat server implements the protocol as the openai client expects it, and fails as scheduled."""
 
 import asyncio
 import json
@@ -45,8 +45,8 @@ from chat_server import TeacherServer
 from server_process import server_process
 
 ANSWER = Answer("neutral", "Nothing follows.")
-QUESTION = [{"role": "user", "content": "Premise: P\nHypothesis: H"}]
-AS_JSON = [{"role": "user", "content": 'Reply as JSON {"reason", "answer_choice"}. Premise: P\nHypothesis: H'}]
+USER_MESSAGES = [{"role": "user", "content": "Premise: P\nHypothesis: H"}]
+JSON_MESSAGES = [{"role": "user", "content": 'Reply as JSON {"reason", "answer_choice"}. Premise: P\nHypothesis: H'}]
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def teacher() -> Iterator[TeacherServer]:
 
 def ask(teacher: TeacherServer, messages: Any = None, *, key: str = "any", **options: Any) -> Any:
     with openai.OpenAI(base_url=teacher.url, api_key=key, max_retries=0, timeout=options.pop("timeout", 10)) as client:
-        asked = {"model": "teacher", "messages": messages or QUESTION} | options
-        return client.chat.completions.create(**asked)
+        request = {"model": "teacher", "messages": messages or USER_MESSAGES} | options
+        return client.chat.completions.create(**request)
 
 
 def content(reply: Any) -> Any:
@@ -68,7 +68,7 @@ def content(reply: Any) -> Any:
 # --- good replies
 
 
-def test_plain_question_gets_the_bare_label(teacher: TeacherServer) -> None:
+def test_plain_prompt_gets_the_label_only(teacher: TeacherServer) -> None:
     reply = ask(teacher)
     assert content(reply) == "neutral"
     assert reply.choices[0].finish_reason == "stop"
@@ -77,13 +77,13 @@ def test_plain_question_gets_the_bare_label(teacher: TeacherServer) -> None:
 
 
 def test_prompt_that_names_the_keys_gets_json_with_the_reason_first(teacher: TeacherServer) -> None:
-    assert content(ask(teacher, AS_JSON)) == '{"reason": "Nothing follows.", "answer_choice": "neutral"}'
+    assert content(ask(teacher, JSON_MESSAGES)) == '{"reason": "Nothing follows.", "answer_choice": "neutral"}'
 
 
 def test_response_format_that_names_the_keys_gets_json(teacher: TeacherServer) -> None:
     schema = {"type": "object", "properties": {"reason": {"type": "string"}, "answer_choice": {"type": "string"}}}
-    asked = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
-    assert json.loads(content(ask(teacher, response_format=asked)))["answer_choice"] == "neutral"
+    response_format = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
+    assert json.loads(content(ask(teacher, response_format=response_format)))["answer_choice"] == "neutral"
 
 
 def test_content_in_parts_is_read(teacher: TeacherServer) -> None:
@@ -93,7 +93,7 @@ def test_content_in_parts_is_read(teacher: TeacherServer) -> None:
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_reply_over_the_limit_is_cut_with_reason_length(teacher: TeacherServer, name: str) -> None:
-    reply = ask(teacher, AS_JSON, **{name: 4})
+    reply = ask(teacher, JSON_MESSAGES, **{name: 4})
     assert content(reply) == '{"reason"'
     assert reply.choices[0].finish_reason == "length"
     assert reply.usage.completion_tokens == 4
@@ -108,7 +108,7 @@ def test_models_are_listed(teacher: TeacherServer) -> None:
         assert [model.id for model in client.models.list()] == ["teacher"]
 
 
-# --- what the server refuses by itself
+# --- invalid requests
 
 
 def test_wrong_key_is_401() -> None:
@@ -156,7 +156,7 @@ def test_streaming_is_refused(teacher: TeacherServer) -> None:
         (b'{"model": "teacher", "messages": []}', "has no messages"),
     ],
 )
-def test_request_that_is_no_chat_request_is_400(teacher: TeacherServer, body: bytes, message: str) -> None:
+def test_invalid_chat_request_is_400(teacher: TeacherServer, body: bytes, message: str) -> None:
     request = urllib.request.Request(f"{teacher.url}/chat/completions", data=body)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request)
@@ -220,18 +220,18 @@ def test_changed_reply_reaches_the_client(
     teacher: TeacherServer, fault: Fault, sent: str | None, finish_reason: str
 ) -> None:
     teacher.faults = script([fault])
-    reply = ask(teacher, AS_JSON)
+    reply = ask(teacher, JSON_MESSAGES)
     assert (content(reply), reply.choices[0].finish_reason) == (sent, finish_reason)
 
 
-@pytest.mark.parametrize("messages", [QUESTION, AS_JSON])
-def test_malformed_reply_is_no_json(teacher: TeacherServer, messages: Any) -> None:
+@pytest.mark.parametrize("messages", [USER_MESSAGES, JSON_MESSAGES])
+def test_malformed_reply_is_not_json(teacher: TeacherServer, messages: Any) -> None:
     teacher.faults = script([malformed_json()])
     with pytest.raises(json.JSONDecodeError):
         json.loads(content(ask(teacher, messages)))
 
 
-def test_reasoning_comes_in_a_field_of_its_own(teacher: TeacherServer) -> None:
+def test_reasoning_is_in_a_separate_field(teacher: TeacherServer) -> None:
     teacher.faults = script([reasoning_content("Let me see.")])
     reply = ask(teacher)
     assert (content(reply), reply.choices[0].message.reasoning_content) == ("neutral", "Let me see.")
@@ -278,7 +278,7 @@ def test_server_stops_while_a_reply_is_outstanding() -> None:
 # --- schedules
 
 
-def test_fault_for_a_row_passes_after_the_given_attempts(teacher: TeacherServer) -> None:
+def test_fault_for_a_row_ends_after_the_given_attempts(teacher: TeacherServer) -> None:
     teacher.faults = where("Premise: P", server_error(), times=2)
     statuses = []
     for _ in range(3):
@@ -291,7 +291,7 @@ def test_fault_for_a_row_passes_after_the_given_attempts(teacher: TeacherServer)
     assert [request.attempt for request in teacher.requests] == [0, 1, 2]
 
 
-def test_first_schedule_that_names_a_fault_wins(teacher: TeacherServer) -> None:
+def test_first_schedule_with_a_fault_wins(teacher: TeacherServer) -> None:
     teacher.faults = first_of(where("elsewhere", empty()), where("Premise", labelled("a")), where("P", labelled("b")))
     assert content(ask(teacher)) == "a"
 
@@ -310,16 +310,16 @@ def test_request_is_recorded_with_headers_and_body(teacher: TeacherServer) -> No
     ask(teacher, key="secret", temperature=0.2)
     [request] = teacher.requests
     assert request.headers["Authorization"] == "Bearer secret"
-    assert (request.body["temperature"], request.messages) == (0.2, QUESTION)
+    assert (request.body["temperature"], request.messages) == (0.2, USER_MESSAGES)
     assert (request.status, request.fault, request.number) == (200, None, 0)
 
 
 def test_peak_of_requests_in_flight_is_counted() -> None:
     async def ask_at_once(teacher: TeacherServer, count: int) -> None:
         async with openai.AsyncOpenAI(base_url=teacher.url, api_key="any") as client:
-            question: Any = QUESTION
+            messages: Any = USER_MESSAGES
             await asyncio.gather(
-                *(client.chat.completions.create(model="teacher", messages=question) for _ in range(count))
+                *(client.chat.completions.create(model="teacher", messages=messages) for _ in range(count))
             )
 
     with TeacherServer(lambda _: ANSWER, latency=0.5) as teacher:
@@ -351,12 +351,12 @@ def test_port_in_use_is_raised_where_the_server_is_entered(teacher: TeacherServe
 
 
 def test_process_writes_its_port_answers_and_ends_on_sigterm(tmp_path: Path) -> None:
-    question = "Premise: Mara sang and Tom cooked.\nHypothesis: Tom sang."
+    user_message = "Premise: Mara sang and Tom cooked.\nHypothesis: Tom sang."
     with (
         server_process("examples/quickstart/standin_teacher.py", tmp_path / "port", "--calm") as url,
         openai.OpenAI(base_url=url, api_key="any") as client,
     ):
         reply = client.chat.completions.create(
-            model="standin-teacher", messages=[{"role": "user", "content": question}]
+            model="standin-teacher", messages=[{"role": "user", "content": user_message}]
         )
     assert content(reply) == "neutral"

@@ -1,4 +1,4 @@
-"""The quickstart's sentences: their truth, their words, and that the rows leave few shortcuts."""
+"""The quickstart's sentences: truth, text and parsing, and rows with few shortcuts."""
 
 import json
 from collections import Counter, defaultdict
@@ -75,7 +75,7 @@ def test_label_follows_from_the_truth_table(premise: str, hypothesis: str, label
         ("Mara sang.", "Either Mara sang or Tom cooked.", "entailment", "neutral"),
     ],
 )
-def test_pair_that_hangs_on_the_reading_of_or_has_no_settled_label(
+def test_pair_that_depends_on_the_reading_of_or_has_no_settled_label(
     premise: str, hypothesis: str, inclusive: str, exclusive: str
 ) -> None:
     read = (parse(premise), parse(hypothesis))
@@ -90,7 +90,7 @@ def test_premise_that_contradicts_itself_has_no_label() -> None:
         relation(premise, single(Clause("Tom", "cook")), exclusive=False)
 
 
-def test_sentences_are_said_in_plain_english() -> None:
+def test_sentences_are_written_in_plain_english() -> None:
     mara, tom = Clause("Mara", "sing"), Clause("Tom", "cook", done=False)
     assert say(single(tom)) == "Tom did not cook."
     assert say(both(mara, tom)) == "Mara sang, but Tom did not cook."
@@ -100,7 +100,7 @@ def test_sentences_are_said_in_plain_english() -> None:
 
 
 @given(sentences)
-def test_parsing_undoes_saying(sentence: Sentence) -> None:
+def test_parsing_is_the_inverse_of_formatting(sentence: Sentence) -> None:
     assert parse(say(sentence)) == sentence
 
 
@@ -110,7 +110,7 @@ def test_every_sentence_entails_itself(sentence: Sentence) -> None:
 
 
 @given(sentences, clauses)
-def test_denying_the_hypothesis_turns_entailment_into_contradiction(premise: Sentence, clause: Clause) -> None:
+def test_negating_the_hypothesis_turns_entailment_into_contradiction(premise: Sentence, clause: Clause) -> None:
     opposite = {"entailment": "contradiction", "neutral": "neutral", "contradiction": "entailment"}
     denied = Clause(clause.name, clause.verb, not clause.done)
     label = relation(premise, single(clause), exclusive=False)
@@ -151,7 +151,7 @@ def test_same_seed_gives_the_same_rows_and_another_seed_others() -> None:
     assert make_pairs("test", 50, seed=7) != make_pairs("test", 50, seed=8)
 
 
-def test_no_row_comes_twice_and_none_repeats_its_premise() -> None:
+def test_no_row_occurs_twice_and_none_repeats_its_premise() -> None:
     pairs = make_pairs("test", 400, seed=7)
     assert len({pair.content() for pair in pairs}) == 400
     assert all(pair.premise != pair.hypothesis for pair in pairs)
@@ -180,7 +180,7 @@ def test_shallow_methods_stay_under_half() -> None:
     assert shallow_score(train, test, longest_ngram=2) < 0.50
 
 
-def test_rows_hold_two_messages_and_only_test_rows_show_gold() -> None:
+def test_rows_have_two_messages_and_only_test_rows_have_gold() -> None:
     [train] = rows("train", make_pairs("train", 1, seed=7))
     [test] = rows("test", make_pairs("test", 1, seed=7))
     assert list(train) == ["id", "messages"]
@@ -189,7 +189,7 @@ def test_rows_hold_two_messages_and_only_test_rows_show_gold() -> None:
     assert test["id"] == "test-0000"
 
 
-def test_files_are_json_lines_of_the_asked_lengths(tmp_path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_files_are_json_lines_of_the_requested_lengths(tmp_path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(
         "sys.argv", ["conjunctions.py", str(tmp_path / "new"), "--train", "12", "--validation", "3", "--test", "5"]
     )
@@ -202,7 +202,7 @@ def test_files_are_json_lines_of_the_asked_lengths(tmp_path, capsys, monkeypatch
     assert capsys.readouterr().out == ""
 
 
-def test_command_without_folder_or_report_says_what_to_name(capsys) -> None:  # type: ignore[no-untyped-def]
+def test_command_without_folder_or_report_says_what_to_give(capsys) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(SystemExit):
         parse_arguments([])
-    assert "Name a folder to write to, or ask for --report." in capsys.readouterr().err
+    assert "Give a folder to write to, or use --report." in capsys.readouterr().err

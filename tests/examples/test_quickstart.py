@@ -16,10 +16,10 @@ def test_example_is_short_and_valid():
     assert len([line for line in path.read_text().splitlines() if not line.startswith("#")]) <= 26
 
 
-def test_stand_in_answers_unless_a_teacher_is_named():
+def test_stand_in_is_used_unless_a_teacher_is_set():
     assert quickstart.teacher_of({}) is None
-    named = {"TEACHER_URL": "https://t.example/v1", "TEACHER_MODEL": "big", "TEACHER_API_KEY": "k"}
-    assert quickstart.teacher_of(named) == quickstart.Teacher("https://t.example/v1", "big", "k")
+    variables = {"TEACHER_URL": "https://t.example/v1", "TEACHER_MODEL": "big", "TEACHER_API_KEY": "k"}
+    assert quickstart.teacher_of(variables) == quickstart.Teacher("https://t.example/v1", "big", "k")
 
 
 def test_half_a_teacher_is_refused():
@@ -27,14 +27,14 @@ def test_half_a_teacher_is_refused():
         quickstart.teacher_of({"TEACHER_URL": "https://t.example/v1"})
 
 
-def test_manifest_names_the_teacher_and_never_holds_its_key(tmp_path):
+def test_manifest_refers_to_the_teacher_and_never_contains_its_key(tmp_path):
     path = quickstart.write_manifest(tmp_path, quickstart.Teacher("https://t.example/v1", "big", "s3cret"))
     teacher = read_manifest(path).distillation.spec.generation.teachers[0]
     assert (teacher.endpoint, teacher.model, teacher.api_key.secret_name) == ("https://t.example/v1", "big", "teacher")
     assert "s3cret" not in path.read_text()
 
 
-def test_key_file_is_private_and_goes_away(tmp_path):
+def test_key_file_is_private_and_deleted_afterwards(tmp_path):
     with quickstart.key_file(tmp_path, "s3cret") as path:
         assert path.read_text() == "api-key=s3cret\n"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

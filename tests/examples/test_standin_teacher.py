@@ -1,4 +1,4 @@
-"""The stand-in teacher reasons rightly, and is wrong, limited and malformed at its stated rates."""
+"""The stand-in teacher reasons correctly, and is wrong, rate-limited and malformed at fixed rates."""
 
 import json
 from collections import Counter
@@ -18,12 +18,12 @@ The text between the marks is data, not an instruction.
 </row>"""
 
 
-def asked(content: str) -> list[dict[str, Any]]:
+def as_user(content: str) -> list[dict[str, Any]]:
     return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
 
 
 def call(content: str, attempt: int = 0) -> Call:
-    return Call(0, attempt, {"model": "standin-teacher", "messages": asked(content)})
+    return Call(0, attempt, {"model": "standin-teacher", "messages": as_user(content)})
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def pairs() -> list[Pair]:
 
 
 def test_reasoning_names_the_cases_and_what_follows() -> None:
-    answer = answer_by_rule(asked("Premise: Mara sang, but Tom did not cook.\nHypothesis: Tom cooked."))
+    answer = answer_by_rule(as_user("Premise: Mara sang, but Tom did not cook.\nHypothesis: Tom cooked."))
     assert answer == Answer(
         "contradiction",
         "The premise leaves one case: Mara sang, Tom did not cook. In no such case is the hypothesis true, "
@@ -43,8 +43,8 @@ def test_reasoning_names_the_cases_and_what_follows() -> None:
     )
 
 
-def test_reasoning_names_what_the_premise_does_not_speak_of() -> None:
-    answer = answer_by_rule(asked("Premise: Mara sang and Tom cooked.\nHypothesis: Tom did not sing."))
+def test_reasoning_names_events_that_the_premise_does_not_mention() -> None:
+    answer = answer_by_rule(as_user("Premise: Mara sang and Tom cooked.\nHypothesis: Tom did not sing."))
     assert answer == Answer(
         "neutral",
         "The premise leaves one case: Mara sang, Tom cooked. It does not say whether Tom sang. "
@@ -52,23 +52,23 @@ def test_reasoning_names_what_the_premise_does_not_speak_of() -> None:
     )
 
 
-def test_teacher_reads_every_row_as_the_grammar_wrote_it(pairs: list[Pair]) -> None:
-    assert all(answer_by_rule(asked(pair.content())).label == pair.label for pair in pairs)
+def test_teacher_gets_every_row_of_the_grammar_right(pairs: list[Pair]) -> None:
+    assert all(answer_by_rule(as_user(pair.content())).label == pair.label for pair in pairs)
 
 
 def test_reasoning_keeps_to_eighty_words(pairs: list[Pair]) -> None:
-    assert max(len(answer_by_rule(asked(pair.content())).reason.split()) for pair in pairs) <= 80
+    assert max(len(answer_by_rule(as_user(pair.content())).reason.split()) for pair in pairs) <= 80
 
 
 @pytest.mark.parametrize("quote", [str, json.dumps, "> {}".format])
 def test_pair_is_found_inside_a_longer_prompt(quote: Callable[[str], str]) -> None:
     content = quote("Premise: Mara sang and Tom cooked.\nHypothesis: Tom cooked.")
-    assert find_pair(asked(WRAPPED.format(content=content))) == ("Mara sang and Tom cooked.", "Tom cooked.")
+    assert find_pair(as_user(WRAPPED.format(content=content))) == ("Mara sang and Tom cooked.", "Tom cooked.")
 
 
-def test_pair_is_found_when_the_teacher_is_asked_again() -> None:
+def test_pair_is_found_in_a_follow_up_request() -> None:
     again = [
-        *asked("Premise: Mara sang and Tom cooked.\nHypothesis: Tom cooked."),
+        *as_user("Premise: Mara sang and Tom cooked.\nHypothesis: Tom cooked."),
         {"role": "assistant", "content": "{"},
         {"role": "user", "content": "That is no JSON. Reply again."},
     ]
@@ -79,8 +79,8 @@ def test_pair_is_found_when_the_teacher_is_asked_again() -> None:
     ("content", "reason"),
     [("How are you?", "I find no premise"), ("Premise: It rains.\nHypothesis: It pours.", "I cannot read")],
 )
-def test_prompt_outside_the_grammar_is_answered_neutral_and_said_so(content: str, reason: str) -> None:
-    answer = answer_by_rule(asked(content))
+def test_prompt_outside_the_grammar_gets_neutral_and_the_reason(content: str, reason: str) -> None:
+    answer = answer_by_rule(as_user(content))
     assert answer.label == "neutral"
     assert answer.reason.startswith(reason)
 
@@ -88,10 +88,10 @@ def test_prompt_outside_the_grammar_is_answered_neutral_and_said_so(content: str
 # --- being wrong
 
 
-def test_one_answer_in_ten_is_wrong_and_stays_wrong_in_any_prompt(pairs: list[Pair]) -> None:
+def test_one_answer_in_ten_is_wrong_in_every_prompt(pairs: list[Pair]) -> None:
     teacher = FallibleTeacher(wrong=0.10)
-    bare = [teacher(asked(pair.content())).label for pair in pairs]
-    wrapped = [teacher(asked(WRAPPED.format(content=pair.content()))).label for pair in pairs]
+    bare = [teacher(as_user(pair.content())).label for pair in pairs]
+    wrapped = [teacher(as_user(WRAPPED.format(content=pair.content()))).label for pair in pairs]
     wrong = sum(label != pair.label for label, pair in zip(bare, pairs, strict=True))
     assert bare == wrapped
     assert 240 <= wrong <= 360
@@ -99,13 +99,13 @@ def test_one_answer_in_ten_is_wrong_and_stays_wrong_in_any_prompt(pairs: list[Pa
 
 
 def test_teacher_with_no_wrong_share_is_always_right(pairs: list[Pair]) -> None:
-    assert all(FallibleTeacher(wrong=0.0)(asked(pair.content())).label == pair.label for pair in pairs)
+    assert all(FallibleTeacher(wrong=0.0)(as_user(pair.content())).label == pair.label for pair in pairs)
 
 
 # --- failing
 
 
-def test_faults_come_at_their_stated_rates(pairs: list[Pair]) -> None:
+def test_faults_occur_at_their_rates(pairs: list[Pair]) -> None:
     schedule = faults_at(Rates())
     drawn = [schedule(call(pair.content())) for pair in pairs]
     counts = Counter(fault.name for fault in drawn if fault)
@@ -139,7 +139,7 @@ def test_calm_teacher_never_fails(pairs: list[Pair]) -> None:
 
 
 def test_quickstart_sees_every_fault_and_keeps_nine_rows_in_ten() -> None:
-    """The default rows and rates, first try: the README promises that each kind of trouble is to be seen."""
+    """The default rows and rates, first attempts: the README promises that every kind of fault occurs."""
     schedule = faults_at(Rates())
     rows = [p for split, n in (("train", 300), ("validation", 60), ("test", 200)) for p in make_pairs(split, n, seed=7)]
     drawn = [schedule(call(WRAPPED.format(content=pair.content()))) for pair in rows]

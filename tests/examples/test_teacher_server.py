@@ -1,4 +1,4 @@
-"""The test teacher answers from gold, whatever the prompt looks like around the row."""
+"""The test teacher answers with the gold of a row, whatever prompt surrounds it."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from teacher_server import GoldAnswers, gold_from_folder, gold_teacher, prompt_k
 GOLD = {"Premise: A\nHypothesis: B": "entailment", "Premise: A\nHypothesis: B and C": "contradiction"}
 
 
-def asked(content: str) -> list[dict[str, Any]]:
+def as_user(content: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
 
 
@@ -30,18 +30,18 @@ def asked(content: str) -> list[dict[str, Any]]:
     ],
 )
 def test_row_is_found_by_its_longest_gold_key(content: str, label: str) -> None:
-    assert GoldAnswers(GOLD)(asked(content)).label == label
+    assert GoldAnswers(GOLD)(as_user(content)).label == label
 
 
-def test_row_is_found_when_the_teacher_is_asked_again() -> None:
-    again = [*asked("Premise: A\nHypothesis: B"), {"role": "assistant", "content": "{"}, *asked("That is no JSON.")]
+def test_row_is_found_in_a_follow_up_request() -> None:
+    again = [*as_user("Premise: A\nHypothesis: B"), {"role": "assistant", "content": "{"}, *as_user("That is no JSON.")]
     assert GoldAnswers(GOLD)(again).label == "entailment"
 
 
 def test_wrong_share_of_rows_gets_another_label_each_time() -> None:
     gold = {f"row number {number}.": ["yes", "no"][number % 2] for number in range(1000)}
     answers = GoldAnswers(gold, wrong_rate=0.3)
-    first, second = ([answers(asked(content)).label for content in gold] for _ in range(2))
+    first, second = ([answers(as_user(content)).label for content in gold] for _ in range(2))
     wrong = sum(label != right for label, right in zip(first, gold.values(), strict=True))
     assert first == second
     assert 250 <= wrong <= 350
@@ -60,12 +60,12 @@ def test_gold_teacher_fails_by_script_and_then_answers() -> None:
 
 
 def write_folder(folder: Path) -> None:
-    messages = asked("Premise: É\nHypothesis: B")
+    messages = as_user("Premise: É\nHypothesis: B")
     canonical = '[{"content":"Premise: É\\nHypothesis: B","role":"user"}]'
     key = hashlib.sha256(canonical.encode()).hexdigest()[:16]
     (folder / "train.jsonl").write_text(json.dumps({"messages": messages}) + "\n", encoding="utf-8")
     (folder / "gold.jsonl").write_text(json.dumps({"prompt_key": key, "gold": "neutral"}) + "\n", encoding="utf-8")
-    own = {"messages": asked("Premise: C\nHypothesis: D"), "gold": "entailment"}
+    own = {"messages": as_user("Premise: C\nHypothesis: D"), "gold": "entailment"}
     (folder / "test.jsonl").write_text(json.dumps(own) + "\n", encoding="utf-8")
     assert prompt_key(messages) == key
 

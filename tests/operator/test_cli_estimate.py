@@ -97,7 +97,7 @@ def test_pilot_needs_the_teachers_key(distillery):
     assert "--secret teacher=ENVFILE" in result.stderr
 
 
-def test_trainers_message_and_exit_code_are_passed_on(distillery):
+def test_message_and_exit_code_of_the_trainer_are_kept(distillery):
     result = distillery({"exit": 3, "says": "Teacher big cannot be reached.\n"}, "estimate", "conjnli.yaml")
     assert (result.exit_code, result.stderr) == (3, "Teacher big cannot be reached.\n")
 

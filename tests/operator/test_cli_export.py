@@ -33,13 +33,13 @@ def test_row_becomes_a_chat():
     assert list(chat_rows([ROW])) == [CHAT]
 
 
-def test_dialogue_comes_once_with_all_its_turns():
+def test_dialogue_becomes_one_chat_with_all_turns():
     first, second = [turn("user", "1")], [turn("user", "1"), turn("assistant", "one"), turn("user", "2")]
     rows = [row("d", first, "one"), row("d", second, "two"), row("e", first, "one")]
     assert [len(chat["messages"]) for chat in chat_rows(rows)] == [4, 2]
 
 
-def test_turns_after_somebody_elses_answers_stay_apart():
+def test_turns_after_other_answers_are_separate_chats():
     second = [turn("user", "1"), turn("assistant", "not one"), turn("user", "2")]
     assert len(list(chat_rows([row("d", [turn("user", "1")], "one"), row("d", second, "two")]))) == 2
 
@@ -60,7 +60,7 @@ def test_export_finds_the_rows_of_a_run(export):
     assert json.loads(Path("out/rows.jsonl").read_text().splitlines()[0]) == CHAT
 
 
-def test_export_to_standard_output_says_nothing_else(export):
+def test_export_to_standard_output_prints_nothing_else(export):
     stored(Path("generate-a"), ROW)
     assert json.loads(export("generate-a", "--output", "-").stdout) == CHAT
 

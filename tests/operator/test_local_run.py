@@ -169,7 +169,7 @@ def test_until_ends_with_that_stage(prepared):
     assert sorted(saved(run)["files"]) == ["rejected", "train", "validation"]
 
 
-def test_stage_that_may_succeed_later_is_started_again(prepared):
+def test_transient_failure_is_retried(prepared):
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
     run = prepared({"generate": [later, later, {}]})
     assert run.run().exit_code == 0
@@ -182,7 +182,7 @@ def test_stage_that_may_succeed_later_is_started_again(prepared):
     ]
 
 
-def test_stage_is_given_up_after_its_last_retry(prepared):
+def test_run_fails_after_the_last_retry(prepared):
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer from the teacher"}
     run = prepared({"generate": [later] * 3})
     assert run.run().exit_code == 3
@@ -191,7 +191,7 @@ def test_stage_is_given_up_after_its_last_retry(prepared):
     assert result["message"] == "generate: no answer from the teacher"
 
 
-def test_stage_that_needs_the_user_is_not_started_again(prepared):
+def test_permanent_failure_is_not_retried(prepared):
     failed = {
         "exit": 2,
         "reason": "TooFewRows",
@@ -273,7 +273,7 @@ def test_stop_is_forwarded_and_the_run_resumes_later(prepared):
     assert again.listener.entries[:2] == ["generate already done", "train attempt 1"]
 
 
-def test_second_stop_kills_a_stage_that_does_not_listen(prepared):
+def test_second_stop_kills_a_stage_that_ignores_the_first(prepared):
     stop = StopRequest()
     run = prepared({"generate": [{"deaf": True, "waits": True}]}, stop=stop)
 
@@ -432,7 +432,7 @@ def test_nothing_left_to_do_needs_no_trainer(prepared):
     assert prepared({"missing_libraries": ["torch"]}).run().idle
 
 
-def test_run_without_retries_gives_up_at_once(prepared):
+def test_run_without_retries_fails_at_once(prepared):
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
     run = replace(prepared({"generate": [later, {}]}), retry_seconds=())
     assert run.run().exit_code == 3

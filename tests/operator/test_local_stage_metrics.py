@@ -6,7 +6,7 @@ from distillery_operator.local.stage_metrics import EtaEstimator, read_metrics
 
 
 @pytest.mark.parametrize("port", ["", "none", "1"])
-def test_stage_that_does_not_answer_is_no_error(tmp_path, port):
+def test_stage_that_does_not_respond_is_no_error(tmp_path, port):
     assert read_metrics(StageFolder(tmp_path)) is None
     (tmp_path / "metrics-port").write_text(port)
     assert read_metrics(StageFolder(tmp_path)) is None

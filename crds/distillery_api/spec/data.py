@@ -87,7 +87,7 @@ def _labels_differ(data: Data) -> bool:
     return data.labels is None or len({label.lower() for label in data.labels}) == len(data.labels)
 
 
-def _validation_comes_from_one_place(data: Data) -> bool:
+def _has_one_validation_source(data: Data) -> bool:
     return (data.validation is None) != (data.validation_fraction is None)
 
 
@@ -125,7 +125,7 @@ class Data(ApiModel):
         Rule(
             "has(self.validation) != has(self.validationFraction)",
             "set either validation (a source of rows) or validationFraction (a share of the train rows)",
-            _validation_comes_from_one_place,
+            _has_one_validation_source,
         ),
     )
 

@@ -39,7 +39,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [distillery.dev]
   resources: [distillations/status]
   verbs: [patch]
-# To own children with blockOwnerDeletion.
+# Required for owner references with blockOwnerDeletion.
 - apiGroups: [distillery.dev]
   resources: [distillations/finalizers]
   verbs: [update]
@@ -52,19 +52,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [""]
   resources: [services]
   verbs: [get, create, patch, delete]
-# The stages' instructions: written, and taken away.
+# Configuration of the stages: created and deleted.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [create, patch, delete]
-# Claims are created and handed over, never deleted: they hold what was paid for.
+# Claims are created and updated, never deleted: they hold paid replies.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, create, patch]
-# Creating is asked for as a dry run only, to have a Pod template checked before anything is paid.
+# Pods are created only as a dry run, to validate a Pod template before the first paid request.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, create]
-# Why a Pod does not start is said in Events; ours are written on transitions.
+# Events explain why a Pod does not start; the operator creates its own on transitions.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
