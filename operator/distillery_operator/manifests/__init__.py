@@ -1,1 +1,1 @@
-"""Manifests as pure functions of a plan: no cluster is asked, and the golden files are their test."""
+"""Manifests as pure functions of a plan, tested against golden files. They never query a cluster."""

@@ -1,4 +1,4 @@
-"""What the metadata of all children have in common: labels and owner."""
+"""Labels and owner references of all children."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Manifest = dict[str, Any]
 
 
 def child_labels(plan: Plan, component: str, **more: str) -> dict[str, str]:
-    """The labels of a child; `more` holds `input_hash` and `attempt` where there are such."""
+    """The labels of a child; `more` holds its `input_hash` and `attempt`, if it has them."""
     extra = {"input_hash": names.HASH_LABEL, "attempt": names.ATTEMPT_LABEL}
     return {
         names.APPLICATION_LABEL: names.MANAGER,
@@ -25,12 +25,12 @@ def child_labels(plan: Plan, component: str, **more: str) -> dict[str, str]:
 
 
 def owned_metadata(plan: Plan, name: str, labels: dict[str, str]) -> Manifest:
-    """Metadata of a child that goes when its Distillation goes."""
+    """Metadata of a child that is deleted with its Distillation."""
     return {"name": name, "namespace": plan.namespace, "labels": labels, **owner_reference(plan)}
 
 
 def owner_reference(plan: Plan) -> Manifest:
-    """`ownerReferences`; nothing where the plan was made without a cluster."""
+    """`ownerReferences`; empty if the plan was made without a cluster."""
     if not plan.uid:
         return {}
     owner = {"apiVersion": API_VERSION, "kind": KIND, "name": plan.name, "uid": plan.uid}

@@ -1,7 +1,7 @@
 """A stage as a Job with its ConfigMap.
 
-Attempts are ours, each a Job of its own: a Job's own retries know neither our back-off nor the difference between
-"try later" and "somebody must change something".
+Each attempt is a Job of its own: the retries of a Job know neither our back-off nor the difference between "try
+later" and "the user must change something".
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def stage_job(
             "completions": 1,
             "parallelism": 1,
             "backoffLimit": 0,
-            # A replacement waits until the old Pod has ended: two of them would write into one workspace.
+            # A replacement waits until the old Pod has ended: two Pods must not write to one workspace.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
             "template": _stage_template(plan, planned, labels, settings, volume),
@@ -75,15 +75,15 @@ def stage_job(
 
 
 def stage_pod(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> Manifest:
-    """The Pod that the stage's Job would make, for a dry run."""
+    """The Pod that the stage's Job would create, for a dry run."""
     labels = child_labels(plan, planned.stage, input_hash=planned.input_hash)
     template = _stage_template(plan, planned, labels, settings, VolumeUse(plan.shared_volume))
     return dry_run_pod(plan, names.config_map_name(plan.name, planned.folder), template)
 
 
 def configuration_digest(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> str:
-    """A digest of all that an attempt is given, identity or not: whoever raises a budget or a memory limit wants the
-    stage that failed for want of it to run again."""
+    """A digest of everything that an attempt is given, identity or not: a stage that failed because its budget or
+    memory was too small runs again when the limit is raised."""
     return digest([_config_text(plan, planned), stage_pod(plan, planned, settings)])
 
 
@@ -93,7 +93,7 @@ def _config_text(plan: Plan, planned: PlannedStage) -> str:
 
 
 def _failure_rules() -> list[Manifest]:
-    """A disrupted Pod is replaced whatever its exit code; after that, exit code 2 means that trying again is no use."""
+    """A disrupted Pod is replaced whatever its exit code. Otherwise, exit code 2 means that a retry cannot succeed."""
     user_error = {"containerName": names.STAGE_CONTAINER, "operator": "In", "values": [ExitCode.USER_ERROR]}
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -105,7 +105,7 @@ def _stage_template(
     plan: Plan, planned: PlannedStage, labels: dict[str, str], settings: ManifestSettings, volume: VolumeUse
 ) -> Manifest:
     options = plan.options(planned.stage)
-    # The training's own template brings its constraints by itself.
+    # The training's own template already contains its constraints.
     base = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.stage_grace_seconds,

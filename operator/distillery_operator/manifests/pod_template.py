@@ -1,7 +1,7 @@
 """The Pod of a stage or a server, at the "restricted" pod security level.
 
-Root is read-only, so everything that libraries write of their own accord (home, temporary files, caches) gets a volume
-of its own. A user's `podTemplate` is laid over the result.
+The root file system is read-only, so everything that libraries write by themselves (home, temporary files, caches) gets
+a volume of its own. A user's `podTemplate` is merged over the result.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ _NODE_CONSTRAINTS = ("nodeSelector", "affinity", "tolerations")
 
 @dataclass(frozen=True)
 class VolumeUse:
-    """What is known about the workspace volume when a Pod is made."""
+    """How the workspace volume is used when a Pod is created."""
 
     shared: bool
     """Whether many nodes can mount it."""
     beside_server: bool = False
-    """Whether a serving Pod holds it on its node."""
+    """Whether a serving Pod uses it on its node."""
 
 
 @dataclass(frozen=True)
 class GeneratedContainer:
-    """What the generated container does, apart from how it is confined."""
+    """What the generated container runs, apart from its security settings."""
 
     command: tuple[str, ...]
     image: str
     mounts: tuple[Manifest, ...]
     volumes: tuple[Manifest, ...]
     requests: dict[str, str]
-    """Compute resources to ask for where the user asks for none."""
+    """Compute resources to request if the user requests none."""
     environment: tuple[Manifest, ...] = ()
     needs_shared_memory: bool = True
     further_fields: dict[str, Any] | None = None
@@ -72,7 +72,7 @@ def pod_template(
     settings: ManifestSettings,
     base: Manifest,
 ) -> Manifest:
-    """The Pod template for `container` over the fields of `base`, with the user's own template laid over it."""
+    """The Pod template for `container` over the fields of `base`, with the user's own template merged over it."""
     generated = {
         "metadata": {"labels": dict(labels)},
         "spec": merged_map(base, _pod_spec(container, options, settings)),
@@ -82,8 +82,8 @@ def pod_template(
 
 
 def node_constraints(plan: Plan, volume: VolumeUse, *, with_training: bool) -> Manifest:
-    """Node constraints of a stage's Pod: a volume that only one node can mount ties all stages to training's nodes, and
-    to the node of a server that holds it."""
+    """Node constraints of a stage's Pod: a volume that only one node can mount binds all stages to the nodes of the
+    training, and to the node of a server that uses it."""
     if volume.shared:
         return {}
     base = _training_constraints(plan) if with_training else {}
@@ -96,8 +96,8 @@ def workspace_volume(plan: Plan) -> Manifest:
 
 
 def dry_run_pod(plan: Plan, name: str, template: Manifest) -> Manifest:
-    """A Pod made from a template, for the server to judge: it accepts a Deployment or a Job with a bad template, and
-    refuses only the Pods."""
+    """A Pod with a template's spec, for a dry run: the API server accepts a Deployment or a Job with an invalid
+    template and rejects only its Pods."""
     metadata = {"name": f"{name}-check", "namespace": plan.namespace, **template["metadata"]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
@@ -118,7 +118,7 @@ def _pod_security(settings: ManifestSettings) -> Manifest:
         "runAsNonRoot": True,
         **({} if user is None else {"runAsUser": user, "runAsGroup": user}),
         **({} if group is None else {"fsGroup": group}),
-        # Without this the kubelet walks the whole volume at every start.
+        # Otherwise the kubelet changes the owner of every file on the volume at each start.
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }
@@ -140,7 +140,7 @@ def _container(container: GeneratedContainer, options: StageOptions, settings: M
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePath": TERMINATION_MESSAGE_PATH,
-        # A stage that crashes writes no message: then the end of its log says why.
+        # A stage that crashes writes no message: then the end of its log is used.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **(container.further_fields or {}),
     }
@@ -163,7 +163,7 @@ def _training_constraints(plan: Plan) -> Manifest:
 
 
 def _beside_server(plan: Plan) -> Manifest:
-    """A term on the serving Pod rather than on its node: it follows a server that moves."""
+    """A term about the serving Pod rather than its node: it still holds when the server moves."""
     term = {
         "labelSelector": {"matchLabels": names.serving_labels(plan.name)},
         "topologyKey": "kubernetes.io/hostname",

@@ -1,7 +1,7 @@
-"""Lays a user's partial Pod template over a generated one, as Kubernetes' strategic merge does.
+"""Merges a user's partial Pod template over a generated one, as Kubernetes' strategic merge does.
 
-Lists of named things are merged by their name, what is only ever added to (tolerations, affinity terms) is appended,
-and every other list replaces ours. What a stage cannot do without stays ours.
+Lists of named items are merged by name, lists that can only grow (tolerations, affinity terms) are appended to, and
+every other list replaces the generated one. What a stage cannot run without is kept as generated.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _merged_list(key: str, below: Items, above: Items) -> Items:
 
 
 def _replaced(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """An item replaces its namesake as a whole: half of a volume or of a variable makes no sense."""
+    """An item replaces the one of the same name as a whole: half of a volume or of a variable makes no sense."""
     return dict(above)
 
 

@@ -1,4 +1,4 @@
-"""Everything that a Distillation would become in a cluster, without one: for `distillery plan --manifests`."""
+"""All children that a Distillation would have in a cluster, without a cluster: for `distillery plan --manifests`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS = ManifestSettings(
     trainer_image=f"distillery-trainer:{__version__}",
     vllm_image="vllm/vllm-openai:v0.33.0",
 )
-"""An installation decides on its images; these are the names that `make images` and the chart start from."""
+"""Each installation sets its own images; these are the names that `make images` and the chart use by default."""
 
 
 def preview(plan: Plan) -> list[Manifest]:

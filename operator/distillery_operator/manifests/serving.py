@@ -1,4 +1,4 @@
-"""The student behind a Service of a stable name, as an OpenAI-compatible server."""
+"""The student as an OpenAI-compatible server behind a Service with a stable name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _GRACE_SECONDS = 60
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Which student is served: the newest, or an earlier one while a new one is in the making."""
+    """The student that is served: the newest, or an earlier one until the newest is trained."""
 
     train_hash: str
     model_path: str
@@ -40,7 +40,7 @@ class ServedModel:
 
     @classmethod
     def planned(cls, plan: Plan, train_hash: str) -> ServedModel:
-        """The student that `plan` leads to."""
+        """The student that `plan` results in."""
         return cls(train_hash, plan.model_path, plan.student_prompt_path)
 
 
@@ -84,13 +84,13 @@ def serving_service(plan: Plan) -> Manifest:
 
 
 def serving_pod(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Manifest:
-    """The Pod that the Deployment would make, for a dry run."""
+    """The Pod that the Deployment would create, for a dry run."""
     labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=served.train_hash)
     return dry_run_pod(plan, names.serving_name(plan.name), _serving_template(plan, settings, served, labels))
 
 
 def _strategy(volume: VolumeUse) -> Manifest:
-    """Where only one node can mount the volume, a second server might wait for ever, so the first one goes before."""
+    """If only one node can mount the volume, a second server may never start, so the first one is stopped before."""
     if not volume.shared:
         return {"type": "Recreate"}
     return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
@@ -111,13 +111,13 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
         mounts=(mount,),
         volumes=(workspace_volume(plan),),
         requests=_REQUESTS,
-        # The model is here; nothing is to be looked up elsewhere.
+        # The model is on the volume; nothing has to be downloaded.
         environment=({"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "VLLM_NO_USAGE_STATS", "value": "1"}),
         further_fields={
             "workingDir": MODELS_FOLDER,
             "ports": [{"name": "http", "containerPort": SERVING_PORT}],
             **_probes(settings),
-            # Requests still arrive until every proxy has heard that this Pod is going.
+            # Requests keep arriving until every proxy knows that this Pod is terminating.
             "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}},
         },
     )
@@ -137,7 +137,7 @@ def _address() -> tuple[str, ...]:
 
 
 def _probes(settings: ManifestSettings) -> Manifest:
-    """Ready when the model answers; no liveness probe, which would kill a busy server."""
+    """Ready when the model answers. There is no liveness probe, because it would kill a busy server."""
     # A start may take as long as a rollout may.
     starts = settings.progress_deadline_seconds // _PROBE_PERIOD_SECONDS
     return {"startupProbe": _probe(failures=starts), "readinessProbe": _probe(failures=3)}

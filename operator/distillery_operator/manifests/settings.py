@@ -1,4 +1,4 @@
-"""What an installation of the operator decides for the children of all Distillations."""
+"""Settings of an installation of the operator that apply to the children of all Distillations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ManifestSettings:
-    """What an installation decides for all Distillations."""
+    """What the manifests of all Distillations have in common."""
 
     trainer_image: str
     """Image of the stages, and of serving with the runtime Transformers."""
@@ -15,10 +15,10 @@ class ManifestSettings:
     """Image of serving with the runtime VLLM."""
     image_pull_policy: str = "IfNotPresent"
     run_as_user: int | None = 10001
-    """User of all containers; None leaves it to the cluster, as OpenShift wants."""
+    """User of all containers; None leaves it to the cluster, as OpenShift requires."""
     fs_group: int | None = 10001
     """Group that owns the workspace; None leaves it to the cluster."""
     progress_deadline_seconds: int = 3600
-    """Seconds that a new student may take until it answers: loading a large model takes many minutes."""
+    """Seconds until a new student must be ready: loading a large model takes many minutes."""
     stage_grace_seconds: int = 120
-    """Seconds that a stage gets to write a checkpoint when it is stopped."""
+    """Seconds for a stage to write a checkpoint when it is stopped."""

@@ -1,4 +1,4 @@
-"""The workspace claim: every paid reply, the rows and the models."""
+"""The claim of the workspace, which holds every paid reply, the rows and the models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distillery_operator.planning.plan import Plan
 def workspace_claim(plan: Plan) -> Manifest:
     """The PersistentVolumeClaim of the workspace.
 
-    It has no owner unless `storage.retention` is Delete: a pruned manifest must not destroy paid rows and a model.
+    It has no owner unless `storage.retention` is Delete: deleting a manifest must not delete paid rows and a model.
     """
     storage = plan.spec.storage
     owner = owner_reference(plan) if storage.retention is Retention.DELETE else {}

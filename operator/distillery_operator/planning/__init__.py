@@ -1,3 +1,3 @@
-"""From a spec to what is to be done: stages, their identity, what each is given, and the names of all objects.
+"""From a spec to a plan: the stages, their identity, the configuration of each, and the names of all objects.
 
-Pure functions of the spec. What is there already is the business of core."""
+Pure functions of the spec. What already exists in the cluster belongs to core."""

@@ -1,7 +1,7 @@
-"""What makes a stage run again: a hash over all that determines its result, and over nothing else.
+"""What makes a stage run again: a hash of everything that determines its result, and of nothing else.
 
-A changed learning rate keeps the generated rows, and neither a new image nor a new release of this software runs
-anything again. Fields say themselves that they are no part of it: `NotIdentity` in distillery_api.
+A changed learning rate keeps the generated rows. Neither a new image nor a new release of this software runs a stage
+again. Fields that are not part of the identity are marked with `NotIdentity` where they are defined.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def source_uris(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
 def input_hashes(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[Stage, str]:
     """The input hash of each stage, over its own identity and the hash of the stage before it.
 
-    `contents` holds a digest of what stands behind a URI, where that can be seen.
+    `contents` holds a digest of the content behind a URI, if it can be read.
     """
     generate = digest({**_rows_identity(spec), **_contents(spec, Stage.GENERATE, contents)})
     train = digest({"generate": generate, **_student_identity(spec), **_contents(spec, Stage.TRAIN, contents)})

@@ -1,4 +1,4 @@
-"""What children and labels are called. Each name is spelled here once, because a name that two places spell differently
+"""Names of children and labels. Each name is defined here once, because a name that two places spell differently
 orphans an object."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""From a spec to its stages. The operator and the local run both follow this plan, so the same manifest gives the same
-folders everywhere.
+"""From a spec to its stages. The operator and the local run both follow this plan, so the same manifest leads to the
+same folders everywhere.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one generation of a Distillation asks for."""
+    """The stages and settings of one generation of a Distillation."""
 
     distillation: Distillation
     stages: tuple[PlannedStage, ...]
@@ -73,12 +73,12 @@ class Plan:
 
     @property
     def served(self) -> bool:
-        """Whether the student is to be served."""
+        """Whether the student has to be served."""
         return self.spec.serving.mode is ServingMode.DEPLOYMENT
 
     @property
     def retry_at(self) -> str | None:
-        """The value of the annotation that asks for a failed stage to run again."""
+        """The value of the annotation that requests a retry of a failed stage."""
         return self.distillation.metadata.annotations.get(RETRY_ANNOTATION)
 
     @property
@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def shared_volume(self) -> bool:
-        """Whether the spec lets many nodes mount the workspace; of a given claim only the claim itself can tell."""
+        """Whether the spec lets many nodes mount the workspace. Of an existing claim it says nothing."""
         return AccessMode.READ_WRITE_MANY in (self.spec.storage.access_modes or ())
 
     @property
@@ -122,8 +122,8 @@ class Plan:
 def make_plan(distillation: Distillation, fingerprints: Mapping[str, str] | None = None) -> Plan:
     """The stages of `distillation`, in order.
 
-    `fingerprints` holds a digest of the content by URI, where the content can be seen; such a stage runs again when the
-    content changes.
+    `fingerprints` holds a digest of the content behind a URI, if it can be read; a stage that reads it runs again when
+    the content changes.
     """
     hashes = input_hashes(distillation.spec, fingerprints or {})
     return Plan(distillation, tuple(PlannedStage(stage, hashes[stage]) for stage in Stage))

@@ -1,4 +1,4 @@
-"""What a stage is given: its RunConfig, its secrets, and the claims and ConfigMaps that it reads."""
+"""The configuration of a stage: its RunConfig, its secrets, and the claims and ConfigMaps that it reads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Options = TypeVar("Options", bound=StageOptions)
 
 @dataclass(frozen=True)
 class StageLocations:
-    """Where a stage finds things: paths and addresses that differ between a Pod and a local process."""
+    """Paths and addresses of a stage, which differ between a Pod and a local process."""
 
     workspace: str
     """Path of the workspace."""
@@ -38,12 +38,12 @@ class StageLocations:
     """Folder of each claim and ConfigMap that the stage reads, by reference (`pvc://datasets`)."""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
-    """0 takes a free port."""
+    """0 selects a free port."""
     termination_message_path: str | None = None
 
     @classmethod
     def in_pod(cls, spec: DistillationSpec, stage: Stage) -> StageLocations:
-        """Where a stage's Pod finds things."""
+        """Paths and addresses in a stage's Pod."""
         return cls(
             workspace=WORKSPACE_PATH,
             base_path=WORKSPACE_PATH,
@@ -55,7 +55,7 @@ class StageLocations:
 
 
 def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> RunConfig:
-    """Everything that the stage needs to know."""
+    """The RunConfig of a planned stage."""
     spec = plan.spec
     return RunConfig(
         stage=planned.stage,
@@ -81,7 +81,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> 
 
 
 def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReference]:
-    """The API keys that `stage` needs, each by the environment variable that carries it."""
+    """The API keys that `stage` needs, by environment variable."""
     judge = spec.generation.judge if stage is Stage.GENERATE else spec.evaluation.judge
     servers = [server for teacher in spec.generation.teachers for server in teacher.all_servers]
     asked: dict[Stage, list[Server | Judge | None]] = {Stage.GENERATE: [*servers, judge], Stage.EVALUATE: [judge]}
