@@ -1,4 +1,4 @@
-"""The screening of the generate stage, as it is, over a file of texts."""
+"""The deduplication of the generate stage over a file of texts."""
 
 import json
 import sys
@@ -29,12 +29,12 @@ CONFIG = RunConfig.model_validate(
 )
 
 started = time.perf_counter()
-screening = Deduplication(CONFIG)
+deduplication = Deduplication(CONFIG)
 rows = 0
 with Path(sys.argv[1]).open() as texts:
     for text in texts:
-        screening.look(Example("train", rows + 1, "x", [{"role": "user", "content": text}]))
+        deduplication.add(Example("train", rows + 1, "x", [{"role": "user", "content": text}]))
         rows += 1
-screening.decide(numpy.zeros(rows, dtype=numpy.uint8))
+deduplication.resolve(numpy.zeros(rows, dtype=numpy.uint8))
 seconds = time.perf_counter() - started
-json.dump({"seconds": seconds, "found": [row for row in range(rows) if screening.verdict(row)]}, sys.stdout)
+json.dump({"seconds": seconds, "found": [row for row in range(rows) if deduplication.rejection(row)]}, sys.stdout)

@@ -120,7 +120,7 @@ def test_bad_rows_are_named_by_file_and_line(local, teacher):
         "train.jsonl, line 3: the row has no user message",
         "train.jsonl, line 4: the line has a NUL byte",
         "train.jsonl, line 5: the line is longer than 1,048,576 bytes",
-        'validation.jsonl, line 2: the id "same" is that of line 1 already',
+        'validation.jsonl, line 2: the id "same" is already that of line 1',
         'test.jsonl, line 1: the gold label "maybe"',
         "test.jsonl, line 2: message 1: the content is an empty string",
     ):
@@ -133,7 +133,7 @@ def test_bad_rows_are_named_by_file_and_line(local, teacher):
 def test_empty_file_is_named(local):
     local.train = b""
     assert local.run().exit_code == 2
-    assert local.result["message"] == "generate: data.train: train.jsonl holds no rows."
+    assert local.result["message"] == "generate: data.train: train.jsonl contains no rows."
 
 
 def test_byte_order_mark_and_windows_line_endings_are_accepted(local):

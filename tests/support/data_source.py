@@ -16,7 +16,7 @@ from distillery_trainer.runtime.files import LineError
 
 
 def source(path: Path | str, split: str = "train", scratch: Path | None = None, **settings: Any) -> Source:
-    """A source of a file or a URL; settings are those of the manifest."""
+    """A source of a file or a URL; settings as in the manifest."""
     given = DataSource.model_validate({"uri": "rows.jsonl", **settings})
     return Source(split, without_secrets(str(path), query="…"), str(path), given, scratch or Path(path).parent)
 
@@ -29,7 +29,7 @@ def write(folder: Path, name: str, content: bytes) -> Path:
 
 
 def rows_of(folder: Path, content: bytes, name: str = "rows.jsonl", **settings: Any) -> list[Any]:
-    """What is read from a file of this content: rows, and in their places what is wrong."""
+    """What is read from a file of this content: rows, skipped records and errors."""
     return list(parsed_rows(source(write(folder, name, content), **settings)))
 
 
@@ -48,7 +48,7 @@ def rule_of(folder: Path, record: dict[str, Any], **settings: Any) -> str:
 
 
 def skipped_record(folder: Path, record: dict[str, Any], **settings: Any) -> tuple[str, str]:
-    """Why a record is no row: reason and sentence."""
+    """Reason and message of a skipped record."""
     [row] = rows_of(folder, orjson.dumps(record), **settings)
     assert isinstance(row, RejectedRow), row
     return row.reason, row.message

@@ -31,26 +31,26 @@ def example(text: str = "Is it so?", gold: str | list[str] | None = None, system
     return Example("train", 1, "x", [*before, {"role": "user", "content": text}], gold)
 
 
-def reason(verdict: Rejection | None) -> str | None:
-    return verdict and verdict.reason
+def reason(rejection: Rejection | None) -> str | None:
+    return rejection and rejection.reason
 
 
 # --- empty, long, control tokens
 
 
 def test_good_answer_passes(checks):
-    assert checks().verdict(example(), "neutral") is None
+    assert checks().answer_rejection(example(), "neutral") is None
 
 
 def test_answer_of_white_space_is_empty(checks):
-    assert checks().verdict(example(), " \n") == Rejection("empty", "The answer is empty.")
+    assert checks().answer_rejection(example(), " \n") == Rejection("empty", "The answer is empty.")
 
 
 def test_answer_over_the_limit_is_too_long(checks):
     limited = checks("Conversation", {"maxAnswerWords": 5})
-    assert limited.verdict(example(), "Only - five words of mine.") is None
-    assert limited.verdict(example(), "One two three four five six") == Rejection(
-        "too_long", "The answer has 6 words; generation.filters.maxAnswerWords allows 5."
+    assert limited.answer_rejection(example(), "Only - five words of mine.") is None
+    assert limited.answer_rejection(example(), "One two three four five six") == Rejection(
+        "too_long", "The answer has 6 words; generation.filters.maxAnswerWords allows at most 5."
     )
 
 
@@ -71,11 +71,11 @@ def test_answer_over_the_limit_is_too_long(checks):
     ],
 )
 def test_control_token_in_row_or_answer_is_named(checks, token):
-    in_row = checks().row_verdict(example(f"Say {token} to me."))
+    in_row = checks().row_rejection(example(f"Say {token} to me."))
     assert in_row == Rejection(
-        "special_token", f"The row holds {token}, which a student would take for a control token."
+        "special_token", f"The row contains {token}, which a student would read as a control token."
     )
-    in_answer = checks("Conversation").verdict(example(), f"Gladly: {token}")
+    in_answer = checks("Conversation").answer_rejection(example(), f"Gladly: {token}")
     assert reason(in_answer) == "special_token"
 
 
@@ -88,7 +88,7 @@ def test_what_only_looks_like_a_control_token_is_none(text):
 
 
 def test_row_without_control_tokens_is_worth_asking(checks):
-    assert checks().row_verdict(example()) is None
+    assert checks().row_rejection(example()) is None
 
 
 # --- gold
@@ -96,25 +96,25 @@ def test_row_without_control_tokens_is_worth_asking(checks):
 
 def test_answer_other_than_gold_is_rejected_only_if_asked_for(checks):
     row = example(gold="entailment")
-    assert checks().verdict(row, "neutral") is None
+    assert checks().answer_rejection(row, "neutral") is None
     supervised = checks(filters={"disagreesWithGold": True})
-    assert supervised.verdict(row, "entailment") is None
-    assert supervised.verdict(example(), "neutral") is None
-    assert supervised.verdict(row, "neutral") == Rejection(
-        "disagrees_with_gold", "The answer is neutral, and the known one is entailment."
+    assert supervised.answer_rejection(row, "entailment") is None
+    assert supervised.answer_rejection(example(), "neutral") is None
+    assert supervised.answer_rejection(row, "neutral") == Rejection(
+        "disagrees_with_gold", "The answer is neutral, but the gold is entailment."
     )
 
 
 def test_one_of_several_gold_answers_is_enough(checks):
     supervised = checks(filters={"disagreesWithGold": True})
     row = example(gold=["entailment", "neutral"])
-    assert supervised.verdict(row, "neutral") is None
-    assert supervised.verdict(row, "contradiction").message.endswith("the known one is entailment or neutral.")
+    assert supervised.answer_rejection(row, "neutral") is None
+    assert supervised.answer_rejection(row, "contradiction").message.endswith("but the gold is entailment or neutral.")
 
 
 def test_prose_is_never_compared_word_for_word_with_gold(checks):
     supervised = checks("Conversation", {"disagreesWithGold": True})
-    assert supervised.verdict(example(ENGLISH, gold="People left."), ENGLISH) is None
+    assert supervised.answer_rejection(example(ENGLISH, gold="People left."), ENGLISH) is None
 
 
 # --- language
@@ -122,17 +122,17 @@ def test_prose_is_never_compared_word_for_word_with_gold(checks):
 
 def test_answer_in_another_language_than_the_row_is_rejected(checks):
     conversation = checks("Conversation")
-    assert conversation.verdict(example(ENGLISH), ENGLISH) is None
-    assert conversation.verdict(example(ENGLISH), FRENCH) == Rejection(
-        "wrong_language", "The answer is in French, and the row is in another one."
+    assert conversation.answer_rejection(example(ENGLISH), ENGLISH) is None
+    assert conversation.answer_rejection(example(ENGLISH), FRENCH) == Rejection(
+        "wrong_language", "The answer is in French, but the row is in another language."
     )
 
 
 def test_answer_in_another_language_than_asked_for_is_rejected(checks):
     conversation = checks("Conversation", language="fr-CA")
-    assert conversation.verdict(example(ENGLISH), FRENCH) is None
-    assert conversation.verdict(example(ENGLISH), ENGLISH) == Rejection(
-        "wrong_language", "The answer is in English, and generation.language is fr-CA."
+    assert conversation.answer_rejection(example(ENGLISH), FRENCH) is None
+    assert conversation.answer_rejection(example(ENGLISH), ENGLISH) == Rejection(
+        "wrong_language", "The answer is in English, but generation.language is fr-CA."
     )
 
 
@@ -145,14 +145,14 @@ def test_answer_in_another_language_than_asked_for_is_rejected(checks):
     ],
 )
 def test_language_that_the_row_speaks_of_is_not_wrong(checks, row):
-    assert checks("Conversation").verdict(row, FRENCH) is None
+    assert checks("Conversation").answer_rejection(row, FRENCH) is None
 
 
 def test_language_is_not_judged_where_row_or_answer_is_too_short_or_the_filter_is_off(checks):
-    assert checks("Conversation").verdict(example("Hi"), FRENCH) is None
-    assert checks("Conversation").verdict(example(ENGLISH), "Oui.") is None
-    assert checks("Conversation", {"language": False}).verdict(example(ENGLISH), FRENCH) is None
+    assert checks("Conversation").answer_rejection(example("Hi"), FRENCH) is None
+    assert checks("Conversation").answer_rejection(example(ENGLISH), "Oui.") is None
+    assert checks("Conversation", {"language": False}).answer_rejection(example(ENGLISH), FRENCH) is None
 
 
 def test_labels_have_no_language(checks):
-    assert checks("NLI", language="fr").verdict(example(GERMAN), "contradiction") is None
+    assert checks("NLI", language="fr").answer_rejection(example(GERMAN), "contradiction") is None

@@ -62,7 +62,7 @@ def test_file_of_another_name_may_be_said_to_be_csv(tmp_path):
 @pytest.mark.parametrize(
     ("content", "place", "rule"),
     [
-        (b"question,answer\na,1\nb,2,3\nc,3\n", "line 3", "the row has 3 cells, and the header 2"),
+        (b"question,answer\na,1\nb,2,3\nc,3\n", "line 3", "the row has 3 cells, but the header has 2"),
         (b"question,answer\na,1\n,2\n", "line 3", 'the column "question" is an empty string'),
         (b'question,answer\na,1\n"b,2\nc,3\n', "line 3", "not CSV (unexpected end of data)"),
         (b'question,answer\na,1\n"b" c,2\n', "line 3", "not CSV ("),
@@ -72,10 +72,10 @@ def test_file_of_another_name_may_be_said_to_be_csv(tmp_path):
         (
             b"prompt,answer\na,1\n",
             "line 2",
-            'the column "question" (columns.prompt) is missing; there are prompt, answer',
+            'the column "question" (columns.prompt) is missing; existing columns: prompt, answer',
         ),
         (b"question,answer\na,1\n" + b"b" * 2_000_000 + b",2\n", "line 3", "longer than 1,048,576 bytes"),
-        (b"question,answer\na\0b,1\n", "line 2", 'the column "question" has a NUL character'),
+        (b"question,answer\na\0b,1\n", "line 2", 'the column "question" contains a NUL character'),
     ],
 )
 def test_broken_csv_is_named_by_line_and_rule(tmp_path, content, place, rule):
@@ -86,7 +86,7 @@ def test_broken_csv_is_named_by_line_and_rule(tmp_path, content, place, rule):
 
 @pytest.mark.parametrize("content", [b"", b"question,answer\n"], ids=["nothing", "header only"])
 def test_csv_without_rows(tmp_path, content):
-    assert message(tmp_path, "rows.csv", content, columns=COLUMNS).endswith("rows.csv holds no rows.")
+    assert message(tmp_path, "rows.csv", content, columns=COLUMNS).endswith("rows.csv contains no rows.")
 
 
 # --- Parquet
@@ -113,7 +113,7 @@ def test_parquet_is_told_by_its_bytes(tmp_path):
     [
         (table(question=["a", ""], answer=["1", "2"]), "row 2", 'the column "question" is an empty string'),
         (table(question=["a", None], answer=["1", "2"]), "row 2", 'the column "question" is not a string'),
-        (table(prompt=["a"]), "row 1", 'the column "question" (columns.prompt) is missing; there are prompt'),
+        (table(prompt=["a"]), "row 1", 'the column "question" (columns.prompt) is missing; existing columns: prompt'),
         (table(question=["a"], answer=["1"])[:-9], "row 1", "not Parquet, or damaged ("),
         (b"not a table", "row 1", "not Parquet, or damaged ("),
         (table(question=["a" * 2_000_000], answer=["1"]), "row 1", "the row is longer than 1,048,576 characters"),
@@ -145,15 +145,15 @@ def test_parquet_text_that_is_not_utf8_is_named_by_row_and_the_others_are_read(t
     [
         (
             table(question=pyarrow.DictionaryArray.from_arrays(pyarrow.array([0]), raw(b"\xff"))),
-            "a text from here on is not UTF-8 (Invalid UTF8 payload); store text as UTF-8",
+            "text from here on is not UTF-8 (Invalid UTF8 payload); store text as UTF-8",
         ),
         (
             table(questionXY=["a"]).replace(b"questionXY", b"question\xff\xff"),
-            "the name of a column is not UTF-8; store text as UTF-8",
+            "a column name is not UTF-8; store text as UTF-8",
         ),
         (
             table(question=["a"], day=pyarrow.array([10**8], pyarrow.date32())),
-            'the column "day" cannot be read (date value out of range); leave it out, or store it as text in UTF-8',
+            'the column "day" cannot be read (date value out of range); remove it, or store it as UTF-8 text',
         ),
     ],
     ids=["categories", "names", "dates"],
@@ -172,7 +172,7 @@ def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path):
 
 def test_parquet_without_rows(tmp_path):
     empty = table(question=pyarrow.array([], pyarrow.string()), answer=pyarrow.array([], pyarrow.string()))
-    assert message(tmp_path, "rows.parquet", empty, columns=COLUMNS).endswith("rows.parquet holds no rows.")
+    assert message(tmp_path, "rows.parquet", empty, columns=COLUMNS).endswith("rows.parquet contains no rows.")
 
 
 # --- JSON that is not one object a line
@@ -180,13 +180,13 @@ def test_parquet_without_rows(tmp_path):
 
 @pytest.mark.parametrize("content", [b'[\n  {"prompt": "a"}\n]', b'[{"prompt": "a"}]'], ids=["indented", "in one line"])
 def test_json_list_is_told_how_to_become_lines(tmp_path, content):
-    assert "`jq -c '.[]' FILE` does so" in message(tmp_path, "rows.json", content)
+    assert "use `jq -c '.[]' FILE`" in message(tmp_path, "rows.json", content)
 
 
 def test_web_page_is_told_as_such(tmp_path):
     said = message(tmp_path, "rows.jsonl", b"<!DOCTYPE html>\n<html></html>\n")
     assert "rows.jsonl, line 1: not JSON" in said
-    assert "this is a web page, so give the link to the file itself" in said
+    assert "this is a web page, so use the link to the file itself" in said
 
 
 # --- memory

@@ -82,7 +82,7 @@ def test_licence_that_hubs_do_not_know_is_given_by_name(tmp_path):
 def test_no_licence_is_not_made_up(tmp_path):
     text = card(tmp_path, teacher={"model": "m"})
     assert "license" not in front_matter(text)
-    assert "Licence of the data: not given." in text
+    assert "Licence of the data: not specified." in text
 
 
 def test_source_teacher_and_counts_stand_in_tables(tmp_path):
@@ -96,10 +96,10 @@ def test_source_teacher_and_counts_stand_in_tables(tmp_path):
 
 def test_cost_tells_cached_and_reasoning_tokens_and_what_was_expected(tmp_path):
     text = card(tmp_path)
-    assert "| of them from the server's cache | 120,000 |" in text
-    assert "| of them reasoning | 9,000 |" in text
-    assert "| Money | 1.60 USD |" in text
-    assert "Expected before the first call: 1,350 requests; 390,000 input and 61,000 output tokens" in text
+    assert "| of which cached by the server | 120,000 |" in text
+    assert "| of which reasoning | 9,000 |" in text
+    assert "| Cost | 1.60 USD |" in text
+    assert "Estimate before the first request: 1,350 requests; 390,000 input and 61,000 output tokens" in text
 
 
 def test_prompts_are_those_of_the_first_row(tmp_path):

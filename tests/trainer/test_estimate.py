@@ -1,4 +1,4 @@
-"""What a run will cost, said before the first call: counting, scaling up, and what a pilot makes of it."""
+"""The estimate before the first request: counting tokens, scaling up, and the correction by a pilot."""
 
 import json
 import urllib.error
@@ -20,11 +20,11 @@ from distillery_trainer.__main__ import main
 from distillery_trainer.data.records import Example
 from distillery_trainer.estimate import PromptSampler
 from distillery_trainer.estimate.forecast import (
-    Calls,
-    Expected,
-    Measured,
-    ModelLoad,
+    ExpectedUsage,
+    Forecast,
+    ModelUsage,
     PilotRow,
+    PilotUsage,
     from_pilot,
     from_prompts,
 )
@@ -110,60 +110,60 @@ def test_student_of_the_hub_is_looked_for_in_the_cache_only(tmp_path):
 # --- rows
 
 
-def expected_of(config, *rows):
+def forecast_of(config, *rows):
     sampler = PromptSampler(config, task_for(config))
     for row in rows:
-        sampler.look(row, row.split)
-    return sampler.expected()
+        sampler.add(row, row.split)
+    return sampler.forecast()
 
 
 def test_every_row_is_one_request_and_samples_are_not_for_held_out_rows(tmp_path):
     config = config_of(tmp_path, samples=3)
-    expected = expected_of(config, example(), example(split="validation"), example(split="test"))
-    assert (expected.rows, expected.teacher.calls.requests) == (3, 7)
+    forecast = forecast_of(config, example(), example(split="validation"), example(split="test"))
+    assert (forecast.rows, forecast.teacher.usage.requests) == (3, 7)
 
 
 def test_prompt_of_the_teacher_is_what_is_counted(tmp_path):
     write_word_tokenizer(tmp_path / "model")
     config = config_of(tmp_path, prompts={"teacher": "one two three"})
-    expected = expected_of(config, example("four five"))
-    assert expected.teacher.calls == Calls(requests=1, input_tokens=3 + (4 + 3) + (4 + 2), output_tokens=5)
+    forecast = forecast_of(config, example("four five"))
+    assert forecast.teacher.usage == ModelUsage(requests=1, input_tokens=3 + (4 + 3) + (4 + 2), output_tokens=5)
 
 
 def test_chain_of_thought_takes_longer_answers(tmp_path):
-    assert expected_of(config_of(tmp_path, chainOfThought=True), example()).teacher.calls.output_tokens == 130
+    assert forecast_of(config_of(tmp_path, chainOfThought=True), example()).teacher.usage.output_tokens == 130
 
 
 def test_answers_are_never_expected_to_be_longer_than_allowed(tmp_path):
     config = config_of(tmp_path, chainOfThought=True, sampling={"maxTokens": 64})
-    expected = expected_of(config, example())
-    assert (expected.teacher.calls.output_tokens, expected.teacher.most_output_tokens) == (64, 64)
+    forecast = forecast_of(config, example())
+    assert (forecast.teacher.usage.output_tokens, forecast.teacher.max_output_tokens) == (64, 64)
 
 
 def test_judge_is_asked_once_for_each_row_but_the_held_out_ones(tmp_path):
     config = config_of(tmp_path, judge=JUDGE, samples=3)
-    expected = expected_of(config, example(), example(split="validation"), example(split="test"))
-    assert (expected.teacher.calls.requests, expected.judge.calls.requests) == (7, 2)
-    assert (expected.judge.calls.output_tokens, expected.judge.most_output_tokens) == (2 * 130, 2 * 1024)
-    assert expected.notes == ("the judge's calls are in it",)
+    forecast = forecast_of(config, example(), example(split="validation"), example(split="test"))
+    assert (forecast.teacher.usage.requests, forecast.judge.usage.requests) == (7, 2)
+    assert (forecast.judge.usage.output_tokens, forecast.judge.max_output_tokens) == (2 * 130, 2 * 1024)
+    assert forecast.notes == ("requests to the judge are included",)
 
 
 def test_what_the_judge_reads_is_its_real_prompt_and_the_usual_answer(tmp_path):
     write_word_tokenizer(tmp_path / "model")
     config = config_of_task(tmp_path, "Conversation", judge=JUDGE)
-    one, two = (expected_of(config, example(text, reply=reply)) for text, reply in (("a", "b"), ("a c", "b d e")))
-    assert two.judge.calls.input_tokens - one.judge.calls.input_tokens == 1 + 2
+    one, two = (forecast_of(config, example(text, reply=reply)) for text, reply in (("a", "b"), ("a c", "b d e")))
+    assert two.judge.usage.input_tokens - one.judge.usage.input_tokens == 1 + 2
 
 
 def test_reply_that_is_kept_costs_nothing(tmp_path):
-    kept = example(reply="neutral", keeps_replies=True)
-    assert expected_of(config_of(tmp_path), kept, kept).teacher.calls == Calls()
+    kept = example(reply="neutral", keeps_existing_replies=True)
+    assert forecast_of(config_of(tmp_path), kept, kept).teacher.usage == ModelUsage()
 
 
 def dialogue(*turns, **more):
     """User and assistant in turn."""
     roles = ("user", "assistant")
-    messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(turns)]
+    messages = [{"role": roles[index % 2], "content": text} for index, text in enumerate(turns)]
     return Example("train", 1, "train-1", messages, **more)
 
 
@@ -176,16 +176,16 @@ def config_of_task(folder, task, **generation):
 def test_every_turn_of_a_conversation_is_a_request_and_answers_are_as_long_as_those_it_holds(tmp_path):
     write_word_tokenizer(tmp_path / "model")
     config = config_of_task(tmp_path, "Conversation", prompts={"student": "one"})
-    expected = expected_of(config, dialogue("a b", "c d e", "f", reply="g h"))
+    forecast = forecast_of(config, dialogue("a b", "c d e", "f", reply="g h"))
     first, second = 3 + (4 + 1) + (4 + 2), 3 + (4 + 1) + (4 + 2) + (4 + 3) + (4 + 1)
-    assert expected.teacher.calls == Calls(requests=2, input_tokens=first + second, output_tokens=3 + 2)
+    assert forecast.teacher.usage == ModelUsage(requests=2, input_tokens=first + second, output_tokens=3 + 2)
 
 
 def test_kept_turns_of_a_conversation_are_not_asked(tmp_path):
     config = config_of_task(tmp_path, "Conversation")
-    kept = dialogue("a b", "c d e", "f", keeps_replies=True)
-    assert expected_of(config, kept).teacher.calls.requests == 1
-    assert expected_of(config, kept).teacher.calls.output_tokens == 150
+    kept = dialogue("a b", "c d e", "f", keeps_existing_replies=True)
+    assert forecast_of(config, kept).teacher.usage.requests == 1
+    assert forecast_of(config, kept).teacher.usage.output_tokens == 150
 
 
 @pytest.mark.parametrize(
@@ -194,55 +194,55 @@ def test_kept_turns_of_a_conversation_are_not_asked(tmp_path):
 )
 def test_summaries_are_as_long_as_asked_for(tmp_path, generation, tokens):
     config = config_of_task(tmp_path, "Summarization", **generation)
-    assert expected_of(config, example("A long text.")).teacher.calls.output_tokens == pytest.approx(tokens)
+    assert forecast_of(config, example("A long text.")).teacher.usage.output_tokens == pytest.approx(tokens)
 
 
 def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
     config = config_of(tmp_path)
     sampler = PromptSampler(config, task_for(config))
     for _ in range(5 * SAMPLE_LIMIT):
-        sampler.look(example(), "train")
-    expected = sampler.expected()
-    assert expected.rows == expected.teacher.calls.requests == 5_000
-    assert expected.notes == ("of each split an even sample of at most 1,000 rows was counted",)
+        sampler.add(example(), "train")
+    forecast = sampler.forecast()
+    assert forecast.rows == forecast.teacher.usage.requests == 5_000
+    assert forecast.notes == ("an even sample of at most 1,000 rows per split was counted",)
 
 
 def test_split_that_no_row_goes_to_costs_nothing(tmp_path):
     config = config_of(tmp_path)
-    assert PromptSampler(config, task_for(config)).expected({"test": 0}).teacher.calls == Calls()
+    assert PromptSampler(config, task_for(config)).forecast({"test": 0}).teacher.usage == ModelUsage()
 
 
-# --- money and spread
+# --- cost and bounds
 
-EXPECTED = Expected(
+FORECAST = Forecast(
     rows=100,
-    teacher=ModelLoad(Calls(requests=100, input_tokens=40_000, output_tokens=1_000), most_output_tokens=12_800),
-    judge=ModelLoad(),
+    teacher=ExpectedUsage(ModelUsage(requests=100, input_tokens=40_000, output_tokens=1_000), max_output_tokens=12_800),
+    judge=ExpectedUsage(),
     margin=0.25,
     basis="counted",
 )
 
 
 def test_without_a_pilot_answers_are_between_half_and_the_limit():
-    estimate = from_prompts(EXPECTED, PRICES)
+    estimate = from_prompts(FORECAST, PRICES)
     assert (estimate.low_tokens, estimate.high_tokens) == (30_500, 62_800)
     assert (estimate.cost, estimate.low_cost, estimate.high_cost) == (0.09, 0.065, 0.228)
     assert (estimate.currency, estimate.pilot_rows) == ("USD", 0)
 
 
 def test_without_prices_there_is_no_cost():
-    estimate = from_prompts(EXPECTED, (None, None))
+    estimate = from_prompts(FORECAST, (None, None))
     assert (estimate.input_tokens, estimate.output_tokens) == (40_000, 1_000)
     assert (estimate.cost, estimate.currency) == (None, None)
 
 
 def pilot_row(read, written, requests=1, cached=0):
-    return PilotRow(Measured(Calls(1, 400, 10), Calls(requests, read, written), cached))
+    return PilotRow(PilotUsage(ModelUsage(1, 400, 10), ModelUsage(requests, read, written), cached))
 
 
 def test_pilot_corrects_prompts_and_answers():
     rows = [pilot_row(440, 20), pilot_row(440, 40), pilot_row(440, 20), pilot_row(440, 40)]
-    estimate = from_pilot(EXPECTED, rows, (None, None))
+    estimate = from_pilot(FORECAST, rows, (None, None))
     assert (estimate.requests, estimate.input_tokens, estimate.output_tokens) == (100, 44_000, 3_000)
     # s = 11.547; 100 rows x 2.3534 (t of 3 degrees, 95 %) x 11.547 / 2 x sqrt(0.96) = 1,331.3
     assert (estimate.low_tokens, estimate.high_tokens) == (45_668, 48_332)
@@ -250,29 +250,29 @@ def test_pilot_corrects_prompts_and_answers():
 
 
 def test_pilot_that_asked_again_expects_more_requests():
-    estimate = from_pilot(EXPECTED, [pilot_row(400, 10), pilot_row(850, 20, requests=2)], (None, None))
+    estimate = from_pilot(FORECAST, [pilot_row(400, 10), pilot_row(850, 20, requests=2)], (None, None))
     assert estimate.requests == 150
 
 
 def test_cached_tokens_of_the_pilot_are_cheaper():
     pricing = Pricing.model_validate({**PRICING, "cachedInputPerMillion": 0.5})
     rows = [pilot_row(400, 10, cached=200), pilot_row(400, 10, cached=200)]
-    half_cached = from_pilot(EXPECTED, rows, (pricing, pricing))
+    half_cached = from_pilot(FORECAST, rows, (pricing, pricing))
     assert half_cached.cost == 0.06  # 40,000 at 1.25 and 1,000 at 10 a million
 
 
 def test_all_rows_asked_leave_nothing_open():
-    expected = Expected(2, ModelLoad(Calls(2, 800, 20), 256), ModelLoad(), 0.25, "counted")
-    estimate = from_pilot(expected, [pilot_row(300, 5), pilot_row(500, 25)], (None, None))
+    forecast = Forecast(2, ExpectedUsage(ModelUsage(2, 800, 20), 256), ExpectedUsage(), 0.25, "counted")
+    estimate = from_pilot(forecast, [pilot_row(300, 5), pilot_row(500, 25)], (None, None))
     assert (estimate.low_tokens, estimate.high_tokens) == (830, 830)
 
 
 def test_one_row_says_little():
-    estimate = from_pilot(EXPECTED, [pilot_row(400, 10)], (None, None))
+    estimate = from_pilot(FORECAST, [pilot_row(400, 10)], (None, None))
     assert (estimate.low_tokens, estimate.high_tokens) == (20_500, 82_000)
 
 
-JUDGED = replace(EXPECTED, judge=ModelLoad(Calls(80, 32_000, 8_000), 80 * 1024))
+JUDGED = replace(FORECAST, judge=ExpectedUsage(ModelUsage(80, 32_000, 8_000), 80 * 1024))
 CHEAP = Pricing.model_validate({"currency": "USD", "inputPerMillion": 0.5, "outputPerMillion": 1.0})
 
 
@@ -285,7 +285,10 @@ def test_judge_counts_at_its_own_prices():
 
 
 def test_pilot_corrects_teacher_and_judge_each_by_itself():
-    teacher, judge = Measured(Calls(1, 400, 10), Calls(1, 440, 10)), Measured(Calls(1, 400, 100), Calls(1, 400, 50))
+    teacher, judge = (
+        PilotUsage(ModelUsage(1, 400, 10), ModelUsage(1, 440, 10)),
+        PilotUsage(ModelUsage(1, 400, 100), ModelUsage(1, 400, 50)),
+    )
     estimate = from_pilot(JUDGED, [PilotRow(teacher, judge)] * 4, (PRICES[0], CHEAP))
     assert (estimate.requests, estimate.input_tokens, estimate.output_tokens) == (180, 44_000 + 32_000, 1_000 + 4_000)
     assert estimate.cost == estimate.low_cost == estimate.high_cost == 0.118  # all rows alike leave nothing open
@@ -299,7 +302,7 @@ def test_amounts_read_well(amount, text):
 
 
 def test_estimate_is_said_in_a_sentence():
-    sentence = from_prompts(EXPECTED, PRICES).sentence()
+    sentence = from_prompts(FORECAST, PRICES).sentence()
     assert sentence == (
         "100 requests; 40,000 input and 1,000 output tokens (30,500 to 62,800 in total); 0.090 USD (0.065 to 0.23)"
     )
@@ -350,11 +353,11 @@ def test_stage_tells_its_estimate_before_it_asks_and_writes_the_card_after(tmp_p
         run = GenerateRun(tmp_path, teacher.url, *ROWS, teacher={"pricing": PRICING})
         result = run.run()
     said = capsys.readouterr().err
-    assert f"Expected: {result.estimate.sentence()}." in said
+    assert f"Estimate: {result.estimate.sentence()}." in said
     assert (result.estimate.requests, result.usage.requests) == (132, 132)
     card = (run.workspace / run.folder / "README.md").read_text()
     assert "| train | 90 | 90 | 0 |  |" in card
-    assert f"| Money | {format_cost(result.usage.cost)} USD |" in card
+    assert f"| Cost | {format_cost(result.usage.cost)} USD |" in card
 
 
 def test_estimate_is_served_once_it_is_known(tmp_path):
@@ -362,7 +365,7 @@ def test_estimate_is_served_once_it_is_known(tmp_path):
     with progress_server(reporter, "127.0.0.1", 0, tmp_path / "metrics-port") as port:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             fetched(port, "/estimate")
-        reporter.estimated(from_prompts(EXPECTED, PRICES))
+        reporter.estimated(from_prompts(FORECAST, PRICES))
         assert json.loads(fetched(port, "/estimate"))["inputTokens"] == 40_000
         metrics = fetched(port, "/metrics")
     assert 'distillery_estimated_tokens{direction="output"} 1000.0' in metrics

@@ -66,7 +66,7 @@ def test_answers_against_gold_are_rejected_with_the_reply_that_gave_them(run):
     rejected = run.rows("rejected")
     assert set(result.rows.rejected_by_reason) == {"disagrees_with_gold"}
     assert len(rejected) == result.rows.rejected > 0
-    assert all(f"The answer is {row['reply']}, and" in row["message"] and row["requestId"] for row in rejected)
+    assert all(f"The answer is {row['reply']}, but" in row["message"] and row["requestId"] for row in rejected)
 
 
 # --- redaction

@@ -131,8 +131,8 @@ def test_ratio_ends_the_stage_as_soon_as_it_cannot_be_met(tmp_path):
         # more than four rows under way.
         assert 1 + 2 * 19 <= len(teacher.requests) <= 1 + 2 * (19 + 3)
         assert result.message.startswith(
-            "Too few train rows: 19 of 60 have no usable answer (label_not_allowed 19), and generation.minSuccessRatio"
-            " 0.7 allows 18."
+            "Too few train rows: 19 of 60 have no usable answer (label_not_allowed 19), but generation.minSuccessRatio"
+            " 0.7 allows at most 18."
         )
         assert len(run.rows("rejected")) == result.rows.rejected
 
@@ -143,8 +143,8 @@ def test_first_rows_that_all_get_no_answer_are_the_only_ones_asked(tmp_path):
         result = run.run()
         assert (result.exit_code, result.reason) == (2, "TooFewRows")
         assert result.message.startswith(
-            "None of the first 5 rows got a usable answer (label_not_allowed 5), so the others are not asked. The last"
-            " one: The reply 'sideways' names none of the labels: entailment, neutral, contradiction."
+            "None of the first 5 rows got a usable answer (label_not_allowed 5), so the other rows are not sent. Last"
+            " error: The reply 'sideways' names none of the labels: entailment, neutral, contradiction."
         )
         assert len(teacher.requests) == 2 * 5
 

@@ -12,8 +12,8 @@ from distillery_trainer.generation.outputs import Outputs
 def test_rows_go_out_in_the_order_of_the_input(tmp_path_factory, order):
     root = tmp_path_factory.mktemp("workspace")
     outputs = Outputs(StageFolder(root / "generate-a"), Workspace(root))
-    for place in order:
-        outputs.put(place, Artefact.REJECTED if place % 3 == 0 else Artefact.TRAIN, f"{place}\n".encode())
+    for index in order:
+        outputs.put(index, Artefact.REJECTED if index % 3 == 0 else Artefact.TRAIN, f"{index}\n".encode())
     outputs.publish("prompt")
     assert (root / "generate-a" / "train.jsonl").read_text().split() == ["1", "2", "4", "5", "7", "8", "10", "11"]
     assert (root / "generate-a" / "rejected.jsonl").read_text().split() == ["0", "3", "6", "9"]
@@ -21,8 +21,8 @@ def test_rows_go_out_in_the_order_of_the_input(tmp_path_factory, order):
 
 def test_published_early_has_the_finished_rows_and_gaps(tmp_path):
     outputs = Outputs(StageFolder(tmp_path / "generate-a"), Workspace(tmp_path))
-    for place in (0, 5, 3):
-        outputs.put(place, Artefact.TRAIN, f"{place}\n".encode())
+    for index in (0, 5, 3):
+        outputs.put(index, Artefact.TRAIN, f"{index}\n".encode())
     outputs.publish("prompt")
     assert (tmp_path / "generate-a" / "train.jsonl").read_text().split() == ["0", "3", "5"]
 

@@ -61,9 +61,7 @@ def test_bad_row_is_named_by_file_line_and_rule(run, teacher, capsys, bad, rule)
     run.train = jsonl(nli_rows(1)) + bad + b"\n" + jsonl(nli_rows(2, 5))
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "InvalidData")
-    assert result.message.startswith(
-        "One row breaks a rule; nothing was asked of the teacher.\n  train.jsonl, line 2: "
-    )
+    assert result.message.startswith("1 row is invalid. No request was sent to the teacher.\n  train.jsonl, line 2: ")
     assert rule in result.message
     assert teacher.requests == []
     assert "Traceback" not in capsys.readouterr().err
@@ -74,7 +72,7 @@ def test_all_splits_are_checked_before_the_first_paid_call(run, teacher):
     run.train = b"{\n" + jsonl(nli_rows(1))
     run.test = jsonl(nli_rows(3)) + b"[]\n"
     message = run.run().message
-    assert "2 rows break a rule" in message
+    assert "2 rows are invalid" in message
     assert "train.jsonl, line 1: not JSON" in message
     assert "test.jsonl, line 4: not a JSON object" in message
     assert teacher.requests == []
@@ -83,7 +81,7 @@ def test_all_splits_are_checked_before_the_first_paid_call(run, teacher):
 def test_only_the_first_twenty_problems_are_shown(run):
     run.train = b"[]\n" * 33
     message = run.run().message
-    assert message.startswith("33 rows break a rule")
+    assert message.startswith("33 rows are invalid")
     assert "line 20:" in message
     assert "line 21:" not in message
     assert message.endswith("and 13 more")
@@ -92,7 +90,7 @@ def test_only_the_first_twenty_problems_are_shown(run):
 def test_duplicate_id_is_named_with_the_earlier_line(run):
     run.train = [nli_row(1, id="a"), nli_row(2, id="b"), nli_row(3, id="a"), nli_row(4, id="train-2")]
     message = run.run().message
-    assert 'train.jsonl, line 3: the id "a" is that of line 1 already' in message
+    assert 'train.jsonl, line 3: the id "a" is already that of line 1' in message
 
 
 def test_id_may_stand_in_two_splits(run):
@@ -105,7 +103,7 @@ def test_line_of_the_greatest_length_is_read(run, teacher):
     shell = len(line({"role": "user", "content": ""}))
     run.train = line({"role": "user", "content": "a" * (1_048_576 - shell)}) + b"\n"
     run.generation = {"minSuccessRatio": 0.0}
-    assert "rule" not in run.run().message
+    assert "invalid" not in run.run().message
     assert teacher.requests
 
 
@@ -114,27 +112,25 @@ def test_empty_file_is_an_error(run, content):
     run.validation = content
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "InvalidData")
-    assert result.message == "data.validation: validation.jsonl holds no rows."
+    assert result.message == "data.validation: validation.jsonl contains no rows."
 
 
 def test_missing_file_names_the_source_and_what_was_looked_for(run, tmp_path):
     run.data = {"train": {"uri": "nli/gone.jsonl"}}
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "InvalidData")
-    assert result.message == (
-        f"data.train: nli/gone.jsonl: looked for {tmp_path}/nli/gone.jsonl: there is no such file."
-    )
+    assert result.message == (f"data.train: nli/gone.jsonl (path {tmp_path}/nli/gone.jsonl): the file does not exist.")
 
 
 def test_folder_in_place_of_a_file(run, tmp_path):
     run.data = {"train": {"uri": f"file://{tmp_path}"}}
-    assert run.run().message.endswith("that is a folder; name the file in it.")
+    assert run.run().message.endswith("this is a folder; name a file in it.")
 
 
 def test_claim_that_is_not_mounted(run):
     run.data = {"train": {"uri": "pvc://datasets/train.jsonl"}}
     message = run.run().message
-    assert message == ("data.train: pvc://datasets/train.jsonl: pvc://datasets is not mounted here (mounted: nothing).")
+    assert message == ("data.train: pvc://datasets/train.jsonl: pvc://datasets is not mounted (mounted: nothing).")
 
 
 def test_utf16_file_is_named_as_such(run):
@@ -154,11 +150,11 @@ def test_byte_order_mark_windows_line_ends_and_blank_lines_are_read(tmp_path):
 def test_last_line_needs_no_end(run):
     run.train = jsonl(nli_rows(2)).rstrip()
     run.generation = {"minSuccessRatio": 0.0}
-    assert "rule" not in run.run().message
+    assert "invalid" not in run.run().message
 
 
 def test_one_premise_alone_cannot_be_split(run):
     run.test, run.validation = None, [nli_row(1), nli_row(1)]
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "InvalidData")
-    assert "Give data.test, or more validation rows." in result.message
+    assert "Set data.test, or provide more validation rows." in result.message

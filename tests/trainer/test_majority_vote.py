@@ -37,10 +37,10 @@ def test_what_most_samples_say_wins_as_the_first_of_them_says_it(answers, min_ag
 @pytest.mark.parametrize(
     ("answers", "min_agreement", "message"),
     [
-        (["yes", "no"], 0.0, 'A tie: 1 of 2 samples say "yes", as many say "no".'),
-        (["no", "yes", "yes", "no", None], 0.0, 'A tie: 2 of 5 samples say "no", as many say "yes".'),
-        (["yes", "no", "yes"], 0.7, '2 of 3 samples say "yes"; generation.filters.minAgreement asks for more.'),
-        (["yes", None, None], 0.5, '1 of 3 samples say "yes"; generation.filters.minAgreement asks for more.'),
+        (["yes", "no"], 0.0, 'A tie: 1 of 2 samples answer "yes", and as many "no".'),
+        (["no", "yes", "yes", "no", None], 0.0, 'A tie: 2 of 5 samples answer "no", and as many "yes".'),
+        (["yes", "no", "yes"], 0.7, 'Only 2 of 3 samples answer "yes"; generation.filters.minAgreement needs more.'),
+        (["yes", None, None], 0.5, 'Only 1 of 3 samples answer "yes"; generation.filters.minAgreement needs more.'),
     ],
 )
 def test_tie_or_small_share_is_no_agreement(answers, min_agreement, message):

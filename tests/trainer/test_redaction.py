@@ -124,7 +124,7 @@ def test_names_become_marks_where_a_model_is_installed(config):
 
 def test_names_without_a_model_are_a_mistake_that_is_explained(config, monkeypatch):
     monkeypatch.setattr("spacy.util.get_installed_models", list)
-    with pytest.raises(UserError, match="Person needs a spaCy model that finds names, and none is installed") as caught:
+    with pytest.raises(UserError, match="Person needs a spaCy model that finds names, but none is installed") as caught:
         Redactor(config("Person"))
     assert caught.value.reason == "InvalidSpec"
 
@@ -139,6 +139,6 @@ def test_missing_library_is_named_with_what_installs_it(config, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_presidio)
     with pytest.raises(
-        UserError, match=r"needs presidio_analyzer, which is not installed: pip install 'distillery\[red"
+        UserError, match=r"needs presidio_analyzer, which is not installed. Run pip install 'distillery\[red"
     ):
         Redactor(config("URL"))

@@ -1,4 +1,4 @@
-"""Counts of a split while its rows come in, and when it cannot reach its minimum any more."""
+"""Row counters, and when a split can no longer reach its minimum."""
 
 import pytest
 
@@ -12,54 +12,56 @@ from distillery_trainer.runtime.errors import TryLater, UserError
 @pytest.mark.parametrize(
     ("rows", "ratio", "unanswered"), [(30, 0.7, 9), (10, 0.7, 3), (11, 0.7, 3), (9, 0.0, 9), (9, 1.0, 0)]
 )
-def test_unanswered_rows_that_a_split_bears(rows, ratio, unanswered):
-    tally = RowCounter("train", rows, ratio, 0)
-    rejecting(tally, *["empty"] * unanswered).check(teacher_answered=True)
+def test_unanswered_rows_that_a_split_tolerates(rows, ratio, unanswered):
+    counter = RowCounter("train", rows, ratio, 0)
+    rejecting(counter, *["empty"] * unanswered).check(teacher_answered=True)
     if unanswered < rows:
         with pytest.raises(UserError):
-            rejecting(tally, "empty").check(teacher_answered=True)
+            rejecting(counter, "empty").check(teacher_answered=True)
 
 
-def rejecting(tally: RowCounter, *reasons: str, failure: Failure | None = None, unanswered: bool = True) -> RowCounter:
+def rejecting(
+    counter: RowCounter, *reasons: str, failure: Failure | None = None, unanswered: bool = True
+) -> RowCounter:
     for reason in reasons:
-        tally.reject(RowRejection(Rejection(reason, ""), unanswered=unanswered, failure=failure))
-    return tally
+        counter.reject(RowRejection(Rejection(reason, ""), unanswered=unanswered, failure=failure))
+    return counter
 
 
 def test_split_fails_with_the_row_that_makes_the_ratio_impossible():
-    tally = rejecting(RowCounter("train", 10, 0.7, 1), "empty", "empty", "bad_json")
-    tally.check(teacher_answered=True)
+    counter = rejecting(RowCounter("train", 10, 0.7, 1), "empty", "empty", "bad_json")
+    counter.check(teacher_answered=True)
     with pytest.raises(
-        UserError, match=r"4 of 10 have no usable answer \(empty 3, bad_json 1\), and .* 0.7 allows 3\."
+        UserError, match=r"4 of 10 have no usable answer \(empty 3, bad_json 1\), but .* 0.7 allows at most 3\."
     ) as caught:
-        rejecting(tally, "empty").check(teacher_answered=True)
+        rejecting(counter, "empty").check(teacher_answered=True)
     assert caught.value.reason == "TooFewRows"
 
 
 def test_rows_that_were_not_asked_do_not_count_for_the_ratio():
-    tally = RowCounter("train", 10, 1.0, 5, {"duplicate": 4})
-    rejecting(tally, *["duplicate"] * 4, unanswered=False).check(teacher_answered=True)
-    assert tally.rejected == 4
+    counter = RowCounter("train", 10, 1.0, 5, {"duplicate": 4})
+    rejecting(counter, *["duplicate"] * 4, unanswered=False).check(teacher_answered=True)
+    assert counter.rejected == 4
 
 
 def test_answers_that_a_filter_rejects_count_for_the_fewest_rows_only():
-    tally = rejecting(RowCounter("train", 10, 1.0, 8), "too_long", "too_long", unanswered=False)
-    tally.check(teacher_answered=True)
-    with pytest.raises(UserError, match=r"3 of 10 are rejected \(too_long 3\), and at least 8 must be kept"):
-        rejecting(tally, "too_long", unanswered=False).check(teacher_answered=True)
+    counter = rejecting(RowCounter("train", 10, 1.0, 8), "too_long", "too_long", unanswered=False)
+    counter.check(teacher_answered=True)
+    with pytest.raises(UserError, match=r"3 of 10 are rejected \(too_long 3\), but at least 8 must be kept"):
+        rejecting(counter, "too_long", unanswered=False).check(teacher_answered=True)
 
 
 def test_split_that_is_too_small_to_begin_with_says_so_before_a_call():
-    with pytest.raises(UserError, match="there are 64, and at least 65 must be kept"):
+    with pytest.raises(UserError, match="there are 64, but at least 65 must be kept"):
         RowCounter("train", 64, 0.7, 65)
-    with pytest.raises(UserError, match="there are 70, of which duplicate 6 are not asked, and at least 65"):
+    with pytest.raises(UserError, match=r"there are 70, of which some are rejected \(duplicate 6\), but at least 65"):
         RowCounter("train", 70, 0.7, 65, {"duplicate": 6})
 
 
 def test_split_that_failed_calls_break_is_a_failed_generation():
-    tally = rejecting(RowCounter("train", 4, 0.7, 1), "http_400", "http_400", failure=Failure("http_400", ""))
+    counter = rejecting(RowCounter("train", 4, 0.7, 1), "http_400", "http_400", failure=Failure("http_400", ""))
     with pytest.raises(UserError) as caught:
-        tally.check(teacher_answered=True)
+        counter.check(teacher_answered=True)
     assert caught.value.reason == "GenerationFailed"
 
 
@@ -75,7 +77,9 @@ def test_first_rows_without_any_answer_say_why():
     unreadable = RowRejection(Rejection("bad_json", "The reply is not valid JSON."), unanswered=True)
     error = no_usable_answer([unreadable, unreadable])
     assert error.exit_code == 2
-    assert error.message.startswith("None of the first 2 rows got a usable answer (bad_json 2), so the others are not")
+    assert error.message.startswith(
+        "None of the first 2 rows got a usable answer (bad_json 2), so the other rows are not"
+    )
     away = RowRejection(
         Rejection("http_503", "HTTP 503"), unanswered=True, failure=Failure("http_503", "", transient=True)
     )

@@ -48,7 +48,7 @@ def test_answers_before_the_last_question_stay(tmp_path):
 
 @pytest.mark.parametrize(("replies", "keeps"), [("Keep", True), ("Replace", False)])
 def test_whether_answers_are_kept_is_said_by_the_manifest(tmp_path, replies, keeps):
-    assert row_of(tmp_path, ANSWERED, replies=replies).keeps_replies is keeps
+    assert row_of(tmp_path, ANSWERED, replies=replies).keeps_existing_replies is keeps
 
 
 # --- OpenAI fine-tuning
@@ -65,16 +65,16 @@ def test_fine_tuning_row_with_parts_and_weights(tmp_path):
     [
         (
             {"messages": [USER, {**ASSISTANT, "weight": 0}]},
-            'message 2: "weight" is 0, and every answer is learned here',
+            'message 2: "weight" is 0, but all answers are trained on',
         ),
-        ({"messages": [{**USER, "name": "Ada"}]}, 'message 1: "name": names of speakers are not learned here'),
-        ({"messages": [USER], "tools": [{"type": "function"}]}, '"tools": tool calls are not learned here'),
+        ({"messages": [{**USER, "name": "Ada"}]}, 'message 1: "name": names of participants are not supported'),
+        ({"messages": [USER], "tools": [{"type": "function"}]}, '"tools": tool calls are not supported'),
         ({"messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, 'message 2: "tool_calls": tool calls are not'),
         (
             {"messages": [{"role": "tool", "content": "a"}]},
             "message 1: the role 'tool' is not one of system, developer",
         ),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "is not text, but image_url"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "is not text (image_url)"),
         ({"messages": ["Hello"]}, "message 1: not an object"),
         ({"input": USER, "preferred_output": []}, '"messages" is missing or empty'),
     ],
@@ -100,7 +100,7 @@ def test_fine_tuning_row_is_told_from_its_messages(tmp_path, messages, roles):
     assert says(row_of(tmp_path, {"messages": messages})) == (roles, "What is two and two?", "Four.")
 
 
-REMEDY = "; for developers, weights and text in parts give this source the format OpenAIFineTuning"
+REMEDY = "; for developer messages, weights and content parts set the format of this source to OpenAIFineTuning"
 
 
 @pytest.mark.parametrize(
@@ -169,15 +169,19 @@ def test_alpaca_input_follows_the_instruction(tmp_path):
         ({"prompt": "a", "completion": 4}, {}, "message 2: the content is not a string"),
         ({"conversations": []}, {}, '"conversations" is missing or empty'),
         ({"conversations": [{"from": "gpt", "value": "Hello"}]}, {}, "the row has no user message"),
-        ({"conversations": [{"from": "tool", "value": "Hello"}]}, {}, "message 1: 'tool' speaks, who is not one of"),
+        (
+            {"conversations": [{"from": "tool", "value": "Hello"}]},
+            {},
+            "\"from\" is 'tool', which is not one of",
+        ),
         ({"conversations": [{"from": "human"}]}, {}, "message 1: the content is not a string"),
         ({"conversations": ["Hello"]}, {}, "message 1: not an object"),
-        ({"question": "a", "answer": "b"}, {}, "a row with the keys question, answer is of no known format"),
-        ({}, {}, "a row with the keys of nothing is of no known format"),
+        ({"question": "a", "answer": "b"}, {}, "the keys question, answer match no known format"),
+        ({}, {}, "an empty object matches no known format"),
         (
             {"prompt": "a"},
             {"format": "Alpaca"},
-            "(the row looks like PromptCompletion, in a file that is read as Alpaca",
+            "(the row looks like PromptCompletion, but the file is read as Alpaca",
         ),
     ],
 )
@@ -219,7 +223,7 @@ def test_known_answer_that_cannot_be_written_is_refused(cell):
 
 def test_missing_column_is_named_with_those_that_are_there(tmp_path):
     rule = rule_of(tmp_path, {"q": "a", "answer": "b"}, columns={"prompt": "q", "gold": "anwser"})
-    assert rule == 'the column "anwser" (columns.gold) is missing; there are q, answer'
+    assert rule == 'the column "anwser" (columns.gold) is missing; existing columns: q, answer'
 
 
 def test_empty_prompt_is_an_error(tmp_path):
@@ -302,7 +306,7 @@ def finished(reason: Any, **message) -> dict:
 )  # fmt: skip
 def test_log_is_told_from_its_keys_and_read(tmp_path, record, name):
     row = row_of(tmp_path, record, replies="Keep")
-    assert (says(row), row.id, row.keeps_replies) == (ANSWER, name, True)
+    assert (says(row), row.id, row.keeps_existing_replies) == (ANSWER, name, True)
 
 
 def test_log_of_plain_completions(tmp_path):
@@ -341,7 +345,7 @@ def test_reply_that_is_not_whole_is_no_reply(tmp_path, record):
         ({**COMPLETION, "messages": ASKED, "error": {"message": "overloaded"}}, "The call failed: overloaded"),
         ({**COMPLETION, "messages": ASKED, "choices": []}, "The response has no choices."),
         (bedrock(ANTHROPIC, None, errorCode="ThrottlingException"), "The call failed: ThrottlingException"),
-        ({"request": {"messages": ASKED}, "response": None}, "There is no response."),
+        ({"request": {"messages": ASKED}, "response": None}, "The response is missing."),
         (
             {"request": {"messages": ASKED}, "response": {"status_code": 429, "body": {}}},
             "The call failed with HTTP 429.",
@@ -350,35 +354,35 @@ def test_reply_that_is_not_whole_is_no_reply(tmp_path, record):
         (litellm(status="failure", error_str="RateLimitError", response=None), "The call failed: RateLimitError"),
     ],
 )
-def test_failed_call_in_a_log_is_passed_over(tmp_path, record, sentence):
+def test_failed_call_in_a_log_is_skipped(tmp_path, record, sentence):
     assert skipped_record(tmp_path, record) == ("log_call_failed", sentence)
 
 
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ({**COMPLETION, "messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, "there are tool calls"),
-        ({**finished("tool_calls", tool_calls=[{}]), "messages": ASKED}, "The answer is a tool call"),
+        ({**COMPLETION, "messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, "it has tool calls"),
+        ({**finished("tool_calls", tool_calls=[{}]), "messages": ASKED}, "The reply is a tool call"),
         (
             {**finished("stop", content={"text": "a"}), "messages": ASKED},
-            "The answer cannot be learned: it is not text.",
+            "The reply cannot be used: it is not text.",
         ),
-        ({"request": {"messages": ASKED, "tools": [{}]}, "response": COMPLETION}, "The request offers tools"),
+        ({"request": {"messages": ASKED, "tools": [{}]}, "response": COMPLETION}, "The request has tools"),
         (litellm(messages=[{"role": "tool", "content": "a"}]), "the role 'tool' is not one of"),
-        (litellm(messages=[USER, ASSISTANT]), "the request holds the beginning of the answer"),
+        (litellm(messages=[USER, ASSISTANT]), "the request contains the beginning of the reply"),
         (litellm(messages=[USER, USER]), "wrong order of roles (user, user, assistant)"),
         (
             bedrock({**CONVERSE, "messages": [{"role": "user", "content": [{"image": {}}]}]}, CONVERSE_REPLY),
-            "but image",
+            "(image)",
         ),
         (bedrock({"messages": None}, ANTHROPIC_REPLY), "neither Converse nor Anthropic messages"),
         (bedrock({"messages": {"role": "user"}}, ANTHROPIC_REPLY), "neither Converse nor Anthropic messages"),
         (litellm(messages=[["user"]]), "the role ['user'] is not one of"),
         (bedrock({"prompt": "a"}, {}), "neither Converse nor Anthropic messages"),
-        ({**bedrock({}, {}), "input": {"inputBodyS3Path": "s3://a/b"}}, "in a file of its own"),
+        ({**bedrock({}, {}), "input": {"inputBodyS3Path": "s3://a/b"}}, "in a separate file"),
     ],
 )
-def test_call_that_is_not_text_is_passed_over(tmp_path, record, words):
+def test_call_that_is_not_text_is_skipped(tmp_path, record, words):
     reason, sentence = skipped_record(tmp_path, record)
     assert reason == "log_not_text"
     assert words in sentence
@@ -387,7 +391,7 @@ def test_call_that_is_not_text_is_passed_over(tmp_path, record, words):
 @pytest.mark.parametrize(
     ("record", "settings", "rule"),
     [
-        (COMPLETION, {}, 'neither "messages" nor "input" holds what was asked'),
+        (COMPLETION, {}, 'both "messages" and "input" are missing'),
         ({"messages": ASKED}, {"format": "OpenAIStoredCompletions"}, '"choices" is missing'),
         ({"messages": ASKED}, {"format": "BedrockInvocations"}, '"input" is missing'),
         ({"messages": ASKED}, {"format": "VLLMLog"}, '"request" is missing'),
@@ -395,7 +399,7 @@ def test_call_that_is_not_text_is_passed_over(tmp_path, record, words):
         (litellm(messages=[{"role": "user", "content": "redacted-by-litellm"}]), {}, "turn_off_message_logging"),
         (litellm(messages="redacted-by-litellm"), {}, "turn_off_message_logging"),
         (litellm(messages={"text": "redacted-by-litellm"}), {}, "turn_off_message_logging"),
-        ({"request": {"model": "a"}, "response": COMPLETION}, {}, '"request" holds neither "messages" nor "prompt"'),
+        ({"request": {"model": "a"}, "response": COMPLETION}, {}, '"request" has neither "messages" nor "prompt"'),
     ],
 )
 def test_record_that_is_no_entry_of_the_log_is_an_error(tmp_path, record, settings, rule):
@@ -411,8 +415,8 @@ def test_format_is_that_of_the_first_good_line_and_another_one_is_named_with_its
     assert (broken.line, first.text, last.text) == (1, "Add.", "Take away.")
     assert mixed.line == 3
     assert str(mixed) == (
-        '"instruction" is not a string (the row looks like Chat, in a file that is read as Alpaca; write one format a'
-        " file)"
+        '"instruction" is not a string (the row looks like Chat, but the file is read as Alpaca; use one format'
+        " per file)"
     )
 
 

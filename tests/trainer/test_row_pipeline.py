@@ -162,8 +162,8 @@ def test_fewest_rows_are_65_unless_told_otherwise_and_nothing_is_asked_before(ru
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "TooFewRows")
     assert result.message == (
-        "Too few train rows: there are 6, and at least 65 must be kept. Give more rows, or lower generation.minRows."
-        " Nothing was asked of the teacher."
+        "Too few train rows: there are 6, but at least 65 must be kept. Provide more rows, or lower generation.minRows."
+        " No request was sent to the teacher."
     )
     assert teacher.requests == []
 
@@ -171,7 +171,7 @@ def test_fewest_rows_are_65_unless_told_otherwise_and_nothing_is_asked_before(ru
 def test_rows_that_are_all_the_same_are_too_few(run, teacher):
     run.train, run.generation = [nli_row(1, id=str(number)) for number in range(6)], {"minRows": 2}
     result = run.run()
-    assert "there are 6, of which duplicate 5 are not asked, and at least 2 must be kept" in result.message
+    assert "there are 6, of which some are rejected (duplicate 5), but at least 2 must be kept" in result.message
     assert teacher.requests == []
 
 

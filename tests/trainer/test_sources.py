@@ -73,25 +73,25 @@ def test_download_leaves_no_file_behind(server, tmp_path):
 def test_answer_that_ends_in_the_middle_is_asked_for_again(server, tmp_path, capsys):
     server.files, server.cut_off = {"/rows.jsonl": MANY}, 1
     assert read(source(f"{server.url}/rows.jsonl", scratch=tmp_path)) == MANY
-    assert "Here again in 0.5 s." in capsys.readouterr().err
+    assert "Retrying in 0.5 s." in capsys.readouterr().err
 
 
 def test_failing_server_is_asked_a_bounded_number_of_times(server, tmp_path):
     server.status = 503
     with pytest.raises(TryLater) as error:
         read(source(f"{server.url}/rows.jsonl", scratch=tmp_path))
-    assert "the server cannot be read from (503, message='Service Unavailable'" in error.value.message
-    assert error.value.message.endswith("The next attempt tries again.")
+    assert "the file cannot be read from the server (503, message='Service Unavailable'" in error.value.message
+    assert error.value.message.endswith("The next attempt will try again.")
     assert len([request for request in server.requests if request.startswith("GET")]) in (3, 6)
 
 
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (404, "there is no such file."),
-        (403, "access is denied (HTTP 403). Give a Secret with FSSPEC_HTTPS"),
+        (404, "the file does not exist."),
+        (403, "access is denied (HTTP 403). Name a Secret with FSSPEC_HTTPS"),
         (401, "access is denied (HTTP 401)."),
-        (400, "the server does not give the file: 400"),
+        (400, "the server refuses the request: 400"),
     ],
 )
 def test_refusal_of_a_web_server_is_a_sentence_with_split_and_uri(server, tmp_path, status, sentence):
@@ -105,7 +105,7 @@ def test_refusal_of_a_web_server_is_a_sentence_with_split_and_uri(server, tmp_pa
 def test_unknown_host_is_a_sentence(tmp_path):
     with pytest.raises(TryLater) as error:
         read(source("https://nowhere.invalid/rows.jsonl", scratch=tmp_path))
-    assert "https://nowhere.invalid/rows.jsonl: the server's name is not known; correct it" in error.value.message
+    assert "https://nowhere.invalid/rows.jsonl: the server's name cannot be resolved; correct it" in error.value.message
 
 
 @pytest.mark.parametrize("status", [404, 403, 400])
@@ -188,7 +188,7 @@ def s3(server, monkeypatch):
 def test_missing_key_of_a_bucket_is_a_sentence(s3, tmp_path):
     with pytest.raises(UserError) as error:
         read(source("s3://bucket/gone.jsonl", scratch=tmp_path))
-    assert error.value.message.startswith("data.train: s3://bucket/gone.jsonl: there is no such file")
+    assert error.value.message.startswith("data.train: s3://bucket/gone.jsonl: the file does not exist")
 
 
 def test_denied_access_names_the_variables_to_give(s3, tmp_path):
@@ -196,7 +196,7 @@ def test_denied_access_names_the_variables_to_give(s3, tmp_path):
     with pytest.raises(UserError) as error:
         read(source("s3://bucket/rows.jsonl", scratch=tmp_path))
     assert error.value.message == (
-        "data.train: s3://bucket/rows.jsonl: access is denied (HTTP 403). Give a Secret with AWS_ACCESS_KEY_ID and"
+        "data.train: s3://bucket/rows.jsonl: access is denied (HTTP 403). Name a Secret with AWS_ACCESS_KEY_ID and"
         " AWS_SECRET_ACCESS_KEY in data.credentials."
     )
 
@@ -208,7 +208,7 @@ def test_missing_credentials_are_told_as_such(s3, tmp_path, monkeypatch):
     with pytest.raises(UserError) as error:
         read(source("s3://bucket/rows.jsonl", scratch=tmp_path))
     assert (
-        "s3://bucket/rows.jsonl: there are no credentials. Give a Secret with AWS_ACCESS_KEY_ID" in error.value.message
+        "s3://bucket/rows.jsonl: credentials are missing. Name a Secret with AWS_ACCESS_KEY_ID" in error.value.message
     )
 
 
@@ -216,7 +216,7 @@ def test_bucket_of_another_region_is_told_as_such(s3, tmp_path):
     s3.status = 301
     with pytest.raises(UserError) as error:
         read(source("s3://bucket/rows.jsonl", scratch=tmp_path))
-    assert "the bucket is in another region. Give a Secret with AWS_REGION in data.credentials" in error.value.message
+    assert "the bucket is in another region. Name a Secret with AWS_REGION in data.credentials" in error.value.message
 
 
 def test_object_store_that_fails_once_is_asked_again(s3, tmp_path):
@@ -239,8 +239,8 @@ def test_file_that_grows_between_two_readings_is_an_error(tmp_path):
     with pytest.raises(UserError) as error:
         list(read_examples(where))
     assert error.value.message == (
-        f"The data changed during the run. data.train: {path}: It is not what it was when it was checked. Leave the"
-        " file as it is and run again: nothing is paid for twice."
+        f"The data changed during the run. data.train: {path}: The file differs from the one that was checked. Do"
+        " not change the file, and run again: replies that are already paid for are reused."
     )
 
 
@@ -286,10 +286,10 @@ def test_packed_file_that_is_cut_off_is_an_error_and_not_a_short_file(tmp_path, 
     packed = gzip.compress(MANY) if codec == "gzip" else pyarrow.compress(MANY, codec, asbytes=True)
     with pytest.raises(UserError) as error:
         check_rows([source(write(tmp_path, "rows.jsonl.gz", packed[: len(packed) // 2]))], lambda _: None)
-    assert "the file cannot be read any further: it is cut off or damaged" in error.value.message
+    assert "the rest of the file cannot be read: it is truncated or damaged" in error.value.message
 
 
 def test_other_packers_are_named(tmp_path):
     with pytest.raises(UserError) as error:
         check_rows([source(write(tmp_path, "rows.jsonl.bz2", b"BZh91AY&SY"))], lambda _: None)
-    assert "the file is packed with bzip2; pack it with gzip or zstd, or not at all" in error.value.message
+    assert "the file is compressed with bzip2; compress it with gzip or zstd, or not at all" in error.value.message

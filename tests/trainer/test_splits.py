@@ -25,12 +25,12 @@ def data(**settings) -> Data:
 def splits(rows: list[str | Example], **settings) -> tuple[Splits, dict[str, int]]:
     chosen = Splits(data(**settings), lambda row: row.text)
     for row in rows:
-        chosen.look(example(row) if isinstance(row, str) else row)
-    return chosen, chosen.decide()
+        chosen.add(example(row) if isinstance(row, str) else row)
+    return chosen, chosen.choose()
 
 
 def members(chosen: Splits, texts: list[str], split: str) -> set[str]:
-    return {text for place, text in enumerate(texts) if chosen.of(place) == split}
+    return {text for index, text in enumerate(texts) if chosen.of(index) == split}
 
 
 WITH_TEST = {"validationFraction": 0.2, "test": {"uri": "test.jsonl"}}
@@ -80,20 +80,20 @@ def test_no_train_row_is_held_out_although_a_validation_row_is_like_it():
     rows = [example(text, split) for text in "abcd" for split in ("train", "validation")]
     chosen, counts = splits(rows, validation={"uri": "validation.jsonl"})
     assert counts == {"train": 4, "validation": 2, "test": 2}
-    assert {chosen.of(place) for place in range(0, 8, 2)} == {"train"}
+    assert {chosen.of(index) for index in range(0, 8, 2)} == {"train"}
 
 
 def test_rows_of_the_test_source_stay():
     chosen, counts = splits([example(text, "test") for text in TEXTS] + TEXTS, **WITH_TEST)
     assert not chosen.holds_out_validation_rows
     assert counts == {"train": 795, "validation": 205, "test": 1000}
-    assert {chosen.of(place) for place in range(1000)} == {"test"}
+    assert {chosen.of(index) for index in range(1000)} == {"test"}
 
 
 def test_row_that_may_be_held_out_is_said_to_be_of_two_splits():
     chosen = Splits(data(validation={"uri": "validation.jsonl"}), lambda row: row.text)
-    assert chosen.look(example("a")) == ["train"]
-    assert chosen.look(example("b", "validation")) == ["validation", "test"]
+    assert chosen.add(example("a")) == ["train"]
+    assert chosen.add(example("b", "validation")) == ["validation", "test"]
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=40), st.floats(0.01, 0.99))
@@ -101,10 +101,10 @@ def test_counts_are_those_of_the_rows_and_groups_stay_together(texts, share):
     try:
         chosen, counts = splits(texts, validationFraction=share)
     except UserError as error:
-        assert "Give " in error.message  # noqa: PT017 - whether there is an error depends on the texts
+        assert "provide more " in error.message  # noqa: PT017 - whether there is an error depends on the texts
         return
     assert sum(counts.values()) == len(texts)
-    found = [chosen.of(place) for place in range(len(texts))]
+    found = [chosen.of(index) for index in range(len(texts))]
     assert counts == {split: found.count(split) for split in counts}
     assert min(counts.values()) > 0
     assert len({(text, split) for text, split in zip(texts, found, strict=True)}) == len(set(texts))
@@ -113,9 +113,9 @@ def test_counts_are_those_of_the_rows_and_groups_stay_together(texts, share):
 @pytest.mark.parametrize(
     ("texts", "share", "sentence"),
     [
-        (["a"], 0.01, "0.01 of 1 train rows leaves no validation row: rows about the same text stay together. Give a"
-                      " larger one, or more rows."),
-        (["a", "a", "a"], 0.99, "0.99 of 3 train rows leaves no train row"),
+        (["a"], 0.01, "0.01 of 1 train rows leaves no validation rows, because rows about the same"
+                      " text stay in the same split. Increase it, or provide more rows."),
+        (["a", "a", "a"], 0.99, "0.99 of 3 train rows leaves no train rows"),
     ],
 )  # fmt: skip
 def test_split_that_would_be_empty_is_a_sentence(texts, share, sentence):

@@ -1,4 +1,4 @@
-"""The rows as they stand in files."""
+"""Rows: as they are read from the user's data, and as they are written to the workspace."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from distillery_api.rejection_reasons import RejectionReason
 
 
 class Message(TypedDict):
-    """One turn of a chat."""
+    """One message of a chat."""
 
     role: str
     content: str
 
 
 Gold = str | list[str]
-"""The known answer of a row, or several that are all right."""
+"""The known answer of a row, or several that are all correct."""
 
 
 def known_answers(gold: Gold) -> list[str]:
@@ -32,17 +32,17 @@ class Example:
     split: str
     """train, validation or test."""
     line: int
-    """Number in its file, from 1."""
+    """Line in its file, from 1."""
     id: str
-    """The row's own, else `<split>-<line>`."""
+    """The row's own id, otherwise `<split>-<line>`."""
     messages: list[Message]
-    """An optional system message, then user and assistant in turn; the last one is the user's."""
+    """An optional system message, then user and assistant messages in turn; the last one is the user's."""
     gold: Gold | None = None
     """The known answer, or several; never shown to a model."""
     reply: str | None = None
-    """The answer that the row held after its last user message."""
-    keeps_replies: bool = False
-    """Whether the answers that the row holds are taken as the teacher's, without a call."""
+    """The existing reply to the last user message."""
+    keeps_existing_replies: bool = False
+    """Whether existing replies are used as the teacher's, without a request."""
 
     @property
     def system(self) -> str | None:
@@ -50,14 +50,14 @@ class Example:
         return self.messages[0]["content"] if self.messages[0]["role"] == "system" else None
 
     @property
-    def held_replies(self) -> list[str | None]:
-        """The answers that the row holds, one for each of its user messages; None for one that is not there."""
+    def existing_replies(self) -> list[str | None]:
+        """The replies that the row already holds, one for each of its user messages; None for a missing one."""
         earlier = [message["content"] for message in self.messages if message["role"] == "assistant"]
         return [*earlier, self.reply]
 
     @property
     def known_answers(self) -> list[str]:
-        """The known answers; none for a row without gold."""
+        """The known answers; empty for a row without gold."""
         return [] if self.gold is None else known_answers(self.gold)
 
     @property
@@ -78,10 +78,10 @@ class TrainingRow:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutRow:
-    """A held-out row, with the teacher's reply where there is one."""
+    """A held-out row, with the teacher's reply if there is one."""
 
     id: str
-    studentPrompt: list[Message]  # noqa: N815 - the names in the file
+    studentPrompt: list[Message]  # noqa: N815 - the name in the file
     """The messages of the row under the student prompt."""
     teacherPrompt: list[Message]  # noqa: N815
     """The messages of the row under the teacher prompt."""
@@ -98,7 +98,7 @@ class HeldOutRow:
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> HeldOutRow:
-        """The row of a file, also of one written before its fields had the names that they have now."""
+        """The row of a file, including files written when its fields had other names."""
         return cls(**{_EARLIER_FIELDS.get(name, name): value for name, value in row.items()})
 
 
@@ -116,7 +116,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that does not become a training row."""
+    """A row that does not become a training row, or a skipped record."""
 
     split: str
     id: str

@@ -1,6 +1,6 @@
-"""Files on servers, brought to this machine: https, S3, Google Cloud Storage, Azure, and the Hugging Face Hub.
+"""Files on servers, downloaded to this machine: https, S3, Google Cloud Storage, Azure, and the Hugging Face Hub.
 
-Credentials come from environment variables alone, by the names that each provider's own tools use.
+Credentials come from environment variables only, with the names that each provider's own tools use.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ from distillery_trainer.runtime.errors import StageError, TryLater, UserError, s
 
 _CONNECT_SECONDS = 20
 _READ_SECONDS = 60
-"""Longest silence of a server in the middle of a file."""
-_PAUSES = (0.5, 3.0)
-"""Seconds before a file is asked for once more."""
+"""Maximum time without data from a server within a file."""
+_BACK_OFFS = (0.5, 3.0)
+"""Seconds before each retry."""
 _CHUNK = 4 * 1024 * 1024
-"""Bytes read at once."""
-_SHOWN = 300
-"""Characters of a server's own words."""
+"""Bytes read at a time."""
+_SHOWN_CHARACTERS = 300
+"""Maximum length of a server's or a library's message in an error."""
 _NOT_FOUND = {404, 410}
 _DENIED = {401, 403}
-_PASSING = {408, 429}
+_TRANSIENT = {408, 429}
 _STATUS = re.compile(r"status code: (\d{3})|HTTP(?: error)? (\d{3})")
 _UNKNOWN_HOST = re.compile(r"dns error|getaddrinfo|[Nn]ame or service not known|Name does not resolve|Cannot resolve")
 _QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\")]*")
-_METADATA = ("/latest/api/token", "/latest/meta-data", "computeMetadata", "/metadata/identity")
-"""What a library asks a cloud's own machines for where no credentials are given."""
+_METADATA_PATHS = ("/latest/api/token", "/latest/meta-data", "computeMetadata", "/metadata/identity")
+"""Paths that a library requests from a cloud's metadata server if no credentials are given."""
 _WRONG_REGION = "incorrectly configured region"
 
 
-# --- which files these are
+# --- schemes
 
 
 @dataclass(frozen=True)
 class _Scheme:
-    """How one kind of server is read."""
+    """How files of one URL scheme are read."""
 
     variables: str
-    """What a Secret with credentials holds."""
+    """The keys of a Secret with credentials."""
     file_system: Callable[[], Any]
     """The fsspec file system."""
     options: Mapping[str, Any]
-    """What it needs to open a file."""
+    """Options for opening a file."""
 
 
 def _object_store(protocol: str) -> Callable[[], Any]:
     def make() -> Any:
         from obstore import fsspec as object_stores
 
-        # A whole request may take long: the file may be large. A private store's endpoint may be plain HTTP.
+        # The file may be large, so a request may take long. A private store's endpoint may use plain HTTP.
         client = {
             "timeout": timedelta(hours=1),
             "read_timeout": timedelta(seconds=_READ_SECONDS),
@@ -70,13 +70,13 @@ def _object_store(protocol: str) -> Callable[[], Any]:
         }
         retries = {"max_retries": 3, "retry_timeout": timedelta(minutes=2)}
         store: Any = object_stores.FsspecStore
-        # A kept instance would keep the credentials that it has seen first.
+        # A cached instance would keep the credentials that it was created with.
         return store(protocol, client_options=client, retry_config=retries, skip_instance_cache=True)
 
     return make
 
 
-def _web() -> Any:
+def _web_server() -> Any:
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
@@ -87,10 +87,10 @@ def _hub() -> Any:
     return fsspec.filesystem("hf")
 
 
-# No ranges, which some servers do not know; a size that is given is not asked for first, which would hide the errors.
+# No range requests, which some servers do not support; with a size given, no request for it hides later errors.
 _IN_ONE_STREAM = {"block_size": 0, "size": 1}
 _SCHEMES = {
-    "https": _Scheme('FSSPEC_HTTPS, as {"headers": {"Authorization": "Bearer …"}}', _web, _IN_ONE_STREAM),
+    "https": _Scheme('FSSPEC_HTTPS, as {"headers": {"Authorization": "Bearer …"}}', _web_server, _IN_ONE_STREAM),
     "s3": _Scheme("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", _object_store("s3"), {"buffer_size": _CHUNK}),
     "gs": _Scheme("GOOGLE_SERVICE_ACCOUNT_KEY", _object_store("gs"), {"buffer_size": _CHUNK}),
     "abfs": _Scheme(
@@ -106,23 +106,23 @@ def is_remote(uri: str) -> bool:
     return uri.partition("://")[0] in _SCHEMES
 
 
-# --- bringing them here
+# --- downloading
 
 
 class Download:
-    """A file that has no name and is gone with the process."""
+    """A file without a name, which is gone when the process ends."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._size = os.fstat(file.fileno()).st_size
 
     def opened(self) -> BinaryIO:
-        """Its bytes, from the start; several may be open at once."""
+        """Its bytes, from the start; several readers may be open at once."""
         return io.BufferedReader(_FileReader(self._file, self._size), _CHUNK // 16)
 
 
 class _FileReader(io.RawIOBase):
-    """A reader of a file with a position of its own."""
+    """A reader with its own position in a file."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size, self._position = file, size, 0
@@ -147,44 +147,44 @@ class _FileReader(io.RawIOBase):
         return count
 
 
-def download(url: str, place: str, folder: Path) -> Download:
-    """Fetch a file. `place` begins the sentence of an error; the bytes lie in `folder` while the process lives.
+def download(url: str, subject: str, folder: Path) -> Download:
+    """Download a file into `folder`, where it stays while the process lives. Error messages begin with `subject`.
 
-    Raises UserError where there is no such file, it may not be read, or the volume is full; TryLater where the server
+    Raises UserError if the file does not exist or access is denied, or if the volume is full; TryLater if the server
     cannot be reached.
     """
     scheme = _SCHEMES[url.partition("://")[0]]
-    sys.stderr.write(f"{place}: reading …\n")
+    sys.stderr.write(f"{subject}: downloading …\n")
     file, name = _draft(folder)
     try:
-        _fetch_patiently(scheme, url, place, file)
+        _fetch_with_retries(scheme, url, subject, file)
     except BaseException:
         file.close()
         raise
     finally:
-        os.unlink(name)  # what is open stays readable, and goes with the process
+        os.unlink(name)  # an open file stays readable, and is removed when the process ends
     return Download(file)
 
 
 def _draft(folder: Path) -> tuple[BinaryIO, str]:
-    """A new file, named like a draft, so that what a killed process leaves is removed by the next one."""
+    """A new file with a draft's name, so that a file left by a killed process is removed by the next one."""
     with storage_errors_explained(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=".source.", suffix=DRAFT_SUFFIX)
     return os.fdopen(descriptor, "w+b"), name
 
 
-def _fetch_patiently(scheme: _Scheme, url: str, place: str, file: BinaryIO) -> None:
-    for pause in _PAUSES:
+def _fetch_with_retries(scheme: _Scheme, url: str, subject: str, file: BinaryIO) -> None:
+    for back_off in _BACK_OFFS:
         try:
-            return _fetch(scheme, url, place, file)
+            return _fetch(scheme, url, subject, file)
         except TryLater as error:
-            sys.stderr.write(f"{error.message} Here again in {pause:g} s.\n")
-            time.sleep(pause)
-    return _fetch(scheme, url, place, file)
+            sys.stderr.write(f"{error.message} Retrying in {back_off:g} s.\n")
+            time.sleep(back_off)
+    return _fetch(scheme, url, subject, file)
 
 
-def _fetch(scheme: _Scheme, url: str, place: str, file: BinaryIO) -> None:
+def _fetch(scheme: _Scheme, url: str, subject: str, file: BinaryIO) -> None:
     file.seek(0)
     file.truncate()
     file_system = scheme.file_system()
@@ -196,14 +196,14 @@ def _fetch(scheme: _Scheme, url: str, place: str, file: BinaryIO) -> None:
         changed = before != _version(file_system, path)
     except StageError:
         raise
-    except Exception as error:  # each library has errors of its own, without a common class
-        raise _explained(error, place, scheme) from error
+    except Exception as error:  # each library has its own errors, without a common class
+        raise _stage_error(error, subject, scheme) from error
     if changed:
-        raise TryLater(f"{place}: the file changed while it was read.", reason=Reason.INVALID_DATA)
+        raise TryLater(f"{subject}: the file changed during the download.", reason=Reason.INVALID_DATA)
 
 
 def _version(file_system: Any, path: str) -> object:
-    """What tells one content of a file from another, where it is read in several requests."""
+    """What identifies the content of a file, if it is read in several requests."""
     from obstore.fsspec import FsspecStore
 
     if not isinstance(file_system, FsspecStore):
@@ -214,44 +214,44 @@ def _version(file_system: Any, path: str) -> object:
 
 def _copy(stream: BinaryIO, file: BinaryIO) -> None:
     while chunk := stream.read(_CHUNK):
-        with storage_errors_explained("the workspace, to which the data is copied,"):
+        with storage_errors_explained("The workspace, to which the data is copied,"):
             file.write(chunk)
             file.flush()
 
 
-# --- what went wrong
+# --- errors
 
 
-def _explained(error: Exception, place: str, scheme: _Scheme) -> StageError:
-    """The sentence for a library's error."""
-    if refusal := _refusal(error, scheme):
-        return UserError(f"{place}: {refusal}", reason=Reason.INVALID_DATA)
+def _stage_error(error: Exception, subject: str, scheme: _Scheme) -> StageError:
+    """A stage error for a library's error."""
+    if problem := _permanent_problem(error, scheme):
+        return UserError(f"{subject}: {problem}", reason=Reason.INVALID_DATA)
     if _UNKNOWN_HOST.search(str(error)):
-        why = "the server's name is not known; correct it, or see to the network"
+        cause = "the server's name cannot be resolved; correct it, or check the network"
     else:
-        why = f"the server cannot be read from ({_words(error)})"
-    return TryLater(f"{place}: {why}. The next attempt tries again.", reason=Reason.INVALID_DATA)
+        cause = f"the file cannot be read from the server ({_first_line(error)})"
+    return TryLater(f"{subject}: {cause}. The next attempt will try again.", reason=Reason.INVALID_DATA)
 
 
-def _refusal(error: Exception, scheme: _Scheme) -> str | None:
-    """Why a server does not give the file, and what to do; None where it may give it later."""
-    said, status = str(error), _status(error)
-    remedy = f"Give a Secret with {scheme.variables} in data.credentials."
-    if any(path in said for path in _METADATA):
-        return f"there are no credentials. {remedy}"
-    if _WRONG_REGION in said:
-        return "the bucket is in another region. Give a Secret with AWS_REGION in data.credentials."
+def _permanent_problem(error: Exception, scheme: _Scheme) -> str | None:
+    """Why a server refuses the file, and what to do; None if a retry may succeed."""
+    text, status = str(error), _status(error)
+    remedy = f"Name a Secret with {scheme.variables} in data.credentials."
+    if any(path in text for path in _METADATA_PATHS):
+        return f"credentials are missing. {remedy}"
+    if _WRONG_REGION in text:
+        return "the bucket is in another region. Name a Secret with AWS_REGION in data.credentials."
     if isinstance(error, FileNotFoundError) or status in _NOT_FOUND:
-        return "there is no such file."
+        return "the file does not exist."
     if isinstance(error, PermissionError) or status in _DENIED:
-        return f"access is denied ({f'HTTP {status}' if status else _words(error)}). {remedy}"
-    if status and 300 <= status < 500 and status not in _PASSING:
-        return f"the server does not give the file: {_words(error)}."
+        return f"access is denied ({f'HTTP {status}' if status else _first_line(error)}). {remedy}"
+    if status and 300 <= status < 500 and status not in _TRANSIENT:
+        return f"the server refuses the request: {_first_line(error)}."
     return None
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status that an error is about."""
+    """The HTTP status of an error."""
     candidates = (
         getattr(error, "status", None),
         getattr(error, "status_code", None),
@@ -264,8 +264,8 @@ def _status(error: Exception) -> int | None:
     return int(match[1] or match[2]) if match else None
 
 
-def _words(error: Exception) -> str:
-    """The first line of what a library says, without the signatures of links."""
+def _first_line(error: Exception) -> str:
+    """The first line of a library's message, without the signatures of links."""
     lines = str(error).strip().splitlines()
     first = _QUERY.sub(r"\1?…", lines[0].rstrip(".")) if lines else type(error).__name__
-    return first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
+    return first if len(first) <= _SHOWN_CHARACTERS else f"{first[:_SHOWN_CHARACTERS]}…"

@@ -1,7 +1,7 @@
-"""Where the user's rows lie: on a mounted volume, in a file, or on a server, from which they are brought here once.
+"""Where the user's rows are: on a mounted volume, in a file, or on a server, from which they are downloaded once.
 
-A run reads its rows several times, and must find the same ones each time. So a remote file is downloaded before the
-first row is read, whatever its server can do, and a local one is watched.
+A run reads its rows several times and must find the same ones each time. So a remote file is downloaded before the
+first row is read, and a local file is checked for changes.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ class Source:
 
     split: str
     uri: str
-    """As it stands in the manifest, without passwords and signatures."""
+    """As written in the manifest, without passwords and signatures."""
     path: str
     """Where that is: a path on this machine, or a URL."""
     settings: DataSource
-    """What the manifest says about the rows."""
+    """The source's section of the manifest."""
     scratch: Path
-    """Folder that a remote file is kept in while the process lives."""
+    """Folder for a downloaded file while the process lives."""
     _first_state: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[BinaryIO]:
-        """The bytes, from the start; several may be open at once.
+        """The bytes, from the start; several readers may be open at once.
 
-        Raises UserError, naming the source and what was looked for, where there are none or others than the first
-        time; TryLater where a server cannot be reached.
+        Raises UserError, naming the source and the path, if the file cannot be read or has changed since the first
+        time; TryLater if a server cannot be reached.
         """
         if is_remote(self.path):
             yield self._download.opened()
             return
         with self._open() as stream:
-            self._watch()
+            self._check_unchanged()
             yield stream
-            self._watch()
+            self._check_unchanged()
 
     @property
     def name(self) -> str:
-        """The file's name in lower case, without what follows it in a URL."""
+        """The file's name in lower case, without a URL's query and fragment."""
         path = self.path.partition("?")[0].partition("#")[0] if is_remote(self.path) else self.path
         return path.rpartition("/")[2].lower()
 
@@ -66,36 +66,36 @@ class Source:
         try:
             return open(self.path, "rb")
         except FileNotFoundError as error:
-            raise self._unusable("there is no such file") from error
+            raise self._unusable("the file does not exist") from error
         except IsADirectoryError as error:
-            raise self._unusable("that is a folder; name the file in it") from error
+            raise self._unusable("this is a folder; name a file in it") from error
         except PermissionError as error:
-            raise self._unusable("this process may not read it") from error
+            raise self._unusable("permission denied") from error
         except OSError as error:
             raise self._unusable(f"it cannot be read ({error.strerror})") from error
 
-    def _unusable(self, why: str) -> UserError:
-        place = self.uri if self.path == self.uri else f"{self.uri}: looked for {self.path}"
-        return UserError(f"data.{self.split}: {place}: {why}.", reason=Reason.INVALID_DATA)
+    def _unusable(self, problem: str) -> UserError:
+        location = self.uri if self.path == self.uri else f"{self.uri} (path {self.path})"
+        return UserError(f"data.{self.split}: {location}: {problem}.", reason=Reason.INVALID_DATA)
 
-    def _watch(self) -> None:
-        """Raise UserError where the file is not what it was when it was first opened."""
+    def _check_unchanged(self) -> None:
+        """Raise UserError if the file has changed since it was first opened."""
         status = os.stat(self.path)
         state = status.st_size, status.st_mtime_ns
         if self._first_state.setdefault("state", state) != state:
             raise self.changed()
 
-    def changed(self, detail: str = "It is not what it was when it was checked.") -> UserError:
-        """The error of a source that became another one while it was used."""
+    def changed(self, detail: str = "The file differs from the one that was checked.") -> UserError:
+        """The error of a source that changed during the run."""
         return UserError(
-            f"The data changed during the run. data.{self.split}: {self.uri}: {detail} Leave the file as it is and run"
-            " again: nothing is paid for twice.",
+            f"The data changed during the run. data.{self.split}: {self.uri}: {detail} Do not change the file, and run"
+            " again: replies that are already paid for are reused.",
             reason=Reason.INVALID_DATA,
         )
 
 
 def sources(config: RunConfig) -> list[Source]:
-    """The places that the run reads: train, and validation and test where they are given. Raises UserError."""
+    """The sources of the run: train, and validation and test if they are given. Raises UserError."""
     scratch = config.stage_folder.path
     return [
         Source(
@@ -106,11 +106,11 @@ def sources(config: RunConfig) -> list[Source]:
 
 
 def resolve(uri: str, config: RunConfig, field_name: str = "uri") -> str:
-    """Where a URI of the manifest lies: a path on this machine, or a URL.
+    """The location of a URI of the manifest: a path on this machine, or a URL.
 
-    `pvc://CLAIM/PATH` and `configmap://NAME/KEY` lie under their mount, `file:///PATH` is itself, a plain path is
-    relative to the config's base path, and what is on a server stays as it is. Raises UserError for a claim or
-    ConfigMap that is not mounted.
+    `pvc://CLAIM/PATH` and `configmap://NAME/KEY` are below their mount, `file:///PATH` is PATH, a plain path is
+    relative to the config's base path, and a URL stays unchanged. Raises UserError for a claim or ConfigMap that is
+    not mounted.
     """
     if uri.startswith("file://"):
         return uri.removeprefix("file://")
@@ -124,6 +124,6 @@ def resolve(uri: str, config: RunConfig, field_name: str = "uri") -> str:
     if reference not in config.mounts:
         mounted = ", ".join(sorted(config.mounts)) or "nothing"
         raise UserError(
-            f"{field_name}: {uri}: {reference} is not mounted here (mounted: {mounted}).", reason=Reason.INVALID_DATA
+            f"{field_name}: {uri}: {reference} is not mounted (mounted: {mounted}).", reason=Reason.INVALID_DATA
         )
     return f"{config.mounts[reference].rstrip('/')}/{path}"

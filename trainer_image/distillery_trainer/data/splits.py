@@ -1,5 +1,5 @@
-"""Which split a row goes to, where the user leaves that to us. It is chosen by content, so that it does not depend on
-the order of the rows; all rows of a group, such as those with one premise, are on the same side."""
+"""Which split a row goes to if the user leaves the choice to us. The choice depends on the content, not on the order of
+the rows; all rows of a group, such as those with the same premise, go to the same split."""
 
 from __future__ import annotations
 
@@ -16,62 +16,69 @@ from distillery_trainer.data.records import Example
 from distillery_trainer.runtime.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-"""In the order in which they are read."""
-_RANKS = {split: rank for rank, split in enumerate(SPLITS)}
+"""In the order in which their sources are read."""
+_SPLIT_NUMBERS = {split: number for number, split in enumerate(SPLITS)}
 
 Group = Callable[[Example], str]
-"""What rows of one group have in common."""
+"""The text that all rows of one group have in common."""
 
 
 class Splits:
-    """First shown every row in order (`look`), then asked about each by its place. A byte a row is held, and while the
-    rows are looked at eight more for each one that may be held out."""
+    """The split of every row: `add` all rows in order, then `choose`, then ask for each by its index.
+
+    Memory: one byte per row, and until `choose` eight more for each row that may be held out.
+    """
 
     def __init__(self, data: Data, group: Group) -> None:
         share = data.validation_fraction
-        self._share = None if share is None else ValidationFraction(share, group)
-        self._carving = None if data.test else HeldOutSelection(group)
-        self._ranks = array("B")
+        self._validation_fraction = None if share is None else ValidationFraction(share, group)
+        self._held_out_selection = None if data.test else HeldOutSelection(group)
+        self._split_numbers = array("B")
 
     @property
     def holds_out_validation_rows(self) -> bool:
         """Whether the held-out rows are taken from the validation rows."""
-        return self._carving is not None
+        return self._held_out_selection is not None
 
     @property
-    def ranks(self) -> NDArray[numpy.uint8]:
-        """Each row's split, as its place in SPLITS."""
-        return numpy.frombuffer(self._ranks, dtype=numpy.uint8)
+    def split_numbers(self) -> NDArray[numpy.uint8]:
+        """Each row's split, as its position in SPLITS."""
+        return numpy.frombuffer(self._split_numbers, dtype=numpy.uint8)
 
-    def look(self, example: Example) -> list[str]:
-        """See the next row of any source; the splits that it may go to: one, unless it may yet be held out."""
-        split = "validation" if self._share and self._share.takes(example) else example.split
-        self._ranks.append(_RANKS[split])
-        if self._carving and split == "validation":
-            self._carving.look(example)
+    def add(self, example: Example) -> list[str]:
+        """Add the next row of any source. Returns the splits that it may go to: one, unless it may still be held
+        out."""
+        becomes_validation = self._validation_fraction and self._validation_fraction.takes(example)
+        split = "validation" if becomes_validation else example.split
+        self._split_numbers.append(_SPLIT_NUMBERS[split])
+        if self._held_out_selection and split == "validation":
+            self._held_out_selection.add(example)
             return ["validation", "test"]
         return [split]
 
-    def decide(self) -> dict[str, int]:
-        """Choose; the rows of each split. Raises UserError where a split would be empty."""
-        if self._share:
-            self._share.check(self._counts())
-        if self._carving:
-            ranks = self.ranks
-            ranks[numpy.flatnonzero(ranks == _RANKS["validation"])[self._carving.decide()]] = _RANKS["test"]
+    def choose(self) -> dict[str, int]:
+        """Choose the split of every row. Returns the number of rows by split. Raises UserError if one would be
+        empty."""
+        if self._validation_fraction:
+            self._validation_fraction.check(self._counts())
+        if self._held_out_selection:
+            validation_rows = numpy.flatnonzero(self.split_numbers == _SPLIT_NUMBERS["validation"])
+            self.split_numbers[validation_rows[self._held_out_selection.choose()]] = _SPLIT_NUMBERS["test"]
         return self._counts()
 
-    def of(self, place: int) -> str:
-        """The split of the row at a place of the input, from 0."""
-        return SPLITS[self._ranks[place]]
+    def of(self, index: int) -> str:
+        """The split of the row with this index."""
+        return SPLITS[self._split_numbers[index]]
 
     def _counts(self) -> dict[str, int]:
-        return {split: int(numpy.count_nonzero(self.ranks == rank)) for split, rank in _RANKS.items()}
+        return {
+            split: int(numpy.count_nonzero(self.split_numbers == number)) for split, number in _SPLIT_NUMBERS.items()
+        }
 
 
 class ValidationFraction:
-    """Validation rows out of the train rows: those whose hash lies below the share of all hashes, so that a row stays
-    where it is when others are added."""
+    """Takes validation rows from the train rows: those whose hash is below the given share of all hashes, so that a row
+    stays in its split when others are added."""
 
     def __init__(self, share: float, group: Group) -> None:
         self._share, self._group = share, group
@@ -82,36 +89,38 @@ class ValidationFraction:
         return example.split == "train" and _hash(self._group(example)) < self._threshold
 
     def check(self, counts: Mapping[str, int]) -> None:
-        """Raise UserError where one of the two splits is empty."""
-        for split, remedy in (("validation", "a larger one"), ("train", "a smaller one")):
+        """Raise UserError if one of the two splits is empty."""
+        for split, remedy in (("validation", "Increase it"), ("train", "Reduce it")):
             if not counts[split]:
                 raise UserError(
                     f"data.validationFraction: {self._share:g} of {sum(counts.values()):,} train rows leaves no"
-                    f" {split} row: rows about the same text stay together. Give {remedy}, or more rows.",
+                    f" {split} rows, because rows about the same text stay in the same split. {remedy}, or provide more"
+                    " rows.",
                     reason=Reason.INVALID_DATA,
                 )
 
 
 class HeldOutSelection:
-    """Held-out rows out of the validation rows, half of them: first shown all of those (`look`), then decides."""
+    """Takes half of the validation rows as held-out rows: `add` all of them, then `choose`."""
 
     def __init__(self, group: Group) -> None:
         self._group = group
         self._hashes = array("Q")
 
-    def look(self, example: Example) -> None:
-        """See the next validation row."""
+    def add(self, example: Example) -> None:
+        """Add the next validation row."""
         self._hashes.append(_hash(self._group(example)))
 
-    def decide(self) -> NDArray[numpy.bool_]:
-        """Whether each row is held out, in the order they were shown in. Raises UserError where there is one group."""
+    def choose(self) -> NDArray[numpy.bool_]:
+        """Whether each row is held out, in the order in which they were added. Raises UserError if there is only one
+        group."""
         hashes = numpy.frombuffer(self._hashes, dtype=numpy.uint64)
         self._hashes = array("Q")
         groups, counts = numpy.unique(hashes, return_counts=True)
         if len(groups) < 2:
             raise UserError(
-                "data.test is not given, and the validation rows cannot be split in two: they are all about the same"
-                " text. Give data.test, or more validation rows.",
+                "data.test is not set, and the validation rows cannot be split in two because they are all about the"
+                " same text. Set data.test, or provide more validation rows.",
                 reason=Reason.INVALID_DATA,
             )
         rows_up_to = counts.cumsum()

@@ -1,4 +1,4 @@
-"""What a run's teacher calls will come to, in tokens and money, before the first of them is paid for."""
+"""The tokens and the cost that a run is expected to use, estimated before the first request."""
 
 from __future__ import annotations
 

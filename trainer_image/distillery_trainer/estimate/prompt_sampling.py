@@ -1,4 +1,4 @@
-"""The real prompts of teacher and judge for an even sample of the rows, counted and scaled up to all of them."""
+"""The tokens of teacher and judge prompts, counted for an even sample of the rows and scaled up to all rows."""
 
 from __future__ import annotations
 
@@ -7,131 +7,133 @@ from collections.abc import Callable, Iterator, Mapping
 
 from distillery_api.run_config import RunConfig
 from distillery_trainer.data.records import Example, Message
-from distillery_trainer.estimate.forecast import Calls, Expected, ModelLoad
+from distillery_trainer.estimate.forecast import ExpectedUsage, Forecast, ModelUsage
 from distillery_trainer.estimate.token_counting import counter_for
-from distillery_trainer.estimate.typical_answers import JUDGEMENT_TOKENS, TypicalAnswers
+from distillery_trainer.estimate.typical_answers import JUDGE_REPLY_TOKENS, TypicalAnswers
 from distillery_trainer.filters.llm_judge import PARAMETERS, judge_messages
 from distillery_trainer.tasks import TaskDefinition
 
 SAMPLE_LIMIT = 1000
-"""Rows of a split whose prompts are counted at most."""
+"""Maximum number of rows of a split whose prompts are counted."""
 _HELD_OUT = "test"
-_WITH_JUDGE = "the judge's calls are in it"
+_WITH_JUDGE = "requests to the judge are included"
 
 
 class PromptSampler:
-    """Sees the rows one by one, and knows then what asking them should come to."""
+    """`add` the rows one by one, then get the `forecast` of what they will use."""
 
     def __init__(self, config: RunConfig, task: TaskDefinition) -> None:
         self._task, self._generation = task, config.generation
         self._counter = counter_for(config)
-        self._typical = TypicalAnswers(config, task, self._counter)
-        self._by_split: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
-        self._judged: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
+        self._typical_answers = TypicalAnswers(config, task, self._counter)
+        self._teacher_samples: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
+        self._judge_samples: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
 
-    def look(self, example: Example, split: str) -> None:
-        """See a row that goes to `split`, or may go there."""
-        self._by_split[split].offer(lambda: self.calls(example, split))
+    def add(self, example: Example, split: str) -> None:
+        """Add a row that goes to `split`, or may go there."""
+        self._teacher_samples[split].add(lambda: self.teacher_usage(example, split))
         if self._is_judged(split):
-            self._judged[split].offer(lambda: self.judge_calls(example, split))
+            self._judge_samples[split].add(lambda: self.judge_usage(example, split))
 
-    def expected(self, counts: Mapping[str, int] | None = None) -> Expected:
-        """What asking so many rows of each split should come to; by default, all that were seen."""
+    def forecast(self, counts: Mapping[str, int] | None = None) -> Forecast:
+        """The expected usage for this number of rows of each split; by default, for all that were added."""
         if counts is None:
-            counts = {split: sample.seen for split, sample in self._by_split.items()}
-        calls = _scaled_up(self._by_split, counts)
-        judged = _scaled_up(self._judged, counts)
-        return Expected(
+            counts = {split: sample.rows for split, sample in self._teacher_samples.items()}
+        teacher = _scaled_up(self._teacher_samples, counts)
+        judge = _scaled_up(self._judge_samples, counts)
+        return Forecast(
             sum(counts.values()),
-            ModelLoad(calls, calls.requests * self._task.max_tokens),
-            ModelLoad(judged, judged.requests * PARAMETERS["max_tokens"]),
+            ExpectedUsage(teacher, teacher.requests * self._task.max_tokens),
+            ExpectedUsage(judge, judge.requests * PARAMETERS["max_tokens"]),
             margin=self._counter.margin,
             basis=self._counter.basis,
             notes=self._notes(),
         )
 
-    def count(self, messages: list[Message]) -> float:
-        """Tokens of a prompt, counted as the rows' are."""
+    def count_prompt_tokens(self, messages: list[Message]) -> float:
+        """Tokens of a prompt, counted as for the rows."""
         return self._counter.count_messages(messages)
 
-    def count_text(self, text: str) -> float:
+    def count_tokens(self, text: str) -> float:
         """Tokens of a text."""
         return self._counter.count(text)
 
-    def calls(self, example: Example, split: str) -> Calls:
-        """What the teacher should be asked for one row."""
-        once = sum(self._requests(example, split), Calls())
-        return once if split == _HELD_OUT else once.times(self._generation.samples)
+    def teacher_usage(self, example: Example, split: str) -> ModelUsage:
+        """What one row is expected to use of the teacher."""
+        usage = sum(self._requests(example, split), ModelUsage())
+        return usage if split == _HELD_OUT else usage.scaled(self._generation.samples)
 
-    def judge_calls(self, example: Example, split: str) -> Calls:
-        """What the judge should be asked for one row: for its last answer, which is not there yet."""
+    def judge_usage(self, example: Example, split: str) -> ModelUsage:
+        """What one row is expected to use of the judge, for its last answer, which does not exist yet."""
         if not self._is_judged(split):
-            return Calls()
+            return ModelUsage()
         prompt = self._counter.count_messages(judge_messages(self._task, example, ""))
-        return Calls(1, prompt + self._typical.answer_tokens(example, example.reply), JUDGEMENT_TOKENS)
+        return ModelUsage(1, prompt + self._typical_answers.answer_tokens(example, example.reply), JUDGE_REPLY_TOKENS)
 
     def _is_judged(self, split: str) -> bool:
         return self._generation.judge is not None and split != _HELD_OUT
 
-    def _requests(self, example: Example, split: str) -> Iterator[Calls]:
-        """Each request for a row, after the answers that the row holds: the teacher's are not there yet."""
+    def _requests(self, example: Example, split: str) -> Iterator[ModelUsage]:
+        """Each request for a row. Earlier answers are the existing ones, since the teacher's do not exist yet."""
         if split == _HELD_OUT:
-            if example.reply is None or not example.keeps_replies:
+            if example.reply is None or not example.keeps_existing_replies:
                 yield self._request(self._task.teacher_messages(example), example, example.reply)
             return
         answers: list[str] = []
         while (messages := self._task.next_request(example, answers)) is not None:
-            held = _held(example, len(answers))
-            if held is None or not example.keeps_replies:
-                yield self._request(messages, example, held)
-            answers.append(held or "")
+            existing_reply = _existing_reply(example, len(answers))
+            if existing_reply is None or not example.keeps_existing_replies:
+                yield self._request(messages, example, existing_reply)
+            answers.append(existing_reply or "")
 
-    def _request(self, messages: list[Message], example: Example, held: str | None) -> Calls:
-        return Calls(1, self._counter.count_messages(messages), self._typical.reply_tokens(example, held))
+    def _request(self, messages: list[Message], example: Example, existing_reply: str | None) -> ModelUsage:
+        return ModelUsage(
+            1, self._counter.count_messages(messages), self._typical_answers.reply_tokens(example, existing_reply)
+        )
 
     def _notes(self) -> tuple[str, ...]:
-        complete = all(sample.is_complete for sample in self._by_split.values())
+        complete = all(sample.is_complete for sample in self._teacher_samples.values())
         return (
-            *(() if complete else (f"of each split an even sample of at most {SAMPLE_LIMIT:,} rows was counted",)),
+            *(() if complete else (f"an even sample of at most {SAMPLE_LIMIT:,} rows per split was counted",)),
             *((_WITH_JUDGE,) if self._generation.judge else ()),
         )
 
 
-def _scaled_up(samples: Mapping[str, _EvenSample], counts: Mapping[str, int]) -> Calls:
-    """What so many rows of each split need, judging by the samples."""
-    means = (samples[split].mean.times(rows) for split, rows in counts.items() if split in samples)
-    return sum(means, Calls())
+def _scaled_up(samples: Mapping[str, _EvenSample], counts: Mapping[str, int]) -> ModelUsage:
+    """The usage of this number of rows of each split, estimated from the samples."""
+    means = (samples[split].mean.scaled(rows) for split, rows in counts.items() if split in samples)
+    return sum(means, ModelUsage())
 
 
-def _held(example: Example, turn: int) -> str | None:
-    replies = example.held_replies
+def _existing_reply(example: Example, turn: int) -> str | None:
+    replies = example.existing_replies
     return replies[turn] if turn < len(replies) else None
 
 
 class _EvenSample:
-    """Every n-th row of a stream, where n doubles whenever there would be more than SAMPLE_LIMIT."""
+    """The usage of every n-th row; n doubles whenever there would be more than SAMPLE_LIMIT."""
 
     def __init__(self) -> None:
-        self._kept: list[Calls] = []
+        self._sample: list[ModelUsage] = []
         self._step = 1
-        self.seen = 0
-        """Rows seen so far."""
+        self.rows = 0
+        """Rows so far, whether sampled or not."""
 
-    def offer(self, measure: Callable[[], Calls]) -> None:
-        """See the next row; `measure` is called where it is taken."""
-        if self.seen % self._step == 0:
-            self._kept.append(measure())
-            if len(self._kept) > SAMPLE_LIMIT:
-                self._kept = self._kept[::2]
+    def add(self, usage: Callable[[], ModelUsage]) -> None:
+        """Add the next row; `usage` is called only if the row is sampled."""
+        if self.rows % self._step == 0:
+            self._sample.append(usage())
+            if len(self._sample) > SAMPLE_LIMIT:
+                self._sample = self._sample[::2]
                 self._step *= 2
-        self.seen += 1
+        self.rows += 1
 
     @property
     def is_complete(self) -> bool:
-        """Whether every row was taken."""
+        """Whether every row was sampled."""
         return self._step == 1
 
     @property
-    def mean(self) -> Calls:
-        """What one row needs."""
-        return sum(self._kept, Calls()).times(1 / len(self._kept))
+    def mean(self) -> ModelUsage:
+        """The mean usage of a row."""
+        return sum(self._sample, ModelUsage()).scaled(1 / len(self._sample))

@@ -1,4 +1,4 @@
-"""How long answers usually are, where nobody has asked yet."""
+"""The typical length of answers by task, for an estimate without a pilot."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from distillery_trainer.tasks.summarization import ROUNDS, SUMMARY_WORDS
 
 _LABEL_TOKENS = 5
 _CHAIN_OF_THOUGHT_TOKENS = 130
-"""A reason of at most 80 words, the answer, and the JSON around them."""
+"""Reasoning of at most 80 words, the answer, and the JSON around them."""
 _CONVERSATION_TOKENS = 150
-_THOUGHTS_TOKENS = 1000
-"""What a reasoning teacher thinks before it answers."""
-_TOKENS_A_WORD = 1.35
-JUDGEMENT_TOKENS = 130
+_REASONING_TOKENS = 1000
+"""The reasoning of a reasoning model before its answer."""
+_TOKENS_PER_WORD = 1.35
+JUDGE_REPLY_TOKENS = 130
 """The judge's reason of at most 80 words, its verdict, and the JSON around them."""
 _ROUND_TOKENS = 40
 """The entities of one round of a chain of density, and the JSON around them."""
 
 
 class TypicalAnswers:
-    """The usual length of the teacher's replies of a task, and of the answers in them."""
+    """The typical length of the teacher's replies of a task, and of the answers in them."""
 
     def __init__(self, config: RunConfig, task: TaskDefinition, counter: TokenCounter) -> None:
         self._task, self._generation, self._counter = config.task, config.generation, counter
-        self._limit = task.max_tokens
-        self._thoughts = _THOUGHTS_TOKENS if any(teacher.reasoning for teacher in config.generation.teachers) else 0
+        self._max_tokens = task.max_tokens
+        self._reasoning_tokens = (
+            _REASONING_TOKENS if any(teacher.reasoning for teacher in config.generation.teachers) else 0
+        )
 
-    def reply_tokens(self, example: Example, held: str | None) -> float:
-        """Tokens of the reply to a turn of the row; `held` is the answer that the row holds there."""
-        return min(self._limit, self._thoughts + self._spoken(example, held))
+    def reply_tokens(self, example: Example, existing_reply: str | None) -> float:
+        """Tokens of the reply to a turn of the row; `existing_reply` is the reply that the row already has there."""
+        return min(self._max_tokens, self._reasoning_tokens + self._visible_tokens(example, existing_reply))
 
-    def answer_tokens(self, example: Example, held: str | None) -> float:
-        """Tokens of the answer alone."""
+    def answer_tokens(self, example: Example, existing_reply: str | None) -> float:
+        """Tokens of the answer only."""
         if self._task is Task.CONVERSATION:
-            known = held or (example.gold if isinstance(example.gold, str) else None)
+            known = existing_reply or (example.gold if isinstance(example.gold, str) else None)
             return self._counter.count(known) if known else _CONVERSATION_TOKENS
         if self._task is Task.SUMMARIZATION:
-            return (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_A_WORD
+            return (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_PER_WORD
         return _LABEL_TOKENS
 
-    def _spoken(self, example: Example, held: str | None) -> float:
-        answer = self.answer_tokens(example, held)
+    def _visible_tokens(self, example: Example, existing_reply: str | None) -> float:
+        answer = self.answer_tokens(example, existing_reply)
         if self._generation.chain_of_density:
             return ROUNDS * (answer + _ROUND_TOKENS)
         return _CHAIN_OF_THOUGHT_TOKENS if self._generation.chain_of_thought else answer

@@ -1,1 +1,1 @@
-"""Which replies become training rows, and why the others do not."""
+"""Which rows and answers become training rows, and why the others are rejected."""

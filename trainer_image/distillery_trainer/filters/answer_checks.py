@@ -1,5 +1,5 @@
-"""What is wrong with a row before it is asked, and with a readable answer before it is learnt, as far as that shows
-without asking another model."""
+"""Checks of a row before it is sent to the teacher, and of a readable answer before it is kept, without another
+model."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ CONTROL_TOKEN = re.compile(
     r"|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>"
     r"|\[/?INST\]|<</?SYS>>"
 )
-"""What chat models use as control tokens, by its form: the student may not be at hand when rows are generated. The
-training looks for the student's own ones again."""
+"""Control tokens of chat models, recognised by their form, since the student may not be available when rows are
+generated. The train stage checks for the student's own special tokens."""
 
 _SHOWN = 80
 
 
 class AnswerChecks:
-    """The checks that the run's filters ask for. Each says why, or None."""
+    """The checks that the run's filters require. Each returns a rejection or None."""
 
     def __init__(self, config: RunConfig, task: TaskDefinition) -> None:
         self._task, self._is_prose = task, task.answer_kind.is_prose
         self._filters = config.generation.filters
         self._language = config.generation.language
 
-    def row_verdict(self, example: Example) -> Rejection | None:
-        """Why a row is not worth asking."""
+    def row_rejection(self, example: Example) -> Rejection | None:
+        """Why a row is not sent to the teacher."""
         for message in example.messages:
-            if verdict := _control_token(message["content"], "row"):
-                return verdict
+            if rejection := _control_token(message["content"], "row"):
+                return rejection
         return None
 
-    def verdict(self, example: Example, answer: str) -> Rejection | None:
-        """Why an answer is not to be learnt; the first reason of several."""
+    def answer_rejection(self, example: Example, answer: str) -> Rejection | None:
+        """Why an answer is rejected; the first reason of several."""
         if not answer.strip():
             return Rejection(RejectionReason.EMPTY, "The answer is empty.")
         return (
@@ -51,32 +51,32 @@ class AnswerChecks:
         )
 
     def _length(self, answer: str) -> Rejection | None:
-        most = self._filters.max_answer_words
-        if most is None or (length := word_count(answer)) <= most:
+        limit = self._filters.max_answer_words
+        if limit is None or (length := word_count(answer)) <= limit:
             return None
-        message = f"The answer has {length:,} words; generation.filters.maxAnswerWords allows {most:,}."
+        message = f"The answer has {length:,} words; generation.filters.maxAnswerWords allows at most {limit:,}."
         return Rejection(RejectionReason.TOO_LONG, message)
 
     def _other_language(self, example: Example, answer: str) -> Rejection | None:
         if not (self._filters.language and self._is_prose):
             return None
-        written = languages.detect(answer)
-        if written is None or self._may_be_in(written, example):
+        language = languages.detect(answer)
+        if language is None or self._is_expected(language, example):
             return None
-        wanted = f"generation.language is {self._language}" if self._language else "the row is in another one"
-        message = f"The answer is in {languages.english_name(written)}, and {wanted}."
+        expected = f"generation.language is {self._language}" if self._language else "the row is in another language"
+        message = f"The answer is in {languages.english_name(language)}, but {expected}."
         return Rejection(RejectionReason.WRONG_LANGUAGE, message)
 
-    def _may_be_in(self, language: str, example: Example) -> bool:
-        """Whether it is the language asked for, or else one that the row is in or speaks of."""
+    def _is_expected(self, language: str, example: Example) -> bool:
+        """Whether it is the requested language, or if none is set, one that the row is in or mentions."""
         if self._language:
             return language == languages.primary(self._language)
-        asked = [message["content"] for message in example.messages if message["role"] == "user"]
-        spoken = {languages.detect(text) for text in asked} - {None}
-        if not spoken or language in spoken:
+        user_texts = [message["content"] for message in example.messages if message["role"] == "user"]
+        user_languages = {languages.detect(text) for text in user_texts} - {None}
+        if not user_languages or language in user_languages:
             return True
-        everything = " ".join(message["content"] for message in example.messages).casefold()
-        return any(name in everything for name in languages.all_names(language, map(str, spoken)))
+        all_text = " ".join(message["content"] for message in example.messages).casefold()
+        return any(name in all_text for name in languages.all_names(language, map(str, user_languages)))
 
     def _disagreement(self, example: Example, answer: str) -> Rejection | None:
         gold = example.gold
@@ -86,17 +86,15 @@ class AnswerChecks:
             return None
         known = " or ".join(known_answers(gold))
         return Rejection(
-            RejectionReason.DISAGREES_WITH_GOLD,
-            f"The answer is {_shown(answer)}, and the known one is {_shown(known)}.",
+            RejectionReason.DISAGREES_WITH_GOLD, f"The answer is {_shown(answer)}, but the gold is {_shown(known)}."
         )
 
 
-def _control_token(text: str, what: str) -> Rejection | None:
+def _control_token(text: str, subject: str) -> Rejection | None:
     if ("<" not in text and "[" not in text) or not (found := CONTROL_TOKEN.search(text)):
         return None
-    return Rejection(
-        RejectionReason.SPECIAL_TOKEN, f"The {what} holds {found[0]}, which a student would take for a control token."
-    )
+    message = f"The {subject} contains {found[0]}, which a student would read as a control token."
+    return Rejection(RejectionReason.SPECIAL_TOKEN, message)
 
 
 def _shown(text: str) -> str:

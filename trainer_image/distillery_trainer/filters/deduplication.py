@@ -1,9 +1,9 @@
-"""Rows that are not worth asking, found before anything is paid: they ask what another row asks.
+"""Duplicates and leaks: rows that ask what another row asks, found before any of them is paid for.
 
-Of rows that ask the same, a test row stands before a validation row, that before a train row, and within a split an
-earlier row before a later one. Whoever stands behind goes: as a duplicate of a row of its own split, or as a leak of
-another one's: SPLITS names first the split whose rows go first, and last the one whose rows never go. 12 bytes a row
-are held, and 256 more where near ones are looked for.
+Of rows that ask the same, a test row takes precedence over a validation row, that over a train row, and within a split
+an earlier row over a later one. The other rows are rejected: as duplicates if the preferred row, the original, is in
+their own split, as leaks if it is in another. Test rows are never rejected. Memory: 12 bytes per row, and 256 more for
+near-duplicates.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from distillery_trainer.data.records import Example, Rejection
 from distillery_trainer.data.splits import SPLITS
 from distillery_trainer.filters import minhash
 
-Ranks = NDArray[numpy.uint8]
+SplitNumbers = NDArray[numpy.uint8]
+"""The split of each row, as its position in SPLITS."""
 
-_NOBODY = -1
+_NONE = -1
+"""In place of a row's index."""
 
 
 class Deduplication:
-    """First shown every row, then asked about each."""
+    """`add` every row in order, then `resolve`, then ask for the rejection of each by its index."""
 
     def __init__(self, config: RunConfig) -> None:
         generation = config.generation
@@ -37,117 +39,119 @@ class Deduplication:
         self._uses_own_system = generation.prompts.student is None
         self._asks_every_turn = generation.history is not History.ORIGINAL
         self._digests, self._lines = array("Q"), array("I")
-        self._ranks: Ranks = numpy.empty(0, dtype=numpy.uint8)
+        self._splits: SplitNumbers = numpy.empty(0, dtype=numpy.uint8)
         levels = (self._filters.duplicates, self._filters.leakage)
-        self._signatures = minhash.Signatures() if Likeness.NEAR in levels else None
-        self._twins: NDArray[numpy.int64] = numpy.empty(0, dtype=numpy.int64)
+        self._signatures = minhash.SignatureBuilder() if Likeness.NEAR in levels else None
+        self._originals: minhash.Indexes = numpy.empty(0, dtype=numpy.int64)
         self.rejected: dict[str, Counter[str]] = {}
-        """Rows that are not worth asking, by split and reason."""
+        """Number of duplicates and leaks by split and rejection reason."""
 
-    # --- looking
+    # --- adding
 
-    def look(self, example: Example) -> None:
-        """See the next row of the input."""
+    def add(self, example: Example) -> None:
+        """Add the next row of the input."""
         system = (example.system or "") if self._uses_own_system else ""
         turns = list(self._turns(example))
         self._digests.append(_digest([system, *turns]))
         self._lines.append(example.line)
         if self._signatures:
-            # A long system message that all rows have would make all of them alike.
+            # A long system message that all rows share would make all of them similar.
             self._signatures.add("\n".join(turns), context=f"{_digest([system]):x}")
 
     def _turns(self, example: Example) -> Iterator[str]:
-        """What is said, save the system message, and save the replies that the teacher gives anew."""
-        anew = self._asks_every_turn and not example.keeps_replies
-        said = ("user",) if anew else ("user", "assistant")
-        return (message["content"] for message in example.messages if message["role"] in said)
+        """All messages but the system message, and but the replies that the teacher replaces."""
+        replaced = self._asks_every_turn and not example.keeps_existing_replies
+        roles = ("user",) if replaced else ("user", "assistant")
+        return (message["content"] for message in example.messages if message["role"] in roles)
 
-    # --- deciding
+    # --- resolving
 
-    def decide(self, ranks: Ranks) -> None:
-        """Find the rows that are not worth asking, now that the split of each is known, as its place in SPLITS.
+    def resolve(self, splits: SplitNumbers) -> None:
+        """Find duplicates and leaks, now that the split of every row is known.
 
-        Raises ValueError unless as many rows were shown.
+        Raises ValueError unless there is a split for every row.
         """
-        if len(ranks) != len(self._digests):
-            raise ValueError(f"{len(self._digests)} rows were shown, and {len(ranks)} have a split")
-        self._ranks = ranks
-        # Whoever stands later in this order goes.
-        order = numpy.argsort(len(SPLITS) - ranks, kind="stable")
-        copies, leaks = self._exact(ranks, order)
+        if len(splits) != len(self._digests):
+            raise ValueError(f"{len(self._digests)} rows were added, but {len(splits)} have a split")
+        self._splits = splits
+        # By descending precedence: of rows that ask the same, the first one is the original.
+        order = numpy.argsort(len(SPLITS) - splits, kind="stable")
+        duplicates, leaks = self._exact(splits, order)
         if self._signatures:
-            near_copies, near_leaks = self._near(self._signatures.matrix(), ranks, order)
-            copies, leaks = _either(copies, near_copies), _either(leaks, near_leaks)
+            near_duplicates, near_leaks = self._near(self._signatures.matrix(), splits, order)
+            duplicates, leaks = _either(duplicates, near_duplicates), _either(leaks, near_leaks)
             self._signatures = None
-        self._twins = _either(leaks, copies)
-        self._twins[ranks == SPLITS.index("test")] = _NOBODY
-        self._count(ranks)
+        self._originals = _either(leaks, duplicates)
+        self._originals[splits == SPLITS.index("test")] = _NONE
+        self._count(splits)
 
-    def _exact(self, ranks: Ranks, order: minhash.Rows) -> tuple[minhash.Rows, minhash.Rows]:
-        """For each row the one that it copies, and the one of another split that it gives away."""
+    def _exact(self, splits: SplitNumbers, order: minhash.Indexes) -> tuple[minhash.Indexes, minhash.Indexes]:
+        """For each row the original in its own split, and the one in another split."""
         digests = numpy.frombuffer(self._digests, dtype=numpy.uint64)
-        nobody = numpy.full(len(ranks), _NOBODY)
-        wants_copies = self._filters.duplicates is not Likeness.NONE
-        copies = _first_of_its_kind(digests + ranks, order) if wants_copies else nobody
+        none = numpy.full(len(splits), _NONE)
+        finds_duplicates = self._filters.duplicates is not Likeness.NONE
+        duplicates = _first_with_same_key(digests + splits, order) if finds_duplicates else none
         if self._filters.leakage is Likeness.NONE:
-            return copies, nobody
-        first = _first_of_its_kind(digests, order)
-        return copies, numpy.where(ranks[first] != ranks, first, _NOBODY)
+            return duplicates, none
+        first = _first_with_same_key(digests, order)
+        return duplicates, numpy.where(splits[first] != splits, first, _NONE)
 
-    def _near(self, signatures: minhash.Ranks, ranks: Ranks, order: minhash.Rows) -> tuple[minhash.Rows, minhash.Rows]:
+    def _near(
+        self, signatures: minhash.Signatures, splits: SplitNumbers, order: minhash.Indexes
+    ) -> tuple[minhash.Indexes, minhash.Indexes]:
         """The same for rows that share most of their phrases."""
-        # Rows of a split with the same phrases go together: the first one speaks for all.
-        speakers = _first_of_its_kind(minhash.digests(signatures) + ranks, order)
-        copies, leaks = speakers.copy(), numpy.full(len(ranks), _NOBODY)
-        alone = order[speakers[order] == _NOBODY]
-        for earlier, later in minhash.alike(signatures, alone, self._filters.near_threshold):
-            same_split = ranks[earlier] == ranks[later]
-            copies[later[same_split]] = earlier[same_split]
+        # Rows of a split with equal signatures form a group, which its first row represents.
+        representatives = _first_with_same_key(minhash.digests(signatures) + splits, order)
+        duplicates, leaks = representatives.copy(), numpy.full(len(splits), _NONE)
+        distinct = order[representatives[order] == _NONE]
+        for earlier, later in minhash.similar_pairs(signatures, distinct, self._filters.near_threshold):
+            same_split = splits[earlier] == splits[later]
+            duplicates[later[same_split]] = earlier[same_split]
             leaks[later[~same_split]] = earlier[~same_split]
-        leaks = numpy.where(speakers == _NOBODY, leaks, leaks[speakers])
-        nobody = numpy.full(len(ranks), _NOBODY)
+        leaks = numpy.where(representatives == _NONE, leaks, leaks[representatives])
+        none = numpy.full(len(splits), _NONE)
         return (
-            copies if self._filters.duplicates is Likeness.NEAR else nobody,
-            leaks if self._filters.leakage is Likeness.NEAR else nobody,
+            duplicates if self._filters.duplicates is Likeness.NEAR else none,
+            leaks if self._filters.leakage is Likeness.NEAR else none,
         )
 
-    def _count(self, ranks: Ranks) -> None:
-        gone = self._twins != _NOBODY
-        same_split = ranks[self._twins] == ranks
-        for rank, split in enumerate(SPLITS[:-1]):
+    def _count(self, splits: SplitNumbers) -> None:
+        is_rejected = self._originals != _NONE
+        same_split = splits[self._originals] == splits
+        for number, split in enumerate(SPLITS[:-1]):
+            in_split = is_rejected & (splits == number)
             counts = {
-                RejectionReason.DUPLICATE: int(numpy.count_nonzero(gone & same_split & (ranks == rank))),
-                RejectionReason.LEAKS_INTO_TEST: int(numpy.count_nonzero(gone & ~same_split & (ranks == rank))),
+                RejectionReason.DUPLICATE: int(numpy.count_nonzero(in_split & same_split)),
+                RejectionReason.LEAKS_INTO_TEST: int(numpy.count_nonzero(in_split & ~same_split)),
             }
             self.rejected[split] = Counter({reason: count for reason, count in counts.items() if count})
 
-    # --- telling
+    # --- asking
 
-    def verdict(self, place: int) -> Rejection | None:
-        """Why the row at `place` is not worth asking; None for a row that is, or where nothing was looked for."""
-        if not len(self._twins) or (twin := int(self._twins[place])) == _NOBODY:
+    def rejection(self, index: int) -> Rejection | None:
+        """Why the row with this index is a duplicate or a leak; None for any other row, and before `resolve`."""
+        if not len(self._originals) or (original := int(self._originals[index])) == _NONE:
             return None
-        reason = (
-            RejectionReason.DUPLICATE if self._ranks[twin] == self._ranks[place] else RejectionReason.LEAKS_INTO_TEST
-        )
-        likeness = "the same as" if self._digests[twin] == self._digests[place] else "nearly the same as"
-        where = f"line {self._lines[twin]:,} of the {SPLITS[self._ranks[twin]]} rows"
-        return Rejection(reason, f"The row asks {likeness} {where}.")
+        is_duplicate = self._splits[original] == self._splits[index]
+        reason = RejectionReason.DUPLICATE if is_duplicate else RejectionReason.LEAKS_INTO_TEST
+        likeness = "the same as" if self._digests[original] == self._digests[index] else "nearly the same as"
+        location = f"line {self._lines[original]:,} of the {SPLITS[self._splits[original]]} rows"
+        return Rejection(reason, f"The row asks {likeness} {location}.")
 
 
 def _digest(texts: list[str]) -> int:
-    """64 bits of the texts; white space and upper and lower case are the same."""
+    """64 bits of the texts; case and white space do not matter."""
     normal = " ".join(" \0 ".join(texts).casefold().split())
     return int.from_bytes(hashlib.blake2b(normal.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 
 
-def _first_of_its_kind(keys: minhash.Digests, order: minhash.Rows) -> minhash.Rows:
-    """For each row the first one, in this order, with its key; nobody for that one itself."""
-    _, first, kind = numpy.unique(keys[order], return_index=True, return_inverse=True)
+def _first_with_same_key(keys: minhash.Digests, order: minhash.Indexes) -> minhash.Indexes:
+    """For each row the first one, in this order, with the same key; _NONE for that first one itself."""
+    _, first, group = numpy.unique(keys[order], return_index=True, return_inverse=True)
     found = numpy.empty(len(keys), dtype=numpy.int64)
-    found[order] = order[first[kind]]
-    return numpy.where(found == numpy.arange(len(keys)), _NOBODY, found)
+    found[order] = order[first[group]]
+    return numpy.where(found == numpy.arange(len(keys)), _NONE, found)
 
 
-def _either(preferred: minhash.Rows, other: minhash.Rows) -> minhash.Rows:
-    return numpy.where(preferred == _NOBODY, other, preferred)
+def _either(preferred: minhash.Indexes, other: minhash.Indexes) -> minhash.Indexes:
+    return numpy.where(preferred == _NONE, other, preferred)

@@ -1,4 +1,4 @@
-"""Several samples of one answer -> the one that most agree on (self-consistency, arXiv 2203.11171)."""
+"""Several samples of one row -> the answer that most agree on (self-consistency, arXiv 2203.11171)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from distillery_trainer.tasks.read_reply import ParsedReply
 
 
 def majority_vote(
-    samples: Sequence[ParsedReply], canonical: Callable[[str], str], min_agreement: float
+    samples: Sequence[ParsedReply], vote_key: Callable[[str], str], min_agreement: float
 ) -> str | Rejection:
-    """The first answer of those that most samples gave, or why there is none.
+    """The answer that most samples give, as the first of them words it, or a rejection.
 
-    `canonical` says what counts as the same answer; `min_agreement` is the least share of all samples, unreadable ones
-    included, that must agree, from 0 to 1. A tie is rejected. Without any answer, the reason is the first sample's.
+    Answers with the same `vote_key` count as the same; `min_agreement` is the minimum share of all samples,
+    including unreadable ones, that must agree, from 0 to 1. A tie is rejected. If no sample has an answer, the
+    rejection is that of the first one.
     """
     answers = [sample.answer for sample in samples if sample.answer is not None]
     if not answers:
         return next(sample.rejection for sample in samples if sample.rejection)
-    (winner, most), *others = Counter(map(canonical, answers)).most_common(2)
+    (winner, most), *others = Counter(map(vote_key, answers)).most_common(2)
     if others and others[0][1] == most:
-        message = f'A tie: {most} of {len(samples)} samples say "{winner}", as many say "{others[0][0]}".'
+        message = f'A tie: {most} of {len(samples)} samples answer "{winner}", and as many "{others[0][0]}".'
         return Rejection(RejectionReason.LOW_AGREEMENT, message)
-    # As the user wrote it: 0.6 of 5 samples are 3, in binary fractions a little less.
+    # Exactly as written by the user: 0.6 of 5 samples are 3; in binary fractions it would be slightly less.
     if Fraction(most, len(samples)) < Fraction(str(min_agreement)):
-        message = f'{most} of {len(samples)} samples say "{winner}"; generation.filters.minAgreement asks for more.'
+        message = (
+            f'Only {most} of {len(samples)} samples answer "{winner}"; generation.filters.minAgreement needs more.'
+        )
         return Rejection(RejectionReason.LOW_AGREEMENT, message)
-    return next(answer for answer in answers if canonical(answer) == winner)
+    return next(answer for answer in answers if vote_key(answer) == winner)

@@ -10,12 +10,12 @@ from distillery_trainer.data.records import Rejection
 
 @dataclass(frozen=True, slots=True)
 class RowRejection:
-    """A row that is not kept."""
+    """Why a row is rejected, and what was received for it."""
 
     rejection: Rejection
     unanswered: bool = False
-    """Whether the teacher gave no whole, readable and allowed answer; that counts against minSuccessRatio."""
+    """Whether the teacher gave no complete, readable and allowed answer; this counts against minSuccessRatio."""
     failure: Failure | None = None
-    """The failed call, where there was one."""
+    """The failed request, if there was one."""
     reply: Reply | None = None
-    """The teacher's last reply, where there was one."""
+    """The teacher's last reply, if there was one."""

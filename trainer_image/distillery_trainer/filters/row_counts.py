@@ -1,25 +1,35 @@
-"""Counts of one split, and whether enough of its rows can still be kept."""
+"""Row counters, and whether a split can still keep enough of its rows."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from distillery_api.reasons import Reason
+from distillery_api.run_config import RunConfig
+from distillery_api.spec import Task
 from distillery_api.stage_result import RowCounts
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.runtime.errors import TryLater, UserError
 
+_MIN_ROWS = {Task.MATH: 40}
+_DEFAULT_MIN_ROWS = 65
 _SHOWN_REASONS = 3
 
 
-class RowCounter:
-    """Rows of a split: how many there are, how many are kept, why the others are not.
+def required_rows(config: RunConfig) -> int:
+    """Minimum number of rows that the train and the validation split must each keep."""
+    return config.generation.min_rows or _MIN_ROWS.get(config.task, _DEFAULT_MIN_ROWS)
 
-    `min_success_ratio` is the share of the rows put to the teacher that need an answer, from 0 to 1; `min_rows` are the
-    rows that must be kept. Rows that were rejected before they were asked count for the second only.
+
+class RowCounter:
+    """Rows of a split: how many there are, how many are kept, and why the others are rejected.
+
+    `min_success_ratio` is the share of the rows sent to the teacher that need an answer, from 0 to 1; `min_rows` is the
+    number of rows that must be kept. `rejected_before` are the rows that are rejected without a request, by reason;
+    they count for `min_rows` only.
     """
 
     def __init__(
@@ -28,21 +38,20 @@ class RowCounter:
         rows: int,
         min_success_ratio: float,
         min_rows: int,
-        screened_out: Mapping[str, int] | None = None,
+        rejected_before: Mapping[str, int] | None = None,
     ) -> None:
         self.split, self.rows = split, rows
         self._ratio, self._min_rows = min_success_ratio, min_rows
-        screened = sum((screened_out or {}).values())
-        asked = rows - screened
-        # As the user wrote it: 0.7 of 30 rows are 21, in binary fractions a little more.
-        self._most_unanswered = asked - math.ceil(Fraction(str(min_success_ratio)) * asked)
+        asked = rows - sum((rejected_before or {}).values())
+        # Exactly as written by the user: 0.7 of 30 rows are 21; in binary fractions it would be slightly more.
+        self._max_unanswered = asked - math.ceil(Fraction(str(min_success_ratio)) * asked)
         self.kept = 0
         self.reasons: Counter[str] = Counter()
         self.unanswered = 0
-        self.failed_calls = 0
+        self.failed_requests = 0
         self.transient_failures = 0
         if asked < min_rows:
-            raise self._too_few_to_begin_with(screened_out or {})
+            raise self._too_few_to_begin_with(rejected_before or {})
 
     @property
     def rejected(self) -> int:
@@ -55,50 +64,52 @@ class RowCounter:
         return self.kept + self.rejected
 
     def reject(self, rejection: RowRejection) -> None:
-        """Count a rejected row, and the failed call where that was why."""
+        """Count a rejected row, and the failed request if that was the reason."""
         self.reasons[rejection.rejection.reason] += 1
         self.unanswered += rejection.unanswered
         if rejection.failure:
-            self.failed_calls += 1
+            self.failed_requests += 1
             self.transient_failures += rejection.failure.transient
 
     def check(self, teacher_answered: bool) -> None:
-        """Raise where the split can no longer keep as many rows as it needs."""
-        if self.unanswered > self._most_unanswered or self.rows - self.rejected < self._min_rows:
+        """Raise if the split can no longer keep as many rows as it needs."""
+        if self.unanswered > self._max_unanswered or self.rows - self.rejected < self._min_rows:
             raise self._too_few(teacher_answered)
 
     def _too_few(self, teacher_answered: bool) -> UserError | TryLater:
         if not teacher_answered and self.rejected and self.transient_failures == self.rejected:
-            message = f"The teacher answered none of {self.rejected:,} rows ({self._shown_reasons}); is it up?"
+            message = (
+                f"The teacher answered none of {self.rejected:,} rows ({self._top_reasons}). Check that it is running."
+            )
             return TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
-        failed = 2 * self.failed_calls > self.rejected
+        mostly_failed = 2 * self.failed_requests > self.rejected
         return UserError(
-            f"Too few {self.split} rows: {self._shortage}. rejected.jsonl has each row with its reason; replies"
-            " that were paid for are not asked again.",
-            reason=Reason.GENERATION_FAILED if failed else Reason.TOO_FEW_ROWS,
+            f"Too few {self.split} rows: {self._shortage}. rejected.jsonl lists each rejected row with its reason;"
+            " replies that are already paid for are reused.",
+            reason=Reason.GENERATION_FAILED if mostly_failed else Reason.TOO_FEW_ROWS,
         )
 
     @property
     def _shortage(self) -> str:
-        if self.unanswered > self._most_unanswered:
+        if self.unanswered > self._max_unanswered:
             return (
-                f"{self.unanswered:,} of {self.rows:,} have no usable answer ({self._shown_reasons}), and"
-                f" generation.minSuccessRatio {self._ratio:g} allows {self._most_unanswered:,}"
+                f"{self.unanswered:,} of {self.rows:,} have no usable answer ({self._top_reasons}), but"
+                f" generation.minSuccessRatio {self._ratio:g} allows at most {self._max_unanswered:,}"
             )
         return (
-            f"{self.rejected:,} of {self.rows:,} are rejected ({self._shown_reasons}), and at least"
+            f"{self.rejected:,} of {self.rows:,} are rejected ({self._top_reasons}), but at least"
             f" {self._min_rows:,} must be kept (generation.minRows)"
         )
 
     @property
-    def _shown_reasons(self) -> str:
+    def _top_reasons(self) -> str:
         return _listed(self.reasons)
 
-    def _too_few_to_begin_with(self, screened_out: Mapping[str, int]) -> UserError:
-        fewer = f", of which {_listed(Counter(screened_out))} are not asked" if screened_out else ""
+    def _too_few_to_begin_with(self, rejected_before: Mapping[str, int]) -> UserError:
+        less = f", of which some are rejected ({_listed(Counter(rejected_before))})" if rejected_before else ""
         message = (
-            f"Too few {self.split} rows: there are {self.rows:,}{fewer}, and at least {self._min_rows:,} must be kept."
-            " Give more rows, or lower generation.minRows. Nothing was asked of the teacher."
+            f"Too few {self.split} rows: there are {self.rows:,}{less}, but at least {self._min_rows:,} must be kept."
+            " Provide more rows, or lower generation.minRows. No request was sent to the teacher."
         )
         return UserError(message, reason=Reason.TOO_FEW_ROWS)
 
@@ -109,30 +120,39 @@ class RowCounter:
         )
 
 
-def total(tallies: list[RowCounter]) -> RowCounts:
+def total(counters: Iterable[RowCounter]) -> RowCounts:
     """The counts of all splits together."""
-    reasons = sum((tally.reasons for tally in tallies), Counter[str]())
+    counts = [counter.counts() for counter in counters]
+    reasons = sum((Counter(count.rejected_by_reason) for count in counts), Counter[str]())
     return RowCounts(
-        read=sum(tally.done for tally in tallies),
-        kept=sum(tally.kept for tally in tallies),
+        read=sum(count.read for count in counts),
+        kept=sum(count.kept for count in counts),
         rejected=reasons.total(),
         rejected_by_reason=dict(reasons.most_common()),
     )
 
 
+def by_split(counters: Mapping[str, RowCounter]) -> dict[str, RowCounts]:
+    """The counts of each split."""
+    return {split: counter.counts() for split, counter in counters.items()}
+
+
 def no_usable_answer(rejections: Sequence[RowRejection]) -> UserError | TryLater:
-    """The error where the first rows that were asked all got no usable answer."""
+    """The error if none of the first rows got a usable answer."""
     reasons = _listed(Counter(rejection.rejection.reason for rejection in rejections))
     last = rejections[-1].rejection.message
     if all(rejection.failure is not None and rejection.failure.transient for rejection in rejections):
-        message = f"The teacher answered none of the first {len(rejections):,} rows ({reasons}); is it up? {last}"
+        message = (
+            f"The teacher answered none of the first {len(rejections):,} rows ({reasons}). Check that it is running."
+            f" Last error: {last}"
+        )
         return TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
     message = (
-        f"None of the first {len(rejections):,} rows got a usable answer ({reasons}), so the others are not asked."
-        f" The last one: {last} Look at rejected.jsonl, and correct the prompts, the model or the sampling."
+        f"None of the first {len(rejections):,} rows got a usable answer ({reasons}), so the other rows are not sent."
+        f" Last error: {last} Look at rejected.jsonl, and correct the prompts, the model or the sampling parameters."
     )
-    failed = 2 * sum(rejection.failure is not None for rejection in rejections) > len(rejections)
-    return UserError(message, reason=Reason.GENERATION_FAILED if failed else Reason.TOO_FEW_ROWS)
+    mostly_failed = 2 * sum(rejection.failure is not None for rejection in rejections) > len(rejections)
+    return UserError(message, reason=Reason.GENERATION_FAILED if mostly_failed else Reason.TOO_FEW_ROWS)
 
 
 def _listed(reasons: Counter[str]) -> str:

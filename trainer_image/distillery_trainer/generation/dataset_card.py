@@ -1,5 +1,6 @@
-"""`README.md` beside the rows: where they come from, who answered and how, what was left out and what it cost, so that
-somebody can audit the data a year later. Dataset hubs read its front matter. The same run gives the same card.
+"""The dataset card, `README.md` beside the rows: their source, the teacher and its parameters, the rejected rows and
+the cost, so that the data can still be audited a year later. Dataset hubs read its front matter. The same run always
+produces the same card.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from distillery_trainer.tasks import TaskDefinition
 
 SAMPLE_ROWS = 3
 _SHOWN_BYTES = 700
-"""Of a text in a sample row."""
+"""Maximum length of a text in a sample row."""
 _CATEGORIES = {
     Task.NLI: "text-classification",
     Task.MULTIPLE_CHOICE: "multiple-choice",
@@ -45,13 +46,13 @@ _HUB_LICENCES = frozenset({
 })
 # fmt: on
 """Identifiers that the Hugging Face Hub knows."""
-_NOT_GIVEN = "not given"
+_NOT_SPECIFIED = "not specified"
 
 
 def write_card(folder: StageFolder, config: RunConfig, task: TaskDefinition, result: StageResult) -> Path:
-    """Write the card of a finished generate stage, whose rows are in the folder already; the card's path.
+    """Write the card of a finished generate stage, whose rows are already in the folder. Returns the card's path.
 
-    Raises UserError where the volume is full.
+    Raises UserError if the volume is full.
     """
     samples = list(itertools.islice(read_rows(folder.train), SAMPLE_ROWS))
     write_atomically(folder.card, card_text(config, task, result, samples).encode())
@@ -59,27 +60,27 @@ def write_card(folder: StageFolder, config: RunConfig, task: TaskDefinition, res
 
 
 def card_text(config: RunConfig, task: TaskDefinition, result: StageResult, samples: Sequence[dict[str, Any]]) -> str:
-    """The card; `samples` are the first training rows, as they stand in their file."""
+    """The card's text; `samples` are the first training rows, as in their file."""
     sections = (
         _front_matter(config, result),
-        _opening(config),
+        _introduction(config),
         _section("Source", _source(config, result)),
         _section("Teacher", _teachers(config)),
-        _section("How it was asked", _asking(config, task, samples)),
-        _section("What was left out", _left_out(config, result)),
-        _section("What it cost", _cost(result)),
+        _section("Prompts and parameters", _prompts_and_parameters(config, task, samples)),
+        _section("Kept and rejected rows", _row_counts(config, result)),
+        _section("Cost", _cost(result)),
         _section("Sample rows", _samples(samples)),
-        _section("Using the rows", _use(config)),
+        _section("Using the rows", _usage(config)),
     )
     return "\n\n".join(sections) + "\n"
 
 
-# --- what hubs read
+# --- front matter
 
 
 def _front_matter(config: RunConfig, result: StageResult) -> str:
     rows = result.splits.get("train", RowCounts()).kept + result.splits.get("validation", RowCounts()).kept
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         **_licence_fields(config),
         **({"language": [config.generation.language]} if config.generation.language else {}),
         "task_categories": [_CATEGORIES[config.task]],
@@ -90,7 +91,7 @@ def _front_matter(config: RunConfig, result: StageResult) -> str:
             {"config_name": "held-out", "data_files": _data_files("test")},
         ],
     }
-    return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)}---"
+    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)}---"
 
 
 def _data_files(*splits: str) -> list[dict[str, str]]:
@@ -98,8 +99,8 @@ def _data_files(*splits: str) -> list[dict[str, str]]:
 
 
 def _licence_fields(config: RunConfig) -> dict[str, Any]:
-    given = [config.data.licence, *(teacher.licence for teacher in config.generation.teachers)]
-    licences = list(dict.fromkeys(licence for licence in given if licence))
+    all_licences = [config.data.licence, *(teacher.licence for teacher in config.generation.teachers)]
+    licences = list(dict.fromkeys(licence for licence in all_licences if licence))
     if not licences:
         return {}
     identifiers = [licence.lower() for licence in licences]
@@ -108,16 +109,16 @@ def _licence_fields(config: RunConfig) -> dict[str, Any]:
     return {"license": "other", "license_name": "; ".join(licences)}
 
 
-# --- what people read
+# --- text
 
 
-def _opening(config: RunConfig) -> str:
+def _introduction(config: RunConfig) -> str:
     models = " and ".join(teacher.model for teacher in config.generation.teachers)
     return (
         f"# {config.name}: {config.task} rows answered by {models}\n\n"
-        "The answers below were written by a large model, for training a small one. `train.jsonl` and"
-        " `validation.jsonl` hold a short prompt and an answer a row; `test.jsonl` holds rows that no model was trained"
-        " on; `rejected.jsonl` holds the rows that were left out, each with its reason."
+        "The answers in this data set were written by a large model to train a small one. Each row of `train.jsonl` and"
+        " `validation.jsonl` contains the student prompt and an answer; `test.jsonl` contains the held-out rows, which"
+        " no model is trained on; `rejected.jsonl` contains the rejected rows, each with its reason."
     )
 
 
@@ -127,26 +128,21 @@ def _source(config: RunConfig, result: StageResult) -> str:
         (split, without_secrets(source.uri), str(source.format), _number(counts[split].read) if split in counts else "")
         for split, source in config.data.sources.items()
     ]
-    facts = [
-        f"Licence of the data: {config.data.licence or _NOT_GIVEN}.",
-        *([f"Version: {config.data.version}."] if config.data.version else []),
-        *(
-            [_carved("validation", f"{config.data.validation_fraction:g} of the train rows, chosen by content")]
-            if config.data.validation_fraction
-            else []
-        ),
-        *([_carved("test", "half of the validation rows, chosen by content")] if config.data.test is None else []),
-    ]
-    return _table(("Split", "Read from", "Format", "Rows"), rows) + "\n\n" + "\n".join(facts)
-
-
-def _carved(split: str, origin: str) -> str:
-    return f"The {split} rows are {origin}."
+    sentences = [f"Licence of the data: {config.data.licence or _NOT_SPECIFIED}."]
+    if config.data.version:
+        sentences.append(f"Version: {config.data.version}.")
+    if config.data.validation_fraction:
+        sentences.append(
+            f"The validation rows are {config.data.validation_fraction:g} of the train rows, chosen by content."
+        )
+    if config.data.test is None:
+        sentences.append("The test rows are half of the validation rows, chosen by content.")
+    return _table(("Split", "Source", "Format", "Rows"), rows) + "\n\n" + "\n".join(sentences)
 
 
 def _teachers(config: RunConfig) -> str:
     rows = [
-        (each.name, each.model, _addresses(each), each.licence or _NOT_GIVEN) for each in config.generation.teachers
+        (each.name, each.model, _addresses(each), each.licence or _NOT_SPECIFIED) for each in config.generation.teachers
     ]
     table = _table(("Name", "Model", "Server", "Licence of its output"), rows)
     judge = config.generation.judge
@@ -159,19 +155,19 @@ def _addresses(teacher: Teacher) -> str:
     return ", ".join(dict.fromkeys(without_secrets(server.url) for server in teacher.all_servers))
 
 
-def _asking(config: RunConfig, task: TaskDefinition, samples: Sequence[dict[str, Any]]) -> str:
+def _prompts_and_parameters(config: RunConfig, task: TaskDefinition, samples: Sequence[dict[str, Any]]) -> str:
     table = _table(("Parameter", "Value"), list(_parameters(config, task)))
     if not samples:
         return table
-    student = samples[0]["prompt"]
-    first_row = Example("train", 1, str(samples[0]["id"]), student)
-    teacher = task.teacher_messages(first_row)
+    student_messages = samples[0]["prompt"]
+    first_row = Example("train", 1, str(samples[0]["id"]), student_messages)
+    teacher_messages = task.teacher_messages(first_row)
     texts = [
         table,
-        "What the teacher was told, for the first row:",
-        _fenced(_system(teacher)),
-        "What the student is told:",
-        _fenced(_system(student)),
+        "Teacher prompt of the first row:",
+        _fenced(_system(teacher_messages)),
+        "Student prompt:",
+        _fenced(_system(student_messages)),
     ]
     return "\n\n".join(texts)
 
@@ -184,8 +180,8 @@ def _parameters(config: RunConfig, task: TaskDefinition) -> Iterator[tuple[str, 
     generation = config.generation
     for name, value in sampling_parameters(generation, task.max_tokens, None).items():
         yield name, json.dumps(value)
-    yield "samples a row", str(generation.samples)
-    told = generation.model_dump(
+    yield "samples per row", str(generation.samples)
+    settings = generation.model_dump(
         mode="json",
         by_alias=True,
         exclude_defaults=True,
@@ -200,21 +196,21 @@ def _parameters(config: RunConfig, task: TaskDefinition) -> Iterator[tuple[str, 
             "redaction",
         },
     )
-    for name, value in told.items():
+    for name, value in settings.items():
         yield name, value if isinstance(value, str) else json.dumps(value)
     if config.labels:
         yield "labels", ", ".join(config.labels)
 
 
-def _left_out(config: RunConfig, result: StageResult) -> str:
+def _row_counts(config: RunConfig, result: StageResult) -> str:
     rows = [
         (split, _number(counts.read), _number(counts.kept), _number(counts.rejected), _reasons(counts))
         for split, counts in result.splits.items()
     ]
-    table = _table(("Split", "Read", "Kept", "Rejected", "Why"), rows)
+    table = _table(("Split", "Rows", "Kept", "Rejected", "Rejection reasons"), rows)
     if not config.generation.filters.disagrees_with_gold:
         return table
-    return f"{table}\n\nRows whose answer was not the known one were left out, so the data is partly supervised."
+    return f"{table}\n\nRows whose answer disagrees with the gold were rejected, so the data is partly supervised."
 
 
 def _reasons(counts: RowCounts) -> str:
@@ -225,24 +221,24 @@ def _reasons(counts: RowCounts) -> str:
 def _cost(result: StageResult) -> str:
     usage, estimate = result.usage, result.estimate
     if usage is None or not usage.requests:
-        return "No teacher was asked."
+        return "No request was sent to a teacher."
     rows = [
         ("Requests", _number(usage.requests)),
-        ("Tokens read", _number(usage.input_tokens)),
-        ("of them from the server's cache", _number(usage.cached_input_tokens)),
-        ("Tokens written", _number(usage.output_tokens)),
-        ("of them reasoning", _number(usage.reasoning_tokens)),
-        *([("Money", f"{format_cost(usage.cost)} {usage.currency or ''}")] if usage.cost is not None else []),
+        ("Input tokens", _number(usage.input_tokens)),
+        ("of which cached by the server", _number(usage.cached_input_tokens)),
+        ("Output tokens", _number(usage.output_tokens)),
+        ("of which reasoning", _number(usage.reasoning_tokens)),
+        *([("Cost", f"{format_cost(usage.cost)} {usage.currency or ''}")] if usage.cost is not None else []),
     ]
-    table = _table(("What", "How much"), rows)
-    return f"{table}\n\nExpected before the first call: {estimate.sentence()}." if estimate else table
+    table = _table(("Usage", "Amount"), rows)
+    return f"{table}\n\nEstimate before the first request: {estimate.sentence()}." if estimate else table
 
 
 def _samples(samples: Sequence[dict[str, Any]]) -> str:
     if not samples:
         return "There are no training rows."
     shown = (json.dumps(_shortened(row), indent=2, ensure_ascii=False) for row in samples)
-    return "Long texts are cut.\n\n" + "\n\n".join(_fenced(row, "json") for row in shown)
+    return "Long texts are truncated.\n\n" + "\n\n".join(_fenced(row, "json") for row in shown)
 
 
 def _shortened(value: Any) -> Any:
@@ -255,8 +251,8 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-def _use(config: RunConfig) -> str:
-    return 'Write the rows as plain chat rows (`{"messages": [...]}`), which most trainers take:\n\n' + _fenced(
+def _usage(config: RunConfig) -> str:
+    return 'Export the rows as chat rows (`{"messages": [...]}`), which most training tools read:\n\n' + _fenced(
         f"distillery export {config.folder} --output rows.jsonl", "sh"
     )
 
@@ -268,8 +264,8 @@ def _section(title: str, text: str) -> str:
     return f"## {title}\n\n{text}"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
@@ -278,7 +274,7 @@ def _cell(text: str) -> str:
 
 
 def _fenced(text: str, language: str = "text") -> str:
-    """A block of code, whatever fences the text itself has."""
+    """A code block with a fence that is longer than any in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"

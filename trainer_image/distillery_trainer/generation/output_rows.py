@@ -10,7 +10,7 @@ from distillery_trainer.tasks.read_reply import ParsedReply
 
 
 def training_row(example: Example, turn: StudentTurn, teacher: str) -> TrainingRow:
-    """The student prompt and the answer only: the reasoning has already improved the answer."""
+    """The student prompt and the answer, with the reasoning if the run keeps it."""
     completion = (
         turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
     )
@@ -23,8 +23,8 @@ def training_row(example: Example, turn: StudentTurn, teacher: str) -> TrainingR
 
 
 def rejected_row(example: Example, split: str, rejection: RowRejection) -> RejectedRow:
-    """The row with why it was rejected, and what the teacher said."""
-    spoken = rejection.reply or rejection.failure
+    """The row with its rejection reason and the teacher's reply."""
+    received = rejection.reply or rejection.failure
     return RejectedRow(
         split=split,
         id=example.id,
@@ -32,22 +32,22 @@ def rejected_row(example: Example, split: str, rejection: RowRejection) -> Rejec
         reason=rejection.rejection.reason,
         message=rejection.rejection.message,
         reply=rejection.reply.content if rejection.reply else None,
-        requestId=spoken.request_id if spoken else None,
+        requestId=received.request_id if received else None,
     )
 
 
 def held_out_row(
-    example: Example, judgement: ParsedReply, reply: Reply | None, task: TaskDefinition, *, from_validation: bool
+    example: Example, parsed: ParsedReply, reply: Reply | None, task: TaskDefinition, *, from_validation: bool
 ) -> HeldOutRow:
-    """A held-out row with everything that its scoring needs."""
+    """A held-out row with everything that the evaluation needs."""
     return HeldOutRow(
         id=example.id,
         studentPrompt=task.student_messages(example),
         teacherPrompt=task.teacher_messages(example),
         gold=example.gold,
         reply=reply.content if reply else None,
-        answer=judgement.answer,
-        reason=judgement.rejection.reason if judgement.rejection else None,
+        answer=parsed.answer,
+        reason=parsed.rejection.reason if parsed.rejection else None,
         inputTokens=reply.input_tokens if reply else None,
         outputTokens=reply.output_tokens if reply else None,
         latencySeconds=reply.latency_seconds if reply else None,

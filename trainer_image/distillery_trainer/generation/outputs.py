@@ -1,4 +1,4 @@
-"""The files of the generate stage, written in the order of the input although replies come as they please."""
+"""The files of the generate stage, written in the order of the input although replies arrive in any order."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from distillery_api.runtime.atomic_files import remove_abandoned_drafts
 from distillery_trainer.runtime.files import AtomicFile
 
 WAITING_LIMIT = 32 * 1024 * 1024
-"""Bytes of finished rows that may wait for an earlier one. With rows of 600 bytes and 500 rows a second, a call may
-take two minutes before anybody waits for it."""
+"""Maximum bytes of finished rows that wait for an earlier one. With rows of 600 bytes and 500 rows per second, a
+request may take almost two minutes before it delays other rows."""
 
 
 class Outputs:
-    """Rows go out in the order of their place in the input. What is not published is dropped."""
+    """Rows are written in the order of their indexes. What is not published is dropped."""
 
     def __init__(self, folder: StageFolder, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -31,13 +31,13 @@ class Outputs:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more rows should be begun until the earliest one is finished."""
+        """Whether no more rows should be started until the earliest one is finished."""
         return self._waiting_bytes > WAITING_LIMIT
 
-    def put(self, place: int, file: Artefact, line: bytes) -> None:
-        """Write the line of the row at `place` of the input (from 0) to a file, once all before it are written."""
-        if place != self._next:
-            self._waiting[place] = file, line
+    def put(self, index: int, file: Artefact, line: bytes) -> None:
+        """Write the line of the row with this index to a file, once all earlier rows are written."""
+        if index != self._next:
+            self._waiting[index] = file, line
             self._waiting_bytes += len(line)
             return
         self._files[file].write(line)
@@ -47,18 +47,18 @@ class Outputs:
             self._next += 1
 
     def add_rejected(self, line: bytes) -> None:
-        """Write what stands outside the order of the rows."""
+        """Write a skipped record, which has no index."""
         self._files[Artefact.REJECTED].write(line)
 
-    def _write(self, place: int) -> None:
-        file, line = self._waiting.pop(place)
+    def _write(self, index: int) -> None:
+        file, line = self._waiting.pop(index)
         self._waiting_bytes -= len(line)
         self._files[file].write(line)
 
     def publish(self, student_prompt: str) -> dict[str, str]:
-        """Give the files their names, with gaps where rows are missing; paths relative to the workspace, by name."""
-        for place in sorted(self._waiting):
-            self._write(place)
+        """Publish the files, without the rows that are missing. Returns paths relative to the workspace, by name."""
+        for index in sorted(self._waiting):
+            self._write(index)
         with AtomicFile(self._student_prompt) as file:
             file.write(student_prompt.encode())
         for output in self._files.values():
@@ -69,6 +69,6 @@ class Outputs:
         return {name: self._workspace.relative(path) for name, path in paths.items()}
 
     def drop(self) -> None:
-        """Remove what was written."""
+        """Remove what was not published."""
         for output in self._files.values():
             output.drop()

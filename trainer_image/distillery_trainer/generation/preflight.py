@@ -1,5 +1,5 @@
-"""A first look at all rows, before the first paid call: are they good, where do they go, which are not worth asking,
-and what will the others cost?"""
+"""The preflight: all rows are checked, split, deduplicated and counted, and their cost estimated, before the first
+request."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from distillery_trainer.data.splits import Splits
 from distillery_trainer.estimate import PromptSampler
 from distillery_trainer.filters.deduplication import Deduplication
 from distillery_trainer.filters.redaction import Redactor
+from distillery_trainer.filters.row_counts import RowCounter, required_rows
 from distillery_trainer.tasks import TaskDefinition
 
 
 @dataclass(slots=True)
 class IndexedRow:
-    """A row, where it stands in the input, and the split that it goes to."""
+    """A row, its index in the input, and its split."""
 
-    place: int
+    index: int
     """From 0, over all sources."""
     example: Example
     split: str
@@ -32,75 +33,90 @@ class IndexedRow:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Checked rows, not held but read again."""
+    """Checked rows. They are not kept in memory but read again."""
 
     sources: list[Source]
-    counts: Mapping[str, int]
-    """Rows by the split that they go to."""
+    rows_by_split: Mapping[str, int]
+    """Number of rows by the split that they go to."""
+    skipped_records: Mapping[str, Counter[str]]
+    """Number of skipped records by split and reason; not included in `rows_by_split`."""
     splits: Splits
-    """Knows where a row goes."""
+    """The split of every row."""
     student_prompt: str
-    """The student's system prompt, as the first row has it."""
+    """The student prompt, as it is for the first row."""
     redactor: Redactor
-    """Takes personal data out of each row."""
-    screening: Deduplication
-    """Knows which rows are not worth asking."""
+    """Replaces personal data in each row."""
+    deduplication: Deduplication
+    """The rows that are duplicates or leaks."""
     sampler: PromptSampler
-    """Knows what asking a row should come to."""
-    passed_over: Mapping[str, Counter[str]]
-    """Records of logs that are no rows, by split and reason; `counts` does not have them."""
+    """What the requests for a row are expected to use."""
 
     @property
-    def rows(self) -> int:
-        """Rows of all splits."""
-        return sum(self.counts.values())
+    def row_count(self) -> int:
+        """Number of rows of all splits."""
+        return sum(self.rows_by_split.values())
 
     @property
-    def asked(self) -> dict[str, int]:
-        """Rows by split that are put to the teacher."""
-        rejected = self.screening.rejected
-        return {split: rows - rejected.get(split, Counter()).total() for split, rows in self.counts.items()}
+    def rows_to_ask_by_split(self) -> dict[str, int]:
+        """Number of rows by split that are sent to the teacher."""
+        rejected = self.deduplication.rejected
+        return {split: rows - rejected.get(split, Counter()).total() for split, rows in self.rows_by_split.items()}
 
-    def asked_stream(self) -> Iterator[IndexedRow]:
-        """The rows that are put to the teacher, in the order of the input."""
-        return (row for row in self.stream() if self.screening.verdict(row.place) is None)
-
-    def stream(self) -> Iterator[IndexedRow]:
-        """The rows in the order of the input, without personal data where that was asked for."""
+    def rows(self) -> Iterator[IndexedRow]:
+        """All rows in the order of the input, redacted if the run asks for it."""
         examples = itertools.chain.from_iterable(map(read_examples, self.sources))
-        for place, example in enumerate(examples):
-            yield IndexedRow(place, self.redactor.redact(example), self.splits.of(place))
+        for index, example in enumerate(examples):
+            yield IndexedRow(index, self.redactor.redact(example), self.splits.of(index))
 
-    def rejected_stream(self) -> Iterator[RejectedRow]:
-        """The records of logs that are no rows, each with its reason."""
+    def rows_to_ask(self) -> Iterator[IndexedRow]:
+        """The rows that are sent to the teacher, in the order of the input."""
+        return (row for row in self.rows() if self.deduplication.rejection(row.index) is None)
+
+    def skipped_rows(self) -> Iterator[RejectedRow]:
+        """The skipped records, each with its reason."""
         for source in self.sources:
-            if self.passed_over.get(source.split):
+            if self.skipped_records.get(source.split):
                 yield from (row for row in read_rows(source) if isinstance(row, RejectedRow))
 
 
-def prepare(config: RunConfig, task: TaskDefinition) -> PreparedData:
-    """Check every row, count them, choose the held-out ones, and find the ones not worth asking. Raises UserError."""
-    places, splits = sources(config), Splits(config.data, task.split_group)
-    redactor, screening, sampler = Redactor(config), Deduplication(config), PromptSampler(config, task)
+def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
+    """Check and count all rows, choose the held-out ones, and find duplicates and leaks. Raises UserError."""
+    all_sources, splits = sources(config), Splits(config.data, task.split_group)
+    redactor, deduplication, sampler = Redactor(config), Deduplication(config), PromptSampler(config, task)
     student_prompts: list[str] = []
 
-    def look(example: Example) -> None:
+    def add(example: Example) -> None:
         if not student_prompts:
             student_prompts.append(task.student_prompt(redactor.redact(example)))
-        screening.look(example)
-        for split in splits.look(example):
-            sampler.look(example, split)
+        deduplication.add(example)
+        for split in splits.add(example):
+            sampler.add(example, split)
 
-    found = check_rows(places, task.row_problem, look)
-    counts = splits.decide()
-    screening.decide(splits.ranks)
+    check = check_rows(all_sources, task.row_problem, add)
+    rows_by_split = splits.choose()
+    deduplication.resolve(splits.split_numbers)
     return PreparedData(
-        places,
-        counts,
+        all_sources,
+        rows_by_split,
+        check.skipped,
         splits,
         student_prompts[0],
         redactor=redactor,
-        screening=screening,
+        deduplication=deduplication,
         sampler=sampler,
-        passed_over=found.passed_over,
     )
+
+
+def row_counters(config: RunConfig, data: PreparedData) -> dict[str, RowCounter]:
+    """A row counter for each split. Raises UserError if a split has too few rows to begin with."""
+    min_rows, ratio = required_rows(config), config.generation.min_success_ratio
+    counters = {}
+    for split, rows in data.rows_by_split.items():
+        skipped = data.skipped_records.get(split, Counter())
+        records = rows + skipped.total()
+        if split == "test":
+            counters[split] = RowCounter(split, records, 0, 0)
+        else:
+            rejected_before = skipped + data.deduplication.rejected.get(split, Counter())
+            counters[split] = RowCounter(split, records, ratio, min_rows, rejected_before)
+    return counters

@@ -1,4 +1,5 @@
-"""One row on its way: asked turn by turn, read, asked again where the reply cannot be used, voted on, checked."""
+"""The pipeline of one row: its turns are asked one by one; each reply is read, requested again if it is unreadable,
+decided by majority vote, and checked."""
 
 from __future__ import annotations
 
@@ -20,14 +21,14 @@ from distillery_trainer.tasks.read_reply import ParsedReply, read_reply
 
 @dataclass(slots=True)
 class TeacherTurn:
-    """What the teacher said to one request, read."""
+    """The teacher's reply to one request, and what is read in it."""
 
     parsed: ParsedReply
     outcome: Reply | Failure
 
     @property
     def reply(self) -> Reply | None:
-        """The reply, where there is one."""
+        """The reply, if there is one."""
         return self.outcome if isinstance(self.outcome, Reply) else None
 
     def answer_or_rejection(self) -> str | RowRejection:
@@ -40,14 +41,14 @@ class TeacherTurn:
 
 @dataclass(slots=True)
 class AnsweredRow:
-    """A row with an answer for each of its turns."""
+    """A row's answers, one for each of its turns."""
 
     answers: list[str] = field(default_factory=list)
-    said: list[TeacherTurn] = field(default_factory=list)
+    teacher_turns: list[TeacherTurn] = field(default_factory=list)
 
 
 class RowPipeline:
-    """From a row to what the student learns of it."""
+    """From a row to what the student learns from it."""
 
     def __init__(
         self, config: RunConfig, task: TaskDefinition, teacher: ModelClient, answer_judge: AnswerJudge | None
@@ -57,25 +58,25 @@ class RowPipeline:
         self._checks = AnswerChecks(config, task)
         self._judge = answer_judge
 
-    async def learn(self, example: Example) -> list[StudentTurn] | RowRejection:
-        """What the student learns of a train or validation row, or why it learns nothing of it."""
-        if verdict := self._checks.row_verdict(example):
-            return RowRejection(verdict)
-        answered = await self._answer_all_turns(example)
-        if isinstance(answered, RowRejection):
-            return answered
-        turns = self._turns(example, answered)
-        if verdict := await self._verdict(example, answered.answers, turns[-1]):
-            return RowRejection(verdict, reply=answered.said[-1].reply)
+    async def training_turns(self, example: Example) -> list[StudentTurn] | RowRejection:
+        """What the student learns from a train or validation row, or why the row is rejected."""
+        if rejection := self._checks.row_rejection(example):
+            return RowRejection(rejection)
+        row = await self._answer_all_turns(example)
+        if isinstance(row, RowRejection):
+            return row
+        turns = self._student_turns(example, row)
+        if rejection := await self._rejection(example, row.answers, turns[-1]):
+            return RowRejection(rejection, reply=row.teacher_turns[-1].reply)
         return turns
 
     async def hold_out(self, example: Example) -> TeacherTurn:
-        """The teacher's one answer to a held-out row: no second try, as the other contestants have none.
+        """The teacher's answer to a held-out row: one try only, since the other systems have only one as well.
 
-        Where train rows are sampled several times for a vote, it is as cool as a single sample.
+        If other rows are sampled several times for a majority vote, its temperature is that of a single sample.
         """
-        if said := self._held(example, len(example.held_replies) - 1):
-            return said
+        if turn := self._existing_turn(example, len(example.existing_replies) - 1):
+            return turn
         messages = self._task.teacher_messages(example)
         return self._read(example, await self._teacher.ask(messages, temperature=self._generation.held_out_temperature))
 
@@ -84,70 +85,73 @@ class RowPipeline:
     async def _answer_all_turns(self, example: Example) -> AnsweredRow | RowRejection:
         row = AnsweredRow()
         while (messages := self._task.next_request(example, row.answers)) is not None:
-            said = self._held(example, len(row.answers)) or await self._decide(example, messages)
-            if isinstance(said, RowRejection):
-                return said
-            answer = said.answer_or_rejection()
+            turn = self._existing_turn(example, len(row.answers)) or await self._answer_turn(example, messages)
+            if isinstance(turn, RowRejection):
+                return turn
+            answer = turn.answer_or_rejection()
             if isinstance(answer, RowRejection):
                 return answer
-            row.said.append(said)
+            row.teacher_turns.append(turn)
             row.answers.append(answer)
         return row
 
-    def _held(self, example: Example, turn: int) -> TeacherTurn | None:
-        """The answer that the row holds, where it is taken as the teacher's."""
-        held = example.held_replies if example.keeps_replies else []
-        text = held[turn] if turn < len(held) else None
+    def _existing_turn(self, example: Example, number: int) -> TeacherTurn | None:
+        """The existing reply to a turn of the row, if it is used as the teacher's."""
+        replies = example.existing_replies if example.keeps_existing_replies else []
+        text = replies[number] if number < len(replies) else None
         if text is None:
             return None
         reply = Reply(content=text, finish_reason="stop")
-        return TeacherTurn(read_reply(reply, self._task, example.text, recorded=True), reply)
+        return TeacherTurn(read_reply(reply, self._task, example.text, existing=True), reply)
 
-    async def _decide(self, example: Example, messages: list[Message]) -> TeacherTurn | RowRejection:
-        """The answer that most samples agree on, or the one there is."""
-        first = await self._ask_twice(example, messages, 0)
+    async def _answer_turn(self, example: Example, messages: list[Message]) -> TeacherTurn | RowRejection:
+        """The only sample, or the first of those that won the majority vote."""
+        first = await self._ask_with_follow_up(example, messages, 0)
         if self._generation.samples == 1:
             return first
-        others = [await self._ask_twice(example, messages, sample) for sample in range(1, self._generation.samples)]
-        samples = [first, *others]
-        if all(said.parsed.answer is None for said in samples):
+        numbers = range(1, self._generation.samples)
+        samples = [first, *[await self._ask_with_follow_up(example, messages, number) for number in numbers]]
+        if all(sample.parsed.answer is None for sample in samples):
             return samples[-1]
         winner = majority_vote(
-            [said.parsed for said in samples], self._task.vote_key, self._generation.filters.min_agreement
+            [sample.parsed for sample in samples], self._task.vote_key, self._generation.filters.min_agreement
         )
         if isinstance(winner, Rejection):
             return RowRejection(winner, reply=samples[-1].reply)
-        return next(said for said in samples if said.parsed.answer == winner)
+        return next(sample for sample in samples if sample.parsed.answer == winner)
 
-    async def _ask_twice(self, example: Example, messages: list[Message], sample: int) -> TeacherTurn:
-        """Ask, and once more with what was wrong, where the reply cannot be read."""
-        said = self._read(example, await self._teacher.ask(messages, sample=sample))
-        if said.reply is None or said.parsed.rejection is None or not said.parsed.can_ask_again:
-            return said
-        again = repeated_request(messages, said.reply.content, said.parsed.rejection.message)
-        return self._read(example, await self._teacher.ask(again, sample=sample))
+    async def _ask_with_follow_up(self, example: Example, messages: list[Message], sample: int) -> TeacherTurn:
+        """Ask, and if the reply is unreadable ask once more, with what was wrong."""
+        turn = self._read(example, await self._teacher.ask(messages, sample=sample))
+        if turn.reply is None or turn.parsed.rejection is None or not turn.parsed.can_ask_again:
+            return turn
+        follow_up = repeated_request(messages, turn.reply.content, turn.parsed.rejection.message)
+        return self._read(example, await self._teacher.ask(follow_up, sample=sample))
 
     def _read(self, example: Example, outcome: Reply | Failure) -> TeacherTurn:
         return TeacherTurn(read_reply(outcome, self._task, example.text), outcome)
 
     # --- keeping
 
-    async def _verdict(self, example: Example, answers: Sequence[str], last: StudentTurn) -> Rejection | None:
+    async def _rejection(self, example: Example, answers: Sequence[str], last: StudentTurn) -> Rejection | None:
         for answer in answers:
-            if verdict := self._checks.verdict(example, answer):
-                return verdict
+            if rejection := self._checks.answer_rejection(example, answer):
+                return rejection
         if self._judge is None:
             return None
-        # In a conversation, the judge reads what the teacher said before.
+        # In a conversation, the judge reads the teacher's earlier answers.
         return await self._judge.verdict(replace(example, messages=last.prompt), answers[-1])
 
-    def _turns(self, example: Example, answered: AnsweredRow) -> list[StudentTurn]:
-        turns = self._task.student_turns(example, answered.answers)
+    def _student_turns(self, example: Example, row: AnsweredRow) -> list[StudentTurn]:
+        turns = self._task.student_turns(example, row.answers)
         if not self._generation.keep_reasoning:
             return turns
-        return [replace(turn, reasoning=self._reasoning(said)) for turn, said in zip(turns, answered.said, strict=True)]
+        return [
+            replace(turn, reasoning=self._reasoning(teacher_turn))
+            for turn, teacher_turn in zip(turns, row.teacher_turns, strict=True)
+        ]
 
-    def _reasoning(self, said: TeacherTurn) -> str | None:
-        if said.reply is None:
+    def _reasoning(self, turn: TeacherTurn) -> str | None:
+        if turn.reply is None:
             return None
-        return said.reply.reasoning or self._task.read_reasoning(said.reply.content)
+        return turn.reply.reasoning or self._task.read_reasoning(turn.reply.content)

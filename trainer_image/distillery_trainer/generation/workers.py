@@ -1,23 +1,25 @@
-"""The rows under way: a fixed number of workers take one row after the other, so rows stream through and a slow call
-holds up nobody else."""
+"""The concurrent workers: each takes one row after the other, so rows stream through and a slow request delays no other
+row."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.stop_signals import StopRequest
-from distillery_api.stage_result import RowCounts
 from distillery_trainer.chat.budget import BudgetExhausted
-from distillery_trainer.chat.chat_client import ChatClient, Stopping
+from distillery_trainer.chat.chat_client import Stopping
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.data.records import Rejection
+from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.rejection import RowRejection
-from distillery_trainer.filters.row_counts import RowCounter, no_usable_answer, total
+from distillery_trainer.filters.row_counts import RowCounter
+from distillery_trainer.generation.first_rows import FIRST_ROWS, FirstRows
+from distillery_trainer.generation.model_clients import ModelClients
 from distillery_trainer.generation.output_rows import held_out_row, rejected_row, training_row
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import IndexedRow, PreparedData
@@ -28,43 +30,13 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import StudentTurn, TaskDefinition
 
 _GRACE = 10.0
-"""Seconds that calls in flight get to finish when the stage ends early: they are paid for."""
+"""Seconds for requests in flight to finish when the stage ends early, since they are paid for."""
 _TICK = 0.5
-"""Seconds between two reports of progress, and between two syncs of the journal."""
-_FIRST_ROWS = 5
-"""Rows asked before all others: where none of them gets an answer, something is wrong, and the others are not asked."""
-
-
-class FirstRows:
-    """Whether the teacher's answers are of any use, seen on a few rows before all others are asked."""
-
-    def __init__(self, rows: int, needed: bool) -> None:
-        self._rows, self._needed = rows, needed
-        self._failures: list[RowRejection] = []
-        self._done = 0
-        self.known = asyncio.Event()
-        """Set as soon as one of them is answered, or all are done."""
-
-    def note(self, rejection: RowRejection | None) -> None:
-        """Count a finished row, and why it has no answer."""
-        if self.known.is_set():
-            return
-        self._done += 1
-        if rejection is not None and rejection.unanswered:
-            self._failures.append(rejection)
-        elif rejection is None:
-            self.known.set()
-
-    def error(self) -> StageError | None:
-        """Why the others are not asked, once all of the first rows are done in vain. Said once."""
-        if self.known.is_set() or self._done < self._rows:
-            return None
-        self.known.set()
-        return no_usable_answer(self._failures) if self._needed and self._failures else None
+"""Seconds between two progress reports, and between two syncs of the journal."""
 
 
 class Workers:
-    """`concurrency` workers over one stream of rows."""
+    """Concurrent workers over one stream of rows."""
 
     def __init__(
         self,
@@ -72,38 +44,29 @@ class Workers:
         task: TaskDefinition,
         data: PreparedData,
         *,
-        tallies: dict[str, RowCounter],
-        pipeline: RowPipeline,
-        teacher: ChatClient,
+        counters: Mapping[str, RowCounter],
+        clients: ModelClients,
         journal: ReplyJournal,
         outputs: Outputs,
         progress: ProgressReporter,
     ) -> None:
-        self.tallies = tallies
-        self._width = min(teacher.concurrent_rows, data.rows)
-        self._stream, self._data = data.stream(), data
-        self._task, self._pipeline, self._teacher, self._journal = task, pipeline, teacher, journal
-        self._outputs, self._progress = outputs, progress
-        self._room = asyncio.Event()
+        self._task, self._data, self._counters = task, data, counters
+        self._rows, self._teacher = data.rows(), clients.teacher
+        self._concurrency = min(self._teacher.concurrent_rows, data.row_count)
+        judge = AnswerJudge(task, clients.judge) if clients.judge else None
+        self._pipeline = RowPipeline(config, task, clients.teacher, judge)
+        self._journal, self._outputs, self._progress = journal, outputs, progress
+        self._outputs_have_room = asyncio.Event()
         self._error: StageError | None = None
-        ratio = config.generation.min_success_ratio
-        self._first_rows = FirstRows(min(_FIRST_ROWS, data.rows), needed=ratio > 0)
+        self._first_rows = FirstRows(data.row_count, answers_required=config.generation.min_success_ratio > 0)
 
-    def counts(self) -> RowCounts:
-        """Rows of all splits so far."""
-        return total(list(self.tallies.values()))
-
-    def split_counts(self) -> dict[str, RowCounts]:
-        """Rows by split so far."""
-        return {split: tally.counts() for split, tally in self.tallies.items()}
-
-    async def run(self, told: StopRequest) -> None:
-        """Answer all rows, until `told` to stop. Raises the StageError that ended it early, after a grace for the calls
-        in flight."""
-        self._reject_what_is_no_row()
+    async def run(self, stop_request: StopRequest) -> None:
+        """Answer all rows, or until the stop request. Raises the StageError that ended it early, after a grace period
+        for the requests in flight."""
+        self._reject_skipped_records()
         loop = asyncio.get_running_loop()
-        with told.heard_by(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
-            housekeeping = asyncio.create_task(self._keep_house())
+        with stop_request.heard_by(lambda: loop.call_soon_threadsafe(self._stop, Terminated())):
+            housekeeping = asyncio.create_task(self._report_and_sync())
             try:
                 await self._work_until_done_or_stopped()
             finally:
@@ -112,12 +75,11 @@ class Workers:
         if self._error:
             raise self._error
 
-    def _reject_what_is_no_row(self) -> None:
-        """Records of logs that hold no call that succeeded."""
-        for row in self._data.rejected_stream():
+    def _reject_skipped_records(self) -> None:
+        for row in self._data.skipped_rows():
             self._outputs.add_rejected(to_line(row))
             self._progress.row_rejected(row.split, row.reason)
-            self.tallies[row.split].reject(RowRejection(Rejection(row.reason, row.message)))
+            self._counters[row.split].reject(RowRejection(Rejection(row.reason, row.message)))
 
     async def _work_until_done_or_stopped(self) -> None:
         work = asyncio.create_task(self._work_on_all())
@@ -134,103 +96,97 @@ class Workers:
 
     async def _work_on_all(self) -> None:
         async with asyncio.TaskGroup() as workers:
-            for _ in range(self._width):
-                workers.create_task(self._ending_on_errors(self._work()))
+            for _ in range(self._concurrency):
+                workers.create_task(self._stopping_on_errors(self._work()))
 
     async def _work(self) -> None:
         """Take one row after the other until there are none, or the stage ends."""
-        for row in self._stream:
-            if row.place >= _FIRST_ROWS and not self._first_rows.known.is_set():
-                await self._first_rows.known.wait()
+        for row in self._rows:
+            if row.index >= FIRST_ROWS and not self._first_rows.finished.is_set():
+                await self._first_rows.finished.wait()
             if self._teacher.stopping.is_set():
                 return
             await self._process(row)
             if self._outputs.is_full:
                 await self._wait_for_room()
 
-    async def _ending_on_errors(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let the work end the stage where it fails."""
+    async def _stopping_on_errors(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work, and stop the stage if it fails."""
         try:
             await work
         except Stopping:
             return
-        except BudgetExhausted as spent:
-            self._end(self._budget_error(spent))
+        except BudgetExhausted as exhausted:
+            self._stop(self._budget_error(exhausted))
         except StageError as error:
-            self._end(error)
+            self._stop(error)
 
     async def _process(self, row: IndexedRow) -> None:
         if row.split == "test":
             self._hold_out(row, await self._pipeline.hold_out(row.example))
-        elif verdict := self._data.screening.verdict(row.place):
-            self._take(row, RowRejection(verdict))
+        elif rejection := self._data.deduplication.rejection(row.index):
+            self._reject(row, RowRejection(rejection))
         else:
-            self._take(row, await self._pipeline.learn(row.example))
+            self._keep_or_reject(row, await self._pipeline.training_turns(row.example))
         if not self._outputs.is_full:
-            self._room.set()
+            self._outputs_have_room.set()
         if error := self._first_rows.error():
-            self._end(error)
+            self._stop(error)
 
-    def _hold_out(self, row: IndexedRow, said: TeacherTurn) -> None:
-        held = held_out_row(
-            row.example,
-            said.parsed,
-            said.reply,
-            self._task,
-            from_validation=self._data.splits.holds_out_validation_rows,
-        )
-        self._outputs.put(row.place, Artefact.TEST, to_line(held))
-        self.tallies["test"].kept += 1
-        self._first_rows.note(None)
+    def _hold_out(self, row: IndexedRow, turn: TeacherTurn) -> None:
+        from_validation = self._data.splits.holds_out_validation_rows
+        held_out = held_out_row(row.example, turn.parsed, turn.reply, self._task, from_validation=from_validation)
+        self._outputs.put(row.index, Artefact.TEST, to_line(held_out))
+        self._counters["test"].kept += 1
+        self._first_rows.add(None)
 
-    def _take(self, row: IndexedRow, learnt: list[StudentTurn] | RowRejection) -> None:
-        """Count a row and write it out."""
-        if isinstance(learnt, RowRejection):
-            self._reject(row, learnt)
+    def _keep_or_reject(self, row: IndexedRow, outcome: list[StudentTurn] | RowRejection) -> None:
+        if isinstance(outcome, RowRejection):
+            self._reject(row, outcome)
             return
-        lines = [to_line(training_row(row.example, turn, self._teacher.name)) for turn in learnt]
-        self._outputs.put(row.place, Artefact(row.split), b"".join(lines))
-        self.tallies[row.split].kept += 1
-        self._first_rows.note(None)
+        lines = [to_line(training_row(row.example, turn, self._teacher.name)) for turn in outcome]
+        self._outputs.put(row.index, Artefact(row.split), b"".join(lines))
+        self._counters[row.split].kept += 1
+        self._first_rows.add(None)
 
     def _reject(self, row: IndexedRow, rejection: RowRejection) -> None:
-        tally = self.tallies[row.split]
-        self._outputs.put(row.place, Artefact.REJECTED, to_line(rejected_row(row.example, row.split, rejection)))
+        counter = self._counters[row.split]
+        self._outputs.put(row.index, Artefact.REJECTED, to_line(rejected_row(row.example, row.split, rejection)))
         self._progress.row_rejected(row.split, rejection.rejection.reason)
-        tally.reject(rejection)
-        self._first_rows.note(rejection)
-        tally.check(teacher_answered=self._teacher.replies > 0)
+        counter.reject(rejection)
+        self._first_rows.add(rejection)
+        counter.check(teacher_answered=self._teacher.replies > 0)
 
     async def _wait_for_room(self) -> None:
         while self._outputs.is_full and not self._teacher.stopping.is_set():
-            self._room.clear()
-            await self._room.wait()
+            self._outputs_have_room.clear()
+            await self._outputs_have_room.wait()
 
-    def _end(self, error: StageError) -> None:
-        """Begin nothing new. The first error is the one that is told."""
+    def _stop(self, error: StageError) -> None:
+        """Start nothing new. The first error is the one that is reported."""
         self._error = self._error or error
         self._teacher.stopping.set()
-        self._first_rows.known.set()
-        self._room.set()
+        self._first_rows.finished.set()
+        self._outputs_have_room.set()
 
-    def _budget_error(self, spent: BudgetExhausted) -> UserError:
-        done = sum(tally.done for tally in self.tallies.values())
+    def _budget_error(self, exhausted: BudgetExhausted) -> UserError:
+        done = sum(counter.done for counter in self._counters.values())
         message = (
-            f"{spent} (its prompt and the longest reply). {done:,} of {self._data.rows:,} rows are answered and kept."
-            " Raise the budget and run again: nothing is paid for twice."
+            f"{exhausted} (its prompt and the longest reply). {done:,} of {self._data.row_count:,} rows are done and"
+            " saved. Raise the budget and run again: replies that are already paid for are reused."
         )
         return UserError(message, reason=Reason.BUDGET_EXCEEDED)
 
-    async def _keep_house(self) -> None:
-        """Report progress, and have the journal written to the disk, while the calls go on."""
+    async def _report_and_sync(self) -> None:
+        """Report progress and sync the journal to the disk, while requests are in flight."""
         try:
             while True:
                 self._report()
                 await asyncio.to_thread(self._journal.sync)
                 await asyncio.sleep(_TICK)
         except StageError as error:
-            self._end(error)
+            self._stop(error)
 
     def _report(self) -> None:
-        tallies = self.tallies.values()
-        self._progress.update(sum(tally.done for tally in tallies), sum(tally.rows for tally in tallies))
+        counters = self._counters.values()
+        self._progress.update(sum(counter.done for counter in counters), sum(counter.rows for counter in counters))

@@ -30,15 +30,15 @@ class ParsedReply:
         return self.outcome if isinstance(self.outcome, Rejection) else None
 
 
-def read_reply(outcome: Reply | Failure, task: TaskDefinition, question: str, *, recorded: bool = False) -> ParsedReply:
-    """Read the answer in a complete reply. `question` is the row's last user message. A `recorded` reply comes from the
-    user's row, and so does not answer the teacher prompt."""
+def read_reply(outcome: Reply | Failure, task: TaskDefinition, question: str, *, existing: bool = False) -> ParsedReply:
+    """Read the answer in a complete reply. `question` is the row's last user message. An `existing` reply comes from
+    the user's row, and so does not answer the teacher prompt."""
     if isinstance(outcome, Failure):
         return ParsedReply(Rejection(outcome.reason, outcome.message))
     complete = outcome.finish_reason == "stop" and not outcome.refusal
     if not complete and (incomplete := _incomplete(outcome)) is not None:
         return incomplete
-    read = task.read_answer if recorded else task.read_teacher_answer
+    read = task.read_answer if existing else task.read_teacher_answer
     answer = read(outcome.content, question)
     if isinstance(answer, Unreadable):
         rejection = Rejection(answer.reason, answer.message)

@@ -1,6 +1,6 @@
-"""How rows are written down: each format is a function from a record to a conversation, and a guess from the first one.
+"""The formats of rows: for each a function from a record to a conversation, and the detection of a record's format.
 
-To add a format: its name in `DataFormat`, a function in a module here, and both in `READERS` and `detect`.
+To add a format, add its name to `DataFormat`, a function to a module here, and both to `READERS` and `detect`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ READERS: dict[DataFormat, Reader] = {
     DataFormat.LITELLM_LOG: litellm_log,
 }
 
-# The first set of keys that a record has tells its format; logs come first, since they hold messages as well. Rows of
-# messages alone are ours or OpenAI's, which their messages tell.
-_MARKS: tuple[tuple[frozenset[str], DataFormat], ...] = tuple(
+# The first set of keys that a record has determines its format. Logs come first, since they have messages as well. Rows
+# with messages only are Chat or OpenAIFineTuning; their messages tell which.
+_KEYS_OF_FORMATS: tuple[tuple[frozenset[str], DataFormat], ...] = tuple(
     (frozenset(keys), data_format)
     for keys, data_format in (
         (("schemaType", "modelId", "input"), DataFormat.BEDROCK_INVOCATIONS),
@@ -48,13 +48,13 @@ _MARKS: tuple[tuple[frozenset[str], DataFormat], ...] = tuple(
 
 
 def detect(row: dict[str, Any]) -> DataFormat | None:
-    """The format that a record looks like; None for one that looks like none."""
-    found = next((data_format for keys, data_format in _MARKS if keys <= row.keys()), None)
+    """The format that a record looks like; None if it matches none."""
+    found = next((data_format for keys, data_format in _KEYS_OF_FORMATS if keys <= row.keys()), None)
     return DataFormat.OPENAI_FINE_TUNING if found is DataFormat.CHAT and is_fine_tuning(row) else found
 
 
 def named_format(settings: DataSource) -> DataFormat | None:
-    """The format that the manifest says, apart from the kind of file."""
+    """The row format that the manifest sets; None if it sets none or only a file type."""
     return settings.format if settings.format in READERS else None
 
 

@@ -1,5 +1,5 @@
-"""Rows for instruction tuning: prompt and completion, Alpaca, ShareGPT. Keys that are not known are left aside, since
-published sets hold many."""
+"""Rows for instruction tuning: prompt and completion, Alpaca, ShareGPT. Unknown keys are ignored, since published data
+sets have many."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prompt_completion(row: dict[str, Any]) -> Conversation:
         messages = [*prompt, *_reply_messages(completion)]
         return strict_chat({"messages": messages, "gold": row.get("gold"), "id": row.get("id")})
     return from_texts(
-        row.get("system"), need_text(prompt, '"prompt"'), completion, row.get("gold"), own_id=row.get("id")
+        row.get("system"), need_text(prompt, '"prompt"'), completion, row.get("gold"), row_id=row.get("id")
     )
 
 
@@ -48,29 +48,29 @@ def _reply_messages(completion: Any) -> list[Any]:
 
 
 def alpaca(row: dict[str, Any]) -> Conversation:
-    """`{"instruction", "input"?, "output"?, "system"?}`: the input follows the instruction after an empty line."""
-    question = need_text(row.get("instruction"), '"instruction"')
+    """`{"instruction", "input"?, "output"?, "system"?}`: the input follows the instruction after a blank line."""
+    text = need_text(row.get("instruction"), '"instruction"')
     if not is_empty(row.get("input")):
-        question += "\n\n" + need_text(row["input"], '"input"')
-    return from_texts(row.get("system"), question, row.get("output"), row.get("gold"), own_id=row.get("id"))
+        text += "\n\n" + need_text(row["input"], '"input"')
+    return from_texts(row.get("system"), text, row.get("output"), row.get("gold"), row_id=row.get("id"))
 
 
 def share_gpt(row: dict[str, Any]) -> Conversation:
     """`{"conversations": [{"from": "human"|"gpt"|"system", "value"}, …], "system"?}`."""
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
-        raise InvalidRow('"conversations" is missing or empty; give a list of {"from", "value"}')
-    messages = [_turn(place, turn) for place, turn in enumerate(turns, start=1)]
+        raise InvalidRow('"conversations" is missing or empty; write a list of {"from", "value"}')
+    messages = [_turn(number, turn) for number, turn in enumerate(turns, start=1)]
     if not is_empty(row.get("system")):
         messages.insert(0, {"role": "system", "content": row["system"]})
     return conversation(messages, row.get("gold"), row.get("id"))
 
 
-def _turn(place: int, turn: Any) -> Message:
+def _turn(number: int, turn: Any) -> Message:
     if not isinstance(turn, dict):
-        raise InvalidRow(f'message {place}: not an object; write {{"from": ..., "value": ...}}')
+        raise InvalidRow(f'message {number}: not an object; write {{"from": ..., "value": ...}}')
     speaker = turn.get("from", turn.get("role"))
     role = _SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
     if role is None:
-        raise InvalidRow(f"message {place}: {quoted(speaker)} speaks, who is not one of {', '.join(_SPEAKERS)}")
+        raise InvalidRow(f'message {number}: "from" is {quoted(speaker)}, which is not one of {", ".join(_SPEAKERS)}')
     return {"role": role, "content": turn.get("value", turn.get("content"))}  # type: ignore[typeddict-item]
