@@ -1,4 +1,4 @@
-"""The budget: what is set aside before a call, and that it is never overshot."""
+"""The budget: what is reserved before a request, and that it is never exceeded."""
 
 import asyncio
 
@@ -18,8 +18,8 @@ from distillery_trainer.chat.token_estimate import TokenEstimate
 from distillery_trainer.runtime.errors import UserError
 from teacher_server import gold_teacher
 
-QUESTIONS = [prompt_about(number) for number in range(40)]
-GOLD = {messages[-1]["content"]: "neutral" for messages in QUESTIONS}
+PROMPTS = [prompt_about(number) for number in range(40)]
+GOLD = {messages[-1]["content"]: "neutral" for messages in PROMPTS}
 PRICING = {"currency": "EUR", "inputPerMillion": 1.0, "outputPerMillion": 10.0, "cachedInputPerMillion": 0.1}
 
 
@@ -69,7 +69,7 @@ def test_reservation_covers_a_cache_that_costs_more_than_input():
     assert prices.at_most(1000, 0) == Spending(1000, 0.002)
 
 
-# --- setting aside
+# --- reserving
 
 
 async def test_request_waits_for_what_others_release(tmp_path):
@@ -114,7 +114,7 @@ async def test_budget_is_never_exceeded(tmp_path, limit):
     with gold_teacher(GOLD, latency=0.01) as server:
         config = run_config(tmp_path, server.url, teacher={"pricing": PRICING}, generation=LIMITED | {"budget": limit})
         async with chat_client(config) as (teacher, journal):
-            outcomes = await ask_all(teacher, QUESTIONS)
+            outcomes = await ask_all(teacher, PROMPTS)
             assert {type(outcome) for outcome in outcomes} == {Reply, BudgetExhausted}
             used = server.statistics()
             assert journal.spent.tokens == used["promptTokens"] + used["completionTokens"]
@@ -133,9 +133,9 @@ async def test_rejected_requests_cost_nothing_and_timed_out_ones_their_reservati
             config={"requestTimeoutSeconds": 0.3},
         )
         async with chat_client(config) as (teacher, journal):
-            first = await teacher.ask(QUESTIONS[1])
-            reply = await teacher.ask(QUESTIONS[0])
-            timed_out = TokenEstimate().at_most(QUESTIONS[0]) + 16
+            first = await teacher.ask(PROMPTS[1])
+            reply = await teacher.ask(PROMPTS[0])
+            timed_out = TokenEstimate().at_most(PROMPTS[0]) + 16
             assert journal.spent.tokens == first.tokens + reply.tokens + timed_out
 
 
@@ -143,8 +143,8 @@ async def test_reply_without_token_counts_costs_its_reservation(tmp_path):
     with gold_teacher(GOLD, faults=lambda call: without_usage()) as server:
         config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
         async with chat_client(config) as (teacher, journal):
-            await teacher.ask(QUESTIONS[0])
-            assert journal.spent.tokens == TokenEstimate().at_most(QUESTIONS[0]) + 16
+            await teacher.ask(PROMPTS[0])
+            assert journal.spent.tokens == TokenEstimate().at_most(PROMPTS[0]) + 16
             assert journal.usage.uncounted_replies == 1
             assert 15 < journal.usage.input_tokens < 30
 
@@ -153,9 +153,9 @@ async def test_budget_cannot_be_enforced_without_a_limit_on_replies(tmp_path):
     with gold_teacher(GOLD, refused_parameters=("max_tokens", "max_completion_tokens")) as server:
         config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
         async with chat_client(config) as (teacher, _):
-            await teacher.ask(QUESTIONS[0])
+            await teacher.ask(PROMPTS[0])
             with pytest.raises(UserError, match="accepts no limit on the length of a reply"):
-                await teacher.ask(QUESTIONS[1])
+                await teacher.ask(PROMPTS[1])
 
 
 async def test_judge_spends_from_the_same_budget(tmp_path):
@@ -167,10 +167,10 @@ async def test_judge_spends_from_the_same_budget(tmp_path):
         )
         async with chat_client(config) as (teacher, journal):
             judge = teacher.for_judge(config.generation.judge, {"max_tokens": 16, "temperature": 0})
-            await teacher.ask(QUESTIONS[0])
-            for messages in QUESTIONS[:4]:
+            await teacher.ask(PROMPTS[0])
+            for messages in PROMPTS[:4]:
                 await judge.ask(messages)
-            outcomes = await ask_all(teacher, QUESTIONS)
+            outcomes = await ask_all(teacher, PROMPTS)
             assert BudgetExhausted in {type(outcome) for outcome in outcomes}
             assert journal.spent.tokens <= 400
             await judge.close()
@@ -180,6 +180,6 @@ async def test_rejected_row_releases_its_reservation(tmp_path):
     with gold_teacher(GOLD, faults=where("Person 3 ", server_error(418))) as server:
         config = run_config(tmp_path, server.url, generation=LIMITED | {"budget": {"maxTokens": 100_000}})
         async with chat_client(config) as (teacher, journal):
-            await ask_all(teacher, QUESTIONS)
+            await ask_all(teacher, PROMPTS)
             used = server.statistics()
             assert journal.spent.tokens == used["promptTokens"] + used["completionTokens"]

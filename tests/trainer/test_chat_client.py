@@ -1,4 +1,4 @@
-"""A teacher that is asked directly: several servers, waiting without losing tries, samples, and odd servers."""
+"""A chat client without a stage: several servers, rate limits, samples, preflight, and nonstandard servers."""
 
 import asyncio
 import time
@@ -27,8 +27,8 @@ from distillery_trainer.runtime.errors import TryLater, UserError
 from nonstandard_replies import error_as_200, limit_too_high, moved, other_model, streamed, used_up
 from teacher_server import gold_teacher
 
-QUESTIONS = [prompt_about(number) for number in range(40)]
-GOLD = {messages[-1]["content"]: "neutral" for messages in QUESTIONS}
+PROMPTS = [prompt_about(number) for number in range(40)]
+GOLD = {messages[-1]["content"]: "neutral" for messages in PROMPTS}
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
@@ -55,7 +55,7 @@ async def test_another_sample_is_another_reply_to_the_same_prompt(tmp_path, serv
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, journal):
         for _ in range(2):
             for sample in range(3):
-                await teacher.ask(QUESTIONS[0], sample=sample)
+                await teacher.ask(PROMPTS[0], sample=sample)
         assert len(server.requests) == len(journal) == 3
         assert server.requests[0].body == server.requests[2].body
         assert "seed" not in server.requests[0].body
@@ -63,7 +63,7 @@ async def test_another_sample_is_another_reply_to_the_same_prompt(tmp_path, serv
 
 async def test_same_request_at_the_same_time_is_sent_once(tmp_path, server):
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
-        assert kinds(await ask_all(teacher, [QUESTIONS[0]] * 20)) == {"Reply": 20}
+        assert kinds(await ask_all(teacher, [PROMPTS[0]] * 20)) == {"Reply": 20}
         assert len(server.requests) == 1
 
 
@@ -73,7 +73,7 @@ async def test_same_request_at_the_same_time_is_sent_once(tmp_path, server):
 async def test_servers_share_the_requests(tmp_path, server, other):
     server.application.latency = other.application.latency = 0.02
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
-        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+        assert kinds(await ask_all(teacher, PROMPTS)) == {"Reply": 40}
     assert len(server.requests) + len(other.requests) == 40
     assert min(len(server.requests), len(other.requests)) >= 15
 
@@ -81,21 +81,21 @@ async def test_servers_share_the_requests(tmp_path, server, other):
 async def test_failing_server_is_asked_rarely(tmp_path, server, other):
     server.faults = lambda call: server_error(503)
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
-        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+        assert kinds(await ask_all(teacher, PROMPTS)) == {"Reply": 40}
     assert len(server.requests) <= 8
 
 
 async def test_unreachable_server_loses_no_row_beside_a_reachable_one(tmp_path, server):
     config = run_config(tmp_path, NOWHERE, server.url, config={"maxAttempts": 3})
     async with chat_client(config) as (teacher, _):
-        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+        assert kinds(await ask_all(teacher, PROMPTS)) == {"Reply": 40}
 
 
 @pytest.mark.parametrize("fault", [wrong_key(), unknown_model(), insufficient_quota()], ids=lambda fault: fault.name)
 async def test_server_that_rejects_all_requests_is_left_out(tmp_path, server, other, fault, capfd):
     server.faults = lambda call: fault
     async with chat_client(run_config(tmp_path, server.url, other.url, config={"maxAttempts": 1})) as (teacher, _):
-        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+        assert kinds(await ask_all(teacher, PROMPTS)) == {"Reply": 40}
     assert len(server.requests) <= 8
     said = capfd.readouterr().err
     assert said.startswith(f"Teacher tester (teacher at {server.url}): ")
@@ -107,7 +107,7 @@ async def test_last_server_that_rejects_all_requests_ends_the_stage(tmp_path, se
     server.faults = other.faults = lambda call: wrong_key()
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         with pytest.raises(UserError, match="The API key was rejected"):
-            await teacher.ask(QUESTIONS[0])
+            await teacher.ask(PROMPTS[0])
 
 
 async def test_each_server_gets_its_own_key(tmp_path, server, other, monkeypatch):
@@ -123,7 +123,7 @@ async def test_each_server_gets_its_own_key(tmp_path, server, other, monkeypatch
         config={"apiKeyVariables": {"keys/one": "FIRST", "keys/two": "SECOND"}},
     )
     async with chat_client(config) as (teacher, _):
-        await ask_all(teacher, QUESTIONS)
+        await ask_all(teacher, PROMPTS)
     assert {request.headers["Authorization"] for request in server.requests} == {"Bearer sk-one"}
     assert {request.headers["Authorization"] for request in other.requests} == {"Bearer sk-two"}
 
@@ -132,7 +132,7 @@ async def test_row_that_one_server_rate_limits_goes_to_the_other_at_once(tmp_pat
     server.faults = lambda call: rate_limited(600)
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         started = time.monotonic()
-        assert kinds(await ask_all(teacher, QUESTIONS[:4])) == {"Reply": 4}
+        assert kinds(await ask_all(teacher, PROMPTS[:4])) == {"Reply": 4}
         assert time.monotonic() - started < 8
 
 
@@ -142,7 +142,7 @@ async def test_row_that_one_server_rate_limits_goes_to_the_other_at_once(tmp_pat
 async def test_waiting_for_a_rate_limit_uses_up_no_attempt(tmp_path, server):
     server.faults = script([rate_limited(0.1)] * 12)
     async with chat_client(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
-        assert isinstance(await teacher.ask(QUESTIONS[0]), Reply)
+        assert isinstance(await teacher.ask(PROMPTS[0]), Reply)
     assert len(server.requests) == 13
 
 
@@ -150,14 +150,14 @@ async def test_server_that_rate_limits_all_requests_for_a_while_loses_no_row(tmp
     started = time.monotonic()
     server.faults = lambda call: rate_limited(0.2) if time.monotonic() - started < 2 else None
     async with chat_client(run_config(tmp_path, server.url, config={"maxAttempts": 1})) as (teacher, _):
-        assert kinds(await ask_all(teacher, QUESTIONS)) == {"Reply": 40}
+        assert kinds(await ask_all(teacher, PROMPTS)) == {"Reply": 40}
 
 
 async def test_patience_with_a_teacher_that_rate_limits_all_requests_has_an_end(tmp_path, server):
     server.faults = lambda call: rate_limited(0.1)
     async with chat_client(run_config(tmp_path, server.url), patience=0.5) as (teacher, _):
         with pytest.raises(TryLater) as caught:
-            await teacher.ask(QUESTIONS[0])
+            await teacher.ask(PROMPTS[0])
     assert "rate-limits all requests and asks to wait 0 seconds; it has not replied for" in caught.value.message
     assert "HTTP 429: Rate limit reached for requests." in caught.value.message
 
@@ -166,25 +166,25 @@ async def test_wait_that_is_longer_than_all_patience_is_not_started(tmp_path, se
     server.faults = lambda call: rate_limited(86_400)
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         with pytest.raises(TryLater, match="asks to wait 86,400 seconds"):
-            await asyncio.wait_for(teacher.ask(QUESTIONS[0]), 5)
+            await asyncio.wait_for(teacher.ask(PROMPTS[0]), 5)
 
 
 async def test_row_that_alone_is_always_rate_limited_is_given_up(tmp_path, server):
     server.faults = where("Person 3 ", rate_limited(0.1))
     async with chat_client(run_config(tmp_path, server.url), patience=1.0) as (teacher, _):
-        await teacher.ask(QUESTIONS[0])
-        asked = asyncio.create_task(teacher.ask(QUESTIONS[3]))
-        for messages in QUESTIONS[4:12]:
+        await teacher.ask(PROMPTS[0])
+        asking = asyncio.create_task(teacher.ask(PROMPTS[3]))
+        for messages in PROMPTS[4:12]:
             await asyncio.sleep(0.1)
             await teacher.ask(messages)
-        outcome = await asked
+        outcome = await asking
     assert (outcome.reason, outcome.transient) == ("http_429", True)
 
 
 async def test_api_key_with_an_exhausted_allowance_is_not_used_until_it_is_renewed(tmp_path, server):
     server.faults = script([used_up("400ms")])
     async with chat_client(run_config(tmp_path, server.url, generation={"concurrency": 1})) as (teacher, _):
-        await ask_all(teacher, QUESTIONS[:3])
+        await ask_all(teacher, PROMPTS[:3])
     first, second, _ = server.requests
     assert second.started - first.ended >= 0.35
 
@@ -193,7 +193,7 @@ async def test_limit_of_requests_per_minute_is_kept(tmp_path, server):
     config = run_config(tmp_path, server.url, teacher={"limits": {"requestsPerMinute": 610}})
     async with chat_client(config) as (teacher, _):
         started = time.monotonic()
-        await ask_all(teacher, QUESTIONS[:20])
+        await ask_all(teacher, PROMPTS[:20])
         assert 0.8 < time.monotonic() - started < 3  # 10 at once, and then 10 a second
 
 
@@ -206,7 +206,7 @@ async def test_limit_of_tokens_per_minute_counts_the_tokens_really_used(tmp_path
     )
     async with chat_client(config) as (teacher, _):
         started = time.monotonic()
-        await ask_all(teacher, QUESTIONS[:10])
+        await ask_all(teacher, PROMPTS[:10])
         used = server.statistics()
         tokens = used["promptTokens"] + used["completionTokens"]
         assert tokens == 280
@@ -216,10 +216,10 @@ async def test_limit_of_tokens_per_minute_counts_the_tokens_really_used(tmp_path
 async def test_stage_that_ends_waits_for_no_request(tmp_path, server):
     server.faults = lambda call: rate_limited(600)
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
-        asked = asyncio.create_task(ask_all(teacher, QUESTIONS))
+        asking = asyncio.create_task(ask_all(teacher, PROMPTS))
         await asyncio.sleep(0.3)
         teacher.stopping.set()
-        assert kinds(await asyncio.wait_for(asked, 2)) == {"Stopping": 40}
+        assert kinds(await asyncio.wait_for(asking, 2)) == {"Stopping": 40}
 
 
 # --- preflight
@@ -245,7 +245,7 @@ async def test_preflight_fails_with_the_servers_message(tmp_path, server, fault,
     server.faults = lambda call: fault
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         with pytest.raises(error) as caught:
-            await teacher.ask(QUESTIONS[0])
+            await teacher.ask(PROMPTS[0])
     assert words in caught.value.message
     assert caught.value.message.startswith(f"Teacher tester (teacher at {server.url})")
     assert len(server.requests) <= 3
@@ -254,28 +254,28 @@ async def test_preflight_fails_with_the_servers_message(tmp_path, server, fault,
 async def test_preflight_of_an_unreachable_server(tmp_path):
     async with chat_client(run_config(tmp_path, NOWHERE)) as (teacher, _):
         with pytest.raises(TryLater, match=r"cannot be reached \(3 attempts\). Connection failed"):
-            await teacher.ask(QUESTIONS[0])
+            await teacher.ask(PROMPTS[0])
 
 
 async def test_preflight_is_paid_for_once(tmp_path, server):
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
-        assert await teacher.ask(QUESTIONS[0]) == await teacher.ask(QUESTIONS[0])
+        assert await teacher.ask(PROMPTS[0]) == await teacher.ask(PROMPTS[0])
         assert len(server.requests) == 1
 
 
 async def test_teacher_that_answered_before_is_not_tried_alone_again(tmp_path, server):
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
-        await teacher.ask(QUESTIONS[0])
+        await teacher.ask(PROMPTS[0])
     server.faults = lambda call: server_error(500)
     async with chat_client(run_config(tmp_path, server.url, config={"maxAttempts": 2})) as (teacher, _):
-        await teacher.ask(QUESTIONS[0])
-        outcomes = await ask_all(teacher, QUESTIONS[1:4])
+        await teacher.ask(PROMPTS[0])
+        outcomes = await ask_all(teacher, PROMPTS[1:4])
     assert [outcome.reason for outcome in outcomes] == ["http_500"] * 3
 
 
 async def test_others_wait_until_the_first_request_is_answered(tmp_path, server):
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
-        await ask_all(teacher, QUESTIONS[:4])
+        await ask_all(teacher, PROMPTS[:4])
     first, *others = server.requests
     assert all(request.started >= first.ended for request in others)
 
@@ -283,16 +283,16 @@ async def test_others_wait_until_the_first_request_is_answered(tmp_path, server)
 async def test_row_that_is_rejected_for_its_content_fails_no_preflight(tmp_path, server):
     server.faults = where("Person 0 ", server_error(418))
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
-        assert isinstance(await teacher.ask(QUESTIONS[0]), Failure)
+        assert isinstance(await teacher.ask(PROMPTS[0]), Failure)
 
 
-# --- odd servers
+# --- nonstandard servers
 
 
 async def test_stream_that_was_not_requested_is_read(tmp_path, server):
     server.faults = lambda call: streamed("neu", "tral")
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, journal):
-        reply = await teacher.ask(QUESTIONS[0])
+        reply = await teacher.ask(PROMPTS[0])
         assert (reply.content, reply.finish_reason) == ("neutral", "stop")
         assert journal.usage.uncounted_replies == 1
 
@@ -312,8 +312,8 @@ async def test_reply_that_is_never_complete_is_a_transient_failure(tmp_path, ser
     server.faults = where("Person 0 ", fault)
     config = run_config(tmp_path, server.url, config={"maxAttempts": 2, "requestTimeoutSeconds": 0.5})
     async with chat_client(config) as (teacher, _):
-        await teacher.ask(QUESTIONS[1])
-        failure = await teacher.ask(QUESTIONS[0])
+        await teacher.ask(PROMPTS[1])
+        failure = await teacher.ask(PROMPTS[0])
     assert (failure.reason, failure.transient) == (reason, True)
     assert len(server.requests) == 3
 
@@ -321,7 +321,7 @@ async def test_reply_that_is_never_complete_is_a_transient_failure(tmp_path, ser
 async def test_other_name_of_the_model_is_kept_with_the_reply_and_reported_once(tmp_path, server, capfd):
     server.faults = lambda call: other_model("teacher-2026-01-01")
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
-        outcomes = await ask_all(teacher, QUESTIONS)
+        outcomes = await ask_all(teacher, PROMPTS)
     assert {reply.model for reply in outcomes} == {"teacher-2026-01-01"}
     assert (
         capfd.readouterr().err == 'Teacher tester: requested model "teacher", got replies from "teacher-2026-01-01".\n'
@@ -331,7 +331,7 @@ async def test_other_name_of_the_model_is_kept_with_the_reply_and_reported_once(
 async def test_server_that_does_not_count_is_estimated(tmp_path, server):
     server.faults = lambda call: without_usage()
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, journal):
-        reply = await teacher.ask(QUESTIONS[0])
+        reply = await teacher.ask(PROMPTS[0])
         assert reply.tokens is None
         assert journal.usage.uncounted_replies == 1
         assert 10 < journal.usage.input_tokens < 60
@@ -344,7 +344,7 @@ async def test_ignored_response_format_is_noticed_and_replaced(tmp_path, server)
     server.faults = lambda call: verbatim("It is neutral.")
     config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
     async with chat_client(config) as (teacher, _):
-        for messages in QUESTIONS[:8]:
+        for messages in PROMPTS[:8]:
             await teacher.ask(messages)
     sent = [request.body.get("response_format", {}).get("type") for request in server.requests]
     assert sent == ["json_schema"] * 3 + ["json_object"] * 3 + [None] * 2
@@ -354,7 +354,7 @@ async def test_honoured_response_format_stays(tmp_path, server):
     server.faults = script([None, *[verbatim("It is neutral.")] * 10, malformed_json()])
     config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
     async with chat_client(config) as (teacher, _):
-        for messages in QUESTIONS[:14]:
+        for messages in PROMPTS[:14]:
             await teacher.ask(messages)
     assert {request.body["response_format"]["type"] for request in server.requests} == {"json_schema"}
 
@@ -363,7 +363,7 @@ async def test_rejected_response_format_becomes_plain_json_first(tmp_path):
     with gold_teacher(GOLD, refused_parameters=("response_format",)) as server:
         config = run_config(tmp_path, server.url, generation=COT | {"concurrency": 1})
         async with chat_client(config) as (teacher, _):
-            for messages in QUESTIONS[:4]:
+            for messages in PROMPTS[:4]:
                 await teacher.ask(messages)
         sent = [request.body.get("response_format", {}).get("type") for request in server.requests]
         assert sent == ["json_schema", "json_object", None, None, None, None]
@@ -373,7 +373,7 @@ async def test_requests_in_flight_never_exceed_the_concurrency(tmp_path, server,
     server.application.latency = other.application.latency = 0.05
     config = run_config(tmp_path, server.url, other.url, generation={"concurrency": 3})
     async with chat_client(config) as (teacher, _):
-        await ask_all(teacher, QUESTIONS)
+        await ask_all(teacher, PROMPTS)
     assert server.peak_in_flight + other.peak_in_flight <= 6
     assert max(server.peak_in_flight, other.peak_in_flight) <= 3
 
@@ -382,5 +382,5 @@ async def test_proxy_of_the_environment_is_used_with_its_exceptions(tmp_path, se
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
     monkeypatch.setenv("no_proxy", "elsewhere.example")
     async with chat_client(run_config(tmp_path, "http://teacher.invalid/v1")) as (teacher, _):
-        assert (await teacher.ask(QUESTIONS[0])).content == "neutral"
+        assert (await teacher.ask(PROMPTS[0])).content == "neutral"
     assert server.requests[0].headers["Host"] == "teacher.invalid"

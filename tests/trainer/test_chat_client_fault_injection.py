@@ -1,4 +1,4 @@
-"""Random faults and random kills: no reply is paid for twice, and no budget overshot, whatever happens when."""
+"""Random faults and random kills: no reply is paid for twice, and no budget exceeded, whatever happens when."""
 
 import asyncio
 import contextlib
@@ -30,8 +30,8 @@ from distillery_trainer.runtime.errors import TryLater
 from nonstandard_replies import error_as_200, streamed
 from teacher_server import gold_teacher
 
-QUESTIONS = [prompt_about(number) for number in range(12)]
-GOLD = {messages[-1]["content"]: "neutral" for messages in QUESTIONS}
+PROMPTS = [prompt_about(number) for number in range(12)]
+GOLD = {messages[-1]["content"]: "neutral" for messages in PROMPTS}
 FAULTS = [
     rate_limited(0.01),
     rate_limited(0),
@@ -57,11 +57,11 @@ def server():
         yield one
 
 
-async def ask_until_killed(config: Any, questions: list[list[Message]], kill_after: float | None) -> list[Any]:
-    """The outcomes of all questions that were not in flight or waiting when everything ended at once."""
+async def ask_until_killed(config: Any, prompts: list[list[Message]], kill_after: float | None) -> list[Any]:
+    """The outcomes of all requests that had finished when everything ended at once."""
     async with chat_client(config) as (teacher, _):
         teacher.retries.first_back_off = 0.01
-        tasks = [asyncio.create_task(teacher.ask(messages)) for messages in questions]
+        tasks = [asyncio.create_task(teacher.ask(messages)) for messages in prompts]
         await asyncio.wait(tasks, timeout=kill_after)
         for task in tasks:
             task.cancel()  # as at a kill, nothing is noted after this
@@ -69,7 +69,7 @@ async def ask_until_killed(config: Any, questions: list[list[Message]], kill_aft
 
 
 def kept_keys(config: Any) -> Counter[str]:
-    """The questions that have a reply in the journal, and how often."""
+    """The requests that have a reply in the journal, and how often."""
     return Counter(line["key"] for line in journal_lines(config) if "key" in line)
 
 
@@ -81,16 +81,16 @@ def journal_lines(config: Any) -> Iterator[dict[str, Any]]:
 @settings(max_examples=300, deadline=None)
 @given(
     storm=storms,
-    asked=st.lists(st.sampled_from(range(12)), min_size=1, max_size=20),
+    numbers=st.lists(st.sampled_from(range(12)), min_size=1, max_size=20),
     concurrency=st.sampled_from([1, 3, 8]),
     budget=st.none() | st.sampled_from([200, 700, 2000]),
     kills=st.lists(st.floats(0.0, 0.15), max_size=2),
 )
-def test_no_reply_is_paid_for_twice_and_no_budget_exceeded(server, storm, asked, concurrency, budget, kills):
+def test_no_reply_is_paid_for_twice_and_no_budget_exceeded(server, storm, numbers, concurrency, budget, kills):
     faults: Iterator[Fault | None] = iter(storm)
     server.faults = lambda call: next(faults, None)
     before = len(server.requests)
-    questions = [QUESTIONS[number] for number in asked]
+    prompts = [PROMPTS[number] for number in numbers]
     limits = {"budget": {"maxTokens": budget}} if budget else {}
     with tempfile.TemporaryDirectory() as folder:
         config = run_config(
@@ -101,11 +101,11 @@ def test_no_reply_is_paid_for_twice_and_no_budget_exceeded(server, storm, asked,
         )
         with contextlib.suppress(Exception):
             for kill_after in kills:
-                asyncio.run(ask_until_killed(config, questions, kill_after))
-        outcomes = asyncio.run(ask_until_killed(config, questions, None))
+                asyncio.run(ask_until_killed(config, prompts, kill_after))
+        outcomes = asyncio.run(ask_until_killed(config, prompts, None))
 
         # Every request ends exactly once: with a reply, a reason, the budget, or the end of all that comes first.
-        assert len(outcomes) == len(asked)
+        assert len(outcomes) == len(numbers)
         assert {type(outcome) for outcome in outcomes} <= {Reply, Failure, BudgetExhausted, TryLater}
         assert all("the first request" in outcome.message for outcome in outcomes if isinstance(outcome, TryLater))
         assert all(outcome.reason for outcome in outcomes if isinstance(outcome, Failure))
@@ -115,7 +115,7 @@ def test_no_reply_is_paid_for_twice_and_no_budget_exceeded(server, storm, asked,
         keys = kept_keys(config)
         assert set(keys.values()) <= {1}
 
-        # Good replies that came whole: at most those in flight at a kill were asked again.
+        # Complete replies: at most those in flight at a kill were requested again.
         good = Counter(
             request.user_text
             for request in server.requests[before:]

@@ -1,4 +1,4 @@
-"""What a server's refusal means: for the row, the server or the teacher, and for how long."""
+"""What an error response means: which scope it has, and for how long."""
 
 import json
 from datetime import UTC, datetime
@@ -18,30 +18,34 @@ from distillery_trainer.chat.error_responses import (
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
 
-def refusal(status: int, message: str = "", code: str = "", **more: object) -> ErrorResponse:
+def error_response(status: int, message: str = "", code: str = "", **more: object) -> ErrorResponse:
     return ErrorResponse(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
 
 
 @pytest.mark.parametrize(
     ("response", "reason", "scope"),
     [
-        (refusal(429, "Slow down."), "http_429", FailureScope.TRANSIENT),
-        (refusal(429, "No money.", "insufficient_quota"), "http_429", FailureScope.SERVER),
-        (refusal(429, "No money.", type="insufficient_quota"), "http_429", FailureScope.SERVER),
-        (refusal(500), "http_500", FailureScope.TRANSIENT),
-        (refusal(529, "Overloaded"), "http_529", FailureScope.TRANSIENT),
-        (refusal(408), "http_408", FailureScope.TRANSIENT),
-        (refusal(401), "http_401", FailureScope.SERVER),
-        (refusal(403, "Country not supported"), "http_403", FailureScope.SERVER),
-        (refusal(403, "Your input was flagged by moderation"), "content_filter", FailureScope.ROW),
-        (refusal(400, "x", "content_filter"), "content_filter", FailureScope.ROW),
-        (refusal(400, "triggering Azure OpenAI's content management policy"), "content_filter", FailureScope.ROW),
-        (refusal(400, "x", "context_length_exceeded"), "context_too_long", FailureScope.ROW),
-        (refusal(400, "This model's maximum context length is 8 tokens"), "context_too_long", FailureScope.ROW),
-        (refusal(413, "prompt is too long: 9 tokens > 8"), "context_too_long", FailureScope.ROW),
-        (refusal(400, "Bad request"), "http_400", FailureScope.ROW),
-        (refusal(404, "no such model"), "http_404", FailureScope.SERVER),
-        (refusal(405), "http_405", FailureScope.SERVER),
+        (error_response(429, "Slow down."), "http_429", FailureScope.TRANSIENT),
+        (error_response(429, "No credit.", "insufficient_quota"), "http_429", FailureScope.SERVER),
+        (error_response(429, "No credit.", type="insufficient_quota"), "http_429", FailureScope.SERVER),
+        (error_response(500), "http_500", FailureScope.TRANSIENT),
+        (error_response(529, "Overloaded"), "http_529", FailureScope.TRANSIENT),
+        (error_response(408), "http_408", FailureScope.TRANSIENT),
+        (error_response(401), "http_401", FailureScope.SERVER),
+        (error_response(403, "Country not supported"), "http_403", FailureScope.SERVER),
+        (error_response(403, "Your input was flagged by moderation"), "content_filter", FailureScope.ROW),
+        (error_response(400, "x", "content_filter"), "content_filter", FailureScope.ROW),
+        (
+            error_response(400, "triggering Azure OpenAI's content management policy"),
+            "content_filter",
+            FailureScope.ROW,
+        ),
+        (error_response(400, "x", "context_length_exceeded"), "context_too_long", FailureScope.ROW),
+        (error_response(400, "This model's maximum context length is 8 tokens"), "context_too_long", FailureScope.ROW),
+        (error_response(413, "prompt is too long: 9 tokens > 8"), "context_too_long", FailureScope.ROW),
+        (error_response(400, "Bad request"), "http_400", FailureScope.ROW),
+        (error_response(404, "no such model"), "http_404", FailureScope.SERVER),
+        (error_response(405), "http_405", FailureScope.SERVER),
         (ErrorResponse(308, b""), "http_308", FailureScope.SERVER),
         (ErrorResponse(502, b"<html>Bad gateway</html>"), "http_502", FailureScope.TRANSIENT),
     ],

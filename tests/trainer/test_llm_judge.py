@@ -1,4 +1,4 @@
-"""Another model looks at each answer: what it is told, and how its reply is read."""
+"""The LLM judge of each answer: its request, and how its reply is read."""
 
 import json
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from generate_run import GenerateRun, nli_row
 
 
 class ScriptedModel:
-    """Replies in turn, and keeps what it was asked."""
+    """Replies in turn, and keeps the requests."""
 
     def __init__(self, outcomes: Sequence[str | Reply | Failure]) -> None:
         self._outcomes = [Reply(one, "stop") if isinstance(one, str) else one for one in outcomes]
-        self.asked: list[list[Message]] = []
+        self.requests: list[list[Message]] = []
 
     async def ask(self, messages: list[Message], sample: int = 0) -> Reply | Failure:
-        self.asked.append(messages)
-        return self._outcomes[len(self.asked) - 1]
+        self.requests.append(messages)
+        return self._outcomes[len(self.requests) - 1]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> RunConfig:
 ROW = Example("train", 1, "x", nli_row(1)["messages"])
 
 
-def opinion(verdict: str, reason: str = "Reading is part of it.") -> str:
+def verdict_reply(verdict: str, reason: str = "Reading is part of it.") -> str:
     return json.dumps({"reason": reason, "verdict": verdict})
 
 
@@ -43,15 +43,15 @@ async def verdict_of(config: RunConfig, *outcomes: str | Reply | Failure) -> tup
     return await AnswerJudge(task_for(config), model).verdict(ROW, "entailment"), model
 
 
-@pytest.mark.parametrize("reply", [opinion("accept"), f"```json\n{opinion('Accept')}\n```", "accept"])
+@pytest.mark.parametrize("reply", [verdict_reply("accept"), f"```json\n{verdict_reply('Accept')}\n```", "accept"])
 async def test_accepted_answer_is_kept(config, reply):
     verdict, model = await verdict_of(config, reply)
     assert verdict is None
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 async def test_rejected_answer_gets_the_judges_reason(config):
-    verdict, _ = await verdict_of(config, opinion("reject", "The premise says so, but only of Person 1."))
+    verdict, _ = await verdict_of(config, verdict_reply("reject", "The premise says so, but only of Person 1."))
     assert verdict == Rejection(
         "judge_rejected", "The judge rejects the answer: The premise says so, but only of Person 1."
     )
@@ -63,29 +63,29 @@ async def test_rejection_without_a_reason_is_a_rejection(config):
 
 
 async def test_reasoning_of_the_judge_is_no_verdict(config):
-    verdict, _ = await verdict_of(config, f"<think>I would reject this.</think>{opinion('accept')}")
+    verdict, _ = await verdict_of(config, f"<think>I would reject this.</think>{verdict_reply('accept')}")
     assert verdict is None
 
 
 async def test_unreadable_reply_is_asked_for_once_more_with_what_was_wrong(config):
-    verdict, model = await verdict_of(config, "I cannot accept or reject that.", opinion("accept"))
+    verdict, model = await verdict_of(config, "I cannot accept or reject that.", verdict_reply("accept"))
     assert verdict is None
-    first, second = model.asked
+    first, second = model.requests
     assert second[:2] == first
     assert second[2] == {"role": "assistant", "content": "I cannot accept or reject that."}
     assert second[3]["content"].startswith("That reply cannot be used: The reply names several labels: accept, reject.")
 
 
 async def test_row_is_rejected_after_two_unreadable_replies(config):
-    verdict, model = await verdict_of(config, "Hm.", Reply(opinion("accept"), "length"))
+    verdict, model = await verdict_of(config, "Hm.", Reply(verdict_reply("accept"), "length"))
     assert verdict == Rejection("judge_unreadable", "The judge's reply cannot be used: The reply was cut off.")
-    assert len(model.asked) == 2
+    assert len(model.requests) == 2
 
 
 async def test_failed_request_rejects_the_row(config):
-    verdict, model = await verdict_of(config, Failure("http_500", "HTTP 500 after 6 tries."))
-    assert verdict == Rejection("judge_failed", "The judge did not answer: HTTP 500 after 6 tries.")
-    assert len(model.asked) == 1
+    verdict, model = await verdict_of(config, Failure("http_500", "HTTP 500 after 6 attempts."))
+    assert verdict == Rejection("judge_failed", "The judge did not answer: HTTP 500 after 6 attempts.")
+    assert len(model.requests) == 1
 
 
 async def test_judge_sees_instructions_conversation_and_answer_but_never_gold(config):

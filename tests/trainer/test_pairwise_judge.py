@@ -1,10 +1,11 @@
-"""The judge that compares answers, over HTTP: both orders, restarts, and a judge that is not there."""
+"""The LLM judge that compares answers, over HTTP: both orders, restarts, and an unreachable judge."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from chat_faults import rate_limited, server_error, where
+from chat_faults import Fault, rate_limited, server_error, where
 from chat_protocol import Answer, last_user_text
 from chat_server import TeacherServer
 from distillery_api.stage import Stage
@@ -22,7 +23,7 @@ def verdict(better):
 
 
 def longer_is_better(messages):
-    """A judge without a bias for a place."""
+    """A judge without a bias towards the first answer."""
     first, second = (
         last_user_text(messages).partition(f"<answer_{letter}>")[2].partition("</answer_")[0] for letter in "ab"
     )
@@ -30,7 +31,7 @@ def longer_is_better(messages):
 
 
 def judged(url, tmp_path, student, base=("x", "x"), gold=("known", "known"), **more):
-    """What the judge makes of two contestants; the golds are what they are held against."""
+    """The wins of two systems over the golds."""
     judge = {"endpoint": url, "model": "teacher", **more.pop("judge", {})}
     config = evaluate_config("Conversation", evaluation={"judge": judge}, maxAttempts=2, **more)
     rows = held_out_rows([held_out(f"Question {row}", gold=known) for row, known in enumerate(gold)], "rougeL")
@@ -87,6 +88,14 @@ def test_unreadable_verdict_is_asked_for_once_more_and_then_a_tie(tmp_path):
         made = judged(judge.url, tmp_path / "other", student=["a longer one", "b"], base=["known", "known"])
         assert len(judge.requests) == 8
     assert made[STUDENT] == [0.5, 0.5]
+
+
+def test_verdict_in_a_reply_that_was_cut_off_counts(tmp_path):
+    at_the_limit = Fault("at_the_limit", change=lambda whole: replace(whole, finish_reason="length"))
+    with TeacherServer(longer_is_better, faults=lambda _: at_the_limit) as judge:
+        wins_by_system = judged(judge.url, tmp_path, student=["a much longer answer", "b"])
+        assert len(judge.requests) == 8
+    assert wins_by_system[STUDENT] == [1.0, 0.0]
 
 
 def test_judge_that_asks_to_wait_is_waited_for(tmp_path):

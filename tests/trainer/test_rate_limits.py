@@ -1,12 +1,13 @@
-"""Limits a minute: never exceeded, and spread over the minute."""
+"""Limits per minute: never exceeded, and spread over the minute; and the pause of a server that answers HTTP 429."""
 
 import pytest
 
-from distillery_trainer.chat.rate_limits import RateLimit
+from distillery_trainer.chat.error_responses import Allowance
+from distillery_trainer.chat.rate_limits import RateLimit, ServerPause
 
 
 def taken(limit: int, units: int, seconds: float) -> list[float]:
-    """When somebody who takes `units` as soon as he may gets them."""
+    """The times at which a client that takes `units` as soon as possible gets them."""
     rate, now, moments = RateLimit(limit), 0.0, []
     while now < seconds:
         rate.take(now, units)
@@ -39,3 +40,42 @@ def test_unused_minutes_are_not_saved_up():
     rate.take(0.0, 1)
     rate.take(1000.0, 1)
     assert rate.free_at == pytest.approx(1000.0)
+
+
+# --- the pause of a server after HTTP 429
+
+
+def test_single_429_does_not_pause_the_server():
+    pause = ServerPause()
+    pause.rate_limited(1.0, now=0.0, concurrency=8)
+    assert not pause.is_on(0.0)
+
+
+def test_429_with_a_long_retry_after_pauses_the_server():
+    pause = ServerPause()
+    pause.rate_limited(30.0, now=0.0, concurrency=8)
+    assert pause.until == 30.0
+
+
+def test_fifth_429_in_a_row_pauses_the_server_and_a_reply_starts_the_count_again():
+    pause = ServerPause()
+    for _ in range(4):
+        pause.rate_limited(1.0, now=0.0, concurrency=8)
+    pause.replied()
+    for _ in range(4):
+        pause.rate_limited(1.0, now=0.0, concurrency=8)
+    assert not pause.is_on(0.0)
+    pause.rate_limited(None, now=0.0, concurrency=8)
+    assert pause.until == 0.5
+
+
+def test_429_pauses_a_server_that_sustains_one_request():
+    pause = ServerPause()
+    pause.rate_limited(1.0, now=0.0, concurrency=1)
+    assert pause.until == 1.0
+
+
+def test_exhausted_allowance_pauses_the_server_for_a_minute_at_most():
+    pause = ServerPause()
+    pause.note_allowances([Allowance(1, 20.0), Allowance(0, 3600.0), Allowance(0, 2.0)], now=5.0)
+    assert pause.until == 65.0

@@ -18,7 +18,7 @@ from distillery_trainer.chat.request_parameters import (
 )
 
 
-def refusal(status: int, message: str = "", code: str = "", **more: object) -> ErrorResponse:
+def error_response(status: int, message: str = "", code: str = "", **more: object) -> ErrorResponse:
     return ErrorResponse(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
 
 
@@ -28,14 +28,14 @@ SENT = {"temperature": 0.2, "max_tokens": 5, "top_p": 0.1, "response_format": {}
 @pytest.mark.parametrize(
     ("answer", "parameter"),
     [
-        (refusal(400, "x", param="temperature"), "temperature"),
-        (refusal(400, "x", param="response_format.type"), "response_format"),
-        (refusal(422, "Extra inputs: top_p"), "top_p"),
-        (refusal(400, "'max_tokens' is not supported. Use 'max_completion_tokens' instead."), "max_tokens"),
-        (refusal(400, "guided decoding of json_schema is not available"), "response_format"),
-        (refusal(400, "x", param="messages"), None),
-        (refusal(400, "x", param="presence_penalty"), None),
-        (refusal(500, "temperature"), None),
+        (error_response(400, "x", param="temperature"), "temperature"),
+        (error_response(400, "x", param="response_format.type"), "response_format"),
+        (error_response(422, "Extra inputs: top_p"), "top_p"),
+        (error_response(400, "'max_tokens' is not supported. Use 'max_completion_tokens' instead."), "max_tokens"),
+        (error_response(400, "guided decoding of json_schema is not available"), "response_format"),
+        (error_response(400, "x", param="messages"), None),
+        (error_response(400, "x", param="presence_penalty"), None),
+        (error_response(500, "temperature"), None),
     ],
 )
 def test_parameter_that_a_rejection_names(answer, parameter):
@@ -43,7 +43,7 @@ def test_parameter_that_a_rejection_names(answer, parameter):
 
 
 @pytest.mark.parametrize(
-    ("words", "too_much"),
+    ("words", "too_high"),
     [
         ("max_tokens is too large: 100000. This model supports at most 16384 completion tokens.", True),
         ("max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens", True),
@@ -52,8 +52,8 @@ def test_parameter_that_a_rejection_names(answer, parameter):
         ("Unrecognized request argument supplied: max_tokens", False),
     ],
 )
-def test_limit_that_is_too_high_differs_from_one_that_is_not_accepted(words, too_much):
-    assert is_too_high(refusal(400, words)) is too_much
+def test_limit_that_is_too_high_differs_from_one_that_is_not_accepted(words, too_high):
+    assert is_too_high(error_response(400, words)) is too_high
 
 
 def test_max_tokens_goes_by_its_newer_name_and_then_not_at_all():

@@ -15,7 +15,7 @@ def test_back_off_doubles_up_to_a_minute_and_half_of_it_is_random(attempt, most)
     assert most * 0.9 < max(pauses) <= most
 
 
-@pytest.mark.parametrize("asked", [0.0, 1.0, 3600.0])
-def test_back_off_is_never_shorter_than_the_server_asks(asked):
+@pytest.mark.parametrize("retry_after", [0.0, 1.0, 3600.0])
+def test_back_off_is_never_shorter_than_the_server_asks(retry_after):
     rng = random.Random(1)
-    assert all(asked <= back_off(2, asked, rng) <= asked + 1.0 for _ in range(200))
+    assert all(retry_after <= back_off(2, retry_after, rng) <= retry_after + 1.0 for _ in range(200))

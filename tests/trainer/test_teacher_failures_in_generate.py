@@ -53,7 +53,7 @@ def run(tmp_path, teacher):
     return GenerateRun(tmp_path, teacher.url, config={"maxAttempts": 2})
 
 
-# --- failures that pass
+# --- transient failures
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_call_that_takes_too_long_is_given_up(run, teacher, fault):
     )
 
 
-# --- refusals of one row
+# --- rejections of one row
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_row_that_the_server_rejects_is_not_retried(run, teacher, fault, reason)
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason", "asked"),
+    ("fault", "reason", "requests"),
     [
         (cut_off(), "truncated", 1),
         (malformed_json(), "bad_json", 2),
@@ -166,14 +166,14 @@ def test_row_that_the_server_rejects_is_not_retried(run, teacher, fault, reason)
         (verbatim("This is not neutral."), "negated_label", 2),
     ],
 )
-def test_reply_without_an_answer_rejects_its_row(run, teacher, fault, reason, asked):
+def test_reply_without_an_answer_rejects_its_row(run, teacher, fault, reason, requests):
     run.generation = {"chainOfThought": True}
     teacher.faults = where(ROW, fault)
     result = run.run()
     assert result.exit_code == 0
     assert result.rows.rejected_by_reason == {reason: 1}
     assert run.rows("rejected")[0]["id"] == "train-6"
-    assert len(teacher.requests) == 20 + asked
+    assert len(teacher.requests) == 20 + requests
 
 
 def test_rejected_row_keeps_the_reply_and_the_request(run, teacher):
@@ -235,7 +235,7 @@ def test_rejected_parameter_uses_up_no_attempt(tmp_path):
         assert GenerateRun(tmp_path, teacher.url, config={"maxAttempts": 1}).run().rows.kept == 21
 
 
-# --- the teacher turns everybody away
+# --- the server rejects all requests
 
 
 @pytest.mark.parametrize(
@@ -285,10 +285,10 @@ def test_empty_key_is_reported_before_any_request(run, teacher, monkeypatch):
 
 def test_key_is_sent_and_is_in_no_file_and_no_log(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("DISTILLERY_API_KEY_0", "sk-very-secret\n")
-    # A server that repeats the key in its refusal.
-    refusal = server_error(400)
+    # A server that repeats the key in its error.
+    response = server_error(400)
     body = {"error": {"message": "You sent sk-very-secret, which is odd.", "code": "odd"}}
-    repeats = type(refusal)("repeats", refused=type(refusal.refused)(400, body))
+    repeats = type(response)("repeats", refused=type(response.refused)(400, body))
     with gold_teacher(GOLD, api_key="sk-very-secret", faults=where(ROW, repeats)) as teacher:
         run = GenerateRun(
             tmp_path,
@@ -316,7 +316,7 @@ def test_no_key_and_nothing_of_this_machine_is_sent(run, teacher, monkeypatch):
     assert "my-project" not in sent
 
 
-# --- nobody there
+# --- unreachable servers
 
 
 def free_port() -> int:

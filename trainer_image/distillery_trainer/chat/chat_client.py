@@ -284,7 +284,7 @@ class ChatClient:
         """Report the concurrency limit where it has changed, and a model name that differs from the requested one."""
         if self._pool.concurrency_limit != self._reported_limit:
             self._reported_limit = self._pool.concurrency_limit
-            self._progress.calls_at_once(self._reported_limit)
+            self._progress.concurrency_limit(self._reported_limit)
         names, model = self._reported_names, self._model
         if reply.model is None or reply.model in names or len(names) >= _MAX_REPORTED_NAMES:
             return

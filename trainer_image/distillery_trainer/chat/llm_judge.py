@@ -33,7 +33,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class JudgePrompt:
-    """What a judge is told, and which verdicts it may give."""
+    """The instructions for a judge, and the verdicts that it may give."""
 
     instructions: str
     """The system prompt. It precedes the row and is the same for all rows, so that a server can reuse its cache."""

@@ -216,12 +216,12 @@ class ReplyJournal:
         while True:
             path = self._folder / f"{self._own}.{number:04}.jsonl"
             try:
-                writer = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             except FileExistsError:
                 number += 1
                 continue
             self._readers.append(os.open(path, os.O_RDONLY))
-            return writer
+            return descriptor
 
 
 def _write_all(descriptor: int, line: bytes, offset: int) -> None:

@@ -1,9 +1,8 @@
-"""A judge, which is another model, says which of two answers is the better one.
+"""An LLM judge decides which of two answers is better.
 
-Judges like the first of two answers, or the second, more than they should (arXiv 2306.05685, section 3.3), so each pair
-is shown in both orders, and a tie is half a win. The judge's replies are kept in a journal of their own in the stage's
-folder: a stage that is started again asks only what it has not asked yet, and what the judge costs is no part of the
-teacher's budget.
+Judges are biased towards the first answer, or the second (arXiv 2306.05685, section 3.3), so each pair is shown in both
+orders, and a tie is half a win. The judge's replies are stored in their own journal in the stage's folder: a restarted
+stage sends only the missing requests, and the judge's cost does not count against the teacher's budget.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 
 FIRST, SECOND, TIE = "A", "B", "tie"
 _POINTS = {FIRST: 1.0, SECOND: 0.0, TIE: 0.5}
-"""What a verdict is worth to the answer that stands first."""
+"""Points of the first answer, by verdict."""
 
 _INSTRUCTIONS = """\
 You compare two answers. Each request holds, between marks, the <instructions> that were given, the <conversation> to \
@@ -56,16 +55,16 @@ PARAMETERS = _PROMPT.parameters
 """Of a request to the judge."""
 
 Wins = dict[System, list[float]]
-"""For each contestant and each row: 1 where its answer is better than the known one, 0.5 for a tie, else 0."""
+"""For each system and each row: 1 where its answer is better than the reference, 0.5 for a tie, else 0."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An answer to a row, and the known one."""
+    """An answer to a row, and the row's reference answer."""
 
     row: int
     answer: str
-    known: str
+    reference: str
 
 
 def wins(
@@ -77,39 +76,39 @@ def wins(
     folder: Path,
     progress: ProgressReporter,
 ) -> Wins:
-    """How often the judge prefers each contestant's answers to the known ones; of several, to the first.
+    """How often the judge prefers each system's answers to the references; to the first where a row has several.
 
-    `folder` is where the judge's replies are kept. An unreadable answer loses, and the known answer's own words are a
-    tie; neither is shown to the judge. Raises UserError where the judge turns everybody away, TryLater where it does
-    not answer, and Terminated.
+    The judge's replies are stored in `folder`. An unreadable answer loses, and one identical to the reference is a
+    tie; neither is sent to the judge. Raises UserError where the judge's server rejects all requests, TryLater where it
+    does not answer, and Terminated.
     """
-    known = [known_answers(gold)[0] for gold in rows.references]
-    writers = {name: given for name, given in answers.items() if name.is_language_model}
-    pairs = list(dict.fromkeys(_pairs(writers.values(), known)))
-    # What is raised inside an event loop breaks it.
-    with ReplyJournal(folder, config.folder) as journal, stop_on_signals() as told:
-        points = asyncio.run(_Comparisons(config, judge, rows, journal, progress).points(pairs, told))
+    references = [known_answers(gold)[0] for gold in rows.references]
+    by_model = {system: given for system, given in answers.items() if system.is_language_model}
+    pairs = list(dict.fromkeys(_pairs(by_model.values(), references)))
+    # An exception raised by a signal handler would break the event loop.
+    with ReplyJournal(folder, config.folder) as journal, stop_on_signals() as stop_request:
+        points = asyncio.run(_Comparisons(config, judge, rows, journal, progress).points(pairs, stop_request))
     return {
-        name: [_worth(points, row, answer.answer, known[row]) for row, answer in enumerate(given)]
-        for name, given in writers.items()
+        system: [_points(points, row, answer.answer, references[row]) for row, answer in enumerate(given)]
+        for system, given in by_model.items()
     }
 
 
-def _pairs(writers: Iterable[Sequence[ScoredAnswer]], known: Sequence[str]) -> Iterator[Pair]:
-    for given in writers:
+def _pairs(answers: Iterable[Sequence[ScoredAnswer]], references: Sequence[str]) -> Iterator[Pair]:
+    for given in answers:
         for row, answer in enumerate(given):
-            if answer.answer is not None and answer.answer != known[row]:
-                yield Pair(row, answer.answer, known[row])
+            if answer.answer is not None and answer.answer != references[row]:
+                yield Pair(row, answer.answer, references[row])
 
 
-def _worth(points: Mapping[Pair, float], row: int, answer: str | None, known: str) -> float:
+def _points(points: Mapping[Pair, float], row: int, answer: str | None, reference: str) -> float:
     if answer is None:
         return 0.0
-    return _POINTS[TIE] if answer == known else points[Pair(row, answer, known)]
+    return _POINTS[TIE] if answer == reference else points[Pair(row, answer, reference)]
 
 
 class _Comparisons:
-    """The comparisons under way: a fixed number of workers over one stream of pairs."""
+    """Compares pairs: a fixed number of workers take them from one stream."""
 
     def __init__(
         self, config: RunConfig, judge: Judge, rows: HeldOutRows, journal: ReplyJournal, progress: ProgressReporter
@@ -127,11 +126,11 @@ class _Comparisons:
         )
         self._judge = LlmJudge(_PROMPT, self._client)
 
-    async def points(self, pairs: Sequence[Pair], told: StopRequest) -> dict[Pair, float]:
-        """What each pair's answer is worth beside the known one. Raises StageError, also where `told` to stop."""
+    async def points(self, pairs: Sequence[Pair], stop_request: StopRequest) -> dict[Pair, float]:
+        """Points of each pair's answer. Raises StageError; Terminated on a stop request."""
         found: dict[Pair, float] = {}
         loop, stream = asyncio.get_running_loop(), iter(pairs)
-        with told.heard_by(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
+        with stop_request.heard_by(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
             try:
                 await asyncio.gather(
                     *(self._work(stream, found, len(pairs)) for _ in range(self._client.concurrent_rows))
@@ -143,7 +142,7 @@ class _Comparisons:
         return found
 
     async def _work(self, pairs: Iterator[Pair], found: dict[Pair, float], total: int) -> None:
-        """Take one pair after the other until there are none, or the stage ends."""
+        """Compare one pair after the other until none is left, or the stage ends."""
         try:
             for pair in pairs:
                 found[pair] = await self._compare(pair)
@@ -156,24 +155,24 @@ class _Comparisons:
             self._end(error)
 
     def _end(self, error: StageError) -> None:
-        """Begin nothing new. The first error is the one that is told."""
+        """Start nothing new. The first error is the one that is raised."""
         self._error = self._error or error
         self._client.stopping.set()
 
     async def _compare(self, pair: Pair) -> float:
         prompt = self._rows[pair.row].studentPrompt
-        ahead = await self._verdict(prompt, pair.answer, pair.known)
-        behind = await self._verdict(prompt, pair.known, pair.answer)
-        return (_POINTS[ahead] + 1 - _POINTS[behind]) / 2
+        answer_first = await self._verdict(prompt, pair.answer, pair.reference)
+        answer_second = await self._verdict(prompt, pair.reference, pair.answer)
+        return (_POINTS[answer_first] + 1 - _POINTS[answer_second]) / 2
 
     async def _verdict(self, prompt: Sequence[Message], first: str, second: str) -> str:
-        """A, B or tie; also tie where the judge has no readable verdict. Raises TryLater where it cannot answer now."""
+        """A, B or tie; tie where the judge gives no readable verdict. Raises TryLater where it cannot answer now."""
         verdict = await self._judge.ask(prompt, answer_a=first, answer_b=second)
         if isinstance(verdict, Verdict):
             return verdict.choice
         if isinstance(verdict, Failure) and verdict.transient:
             message = (
-                f"The judge (evaluation.judge) does not answer: {verdict.message} Run again: what it said is kept."
+                f"The judge (evaluation.judge) does not answer: {verdict.message} Run again: its replies are kept."
             )
             raise TryLater(message, reason=Reason.EVALUATION_FAILED)
         return TIE

@@ -39,8 +39,8 @@ class ProgressReporter:
         self._cost = Counter(
             "distillery_teacher_cost", "Money for the teacher's replies.", ("currency",), registry=self.registry
         )
-        self._calls_at_once = Gauge(
-            "distillery_teacher_calls_at_once", "Calls that the teacher bears at once.", registry=self.registry
+        self._concurrency_limit = Gauge(
+            "distillery_teacher_calls_at_once", "Concurrent requests that the teacher sustains.", registry=self.registry
         )
         self._rejected = Counter(
             "distillery_rows_rejected", "Rows rejected.", ("split", "reason"), registry=self.registry
@@ -69,20 +69,20 @@ class ProgressReporter:
         """Count a request to the teacher; `outcome` is "ok" or the reason of its failure."""
         self._counted(self._requests, outcome).inc()
 
-    def teacher_tokens(self, read: int, written: int, cached: int = 0) -> None:
-        """Count the tokens of a reply; `cached` is the part of those read that the server had in its cache."""
-        self._counted(self._tokens, "input").inc(read)
-        self._counted(self._tokens, "output").inc(written)
-        if cached:
-            self._counted(self._tokens, "cached_input").inc(cached)
+    def teacher_tokens(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> None:
+        """Count the tokens of a reply; `cached_tokens` are the input tokens that the server read from its cache."""
+        self._counted(self._tokens, "input").inc(input_tokens)
+        self._counted(self._tokens, "output").inc(output_tokens)
+        if cached_tokens:
+            self._counted(self._tokens, "cached_input").inc(cached_tokens)
 
-    def teacher_cost(self, money: float, currency: str) -> None:
-        """Count the money for a reply."""
-        self._counted(self._cost, currency).inc(money)
+    def teacher_cost(self, cost: float, currency: str) -> None:
+        """Count the cost of a reply."""
+        self._counted(self._cost, currency).inc(cost)
 
-    def calls_at_once(self, calls: int) -> None:
-        """Say how many calls the teacher bears at once now."""
-        self._calls_at_once.set(calls)
+    def concurrency_limit(self, requests: int) -> None:
+        """Report how many concurrent requests the teacher sustains now."""
+        self._concurrency_limit.set(requests)
 
     def _counted(self, counter: Counter, label: str) -> Counter:
         """The child of a counter; finding it by its label takes several times as long as counting."""
