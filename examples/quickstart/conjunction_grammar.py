@@ -119,7 +119,7 @@ def relation(premise: Sentence, hypothesis: Sentence, *, exclusive: bool) -> Lab
         if premise.holds(world, exclusive=exclusive)
     }
     if not verdicts:
-        raise ValueError(f"The premise contradicts itself: {say(premise)}")
+        raise ValueError(f"The premise contradicts itself: {sentence_text(premise)}")
     if len(verdicts) == 2:
         return Label.NEUTRAL
     return Label.ENTAILMENT if verdicts.pop() else Label.CONTRADICTION
@@ -134,14 +134,14 @@ def settled_relation(premise: Sentence, hypothesis: Sentence) -> Label | None:
 # --- writing and parsing
 
 
-def say_clause(clause: Clause) -> str:
+def clause_text(clause: Clause) -> str:
     """`Mara sang` or `Mara did not sing`."""
     return f"{clause.name} {VERBS[clause.verb]}" if clause.done else f"{clause.name} did not {clause.verb}"
 
 
-def say(sentence: Sentence) -> str:
+def sentence_text(sentence: Sentence) -> str:
     """The sentence as text, with its full stop."""
-    words = [say_clause(clause) for clause in sentence.clauses]
+    words = [clause_text(clause) for clause in sentence.clauses]
     if sentence.link is Link.NONE:
         return f"{words[0]}."
     if sentence.link is Link.EITHER:
@@ -156,7 +156,7 @@ _BOTH = re.compile(r"(.+?)(?:, but| and) (.+)")
 
 
 def parse_clause(words: str) -> Clause:
-    """The inverse of `say_clause`. Raises UnknownSentenceError."""
+    """The inverse of `clause_text`. Raises UnknownSentenceError."""
     match = _CLAUSE.fullmatch(words)
     if match and match["base"] in VERBS:
         return Clause(match["name"], match["base"], done=False)
@@ -166,7 +166,7 @@ def parse_clause(words: str) -> Clause:
 
 
 def parse(words: str) -> Sentence:
-    """The inverse of `say`. Raises UnknownSentenceError."""
+    """The inverse of `sentence_text`. Raises UnknownSentenceError."""
     words = words.strip().removesuffix(".")
     for pattern, join in ((_EITHER, either), (_BOTH, both)):
         if match := pattern.fullmatch(words):

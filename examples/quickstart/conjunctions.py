@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from conjunction_grammar import VERBS, Clause, Event, Label, Link, Sentence, both, either, say, settled_relation, single
+from conjunction_grammar import (
+    VERBS,
+    Clause,
+    Event,
+    Label,
+    Link,
+    Sentence,
+    both,
+    either,
+    sentence_text,
+    settled_relation,
+    single,
+)
 
 SYSTEM_PROMPT = "Does the hypothesis follow? Answer with one word: entailment, neutral or contradiction."
 
@@ -80,7 +92,7 @@ class Pair:
 
     def content(self) -> str:
         """The user message of the row."""
-        return f"Premise: {say(self.premise)}\nHypothesis: {say(self.hypothesis)}"
+        return f"Premise: {sentence_text(self.premise)}\nHypothesis: {sentence_text(self.hypothesis)}"
 
 
 def shape_of(sentence: Sentence) -> Shape:

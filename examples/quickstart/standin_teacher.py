@@ -33,9 +33,9 @@ from conjunction_grammar import (
     Label,
     Sentence,
     UnknownSentenceError,
+    clause_text,
     parse,
     relation,
-    say_clause,
     settled_relation,
     worlds,
 )
@@ -106,14 +106,14 @@ def explain(premise: Sentence, hypothesis: Sentence, label: Label) -> str:
     }[label]
     opened = "The premise leaves one case" if len(cases) == 1 else f"The premise leaves {len(cases)} cases"
     new = [clause for clause in hypothesis.clauses if clause.event not in {known.event for known in premise.clauses}]
-    aside = f" It does not say whether {say_clause(Clause(new[0].name, new[0].verb))}." if new else ""
+    aside = f" It does not say whether {clause_text(Clause(new[0].name, new[0].verb))}." if new else ""
     return f"{opened}: {'; or '.join(cases)}.{aside} {verdict}, so the answer is {label.value}."
 
 
 def allowed_cases(premise: Sentence) -> list[str]:
     """The cases, in words, in which the premise is true."""
     return [
-        ", ".join(say_clause(Clause(*event, done=done)) for event, done in sorted(world.items()))
+        ", ".join(clause_text(Clause(*event, done=done)) for event, done in sorted(world.items()))
         for world in worlds(premise)
         if premise.holds(world, exclusive=False)
     ]

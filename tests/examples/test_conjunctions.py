@@ -17,7 +17,7 @@ from conjunction_grammar import (
     either,
     parse,
     relation,
-    say,
+    sentence_text,
     settled_relation,
     single,
 )
@@ -92,16 +92,16 @@ def test_premise_that_contradicts_itself_has_no_label() -> None:
 
 def test_sentences_are_written_in_plain_english() -> None:
     mara, tom = Clause("Mara", "sing"), Clause("Tom", "cook", done=False)
-    assert say(single(tom)) == "Tom did not cook."
-    assert say(both(mara, tom)) == "Mara sang, but Tom did not cook."
-    assert say(both(tom, mara)) == "Tom did not cook, but Mara sang."
-    assert say(both(tom, tom)) == "Tom did not cook and Tom did not cook."
-    assert say(either(mara, tom)) == "Either Mara sang or Tom did not cook."
+    assert sentence_text(single(tom)) == "Tom did not cook."
+    assert sentence_text(both(mara, tom)) == "Mara sang, but Tom did not cook."
+    assert sentence_text(both(tom, mara)) == "Tom did not cook, but Mara sang."
+    assert sentence_text(both(tom, tom)) == "Tom did not cook and Tom did not cook."
+    assert sentence_text(either(mara, tom)) == "Either Mara sang or Tom did not cook."
 
 
 @given(sentences)
 def test_parsing_is_the_inverse_of_formatting(sentence: Sentence) -> None:
-    assert parse(say(sentence)) == sentence
+    assert parse(sentence_text(sentence)) == sentence
 
 
 @given(sentences)

@@ -158,5 +158,5 @@ class Budget(ApiModel):
     generation.judge. The maximum that a request may use is reserved before it is sent, so the limit is never exceeded.
     When it is reached, the stage fails and all paid replies are kept. Default: no limit."""
     max_cost: Annotated[float, Field(strict=True, gt=0, le=1_000_000_000)] | None = None
-    """Maximum cost of these requests, in the currency of the teacher's pricing, reserved in the same way. Requires
-    pricing. Default: no limit."""
+    """Maximum cost of all requests of this workspace to the teacher and generation.judge, in the currency of the
+    teacher's pricing, which is required. Reserved before each request, as for maxTokens. Default: no limit."""

@@ -199,8 +199,9 @@ def _gap_line(evaluation: Evaluation) -> str:
     if evaluation.p_value is not None:
         p_value = f"p = {evaluation.p_value:.3f}" if evaluation.p_value >= 0.001 else "p < 0.001"
         test = "paired bootstrap" if evaluation.is_prose else "McNemar"
-        parts.append(f"student vs. base model: {p_value} ({test})")
-    return "; ".join(parts) + "." if parts else ""
+        parts.append(f"significance of student vs. base model: {p_value} ({test})")
+    line = "; ".join(parts)
+    return f"{line[:1].upper()}{line[1:]}." if line else ""
 
 
 def rows_line(result: RunResult) -> str:

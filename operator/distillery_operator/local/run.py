@@ -33,7 +33,7 @@ RETRY_SECONDS = (5.0, 15.0, 45.0)
 
 
 class RunListener(StageListener, Protocol):
-    """Is told about the progress of a run."""
+    """Receives the progress of a run."""
 
     def already_done(self, result: StageResult) -> None:
         """A stage was done in an earlier run."""

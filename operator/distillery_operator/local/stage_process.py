@@ -30,7 +30,7 @@ LOG_TAIL_BYTES = 4096
 
 
 class StageListener(Protocol):
-    """Is told about the progress of a stage."""
+    """Receives the progress of a stage."""
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
         """A stage reported its metrics."""
