@@ -340,11 +340,11 @@ def selects(selector, pod):
 
 def access_review(user, namespace, verb, resource):
     name, _, subresource = resource.partition("/")
-    asked = {"group": "distillery.dev", "resource": name, "subresource": subresource, "verb": verb}
+    access = {"group": "distillery.dev", "resource": name, "subresource": subresource, "verb": verb}
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
-        "spec": {"user": user, "resourceAttributes": asked | {"namespace": namespace}},
+        "spec": {"user": user, "resourceAttributes": access | {"namespace": namespace}},
     }
 
 

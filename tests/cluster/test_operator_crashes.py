@@ -95,7 +95,7 @@ def test_what_ended_while_the_operator_was_away_is_found_when_it_comes_back(
     assert len(distilled.jobs("generate")) == 1
 
 
-def test_an_operator_asked_to_end_does_so_within_seconds_and_gives_its_lease_back(
+def test_an_operator_that_is_terminated_ends_within_seconds_and_releases_its_lease(
     distilled: Distilled, start_operator: StartOperator, control_plane: Cluster
 ) -> None:
     operator = start_operator(DISTILLERY_LEASE_DURATION="60s", DISTILLERY_LEASE_RENEW_DEADLINE="50s")

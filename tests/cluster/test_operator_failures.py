@@ -65,7 +65,9 @@ def test_a_failed_stage_runs_again_when_what_it_is_given_changes(
     assert distilled.stage("generate")["attempts"] == 2
 
 
-def test_a_teacher_that_is_away_is_asked_again_later(distilled: Distilled, start_operator: StartOperator) -> None:
+def test_a_teacher_that_is_unreachable_is_tried_again_later(
+    distilled: Distilled, start_operator: StartOperator
+) -> None:
     start_operator(DISTILLERY_RETRY_FIRST_DELAY="3s", DISTILLERY_RETRY_LONGEST_DELAY="3s")
     distilled.apply(script={"generate": [UNREACHABLE]})
     distilled.wait("Reconciling", reason="ProgressingWithRetry")
@@ -204,7 +206,7 @@ def test_a_job_of_somebody_else_is_never_taken_over(distilled: Distilled, start_
     distilled.wait_ready()
 
 
-def test_a_quota_that_is_used_up_is_told_in_the_servers_words(
+def test_an_exceeded_quota_is_reported_in_the_servers_words(
     distilled: Distilled, start_operator: StartOperator
 ) -> None:
     start_operator()
@@ -218,7 +220,7 @@ def test_a_quota_that_is_used_up_is_told_in_the_servers_words(
     assert stalled["status"]["conditions"] == distilled.status["conditions"]
 
 
-def test_a_server_that_ends_again_and_again_is_told_in_its_own_words(
+def test_a_crash_looping_server_is_reported_with_its_own_message(
     distilled: Distilled, start_operator: StartOperator, scripted_node: ProcessNode
 ) -> None:
     start_operator(DISTILLERY_BLOCKED_DEADLINE="3s")

@@ -118,7 +118,7 @@ def test_a_stored_spec_that_breaks_a_rule_stalls_with_a_sentence_and_what_serves
     assert len(distilled.jobs()) == 3
 
 
-def test_the_claim_goes_too_where_that_was_asked_for(distilled: Distilled, start_operator: StartOperator) -> None:
+def test_the_claim_is_deleted_too_where_the_spec_says_so(distilled: Distilled, start_operator: StartOperator) -> None:
     start_operator()
     distilled.apply(small_spec(storage={"size": "1Gi", "retention": "Delete"}))
     distilled.wait_ready()

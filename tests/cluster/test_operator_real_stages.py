@@ -88,8 +88,8 @@ def test_rows_become_a_student_that_answers_through_its_service(
     assert (workspace / status["serving"]["modelPath"] / "model.safetensors").exists()
     assert KEY not in str(distilled.get()) + str(distilled.children("configmaps"))
 
-    question = {"model": "small", "messages": [{"role": "user", "content": "Which label?"}], "max_tokens": 4}
+    request = {"model": "small", "messages": [{"role": "user", "content": "Which label?"}], "max_tokens": 4}
     url = service_url(namespace, "small")
-    reply = requests.post(f"{url}/v1/chat/completions", json=question, timeout=120).json()
+    reply = requests.post(f"{url}/v1/chat/completions", json=request, timeout=120).json()
     assert reply["choices"][0]["message"]["role"] == "assistant"
     assert reply["model"].startswith("small")

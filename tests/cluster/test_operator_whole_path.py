@@ -82,13 +82,13 @@ def test_what_kubectl_get_shows_is_for_people(distilled: Distilled, start_operat
     assert row.split()[:5] == ["small", "True", "Serving", "done", "0.85"]
 
 
-def test_the_turns_of_a_run_are_told_as_events(distilled: Distilled, start_operator: StartOperator) -> None:
+def test_the_progress_of_a_run_is_posted_as_events(distilled: Distilled, start_operator: StartOperator) -> None:
     start_operator()
     distilled.apply(script=DONE)
     distilled.wait_ready()
 
-    told = wait_until(lambda: (found := distilled.events()) and found[-1]["reason"] == "Serving" and found)
-    assert [each["reason"] for each in told] == [
+    posted = wait_until(lambda: (found := distilled.events()) and found[-1]["reason"] == "Serving" and found)
+    assert [each["reason"] for each in posted] == [
         "GeneratingData",
         "DataGenerated",
         "Training",
@@ -98,8 +98,8 @@ def test_the_turns_of_a_run_are_told_as_events(distilled: Distilled, start_opera
         "RollingOut",
         "Serving",
     ]
-    assert {each["type"] for each in told} == {"Normal"}
-    assert told[0]["regarding"]["uid"] == distilled.get()["metadata"]["uid"]
+    assert {each["type"] for each in posted} == {"Normal"}
+    assert posted[0]["regarding"]["uid"] == distilled.get()["metadata"]["uid"]
     assert "Serving" in distilled.kubectl("describe", "distillation", "small")
 
 

@@ -183,7 +183,7 @@ def test_pod_with_a_missing_secret_waits_until_the_secret_is_there(pods: Pods) -
     assert terminated(pods.ended("reader"))["message"] == "x"
 
 
-def test_missing_config_map_volume_is_told_in_an_event(pods: Pods) -> None:
+def test_missing_config_map_volume_is_reported_in_an_event(pods: Pods) -> None:
     mounted = container("true", volumeMounts=[{"name": "config", "mountPath": "/etc/distillery"}])
     pods.apply(pod("reader", mounted, volumes=[{"name": "config", "configMap": {"name": "absent"}}]))
     assert pods.waiting("reader", "ContainerCreating") == (
@@ -338,10 +338,10 @@ def test_deletion_sends_sigterm_and_waits_for_the_process(pods: Pods, node: Proc
 
 
 def test_process_that_ignores_sigterm_is_killed_after_the_grace_period(pods: Pods, node: ProcessNode) -> None:
-    pods.apply(pod("deaf", container("sleep 600")))
-    pods.running("deaf")
-    (pid,) = node.processes(f"{pods.namespace}/deaf")
-    pods.cluster.kubectl("delete", "pod", "deaf", "-n", pods.namespace, "--grace-period=1", "--timeout=10s")
+    pods.apply(pod("stubborn", container("sleep 600")))
+    pods.running("stubborn")
+    (pid,) = node.processes(f"{pods.namespace}/stubborn")
+    pods.cluster.kubectl("delete", "pod", "stubborn", "-n", pods.namespace, "--grace-period=1", "--timeout=10s")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -406,7 +406,7 @@ def test_unknown_image_cannot_be_pulled(pods: Pods) -> None:
 
 
 def test_held_pod_starts_when_it_is_let_go(pods: Pods, node: ProcessNode) -> None:
-    with node.hold(f"{pods.namespace}/*"):
+    with node.block_start(f"{pods.namespace}/*"):
         pods.apply(pod("worker", container("true")))
         pods.waiting("worker", "ContainerCreating")
         assert node.processes(f"{pods.namespace}/*") == []

@@ -275,7 +275,7 @@ def test_stop_is_forwarded_and_the_run_resumes_later(prepared):
 
 def test_second_stop_kills_a_stage_that_ignores_the_first(prepared):
     stop = StopRequest()
-    run = prepared({"generate": [{"deaf": True, "waits": True}]}, stop=stop)
+    run = prepared({"generate": [{"ignores_sigterm": True, "waits": True}]}, stop=stop)
 
     def twice():
         stop.note(signal.SIGTERM)

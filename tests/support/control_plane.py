@@ -116,7 +116,7 @@ class ControlPlane(Cluster):
         self._raise_if_ended("kube-apiserver")
 
     def stop_api_server(self) -> None:
-        """Cut everybody off from the API at once, as a crash would."""
+        """Stop the API server without warning, as a crash would."""
         self._end("kube-apiserver")
 
     def token(self, user: str) -> str:

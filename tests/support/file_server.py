@@ -70,9 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.files.files[path]
         # An entity tag that follows the content, as servers give it.
         headers = {"ETag": f'"{hash(content):x}"', "Last-Modified": "Wed, 01 Jul 2026 07:28:00 GMT"}
-        asked = self.headers.get("Range")
-        if asked and self.files.ranges:
-            first, last = asked.removeprefix("bytes=").split("-")
+        wanted = self.headers.get("Range")
+        if wanted and self.files.ranges:
+            first, last = wanted.removeprefix("bytes=").split("-")
             start, end = int(first), min(int(last or len(content)), len(content) - 1)
             headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
             self._send(206, content[start : end + 1], headers, with_body)

@@ -33,15 +33,15 @@ def minimal_manifest() -> dict[str, Any]:
 def _case(minimal: dict[str, Any], entry: dict[str, Any]) -> ManifestCase:
     manifest = copy.deepcopy(minimal)
     for path, value in entry.get("set", {}).items():
-        parent, key = _place(manifest, path)
+        parent, key = _parent_and_key(manifest, path)
         parent[key] = value
     for path in entry.get("remove", []):
-        parent, key = _place(manifest, path)
+        parent, key = _parent_and_key(manifest, path)
         del parent[key]
     return ManifestCase(entry["say"], manifest, entry.get("refused"))
 
 
-def _place(manifest: dict[str, Any], path: str) -> tuple[Any, str | int]:
+def _parent_and_key(manifest: dict[str, Any], path: str) -> tuple[Any, str | int]:
     """The container of the dotted `path` and the last key in it; missing objects on the way are made."""
     node: Any = manifest
     *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]

@@ -32,5 +32,5 @@ def example(*texts: str, system: str | None = None, gold: str | list[str] | None
     """A row of these messages, the user's first and last."""
     roles = ("user", "assistant")
     messages = [{"role": "system", "content": system}] if system else []
-    messages += [{"role": roles[place % 2], "content": text} for place, text in enumerate(texts)]
+    messages += [{"role": roles[index % 2], "content": text} for index, text in enumerate(texts)]
     return Example("train", 1, "train-1", messages, gold)

@@ -58,7 +58,7 @@ class Subnet:
                     return address
         raise RuntimeError(f"all {HOSTS} addresses of {self.prefix}.0/24 are in use")
 
-    def give_back(self, address: str) -> None:
+    def release(self, address: str) -> None:
         """Let another pod have it."""
         with self._mutex:
             self._used.discard(address)

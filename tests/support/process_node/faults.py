@@ -48,7 +48,7 @@ class PullFault(Fault):
     message = ""
 
 
-class HoldFault(Fault):
+class BlockedStart(Fault):
     """The pod's containers are not created."""
 
 
@@ -72,9 +72,9 @@ class Faults:
         fault.message = message
         return self._add(fault)
 
-    def hold(self, pattern: str) -> Fault:
+    def block_start(self, pattern: str) -> Fault:
         """Let matching pods wait in ContainerCreating."""
-        return self._add(HoldFault(pattern, self._remove))
+        return self._add(BlockedStart(pattern, self._remove))
 
     def fail_start(self, pattern: str, end: Exit, times: int) -> Fault:
         """Let the next `times` main containers of matching pods end as told."""
@@ -95,7 +95,7 @@ class Faults:
 
     def is_held(self, pod: Object) -> bool:
         """Whether the pod must wait."""
-        return self._find(pod, HoldFault) is not None
+        return self._find(pod, BlockedStart) is not None
 
     def ordered_exit(self, pod: Object) -> Exit | None:
         """How the container that starts now shall end; counts as one of the fault's times."""

@@ -67,10 +67,10 @@ class KubeApi:
 
     def watch(self, path: str, version: str, **parameters: str) -> Iterator[tuple[str, Object]]:
         """Yield (type, object) until the server ends the stream; raises ApiError 410 when the version is too old."""
-        asked = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(WATCH_SECONDS), **parameters}
+        query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(WATCH_SECONDS), **parameters}
         try:
             with self._session().get(
-                self._server + path, params=asked, stream=True, timeout=WATCH_SECONDS + 10
+                self._server + path, params=query, stream=True, timeout=WATCH_SECONDS + 10
             ) as answer:
                 _raise_for(answer)
                 for line in answer.iter_lines(chunk_size=1 << 20):

@@ -46,9 +46,9 @@ class LogRequest(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the output of the latest run, or of the one before."""
-        asked = urllib.parse.urlsplit(self.path)
-        options = dict(urllib.parse.parse_qsl(asked.query))
-        parts = asked.path.strip("/").split("/")
+        url = urllib.parse.urlsplit(self.path)
+        options = dict(urllib.parse.parse_qsl(url.query))
+        parts = url.path.strip("/").split("/")
         files = self._files(parts, previous=options.get("previous") == "true")
         if not files:
             self.send_error(404, "no such container has started")

@@ -129,9 +129,9 @@ class ProcessNode:
         """Let image pulls of matching pods fail until the fault is lifted."""
         return self._faults.fail_pull(pattern, message)
 
-    def hold(self, pattern: str) -> Fault:
+    def block_start(self, pattern: str) -> Fault:
         """Keep matching pods in ContainerCreating until the fault is lifted."""
-        return self._faults.hold(pattern)
+        return self._faults.block_start(pattern)
 
     def kill(self, pattern: str, sig: int = signal.SIGKILL) -> None:
         """Send a signal to the running main containers of matching pods; raises LookupError when none runs."""

@@ -102,7 +102,7 @@ class PodRunner(threading.Thread):
         """Once: it may be another pod's afterwards."""
         if not self._address_returned:
             self._address_returned = True
-            self._services.subnet.give_back(self._state.pod_address)
+            self._services.subnet.release(self._state.pod_address)
 
     def _step(self) -> float:
         """One look at everything; returns how long to sleep unless woken, in seconds."""

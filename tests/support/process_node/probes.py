@@ -36,9 +36,9 @@ class Probe(threading.Thread):
         """Look again and again until the container has ended."""
         self._over.wait(self._delay)
         while not self._over.is_set():
-            self._count(self._look())
+            self._count(self._succeeds())
 
-    def _look(self) -> bool:
+    def _succeeds(self) -> bool:
         """One result: a success at once, a failure only after the rest of its period."""
         waited = 0.0
         while not self._check():
@@ -71,8 +71,8 @@ def make_check(
     if "exec" in spec:
         return lambda: execute(spec["exec"]["command"], timeout)
     if "tcpSocket" in spec:
-        place = spec["tcpSocket"].get("host") or pod_address
-        return lambda: _accepts(place, _port(spec["tcpSocket"]["port"], container), timeout)
+        host = spec["tcpSocket"].get("host") or pod_address
+        return lambda: _accepts(host, _port(spec["tcpSocket"]["port"], container), timeout)
     if "httpGet" in spec:
         return lambda: _answers(spec["httpGet"], container, pod_address, timeout)
     raise ValueError(f"the process node knows no probe like {sorted(spec)}")

@@ -1,7 +1,7 @@
 """Plays one attempt of the script in the variable SCRIPT: `{"generate": [{"exit": 3, …}, {}], …}`; `{}` succeeds.
 
 Keys of an attempt: exit, reason, message, silent (no result.json), says (on stderr), metrics (Prometheus text),
-estimate, waits (until SIGTERM, or a file `go on` in the workspace), deaf (to SIGTERM), dies (of that signal), rows,
+estimate, waits (until SIGTERM, or a file `go on` in the workspace), ignores_sigterm, dies (of that signal), rows,
 usage, evaluation. Beside the stages, `missing_libraries` names libraries that are not installed.
 Speaks plain JSON: importing the API would take longer than everything else here.
 """
@@ -30,7 +30,7 @@ def main():
     attempt = next_attempt(folder, config["stage"])
     print(attempt.get("says", ""), file=sys.stderr, flush=True)
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if attempt.get("deaf") else lambda *_: stopped.set())
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if attempt.get("ignores_sigterm") else lambda *_: stopped.set())
     if "metrics" in attempt:
         serve(config, folder / "metrics-port", attempt["metrics"], json.dumps(attempt.get("estimate")))
     (folder / "running").touch()
@@ -81,8 +81,8 @@ def result(config, attempt):
     code = attempt.get("exit", 0)
     files = {} if code else {Path(name).stem: f"{config['folder']}/{name}" for name in ARTEFACTS[config["stage"]]}
     for path in files.values():
-        place = Path(config["workspace"]) / path
-        place.mkdir(exist_ok=True) if path.endswith("/") else place.write_text("{}\n")
+        artefact = Path(config["workspace"]) / path
+        artefact.mkdir(exist_ok=True) if path.endswith("/") else artefact.write_text("{}\n")
     given = {
         key: attempt[key] for key in ("reason", "message", "rows", "usage", "estimate", "evaluation") if key in attempt
     }
