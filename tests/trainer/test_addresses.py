@@ -6,6 +6,7 @@ from distillery_trainer.data.addresses import without_secrets
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
+        ("s3://user:s3cret@bucket/rows.jsonl", "s3://bucket/rows.jsonl"),
         ("https://user:s3cret@rows.example/a.jsonl", "https://rows.example/a.jsonl"),
         ("https://rows.example/a.jsonl?sig=s3cret", "https://rows.example/a.jsonl?…"),
         ("http://rows.example:8080/a.jsonl#part", "http://rows.example:8080/a.jsonl"),
