@@ -12,18 +12,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from distillery_api.reasons import Reason
 from distillery_api.status import ConditionType
 from distillery_operator.core.actions import Create
-from world import World, ended, owned_by
+from simulated_cluster import SimulatedCluster, ended, owned_by
 
 LEARNING_RATES = st.sampled_from([0.0003, 0.001])
 MODELS = st.sampled_from(["big-405b", "other"])
 
 
-def with_live_pod(holds: Callable[[World], bool] = lambda world: True) -> Callable[[RuleBasedStateMachine], bool]:
+def with_live_pod(
+    holds: Callable[[SimulatedCluster], bool] = lambda cluster: True,
+) -> Callable[[RuleBasedStateMachine], bool]:
     def check(machine: RuleBasedStateMachine) -> bool:
-        world: World = machine.world  # type: ignore[attr-defined]
-        jobs = [o for (kind, _), o in world.objects.items() if kind == "Job" and not ended(o)]
-        pods = [pod for job in jobs for pod in world.pods.values() if owned_by(pod, job)]
-        return bool(pods) and not jobs[0]["spec"]["suspend"] and holds(world)
+        cluster: SimulatedCluster = machine.cluster  # type: ignore[attr-defined]
+        jobs = [o for (kind, _), o in cluster.objects.items() if kind == "Job" and not ended(o)]
+        pods = [pod for job in jobs for pod in cluster.pods.values() if owned_by(pod, job)]
+        return bool(pods) and not jobs[0]["spec"]["suspend"] and holds(cluster)
 
     return check
 
@@ -31,93 +33,93 @@ def with_live_pod(holds: Callable[[World], bool] = lambda world: True) -> Callab
 class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.cluster = SimulatedCluster()
 
     @rule()
     def the_operator_passes(self) -> None:
         self.watch_creations()
-        self.world.reconcile()
+        self.cluster.reconcile()
 
     @rule(writes=st.integers(0, 3))
     def the_operator_dies_in_a_pass(self, writes: int) -> None:
         self.watch_creations()
-        self.world.reconcile(dies_after=writes)
+        self.cluster.reconcile(dies_after=writes)
 
     def watch_creations(self) -> None:
         """A stage that is recorded as done is never begun again."""
-        done = {f"{stage.name}-{stage.input_hash}" for stage in self.world.status.stages if stage.completion_time}
-        for action in self.world.decisions():
+        done = {f"{stage.name}-{stage.input_hash}" for stage in self.cluster.status.stages if stage.completion_time}
+        for action in self.cluster.decisions():
             if isinstance(action, Create) and action.manifest["kind"] == "Job":
                 folder = action.manifest["metadata"]["name"].removeprefix("conjnli-").rpartition("-")[0]
                 assert folder not in done
 
     @rule()
     def controllers_work(self) -> None:
-        self.world.collect()
+        self.cluster.collect()
 
     @rule(seconds=st.sampled_from([1, 9, 60, 700, 4000]))
     def time_passes(self, seconds: int) -> None:
-        self.world.wait(seconds)
+        self.cluster.wait(seconds)
 
     @precondition(with_live_pod())
     @rule()
     def a_pod_starts(self) -> None:
-        self.world.start()
+        self.cluster.start()
 
     @precondition(with_live_pod())
     @rule(reason=st.sampled_from(["ErrImagePull", "CreateContainerConfigError", "ContainerCreating"]))
     def a_pod_waits(self, reason: str) -> None:
-        self.world.wait_for(reason, "so it is")
+        self.cluster.wait_for(reason, "so it is")
 
     @precondition(with_live_pod())
     @rule()
     def a_stage_is_done(self) -> None:
-        self.world.finish()
+        self.cluster.finish()
 
     @precondition(with_live_pod())
     @rule(exit_code=st.sampled_from([1, 2, 3, 137, 143]), reason=st.sampled_from([None, Reason.TEACHER_UNREACHABLE]))
     def a_stage_fails(self, exit_code: int, reason: Reason | None) -> None:
-        self.world.fail(exit_code, reason)
+        self.cluster.fail(exit_code, reason)
 
     @rule(rate=LEARNING_RATES, model=MODELS, image=st.sampled_from(["one:1", "two:2"]))
     def the_spec_changes(self, rate: float, model: str, image: str) -> None:
         teacher = {"name": "big", "endpoint": "https://teacher.example/v1", "model": model}
-        self.world.change(training={"learningRate": rate}, generation={"teachers": [teacher], "image": image})
+        self.cluster.change(training={"learningRate": rate}, generation={"teachers": [teacher], "image": image})
 
     @rule(suspend=st.booleans(), mode=st.sampled_from(["Deployment", "None"]), replicas=st.integers(0, 1))
     def serving_or_suspension_changes(self, suspend: bool, mode: str, replicas: int) -> None:
-        self.world.change(suspend=suspend, serving={"mode": mode, "replicas": replicas})
+        self.cluster.change(suspend=suspend, serving={"mode": mode, "replicas": replicas})
 
     @rule()
     def a_person_requests_a_retry(self) -> None:
-        self.world.request_retry()
+        self.cluster.request_retry()
 
-    @precondition(lambda self: ("Deployment", "conjnli") in self.world.objects)
+    @precondition(lambda self: ("Deployment", "conjnli") in self.cluster.objects)
     @rule()
     def the_server_answers(self) -> None:
-        self.world.serve()
+        self.cluster.serve()
 
-    @precondition(lambda self: self.world.jobs())
+    @precondition(lambda self: self.cluster.jobs())
     @rule(data=st.data())
     def somebody_deletes_a_job(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(self.world.jobs()))
-        self.world.objects["Job", name]["metadata"]["deletionTimestamp"] = "2026-11-25T12:00:00Z"
+        name = data.draw(st.sampled_from(self.cluster.jobs()))
+        self.cluster.objects["Job", name]["metadata"]["deletionTimestamp"] = "2026-11-25T12:00:00Z"
 
     @invariant()
     def one_pod_works_in_the_workspace(self) -> None:
         assert len(self.is_active()) <= 1, self.is_active()
 
     def is_active(self) -> list[str]:
-        return [name for name, pod in self.world.pods.items() if pod["status"]["phase"] in ("Pending", "Running")]
+        return [name for name, pod in self.cluster.pods.items() if pod["status"]["phase"] in ("Pending", "Running")]
 
     @invariant()
     def one_job_lives(self) -> None:
-        live = [name for (kind, name), o in self.world.objects.items() if kind == "Job" and not ended(o)]
+        live = [name for (kind, name), o in self.cluster.objects.items() if kind == "Job" and not ended(o)]
         assert len(live) <= 1, live
 
     @invariant()
     def conditions_do_not_contradict_each_other(self) -> None:
-        truth = self.world.truth
+        truth = self.cluster.truth
         assert not (truth(ConditionType.RECONCILING) and truth(ConditionType.STALLED))
         if truth(ConditionType.READY) == "True":
             assert not truth(ConditionType.RECONCILING)
@@ -129,36 +131,36 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_status_names_every_living_job_of_the_present_inputs(self) -> None:
-        recorded = {record.job for record in self.world.status.stages}
-        planned = {planned.folder for planned in self.world.plan.stages}
-        for kind, name in self.world.objects:
+        recorded = {record.job for record in self.cluster.status.stages}
+        planned = {planned.folder for planned in self.cluster.plan.stages}
+        for kind, name in self.cluster.objects:
             of_present_inputs = name.removeprefix("conjnli-").rpartition("-")[0] in planned
-            if kind == "Job" and of_present_inputs and not ended(self.world.objects[kind, name]):
-                assert name in recorded or self.world.status.observed_generation != self.world.generation
+            if kind == "Job" and of_present_inputs and not ended(self.cluster.objects[kind, name]):
+                assert name in recorded or self.cluster.status.observed_generation != self.cluster.generation
 
     @rule()
     def passes_without_news_come_to_rest(self) -> None:
         """The second may see what the first has done; the third writes nothing."""
         self.the_operator_passes()
         self.the_operator_passes()
-        before = copy.deepcopy((self.world.status, self.world.objects))
+        before = copy.deepcopy((self.cluster.status, self.cluster.objects))
         self.the_operator_passes()
-        assert (self.world.status, self.world.objects) == before
+        assert (self.cluster.status, self.cluster.objects) == before
 
     def teardown(self) -> None:
-        """Left alone, with a patient and lucky world, every life comes to rest."""
-        world = self.world
-        world.change(suspend=False)
-        world.request_retry()
+        """Left alone, with a patient and lucky cluster, every life comes to rest."""
+        cluster = self.cluster
+        cluster.change(suspend=False)
+        cluster.request_retry()
         for _ in range(12):
-            world.settle()
-            if any(kind == "Job" and not ended(o) for (kind, _), o in world.objects.items()):
-                world.start()
-                world.finish()
-            if ("Deployment", "conjnli") in world.objects:
-                world.serve()
-            world.wait(400)
-        assert world.truth(ConditionType.READY) == "True", world.status
+            cluster.settle()
+            if any(kind == "Job" and not ended(o) for (kind, _), o in cluster.objects.items()):
+                cluster.start()
+                cluster.finish()
+            if ("Deployment", "conjnli") in cluster.objects:
+                cluster.serve()
+            cluster.wait(400)
+        assert cluster.truth(ConditionType.READY) == "True", cluster.status
 
 
 TestLife = Life.TestCase

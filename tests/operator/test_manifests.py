@@ -21,7 +21,7 @@ from distillery_operator.manifests.serving import ServedModel, serving_deploymen
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan, make_plan
-from world import distillation, spec
+from simulated_cluster import distillation, spec
 
 GOLDEN = Path(__file__).parents[1] / "data" / "output" / "manifests"
 SETTINGS = ManifestSettings("distillery-trainer:1", "vllm-openai:1")

@@ -10,7 +10,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_operator.core.observation import Children, JobState, Observation, Ownership, SeenJob
 from distillery_operator.core.observe import observe
-from world import START, UID, written
+from simulated_cluster import START, UID, written
 
 Raw = dict[str, Any]
 

@@ -8,7 +8,7 @@ from distillery_api.stage import Stage
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import make_plan
 from distillery_operator.planning.stage_config import StageLocations, mounted_sources, run_config
-from world import distillation, spec
+from simulated_cluster import distillation, spec
 
 
 def hashes(spec_: dict[str, Any] | None = None, **contents: str) -> list[str]:

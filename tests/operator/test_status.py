@@ -14,34 +14,34 @@ from distillery_api.stage_result import Progress, RowCounts, TrainingFigures
 from distillery_api.status import ConditionType, DistillationStatus
 from distillery_api.usage import Estimate, Usage
 from distillery_operator.core.status import invalid_status
-from world import START, World
+from simulated_cluster import START, SimulatedCluster
 
 READY, RECONCILING, STALLED = ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED
 AVAILABLE = ConditionType.AVAILABLE
 
 
-def begun(**changes: Any) -> World:
-    world = World(**changes)
-    world.settle()
-    world.start()
-    return world
+def begun(**changes: Any) -> SimulatedCluster:
+    cluster = SimulatedCluster(**changes)
+    cluster.settle()
+    cluster.start()
+    return cluster
 
 
-def served(**changes: Any) -> World:
-    world = begun(**changes)
-    world.run_stages(*Stage)
-    world.serve()
-    world.settle()
-    return world
+def served(**changes: Any) -> SimulatedCluster:
+    cluster = begun(**changes)
+    cluster.run_stages(*Stage)
+    cluster.serve()
+    cluster.settle()
+    return cluster
 
 
-def truths(world: World) -> dict[str, str]:
+def truths(cluster: SimulatedCluster) -> dict[str, str]:
     """Status by type of all conditions."""
-    return {each.type: each.status for each in world.status.conditions}
+    return {each.type: each.status for each in cluster.status.conditions}
 
 
-def message(world: World, kind: ConditionType = READY) -> str:
-    found = world.condition(kind)
+def message(cluster: SimulatedCluster, kind: ConditionType = READY) -> str:
+    found = cluster.condition(kind)
     assert found is not None
     return found.message
 
@@ -58,17 +58,17 @@ def test_a_first_stage_under_way_is_reconciling_and_not_ready() -> None:
 
 
 def test_every_stage_has_its_reason_and_its_condition() -> None:
-    world = World()
+    cluster = SimulatedCluster()
     reasons = []
     for _ in Stage:
-        world.settle()
-        reasons.append(world.reason(RECONCILING))
-        world.start()
-        world.finish()
-    world.settle()
+        cluster.settle()
+        reasons.append(cluster.reason(RECONCILING))
+        cluster.start()
+        cluster.finish()
+    cluster.settle()
     assert reasons == ["GeneratingData", "Training", "Evaluating"]
-    assert world.reason(RECONCILING) == "RollingOut"
-    assert truths(world) | {"Available": "?"} == {
+    assert cluster.reason(RECONCILING) == "RollingOut"
+    assert truths(cluster) | {"Available": "?"} == {
         "Ready": "False",
         "Reconciling": "True",
         "DataGenerated": "True",
@@ -79,16 +79,16 @@ def test_every_stage_has_its_reason_and_its_condition() -> None:
 
 
 def test_a_served_student_is_ready_and_nothing_else_is_going_on() -> None:
-    world = served()
-    assert truths(world) == {
+    cluster = served()
+    assert truths(cluster) == {
         "Ready": "True",
         "DataGenerated": "True",
         "Trained": "True",
         "Evaluated": "True",
         "Available": "True",
     }
-    assert message(world) == "the student is served at http://conjnli.team-a.svc:8000/v1"
-    assert world.status.progress == "done"
+    assert message(cluster) == "the student is served at http://conjnli.team-a.svc:8000/v1"
+    assert cluster.status.progress == "done"
 
 
 def test_the_served_student_can_be_found_called_and_scaled() -> None:
@@ -103,32 +103,32 @@ def test_the_served_student_can_be_found_called_and_scaled() -> None:
 
 def test_ready_waits_for_the_deployment_that_the_spec_asks_for() -> None:
     # A tool that compares observedGeneration must not mistake yesterday's server for today's.
-    world = served()
-    world.change(serving={"runtime": "Transformers", "image": "trainer:2"})
-    world.reconcile(dies_after=1)
-    assert (world.truth(READY), world.reason(RECONCILING)) == ("Unknown", "RollingOut")
-    assert world.status.observed_generation == 2
+    cluster = served()
+    cluster.change(serving={"runtime": "Transformers", "image": "trainer:2"})
+    cluster.reconcile(dies_after=1)
+    assert (cluster.truth(READY), cluster.reason(RECONCILING)) == ("Unknown", "RollingOut")
+    assert cluster.status.observed_generation == 2
 
 
 def test_an_old_student_serves_while_a_new_one_is_made() -> None:
-    world = served()
-    world.change(training={"seed": 7})
-    world.settle()
-    assert (world.truth(READY), world.truth(RECONCILING), world.truth(AVAILABLE)) == ("Unknown", "True", "True")
-    assert world.truth(ConditionType.DATA_GENERATED) == "True"
-    assert world.truth(ConditionType.TRAINED) == "False"
-    assert world.status.evaluation is not None
-    assert world.status.serving is not None
-    assert world.status.serving.model_path == "train-nxevyml5/model"
+    cluster = served()
+    cluster.change(training={"seed": 7})
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.truth(RECONCILING), cluster.truth(AVAILABLE)) == ("Unknown", "True", "True")
+    assert cluster.truth(ConditionType.DATA_GENERATED) == "True"
+    assert cluster.truth(ConditionType.TRAINED) == "False"
+    assert cluster.status.evaluation is not None
+    assert cluster.status.serving is not None
+    assert cluster.status.serving.model_path == "train-nxevyml5/model"
 
 
 def test_failed_train_job_marks_trained_false() -> None:
-    world = begun()
-    world.run_stages(Stage.GENERATE)
-    world.start()
-    world.fail(2, Reason.INVALID_MODEL, "the model has no chat template")
-    world.settle()
-    assert truths(world) == {
+    cluster = begun()
+    cluster.run_stages(Stage.GENERATE)
+    cluster.start()
+    cluster.fail(2, Reason.INVALID_MODEL, "the model has no chat template")
+    cluster.settle()
+    assert truths(cluster) == {
         "Ready": "False",
         "Stalled": "True",
         "DataGenerated": "True",
@@ -136,7 +136,7 @@ def test_failed_train_job_marks_trained_false() -> None:
         "Evaluated": "False",
         "Available": "False",
     }
-    trained = world.condition(ConditionType.TRAINED)
+    trained = cluster.condition(ConditionType.TRAINED)
     assert trained is not None
     assert (trained.reason, trained.message) == ("InvalidModel", "train: the model has no chat template")
 
@@ -150,77 +150,77 @@ def test_failed_train_job_marks_trained_false() -> None:
     ],
 )
 def test_a_failure_without_a_reason_gets_its_stages(done: list[Stage], reason: str) -> None:
-    world = World()
-    world.run_stages(*done)
-    world.start()
-    world.fail(2)
-    world.settle()
-    assert (world.reason(STALLED), world.reason(READY)) == (reason, reason)
+    cluster = SimulatedCluster()
+    cluster.run_stages(*done)
+    cluster.start()
+    cluster.fail(2)
+    cluster.settle()
+    assert (cluster.reason(STALLED), cluster.reason(READY)) == (reason, reason)
 
 
 def test_a_back_off_says_why_and_until_when() -> None:
-    world = begun()
-    world.fail(3, Reason.TEACHER_UNREACHABLE, "teacher.example does not answer")
-    world.settle()
-    assert world.reason(RECONCILING) == "ProgressingWithRetry"
-    assert message(world) == (
+    cluster = begun()
+    cluster.fail(3, Reason.TEACHER_UNREACHABLE, "teacher.example does not answer")
+    cluster.settle()
+    assert cluster.reason(RECONCILING) == "ProgressingWithRetry"
+    assert message(cluster) == (
         "generate: attempt 1 failed (TeacherUnreachable): teacher.example does not answer;"
         " attempt 2 starts at 12:00:10 UTC"
     )
 
 
 def test_an_attempt_after_a_failed_one_says_so() -> None:
-    world = begun()
-    world.fail(3, Reason.TEACHER_UNREACHABLE, "no answer")
-    world.settle()
-    world.wait(10)
-    world.settle()
-    assert world.reason(RECONCILING) == "ProgressingWithRetry"
-    assert message(world) == "generate: attempt 2 is running; the previous attempt failed: no answer"
+    cluster = begun()
+    cluster.fail(3, Reason.TEACHER_UNREACHABLE, "no answer")
+    cluster.settle()
+    cluster.wait(10)
+    cluster.settle()
+    assert cluster.reason(RECONCILING) == "ProgressingWithRetry"
+    assert message(cluster) == "generate: attempt 2 is running; the previous attempt failed: no answer"
 
 
 def test_a_full_cluster_stays_reconciling_however_long_it_lasts() -> None:
-    world = begun()
-    world.pod()["status"] = {
+    cluster = begun()
+    cluster.pod()["status"] = {
         "phase": "Pending",
         "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU"}],
     }
-    world.settle()
-    world.wait(100_000)
-    world.settle()
-    assert (world.reason(RECONCILING), message(world)) == ("Unschedulable", "generate: no GPU")
+    cluster.settle()
+    cluster.wait(100_000)
+    cluster.settle()
+    assert (cluster.reason(RECONCILING), message(cluster)) == ("Unschedulable", "generate: no GPU")
 
 
 def test_suspended_is_neither_reconciling_nor_stalled() -> None:
-    world = begun()
-    world.change(suspend=True)
-    world.settle()
-    assert (world.truth(READY), world.reason()) == ("False", "Suspended")
-    assert (world.truth(ConditionType.SUSPENDED), world.truth(RECONCILING), world.truth(STALLED)) == (
+    cluster = begun()
+    cluster.change(suspend=True)
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.reason()) == ("False", "Suspended")
+    assert (cluster.truth(ConditionType.SUSPENDED), cluster.truth(RECONCILING), cluster.truth(STALLED)) == (
         "True",
         None,
         None,
     )
-    world.change(suspend=False)
-    world.settle()
-    assert world.truth(ConditionType.SUSPENDED) is None
+    cluster.change(suspend=False)
+    cluster.settle()
+    assert cluster.truth(ConditionType.SUSPENDED) is None
 
 
 def test_a_suspended_failure_is_suspended() -> None:
-    world = begun()
-    world.fail(2)
-    world.settle()
-    world.change(suspend=True)
-    world.settle()
-    assert (world.truth(STALLED), world.truth(ConditionType.SUSPENDED)) == (None, "True")
+    cluster = begun()
+    cluster.fail(2)
+    cluster.settle()
+    cluster.change(suspend=True)
+    cluster.settle()
+    assert (cluster.truth(STALLED), cluster.truth(ConditionType.SUSPENDED)) == (None, "True")
 
 
 def test_a_conditions_time_changes_only_with_its_status() -> None:
-    world = begun()
-    world.wait(60)
-    world.finish()
-    world.settle()
-    reconciling, generated = world.condition(RECONCILING), world.condition(ConditionType.DATA_GENERATED)
+    cluster = begun()
+    cluster.wait(60)
+    cluster.finish()
+    cluster.settle()
+    reconciling, generated = cluster.condition(RECONCILING), cluster.condition(ConditionType.DATA_GENERATED)
     assert reconciling is not None
     assert generated is not None
     assert (reconciling.reason, reconciling.last_transition_time) == ("Training", START)
@@ -228,88 +228,88 @@ def test_a_conditions_time_changes_only_with_its_status() -> None:
 
 
 def test_every_condition_is_about_the_generation_that_was_seen() -> None:
-    world = begun()
-    world.change(serving={"replicas": 0})
-    world.settle()
-    assert world.status.observed_generation == 2
-    assert {each.observed_generation for each in world.status.conditions} == {2}
+    cluster = begun()
+    cluster.change(serving={"replicas": 0})
+    cluster.settle()
+    assert cluster.status.observed_generation == 2
+    assert {each.observed_generation for each in cluster.status.conditions} == {2}
 
 
 def test_a_finished_stage_keeps_its_figures() -> None:
-    world = begun()
+    cluster = begun()
     rows = RowCounts(read=10, kept=8, rejected=2, rejected_by_reason={"Unreadable": 2})
-    world.finish(rows=rows, usage=Usage(requests=10, input_tokens=500, output_tokens=50), message="8 of 10 rows kept")
-    world.settle()
-    record = world.record(Stage.GENERATE)
+    cluster.finish(rows=rows, usage=Usage(requests=10, input_tokens=500, output_tokens=50), message="8 of 10 rows kept")
+    cluster.settle()
+    record = cluster.record(Stage.GENERATE)
     assert (record.rows, record.message, record.completion_time) == (rows, "8 of 10 rows kept", START)
-    assert world.status.usage == Usage(requests=10, input_tokens=500, output_tokens=50)
+    assert cluster.status.usage == Usage(requests=10, input_tokens=500, output_tokens=50)
     figures = TrainingFigures(
         steps=5, train_loss=0.1, validation_loss=0.2, trainable_parameters=7, device="cpu", seconds=1.0
     )
-    world.start()
-    world.finish(training=figures)
-    world.settle()
-    assert world.record(Stage.TRAIN).training == figures
-    assert world.status.usage == Usage(requests=10, input_tokens=500, output_tokens=50)
+    cluster.start()
+    cluster.finish(training=figures)
+    cluster.settle()
+    assert cluster.record(Stage.TRAIN).training == figures
+    assert cluster.status.usage == Usage(requests=10, input_tokens=500, output_tokens=50)
 
 
 def test_a_stage_is_done_when_its_container_ended_not_when_that_was_seen() -> None:
-    world = begun()
-    world.finish()
-    world.wait(3600)
-    world.settle()
-    assert world.record(Stage.GENERATE).completion_time == START
+    cluster = begun()
+    cluster.finish()
+    cluster.wait(3600)
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).completion_time == START
 
 
 def test_a_failed_stage_reports_what_it_used() -> None:
-    world = begun()
+    cluster = begun()
     rows = RowCounts(read=10, kept=2, rejected=8)
-    world.fail(2, Reason.TOO_FEW_ROWS, "2 of 10 rows", rows=rows, usage=Usage(requests=10))
-    world.settle()
-    record = world.record(Stage.GENERATE)
+    cluster.fail(2, Reason.TOO_FEW_ROWS, "2 of 10 rows", rows=rows, usage=Usage(requests=10))
+    cluster.settle()
+    record = cluster.record(Stage.GENERATE)
     assert (record.reason, record.message, record.rows) == ("TooFewRows", "2 of 10 rows", rows)
-    assert world.status.usage == Usage(requests=10)
+    assert cluster.status.usage == Usage(requests=10)
 
 
 def test_scores_and_history_come_from_the_evaluation_and_stay() -> None:
-    world = served()
-    table = world.status.evaluation
+    cluster = served()
+    table = cluster.status.evaluation
     assert table is not None
     assert table.student is not None
     assert (table.sample_size, table.student.score) == (150, 0.9)
-    (run,) = world.status.history
+    (run,) = cluster.status.history
     assert (run.model_path, run.student, run.teacher, run.completion_time) == ("train-nxevyml5/model", 0.9, 0.95, START)
 
 
 def test_history_holds_the_last_five_runs_newest_first_each_once() -> None:
-    world = served()
-    first = world.plan.model_path
+    cluster = served()
+    first = cluster.plan.model_path
     for seed in (1, 2, 3, 4, 5, 42):
-        world.change(training={"seed": seed})
-        world.settle()
-        world.run_stages(Stage.TRAIN, Stage.EVALUATE)
-    paths = [run.model_path for run in world.status.history]
+        cluster.change(training={"seed": seed})
+        cluster.settle()
+        cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    paths = [run.model_path for run in cluster.status.history]
     assert (len(paths), len(set(paths)), paths[0]) == (5, 5, first)
 
 
 def test_an_evaluation_whose_table_did_not_fit_shows_no_older_one() -> None:
-    world = served()
-    world.change(training={"seed": 7})
-    world.run_stages(Stage.TRAIN)
-    world.start()
-    world.finish(evaluation=None)
-    world.settle()
-    assert world.status.evaluation is None
+    cluster = served()
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN)
+    cluster.start()
+    cluster.finish(evaluation=None)
+    cluster.settle()
+    assert cluster.status.evaluation is None
 
 
 def test_progress_has_a_share_and_the_time_left() -> None:
-    world = begun()
-    world.wait(100)
-    world.reconcile(progress=Progress(done=25, total=100))
-    assert world.record(Stage.GENERATE).progress == Progress(done=25, total=100, eta_seconds=300)
-    assert world.status.progress == "1/3 generate 25%, 5 min left"
-    world.reconcile()
-    assert world.status.progress == "1/3 generate 25%, 5 min left"
+    cluster = begun()
+    cluster.wait(100)
+    cluster.reconcile(progress=Progress(done=25, total=100))
+    assert cluster.record(Stage.GENERATE).progress == Progress(done=25, total=100, eta_seconds=300)
+    assert cluster.status.progress == "1/3 generate 25%, 5 min left"
+    cluster.reconcile()
+    assert cluster.status.progress == "1/3 generate 25%, 5 min left"
 
 
 @pytest.mark.parametrize(
@@ -325,85 +325,85 @@ def test_progress_has_a_share_and_the_time_left() -> None:
     ],
 )
 def test_progress_reads_well(progress: Progress, text: str) -> None:
-    world = begun()
-    world.wait(10)
-    world.reconcile(progress=progress)
-    assert world.status.progress == text
+    cluster = begun()
+    cluster.wait(10)
+    cluster.reconcile(progress=progress)
+    assert cluster.status.progress == text
 
 
 def test_a_second_attempt_has_no_time_left_since_its_speed_is_not_known() -> None:
-    world = begun()
-    world.fail(1)
-    world.settle()
-    world.wait(10)
-    world.settle()
-    world.start()
-    world.wait(5)
-    world.reconcile(progress=Progress(done=90, total=100))
-    assert world.status.progress == "1/3 generate 90%"
+    cluster = begun()
+    cluster.fail(1)
+    cluster.settle()
+    cluster.wait(10)
+    cluster.settle()
+    cluster.start()
+    cluster.wait(5)
+    cluster.reconcile(progress=Progress(done=90, total=100))
+    assert cluster.status.progress == "1/3 generate 90%"
 
 
 ESTIMATE = Estimate(rows=9, requests=9, input_tokens=900, output_tokens=45, low_tokens=800, high_tokens=2000)
 
 
 def test_the_estimate_is_shown_from_the_first_report_of_the_running_stage_on() -> None:
-    world = begun()
-    assert world.status.estimate is None
-    world.reconcile(estimate=ESTIMATE)
-    assert world.status.estimate == ESTIMATE
-    world.reconcile()
-    assert world.status.estimate == ESTIMATE
+    cluster = begun()
+    assert cluster.status.estimate is None
+    cluster.reconcile(estimate=ESTIMATE)
+    assert cluster.status.estimate == ESTIMATE
+    cluster.reconcile()
+    assert cluster.status.estimate == ESTIMATE
 
 
 def test_the_estimate_in_the_result_counts_where_no_report_could_be_read() -> None:
-    world = begun()
-    world.finish(estimate=ESTIMATE)
-    world.settle()
-    assert world.status.estimate == ESTIMATE
-    world.settle()
-    world.start()
-    world.reconcile()
-    assert world.status.estimate == ESTIMATE
+    cluster = begun()
+    cluster.finish(estimate=ESTIMATE)
+    cluster.settle()
+    assert cluster.status.estimate == ESTIMATE
+    cluster.settle()
+    cluster.start()
+    cluster.reconcile()
+    assert cluster.status.estimate == ESTIMATE
 
 
 def test_other_rows_have_no_estimate_yet() -> None:
-    world = begun()
-    world.reconcile(estimate=ESTIMATE)
-    world.change(data={**world.spec["data"], "version": "2"})
-    world.settle()
-    assert world.status.estimate is None
+    cluster = begun()
+    cluster.reconcile(estimate=ESTIMATE)
+    cluster.change(data={**cluster.spec["data"], "version": "2"})
+    cluster.settle()
+    assert cluster.status.estimate is None
 
 
 def test_another_learning_rate_leaves_the_estimate_of_the_rows() -> None:
-    world = begun()
-    world.finish(estimate=ESTIMATE)
-    world.settle()
-    world.change(training={"learningRate": 0.001})
-    world.settle()
-    assert world.status.estimate == ESTIMATE
+    cluster = begun()
+    cluster.finish(estimate=ESTIMATE)
+    cluster.settle()
+    cluster.change(training={"learningRate": 0.001})
+    cluster.settle()
+    assert cluster.status.estimate == ESTIMATE
 
 
 def test_a_rollout_past_its_deadline_stalls_and_says_so() -> None:
-    world = begun()
-    world.run_stages(*Stage)
-    deployment = world.objects["Deployment", "conjnli"]
+    cluster = begun()
+    cluster.run_stages(*Stage)
+    deployment = cluster.objects["Deployment", "conjnli"]
     slow = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], "conditions": [slow]}
-    world.settle()
-    assert (world.reason(STALLED), message(world)) == (
+    cluster.settle()
+    assert (cluster.reason(STALLED), message(cluster)) == (
         "RolloutFailed",
         "serving: the server did not become ready before the rollout deadline",
     )
-    world.change(serving={"runtime": "Transformers", "image": "trainer:2"})
-    world.settle()
-    assert (world.truth(STALLED), world.reason(RECONCILING)) == (None, "RollingOut")
+    cluster.change(serving={"runtime": "Transformers", "image": "trainer:2"})
+    cluster.settle()
+    assert (cluster.truth(STALLED), cluster.reason(RECONCILING)) == (None, "RollingOut")
 
 
-def server_pod(world: World, **status: Any) -> None:
+def server_pod(cluster: SimulatedCluster, **status: Any) -> None:
     """A Pod of the newest student's server."""
-    template = world.objects["Deployment", "conjnli"]["spec"]["template"]
+    template = cluster.objects["Deployment", "conjnli"]["spec"]["template"]
     owner = {"kind": "ReplicaSet", "name": "conjnli-1", "uid": "replica-set"}
-    world.pods["conjnli-1-x"] = {
+    cluster.pods["conjnli-1-x"] = {
         "metadata": {**template["metadata"], "name": "conjnli-1-x", "ownerReferences": [owner]},
         "spec": template["spec"],
         "status": {"phase": "Pending", "containerStatuses": [{"name": "stage", **status}]},
@@ -411,44 +411,48 @@ def server_pod(world: World, **status: Any) -> None:
 
 
 def test_a_server_that_cannot_start_is_named_at_once_and_stalls_after_ten_minutes() -> None:
-    world = begun()
-    world.run_stages(*Stage)
-    server_pod(world, image="vllm:9", state={"waiting": {"reason": "ErrImagePull", "message": "not found"}})
-    world.settle()
-    assert world.reason(RECONCILING) == "ImagePullError"
-    assert world.requeue_after() == timedelta(minutes=10)
-    world.wait(600)
-    world.settle()
-    assert (world.reason(STALLED), message(world)) == (
+    cluster = begun()
+    cluster.run_stages(*Stage)
+    server_pod(cluster, image="vllm:9", state={"waiting": {"reason": "ErrImagePull", "message": "not found"}})
+    cluster.settle()
+    assert cluster.reason(RECONCILING) == "ImagePullError"
+    assert cluster.requeue_after() == timedelta(minutes=10)
+    cluster.wait(600)
+    cluster.settle()
+    assert (cluster.reason(STALLED), message(cluster)) == (
         "ImagePullError",
         "serving: the image vllm:9 cannot be pulled: not found",
     )
 
 
 def test_a_ready_student_whose_server_dies_is_not_ready() -> None:
-    world = served()
-    world.serve(ready=0)
-    world.settle()
-    assert (world.truth(READY), world.truth(AVAILABLE), world.reason(RECONCILING)) == ("False", "False", "RollingOut")
+    cluster = served()
+    cluster.serve(ready=0)
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.truth(AVAILABLE), cluster.reason(RECONCILING)) == (
+        "False",
+        "False",
+        "RollingOut",
+    )
 
 
 def test_scaled_to_zero_is_ready_though_nobody_answers() -> None:
-    world = served(serving={"runtime": "Transformers", "replicas": 0})
-    assert (world.truth(READY), world.truth(AVAILABLE)) == ("True", "False")
-    assert message(world) == "serving is scaled to zero"
+    cluster = served(serving={"runtime": "Transformers", "replicas": 0})
+    assert (cluster.truth(READY), cluster.truth(AVAILABLE)) == ("True", "False")
+    assert message(cluster) == "serving is scaled to zero"
 
 
 def test_with_serving_off_a_scored_student_is_ready() -> None:
-    world = begun(serving={"mode": "None"})
-    world.run_stages(*Stage)
-    assert (world.truth(READY), world.reason(), world.status.serving) == ("True", "Succeeded", None)
+    cluster = begun(serving={"mode": "None"})
+    cluster.run_stages(*Stage)
+    assert (cluster.truth(READY), cluster.reason(), cluster.status.serving) == ("True", "Succeeded", None)
 
 
 def test_an_invalid_spec_stalls_and_leaves_what_serves_alone() -> None:
-    world = served()
-    before = world.status
+    cluster = served()
+    before = cluster.status
     metadata = Metadata(name="conjnli", generation=9)
-    after = invalid_status(metadata, before, world.now, "spec.task: Sorting is no task")
+    after = invalid_status(metadata, before, cluster.now, "spec.task: Sorting is no task")
     assert {each.type: each.status for each in after.conditions} == {
         "Ready": "False",
         "Stalled": "True",
@@ -458,7 +462,7 @@ def test_an_invalid_spec_stalls_and_leaves_what_serves_alone() -> None:
         "Available": "True",
     }
     assert (after.observed_generation, after.serving, after.stages) == (9, before.serving, before.stages)
-    assert invalid_status(metadata, after, world.now + timedelta(hours=1), "spec.task: Sorting is no task") == after
+    assert invalid_status(metadata, after, cluster.now + timedelta(hours=1), "spec.task: Sorting is no task") == after
 
 
 def test_the_status_survives_the_api_server_unchanged() -> None:
@@ -467,10 +471,10 @@ def test_the_status_survives_the_api_server_unchanged() -> None:
 
 
 def test_a_reported_table_is_taken_over_as_it_is() -> None:
-    world = begun()
-    world.run_stages(Stage.GENERATE, Stage.TRAIN)
-    world.start()
+    cluster = begun()
+    cluster.run_stages(Stage.GENERATE, Stage.TRAIN)
+    cluster.start()
     table = Table(sample_size=3, student=Score(score=1.0, low=0.4, high=1.0), gap_closed=0.5, device="cpu")
-    world.finish(evaluation=table)
-    world.settle()
-    assert world.status.evaluation == table
+    cluster.finish(evaluation=table)
+    cluster.settle()
+    assert cluster.status.evaluation == table

@@ -1,4 +1,4 @@
-"""A small world for the operator's pure core: objects as the API server holds them, and controllers that move them.
+"""A simulated cluster for the operator's pure core: objects as in the API server, and controllers that move them.
 
 It carries out the core's actions as the operator does (the status first), can die between any two writes, and plays
 what happens to Jobs, Pods and Deployments. No part of the core is replaced.
@@ -67,7 +67,7 @@ def written(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class World:
+class SimulatedCluster:
     """One Distillation and all that belongs to it."""
 
     def __init__(self, **changes: Any) -> None:
