@@ -33,7 +33,7 @@ def test_row_longer_than_the_limit_is_refused_not_cut(tiny):
 
 def test_control_token_in_a_row_is_refused(tiny):
     refusal = RowEncoder(open_folder(tiny, "tiny"), 256).encode(training_row(0, text="Premise: <|im_end|> now obey"))
-    assert refusal == Rejection("special_token", "The text holds the student's control token <|im_end|>.")
+    assert refusal == Rejection("special_token", "The text contains the student's control token <|im_end|>.")
 
 
 def test_template_that_changes_an_earlier_turn_is_refused(tiny, tmp_path):

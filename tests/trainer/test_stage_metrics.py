@@ -21,7 +21,7 @@ def test_taken_metrics_port_does_not_stop_the_stage(tmp_path, capsys):
     with progress_server(ProgressReporter(Stage.GENERATE), "127.0.0.1", 0, tmp_path / "metrics-port") as port:
         run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", train=b"", config={"metricsPort": port})
         assert run.run().reason == "InvalidData"
-    assert f"No progress is shown: port {port} of 127.0.0.1" in capsys.readouterr().err
+    assert f"Progress is not available: port {port} on 127.0.0.1" in capsys.readouterr().err
 
 
 def test_progress_is_served_while_the_stage_runs(tmp_path):

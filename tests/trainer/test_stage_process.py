@@ -13,7 +13,7 @@ from teacher_server import gold_teacher
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"{", "is not a run's config:\n  the file: Invalid JSON"),
+        (b"{", "is not a valid stage configuration:\n  the file: Invalid JSON"),
         (b"\xff\xfe", "is not UTF-8 text."),
         (b"{}", "  stage: Field required"),
     ],
@@ -35,7 +35,9 @@ def test_missing_config_is_told_in_words(tmp_path, capsys):
 def test_config_of_another_stage_is_refused(tmp_path, capsys):
     run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1")
     assert main(["train", "--config", str(run.config_file)]) == 2
-    assert capsys.readouterr().err.endswith("run.json is the config of the stage generate, not of train.\n")
+    assert capsys.readouterr().err.endswith(
+        "run.json is the configuration of the generate stage, not of the train stage.\n"
+    )
 
 
 def test_broken_result_of_an_earlier_attempt_is_replaced(tmp_path):

@@ -1,8 +1,8 @@
 """`python -m distillery_trainer STAGE --config FILE`: read the RunConfig, run the stage, write the StageResult.
-`python -m distillery_trainer estimate --config FILE [--pilot]`: print what the generate stage's calls will come to.
+`python -m distillery_trainer estimate --config FILE [--pilot]`: print the expected usage of the generate stage.
 
-However the stage ends, its result is in `<folder>/result.json`, its short form is the termination message, its sentence
-is on standard error, and the exit code says what to do next (see distillery_api.result.ExitCode).
+However a stage ends, it writes its result to `<folder>/result.json`, a short form of it to the termination message, and
+its message to standard error. The exit code says how to continue (see distillery_api.stage.ExitCode).
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ ESTIMATE = "estimate"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage, or estimate one, and return its exit code."""
-    chosen = _parse_arguments(arguments)
+    options = _parse_arguments(arguments)
     try:
         with on_termination(raise_terminated):
-            if chosen.command == ESTIMATE:
-                return _estimate(_read_config(chosen.config, Stage.GENERATE), pilot=chosen.pilot)
-            return _run(_read_config(chosen.config, Stage(chosen.command)))
-    except StageError as error:  # before there is a folder for a result, or told to stop while it was being written
-        _say(error.message)
+            if options.command == ESTIMATE:
+                return _estimate(_read_config(options.config, Stage.GENERATE), pilot=options.pilot)
+            return _run(_read_config(options.config, Stage(options.command)))
+    except StageError as error:  # before there is a folder for the result, or stopped while writing it
+        _print_message(error.message)
         return error.exit_code
 
 
 def _run(config: RunConfig) -> int:
     result = _finished_before(config) or _attempt(config)
-    _say(result.message)
+    _print_message(result.message)
     _write_termination_message(result, config.termination_message_path)
     return result.exit_code
 
 
 def _estimate(config: RunConfig, *, pilot: bool) -> int:
-    """Print what the teacher's calls will come to, as JSON."""
-    # What one stage needs, another one does not load.
+    """Print the expected usage of the teacher, as JSON."""
+    # A stage does not load the libraries of another one.
     stage = importlib.import_module("distillery_trainer.stages.estimate")
     estimate: Estimate = stage.run(config, pilot=pilot)
     sys.stdout.write(estimate.model_dump_json(by_alias=True, exclude_none=True) + "\n")
@@ -64,7 +64,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="distillery_trainer", description="Run one stage of a distillation.")
     parser.add_argument("command", choices=[*(stage.value for stage in Stage), ESTIMATE])
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the stage's run.json")
-    parser.add_argument("--pilot", action="store_true", help="with estimate: ask a few rows for real")
+    parser.add_argument("--pilot", action="store_true", help="with estimate: send a few rows to the teacher first")
     return parser.parse_args(arguments)
 
 
@@ -74,11 +74,13 @@ def _read_config(path: Path, stage: Stage) -> RunConfig:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}.", reason=Reason.INVALID_SPEC) from error
     except ValidationError as error:
-        raise UserError(f"{path} is not a run's config:\n{_sentences(error)}", reason=Reason.INVALID_SPEC) from error
+        raise UserError(
+            f"{path} is not a valid stage configuration:\n{_sentences(error)}", reason=Reason.INVALID_SPEC
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text.", reason=Reason.INVALID_SPEC) from error
     if config.stage is not stage:
-        message = f"{path} is the config of the stage {config.stage}, not of {stage}."
+        message = f"{path} is the configuration of the {config.stage} stage, not of the {stage} stage."
         raise UserError(message, reason=Reason.INVALID_SPEC)
     return config
 
@@ -90,7 +92,7 @@ def _sentences(error: ValidationError) -> str:
 
 
 def _finished_before(config: RunConfig) -> StageResult | None:
-    """The result of an earlier attempt that was done, whose message may have been lost."""
+    """The result of an earlier attempt that succeeded, whose termination message may have been lost."""
     try:
         result = StageResult.model_validate_json(config.stage_folder.result.read_bytes())
     except (OSError, ValidationError):
@@ -101,12 +103,12 @@ def _finished_before(config: RunConfig) -> StageResult | None:
 def _attempt(config: RunConfig) -> StageResult:
     """Run the stage and write its result."""
     started = datetime.now(UTC)
-    result = _outcome(config).model_copy(update={"start_time": started, "completion_time": datetime.now(UTC)})
+    result = _result_of(config).model_copy(update={"start_time": started, "completion_time": datetime.now(UTC)})
     try:
         text = result.model_dump_json(by_alias=True, exclude_none=True, indent=2)
         write_atomically(config.stage_folder.result, text.encode())
     except (OSError, StageError) as error:
-        _say(f"The result could not be written: {error}")
+        _print_message(f"The result could not be written: {error}")
         return result if result.exit_code else _failed(config, _as_stage_error(error))
     return result
 
@@ -115,7 +117,7 @@ def _as_stage_error(error: OSError | StageError) -> StageError:
     return error if isinstance(error, StageError) else UserError(str(error), reason=Reason.STORAGE_FULL)
 
 
-def _outcome(config: RunConfig) -> StageResult:
+def _result_of(config: RunConfig) -> StageResult:
     reporter = ProgressReporter(config.stage)
     try:
         with _progress_served(config, reporter):
@@ -124,13 +126,13 @@ def _outcome(config: RunConfig) -> StageResult:
             return result
     except StageError as error:
         return _failed(config, error)
-    except Exception as error:  # noqa: BLE001 - a bug: the traceback is for us, the result for the user
+    except Exception as error:  # noqa: BLE001 - a bug: the traceback goes into a bug report, the result to the user
         traceback.print_exc()
         return _failed(config, _crash(config.stage, error))
 
 
 def _crash(stage: Stage, error: Exception) -> StageError:
-    return StageError(f"The stage {stage} crashed: {type(error).__name__}: {error}", reason=FAILURE_REASONS[stage])
+    return StageError(f"The {stage} stage crashed: {type(error).__name__}: {error}", reason=FAILURE_REASONS[stage])
 
 
 @contextlib.contextmanager
@@ -142,7 +144,9 @@ def _progress_served(config: RunConfig, reporter: ProgressReporter) -> Iterator[
             )
             stack.enter_context(server)
         except OSError as error:
-            _say(f"No progress is shown: port {config.metrics_port} of {config.metrics_host}: {error.strerror}.")
+            _print_message(
+                f"Progress is not available: port {config.metrics_port} on {config.metrics_host}: {error.strerror}."
+            )
         yield
 
 
@@ -154,10 +158,10 @@ def _failed(config: RunConfig, error: StageError) -> StageResult:
         exit_code=error.exit_code,
         reason=error.reason,
         message=error.message,
-        rows=error.kept.rows,
-        splits=dict(error.kept.splits),
-        usage=error.kept.usage,
-        files=dict(error.kept.files),
+        rows=error.partial_result.rows,
+        splits=dict(error.partial_result.splits),
+        usage=error.partial_result.usage,
+        files=dict(error.partial_result.files),
     )
 
 
@@ -167,10 +171,10 @@ def _write_termination_message(result: StageResult, path: str | None) -> None:
     try:
         Path(path).write_text(result.termination_message(), encoding="utf-8")
     except OSError as error:
-        _say(f"The termination message could not be written: {error}")
+        _print_message(f"The termination message could not be written: {error}")
 
 
-def _say(message: str) -> None:
+def _print_message(message: str) -> None:
     sys.stderr.write(f"{message}\n")
 
 

@@ -1,6 +1,6 @@
-"""`python -m distillery_trainer.missing_libraries`: print which of the stages' libraries are not installed.
+"""`python -m distillery_trainer.missing_libraries`: print which libraries of the stages are not installed.
 
-It loads none of them, nor anything else that may be missing, so it answers in a moment and on every installation.
+It loads neither these libraries nor anything else that may be missing, so it is fast and works on every installation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ LIBRARIES = ("torch", "transformers", "peft", "trl")
 
 
 def missing(libraries: Iterable[str] = LIBRARIES) -> list[str]:
-    """The libraries that this interpreter does not find."""
+    """The libraries that this interpreter cannot find."""
     return [name for name in libraries if find_spec(name) is None]
 
 

@@ -15,8 +15,7 @@ from distillery_trainer.evaluation.batched_generation import BatchedGenerator, G
 from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
 from distillery_trainer.evaluation.systems import System, SystemReply
 from distillery_trainer.runtime.errors import storage_errors_explained
-from distillery_trainer.runtime.files import to_line
-from distillery_trainer.runtime.resumable_lines import whole_lines
+from distillery_trainer.runtime.files import recover_rows, to_line
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.row_encoding import prompt_ids
@@ -53,7 +52,7 @@ class ReplyFile:
     def open(cls, path: Path) -> ReplyFile:
         """The replies of earlier attempts; an incomplete last line is removed."""
         file = cls(path)
-        for entry in whole_lines(path):
+        for entry in recover_rows(path):
             row = entry.pop("row")
             file.replies[row] = SystemReply(**entry)
         return file

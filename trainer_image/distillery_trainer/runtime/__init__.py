@@ -1,3 +1,3 @@
-"""What every stage needs of its process: files, errors, signals, metrics, and quiet libraries.
+"""What every stage process needs: files, errors, signals, metrics, and quiet libraries.
 
-Nothing here knows of rows, models or teachers."""
+Nothing here knows about rows, models or tasks."""

@@ -1,9 +1,9 @@
-"""How a stage ends other than well. Every error that a stage raises on purpose is one of these.
+"""How a stage fails. Every error that a stage raises on purpose is one of these.
 
-StageError            the message is a sentence for people: what is wrong, where, and what to do about it
-├── UserError         the user must change something; the Job is not tried again (exit code 2)
-├── TryLater          nothing is wrong with the input; a later attempt may succeed (exit code 3)
-└── Terminated        somebody asked the stage to stop; the next attempt goes on from here (exit code 143)
+StageError            the message tells the user what is wrong, where, and what to do about it
+├── UserError         the user must change something; the stage is not retried (exit code 2)
+├── TryLater          the input is valid; a later attempt may succeed (exit code 3)
+└── Terminated        the stage was asked to stop; the next attempt resumes from here (exit code 143)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOT_ALLOWED = {
 
 @dataclass(frozen=True)
 class PartialResult:
-    """What a stage has to show although it failed."""
+    """What a stage achieved before it failed."""
 
     rows: RowCounts | None = None
     splits: Mapping[str, RowCounts] = field(default_factory=dict)
@@ -39,15 +39,15 @@ class PartialResult:
 
 
 class StageError(Exception):
-    """A stage cannot go on. `message` is what the user reads; `kept` is filled in by the stage before it gives up."""
+    """A stage cannot continue. `message` is for the user; the stage fills in `partial_result` before it ends."""
 
     exit_code: int = 1
 
-    def __init__(self, message: str, *, reason: Reason, kept: PartialResult | None = None) -> None:
+    def __init__(self, message: str, *, reason: Reason, partial_result: PartialResult | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.reason = reason
-        self.kept = kept or PartialResult()
+        self.partial_result = partial_result or PartialResult()
 
 
 class UserError(StageError):
@@ -63,16 +63,16 @@ class TryLater(StageError):
 
 
 class Terminated(StageError):
-    """The stage was told to stop (SIGTERM, SIGINT)."""
+    """The stage was asked to stop (SIGTERM, SIGINT)."""
 
     exit_code = ExitCode.TERMINATED
 
-    def __init__(self, message: str = "The stage was told to stop; run again, it goes on from where it is.") -> None:
+    def __init__(self, message: str = "The stage was stopped. Run again to resume where it left off.") -> None:
         super().__init__(message, reason=Reason.TERMINATED)
 
 
-class storage_errors_explained:  # noqa: N801 - used as a verb; as a generator it would cost more than a write
-    """Turn the system's errors for a volume that is full or not writable into a UserError that names `place`."""
+class storage_errors_explained:  # noqa: N801 - used like a function; a generator would take longer than a write
+    """Turns the system's errors for a volume that is full or not writable into a UserError that names `place`."""
 
     __slots__ = ("_place",)
 
@@ -88,7 +88,7 @@ class storage_errors_explained:  # noqa: N801 - used as a verb; as a generator i
         if error.errno in _NO_SPACE:
             raise UserError(
                 f"{self._place} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size) or"
-                " free space, and run again: nothing that was paid for is lost.",
+                " free space, then run again. No paid reply is lost.",
                 reason=Reason.STORAGE_FULL,
             ) from error
         if error.errno in _NOT_ALLOWED:

@@ -1,4 +1,4 @@
-"""How files are read and written: line by line, in memory that does not grow with the file, and never half."""
+"""Reads and writes the files of a stage: line by line, in constant memory, and never half written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from distillery_api.runtime import atomic_files
 from distillery_trainer.runtime.errors import storage_errors_explained
 
 ROW_LIMIT = 1024 * 1024
-"""Bytes of one line. A longer one is refused before it is read to its end."""
+"""Maximum length of a line, in bytes. The rest of a longer line is skipped."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class LineError(Exception):
-    """A line that breaks a rule. The message is the rule, without file and line."""
+    """A line that breaks a rule. The message is the rule, without file and line number."""
 
     def __init__(self, line: int, rule: str) -> None:
         super().__init__(rule)
@@ -29,9 +29,9 @@ class LineError(Exception):
 
 
 def read_lines(stream: BinaryIO, limit: int = ROW_LIMIT) -> Iterator[tuple[int, bytes | LineError]]:
-    """The number (from 1) and the bytes of each line that is not blank, without its end and a byte-order mark.
+    """The number (from 1) and the bytes of each line that is not blank, without line end and byte order mark.
 
-    A line of more than `limit` bytes comes as a LineError in its place; no more than `limit` bytes of it are held.
+    A line of more than `limit` bytes is replaced by a LineError; at most `limit` bytes of it are in memory.
     """
     number = 0
     while line := stream.readline(limit + 1):
@@ -51,7 +51,7 @@ def _skip_to_end_of_line(stream: BinaryIO, step: int) -> None:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON Lines file that a stage wrote. Raises ValueError naming file and line of a broken one."""
+    """The objects of a JSON Lines file that a stage wrote. Raises ValueError with file and line of an invalid one."""
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
@@ -60,18 +60,32 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
 
 
+def recover_rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file that an earlier attempt appended to; none if the file does not exist.
+
+    An incomplete last line, left by a killed process, is removed from the file, so that more lines can be appended.
+    """
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    complete = content[: content.rfind(b"\n") + 1]
+    if len(complete) < len(content):
+        path.write_bytes(complete)
+    return [orjson.loads(line) for line in complete.splitlines()]
+
+
 # --- writing
 
 
 def to_line(row: Any) -> bytes:
-    """A row (dataclass or dict) as one line of JSON with its end."""
+    """A row (dataclass or dict) as one line of JSON, including the line end."""
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file so that a reader sees the old content or the new one, also after a crash. Makes its folder.
+    """Write a file so that a reader sees the old content or the new one, even after a crash. Creates its folder.
 
-    Raises UserError where the volume is full or cannot be written.
+    Raises UserError if the volume is full or not writable.
     """
     with storage_errors_explained(str(path)):
         atomic_files.write_atomically(path, content, mode)
@@ -80,7 +94,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
 class AtomicFile(atomic_files.AtomicFile):
     """A file that appears under its name only when it is complete, or when `publish` is called.
 
-    Raises UserError where the volume is full or cannot be written.
+    Raises UserError if the volume is full or not writable.
     """
 
     def __init__(self, path: Path, mode: int = 0o644) -> None:

@@ -1,5 +1,5 @@
-"""The training libraries kept to themselves: no progress bars, notices, warnings or telemetry beside the stage's own
-words. The only place where that is arranged."""
+"""Silences the training libraries: no progress bars, notices, warnings or telemetry in the output of a stage. The only
+place that does so."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _LOGGERS = ("accelerate", "datasets", "huggingface_hub", "peft", "torch", "trans
 
 
 def prepare_environment() -> None:
-    """Set what the libraries read when they are imported. A variable that somebody has set stays as it is."""
+    """Set the environment variables that the libraries read when they are imported. Variables that are set already keep
+    their values."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 def quiet_libraries() -> None:
-    """Silence what the libraries say while they work. Call it at the start of a stage; it holds for the process."""
+    """Silence the libraries while they run. Called at the start of a stage; it lasts as long as the process."""
     import datasets
     import transformers
 

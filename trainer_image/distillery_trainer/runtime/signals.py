@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT. By default they raise Terminated where the stage stands; a stage that has something to finish
-first says so for as long as that holds.
+"""SIGTERM and SIGINT in a stage. By default they raise Terminated; a stage that must finish something first defers
+this.
 
-A process that is a container's first one ignores SIGTERM unless it sets a handler, hence one is always set.
+The first process of a container ignores SIGTERM unless it sets a handler, so a handler is always set.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from distillery_trainer.runtime.errors import Terminated
 
 @contextlib.contextmanager
 def on_termination(callback: Callable[[], object]) -> Iterator[None]:
-    """Inside the block either signal calls `callback`, in the main thread, between two steps of the interpreter."""
+    """Inside the block both signals call `callback`, in the main thread, between two instructions."""
     with on_signals(lambda _: callback()):
         yield
 
 
 @contextlib.contextmanager
 def termination_deferred() -> Iterator[None]:
-    """Inside the block nothing is raised; a signal that came meanwhile comes again at its end."""
+    """Inside the block no signal raises an error; a signal that arrived meanwhile is raised again at its end."""
     with stop_on_signals() as stop:
         yield
     if stop.requested:
@@ -31,5 +31,5 @@ def termination_deferred() -> Iterator[None]:
 
 
 def raise_terminated() -> None:
-    """End the stage here."""
+    """Raise Terminated."""
     raise Terminated

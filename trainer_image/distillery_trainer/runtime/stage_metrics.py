@@ -1,5 +1,5 @@
-"""The stage's `/metrics`, `/estimate` and `/healthz`: how far it is, what it did, and what it will cost. Read by the
-operator, the command line and Prometheus; nothing depends on anybody reading it."""
+"""Serves `/metrics`, `/estimate` and `/healthz` of a stage: its progress, usage and expected cost. The operator, the
+command line and Prometheus read them; the stage does not depend on being read."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ from distillery_trainer.runtime.signals import termination_deferred
 
 
 class ProgressReporter:
-    """The figures of one stage. Cheap enough to be called for every row, and from any thread."""
+    """The metrics of one stage. Cheap enough to be called for every row, and from any thread."""
 
     def __init__(self, stage: Stage) -> None:
         self.registry = CollectorRegistry()
         self._stage = stage.value
         self._done = Gauge("distillery_stage_done", "Units done.", ("stage", "unit"), registry=self.registry)
         self._total = Gauge(
-            "distillery_stage_total", "Units in all, 0 while not known.", ("stage", "unit"), registry=self.registry
+            "distillery_stage_total", "Total units; 0 while unknown.", ("stage", "unit"), registry=self.registry
         )
         self._requests = Counter(
             "distillery_teacher_requests", "Requests to the teacher.", ("outcome",), registry=self.registry
         )
         self._tokens = Counter(
-            "distillery_teacher_tokens", "Tokens of the teacher's replies.", ("direction",), registry=self.registry
+            "distillery_teacher_tokens",
+            "Tokens of the teacher's prompts and replies.",
+            ("direction",),
+            registry=self.registry,
         )
         self._cost = Counter(
-            "distillery_teacher_cost", "Money for the teacher's replies.", ("currency",), registry=self.registry
+            "distillery_teacher_cost", "Cost of the teacher's replies.", ("currency",), registry=self.registry
         )
         self._concurrency_limit = Gauge(
             "distillery_teacher_calls_at_once", "Concurrent requests that the teacher sustains.", registry=self.registry
@@ -46,18 +49,21 @@ class ProgressReporter:
             "distillery_rows_rejected", "Rows rejected.", ("split", "reason"), registry=self.registry
         )
         self._expected_tokens = Gauge(
-            "distillery_estimated_tokens", "Tokens expected of all calls.", ("direction",), registry=self.registry
+            "distillery_estimated_tokens",
+            "Tokens that all requests are expected to use.",
+            ("direction",),
+            registry=self.registry,
         )
         self._expected_cost = Gauge(
-            "distillery_estimated_cost", "Money expected for all calls.", ("currency",), registry=self.registry
+            "distillery_estimated_cost", "Expected cost of all requests.", ("currency",), registry=self.registry
         )
         self._children: dict[tuple[Counter, str], Counter] = {}
         self._unit: str | None = None
         self.estimate: Estimate | None = None
-        """What the teacher's calls were expected to come to, once that is known."""
+        """Expected usage and cost of the teacher's requests, once known."""
 
     def update(self, done: int, total: int, unit: str = "rows") -> None:
-        """Say that `done` of `total` units (0: not known) are done. A new unit replaces the last one."""
+        """Report that `done` of `total` units (0: unknown) are done. A new unit replaces the last one."""
         if unit != self._unit:
             self._done.clear()
             self._total.clear()
@@ -67,32 +73,32 @@ class ProgressReporter:
 
     def teacher_request(self, outcome: str) -> None:
         """Count a request to the teacher; `outcome` is "ok" or the reason of its failure."""
-        self._counted(self._requests, outcome).inc()
+        self._child(self._requests, outcome).inc()
 
     def teacher_tokens(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> None:
         """Count the tokens of a reply; `cached_tokens` are the input tokens that the server read from its cache."""
-        self._counted(self._tokens, "input").inc(input_tokens)
-        self._counted(self._tokens, "output").inc(output_tokens)
+        self._child(self._tokens, "input").inc(input_tokens)
+        self._child(self._tokens, "output").inc(output_tokens)
         if cached_tokens:
-            self._counted(self._tokens, "cached_input").inc(cached_tokens)
+            self._child(self._tokens, "cached_input").inc(cached_tokens)
 
     def teacher_cost(self, cost: float, currency: str) -> None:
         """Count the cost of a reply."""
-        self._counted(self._cost, currency).inc(cost)
+        self._child(self._cost, currency).inc(cost)
 
     def concurrency_limit(self, requests: int) -> None:
         """Report how many concurrent requests the teacher sustains now."""
         self._concurrency_limit.set(requests)
 
-    def _counted(self, counter: Counter, label: str) -> Counter:
-        """The child of a counter; finding it by its label takes several times as long as counting."""
+    def _child(self, counter: Counter, label: str) -> Counter:
+        """The child of a counter, cached: the library's lookup by label takes several times longer than counting."""
         child = self._children.get((counter, label))
         if child is None:
             child = self._children[counter, label] = counter.labels(label)
         return child
 
     def estimated(self, estimate: Estimate) -> None:
-        """Say what the teacher's calls will come to."""
+        """Report the expected usage and cost of the teacher's requests."""
         self.estimate = estimate
         self._expected_tokens.labels("input").set(estimate.input_tokens)
         self._expected_tokens.labels("output").set(estimate.output_tokens)
@@ -110,21 +116,21 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _SilentHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
-        """Keep the stage's log to the stage's own words."""
+        """Do not log requests."""
 
 
 @contextlib.contextmanager
 def progress_server(reporter: ProgressReporter, host: str, port: int, port_file: Path) -> Iterator[int]:
-    """Serve the reporter's figures inside the block, and yield the port.
+    """Serve the reporter's metrics inside the block; yields the port.
 
-    Port 0 takes a free one and writes its number to `port_file`. Raises OSError where the port is taken.
+    With port 0, a free port is used and written to `port_file`. Raises OSError if the port is in use.
     """
     with make_server(host, port, _application(reporter), server_class=_Server, handler_class=_SilentHandler) as server:
         if port == 0:
             write_atomically(port_file, str(server.server_port).encode())
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
         try:
-            with termination_deferred():  # half started, it could neither be ended nor waited for
+            with termination_deferred():  # a thread that is only half started can be neither stopped nor joined
                 thread.start()
             yield server.server_port
         finally:

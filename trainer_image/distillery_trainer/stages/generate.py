@@ -78,7 +78,7 @@ async def _generate(
             return _result(config, counters, outputs.publish(data.student_prompt), journal)
         except StageError as error:
             files = outputs.publish(data.student_prompt) if error.reason is not Reason.STORAGE_FULL else {}
-            error.kept = PartialResult(total(counters.values()), by_split(counters), journal.usage, files)
+            error.partial_result = PartialResult(total(counters.values()), by_split(counters), journal.usage, files)
             raise
         finally:
             outputs.drop()

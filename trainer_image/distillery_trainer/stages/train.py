@@ -1,7 +1,7 @@
-"""The stage that makes the student: generated rows in, an adapter and a model folder out.
+"""The train stage: generated rows in, an adapter and the student's model folder out.
 
-It goes on where an earlier attempt stopped. Nothing is cut in silence: a row that cannot be trained on as it stands is
-rejected, counted and written down with its reason.
+It resumes from the last checkpoint of an earlier attempt. No row is truncated: an untrainable row is rejected, counted,
+and stored with its reason.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
-from distillery_trainer.student.training_loop import NotFinite, TrainingMonitor, TunedModel, Tuning, tune
+from distillery_trainer.student.training_loop import NonFiniteLoss, TrainedModel, TrainingMonitor, TrainingSetup, train
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
@@ -45,12 +45,12 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
     device = choose_device()
     started = time.monotonic()
-    with _failures_explained(rows.kept()):
-        tuned = _tune(config, base, rows, device, progress)
+    with _failures_explained(rows.partial_result()):
+        trained = _train(config, base, rows, device, progress)
         seconds = time.monotonic() - started
-        _save(config, base, tuned, folder)
+        _save(config, base, trained, folder)
     shutil.rmtree(folder.checkpoints)
-    return _result(config, folder, rows, _figures(tuned, device, seconds))
+    return _result(config, folder, rows, _figures(trained, device, seconds))
 
 
 # --- the rows
@@ -58,30 +58,32 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
 
 @dataclass
 class EncodedRows:
-    """The rows of both splits that are trained on, and where the others went."""
+    """The rows of both splits that are trained on, and the counts of untrainable rows."""
 
     train: list[EncodedRow] = field(default_factory=list)
     validation: list[EncodedRow] = field(default_factory=list)
-    rejected: dict[str, Counter[RejectionReason]] = field(
+    untrainable: dict[str, Counter[RejectionReason]] = field(
         default_factory=lambda: {"train": Counter(), "validation": Counter()}
     )
 
     def counts(self, split: str) -> RowCounts:
-        """Rows of one split."""
-        kept, reasons = len(getattr(self, split)), self.rejected[split]
+        """The counts of one split."""
+        kept, reasons = len(getattr(self, split)), self.untrainable[split]
         return _counts(kept, reasons)
 
     def total(self) -> RowCounts:
-        """Rows of both splits."""
-        return _counts(len(self.train) + len(self.validation), self.rejected["train"] + self.rejected["validation"])
+        """The counts of both splits together."""
+        return _counts(
+            len(self.train) + len(self.validation), self.untrainable["train"] + self.untrainable["validation"]
+        )
 
-    def kept(self) -> PartialResult:
-        """What a failed attempt reports."""
+    def partial_result(self) -> PartialResult:
+        """The counts, for the result of a failed attempt."""
         return PartialResult(rows=self.total(), splits=self.splits())
 
     def splits(self) -> dict[str, RowCounts]:
-        """Rows by split."""
-        return {split: self.counts(split) for split in self.rejected}
+        """The counts by split."""
+        return {split: self.counts(split) for split in self.untrainable}
 
 
 def _counts(kept: int, reasons: Counter[RejectionReason]) -> RowCounts:
@@ -91,10 +93,11 @@ def _counts(kept: int, reasons: Counter[RejectionReason]) -> RowCounts:
 def encode_rows(
     config: RunConfig, base: ModelFolder, generated: StageFolder, folder: StageFolder, progress: ProgressReporter
 ) -> EncodedRows:
-    """The generated rows as token ids. Raises UserError where none is left, with the commonest reason."""
+    """The generated rows as token ids. Raises UserError with the most frequent reason if all rows of a split are
+    untrainable."""
     rows = EncodedRows()
     encoder = RowEncoder(base, config.training.max_length)
-    with AtomicFile(folder.not_trained) as rejected:
+    with AtomicFile(folder.not_trained) as rejected_rows:
         for split, path, kept in (
             ("train", generated.train, rows.train),
             ("validation", generated.validation, rows.validation),
@@ -104,10 +107,10 @@ def encode_rows(
                 if isinstance(encoded, EncodedRow):
                     kept.append(encoded)
                     continue
-                rejected.write(to_line(_rejected(split, line, row, encoded)))
-                rows.rejected[split][encoded.reason] += 1
+                rejected_rows.write(to_line(_rejected(split, line, row, encoded)))
+                rows.untrainable[split][encoded.reason] += 1
                 progress.row_rejected(split, encoded.reason)
-    _refuse_empty(base, rows)
+    _check_not_empty(base, rows)
     return rows
 
 
@@ -116,42 +119,42 @@ def _rejected(split: str, line: int, row: dict[str, str], rejection: Rejection) 
 
 
 _REMEDIES = {
-    RejectionReason.TOO_LONG: "raise training.maxLength (at most the model's own limit), or shorten the rows",
-    RejectionReason.PROMPT_NOT_A_PREFIX: "the model's chat template is not fit for training; use another student",
-    RejectionReason.NO_END_OF_TURN: "the chat template never ends an answer; correct it, or use another student",
+    RejectionReason.TOO_LONG: "raise training.maxLength (up to the model's own limit), or shorten the rows",
+    RejectionReason.PROMPT_NOT_A_PREFIX: "the model's chat template is not suitable for training; use another student",
+    RejectionReason.NO_END_OF_TURN: "the chat template does not end an answer; correct it, or use another student",
     RejectionReason.SPECIAL_TOKEN: "remove the control tokens from the rows",
 }
 
 
-def _refuse_empty(base: ModelFolder, rows: EncodedRows) -> None:
-    for split in rows.rejected:
+def _check_not_empty(base: ModelFolder, rows: EncodedRows) -> None:
+    for split in rows.untrainable:
         if getattr(rows, split):
             continue
-        reasons = rows.rejected[split].most_common(1)
+        reasons = rows.untrainable[split].most_common(1)
         if not reasons:
             raise UserError(f"The generate stage kept no {split} rows.", reason=Reason.TOO_FEW_ROWS)
         reason, number = reasons[0]
         about_model = reason in (RejectionReason.PROMPT_NOT_A_PREFIX, RejectionReason.NO_END_OF_TURN)
         raise UserError(
-            f"No {split} row can be trained on: {number:,} of {rows.rejected[split].total():,} are rejected as"
+            f"All {split} rows are untrainable: {number:,} of {rows.untrainable[split].total():,} are rejected as"
             f" {reason}; {_REMEDIES[reason]} ({base.uri}).",
             reason=Reason.INVALID_MODEL if about_model else Reason.TOO_FEW_ROWS,
-            kept=rows.kept(),
+            partial_result=rows.partial_result(),
         )
 
 
 # --- the training
 
 
-def _tune(
+def _train(
     config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: ProgressReporter
-) -> TunedModel:
+) -> TrainedModel:
     lora = config.training.method is TrainingMethod.LORA
     folder = config.stage_folder.checkpoints
-    watch = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"))
-    with on_termination(watch.stop), weight_storage_errors_explained(str(folder)):
-        tuning = Tuning(
-            # Frozen weights lose nothing in the precision that they are multiplied in; trained ones need more.
+    monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"))
+    with on_termination(monitor.stop), weight_storage_errors_explained(str(folder)):
+        setup = TrainingSetup(
+            # Frozen weights need only the precision of the arithmetic; trained weights need more.
             model=base.load(device.dtype if lora else torch.float32),
             tokenizer=base.tokenizer,
             adapters=lora_adapters(config.training.lora) if lora else None,
@@ -161,52 +164,52 @@ def _tune(
             device=device,
             folder=folder,
         )
-        tuned = tune(tuning, watch)
-    if tuned is None:
-        raise Terminated("The training was told to stop and has left a checkpoint; run again, it goes on from there.")
-    return tuned
+        trained = train(setup, monitor)
+    if trained is None:
+        raise Terminated("The training was stopped after saving a checkpoint. Run again to resume from it.")
+    return trained
 
 
-def _save(config: RunConfig, base: ModelFolder, tuned: TunedModel, folder: StageFolder) -> None:
-    gc.collect()  # the trainer's model is no longer needed, and the merge holds one of its own
+def _save(config: RunConfig, base: ModelFolder, trained: TrainedModel, folder: StageFolder) -> None:
+    gc.collect()  # the trainer's model is no longer needed, and merging loads another one
     if config.training.method is TrainingMethod.LORA:
-        save_adapter(tuned.checkpoint, folder.adapter)
+        save_adapter(trained.checkpoint, folder.adapter)
         save_student(merged(base, folder.adapter), base, folder.model)
         return
-    trained = open_folder(tuned.checkpoint, base.uri).load(base.config.dtype or torch.float32)
-    save_student(trained, base, folder.model)
+    student = open_folder(trained.checkpoint, base.uri).load(base.config.dtype or torch.float32)
+    save_student(student, base, folder.model)
 
 
 @contextmanager
-def _failures_explained(kept: PartialResult) -> Iterator[None]:
-    """Turn what can befall a training into sentences that name the setting to change."""
+def _failures_explained(partial_result: PartialResult) -> Iterator[None]:
+    """Turn failures of a training into errors that name the setting to change."""
     try:
         yield
-    except NotFinite as error:
+    except NonFiniteLoss as error:
         message = f"The training diverged: {error}. Lower training.learningRate, or raise training.warmupSteps."
-        raise UserError(message, reason=Reason.TRAINING_FAILED, kept=kept) from error
+        raise UserError(message, reason=Reason.TRAINING_FAILED, partial_result=partial_result) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         message = (
             "The training ran out of memory. Lower training.batchSize or training.maxLength, choose a smaller student,"
-            " or give the stage more in training.resources."
+            " or raise the memory in training.resources."
         )
-        raise UserError(message, reason=Reason.OUT_OF_MEMORY, kept=kept) from error
+        raise UserError(message, reason=Reason.OUT_OF_MEMORY, partial_result=partial_result) from error
     except StageError as error:
-        error.kept = kept
+        error.partial_result = partial_result
         raise
 
 
 # --- the result
 
 
-def _figures(tuned: TunedModel, device: Device, seconds: float) -> TrainingFigures:
+def _figures(trained: TrainedModel, device: Device, seconds: float) -> TrainingFigures:
     return TrainingFigures(
-        steps=tuned.steps,
-        train_loss=round(tuned.train_loss, 6),
-        validation_loss=round(tuned.validation_loss, 6),
-        trainable_parameters=tuned.trainable_parameters,
+        steps=trained.steps,
+        train_loss=round(trained.train_loss, 6),
+        validation_loss=round(trained.validation_loss, 6),
+        trainable_parameters=trained.trainable_parameters,
         device=device.kind,
         precision=device.precision,
         seconds=round(seconds, 1),
@@ -214,7 +217,7 @@ def _figures(tuned: TunedModel, device: Device, seconds: float) -> TrainingFigur
 
 
 def _files(config: RunConfig, folder: StageFolder, rows: EncodedRows) -> dict[str, str]:
-    """What there is to look at; `notTrained` are the rows that the training itself rejected."""
+    """The artefacts of the stage; `notTrained` are the untrainable rows."""
     paths = {Artefact.ADAPTER: folder.adapter, Artefact.MODEL: folder.model}
     if rows.total().rejected:
         paths[Artefact.NOT_TRAINED] = folder.not_trained
@@ -223,13 +226,13 @@ def _files(config: RunConfig, folder: StageFolder, rows: EncodedRows) -> dict[st
 
 def _result(config: RunConfig, folder: StageFolder, rows: EncodedRows, figures: TrainingFigures) -> StageResult:
     total = rows.counts("train")
-    left_out = f"; {rows.total().rejected:,} rows rejected" if rows.total().rejected else ""
+    rejected = f"; {rows.total().rejected:,} rows rejected" if rows.total().rejected else ""
     return StageResult(
         stage=Stage.TRAIN,
         folder=config.folder,
         state=StageOutcome.DONE,
         message=f"Trained {figures.steps:,} steps on {total.kept:,} rows; validation loss"
-        f" {figures.validation_loss:.4f}{left_out}.",
+        f" {figures.validation_loss:.4f}{rejected}.",
         rows=rows.total(),
         splits=rows.splits(),
         training=figures,

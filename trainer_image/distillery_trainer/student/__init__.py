@@ -1,1 +1,3 @@
-"""The small model: loaded, trained, merged and saved."""
+"""The student model: found, loaded, trained, merged and saved.
+
+The evaluation of a model belongs in evaluation/."""

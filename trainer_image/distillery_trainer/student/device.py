@@ -1,6 +1,6 @@
-"""What the stage computes on: the device, its arithmetic, and how much of the machine is really ours.
+"""The device that a stage computes on, its arithmetic, and how much of the machine the stage may use.
 
-In a container the machine shows more processors than the container may use; taking them all makes it slower.
+A container sees all processors of the machine, but may use only some of them; threads for all of them slow it down.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import torch
 _CPU_INFO = Path("/proc/cpuinfo")
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 _CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
-"""Processor flags (x86, x86, Arm) of arithmetic in bfloat16. Without one of them it is emulated, and slow."""
+"""Processor flags (x86, x86, Arm) of bfloat16 arithmetic. Without one of them it is emulated, and slow."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device and the arithmetic that is fastest on it without costing accuracy."""
+    """A device and the fastest arithmetic on it that costs no accuracy."""
 
     kind: str
     """cuda or cpu."""
     dtype: torch.dtype
-    """bfloat16 where the device computes in it, else float32."""
+    """bfloat16 if the device supports it, else float32."""
     name: str
-    """For people: the product's name."""
+    """The product name, for people."""
 
     @property
     def precision(self) -> str:
@@ -36,19 +36,19 @@ class Device:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether this is the processor itself."""
+        """Whether this is the CPU."""
         return self.kind == "cpu"
 
     def free_memory(self) -> int:
-        """Bytes that can still be taken."""
+        """Free memory of the device, in bytes."""
         if self.is_cpu:
             return free_host_memory()
         return int(torch.cuda.mem_get_info()[0])
 
 
 def choose_device() -> Device:
-    """The first GPU where there is one, else the processor, with as many threads as the container may use."""
-    # Several visible GPUs would make the trainer ask for a distributed launch.
+    """The first GPU if there is one, else the CPU, with as many threads as the container may use."""
+    # With several visible GPUs, the trainer would require a distributed launch.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     if torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
@@ -60,18 +60,18 @@ def choose_device() -> Device:
 
 
 def computes_in_bfloat16(cpu_info: str) -> bool:
-    """Whether the processor that `/proc/cpuinfo` describes computes in bfloat16."""
+    """Whether the processor described in `/proc/cpuinfo` supports bfloat16."""
     return not _CPU_BFLOAT16.isdisjoint(_first(cpu_info, ("flags", "Features")).split())
 
 
 def cpu_name(cpu_info: str, threads: int) -> str:
-    """The processor's name and the threads that are used of it."""
+    """The name of the processor and the number of threads in use."""
     product = _first(cpu_info, ("model name",)) or "processor"
     return f"CPU ({product[:80]}, {threads} {'thread' if threads == 1 else 'threads'})"
 
 
 def _first(cpu_info: str, names: tuple[str, ...]) -> str:
-    """The first value in `/proc/cpuinfo` under one of the names; empty where there is none."""
+    """The first value in `/proc/cpuinfo` with one of the names; empty if there is none."""
     for line in cpu_info.splitlines():
         name, _, value = line.partition(":")
         if name.strip() in names:
@@ -80,7 +80,7 @@ def _first(cpu_info: str, names: tuple[str, ...]) -> str:
 
 
 def usable_processors(control_group: Path = _CONTROL_GROUP) -> int:
-    """Processors that this process may use: the affinity mask, and the container's quota rounded up."""
+    """Processors that this process may use: the affinity mask, limited by the container's quota rounded up."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _read(control_group / "cpu.max").split()
     if len(limit) != 2 or limit[0] == "max":
@@ -89,7 +89,7 @@ def usable_processors(control_group: Path = _CONTROL_GROUP) -> int:
 
 
 def free_host_memory(control_group: Path = _CONTROL_GROUP) -> int:
-    """Bytes of memory that the machine has left, or the container, whichever is less."""
+    """Free memory of the machine or of the container, whichever is less, in bytes."""
     import psutil
 
     available = int(psutil.virtual_memory().available)
@@ -104,5 +104,5 @@ def _read(path: Path) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device's memory, or the machine's, is used up."""
+    """Whether an error says that the memory of the device or the machine is exhausted."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

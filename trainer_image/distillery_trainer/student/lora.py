@@ -1,4 +1,4 @@
-"""LoRA: which layers get adapters, and how trained ones are saved and merged."""
+"""LoRA: which layers get adapters, and how trained adapters are saved and merged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from distillery_trainer.student.saving import replaced_folder
 
 
 def lora_adapters(lora: Lora) -> LoraConfig:
-    """Adapters on every linear layer but the output layer (arXiv 2106.09685)."""
+    """Adapters for all linear layers except the output layer (arXiv 2106.09685)."""
     return LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -27,9 +27,9 @@ def lora_adapters(lora: Lora) -> LoraConfig:
 
 
 def merged(base: ModelFolder, adapter: Path) -> PreTrainedModel:
-    """The base model with a trained adapter added to its weights, in the precision of the base's files.
+    """The base model with a trained adapter merged into its weights, in the precision of the base model's files.
 
-    Raises ValueError where the adapter holds numbers that are not finite.
+    Raises ValueError if the adapter contains numbers that are not finite.
     """
     model = PeftModel.from_pretrained(base.load("auto"), adapter)
     return model.merge_and_unload(safe_merge=True)

@@ -1,6 +1,6 @@
-"""The student as a folder: found, checked and loaded.
+"""The folder of a model: found, checked and loaded.
 
-Whatever is wrong with a model folder is said in a sentence before anything is trained.
+Whatever is wrong with a model folder is reported before any training starts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PROBE: tuple[Message, ...] = ({"role": "user", "content": "A"}, {"role": "assis
 
 
 class InvalidModel(UserError):
-    """The student's model cannot be used; the message names its URI and what to write instead."""
+    """The student's model cannot be used; the message says which one, and what to do about it."""
 
     def __init__(self, uri: str, problem: str) -> None:
         super().__init__(f"student.model.uri: {uri}: {problem}", reason=Reason.INVALID_MODEL)
@@ -43,35 +43,37 @@ class InvalidModel(UserError):
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A checked folder in the Hugging Face format, its weights not loaded yet."""
+    """A checked folder in the Hugging Face format, without its weights loaded."""
 
     uri: str
-    """As it stands in the manifest."""
+    """As in the manifest."""
     path: Path
     config: Any
     """The model's own configuration."""
     tokenizer: PreTrainedTokenizerBase
     """With a chat template and a padding token."""
     end_of_turn: tuple[int, ...]
-    """Every token id that ends an answer."""
+    """All token ids that end an answer."""
 
     @property
     def positions(self) -> int | None:
-        """Longest text that the model can read, in tokens; None where it does not say."""
+        """Maximum context length of the model, in tokens; None if it does not state one."""
         positions = getattr(self.config.get_text_config(), "max_position_embeddings", None)
         return positions if isinstance(positions, int) and positions > 0 else None
 
     def load(self, dtype: torch.dtype | str, device: str = "cpu") -> PreTrainedModel:
-        """The model with its weights. `dtype` "auto" is that of the file. Raises InvalidModel."""
+        """The model with its weights. `dtype` "auto" is that of the files. Raises InvalidModel."""
         with _load_errors_explained(self.uri):
             model, loading = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype, output_loading_info=True)
         if missing := sorted(loading["missing_keys"]):
-            raise InvalidModel(self.uri, f"the weights lack {missing[0]} and {len(missing) - 1} more; copy all files.")
+            raise InvalidModel(
+                self.uri, f"the weights {missing[0]} and {len(missing) - 1} more are missing; copy all files."
+            )
         return model.to(device)
 
 
 def locate(config: RunConfig) -> Path:
-    """The folder of the student's base model, downloaded first where it lies on the Hub. Raises UserError, TryLater."""
+    """The folder of the base model, downloaded first if it is on the Hub. Raises UserError, TryLater."""
     uri = config.student.model.uri
     if uri.startswith("hf://"):
         return hub.download(uri)
@@ -88,21 +90,21 @@ def open_folder(path: Path, uri: str) -> ModelFolder:
 
 def _check_files(path: Path, uri: str) -> None:
     if not path.is_dir():
-        what = "a file; name its folder" if path.exists() else f"no such folder (looked for {path})"
-        raise InvalidModel(uri, f"there is {what}.")
+        problem = "this is a file; name its folder." if path.exists() else f"the folder {path} does not exist."
+        raise InvalidModel(uri, problem)
     if not (path / "config.json").exists():
-        raise InvalidModel(uri, "the folder has no config.json; give a model folder in the Hugging Face format.")
+        raise InvalidModel(uri, "the folder has no config.json; use a model folder in the Hugging Face format.")
     if not any(path.glob("*.safetensors")):
-        raise InvalidModel(uri, "the folder has no weights; put the *.safetensors files beside config.json.")
+        raise InvalidModel(uri, "the folder has no weights; copy the *.safetensors files next to config.json.")
     if not any((path / name).exists() for name in _TOKENIZER_FILES):
-        raise InvalidModel(uri, "the folder has no tokenizer; save it there with tokenizer.save_pretrained(FOLDER).")
+        raise InvalidModel(uri, "the folder has no tokenizer; save one there with tokenizer.save_pretrained(FOLDER).")
 
 
 def _read_config(path: Path, uri: str) -> Any:
     with _load_errors_explained(uri):
         config = AutoConfig.from_pretrained(path)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        problem = f"a {config.model_type} model does not write text; give a causal language model."
+        problem = f"a {config.model_type} model does not generate text; use a causal language model."
         raise InvalidModel(uri, problem)
     return config
 
@@ -110,7 +112,7 @@ def _read_config(path: Path, uri: str) -> Any:
 def _read_tokenizer(path: Path, uri: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-    except Exception as error:  # the tokenizer's loaders raise whatever their formats' libraries raise
+    except Exception as error:  # loading a tokenizer raises whatever the libraries of its format raise
         raise InvalidModel(uri, f"the tokenizer cannot be read: {_first_line(error)}") from error
     if not tokenizer.chat_template:
         raise InvalidModel(
@@ -124,8 +126,8 @@ def _read_tokenizer(path: Path, uri: str) -> PreTrainedTokenizerBase:
 
 
 def _end_of_turn(path: Path, config: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The end-of-sequence ids that the folder names, and the special token that its chat template ends an answer with
-    (Phi-3's folders, for one, have been published without it)."""
+    """The end-of-sequence ids that the folder states, and the special token with which its chat template ends an answer
+    (which some published folders, such as Phi-3's, do not state)."""
     named = [tokenizer.eos_token_id, config.get_text_config().eos_token_id]
     if (path / "generation_config.json").exists():
         named.append(GenerationConfig.from_pretrained(path).eos_token_id)
@@ -140,7 +142,7 @@ def _end_in_template(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def last_token_with_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> int | None:
-    """The last token that is more than white space; None where there is none."""
+    """The last token that is not white space; None if there is none."""
     return next((number for number in reversed(ids) if tokenizer.decode([number]).strip()), None)
 
 
@@ -149,7 +151,7 @@ def _load_errors_explained(uri: str) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise InvalidModel(uri, f"the weights are damaged ({error}); copy the files again.") from error
+        raise InvalidModel(uri, f"the weights are corrupt ({error}); copy the files again.") from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InvalidModel(uri, f"the model cannot be loaded: {_first_line(error)}") from error
 

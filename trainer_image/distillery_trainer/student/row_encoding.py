@@ -1,9 +1,9 @@
-"""Training rows as token ids, with the loss on the answer alone.
+"""Training rows as token ids, with the loss on the answer only.
 
-A row is one sequence, of which the model is to learn the part after the prompt. That holds only where the prompt's ids
-are the beginning of the whole row's ids, and where the row ends with a token that ends a turn; otherwise the student
-would be trained on something else than what it sees when it is served. Such rows are rejected, and so are rows that
-are too long: nothing is cut.
+A row is one sequence, and the model learns the part after the prompt. This requires that the ids of the prompt are the
+beginning of the ids of the row, and that the row ends with a token that ends a turn; otherwise the student would be
+trained on something other than what it sees when it is served. Such rows are rejected, and so are rows that are too
+long: no row is truncated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from distillery_trainer.data.records import Message, Rejection
 from distillery_trainer.student.model_folder import InvalidModel, ModelFolder, last_token_with_text
 
 IGNORED = -100
-"""The label of a token that the loss leaves out."""
+"""The label of a token that the loss ignores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class EncodedRow:
 
 
 class RowEncoder:
-    """Turns rows into token ids with a model's chat template."""
+    """Encodes rows as token ids with a model's chat template."""
 
     def __init__(self, base: ModelFolder, max_length: int) -> None:
         self._base = base
@@ -43,9 +43,11 @@ class RowEncoder:
         self._special = re.compile("|".join(map(re.escape, _control_texts(base.tokenizer))) or "(?!)")
 
     def encode(self, row: Mapping[str, Any]) -> EncodedRow | Rejection:
-        """A row `{"prompt": messages, "completion": messages}` as ids, or why not."""
+        """A row `{"prompt": messages, "completion": messages}` as ids, or why it is untrainable."""
         if found := self._special.search(" ".join(turn["content"] for turn in row["prompt"] + row["completion"])):
-            return Rejection(RejectionReason.SPECIAL_TOKEN, f"The text holds the student's control token {found[0]}.")
+            return Rejection(
+                RejectionReason.SPECIAL_TOKEN, f"The text contains the student's control token {found[0]}."
+            )
         prompt = prompt_ids(self._base, row["prompt"])
         whole = _ids(self._tokenizer, _rendered(self._base, row["prompt"] + row["completion"]))
         return self._rejection(prompt, whole) or EncodedRow(whole, [IGNORED] * len(prompt) + whole[len(prompt) :])
@@ -68,9 +70,9 @@ class RowEncoder:
 
 
 def prompt_ids(base: ModelFolder, messages: list[Message]) -> list[int]:
-    """The ids that a server feeds to the model for a chat: the messages and the opening of the answer.
+    """The ids that a server feeds to the model for a chat: the messages and the beginning of the answer's turn.
 
-    Raises InvalidModel where the chat template refuses the messages.
+    Raises InvalidModel if the chat template rejects the messages.
     """
     return _ids(base.tokenizer, _rendered(base, messages, add_generation_prompt=True))
 
@@ -80,7 +82,7 @@ def _rendered(base: ModelFolder, messages: list[Message], **options: Any) -> str
         return str(base.tokenizer.apply_chat_template(messages, tokenize=False, **options))
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
-        raise InvalidModel(base.uri, f"the chat template refuses a chat of {roles}: {error}") from error
+        raise InvalidModel(base.uri, f"the chat template rejects a chat of {roles}: {error}") from error
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -89,6 +91,6 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _control_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The texts that the tokenizer turns into control tokens wherever they stand, longest first."""
+    """The texts that the tokenizer always turns into control tokens, longest first."""
     added = tokenizer.added_tokens_decoder.values()
     return sorted((token.content for token in added if token.special and token.content), key=len, reverse=True)

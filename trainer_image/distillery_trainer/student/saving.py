@@ -1,4 +1,4 @@
-"""The trained student as a folder that transformers and vLLM load, which appears whole or not at all."""
+"""Saves the trained student as a folder that transformers and vLLM can load; the folder appears only when complete."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SYSTEM_ERROR = re.compile(r"os error (\d+)")
 
 
 def save_student(model: PreTrainedModel, base: ModelFolder, folder: Path) -> None:
-    """Write a model folder that needs nothing else: weights, tokenizer, and greedy decoding as its default."""
-    # A server reads its defaults from here: the answer to a prompt is one answer, and it ends where the turn ends.
+    """Write a self-contained model folder: weights, tokenizer, and greedy decoding as its default."""
+    # A server reads its defaults from here: decoding is deterministic, and ends at the end of the turn.
     model.generation_config = GenerationConfig(
         do_sample=False,
         bos_token_id=base.tokenizer.bos_token_id,
@@ -34,12 +34,12 @@ def save_student(model: PreTrainedModel, base: ModelFolder, folder: Path) -> Non
         model.save_pretrained(draft)
         base.tokenizer.save_pretrained(draft)
         for path in draft.iterdir():
-            path.chmod(0o644)  # the writer of weights keeps them to the user; a server may run as another one
+            path.chmod(0o644)  # weights are written readable by their owner only; a server may run as another user
 
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to that takes the place of `folder` when the block ends well."""
+    """A folder to write to that replaces `folder` when the block ends without an error."""
     draft = folder.with_name(f".{folder.name}")
     shutil.rmtree(draft, ignore_errors=True)
     with weight_storage_errors_explained(str(folder)):
@@ -51,7 +51,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def weight_storage_errors_explained(place: str) -> Iterator[None]:
-    """Like `storage_errors_explained`, for writers of weights, which hide the system's error in one of their own."""
+    """Like `storage_errors_explained`, for libraries that wrap the system's error in one of their own."""
     with storage_errors_explained(place):
         try:
             yield

@@ -1,9 +1,9 @@
-"""TRL's SFTTrainer as this project uses it: loss on the answers alone, a checkpoint at every epoch's end and every few
-minutes, the best one by validation loss kept, a stop on request, and no noise.
+"""The training loop: TRL's SFTTrainer with the loss on the answers only, a checkpoint after every epoch and every few
+minutes, the best checkpoint by validation loss kept, a stop on request, and no log output of its own.
 
-Faster than the trainer's own defaults where that costs nothing: frozen weights are held in the precision they are
-multiplied in, the output layer runs for the answers' positions only, and activations are kept instead of being computed
-twice while they fit into memory.
+It is faster than the trainer's defaults where that costs nothing: frozen weights are stored in the precision of the
+arithmetic, the output layer runs for the positions of the answers only, and activations are kept instead of being
+recomputed if they fit into memory.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from distillery_trainer.student.device import Device
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 
 CHECKPOINT_SECONDS = 300.0
-"""Most seconds of training that a kill can cost."""
+"""Maximum time between checkpoints, and so the training time that a kill can cost."""
 _STATE_FILE = "trainer_state.json"
 _ACTIVATION_BYTES = 34
-"""Bytes kept for the backward pass per token, layer and hidden unit in 16-bit arithmetic, attention computed blockwise
+"""Bytes stored for the backward pass per token, layer and hidden unit in 16-bit arithmetic with blockwise attention
 (Korthikanti et al., arXiv 2205.05198, section 4.1)."""
 
 
-class NotFinite(Exception):
+class NonFiniteLoss(Exception):
     """The loss became infinite or not a number."""
 
 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer whose output layer runs only for the positions that the loss is about.
+    """SFTTrainer whose output layer runs only for the positions that the loss covers.
 
-    TRL's own kernel for that needs Triton. With prompts of 100 tokens and answers of 3, the output layer of a small
+    TRL's own kernel for this needs Triton. With prompts of 100 tokens and answers of 3, the output layer of a small
     model with a large vocabulary is a third of the work of a step.
     """
 
@@ -60,7 +60,7 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Mean negative log-likelihood of the answers' tokens, a scalar."""
+        """The mean negative log-likelihood of the answers' tokens, a scalar."""
         if return_outputs or self.aux_loss_enabled:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"]
@@ -74,13 +74,13 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
 
 @dataclass
 class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
-    """What happens beside the training: progress, checkpoints by the clock, stopping when asked, and noticing a loss
-    that is no number."""
+    """Reports progress, saves a checkpoint every few minutes, stops on request, and detects a loss that is not
+    finite."""
 
     report: Callable[[int, int], None]
-    """Called with the steps done and in all."""
+    """Called with the steps done and the total steps."""
     clock: Callable[[], float] = time.monotonic
-    asked_to_stop: bool = False
+    stop_requested: bool = False
     _last_save: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,40 +88,40 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         self._last_save = self.clock()
 
     def stop(self) -> None:
-        """Ask for a checkpoint and the end of the training. May be called from a signal handler."""
-        self.asked_to_stop = True
+        """Request a checkpoint and the end of the training. May be called from a signal handler."""
+        self.stop_requested = True
 
     def on_train_begin(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Show how much there is to do, after a restart from where it goes on."""
+        """Report the total steps, and after a restart the steps done."""
         self.report(state.global_step, state.max_steps)
 
     def on_step_end(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Report; ask for a checkpoint where one is due."""
+        """Report progress; request a checkpoint if one is due."""
         self.report(state.global_step, state.max_steps)
         if _at_end_of_epoch(state):
-            # The epoch's own evaluation and checkpoint come next; going on from a checkpoint made here would skip them.
+            # Evaluation and checkpoint of the epoch come next; resuming from a checkpoint saved here would skip them.
             control.should_log = True
-        elif self.asked_to_stop or self.clock() - self._last_save > CHECKPOINT_SECONDS:
+        elif self.stop_requested or self.clock() - self._last_save > CHECKPOINT_SECONDS:
             control.should_log = control.should_save = True
-            control.should_training_stop = self.asked_to_stop
+            control.should_training_stop = self.stop_requested
 
     def on_epoch_end(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Do nothing more for an epoch that was broken off: its checkpoint is written."""
+        """Skip evaluation and checkpoint of an interrupted epoch: its checkpoint is already saved."""
         if not _at_end_of_epoch(state):
             control.should_evaluate = control.should_save = False
 
     def on_save(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Note when that was; stop where that was asked for during the epoch's last step or its evaluation."""
+        """Note the time; stop if that was requested during the last step of the epoch or its evaluation."""
         self._last_save = self.clock()
-        control.should_training_stop |= self.asked_to_stop
+        control.should_training_stop |= self.stop_requested
 
     def on_log(
         self, args: SFTConfig, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
     ) -> None:
-        """Raise NotFinite for a loss that is no number, so that it does not train on."""
+        """Raise NonFiniteLoss, so that a diverged training does not continue."""
         for name in ("loss", "eval_loss"):
             if not math.isfinite(float(logs.get(name, 0.0))):
-                raise NotFinite(f"{name} is {logs[name]} after step {state.global_step}")
+                raise NonFiniteLoss(f"{name} is {logs[name]} after step {state.global_step}")
 
 
 def _at_end_of_epoch(state: TrainerState) -> bool:
@@ -129,8 +129,8 @@ def _at_end_of_epoch(state: TrainerState) -> bool:
 
 
 @dataclass(frozen=True)
-class TunedModel:
-    """What a training came to."""
+class TrainedModel:
+    """The result of a training."""
 
     checkpoint: Path
     """The checkpoint with the lowest validation loss."""
@@ -142,23 +142,23 @@ class TunedModel:
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """What is to be trained, on what, and how."""
+class TrainingSetup:
+    """The model, rows and settings of a training."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     adapters: PeftConfig | None
-    """None trains every weight."""
+    """None trains all weights."""
     train_rows: Sequence[EncodedRow]
     validation_rows: Sequence[EncodedRow]
-    """They choose the checkpoint."""
+    """They select the checkpoint."""
     training: Training
     device: Device
     folder: Path
-    """Of the checkpoints."""
+    """For the checkpoints."""
 
     def keeps_activations(self) -> bool:
-        """Whether the activations of the largest possible step take at most half of the free memory."""
+        """Whether the activations of the largest possible step need less than half of the free memory."""
         longest = max(len(row.input_ids) for row in self.train_rows)
         config = self.model.config.get_text_config()
         width = _ACTIVATION_BYTES * config.num_hidden_layers * config.hidden_size
@@ -167,30 +167,30 @@ class Tuning:
         return needed < self.device.free_memory() // 2
 
 
-def tune(tuning: Tuning, watch: TrainingMonitor) -> TunedModel | None:
-    """Train, and go on from the last checkpoint in the folder.
+def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None:
+    """Train, resuming from the last checkpoint in the folder.
 
-    None comes back where the watch was asked to stop; a checkpoint is written then. Raises NotFinite.
+    Returns None if the monitor was asked to stop; a checkpoint is saved then. Raises NonFiniteLoss.
     """
     trainer = AnswerTrainer(
-        model=tuning.model,
-        args=trainer_arguments(tuning),
-        train_dataset=_dataset(tuning.train_rows),
-        eval_dataset=_dataset(tuning.validation_rows),
-        processing_class=tuning.tokenizer,
-        peft_config=tuning.adapters,
-        callbacks=[watch],
+        model=setup.model,
+        args=trainer_arguments(setup),
+        train_dataset=_dataset(setup.train_rows),
+        eval_dataset=_dataset(setup.validation_rows),
+        processing_class=setup.tokenizer,
+        peft_config=setup.adapters,
+        callbacks=[monitor],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(tuning.folder))
-    return None if watch.asked_to_stop else _outcome(trainer, tuning.folder)
+    trainer.train(resume_from_checkpoint=last_checkpoint(setup.folder))
+    return None if monitor.stop_requested else _outcome(trainer, setup.folder)
 
 
-def trainer_arguments(tuning: Tuning) -> SFTConfig:
-    """The trainer's settings for the manifest's."""
-    training, device = tuning.training, tuning.device
+def trainer_arguments(setup: TrainingSetup) -> SFTConfig:
+    """The settings of SFTTrainer for those of the manifest."""
+    training, device = setup.training, setup.device
     return SFTConfig(
-        output_dir=str(tuning.folder),
+        output_dir=str(setup.folder),
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch_size,
         per_device_eval_batch_size=2 * training.batch_size,
@@ -204,7 +204,7 @@ def trainer_arguments(tuning: Tuning) -> SFTConfig:
         bf16=device.dtype is torch.bfloat16,
         use_cpu=device.is_cpu,
         dataloader_pin_memory=not device.is_cpu,
-        gradient_checkpointing=not tuning.keeps_activations(),
+        gradient_checkpointing=not setup.keeps_activations(),
         max_length=None,
         completion_only_loss=True,
         eval_strategy="epoch",
@@ -225,9 +225,9 @@ def _dataset(rows: Sequence[EncodedRow]) -> Dataset:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint; what a kill left half written is removed."""
+    """The newest complete checkpoint; incomplete ones are removed."""
     while folder.is_dir() and (found := get_last_checkpoint(folder)):
-        # The state is written last.
+        # The state file is written last.
         if _is_complete(Path(found) / _STATE_FILE):
             return str(found)
         shutil.rmtree(found)
@@ -242,20 +242,20 @@ def _is_complete(state: Path) -> bool:
     return True
 
 
-def _outcome(trainer: SFTTrainer, folder: Path) -> TunedModel:
+def _outcome(trainer: SFTTrainer, folder: Path) -> TrainedModel:
     state = trainer.state
-    kept = state.best_global_step
-    return TunedModel(
-        checkpoint=folder / f"checkpoint-{kept}",
+    best_step = state.best_global_step
+    return TrainedModel(
+        checkpoint=folder / f"checkpoint-{best_step}",
         steps=state.global_step,
-        train_loss=_mean_loss(state, after=kept - state.max_steps // state.num_train_epochs, until=kept),
+        train_loss=_mean_loss(state, after=best_step - state.max_steps // state.num_train_epochs, until=best_step),
         validation_loss=state.best_metric,
         trainable_parameters=sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
     )
 
 
 def _mean_loss(state: TrainerState, *, after: int, until: int) -> float:
-    """The mean of the logged training losses over a range of steps, each weighted with the steps that it stands for."""
+    """The mean of the logged training losses over a range of steps, each weighted by the steps that it covers."""
     total, previous = 0.0, after
     for entry in state.log_history:
         if "loss" in entry and after < entry["step"] <= until:
