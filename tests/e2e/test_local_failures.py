@@ -118,7 +118,7 @@ def test_bad_rows_are_named_by_file_and_line(local, teacher):
     for sentence in (
         "train.jsonl, line 2: not JSON",
         "train.jsonl, line 3: the row has no user message",
-        "train.jsonl, line 4: the line has a NUL byte",
+        "train.jsonl, line 4: the line contains a NUL byte",
         "train.jsonl, line 5: the line is longer than 1,048,576 bytes",
         'validation.jsonl, line 2: the id "same" is already that of line 1',
         'test.jsonl, line 1: the gold label "maybe"',
