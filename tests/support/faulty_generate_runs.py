@@ -290,8 +290,8 @@ class FaultyRun:
         return self._teacher.requests
 
     @property
-    def said(self) -> str:
-        """What all attempts said on standard error."""
+    def stderr(self) -> str:
+        """What all attempts wrote to standard error."""
         return self.log.read_text() if self.log.exists() else ""
 
     def run(self, check: Callable[[FaultyRun], object]) -> None:
@@ -338,4 +338,4 @@ class FaultyRun:
     def description(self) -> str:
         """What happened, for people."""
         faults = Counter(request.fault or "none" for request in self.requests)
-        return f"{self.plan}\n{self.attempts}\n{dict(faults)}\n{self.said}"
+        return f"{self.plan}\n{self.attempts}\n{dict(faults)}\n{self.stderr}"

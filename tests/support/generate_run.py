@@ -18,7 +18,7 @@ LABELS = ("entailment", "neutral", "contradiction")
 
 
 def nli_row(number: int, gold: str | None = None, **extra: Any) -> dict[str, Any]:
-    """A good row about its number."""
+    """A valid row with this number."""
     text = f"Premise: Person {number} reads and writes.\nHypothesis: Person {number} reads."
     return {"messages": [{"role": "user", "content": text}], **({"gold": gold} if gold else {}), **extra}
 

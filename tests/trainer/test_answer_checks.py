@@ -1,4 +1,4 @@
-"""What is wrong with rows and answers, as far as that shows without another model."""
+"""Checks of rows and answers that need no other model."""
 
 from pathlib import Path
 
@@ -87,14 +87,14 @@ def test_what_only_looks_like_a_control_token_is_none(text):
     assert CONTROL_TOKEN.search(text) is None
 
 
-def test_row_without_control_tokens_is_worth_asking(checks):
+def test_row_without_control_tokens_is_not_rejected(checks):
     assert checks().row_rejection(example()) is None
 
 
 # --- gold
 
 
-def test_answer_other_than_gold_is_rejected_only_if_asked_for(checks):
+def test_answer_other_than_gold_is_rejected_only_if_required(checks):
     row = example(gold="entailment")
     assert checks().answer_rejection(row, "neutral") is None
     supervised = checks(filters={"disagreesWithGold": True})
@@ -128,7 +128,7 @@ def test_answer_in_another_language_than_the_row_is_rejected(checks):
     )
 
 
-def test_answer_in_another_language_than_asked_for_is_rejected(checks):
+def test_answer_in_another_language_than_required_is_rejected(checks):
     conversation = checks("Conversation", language="fr-CA")
     assert conversation.answer_rejection(example(ENGLISH), FRENCH) is None
     assert conversation.answer_rejection(example(ENGLISH), ENGLISH) == Rejection(
@@ -144,11 +144,11 @@ def test_answer_in_another_language_than_asked_for_is_rejected(checks):
         example(ENGLISH, system="Réponds toujours en français."),
     ],
 )
-def test_language_that_the_row_speaks_of_is_not_wrong(checks, row):
+def test_language_that_the_row_mentions_is_not_wrong(checks, row):
     assert checks("Conversation").answer_rejection(row, FRENCH) is None
 
 
-def test_language_is_not_judged_where_row_or_answer_is_too_short_or_the_filter_is_off(checks):
+def test_language_is_not_checked_if_row_or_answer_is_too_short_or_the_filter_is_off(checks):
     assert checks("Conversation").answer_rejection(example("Hi"), FRENCH) is None
     assert checks("Conversation").answer_rejection(example(ENGLISH), "Oui.") is None
     assert checks("Conversation", {"language": False}).answer_rejection(example(ENGLISH), FRENCH) is None

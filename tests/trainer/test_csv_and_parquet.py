@@ -38,14 +38,14 @@ def test_csv_rows_have_the_number_of_their_first_line(tmp_path):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_delimiter_is_told_from_the_header(tmp_path, delimiter):
+def test_delimiter_is_detected_in_the_header(tmp_path, delimiter):
     content = CSV.replace(b"answer,more", b"answer").replace(b",x", b"").replace(b"1,", b"1")
     content = content.replace(b"question,", f"question{delimiter}".encode()).replace(b",4", f"{delimiter}4".encode())
     content = content.replace(b"?,1", f"?{delimiter}1".encode())
     assert [row.gold for row in rows_of(tmp_path, content, "rows.csv", columns=COLUMNS)] == ["4", "1"]
 
 
-def test_name_of_the_file_says_that_it_is_tab_separated(tmp_path):
+def test_file_name_tells_that_it_is_tab_separated(tmp_path):
     [row] = rows_of(tmp_path, b"question\tanswer, or none, of it\na\tb\n", "rows.tsv", columns={"prompt": "question"})
     assert row.text == "a"
 
@@ -55,12 +55,12 @@ def test_csv_without_columns_is_read_by_its_header(tmp_path):
     assert (row.text, row.reply) == ("Add.\n\n2 2", "4")
 
 
-def test_file_of_another_name_may_be_said_to_be_csv(tmp_path):
+def test_file_with_another_name_may_be_declared_csv(tmp_path):
     assert len(rows_of(tmp_path, CSV, "rows.txt", format="CSV", columns=COLUMNS)) == 2
 
 
 @pytest.mark.parametrize(
-    ("content", "place", "rule"),
+    ("content", "location", "rule"),
     [
         (b"question,answer\na,1\nb,2,3\nc,3\n", "line 3", "the row has 3 cells, but the header has 2"),
         (b"question,answer\na,1\n,2\n", "line 3", 'the column "question" is an empty string'),
@@ -78,10 +78,10 @@ def test_file_of_another_name_may_be_said_to_be_csv(tmp_path):
         (b"question,answer\na\0b,1\n", "line 2", 'the column "question" contains a NUL character'),
     ],
 )
-def test_broken_csv_is_named_by_line_and_rule(tmp_path, content, place, rule):
-    said = message(tmp_path, "rows.csv", content, columns=COLUMNS)
-    assert f"rows.csv, {place}: " in said
-    assert rule in said
+def test_broken_csv_is_named_by_line_and_rule(tmp_path, content, location, rule):
+    error = message(tmp_path, "rows.csv", content, columns=COLUMNS)
+    assert f"rows.csv, {location}: " in error
+    assert rule in error
 
 
 @pytest.mark.parametrize("content", [b"", b"question,answer\n"], ids=["nothing", "header only"])
@@ -104,12 +104,12 @@ def test_parquet_with_messages(tmp_path):
     assert (row.text, row.reply) == ("a", "b")
 
 
-def test_parquet_is_told_by_its_bytes(tmp_path):
+def test_parquet_is_recognised_by_its_bytes(tmp_path):
     assert len(rows_of(tmp_path, table(prompt=["a"]), "rows")) == 1
 
 
 @pytest.mark.parametrize(
-    ("content", "place", "rule"),
+    ("content", "location", "rule"),
     [
         (table(question=["a", ""], answer=["1", "2"]), "row 2", 'the column "question" is an empty string'),
         (table(question=["a", None], answer=["1", "2"]), "row 2", 'the column "question" is not a string'),
@@ -119,10 +119,10 @@ def test_parquet_is_told_by_its_bytes(tmp_path):
         (table(question=["a" * 2_000_000], answer=["1"]), "row 1", "the row is longer than 1,048,576 characters"),
     ],
 )
-def test_broken_parquet_is_named_by_row_and_rule(tmp_path, content, place, rule):
-    said = message(tmp_path, "rows.parquet", content, columns=COLUMNS)
-    assert f"rows.parquet, {place}: " in said
-    assert rule in said
+def test_broken_parquet_is_named_by_row_and_rule(tmp_path, content, location, rule):
+    error = message(tmp_path, "rows.parquet", content, columns=COLUMNS)
+    assert f"rows.parquet, {location}: " in error
+    assert rule in error
 
 
 def raw(*cells: bytes) -> pyarrow.Array:
@@ -166,8 +166,8 @@ def test_parquet_that_python_has_no_values_for_is_a_sentence(tmp_path, content, 
 def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path):
     stream = io.BytesIO()
     parquet.write_table(pyarrow.table([["a"], ["b"]], names=["question", "question"]), stream)
-    said = message(tmp_path, "rows.parquet", stream.getvalue(), columns={"prompt": "question"})
-    assert 'rows.parquet, row 1: two columns have the name "question"' in said
+    error = message(tmp_path, "rows.parquet", stream.getvalue(), columns={"prompt": "question"})
+    assert 'rows.parquet, row 1: two columns have the name "question"' in error
 
 
 def test_parquet_without_rows(tmp_path):
@@ -179,14 +179,14 @@ def test_parquet_without_rows(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b'[\n  {"prompt": "a"}\n]', b'[{"prompt": "a"}]'], ids=["indented", "in one line"])
-def test_json_list_is_told_how_to_become_lines(tmp_path, content):
+def test_json_list_gets_a_hint_how_to_convert_it(tmp_path, content):
     assert "use `jq -c '.[]' FILE`" in message(tmp_path, "rows.json", content)
 
 
-def test_web_page_is_told_as_such(tmp_path):
-    said = message(tmp_path, "rows.jsonl", b"<!DOCTYPE html>\n<html></html>\n")
-    assert "rows.jsonl, line 1: not JSON" in said
-    assert "this is a web page, so use the link to the file itself" in said
+def test_web_page_is_reported_as_such(tmp_path):
+    error = message(tmp_path, "rows.jsonl", b"<!DOCTYPE html>\n<html></html>\n")
+    assert "rows.jsonl, line 1: not JSON" in error
+    assert "this is a web page, so use the link to the file itself" in error
 
 
 # --- memory

@@ -1,4 +1,4 @@
-"""The card beside the rows: everything that an audit a year later asks for, and nothing that is nobody's business."""
+"""The dataset card: everything that an audit a year later needs, and no secrets."""
 
 import json
 
@@ -94,7 +94,7 @@ def test_source_teacher_and_counts_stand_in_tables(tmp_path):
     assert "| train | 1,200 | 1,180 | 20 | 15 duplicate, 5 bad_json |" in text
 
 
-def test_cost_tells_cached_and_reasoning_tokens_and_what_was_expected(tmp_path):
+def test_cost_section_has_cached_and_reasoning_tokens_and_the_estimate(tmp_path):
     text = card(tmp_path)
     assert "| of which cached by the server | 120,000 |" in text
     assert "| of which reasoning | 9,000 |" in text
@@ -131,7 +131,7 @@ def _with_servers(run, servers):
     return path
 
 
-def test_supervised_choice_of_rows_is_said(tmp_path):
+def test_partial_supervision_is_stated(tmp_path):
     assert "partly supervised" in card(tmp_path, generation={"filters": {"disagreesWithGold": True}})
 
 
@@ -140,7 +140,7 @@ def test_fences_in_a_row_do_not_end_the_block(tmp_path):
     assert "````json\n{" in card(tmp_path, samples=[fenced])
 
 
-def test_long_texts_are_cut(tmp_path):
+def test_long_texts_are_truncated(tmp_path):
     long = {**SAMPLE, "completion": [{"role": "assistant", "content": "word " * 1000}]}
     assert len(card(tmp_path, samples=[long])) < 8000
 

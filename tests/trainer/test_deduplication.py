@@ -1,4 +1,4 @@
-"""Rows that ask what another row asks: which of them go, why, and what is said."""
+"""Rows that ask what another row asks: which of them are rejected, and with which reason and message."""
 
 import random
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_row_that_asks_what_an_earlier_one_asks_is_a_duplicate(config):
     assert deduplication.rejected == {"train": {"duplicate": 1}, "validation": {}}
 
 
-def test_a_train_row_goes_for_a_held_out_row_and_a_test_row_never_goes(config):
+def test_a_train_row_is_rejected_for_a_held_out_row_and_a_test_row_never_is(config):
     rows = [("train", "a"), ("train", "b"), ("validation", "b"), ("validation", "c"), ("test", "c"), ("test", "c")]
     deduplication = deduplicated(config(), *rows)
     assert reasons(deduplication, 6) == [None, "leaks_into_test", None, "leaks_into_test", None, None]
@@ -70,12 +70,12 @@ def test_a_train_row_goes_for_a_held_out_row_and_a_test_row_never_goes(config):
     assert deduplication.rejected == {"train": {"leaks_into_test": 1}, "validation": {"leaks_into_test": 1}}
 
 
-def test_leak_is_said_of_a_row_that_is_a_duplicate_as_well(config):
+def test_row_that_is_both_leak_and_duplicate_is_a_leak(config):
     deduplication = deduplicated(config(), ("train", "a"), ("train", "a"), ("test", "a"))
     assert reasons(deduplication, 3) == ["leaks_into_test", "leaks_into_test", None]
 
 
-def test_each_search_can_be_turned_off(config):
+def test_each_search_can_be_disabled(config):
     rows = [("train", "a"), ("train", "a"), ("train", "b"), ("test", "b")]
     leaks_only, copies_only = filters(duplicates="None"), filters(leakage="None")
     assert reasons(deduplicated(config(**leaks_only), *rows), 4) == [None, None, "leaks_into_test", None]
@@ -89,7 +89,7 @@ def test_without_leakage_search_a_copy_is_one_of_its_own_split(config):
     assert deduplication.rejection(2).message == "The row asks the same as line 2 of the train rows."
 
 
-def test_nothing_is_rejected_before_anything_was_looked_for(config):
+def test_nothing_is_rejected_before_resolve(config):
     assert Deduplication(config()).rejection(5) is None
 
 
@@ -97,14 +97,14 @@ def test_one_row_alone_stays(config):
     assert reasons(deduplicated(config(**filters(duplicates="Near")), ("train", "")), 1) == [None]
 
 
-def test_rows_without_a_split_are_a_mistake_of_the_caller(config):
+def test_rows_without_a_split_are_a_programming_error(config):
     deduplication = Deduplication(config())
     deduplication.add(example("a"))
     with pytest.raises(ValueError, match="1 rows were added, but 2 have a split"):
         deduplication.resolve(numpy.zeros(2, dtype=numpy.uint8))
 
 
-def test_system_message_is_part_of_the_question_unless_it_is_replaced(config):
+def test_system_message_counts_unless_it_is_replaced(config):
     rows = [("train", example("Go on.", system="Be brief.")), ("train", example("Go on.", system="Be kind."))]
     assert reasons(deduplicated(config(), *rows), 2) == [None, None]
     assert reasons(deduplicated(config(prompts={"student": "Be."}), *rows), 2) == [None, "duplicate"]
@@ -115,7 +115,7 @@ def conversation(reply: str, **fields) -> Example:
     return Example("train", 1, "x", [{"role": role, "content": content} for role, content in turns], **fields)
 
 
-def test_replies_that_the_teacher_gives_anew_are_no_part_of_the_question(config):
+def test_replies_that_the_teacher_replaces_do_not_count(config):
     anew = [("train", conversation("Hi.")), ("train", conversation("Good day."))]
     kept = [("train", conversation(reply, keeps_existing_replies=True)) for reply in ("Hi.", "Good day.")]
     assert reasons(deduplicated(config(), *anew), 2) == [None, "duplicate"]
@@ -128,7 +128,7 @@ SPLIT_ROWS = st.lists(st.tuples(st.sampled_from(["train", "validation", "test"])
 
 @given(SPLIT_ROWS, st.sampled_from(["Exact", "Near"]))
 @settings(max_examples=60, deadline=None)
-def test_what_stays_is_unique_and_everything_asked_is_still_asked(tmp_path_factory, rows, level):
+def test_remaining_rows_are_unique_and_no_text_is_lost(tmp_path_factory, rows, level):
     run = GenerateRun(tmp_path_factory.mktemp("run"), "http://127.0.0.1:9/v1")
     run.generation = filters(duplicates=level, leakage=level)
     deduplication = deduplicated(RunConfig.read(run.config_file), *rows)
@@ -175,7 +175,7 @@ def test_near_search_of_one_kind_is_exact_for_the_other(config):
     assert reasons(deduplicated(copies, *rows), 3) == [None, "duplicate", None]
 
 
-def test_many_rows_with_the_same_phrases_all_go_for_one_test_row(config):
+def test_many_rows_with_the_same_phrases_are_all_rejected_for_one_test_row(config):
     rng = random.Random(3)
     text = text_of(rng)
     rows = [("train", text + "!" * number) for number in range(100)] + [("test", with_another_end(text, 1, rng))]
@@ -191,7 +191,7 @@ def test_rows_with_a_long_system_message_in_common_are_not_near_for_that(config)
     assert reasons(deduplicated(config(**filters(duplicates="Near")), *rows), 50) == [None] * 50
 
 
-def test_same_question_under_another_system_message_is_not_near(config):
+def test_same_text_under_another_system_message_is_not_near(config):
     rng = random.Random(5)
     text = text_of(rng)
     rows = [("train", example(text, 1, "Translate to French.")), ("train", example(text, 2, "Translate to German."))]

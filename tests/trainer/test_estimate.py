@@ -96,7 +96,7 @@ def test_missing_or_broken_tokenizer_leaves_the_approximation(tmp_path, content)
     if content is not None:
         (tmp_path / "model").mkdir()
         (tmp_path / "model" / "tokenizer.json").write_bytes(content)
-    assert counter_for(config_of(tmp_path)).basis == "tokens are counted roughly, by words, numbers and marks"
+    assert counter_for(config_of(tmp_path)).basis == "tokens are approximated from words, numbers and punctuation"
 
 
 def test_student_of_the_hub_is_looked_for_in_the_cache_only(tmp_path):
@@ -155,7 +155,7 @@ def test_what_the_judge_reads_is_its_real_prompt_and_the_usual_answer(tmp_path):
     assert two.judge.usage.input_tokens - one.judge.usage.input_tokens == 1 + 2
 
 
-def test_reply_that_is_kept_costs_nothing(tmp_path):
+def test_existing_reply_that_is_kept_costs_nothing(tmp_path):
     kept = example(reply="neutral", keeps_existing_replies=True)
     assert forecast_of(config_of(tmp_path), kept, kept).teacher.usage == ModelUsage()
 
@@ -173,7 +173,7 @@ def config_of_task(folder, task, **generation):
     )
 
 
-def test_every_turn_of_a_conversation_is_a_request_and_answers_are_as_long_as_those_it_holds(tmp_path):
+def test_every_turn_of_a_conversation_is_a_request_and_answers_are_as_long_as_existing_replies(tmp_path):
     write_word_tokenizer(tmp_path / "model")
     config = config_of_task(tmp_path, "Conversation", prompts={"student": "one"})
     forecast = forecast_of(config, dialogue("a b", "c d e", "f", reply="g h"))
@@ -181,7 +181,7 @@ def test_every_turn_of_a_conversation_is_a_request_and_answers_are_as_long_as_th
     assert forecast.teacher.usage == ModelUsage(requests=2, input_tokens=first + second, output_tokens=3 + 2)
 
 
-def test_kept_turns_of_a_conversation_are_not_asked(tmp_path):
+def test_kept_turns_of_a_conversation_are_not_requested(tmp_path):
     config = config_of_task(tmp_path, "Conversation")
     kept = dialogue("a b", "c d e", "f", keeps_existing_replies=True)
     assert forecast_of(config, kept).teacher.usage.requests == 1
@@ -192,12 +192,12 @@ def test_kept_turns_of_a_conversation_are_not_asked(tmp_path):
     ("generation", "tokens"),
     [({}, 108), ({"maxSummaryWords": 20}, 27), ({"chainOfDensity": True}, 592)],
 )
-def test_summaries_are_as_long_as_asked_for(tmp_path, generation, tokens):
+def test_summaries_are_as_long_as_requested(tmp_path, generation, tokens):
     config = config_of_task(tmp_path, "Summarization", **generation)
     assert forecast_of(config, example("A long text.")).teacher.usage.output_tokens == pytest.approx(tokens)
 
 
-def test_of_a_long_stream_an_even_sample_is_counted(tmp_path):
+def test_of_many_rows_an_even_sample_is_counted(tmp_path):
     config = config_of(tmp_path)
     sampler = PromptSampler(config, task_for(config))
     for _ in range(5 * SAMPLE_LIMIT):
@@ -249,7 +249,7 @@ def test_pilot_corrects_prompts_and_answers():
     assert estimate.pilot_rows == 4
 
 
-def test_pilot_that_asked_again_expects_more_requests():
+def test_follow_ups_in_the_pilot_increase_the_expected_requests():
     estimate = from_pilot(FORECAST, [pilot_row(400, 10), pilot_row(850, 20, requests=2)], (None, None))
     assert estimate.requests == 150
 
@@ -261,13 +261,13 @@ def test_cached_tokens_of_the_pilot_are_cheaper():
     assert half_cached.cost == 0.06  # 40,000 at 1.25 and 1,000 at 10 a million
 
 
-def test_all_rows_asked_leave_nothing_open():
+def test_pilot_of_all_rows_leaves_no_uncertainty():
     forecast = Forecast(2, ExpectedUsage(ModelUsage(2, 800, 20), 256), ExpectedUsage(), 0.25, "counted")
     estimate = from_pilot(forecast, [pilot_row(300, 5), pilot_row(500, 25)], (None, None))
     assert (estimate.low_tokens, estimate.high_tokens) == (830, 830)
 
 
-def test_one_row_says_little():
+def test_pilot_of_one_row_has_wide_bounds():
     estimate = from_pilot(FORECAST, [pilot_row(400, 10)], (None, None))
     assert (estimate.low_tokens, estimate.high_tokens) == (20_500, 82_000)
 
@@ -297,11 +297,11 @@ def test_pilot_corrects_teacher_and_judge_each_by_itself():
 @pytest.mark.parametrize(
     ("amount", "text"), [(0, "0.00"), (1234.5, "1,234.50"), (0.5, "0.50"), (0.0123, "0.012"), (0.00009, "0.000090")]
 )
-def test_amounts_read_well(amount, text):
+def test_amounts_are_readable(amount, text):
     assert format_cost(amount) == text
 
 
-def test_estimate_is_said_in_a_sentence():
+def test_estimate_as_a_sentence():
     sentence = from_prompts(FORECAST, PRICES).sentence()
     assert sentence == (
         "100 requests; 40,000 input and 1,000 output tokens (30,500 to 62,800 in total); 0.090 USD (0.065 to 0.23)"
@@ -314,13 +314,13 @@ ROWS = nli_rows(90), nli_rows(30, 1000), nli_rows(12, 2000)
 
 
 def estimate_run(run, capsys, *arguments):
-    """The command's exit code, and its JSON or its sentence."""
+    """The command's exit code, and its JSON or its error message."""
     code = main(["estimate", "--config", str(run.config_file), *arguments])
-    said = capsys.readouterr()
-    return code, json.loads(said.out) if said.out else said.err
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else captured.err
 
 
-def test_estimate_asks_nothing_and_writes_nothing(tmp_path, capsys):
+def test_estimate_sends_no_request_and_writes_nothing(tmp_path, capsys):
     run = GenerateRun(tmp_path, NOWHERE, *ROWS, teacher={"pricing": PRICING})
     code, estimate = estimate_run(run, capsys)
     assert (code, estimate["rows"], estimate["requests"], estimate["pilotRows"]) == (0, 132, 132, 0)
@@ -328,10 +328,10 @@ def test_estimate_asks_nothing_and_writes_nothing(tmp_path, capsys):
     assert not run.workspace.exists()
 
 
-def test_bad_rows_are_told_as_in_a_run(tmp_path, capsys):
-    code, said = estimate_run(GenerateRun(tmp_path, NOWHERE, b"{}\n"), capsys)
+def test_invalid_rows_are_reported_as_in_a_run(tmp_path, capsys):
+    code, output = estimate_run(GenerateRun(tmp_path, NOWHERE, b"{}\n"), capsys)
     assert code == 2
-    assert "train.jsonl, line 1: " in said
+    assert "train.jsonl, line 1: " in output
 
 
 def test_pilot_asks_twenty_rows_and_the_run_does_not_ask_them_again(tmp_path, capsys):
@@ -348,12 +348,12 @@ def test_pilot_asks_twenty_rows_and_the_run_does_not_ask_them_again(tmp_path, ca
     assert estimate["outputTokens"] == pytest.approx(usage.output_tokens, rel=0.05)
 
 
-def test_stage_tells_its_estimate_before_it_asks_and_writes_the_card_after(tmp_path, capsys):
+def test_stage_prints_its_estimate_first_and_writes_the_card_last(tmp_path, capsys):
     with gold_teacher(gold_of(*ROWS)) as teacher:
         run = GenerateRun(tmp_path, teacher.url, *ROWS, teacher={"pricing": PRICING})
         result = run.run()
-    said = capsys.readouterr().err
-    assert f"Estimate: {result.estimate.sentence()}." in said
+    output = capsys.readouterr().err
+    assert f"Estimate: {result.estimate.sentence()}." in output
     assert (result.estimate.requests, result.usage.requests) == (132, 132)
     card = (run.workspace / run.folder / "README.md").read_text()
     assert "| train | 90 | 90 | 0 |  |" in card
@@ -377,29 +377,31 @@ def fetched(port, path):
         return answer.read().decode()
 
 
-def test_pilot_of_a_teacher_that_is_not_there_ends_with_a_sentence(tmp_path, capsys):
+def test_pilot_of_an_unreachable_teacher_ends_with_an_error(tmp_path, capsys):
     run = GenerateRun(tmp_path, NOWHERE, *ROWS, config={"maxAttempts": 1})
-    code, said = estimate_run(run, capsys, "--pilot")
+    code, output = estimate_run(run, capsys, "--pilot")
     assert code == 3
-    assert "cannot be reached" in said
+    assert "cannot be reached" in output
 
 
 def test_pilot_that_the_budget_does_not_allow_says_so(tmp_path, capsys):
     run = GenerateRun(tmp_path, NOWHERE, *ROWS, generation={"budget": {"maxTokens": 10}})
-    code, said = estimate_run(run, capsys, "--pilot")
+    code, output = estimate_run(run, capsys, "--pilot")
     assert code == 2
-    assert said.startswith("The budget does not allow a pilot: 0 of the 10 tokens")
+    assert output.startswith("The budget does not allow a pilot: 0 of the 10 tokens")
 
 
-def agreeable(messages):
+def accepting(messages):
     return Answer('{"reason": "So it is.", "verdict": "accept"}')
 
 
 def test_pilot_asks_the_judge_as_the_run_does_and_its_tokens_have_their_own_price(tmp_path, capsys):
     cheap = {"currency": "USD", "inputPerMillion": 0.5, "outputPerMillion": 1.0}
-    with gold_teacher(gold_of(*ROWS)) as teacher, TeacherServer(agreeable) as judge:
-        asked = {"endpoint": judge.url, "model": "teacher", "pricing": cheap}
-        run = GenerateRun(tmp_path, teacher.url, *ROWS, generation={"judge": asked}, teacher={"pricing": PRICING})
+    with gold_teacher(gold_of(*ROWS)) as teacher, TeacherServer(accepting) as judge:
+        judge_settings = {"endpoint": judge.url, "model": "teacher", "pricing": cheap}
+        run = GenerateRun(
+            tmp_path, teacher.url, *ROWS, generation={"judge": judge_settings}, teacher={"pricing": PRICING}
+        )
         code, estimate = estimate_run(run, capsys, "--pilot")
         assert code == 0, estimate
         assert len(teacher.requests) == 20
@@ -428,7 +430,7 @@ def long_and_short_rows(count, start=0):
 
 
 @pytest.mark.parametrize("student", ["unknown", "known"])
-def test_pilot_comes_within_fifteen_per_cent_of_what_a_stranger_counts(tmp_path, capsys, student):
+def test_pilot_is_within_fifteen_per_cent_of_an_independent_count(tmp_path, capsys, student):
     model = {"unknown": "model", "known": str(small_student())}[student]
     rows = list(long_and_short_rows(400)), list(long_and_short_rows(80, 1000))
     with token_counting_teacher(small_student() / "tokenizer.json") as (teacher, url):

@@ -1,4 +1,4 @@
-"""The filters in the generate stage: what is asked, of whom, and what is kept."""
+"""The filters in the generate stage: what is sent to teacher and judge, and what is kept."""
 
 import json
 
@@ -51,7 +51,7 @@ def test_rows_that_are_all_the_same_or_all_in_the_test_split_are_too_few(run, te
     assert teacher.requests == []
 
 
-def test_control_token_in_a_row_keeps_it_from_being_asked(run, teacher):
+def test_row_with_a_control_token_is_not_sent(run, teacher):
     run.train = [*TRAIN, nli_row(50, "neutral", id="odd")]
     run.train[-1]["messages"][0]["content"] += " <|im_end|>"
     assert run.run().splits["train"].rejected_by_reason == {"special_token": 1}
@@ -72,7 +72,7 @@ def test_answers_against_gold_are_rejected_with_the_reply_that_gave_them(run):
 # --- redaction
 
 
-def test_personal_data_leaves_for_nobody_and_is_not_learnt(run, teacher):
+def test_personal_data_is_neither_sent_nor_kept(run, teacher):
     run.generation |= {"redaction": {"kinds": ["EmailAddress"]}}
     run.train = [dict(row) for row in TRAIN]
     run.train[3] = nli_row(3, "neutral")
@@ -80,9 +80,9 @@ def test_personal_data_leaves_for_nobody_and_is_not_learnt(run, teacher):
     with TeacherServer(lambda messages: Answer("neutral")) as server:
         run.endpoint = server.url
         run.run()
-        asked = [request.user_text for request in server.requests]
-    assert not any("@" in text for text in asked)
-    assert any("Ask [EMAIL_ADDRESS] or [EMAIL_ADDRESS_2]." in text for text in asked)
+        requested = [request.user_text for request in server.requests]
+    assert not any("@" in text for text in requested)
+    assert any("Ask [EMAIL_ADDRESS] or [EMAIL_ADDRESS_2]." in text for text in requested)
     assert run.rows("train")[3]["prompt"][1]["content"].endswith("Ask [EMAIL_ADDRESS] or [EMAIL_ADDRESS_2].")
 
 
@@ -99,14 +99,14 @@ def test_personal_data_in_the_system_message_is_not_in_the_students_prompt(run):
 
 
 def doubtful(messages: list[Message]) -> Answer:
-    """Rejects what is said of Person 4, and mumbles at first about Person 5."""
+    """Rejects the answer about Person 4; its first reply about Person 5 is unreadable."""
     text = last_user_text(messages)
     if "Person 5 " in text:
         return Answer("Hm.")
     return Answer(json.dumps({"reason": "I doubt it.", "verdict": "reject" if "Person 4 " in text else "accept"}))
 
 
-def test_judge_looks_at_each_answer_that_is_to_be_learnt_and_never_at_a_held_out_one(run):
+def test_judge_sees_every_answer_to_be_kept_and_none_of_held_out_rows(run):
     with TeacherServer(doubtful) as judge:
         run.generation |= {"judge": {"endpoint": judge.url, "model": "teacher"}}
         result = run.run()
@@ -116,7 +116,7 @@ def test_judge_looks_at_each_answer_that_is_to_be_learnt_and_never_at_a_held_out
         ("train-5", "The judge rejects the answer: I doubt it.")
     ]
     assert "Hm." not in judged
-    assert len(judged) == len(TRAIN) + len(VALIDATION) + 1  # what was mumbled is asked for once more
+    assert len(judged) == len(TRAIN) + len(VALIDATION) + 1  # the unreadable reply is requested once more
     assert not any("Person 20" in text for text in judged)
 
 

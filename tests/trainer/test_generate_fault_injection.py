@@ -80,8 +80,8 @@ def plans(draw, kind):
 
 def check(run: FaultyRun) -> None:
     """After every attempt."""
-    assert "Traceback" not in run.said
-    assert "never retrieved" not in run.said
+    assert "Traceback" not in run.stderr
+    assert "never retrieved" not in run.stderr
     assert run.attempts[-1].exit_code in (0, 2, 3, 143, -9, -15)  # never 1: that would be a crash
     no_request_is_lost_but_those_in_flight(run)
     no_reply_is_asked_for_again(run)
@@ -125,7 +125,7 @@ def counts_agree_with_the_files(run: FaultyRun) -> None:
     result = run.result_of_last_attempt()
     if result is None or not result.files:
         return
-    # It may be told to stop when the result is written already.
+    # A stop request may arrive when the result is already written.
     assert run.attempts[-1].exit_code in (result.exit_code, ExitCode.TERMINATED)
     rejected = run.stage.rows("rejected")
     for split in SPLITS:
@@ -145,7 +145,7 @@ def counts_agree_with_the_files(run: FaultyRun) -> None:
 def ids(run: FaultyRun, file: str) -> list[str]:
     """The rows of a file, each once: a conversation has a line for each of its turns."""
     found = [row["id"] for row in run.stage.rows(file)]
-    return [row for place, row in enumerate(found) if found[place - 1 : place] != [row]]
+    return [row for index, row in enumerate(found) if found[index - 1 : index] != [row]]
 
 
 # --- what has happened in the end
@@ -171,13 +171,13 @@ def every_row_is_in_one_file_and_in_order(run: FaultyRun) -> None:
 
 
 def kept_answers_are_what_the_teacher_said(run: FaultyRun) -> None:
-    said: dict[str, list[tuple[list, str]]] = {}
+    replies_to: dict[str, list[tuple[list, str]]] = {}
     for request, reply in run.replies():
-        said.setdefault(row_text(request.messages), []).append((request.messages, reply["content"]))
+        replies_to.setdefault(row_text(request.messages), []).append((request.messages, reply["content"]))
     for split in ("train", "validation"):
         for row in run.stage.rows(split):
             answer = row["completion"][0]["content"]
-            replies = said[row_text(row["prompt"])]
+            replies = replies_to[row_text(row["prompt"])]
             if run.plan.kind is Kind.TALKED:
                 assert (row["prompt"], answer) in [(messages, text.strip()) for messages, text in replies]
             elif run.plan.kind is Kind.REASONED:
@@ -255,7 +255,7 @@ def test_chain_of_thought_ends_every_row_once_and_pays_for_nothing_twice(teacher
 
 @random_runs
 @given(plans(Kind.VOTED))
-def test_votes_end_every_row_once_and_pay_for_nothing_twice(teacher, stages, clock, plan):
+def test_majority_votes_end_every_row_once_and_pay_for_nothing_twice(teacher, stages, clock, plan):
     run_to_the_end(plan, teacher, stages, clock)
 
 

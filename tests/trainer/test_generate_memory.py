@@ -47,5 +47,5 @@ def peak_mebibytes(folder: Path, rows: int) -> float:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
 def test_memory_does_not_grow_with_the_file(tmp_path):
     few, many = peak_mebibytes(tmp_path / "few", 1_000), peak_mebibytes(tmp_path / "many", 20_000)
-    # 19,000 more rows are 40 MB of file. What is held of a row, its place in the journal, is 16 bytes.
+    # 19,000 more rows are 40 MB of file. Only a row's position in the journal stays in memory, 16 bytes.
     assert many - few < 8

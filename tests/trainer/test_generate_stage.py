@@ -1,4 +1,4 @@
-"""The generate stage on good rows: what it asks, and what it writes."""
+"""The generate stage on valid rows: what it sends, and what it writes."""
 
 import json
 import resource
@@ -110,7 +110,7 @@ def test_neutral_sampling_parameters_are_not_sent(run, teacher):
     assert teacher.requests[0].body["temperature"] == 0.0
 
 
-def test_sampling_is_sent_as_asked(run, teacher):
+def test_sampling_parameters_are_sent_as_set(run, teacher):
     run.generation = {"sampling": {"presencePenalty": 0.5, "stop": ["\n"], "maxTokens": 9}}
     run.run()
     body = teacher.requests[0].body
@@ -135,14 +135,14 @@ def test_rows_own_system_message_is_the_student_prompt(run, teacher):
     assert (run.workspace / run.folder / "student-prompt.txt").read_text() == "Three words only."
 
 
-def test_no_more_calls_than_concurrency_are_in_flight(tmp_path):
+def test_no_more_requests_than_concurrency_are_in_flight(tmp_path):
     with gold_teacher(GOLD, latency=0.02) as teacher:
         run = GenerateRun(tmp_path, teacher.url, generation={"concurrency": 3})
         run.run()
         assert teacher.peak_in_flight == 3
 
 
-def test_more_calls_than_the_limit_of_open_files_is_raised_for():
+def test_limit_of_open_files_is_raised_for_more_concurrent_requests():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (150, hard))
     try:
@@ -152,7 +152,7 @@ def test_more_calls_than_the_limit_of_open_files_is_raised_for():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_the_same_question_is_paid_for_once(run, teacher):
+def test_identical_requests_are_paid_for_once(run, teacher):
     run.train = [nli_row(1), nli_row(1), nli_row(1)]
     run.generation = {"filters": {"duplicates": "None"}}
     result = run.run()
@@ -196,7 +196,7 @@ def test_held_out_rows_are_held_out_from_validation_by_premise(run):
     assert result.splits["validation"].read + result.splits["test"].read == 23
 
 
-def test_carving_does_not_depend_on_the_order_of_the_rows(tmp_path, teacher):
+def test_held_out_rows_do_not_depend_on_the_order_of_the_rows(tmp_path, teacher):
     chosen = []
     for name, rows in (("a", VALIDATION), ("b", VALIDATION[::-1])):
         (tmp_path / name).mkdir()
@@ -250,7 +250,7 @@ def test_another_run_of_the_workspace_pays_for_nothing_again(run, teacher):
     assert result.rows.kept == 21
 
 
-def test_changed_sampling_is_another_question(run, teacher):
+def test_changed_sampling_makes_another_request(run, teacher):
     run.run()
     run.folder, run.generation = "generate-another", {"sampling": {"temperature": 0.9}}
     run.run()

@@ -1,4 +1,4 @@
-"""The stage ends early - killed, told to stop, out of budget, too few rows, a full disk - and nothing paid is lost."""
+"""The stage ends early - killed, stopped, out of budget, too few rows, a full disk - and nothing paid for is lost."""
 
 import os
 import resource
@@ -27,7 +27,7 @@ def wrong_in(rows):
     return lambda call: labelled("sideways") if texts & {message["content"] for message in call.messages} else None
 
 
-def asked(teacher) -> list[str]:
+def requested(teacher) -> list[str]:
     return [request.user_text for request in teacher.requests]
 
 
@@ -39,10 +39,10 @@ def wait_for_requests(teacher, count, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-# --- killed and told to stop
+# --- killed and stopped
 
 
-def test_kill_asks_again_at_most_the_calls_in_flight(tmp_path):
+def test_kill_repeats_at_most_the_requests_in_flight(tmp_path):
     with gold_teacher(GOLD, latency=0.1) as teacher:
         run = GenerateRun(tmp_path, teacher.url, train=TRAIN)
         for requests in (13, 31):
@@ -53,7 +53,7 @@ def test_kill_asks_again_at_most_the_calls_in_flight(tmp_path):
             assert not (run.workspace / run.folder / "result.json").exists()
         result = run.run()
         assert result.rows.kept == 69
-        texts = asked(teacher)
+        texts = requested(teacher)
         assert len(set(texts)) == 69
         assert len(texts) - 69 <= 2 * 4
         assert [row["id"] for row in run.rows("train")] == [f"train-{line}" for line in range(1, 61)]
@@ -65,15 +65,15 @@ def test_kill_asks_again_at_most_the_calls_in_flight(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_finishes_the_calls_in_flight_and_exits_143(tmp_path, number):
+def test_stop_request_finishes_the_requests_in_flight_and_exits_143(tmp_path, number):
     with gold_teacher(GOLD, latency=0.2) as teacher:
         run = GenerateRun(tmp_path, teacher.url, train=TRAIN)
         process = run.start()
         wait_for_requests(teacher, 10, process)
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=30)
         assert process.returncode == 143
-        assert "Traceback" not in said
+        assert "Traceback" not in stderr
         assert (run.result.state, run.result.reason) == ("Failed", "Terminated")
         in_flight_at_most = len(teacher.requests)
         assert in_flight_at_most <= 16
@@ -82,7 +82,7 @@ def test_told_to_stop_finishes_the_calls_in_flight_and_exits_143(tmp_path, numbe
         assert len(teacher.requests) == 69
 
 
-def test_told_to_stop_while_rows_wait_for_their_next_try(tmp_path):
+def test_stop_request_while_rows_wait_for_a_retry(tmp_path):
     with gold_teacher(GOLD, faults=lambda call: server_error(503) if call.number > 6 else None) as teacher:
         run = GenerateRun(tmp_path, teacher.url, config={"maxAttempts": 40})
         process = run.start()
@@ -99,7 +99,7 @@ class TellsToStopWhenAllIsAnswered(ProgressReporter):
             signal.raise_signal(signal.SIGTERM)
 
 
-def test_told_to_stop_when_all_is_answered_publishes_everything(tmp_path):
+def test_stop_request_when_all_is_answered_publishes_everything(tmp_path):
     with gold_teacher(GOLD) as teacher:
         run = GenerateRun(tmp_path, teacher.url)
         with on_termination(raise_terminated):
@@ -108,7 +108,7 @@ def test_told_to_stop_when_all_is_answered_publishes_everything(tmp_path):
         assert [len(run.rows(split)) for split in ("train", "validation", "test")] == [12, 6, 3]
 
 
-def test_reply_that_was_torn_by_a_kill_is_asked_again(tmp_path):
+def test_reply_that_was_torn_by_a_kill_is_requested_again(tmp_path):
     with gold_teacher(GOLD) as teacher:
         run = GenerateRun(tmp_path, teacher.url)
         run.run()
@@ -137,7 +137,7 @@ def test_ratio_ends_the_stage_as_soon_as_it_cannot_be_met(tmp_path):
         assert len(run.rows("rejected")) == result.rows.rejected
 
 
-def test_first_rows_that_all_get_no_answer_are_the_only_ones_asked(tmp_path):
+def test_first_rows_without_any_answer_are_the_only_ones_sent(tmp_path):
     with gold_teacher(GOLD, faults=where("Person ", labelled("sideways"))) as teacher:
         run = GenerateRun(tmp_path, teacher.url, train=TRAIN)
         result = run.run()
@@ -149,7 +149,7 @@ def test_first_rows_that_all_get_no_answer_are_the_only_ones_asked(tmp_path):
         assert len(teacher.requests) == 2 * 5
 
 
-def test_ratio_is_judged_for_each_split(tmp_path):
+def test_ratio_applies_to_each_split(tmp_path):
     with gold_teacher(GOLD, faults=wrong_in(VALIDATION)) as teacher:
         result = GenerateRun(tmp_path, teacher.url, train=TRAIN).run()
         assert (result.exit_code, result.reason) == (2, "TooFewRows")
@@ -157,7 +157,7 @@ def test_ratio_is_judged_for_each_split(tmp_path):
         assert result.splits["train"].kept == 60
 
 
-def test_ratio_that_failed_calls_break_is_a_failed_generation(tmp_path):
+def test_ratio_missed_because_of_failed_requests_is_a_failed_generation(tmp_path):
     def faults(call):
         return server_error(418) if call.number > 3 else None
 
@@ -206,14 +206,14 @@ def test_budget_is_never_overshot_and_all_is_kept(tmp_path, limit, concurrency):
         assert f"{limit:,} tokens of generation.budget.maxTokens" in result.message
 
 
-def test_budget_that_suffices_does_not_show(tmp_path):
+def test_sufficient_budget_has_no_effect(tmp_path):
     with gold_teacher(GOLD) as teacher:
         run = GenerateRun(tmp_path, teacher.url, generation={"budget": {"maxTokens": 100_000}})
         assert run.run().rows.kept == 21
         assert sum(line["spent"] for line in run.journal()) == tokens(teacher)
 
 
-def test_raised_budget_goes_on_without_paying_twice(tmp_path):
+def test_raised_budget_resumes_without_paying_twice(tmp_path):
     with gold_teacher(GOLD) as teacher:
         run = GenerateRun(tmp_path, teacher.url, generation={"budget": {"maxTokens": 1000}})
         assert run.run().exit_code == 2
@@ -234,7 +234,7 @@ def test_other_runs_of_the_workspace_count_against_the_budget(tmp_path):
         assert f"{paid:,} of the {paid + 100:,} tokens" in result.message
 
 
-def test_calls_in_flight_at_a_kill_count_against_the_budget(tmp_path):
+def test_requests_in_flight_at_a_kill_count_against_the_budget(tmp_path):
     with gold_teacher(GOLD, faults=where("Person ", slow(30))) as teacher:
         run = GenerateRun(tmp_path, teacher.url, generation={"budget": {"maxTokens": 1200}, "concurrency": 3})
         process = run.start()
@@ -249,7 +249,7 @@ def test_calls_in_flight_at_a_kill_count_against_the_budget(tmp_path):
         assert tokens(teacher) <= 1200 - spent
 
 
-def test_failed_calls_give_back_what_was_set_aside(tmp_path):
+def test_failed_requests_release_their_reservation(tmp_path):
     with gold_teacher(GOLD, faults=lambda call: server_error(500) if call.attempt == 0 else None) as teacher:
         run = GenerateRun(tmp_path, teacher.url, generation={"budget": {"maxTokens": 100_000}})
         assert run.run().rows.kept == 21
@@ -265,7 +265,7 @@ def limit_file_size() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 
 
-def test_full_disk_is_told_and_loses_nothing(tmp_path):
+def test_full_disk_is_reported_and_loses_nothing(tmp_path):
     with gold_teacher(GOLD) as teacher:
         run = GenerateRun(tmp_path, teacher.url)
         config = run.config_file
@@ -282,7 +282,7 @@ def test_full_disk_is_told_and_loses_nothing(tmp_path):
         assert len(teacher.requests) - before == 21 - paid
 
 
-def test_workspace_that_is_a_file_is_told(tmp_path, capsys):
+def test_workspace_that_is_a_file_is_reported(tmp_path, capsys):
     with gold_teacher(GOLD) as teacher:
         run = GenerateRun(tmp_path, teacher.url)
         (tmp_path / "workspace").write_text("")

@@ -1,4 +1,4 @@
-"""The files of the generate stage: in the order of the input, whole or not at all."""
+"""The files of the generate stage: in the order of the input, complete or not at all."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ def test_published_early_has_the_finished_rows_and_gaps(tmp_path):
     assert (tmp_path / "generate-a" / "train.jsonl").read_text().split() == ["0", "3", "5"]
 
 
-def test_full_until_the_earliest_row_is_there(tmp_path):
+def test_full_until_the_earliest_row_is_written(tmp_path):
     outputs = Outputs(StageFolder(tmp_path / "generate-a"), Workspace(tmp_path))
     outputs.put(1, Artefact.TRAIN, b"a" * outputs_module.WAITING_LIMIT)
     assert not outputs.is_full

@@ -1,4 +1,4 @@
-"""Bad input: the stage ends with exit code 2 and a sentence that names file, line and rule, before anything is paid."""
+"""Invalid input: before any request the stage ends with exit code 2 and an error that names file, line and rule."""
 
 import json
 
@@ -57,7 +57,7 @@ def line(*messages, **extra) -> bytes:
         pytest.param(line({"role": "user", "content": "a" * 10_000_000}), "longer than 1,048,576 bytes", id="10 MB"),
     ],
 )
-def test_bad_row_is_named_by_file_line_and_rule(run, teacher, capsys, bad, rule):
+def test_invalid_row_is_named_by_file_line_and_rule(run, teacher, capsys, bad, rule):
     run.train = jsonl(nli_rows(1)) + bad + b"\n" + jsonl(nli_rows(2, 5))
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "InvalidData")
@@ -68,7 +68,7 @@ def test_bad_row_is_named_by_file_line_and_rule(run, teacher, capsys, bad, rule)
     assert len(run.termination_message.encode()) <= 2048
 
 
-def test_all_splits_are_checked_before_the_first_paid_call(run, teacher):
+def test_all_splits_are_checked_before_the_first_request(run, teacher):
     run.train = b"{\n" + jsonl(nli_rows(1))
     run.test = jsonl(nli_rows(3)) + b"[]\n"
     message = run.run().message
@@ -93,13 +93,13 @@ def test_duplicate_id_is_named_with_the_earlier_line(run):
     assert 'train.jsonl, line 3: the id "a" is already that of line 1' in message
 
 
-def test_id_may_stand_in_two_splits(run):
+def test_two_splits_may_have_the_same_id(run):
     run.train, run.validation = [nli_row(1, id="a")], [nli_row(2, id="a")]
     run.generation = {"minSuccessRatio": 0.0}
     assert "the id" not in run.run().message
 
 
-def test_line_of_the_greatest_length_is_read(run, teacher):
+def test_line_of_maximum_length_is_read(run, teacher):
     shell = len(line({"role": "user", "content": ""}))
     run.train = line({"role": "user", "content": "a" * (1_048_576 - shell)}) + b"\n"
     run.generation = {"minSuccessRatio": 0.0}
@@ -115,7 +115,7 @@ def test_empty_file_is_an_error(run, content):
     assert result.message == "data.validation: validation.jsonl contains no rows."
 
 
-def test_missing_file_names_the_source_and_what_was_looked_for(run, tmp_path):
+def test_missing_file_is_named_by_source_and_path(run, tmp_path):
     run.data = {"train": {"uri": "nli/gone.jsonl"}}
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "InvalidData")
@@ -147,7 +147,7 @@ def test_byte_order_mark_windows_line_ends_and_blank_lines_are_read(tmp_path):
         assert [row["id"] for row in run.rows("train")] == ["train-1", "train-3", "train-5"]
 
 
-def test_last_line_needs_no_end(run):
+def test_last_line_needs_no_line_break(run):
     run.train = jsonl(nli_rows(2)).rstrip()
     run.generation = {"minSuccessRatio": 0.0}
     assert "invalid" not in run.run().message

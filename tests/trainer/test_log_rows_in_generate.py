@@ -1,4 +1,4 @@
-"""A log of a model in production through the whole stage: its replies as the teacher's, its failed calls counted."""
+"""A production log through the whole stage: its replies are used as the teacher's, its failed calls are counted."""
 
 from generate_run import GenerateRun, jsonl, nli_row, nli_rows
 from teacher_server import gold_teacher
@@ -6,16 +6,16 @@ from teacher_server import gold_teacher
 VALIDATION, TEST = nli_rows(6, 100), nli_rows(3, 200)
 
 
-def call(number: int, said: str | None, status: str = "success", finish: str = "stop") -> dict:
+def call(number: int, reply: str | None, status: str = "success", finish: str = "stop") -> dict:
     """One entry of the log."""
-    choices = [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": finish}]
-    response = {"object": "chat.completion", "choices": choices} if said else None
+    choices = [{"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": finish}]
+    response = {"object": "chat.completion", "choices": choices} if reply else None
     return {
         "id": f"call-{number}",
         "status": status,
         "messages": nli_row(number)["messages"],
         "response": response,
-        "error_str": None if said else "RateLimitError",
+        "error_str": None if reply else "RateLimitError",
     }
 
 
@@ -23,7 +23,7 @@ LOG = [call(0, "Neutral."), call(1, None, "failure"), call(2, "entailm", finish=
 KNOWN = {row["messages"][-1]["content"]: row.get("gold", "entailment") for row in [nli_row(2), *VALIDATION, *TEST]}
 
 
-def test_kept_replies_are_not_asked_for_and_failed_calls_are_listed(tmp_path):
+def test_kept_replies_are_not_requested_and_failed_calls_are_listed(tmp_path):
     with gold_teacher(KNOWN) as teacher:
         run = GenerateRun(tmp_path, teacher.url, train=jsonl(LOG), validation=VALIDATION, test=TEST)
         run.data = {"train": {"uri": "train.jsonl", "replies": "Keep"}}
@@ -48,13 +48,13 @@ def test_kept_replies_of_held_out_rows_are_the_teachers_answers(tmp_path):
         "call-2": "entailment",
         "call-3": "contradiction",
     }
-    assert len(teacher.requests) == 1 + len(VALIDATION)  # what was cut off is asked once, for both splits
+    assert len(teacher.requests) == 1 + len(VALIDATION)  # the truncated reply is requested once, for both splits
     assert result.estimate.requests == 1 + len(VALIDATION) + 1
     test = result.splits["test"]
     assert (test.read, test.kept, test.rejected_by_reason) == (4, 3, {"log_call_failed": 1})
 
 
-def test_replaced_replies_are_asked_for(tmp_path):
+def test_replaced_replies_are_requested(tmp_path):
     with gold_teacher({nli_row(number)["messages"][0]["content"]: "neutral" for number in range(4)} | KNOWN) as teacher:
         run = GenerateRun(tmp_path, teacher.url, train=jsonl(LOG), validation=VALIDATION, test=TEST)
         run.run()

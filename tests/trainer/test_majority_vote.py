@@ -1,4 +1,4 @@
-"""Several samples of an answer: which one is taken, and when there is none."""
+"""Several samples of one row: which answer wins, and when none does."""
 
 from collections import Counter
 
@@ -30,7 +30,7 @@ def samples(*answers: str | None) -> list[ParsedReply]:
         ([None, "yes", None], 0.3, "yes"),
     ],
 )
-def test_what_most_samples_say_wins_as_the_first_of_them_says_it(answers, min_agreement, winner):
+def test_answer_of_most_samples_wins_as_the_first_of_them_words_it(answers, min_agreement, winner):
     assert majority_vote(samples(*answers), str.casefold, min_agreement) == winner
 
 

@@ -1,4 +1,4 @@
-"""Personal data is replaced before a row leaves."""
+"""Personal data is replaced before a row is sent."""
 
 import builtins
 import sys
@@ -38,16 +38,16 @@ def config(tmp_path: Path):
         ("", ""),
     ],
 )
-def test_addresses_and_numbers_become_marks(config, text, redacted):
+def test_addresses_and_numbers_become_placeholders(config, text, redacted):
     assert Redactor(config(*ADDRESSES_AND_NUMBERS)).redact_text(text) == redacted
 
 
-def test_only_the_kinds_asked_for_are_replaced(config):
+def test_only_the_configured_kinds_are_replaced(config):
     text = "ann@example.com, 10.0.0.1"
     assert Redactor(config("IPAddress")).redact_text(text) == "ann@example.com, [IP_ADDRESS]"
 
 
-def test_same_value_has_the_same_mark_all_through_a_row(config):
+def test_same_value_has_the_same_placeholder_throughout_a_row(config):
     row = Example(
         "train",
         1,
@@ -72,18 +72,18 @@ def test_same_value_has_the_same_mark_all_through_a_row(config):
     )
 
 
-def test_each_row_begins_anew(config):
+def test_each_row_has_its_own_placeholders(config):
     redactor = Redactor(config("EmailAddress"))
     rows = [Example("train", 1, "x", [{"role": "user", "content": f"{name}@example.com"}]) for name in ("ann", "bob")]
     assert [redactor.redact(row).text for row in rows] == ["[EMAIL_ADDRESS]", "[EMAIL_ADDRESS]"]
 
 
-def test_row_is_left_alone_where_nothing_is_asked_for(config):
+def test_row_is_unchanged_without_redaction(config):
     row = Example("train", 1, "x", [{"role": "user", "content": "ann@example.com"}])
     assert Redactor(config()).redact(row) is row
 
 
-def test_nothing_is_fetched_to_tell_an_address(config, monkeypatch):
+def test_nothing_is_downloaded_to_recognise_an_address(config, monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
     assert Redactor(config("EmailAddress")).redact_text("ann@example.co.uk") == "[EMAIL_ADDRESS]"
 
@@ -115,14 +115,14 @@ def name_model(tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.usefixtures("name_model")
-def test_names_become_marks_where_a_model_is_installed(config):
+def test_names_become_placeholders_if_a_model_is_installed(config):
     redactor = Redactor(config("Person", "EmailAddress"))
     assert redactor.redact_text("Ann Lee, ann@example.com, and Ann  Lee's cat. Ann Lee.") == (
         "[PERSON], [EMAIL_ADDRESS], and Ann  Lee's cat. [PERSON]."
     )
 
 
-def test_names_without_a_model_are_a_mistake_that_is_explained(config, monkeypatch):
+def test_names_without_a_model_are_an_error(config, monkeypatch):
     monkeypatch.setattr("spacy.util.get_installed_models", list)
     with pytest.raises(UserError, match="Person needs a spaCy model that finds names, but none is installed") as caught:
         Redactor(config("Person"))

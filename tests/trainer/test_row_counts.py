@@ -44,28 +44,28 @@ def test_rows_that_were_not_asked_do_not_count_for_the_ratio():
     assert counter.rejected == 4
 
 
-def test_answers_that_a_filter_rejects_count_for_the_fewest_rows_only():
+def test_answers_that_a_filter_rejects_count_for_min_rows_only():
     counter = rejecting(RowCounter("train", 10, 1.0, 8), "too_long", "too_long", unanswered=False)
     counter.check(teacher_answered=True)
     with pytest.raises(UserError, match=r"3 of 10 are rejected \(too_long 3\), but at least 8 must be kept"):
         rejecting(counter, "too_long", unanswered=False).check(teacher_answered=True)
 
 
-def test_split_that_is_too_small_to_begin_with_says_so_before_a_call():
+def test_split_that_is_too_small_to_begin_with_is_an_error_before_any_request():
     with pytest.raises(UserError, match="there are 64, but at least 65 must be kept"):
         RowCounter("train", 64, 0.7, 65)
     with pytest.raises(UserError, match=r"there are 70, of which some are rejected \(duplicate 6\), but at least 65"):
         RowCounter("train", 70, 0.7, 65, {"duplicate": 6})
 
 
-def test_split_that_failed_calls_break_is_a_failed_generation():
+def test_split_lost_to_failed_requests_is_a_failed_generation():
     counter = rejecting(RowCounter("train", 4, 0.7, 1), "http_400", "http_400", failure=Failure("http_400", ""))
     with pytest.raises(UserError) as caught:
         counter.check(teacher_answered=True)
     assert caught.value.reason == "GenerationFailed"
 
 
-def test_teacher_that_answered_nothing_is_tried_later_only_if_that_may_pass():
+def test_teacher_that_answered_nothing_is_retried_later_only_after_transient_failures():
     passing, final = Failure("http_503", "", transient=True), Failure("http_400", "")
     with pytest.raises(TryLater):
         rejecting(RowCounter("train", 2, 1.0, 1), "http_503", failure=passing).check(teacher_answered=False)

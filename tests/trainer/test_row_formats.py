@@ -1,4 +1,4 @@
-"""What each format becomes, and the rule that a broken row is told."""
+"""What each format is converted to, and the errors of invalid rows."""
 
 import copy
 from collections.abc import Iterator
@@ -41,13 +41,13 @@ def test_answer_at_the_end_is_set_apart(tmp_path):
     assert (row.split, row.line, row.id, row.gold) == ("train", 1, "7", ["4", "four"])
 
 
-def test_answers_before_the_last_question_stay(tmp_path):
+def test_answers_before_the_last_user_message_stay(tmp_path):
     row = row_of(tmp_path, {"messages": [USER, ASSISTANT, USER]})
     assert says(row) == (["user", "assistant", "user"], "What is two and two?", None)
 
 
 @pytest.mark.parametrize(("replies", "keeps"), [("Keep", True), ("Replace", False)])
-def test_whether_answers_are_kept_is_said_by_the_manifest(tmp_path, replies, keeps):
+def test_manifest_decides_whether_existing_replies_are_kept(tmp_path, replies, keeps):
     assert row_of(tmp_path, ANSWERED, replies=replies).keeps_existing_replies is keeps
 
 
@@ -79,7 +79,7 @@ def test_fine_tuning_row_with_parts_and_weights(tmp_path):
         ({"input": USER, "preferred_output": []}, '"messages" is missing or empty'),
     ],
 )
-def test_fine_tuning_row_that_cannot_be_learned(tmp_path, row, rule):
+def test_unsupported_fine_tuning_row(tmp_path, row, rule):
     assert rule in rule_of(tmp_path, row, format="OpenAIFineTuning")
 
 
@@ -96,7 +96,7 @@ DEVELOPER = {"role": "developer", "content": "Be brief."}
     ],
     ids=["developer", "parts", "weight"],
 )
-def test_fine_tuning_row_is_told_from_its_messages(tmp_path, messages, roles):
+def test_fine_tuning_row_is_recognised_by_its_messages(tmp_path, messages, roles):
     assert says(row_of(tmp_path, {"messages": messages})) == (roles, "What is two and two?", "Four.")
 
 
@@ -116,18 +116,18 @@ REMEDY = "; for developer messages, weights and content parts set the format of 
     ids=["developer", "parts", "weight"],
 )
 @pytest.mark.parametrize("named", [{}, {"format": "Chat"}], ids=["Auto", "Chat"])
-def test_fine_tuning_row_among_chat_rows_is_told_the_format_to_say(tmp_path, messages, rule, named):
+def test_fine_tuning_row_among_chat_rows_gets_a_hint_which_format_to_set(tmp_path, messages, rule, named):
     plain, refused = rows_of(tmp_path, jsonl([ANSWERED, {"messages": messages}]), **named)
     assert says(plain) == ANSWER
     assert (refused.line, str(refused)) == (2, rule + REMEDY)
 
 
-def test_chat_row_without_marks_of_fine_tuning_is_told_no_other_format(tmp_path):
+def test_other_chat_row_gets_no_hint_about_formats(tmp_path):
     row = {"messages": [{"role": "tool", "content": "a"}]}
     assert rule_of(tmp_path, row) == "message 1: the role 'tool' is not one of system, user, assistant"
 
 
-def test_prompt_of_messages_is_told_no_format_of_messages(tmp_path):
+def test_prompt_of_messages_gets_no_hint_about_formats(tmp_path):
     row = {"prompt": [DEVELOPER, USER], "completion": "Four."}
     assert rule_of(tmp_path, row) == "message 1: the role 'developer' is not one of system, user, assistant"
 
@@ -151,7 +151,7 @@ def test_prompt_of_messages_is_told_no_format_of_messages(tmp_path):
     ],
     ids=["strings", "messages", "messages and string", "Alpaca", "ShareGPT", "ShareGPT with a system turn"],
 )  # fmt: skip
-def test_row_for_instruction_tuning_is_told_from_its_keys(tmp_path, row):
+def test_row_for_instruction_tuning_is_recognised_by_its_keys(tmp_path, row):
     assert says(row_of(tmp_path, row)) == ANSWER
 
 
@@ -221,7 +221,7 @@ def test_known_answer_that_cannot_be_written_is_refused(cell):
         ALL_READERS["columns"]({"q": "a", "s": None, "r": None, "g": cell, "i": None})
 
 
-def test_missing_column_is_named_with_those_that_are_there(tmp_path):
+def test_missing_column_is_named_with_the_existing_ones(tmp_path):
     rule = rule_of(tmp_path, {"q": "a", "answer": "b"}, columns={"prompt": "q", "gold": "anwser"})
     assert rule == 'the column "anwser" (columns.gold) is missing; existing columns: q, answer'
 
@@ -258,15 +258,15 @@ STREAM = [
 ]
 
 
-def bedrock(asked, answered, **more) -> dict:
+def bedrock(request, response, **more) -> dict:
     return {
         "schemaType": "ModelInvocationLog",
         "schemaVersion": "1.0",
         "requestId": "r-1",
         "operation": "InvokeModel",
         "modelId": "anthropic.claude",
-        "input": {"inputContentType": "application/json", "inputBodyJson": asked},
-        "output": {"outputBodyJson": answered},
+        "input": {"inputContentType": "application/json", "inputBodyJson": request},
+        "output": {"outputBodyJson": response},
         **more,
     }
 
@@ -283,8 +283,8 @@ def litellm(**more) -> dict:
 
 
 def finished(reason: Any, **message) -> dict:
-    said = {**COMPLETION["choices"][0]["message"], **message}
-    return {**COMPLETION, "choices": [{"index": 0, "message": said, "finish_reason": reason}]}
+    reply = {**COMPLETION["choices"][0]["message"], **message}
+    return {**COMPLETION, "choices": [{"index": 0, "message": reply, "finish_reason": reason}]}
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def finished(reason: Any, **message) -> dict:
     ids=["stored", "stored input", "Anthropic", "Anthropic stream", "Converse", "vLLM", "vLLM batch", "LiteLLM",
          "LiteLLM text"],
 )  # fmt: skip
-def test_log_is_told_from_its_keys_and_read(tmp_path, record, name):
+def test_log_is_recognised_by_its_keys_and_read(tmp_path, record, name):
     row = row_of(tmp_path, record, replies="Keep")
     assert (says(row), row.id, row.keeps_existing_replies) == (ANSWER, name, True)
 
@@ -335,7 +335,7 @@ def test_log_of_plain_completions(tmp_path):
          "reason in a list", "reason in an object", "Anthropic reason in a list", "stream reason in an object",
          "Converse reason in an object"],
 )  # fmt: skip
-def test_reply_that_is_not_whole_is_no_reply(tmp_path, record):
+def test_incomplete_reply_is_dropped(tmp_path, record):
     assert says(row_of(tmp_path, record)) == QUESTION
 
 
@@ -421,7 +421,7 @@ def test_format_is_that_of_the_first_good_line_and_another_one_is_named_with_its
 
 
 @pytest.mark.parametrize("text", [b'"\\ud800"', b"NaN", b"[" * 2000 + b"]" * 2000], ids=["surrogate", "NaN", "deep"])
-def test_json_that_no_text_or_number_can_be_made_of_is_an_error(tmp_path, text):
+def test_json_without_a_python_value_is_an_error(tmp_path, text):
     [error] = rows_of(tmp_path, b'{"prompt": ' + text + b"}")
     assert str(error).startswith("not JSON (")
 
@@ -432,7 +432,7 @@ def nested(depth: int, inner: Any) -> Any:
     return inner
 
 
-def test_long_and_deep_values_are_shortened_in_a_sentence(tmp_path):
+def test_long_and_deep_values_are_shortened_in_an_error(tmp_path):
     [error] = rows_of(tmp_path, b'{"messages": [{"role": %s1%s, "content": "a"}]}' % (b"[" * 1000, b"]" * 1000))
     assert str(error) == "message 1: the role [[[[[[[...]]]]]]] is not one of system, user, assistant"
     rule = rule_of(tmp_path, {"messages": [{"role": "u" * 5000, "content": "a"}]})
@@ -465,7 +465,7 @@ def outcome(read, record) -> Conversation | str:
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 @given(record=st.dictionaries(st.sampled_from(KEYS), records, max_size=8))
-def test_any_record_is_a_conversation_or_a_sentence(read, record):
+def test_any_record_is_a_conversation_or_an_error(read, record):
     found = outcome(read, record)
     assert found
     if isinstance(found, Conversation):
@@ -500,21 +500,21 @@ GOOD: dict[str, tuple[dict[str, Any], ...]] = {
 ALL_READERS = {**READERS, "columns": by_columns(Columns(prompt="q", system="s", reply="r", gold="g", id="i"))}
 
 
-def places(value: Any, above: tuple = ()) -> Iterator[tuple]:
+def paths(value: Any, above: tuple = ()) -> Iterator[tuple]:
     """The way to each value within a value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, below in inner:
         yield (*above, key)
-        yield from places(below, (*above, key))
+        yield from paths(below, (*above, key))
 
 
-def replaced(record: dict[str, Any], place: tuple, value: Any) -> dict[str, Any]:
-    """The record with another value at a place."""
+def replaced(record: dict[str, Any], path: tuple, value: Any) -> dict[str, Any]:
+    """The record with another value at a path."""
     changed = copy.deepcopy(record)
     holder = changed
-    for key in place[:-1]:
+    for key in path[:-1]:
         holder = holder[key]
-    holder[place[-1]] = value
+    holder[path[-1]] = value
     return changed
 
 
@@ -528,10 +528,10 @@ def test_every_format_has_good_records_here():
 @pytest.mark.parametrize("name", GOOD)
 @settings(max_examples=300, deadline=None)
 @given(choice=st.data(), value=json_values)
-def test_any_value_at_any_place_of_a_record_is_a_conversation_or_a_sentence(name, choice, value):
+def test_any_value_anywhere_in_a_record_is_a_conversation_or_an_error(name, choice, value):
     record = choice.draw(st.sampled_from(GOOD[name]))
-    place = choice.draw(st.sampled_from(list(places(record))))
-    assert outcome(ALL_READERS[name], replaced(record, place, value))
+    path = choice.draw(st.sampled_from(list(paths(record))))
+    assert outcome(ALL_READERS[name], replaced(record, path, value))
 
 
 ODD = [
@@ -548,22 +548,22 @@ ODD = [
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_odd_value_at_every_place_of_a_record_is_a_conversation_or_a_sentence(name):
+def test_odd_value_anywhere_in_a_record_is_a_conversation_or_an_error(name):
     for record in GOOD[name]:
-        for place in places(record):
+        for path in paths(record):
             for value in ODD:
-                assert outcome(ALL_READERS[name], replaced(record, place, value))
+                assert outcome(ALL_READERS[name], replaced(record, path, value))
 
 
 @pytest.mark.parametrize("name", GOOD)
 @settings(max_examples=200, deadline=None)
 @given(record=st.dictionaries(st.text(max_size=5) | st.sampled_from([*KEYS, "q", "s", "r", "g", "i"]), json_values))
-def test_any_json_object_is_a_conversation_or_a_sentence(name, record):
+def test_any_json_object_is_a_conversation_or_an_error(name, record):
     assert outcome(ALL_READERS[name], record)
 
 
 @given(content=st.binary(max_size=200))
-def test_any_bytes_are_rows_or_sentences(tmp_path_factory, content):
+def test_any_bytes_are_rows_or_errors(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("rows")
     for name in ("rows.jsonl", "rows.csv", "rows.parquet"):
         for item in rows_of(folder, content, name):

@@ -1,4 +1,4 @@
-"""One row on its way through the generate stage: second tries, samples and votes, thoughts, answers that it holds."""
+"""The pipeline of one row: follow-up requests, samples and majority vote, reasoning, existing replies."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def asked_about(teacher, text: str):
 # --- a second try
 
 
-def test_unreadable_reply_is_asked_for_once_more_with_what_was_wrong(run, teacher):
+def test_unreadable_reply_is_requested_once_more_with_what_was_wrong(run, teacher):
     run.generation = {"chainOfThought": True}
     teacher.faults = lambda call: malformed_json() if ROW in call.text and len(call.messages) == 2 else None
     assert run.run().rows.rejected == 0
@@ -70,13 +70,13 @@ def test_answer_that_most_samples_give_is_kept(run, teacher):
     assert result.usage.requests == 3 * (6 + 3) + 2
 
 
-def test_held_out_rows_are_asked_once_and_not_as_warm_as_samples_for_a_vote(run, teacher):
+def test_held_out_rows_are_asked_once_with_the_temperature_of_a_single_sample(run, teacher):
     run.generation = {"samples": 3}
     run.run()
     held_out = {row["studentPrompt"][-1]["content"] for row in run.rows("test")}
-    asked = [(request.user_text in held_out, request.body["temperature"]) for request in teacher.requests]
-    assert set(asked) == {(True, 0.2), (False, 0.7)}
-    assert [is_held_out for is_held_out, _ in asked].count(True) == len(held_out)
+    requested = [(request.user_text in held_out, request.body["temperature"]) for request in teacher.requests]
+    assert set(requested) == {(True, 0.2), (False, 0.7)}
+    assert [is_held_out for is_held_out, _ in requested].count(True) == len(held_out)
 
 
 def test_samples_that_do_not_agree_reject_the_row(run, teacher):
@@ -94,7 +94,7 @@ def test_too_few_samples_that_agree_reject_the_row(run, teacher):
     assert run.reasons() == ["low_agreement"]
 
 
-def test_samples_are_asked_warmer_unless_told_otherwise(run, teacher):
+def test_several_samples_have_a_higher_temperature_by_default(run, teacher):
     run.generation = {"samples": 2}
     run.run()
     body = teacher.requests[0].body
@@ -102,7 +102,7 @@ def test_samples_are_asked_warmer_unless_told_otherwise(run, teacher):
     assert "top_p" not in body
 
 
-def test_samples_that_were_paid_for_are_not_asked_again(run, teacher):
+def test_samples_that_are_paid_for_are_not_requested_again(run, teacher):
     run.generation = {"samples": 2}
     run.run()
     run.folder, run.generation = "generate-another", {"samples": 3}
@@ -110,19 +110,19 @@ def test_samples_that_were_paid_for_are_not_asked_again(run, teacher):
     assert len(teacher.requests) == 3 * (6 + 3) + 2
 
 
-# --- thoughts
+# --- reasoning
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_thoughts_are_trained_on_only_if_asked_for(run, teacher, kept):
+def test_reasoning_is_trained_on_only_if_configured(run, teacher, kept):
     run.generation = {"keepReasoning": kept}
     teacher.faults = where("Person ", reasoning_content("Reading is part of reading and writing."))
     run.run()
-    thought = "<think>\nReading is part of reading and writing.\n</think>\n\n" if kept else ""
-    assert answers(run)[:2] == [f"{thought}entailment", f"{thought}neutral"]
+    reasoning = "<think>\nReading is part of reading and writing.\n</think>\n\n" if kept else ""
+    assert answers(run)[:2] == [f"{reasoning}entailment", f"{reasoning}neutral"]
 
 
-def test_reason_of_a_chain_of_thought_is_the_thought_where_there_is_no_other(run):
+def test_reason_of_a_chain_of_thought_is_the_reasoning_if_there_is_no_other(run):
     run.generation = {"chainOfThought": True, "keepReasoning": True}
     run.run()
     assert answers(run)[0] == (
@@ -138,14 +138,14 @@ def holding(number: int, reply: str) -> dict:
     return {"messages": [*row["messages"], {"role": "assistant", "content": reply}]}
 
 
-def test_answer_that_a_row_holds_is_replaced_by_default(run, teacher):
+def test_existing_reply_is_replaced_by_default(run, teacher):
     run.train = [holding(0, "contradiction"), *TRAIN[1:]]
     run.run()
     assert answers(run)[0] == "entailment"
     assert len(teacher.requests) == 11
 
 
-def test_answer_that_a_row_holds_is_kept_without_a_call(run, teacher):
+def test_existing_reply_is_kept_without_a_request(run, teacher):
     run.train = [holding(0, "Contradiction."), holding(1, "Who knows?"), *TRAIN[2:]]
     run.data = {"train": {"uri": "train.jsonl", "replies": "Keep"}}
     run.run()
@@ -157,7 +157,7 @@ def test_answer_that_a_row_holds_is_kept_without_a_call(run, teacher):
 # --- few rows
 
 
-def test_fewest_rows_are_65_unless_told_otherwise_and_nothing_is_asked_before(run, teacher):
+def test_min_rows_is_65_by_default_and_is_checked_before_any_request(run, teacher):
     run.generation = {"minRows": None}
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "TooFewRows")

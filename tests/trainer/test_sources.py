@@ -1,4 +1,4 @@
-"""Where rows lie: files, web servers, object stores; and the sentence when they are not there."""
+"""Sources of rows: files, web servers, object stores, and the errors if they are missing."""
 
 import datetime
 import gzip
@@ -43,7 +43,7 @@ def no_variables(monkeypatch, *prefixes: str) -> None:
 # --- the web
 
 
-def test_file_on_a_web_server_is_asked_for_once_and_read_often(server, tmp_path):
+def test_file_on_a_web_server_is_downloaded_once_and_read_often(server, tmp_path):
     where = source(f"{server.url}/rows.jsonl", scratch=tmp_path)
     assert [row.line for row in read_examples(where)] == [1, 2, 3]
     server.files = {}
@@ -70,13 +70,13 @@ def test_download_leaves_no_file_behind(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_answer_that_ends_in_the_middle_is_asked_for_again(server, tmp_path, capsys):
+def test_truncated_download_is_retried(server, tmp_path, capsys):
     server.files, server.cut_off = {"/rows.jsonl": MANY}, 1
     assert read(source(f"{server.url}/rows.jsonl", scratch=tmp_path)) == MANY
     assert "Retrying in 0.5 s." in capsys.readouterr().err
 
 
-def test_failing_server_is_asked_a_bounded_number_of_times(server, tmp_path):
+def test_failing_server_is_tried_a_bounded_number_of_times(server, tmp_path):
     server.status = 503
     with pytest.raises(TryLater) as error:
         read(source(f"{server.url}/rows.jsonl", scratch=tmp_path))
@@ -94,7 +94,7 @@ def test_failing_server_is_asked_a_bounded_number_of_times(server, tmp_path):
         (400, "the server refuses the request: 400"),
     ],
 )
-def test_refusal_of_a_web_server_is_a_sentence_with_split_and_uri(server, tmp_path, status, sentence):
+def test_refusal_of_a_web_server_is_an_error_with_split_and_uri(server, tmp_path, status, sentence):
     server.status = status
     with pytest.raises(UserError) as error:
         read(source(f"{server.url}/rows.jsonl", "validation", tmp_path))
@@ -102,7 +102,7 @@ def test_refusal_of_a_web_server_is_a_sentence_with_split_and_uri(server, tmp_pa
     assert sentence in error.value.message
 
 
-def test_unknown_host_is_a_sentence(tmp_path):
+def test_unknown_host_is_an_error(tmp_path):
     with pytest.raises(TryLater) as error:
         read(source("https://nowhere.invalid/rows.jsonl", scratch=tmp_path))
     assert "https://nowhere.invalid/rows.jsonl: the server's name cannot be resolved; correct it" in error.value.message
@@ -185,13 +185,13 @@ def s3(server, monkeypatch):
     return server
 
 
-def test_missing_key_of_a_bucket_is_a_sentence(s3, tmp_path):
+def test_missing_key_of_a_bucket_is_an_error(s3, tmp_path):
     with pytest.raises(UserError) as error:
         read(source("s3://bucket/gone.jsonl", scratch=tmp_path))
     assert error.value.message.startswith("data.train: s3://bucket/gone.jsonl: the file does not exist")
 
 
-def test_denied_access_names_the_variables_to_give(s3, tmp_path):
+def test_denied_access_names_the_variables_to_set(s3, tmp_path):
     s3.key = "right"
     with pytest.raises(UserError) as error:
         read(source("s3://bucket/rows.jsonl", scratch=tmp_path))
@@ -201,7 +201,7 @@ def test_denied_access_names_the_variables_to_give(s3, tmp_path):
     )
 
 
-def test_missing_credentials_are_told_as_such(s3, tmp_path, monkeypatch):
+def test_missing_credentials_are_reported_as_such(s3, tmp_path, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", s3.url)
@@ -212,14 +212,14 @@ def test_missing_credentials_are_told_as_such(s3, tmp_path, monkeypatch):
     )
 
 
-def test_bucket_of_another_region_is_told_as_such(s3, tmp_path):
+def test_bucket_in_another_region_is_reported_as_such(s3, tmp_path):
     s3.status = 301
     with pytest.raises(UserError) as error:
         read(source("s3://bucket/rows.jsonl", scratch=tmp_path))
     assert "the bucket is in another region. Name a Secret with AWS_REGION in data.credentials" in error.value.message
 
 
-def test_object_store_that_fails_once_is_asked_again(s3, tmp_path):
+def test_object_store_that_fails_once_is_retried(s3, tmp_path):
     s3.failures = 1
     assert read(source("s3://bucket/rows.jsonl", scratch=tmp_path)) == ROWS
 
@@ -227,7 +227,7 @@ def test_object_store_that_fails_once_is_asked_again(s3, tmp_path):
 # --- files
 
 
-def test_plain_path_may_hold_a_colon_and_a_star(tmp_path):
+def test_plain_path_may_contain_a_colon_and_a_star(tmp_path):
     assert read(source(write(tmp_path, "a::b*.jsonl", ROWS))) == ROWS
 
 
@@ -257,7 +257,7 @@ def test_file_that_grows_while_it_is_read_is_an_error(tmp_path):
 def test_sources_of_a_run_are_those_that_are_given(tmp_path):
     run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", validation=None, data={"validationFraction": 0.5})
     found = sources(RunConfig.read(run.config_file))
-    assert [(place.split, place.uri) for place in found] == [("train", "train.jsonl"), ("test", "test.jsonl")]
+    assert [(each.split, each.uri) for each in found] == [("train", "train.jsonl"), ("test", "test.jsonl")]
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/key", "https://host/path", "hf://datasets/org/name/rows.jsonl"])
@@ -266,30 +266,30 @@ def test_what_is_on_a_server_resolves_to_itself(tmp_path, uri):
     assert resolve(uri, config) == uri
 
 
-# --- packed files
+# --- compressed files
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst", "rows.jsonl"])
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])
-def test_packed_file_is_told_by_its_bytes(tmp_path, codec, name):
-    packed = gzip.compress(ROWS) if codec == "gzip" else pyarrow.compress(ROWS, codec, asbytes=True)
-    where = source(write(tmp_path, name, packed + packed))
+def test_compressed_file_is_recognised_by_its_bytes(tmp_path, codec, name):
+    compressed = gzip.compress(ROWS) if codec == "gzip" else pyarrow.compress(ROWS, codec, asbytes=True)
+    where = source(write(tmp_path, name, compressed + compressed))
     assert [row.line for row in read_examples(where)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_file_that_is_named_packed_and_is_not_is_read_as_it_is(tmp_path):
+def test_file_that_is_only_named_compressed_is_read_as_it_is(tmp_path):
     assert len(list(read_examples(source(write(tmp_path, "rows.jsonl.gz", ROWS))))) == 3
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])
-def test_packed_file_that_is_cut_off_is_an_error_and_not_a_short_file(tmp_path, codec):
-    packed = gzip.compress(MANY) if codec == "gzip" else pyarrow.compress(MANY, codec, asbytes=True)
+def test_truncated_compressed_file_is_an_error_and_not_a_short_file(tmp_path, codec):
+    compressed = gzip.compress(MANY) if codec == "gzip" else pyarrow.compress(MANY, codec, asbytes=True)
     with pytest.raises(UserError) as error:
-        check_rows([source(write(tmp_path, "rows.jsonl.gz", packed[: len(packed) // 2]))], lambda _: None)
+        check_rows([source(write(tmp_path, "rows.jsonl.gz", compressed[: len(compressed) // 2]))], lambda _: None)
     assert "the rest of the file cannot be read: it is truncated or damaged" in error.value.message
 
 
-def test_other_packers_are_named(tmp_path):
+def test_other_compressions_are_named(tmp_path):
     with pytest.raises(UserError) as error:
         check_rows([source(write(tmp_path, "rows.jsonl.bz2", b"BZh91AY&SY"))], lambda _: None)
     assert "the file is compressed with bzip2; compress it with gzip or zstd, or not at all" in error.value.message

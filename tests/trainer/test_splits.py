@@ -1,4 +1,4 @@
-"""Which split a row goes to: validationFraction, and the held-out rows where none are given."""
+"""Which split a row goes to: validationFraction, and the held-out rows if there is no test source."""
 
 import pytest
 from hypothesis import given
@@ -48,7 +48,7 @@ def test_row_stays_where_it_is_when_others_are_added():
     assert members(few, TEXTS[:500], "validation") == members(many, TEXTS[::-1], "validation") & set(TEXTS[:500])
 
 
-def test_larger_share_takes_more_and_gives_nothing_back():
+def test_larger_share_takes_a_superset():
     small, _ = splits(TEXTS, **WITH_TEST)
     large, _ = splits(TEXTS, **WITH_TEST | {"validationFraction": 0.4})
     assert members(small, TEXTS, "validation") < members(large, TEXTS, "validation")
@@ -90,7 +90,7 @@ def test_rows_of_the_test_source_stay():
     assert {chosen.of(index) for index in range(1000)} == {"test"}
 
 
-def test_row_that_may_be_held_out_is_said_to_be_of_two_splits():
+def test_row_that_may_be_held_out_has_two_possible_splits():
     chosen = Splits(data(validation={"uri": "validation.jsonl"}), lambda row: row.text)
     assert chosen.add(example("a")) == ["train"]
     assert chosen.add(example("b", "validation")) == ["validation", "test"]
@@ -118,7 +118,7 @@ def test_counts_are_those_of_the_rows_and_groups_stay_together(texts, share):
         (["a", "a", "a"], 0.99, "0.99 of 3 train rows leaves no train rows"),
     ],
 )  # fmt: skip
-def test_split_that_would_be_empty_is_a_sentence(texts, share, sentence):
+def test_split_that_would_be_empty_is_an_error(texts, share, sentence):
     with pytest.raises(UserError) as error:
         splits(texts, **WITH_TEST | {"validationFraction": share})
     assert error.value.message.startswith(f"data.validationFraction: {sentence}")

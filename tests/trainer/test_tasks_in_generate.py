@@ -1,4 +1,4 @@
-"""Each task through the generate stage, with a teacher over HTTP: what it is asked, what the student is to learn."""
+"""Each task through the generate stage, with a teacher over HTTP: its requests, and what the student learns."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -77,7 +77,7 @@ def test_summary_is_the_last_of_four(tmp_path):
     assert learnt(run) == ["Summary 4 of it."] * 4
 
 
-def test_summaries_that_are_not_four_are_asked_for_again_and_rejected(tmp_path):
+def test_summaries_that_are_not_four_are_requested_again_and_rejected(tmp_path):
     with TeacherServer(lambda messages: Answer("Just a summary.")) as teacher:
         run = stage(
             tmp_path,
@@ -87,12 +87,12 @@ def test_summaries_that_are_not_four_are_asked_for_again_and_rejected(tmp_path):
             chainOfDensity=True,
             minSuccessRatio=0.0,
         )
-        asked = [last_user_text(request.body["messages"]) for request in teacher.requests]
+        requested = [last_user_text(request.body["messages"]) for request in teacher.requests]
     assert set(run.reasons()) == {"bad_json"}
-    assert any('not JSON with a list of four under "rounds"' in text for text in asked)
+    assert any('not JSON with a list of four under "rounds"' in text for text in requested)
 
 
-def test_every_turn_of_a_dialogue_is_learnt_after_the_teachers_own_answers(tmp_path):
+def test_every_turn_of_a_conversation_is_learned_after_the_teachers_own_answers(tmp_path):
     def row(number: int) -> dict[str, Any]:
         return {
             "messages": [

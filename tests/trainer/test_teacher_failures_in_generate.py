@@ -1,4 +1,4 @@
-"""What the stage makes of a teacher that fails: which calls are repeated, which rows are rejected, and how it ends."""
+"""The stage with a failing teacher: which requests are retried, which rows are rejected, and how it ends."""
 
 import json
 import socket
@@ -91,7 +91,7 @@ def test_retry_after_as_a_date_is_waited_for(run, teacher):
     assert time.monotonic() - started >= 2.5
 
 
-def test_waiting_row_does_not_hold_up_the_others(run, teacher):
+def test_waiting_row_does_not_delay_the_others(run, teacher):
     teacher.faults = where("Person 11 ", rate_limited(1), times=1)
     run.run()
     assert "Person 11 " in teacher.requests[-1].user_text
@@ -119,7 +119,7 @@ def test_row_that_fails_at_every_attempt_is_rejected_with_the_reason(run, teache
 
 
 @pytest.mark.parametrize("fault", [slow(30), trickling()], ids=["slow", "trickling"])
-def test_call_that_takes_too_long_is_given_up(run, teacher, fault):
+def test_request_that_takes_too_long_is_abandoned(run, teacher, fault):
     teacher.faults = where(ROW, fault)
     run.config = {"maxAttempts": 1, "requestTimeoutSeconds": 0.7}
     result = run.run()

@@ -197,8 +197,8 @@ def _interval(models: Sequence[_CalibratedUsage], prices: Sequence[TokenPrices],
     residuals = sum((model.residuals(price) for model, price in zip(models, prices, strict=True)), numpy.zeros(1))
     if len(residuals) < 2:
         return middle / _UNKNOWN_SPREAD, middle * _UNKNOWN_SPREAD
-    not_asked = max(0.0, 1 - len(residuals) / rows)
-    error = rows * math.sqrt(float(residuals.var(ddof=1)) / len(residuals) * not_asked)
+    unsampled_share = max(0.0, 1 - len(residuals) / rows)
+    error = rows * math.sqrt(float(residuals.var(ddof=1)) / len(residuals) * unsampled_share)
     width = float(student_t.ppf((1 + _CONFIDENCE) / 2, len(residuals) - 1)) * error
     return max(0.0, middle - width), middle + width
 

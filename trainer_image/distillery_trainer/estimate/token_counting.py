@@ -1,8 +1,8 @@
-"""How many tokens a text has, without the teacher's own tokenizer, which is on the server's side.
+"""The number of tokens of a text, without the teacher's own tokenizer, which only its server has.
 
-The student's tokenizer is taken where it lies on this machine: tokenizers of today differ by a tenth or so on the same
-text. Else the text is cut into words, numbers and marks, as tokenizers do first, and each piece is given its usual
-number of tokens.
+The student's tokenizer is used if it is on this machine: on the same text, current tokenizers differ by about a tenth.
+Otherwise the text is split into words, numbers and punctuation, as tokenizers do first, and each piece counts for its
+typical number of tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from distillery_trainer.runtime.errors import UserError
 _HUB = "hf://"
 _TOKENIZER_FILE = "tokenizer.json"
 _TOKENS_PER_REQUEST = 3
-"""The mark that opens the reply."""
+"""The tokens that start the reply."""
 
 _PIECES = re.compile(
     r"(?P<latin>[A-Za-z\u00c0-\u024f]+)|(?P<digits>[0-9]+)|(?P<east>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+)"
@@ -30,36 +30,36 @@ _PIECES = re.compile(
 )
 _EAST_ASIAN_TOKENS = 0.8
 _OTHER_LETTER_TOKENS = 0.45
-_DIGITS_A_TOKEN = 3
+_DIGITS_PER_TOKEN = 3
 _SHORT_WORD = 6
-"""Letters of a Latin word that is one token as a rule; longer ones have one more for each eight letters more."""
+"""Letters of a Latin word that is usually one token; longer ones have one more for every eight more letters."""
 _LONG_WORD_STEP = 8
 _CORRECTION = 1.04
-"""From the English sets that this was fitted to; with it, each of them is within a tenth of a 49,152-word tokenizer."""
+"""Fitted to English data sets; with it, each of them is within a tenth of the count of a 49,152-word tokenizer."""
 
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """Counts tokens of texts, and says how."""
+    """Counts tokens of texts."""
 
     count: Callable[[str], float]
     basis: str
     """How tokens are counted, as part of a sentence."""
     margin: float
-    """How far the count may be off beside the teacher's own tokenizer, as a share."""
+    """How far the count may differ from that of the teacher's own tokenizer, as a share."""
 
     def count_messages(self, messages: list[Message]) -> float:
-        """Tokens of a chat, the template's marks included."""
+        """Tokens of a chat, including those of the chat template."""
         return _TOKENS_PER_REQUEST + sum(TOKENS_PER_MESSAGE + self.count(message["content"]) for message in messages)
 
 
 def counter_for(config: RunConfig) -> TokenCounter:
-    """The student's tokenizer where it is on this machine, else the approximation. Loads no model and asks no hub."""
+    """The student's tokenizer if it is on this machine, otherwise the approximation. Loads no model and no hub file."""
     file = _tokenizer_file(config)
     count = _with_tokenizer(file) if file else None
     if count is None:
-        return TokenCounter(_remembering(approximate), "tokens are counted roughly, by words, numbers and marks", 0.25)
-    return TokenCounter(_remembering(count), "tokens are counted with the student's tokenizer", 0.15)
+        return TokenCounter(_cached(approximate), "tokens are approximated from words, numbers and punctuation", 0.25)
+    return TokenCounter(_cached(count), "tokens are counted with the student's tokenizer", 0.15)
 
 
 def approximate(text: str) -> float:
@@ -73,7 +73,7 @@ def _piece_tokens(piece: re.Match[str]) -> float:
         case "latin":
             return 1 + max(0, length - _SHORT_WORD) / _LONG_WORD_STEP
         case "digits":
-            return -(-length // _DIGITS_A_TOKEN)
+            return -(-length // _DIGITS_PER_TOKEN)
         case "east":
             return length * _EAST_ASIAN_TOKENS
         case "letters":
@@ -82,17 +82,17 @@ def _piece_tokens(piece: re.Match[str]) -> float:
             return 1
 
 
-def _remembering(count: Callable[[str], float]) -> Callable[[str], float]:
-    """The same count, quick for what comes again and again: system prompts."""
+def _cached(count: Callable[[str], float]) -> Callable[[str], float]:
+    """The same count, cached for repeated texts such as system prompts."""
     return lru_cache(maxsize=256)(count)
 
 
 def _with_tokenizer(file: Path) -> Callable[[str], float] | None:
-    from tokenizers import Tokenizer  # most runs of the command line need none
+    from tokenizers import Tokenizer  # most commands need none
 
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception:  # noqa: BLE001 - the library raises nothing narrower; the train stage says what is wrong with it
+    except Exception:  # noqa: BLE001 - the library raises nothing narrower; the train stage reports the problem
         return None
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -42,15 +42,15 @@ class RowCounter:
     ) -> None:
         self.split, self.rows = split, rows
         self._ratio, self._min_rows = min_success_ratio, min_rows
-        asked = rows - sum((rejected_before or {}).values())
+        to_ask = rows - sum((rejected_before or {}).values())
         # Exactly as written by the user: 0.7 of 30 rows are 21; in binary fractions it would be slightly more.
-        self._max_unanswered = asked - math.ceil(Fraction(str(min_success_ratio)) * asked)
+        self._max_unanswered = to_ask - math.ceil(Fraction(str(min_success_ratio)) * to_ask)
         self.kept = 0
         self.reasons: Counter[str] = Counter()
         self.unanswered = 0
         self.failed_requests = 0
         self.transient_failures = 0
-        if asked < min_rows:
+        if to_ask < min_rows:
             raise self._too_few_to_begin_with(rejected_before or {})
 
     @property
@@ -149,7 +149,7 @@ def no_usable_answer(rejections: Sequence[RowRejection]) -> UserError | TryLater
         return TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
     message = (
         f"None of the first {len(rejections):,} rows got a usable answer ({reasons}), so the other rows are not sent."
-        f" Last error: {last} Look at rejected.jsonl, and correct the prompts, the model or the sampling parameters."
+        f" Last error: {last} See rejected.jsonl, and correct the prompts, the model or the sampling parameters."
     )
     mostly_failed = 2 * sum(rejection.failure is not None for rejection in rejections) > len(rejections)
     return UserError(message, reason=Reason.GENERATION_FAILED if mostly_failed else Reason.TOO_FEW_ROWS)
