@@ -1,4 +1,4 @@
-"""A chat client without a stage: several servers, rate limits, samples, preflight, and nonstandard servers."""
+"""A chat client without a stage: several servers, rate limits, samples, the first request, and nonstandard servers."""
 
 import asyncio
 import time
@@ -222,7 +222,7 @@ async def test_stage_that_ends_waits_for_no_request(tmp_path, server):
         assert kinds(await asyncio.wait_for(asking, 2)) == {"Stopping": 40}
 
 
-# --- preflight
+# --- the first request
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ async def test_stage_that_ends_waits_for_no_request(tmp_path, server):
         ),
     ],
 )
-async def test_preflight_fails_with_the_servers_message(tmp_path, server, fault, error, words):
+async def test_first_request_fails_with_the_servers_message(tmp_path, server, fault, error, words):
     server.faults = lambda call: fault
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         with pytest.raises(error) as caught:
@@ -251,13 +251,13 @@ async def test_preflight_fails_with_the_servers_message(tmp_path, server, fault,
     assert len(server.requests) <= 3
 
 
-async def test_preflight_of_an_unreachable_server(tmp_path):
+async def test_first_request_to_an_unreachable_server(tmp_path):
     async with chat_client(run_config(tmp_path, NOWHERE)) as (teacher, _):
         with pytest.raises(TryLater, match=r"cannot be reached \(3 attempts\). Connection failed"):
             await teacher.ask(PROMPTS[0])
 
 
-async def test_preflight_is_paid_for_once(tmp_path, server):
+async def test_first_request_is_paid_for_once(tmp_path, server):
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         assert await teacher.ask(PROMPTS[0]) == await teacher.ask(PROMPTS[0])
         assert len(server.requests) == 1
@@ -280,7 +280,7 @@ async def test_others_wait_until_the_first_request_is_answered(tmp_path, server)
     assert all(request.started >= first.ended for request in others)
 
 
-async def test_row_that_is_rejected_for_its_content_fails_no_preflight(tmp_path, server):
+async def test_row_that_is_rejected_for_its_content_does_not_end_the_stage_at_the_first_request(tmp_path, server):
     server.faults = where("Person 0 ", server_error(418))
     async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
         assert isinstance(await teacher.ask(PROMPTS[0]), Failure)

@@ -26,7 +26,7 @@ from chat_faults import (
 )
 from direct_chat_client import BudgetExhausted, Failure, Reply, chat_client, prompt_about, run_config
 from distillery_trainer.data.records import Message
-from distillery_trainer.runtime.errors import TryLater
+from distillery_trainer.runtime.errors import TryLater, UserError
 from nonstandard_replies import error_as_200, streamed
 from teacher_server import gold_teacher
 
@@ -106,8 +106,10 @@ def test_no_reply_is_paid_for_twice_and_no_budget_exceeded(server, storm, number
 
         # Every request ends exactly once: with a reply, a reason, the budget, or the end of all that comes first.
         assert len(outcomes) == len(numbers)
-        assert {type(outcome) for outcome in outcomes} <= {Reply, Failure, BudgetExhausted, TryLater}
+        assert {type(outcome) for outcome in outcomes} <= {Reply, Failure, BudgetExhausted, TryLater, UserError}
         assert all("the first request" in outcome.message for outcome in outcomes if isinstance(outcome, TryLater))
+        # A server that answers the first request with a web page is taken for something other than a chat API.
+        assert all("not a chat API" in outcome.message for outcome in outcomes if isinstance(outcome, UserError))
         assert all(outcome.reason for outcome in outcomes if isinstance(outcome, Failure))
         assert budget or not any(isinstance(outcome, BudgetExhausted) for outcome in outcomes)
 

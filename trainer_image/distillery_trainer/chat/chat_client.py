@@ -30,7 +30,7 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 _JOURNAL_REPLIES_PER_YIELD = 64
 """Replies from the journal after which other tasks get to run."""
 _MAX_REPORTED_NAMES = 5
-_PREFLIGHT_ATTEMPTS = 3
+_FIRST_REQUEST_ATTEMPTS = 3
 
 
 class Stopping(Exception):
@@ -79,7 +79,7 @@ class ChatClient:
         self._pool = ServerPool(servers, self.max_concurrent_requests)
         self.retries = Retries(model, self._pool, patience)
         """What follows a failed call."""
-        self._is_reachable, self._preflight_lock = False, asyncio.Lock()
+        self._is_reachable, self._first_request_lock = False, asyncio.Lock()
         self._in_flight: dict[str, asyncio.Event | None] = {}
         self._reported_names: set[str] = set()
         self._reported_limit = 0
@@ -191,21 +191,21 @@ class ChatClient:
         self._in_flight[request.key] = None
         try:
             if not self._is_reachable:
-                async with self._preflight_lock:
+                async with self._first_request_lock:
                     if not self._is_reachable:
-                        return await self._preflight(request)
+                        return await self._send_first(request)
             return await self._ask_with_retries(request, self._config.max_attempts)
         finally:
             if finished := self._in_flight.pop(request.key):
                 finished.set()
 
-    async def _preflight(self, request: ChatRequest) -> Reply | Failure:
+    async def _send_first(self, request: ChatRequest) -> Reply | Failure:
         """Send the first request alone, and end the stage where the server is unreachable or not a chat API.
 
         Raises UserError for a server that answers with something else than a completion, and TryLater, with the
         server's message, for one that fails each of a few attempts.
         """
-        outcome = await self._ask_with_retries(request, min(_PREFLIGHT_ATTEMPTS, self._config.max_attempts))
+        outcome = await self._ask_with_retries(request, min(_FIRST_REQUEST_ATTEMPTS, self._config.max_attempts))
         if isinstance(outcome, Reply) or not outcome.transient:
             self._is_reachable = True
             return outcome
