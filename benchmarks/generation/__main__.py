@@ -3,7 +3,7 @@
     python -m benchmarks.generation                          speed, beside bare loops over aiohttp and openai
     python -m benchmarks.generation --peers distilabel,curator
     python -m benchmarks.generation disturbed                5 % of the requests get 429 (Retry-After: 1), 1 % get 500
-    python -m benchmarks.generation resume                   how soon 200,000 finished rows are passed over
+    python -m benchmarks.generation resume                   how soon 200,000 finished rows are skipped
     python -m benchmarks.generation memory                   peak memory of 250,000 and of 1,000,000 rows
 
 The teacher is a loopback server in a process of its own that takes `--latency` seconds a reply. Where the machine has

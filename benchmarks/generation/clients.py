@@ -18,7 +18,7 @@ PACKAGES = {
 """Peers that need a virtual environment of their own, made when they are asked for."""
 
 Client = Callable[[Path, str, int], Figures]
-"""Folder of the rows, address of the teacher, calls at once -> what the run took."""
+"""Folder of the rows, address of the teacher, concurrent requests -> what the run took."""
 
 
 def run_stage(folder: Path, url: str, concurrency: int) -> Figures:

@@ -181,8 +181,8 @@ def faults(call: Call) -> Fault | None:
     draw = chance("fault", next(text_of(message) for message in call.messages if message["role"] == "user"))
     if draw < 0.04:
         return malformed_json() if draw < 0.02 else cut_off()
-    passing = rate_limited(0) if draw < 0.07 else server_error()
-    return passing if draw < 0.08 and call.attempt == 0 else None
+    transient = rate_limited(0) if draw < 0.07 else server_error()
+    return transient if draw < 0.08 and call.attempt == 0 else None
 
 
 # --- running
@@ -245,7 +245,7 @@ def line(chosen: DataSet, out: Path) -> str | None:
 
 
 def table(out: Path) -> str:
-    heads = ["Data set", "Task", "Rows in", "Kept", "Rejected", "Tokens read / written", "Score", *SCORES, "Gap closed"]
+    heads = ["Data set", "Task", "Rows in", "Kept", "Rejected", "Input / output tokens", "Score", *SCORES, "Gap closed"]
     lines = [f"| {' | '.join(heads)} |", "| " + " | ".join("---" for _ in heads) + " |"]
     return "\n".join([*lines, *filter(None, (line(chosen, out / chosen.name) for chosen in DATA_SETS))])
 

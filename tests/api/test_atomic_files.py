@@ -26,7 +26,7 @@ def test_failed_file_leaves_the_old_one(tmp_path):
     assert path.read_bytes() == b"old"
 
 
-def test_draft_of_a_living_writer_is_not_taken_for_abandoned(tmp_path):
+def test_draft_that_is_still_written_is_not_removed_as_abandoned(tmp_path):
     with AtomicFile(tmp_path / "file") as file:
         file.write(b"new")
         (tmp_path / ".file.abandoned.draft").write_bytes(b"old")

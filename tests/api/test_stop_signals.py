@@ -21,19 +21,19 @@ def test_signal_after_more_than_a_second_is_another_request():
     assert (stop.requests, stop.signal) == (2, signal.SIGTERM)
 
 
-def test_request_before_anybody_listens_is_heard_at_once():
-    stop, heard = StopRequest(), []
+def test_listener_is_notified_at_once_of_an_earlier_request():
+    stop, notified = StopRequest(), []
     stop.note(signal.SIGTERM)
-    with stop.heard_by(lambda: heard.append("now")):
-        assert heard == ["now"]
+    with stop.notifying(lambda: notified.append("now")):
+        assert notified == ["now"]
 
 
-def test_request_is_heard_inside_the_block_only():
-    stop, heard = StopRequest(), []
-    with stop.heard_by(lambda: heard.append("now")):
-        assert heard == []
+def test_listener_is_notified_inside_the_block_only():
+    stop, notified = StopRequest(), []
+    with stop.notifying(lambda: notified.append("now")):
+        assert notified == []
     stop.note(signal.SIGTERM)
-    assert heard == []
+    assert notified == []
 
 
 def test_waiting_ends_with_a_request():

@@ -96,7 +96,7 @@ def test_what_changes_the_student_keeps_the_rows(changes: dict[str, Any]) -> Non
         {"data": spec()["data"] | {"labels": ["entailment", "neutral", "contradiction"]}},
     ],
 )
-def test_values_equal_to_defaults_and_choices_of_place_change_no_hash(changes: dict[str, Any]) -> None:
+def test_defaults_written_out_and_operational_fields_change_no_hash(changes: dict[str, Any]) -> None:
     assert changed(**changes) == [False, False, False]
 
 

@@ -54,7 +54,7 @@ class StopRequest:
         return self._requested.wait(seconds)
 
     @contextlib.contextmanager
-    def heard_by(self, listener: Callable[[], object]) -> Iterator[None]:
+    def notifying(self, listener: Callable[[], object]) -> Iterator[None]:
         """Inside the block each request calls the listener; one that came before calls it at once."""
         self._listener = listener
         try:

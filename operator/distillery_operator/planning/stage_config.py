@@ -84,8 +84,8 @@ def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReferen
     """The API keys that `stage` needs, by environment variable."""
     judge = spec.generation.judge if stage is Stage.GENERATE else spec.evaluation.judge
     servers = [server for teacher in spec.generation.teachers for server in teacher.all_servers]
-    asked: dict[Stage, list[Server | Judge | None]] = {Stage.GENERATE: [*servers, judge], Stage.EVALUATE: [judge]}
-    keys = [each.api_key for each in asked.get(stage, []) if each is not None and each.api_key is not None]
+    endpoints: dict[Stage, list[Server | Judge | None]] = {Stage.GENERATE: [*servers, judge], Stage.EVALUATE: [judge]}
+    keys = [each.api_key for each in endpoints.get(stage, []) if each is not None and each.api_key is not None]
     return {f"DISTILLERY_API_KEY_{number}": key for number, key in enumerate(dict.fromkeys(keys))}
 
 

@@ -130,7 +130,7 @@ class _Comparisons:
         """Points of each pair's answer. Raises StageError; Terminated on a stop request."""
         found: dict[Pair, float] = {}
         loop, stream = asyncio.get_running_loop(), iter(pairs)
-        with stop_request.heard_by(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
+        with stop_request.notifying(lambda: loop.call_soon_threadsafe(self._end, Terminated())):
             try:
                 await asyncio.gather(
                     *(self._work(stream, found, len(pairs)) for _ in range(self._client.concurrent_rows))

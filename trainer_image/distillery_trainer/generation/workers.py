@@ -65,7 +65,7 @@ class Workers:
         for the requests in flight."""
         self._reject_skipped_records()
         loop = asyncio.get_running_loop()
-        with stop_request.heard_by(lambda: loop.call_soon_threadsafe(self._stop, Terminated())):
+        with stop_request.notifying(lambda: loop.call_soon_threadsafe(self._stop, Terminated())):
             housekeeping = asyncio.create_task(self._report_and_sync())
             try:
                 await self._work_until_done_or_stopped()

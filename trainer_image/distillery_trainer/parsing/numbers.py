@@ -40,7 +40,7 @@ def _pattern(before: str, after: str) -> re.Pattern[str]:
     )
 
 
-_STANDING = _pattern(r"(?<![\w.])", r"(?!(?:st|nd|rd|th)\b)")
+_STANDALONE = _pattern(r"(?<![\w.])", r"(?!(?:st|nd|rd|th)\b)")
 _ANYWHERE = _pattern(r"(?<![\d.])", "")
 
 _GROUPS = re.compile(r"(?P<whole>[1-9]\d{0,2}(?:,\d{2,3})*,\d{3})(?:\.(?P<rest>\d+))?")
@@ -84,7 +84,7 @@ def _ascii_digit(character: str) -> str:
 
 def find_in_prose(text: str) -> list[FoundNumber]:
     """The numbers in a normalised text, in order, except those in names (GPT4) and ranks (3rd)."""
-    return [found for match in _STANDING.finditer(text) for found in _numbers_in(match)]
+    return [found for match in _STANDALONE.finditer(text) for found in _numbers_in(match)]
 
 
 def find_anywhere(text: str) -> list[FoundNumber]:
