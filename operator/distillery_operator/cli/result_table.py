@@ -10,13 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distillery_api.evaluation import Evaluation, Score
+from distillery_api.evaluation import SMALL_SAMPLE, Evaluation, Score
 from distillery_api.formatting import format_cost
 from distillery_api.paths import Artefact, Workspace
 from distillery_operator.cli.formatting import counts_by_name
 from distillery_operator.local.run_result import RunResult
-
-SMALL_SAMPLE = 150
 
 
 @dataclass(frozen=True)

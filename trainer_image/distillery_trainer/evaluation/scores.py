@@ -17,9 +17,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 
-SMALL_SAMPLE = 150
-"""Number of rows below which the result says that scores are imprecise: the interval is about 16 points wide."""
-
 _NO_ANSWER = ""
 _RESAMPLES = 9_999
 _SEED = 20_241

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from distillery_api.evaluation import Evaluation
+from distillery_api.evaluation import SMALL_SAMPLE, Evaluation
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.data.records import Gold, HeldOutRow
-from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.baselines import score_baselines
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.pairwise_judge import wins
@@ -194,6 +193,6 @@ def _caveats(rows: HeldOutRows, evaluation: Evaluation) -> Sequence[str]:
         caveats.append(f"{rows.without_reference:,} more rows have no {reference} and are not counted.")
     if evaluation.partly_supervised:
         caveats.append("Training rows were selected by their gold, so the student is partly supervised.")
-    if len(rows.rows) < scores.SMALL_SAMPLE:
-        caveats.append(f"With fewer than {scores.SMALL_SAMPLE} rows, the scores are imprecise.")
+    if len(rows.rows) < SMALL_SAMPLE:
+        caveats.append(f"With fewer than {SMALL_SAMPLE} rows, the scores are imprecise.")
     return caveats
