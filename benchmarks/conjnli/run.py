@@ -3,8 +3,8 @@
     python benchmarks/conjnli/run.py FOLDER [--train 400] [--validation 100] [--test 200] [--wrong 0.3]
 
 FOLDER holds `train.jsonl`, `validation.jsonl` and `gold.jsonl` (see docs/results.md). The teacher is a server that
-answers from gold and gives a wrong answer for a stated share of the rows, always the same ones. The cluster is the one
-of the cluster tests: etcd, API server, controllers and scheduler are real, the operator runs under the chart's service
+answers from gold, and a given share of the rows incorrectly, always the same ones. The cluster is that of the cluster
+tests: etcd, API server, controllers and scheduler are real, the operator runs under the chart's service
 account, and a process node runs the stages' own commands.
 """
 
@@ -42,13 +42,15 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    chosen = parse_arguments()
-    splits = read_splits(chosen)
-    teacher = gold_teacher(gold_from_folder(chosen.folder), wrong_rate=chosen.wrong, models=("gold",), latency=0.05)
+    arguments = parse_arguments()
+    splits = read_splits(arguments)
+    teacher = gold_teacher(
+        gold_from_folder(arguments.folder), wrong_rate=arguments.wrong, models=("gold",), latency=0.05
+    )
     with teacher, running_cluster() as (cluster, folder):
-        # Applied by the server: a client would keep a copy of the rows in an annotation, which is too small for them.
+        # Server-side apply: client-side apply would copy the rows to an annotation, which is too small for them.
         cluster.apply(row_config_map(splits), NAMESPACE, "--server-side")
-        cluster.apply(manifest(teacher.url, chosen.epochs), NAMESPACE)
+        cluster.apply(manifest(teacher.url, arguments.epochs), NAMESPACE)
         kubeconfig = grant_rights(cluster, NAMESPACE, [NAMESPACE])
         started = time.monotonic()
         with OperatorProcess(
@@ -76,12 +78,15 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_splits(chosen: argparse.Namespace) -> dict[str, list[Row]]:
-    """Training rows as they are; the validation rows in two parts, the second with gold as the test rows."""
-    gold = {line["prompt_key"]: line["gold"] for line in read_lines(chosen.folder / "gold.jsonl")}
-    train = list(read_lines(chosen.folder / "train.jsonl"))[: chosen.train]
-    held_out = list(read_lines(chosen.folder / "validation.jsonl"))
-    validation, test = held_out[: chosen.validation], held_out[chosen.validation : chosen.validation + chosen.test]
+def read_splits(arguments: argparse.Namespace) -> dict[str, list[Row]]:
+    """The training rows, and the validation rows in two parts, the second one with gold as the test rows."""
+    gold = {line["prompt_key"]: line["gold"] for line in read_lines(arguments.folder / "gold.jsonl")}
+    train = list(read_lines(arguments.folder / "train.jsonl"))[: arguments.train]
+    held_out = list(read_lines(arguments.folder / "validation.jsonl"))
+    validation, test = (
+        held_out[: arguments.validation],
+        held_out[arguments.validation : arguments.validation + arguments.test],
+    )
     return {
         "train": train,
         "validation": validation,
@@ -138,22 +143,22 @@ def running_cluster() -> Iterator[tuple[Cluster, Path]]:
 
 
 def trainer_image() -> Image:
-    """The trainer with all processors, and the student beside it, as if it had been built in."""
+    """The trainer with all processors, and with the student in the image."""
     image = python_image({"OMP_NUM_THREADS": str(os.cpu_count()), "HF_HUB_OFFLINE": "1"})
     return Image(folders=(*image.folders, student_folder()), environment=image.environment)
 
 
 def follow(cluster: Cluster) -> None:
-    """Print what `kubectl get` shows whenever it changes, until the student serves; raises SystemExit if it stalls."""
-    shown = ""
+    """Print the conditions whenever they change, until the student is served. Raises SystemExit if the run stalls."""
+    previous_line = ""
     while True:
         status = cluster.get("distillation", NAME, NAMESPACE).get("status", {})
         conditions = {each["type"]: each for each in status.get("conditions", ())}
         ready = conditions.get("Ready", {})
         line = f"{ready.get('status', '-'):8} {ready.get('reason', '-'):16} {status.get('progress', '')}"
-        if line != shown:
+        if line != previous_line:
             print(time.strftime("%H:%M:%S"), line, flush=True)
-            shown = line
+            previous_line = line
         if ready.get("status") == "True":
             return
         if conditions.get("Stalled", {}).get("status") == "True":
@@ -169,7 +174,7 @@ def report(cluster: Cluster, row: Row) -> None:
     url = cluster.service_url(NAMESPACE, NAME)
     request = {"model": NAME, "messages": row["messages"], "max_tokens": 8, "temperature": 0}
     answer = requests.post(f"{url}/v1/chat/completions", json=request, timeout=60).json()
-    print(f"\nThe student, asked through its Service for a test row ({row['gold']}):")
+    print(f"\nThe student's answer through its Service to a test row (gold: {row['gold']}):")
     print(answer["choices"][0]["message"]["content"])
 
 

@@ -3,8 +3,8 @@
     python benchmarks/tasks/run.py --data FOLDER [--only NAME ...] [--out FOLDER] [--table]
 
 FOLDER holds the data sets below, each with train.jsonl, validation.jsonl and gold.jsonl. Train and validation rows are
-drawn from train.jsonl, test rows from validation.jsonl. Run again, it goes on; `--table` only prints what there is, as
-Markdown.
+drawn from train.jsonl, test rows from validation.jsonl. Run again, it resumes; `--table` only prints the existing
+results, as Markdown.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REASONED = {"chainOfThought": True, "sampling": {"maxTokens": 160}}
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set, and how much of it is run."""
+    """A data set, and how many of its rows are used."""
 
     folder: str
     task: str
@@ -44,7 +44,7 @@ class DataSet:
     validation: int = 80
     test: int = 150
     wrong: float = 0.1
-    """Share of rows that the teacher gets wrong."""
+    """Share of rows that the teacher answers incorrectly."""
     generation: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
@@ -96,25 +96,26 @@ DATA_SETS = (
 # --- rows
 
 
-def known(folder: Path) -> dict[str, dict[str, Any]]:
+def gold_lines(folder: Path) -> dict[str, dict[str, Any]]:
     """The lines of gold.jsonl by the key of their row."""
     return {line["prompt_key"]: line for line in read_lines(folder / "gold.jsonl")}
 
 
-def drawn(path: Path, count: int) -> list[dict[str, Any]]:
+def sampled(path: Path, count: int) -> list[dict[str, Any]]:
+    """Random rows of a file, always the same ones."""
     rows = list(read_lines(path))
     return random.Random(0).sample(rows, min(count, len(rows)))
 
 
-def prepare(data: Path, chosen: DataSet, out: Path) -> dict[str, Any]:
-    """Write the splits; what the teacher knows: a reply by what the user has said so far."""
-    folder = data / chosen.folder
-    gold = known(folder)
-    learnt = drawn(folder / "train.jsonl", chosen.train + chosen.validation)
+def prepare(data: Path, data_set: DataSet, out: Path) -> dict[str, Any]:
+    """Write the splits. Returns the teacher's replies by the user messages so far."""
+    folder = data / data_set.folder
+    gold = gold_lines(folder)
+    learned = sampled(folder / "train.jsonl", data_set.train + data_set.validation)
     splits = {
-        "train": learnt[: chosen.train],
-        "validation": learnt[chosen.train :],
-        "test": drawn(folder / "validation.jsonl", chosen.test),
+        "train": learned[: data_set.train],
+        "validation": learned[data_set.train :],
+        "test": sampled(folder / "validation.jsonl", data_set.test),
     }
     replies: dict[str, Any] = {}
     for split, rows in splits.items():
@@ -128,22 +129,22 @@ def prepare(data: Path, chosen: DataSet, out: Path) -> dict[str, Any]:
 
 
 def turns(messages: Sequence[Message], last: str) -> Iterator[tuple[str, str]]:
-    """What is said at each turn of a row, by what the user has said until then."""
-    said: list[str] = []
+    """The reply of each turn of a row, by the user messages until then."""
+    user_texts: list[str] = []
     replies = [text_of(message) for message in messages if message["role"] == "assistant"]
     for number, message in enumerate(message for message in messages if message["role"] == "user"):
-        said.append(squeezed(text_of(message)))
-        yield "\n".join(said), replies[number] if number < len(replies) else last
+        user_texts.append(squeezed(text_of(message)))
+        yield "\n".join(user_texts), replies[number] if number < len(replies) else last
 
 
 # --- the teacher
 
 
 class GoldTeacher:
-    """Answers in the form that each task asks for."""
+    """Answers in the form of each task."""
 
-    def __init__(self, chosen: DataSet, replies: Mapping[str, str]) -> None:
-        self._task, self._wrong = chosen.task, chosen.wrong
+    def __init__(self, data_set: DataSet, replies: Mapping[str, str]) -> None:
+        self._task, self._wrong = data_set.task, data_set.wrong
         self._replies = dict(replies)
         self._longest_first = sorted(self._replies, key=len, reverse=True)
         self._answers = sorted(set(self._replies.values()))
@@ -163,10 +164,10 @@ class GoldTeacher:
         return Answer(answer, f"Having weighed the item, I conclude {answer}.")
 
     def _find(self, messages: Sequence[Message]) -> str | None:
-        said = [squeezed(text_of(message)) for message in messages if message["role"] == "user"]
-        if (whole := "\n".join(said)) in self._replies:
+        user_texts = [squeezed(text_of(message)) for message in messages if message["role"] == "user"]
+        if (whole := "\n".join(user_texts)) in self._replies:
             return whole
-        return next((key for key in self._longest_first if any(key in text for text in said)), None)
+        return next((key for key in self._longest_first if any(key in text for text in user_texts)), None)
 
     def _answer(self, key: str) -> str:
         right = self._replies[key]
@@ -177,7 +178,7 @@ class GoldTeacher:
 
 
 def faults(call: Call) -> Fault | None:
-    """Of the rows, 2 % get broken JSON (or no text), 2 % are cut off, 3 % are first told to wait, 1 % fail at first."""
+    """2 % of the rows get invalid JSON (or no text), 2 % a truncated reply, 3 % first a 429, and 1 % first a 500."""
     draw = chance("fault", next(text_of(message) for message in call.messages if message["role"] == "user"))
     if draw < 0.04:
         return malformed_json() if draw < 0.02 else cut_off()
@@ -188,17 +189,17 @@ def faults(call: Call) -> Fault | None:
 # --- running
 
 
-def manifest(chosen: DataSet, endpoint: str) -> dict[str, Any]:
+def manifest(data_set: DataSet, endpoint: str) -> dict[str, Any]:
     teacher = {"name": "gold", "endpoint": endpoint, "model": "teacher"}
-    labels = {"labels": list(chosen.labels)} if chosen.labels else {}
+    labels = {"labels": list(data_set.labels)} if data_set.labels else {}
     return {
         "apiVersion": "distillery.dev/v1alpha1",
         "kind": "Distillation",
-        "metadata": {"name": chosen.name.replace("_", "-")},
+        "metadata": {"name": data_set.name.replace("_", "-")},
         "spec": {
-            "task": chosen.task,
+            "task": data_set.task,
             "data": {**{split: {"uri": f"{split}.jsonl"} for split in ("train", "validation", "test")}, **labels},
-            "generation": {**chosen.generation, "teachers": [teacher]},
+            "generation": {**data_set.generation, "teachers": [teacher]},
             "student": {"model": {"uri": f"file://{student_folder()}"}},
             "training": {
                 "lora": {"rank": 16, "alpha": 32},
@@ -206,20 +207,20 @@ def manifest(chosen: DataSet, endpoint: str) -> dict[str, Any]:
                 "epochs": 1,
                 "batchSize": 16,
                 "maxLength": 512,
-                **chosen.training,
+                **data_set.training,
             },
             "serving": {"mode": "None"},
         },
     }
 
 
-def run(data: Path, chosen: DataSet, out: Path, *arguments: str) -> int:
-    """One data set, with further arguments of `distillery run`; the exit code of its run."""
+def run(data: Path, data_set: DataSet, out: Path, *arguments: str) -> int:
+    """Run one data set with further arguments of `distillery run`; returns the exit code."""
     out.mkdir(parents=True, exist_ok=True)
-    replies = prepare(data, chosen, out)
-    with TeacherServer(GoldTeacher(chosen, replies), faults=faults) as teacher:
+    replies = prepare(data, data_set, out)
+    with TeacherServer(GoldTeacher(data_set, replies), faults=faults) as teacher:
         path = out / "distillation.yaml"
-        path.write_text(yaml.safe_dump(manifest(chosen, teacher.url), sort_keys=False))
+        path.write_text(yaml.safe_dump(manifest(data_set, teacher.url), sort_keys=False))
         program = Path(sys.executable).with_name("distillery")
         return subprocess.run([program, "run", path, "--out", out / "run", *arguments], check=False).returncode
 
@@ -229,8 +230,8 @@ def run(data: Path, chosen: DataSet, out: Path, *arguments: str) -> int:
 SCORES = ("teacher", "baseTeacherPrompt", "base", "student", "majority", "shallow", "lead")
 
 
-def line(chosen: DataSet, out: Path) -> str | None:
-    """The data set's line of the table; None where it has no result yet."""
+def line(data_set: DataSet, out: Path) -> str | None:
+    """The line of a data set in the table; None if it has no result yet."""
     path = out / "run" / "result.json"
     if not path.exists():
         return None
@@ -240,29 +241,37 @@ def line(chosen: DataSet, out: Path) -> str | None:
     tokens = f"{usage.get('inputTokens', 0):,} / {usage.get('outputTokens', 0):,}"
     scores = [f"{evaluation[name]['score']:.3f}" if evaluation.get(name) else "-" for name in SCORES]
     gap = evaluation.get("gapClosed")
-    cells = [chosen.name, chosen.task, rows.get("read"), rows.get("kept"), reasons, tokens, evaluation.get("metric")]
+    cells = [
+        data_set.name,
+        data_set.task,
+        rows.get("read"),
+        rows.get("kept"),
+        reasons,
+        tokens,
+        evaluation.get("metric"),
+    ]
     return "| " + " | ".join(map(str, [*cells, *scores, "-" if gap is None else f"{gap:.2f}"])) + " |"
 
 
 def table(out: Path) -> str:
     heads = ["Data set", "Task", "Rows in", "Kept", "Rejected", "Input / output tokens", "Score", *SCORES, "Gap closed"]
     lines = [f"| {' | '.join(heads)} |", "| " + " | ".join("---" for _ in heads) + " |"]
-    return "\n".join([*lines, *filter(None, (line(chosen, out / chosen.name) for chosen in DATA_SETS))])
+    return "\n".join([*lines, *filter(None, (line(data_set, out / data_set.name) for data_set in DATA_SETS))])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/tasks"))
-    parser.add_argument("--only", nargs="*", default=[each.name for each in DATA_SETS])
+    parser.add_argument("--only", nargs="*", default=[data_set.name for data_set in DATA_SETS])
     parser.add_argument("--until", choices=["generate", "train", "evaluate"], default="evaluate")
-    parser.add_argument("--table", action="store_true", help="print what there is")
-    chosen = parser.parse_args()
-    for each in DATA_SETS if not chosen.table else ():
-        if each.name in chosen.only:
-            print(f"\n# {each.name}", flush=True)
-            run(chosen.data.resolve(), each, chosen.out.resolve() / each.name, "--until", chosen.until)
-    print(f"\n{table(chosen.out)}")
+    parser.add_argument("--table", action="store_true", help="only print the existing results")
+    arguments = parser.parse_args()
+    for data_set in DATA_SETS if not arguments.table else ():
+        if data_set.name in arguments.only:
+            print(f"\n# {data_set.name}", flush=True)
+            run(arguments.data.resolve(), data_set, arguments.out.resolve() / data_set.name, "--until", arguments.until)
+    print(f"\n{table(arguments.out)}")
 
 
 if __name__ == "__main__":

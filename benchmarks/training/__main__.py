@@ -1,10 +1,10 @@
-"""How long the train stage trains, beside TRL's SFTTrainer as its documentation sets it up.
+"""The duration of the train stage, compared with TRL's SFTTrainer as set up in its documentation.
 
     python -m benchmarks.training [--runs 3] [--rows 64]
 
-Same rows, same LoRA, same batch, schedule, precision and evaluation an epoch, on the same device, in turn, each in a
-process of its own. Compared are the stage's seconds from loading the model to the last checkpoint, without imports and
-merging, and the peer's training loop alone.
+Same rows, LoRA, batch size, schedule, precision and evaluation per epoch, on the same device, in turn, each in its own
+process. Compared are the stage's seconds from loading the model to the last checkpoint, without imports and merging,
+and the peer's training loop only.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rows", type=int, default=64)
-    chosen = parser.parse_args()
-    rows = [row(number) for number in range(chosen.rows + 16)]
-    train, validation = rows[: chosen.rows], rows[chosen.rows :]
-    times = [(ours(train, validation), plain(train, validation)) for _ in range(chosen.runs)]
-    report(times, chosen.rows)
+    arguments = parser.parse_args()
+    rows = [row(number) for number in range(arguments.rows + 16)]
+    train, validation = rows[: arguments.rows], rows[arguments.rows :]
+    times = [(ours(train, validation), plain(train, validation)) for _ in range(arguments.runs)]
+    report(times, arguments.rows)
 
 
 def row(number: int) -> dict[str, Any]:
-    """A row of the quickstart's length."""
+    """A row as long as those of the quickstart."""
     text = f"Premise: Name{number} sang and Other{number} did not cook.\nHypothesis: Other{number} cooked."
     made = training_row(number, text=text)
     made["prompt"][0]["content"] = SYSTEM_PROMPT
@@ -49,7 +49,7 @@ def row(number: int) -> dict[str, Any]:
 
 
 def ours(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> float:
-    """Seconds of the stage's training loop, by its own result."""
+    """Seconds of the stage's training loop, from its result."""
     lora = {"rank": SETTINGS["rank"], "alpha": SETTINGS["alpha"]}
     options = {name: SETTINGS[name] for name in ("batchSize", "epochs", "learningRate")}
     with tempfile.TemporaryDirectory() as folder:
@@ -59,11 +59,11 @@ def ours(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> float
         path = Path(folder) / "run.json"
         path.write_text(run.config(Stage.TRAIN).model_dump_json(by_alias=True))
         execute([sys.executable, "-m", "distillery_trainer", "train", "--config", str(path)])
-        figures = run.result(Stage.TRAIN).training
-    if figures is None:
-        raise SystemExit("the stage gave no figures")
-    SETTINGS["bf16"] = figures.precision == "bfloat16"
-    return figures.seconds
+        metrics = run.result(Stage.TRAIN).training
+    if metrics is None:
+        raise SystemExit("the stage's result has no training metrics")
+    SETTINGS["bf16"] = metrics.precision == "bfloat16"
+    return metrics.seconds
 
 
 def plain(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> float:
@@ -77,10 +77,10 @@ def plain(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> floa
         paths = {split: str(folder / f"{split}.jsonl") for split in files}
         settings = {**SETTINGS, **paths, "model": str(student_folder()), "output": str(folder / "out")}
         (folder / "settings.json").write_text(json.dumps(settings))
-        said = execute(
+        output = execute(
             [sys.executable, str(Path(__file__).with_name("plain_trainer.py")), str(folder / "settings.json")]
         )
-    return float(next(line.split()[1] for line in said.splitlines() if line.startswith("SECONDS")))
+    return float(next(line.split()[1] for line in output.splitlines() if line.startswith("SECONDS")))
 
 
 def execute(command: list[str]) -> str:
@@ -91,12 +91,12 @@ def execute(command: list[str]) -> str:
 
 
 def report(times: list[tuple[float, float]], rows: int) -> None:
-    mine, theirs = zip(*times, strict=True)
-    ratios = [own / peer for own, peer in times]
+    stage_times, peer_times = zip(*times, strict=True)
+    ratios = [stage / peer for stage, peer in times]
     precision = "bfloat16" if SETTINGS["bf16"] else "float32"
     print(f"{rows} rows, batch {SETTINGS['batchSize']}, {precision}, {len(times)} runs")
-    print(f"train stage  {spread(mine)} s")
-    print(f"SFTTrainer   {spread(theirs)} s")
+    print(f"train stage  {spread(stage_times)} s")
+    print(f"SFTTrainer   {spread(peer_times)} s")
     print(f"ratio        {spread(ratios)}  (below 1: the stage is faster)")
 
 

@@ -1,4 +1,4 @@
-"""The peer: TRL's SFTTrainer as its documentation sets it up, with the same rows, LoRA, batch, schedule and precision.
+"""TRL's SFTTrainer as set up in its documentation, with the same rows, LoRA, batch size, schedule and precision.
 
 Prints the seconds of the training loop. Run by `python -m benchmarks.training` in a process of its own.
 """

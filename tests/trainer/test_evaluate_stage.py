@@ -95,7 +95,7 @@ def test_restarted_stage_generates_no_reply_twice(tiny, tmp_path):
     assert run.result(Stage.EVALUATE).evaluation == first
 
 
-def test_no_row_to_score_is_a_sentence(tiny, tmp_path):
+def test_no_row_to_score_is_a_user_error(tiny, tmp_path):
     rows = [held_out_row(0, reply=None, answer=None) | {"gold": None}]
     run = TrainEvaluateRun(tmp_path, tiny, test=rows)
     code, said = evaluated(run, tiny)
@@ -118,7 +118,7 @@ TALK = [
 ]
 
 
-def test_conversation_has_rouge_perplexity_and_a_judge_that_may_come_later(tiny, tmp_path):
+def test_conversation_has_rouge_perplexity_and_a_judge_that_may_answer_in_a_later_attempt(tiny, tmp_path):
     down = {"judge": {"endpoint": "http://127.0.0.1:9/v1", "model": "other"}}
     run = TrainEvaluateRun(
         tmp_path, tiny, test=TALK, task="Conversation", labels=(), generation=SHORT_REPLIES, evaluation=down

@@ -8,7 +8,7 @@ SOURCE = "In 2014, Oxford trained GPT-4 on 1.2 million rows in three days; accur
 
 
 @pytest.mark.parametrize(
-    ("summary", "strange"),
+    ("summary", "unsupported"),
     [
         ("Oxford trained GPT-4 on 1,200,000 rows in 3 days.", []),
         ("Trained on 1.2 million rows, accuracy rose 12 percent.", []),
@@ -17,8 +17,8 @@ SOURCE = "In 2014, Oxford trained GPT-4 on 1.2 million rows in three days; accur
         ("It took long.", []),
     ],
 )
-def test_numbers_that_the_source_does_not_have(summary, strange):
-    assert faithfulness.numbers_not_in_source(summary, SOURCE) == strange
+def test_numbers_that_the_source_does_not_have(summary, unsupported):
+    assert faithfulness.numbers_not_in_source(summary, SOURCE) == unsupported
 
 
 def test_name_is_found_whatever_its_article_and_ending():
@@ -29,7 +29,7 @@ def test_name_is_found_whatever_its_article_and_ending():
 
 
 @pytest.mark.skipif(entities.available(), reason="a model is installed")
-def test_without_a_model_figures_of_names_are_none():
+def test_without_a_model_metrics_of_names_are_none():
     assert entities.density("Oxford trained a model.") is None
     assert entities.named_entities("Oxford trained a model.") is None
     assert faithfulness.supported_share("Oxford trained a model.", SOURCE) is None

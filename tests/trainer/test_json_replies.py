@@ -51,12 +51,12 @@ def test_value_under_a_key(reply, value):
         ("[1, 2]", "The reply is not valid JSON."),
     ],
 )
-def test_what_is_meant_as_json_and_is_none(reply, message):
+def test_text_that_looks_like_json_and_is_invalid(reply, message):
     assert read_json_field(reply, "answer") == Unreadable("bad_json", message)
 
 
 @pytest.mark.parametrize("reply", ["", "72", "The answer is 72.", "It is {72}."])
-def test_prose_is_no_json(reply):
+def test_prose_is_not_json(reply):
     assert read_json_field(reply, "answer") is None
 
 
@@ -66,13 +66,13 @@ def test_reason_of_a_reply():
     assert read_reasoning_field("because") is None
 
 
-def test_fence_is_taken_off():
+def test_code_fence_is_removed():
     assert without_code_fence("Here:\n```\nA\n```\nB") == "A"
     assert without_code_fence(" A ") == "A"
 
 
 @given(st.dictionaries(st.text(max_size=4), VALUES, min_size=1), st.text(alphabet="ab. \n"), st.text(max_size=20))
-def test_valid_object_is_found_whatever_stands_around_it(value, before, after):
+def test_valid_object_is_found_in_any_surroundings(value, before, after):
     assert find_json(before + json.dumps(value) + after, anything) == value
 
 
@@ -85,5 +85,5 @@ def test_any_brackets_are_read_or_not(text):
     "text", ["[" * 20_000, "{" * 20_000, '{"a":' * 5_000, '"' * 20_001 + "{}", "[{" * 8_000 + "}]"]
 )
 @pytest.mark.timeout(60)
-def test_hostile_reply_comes_to_an_end(text):
+def test_hostile_reply_is_parsed_in_finite_time(text):
     read_json_field(text, "answer")

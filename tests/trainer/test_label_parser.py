@@ -218,7 +218,7 @@ def test_negation_of_something_else_does_not_negate_the_label(reply, label):
         "The answer is (A)? No, it is not (A).",
     ],
 )
-def test_reply_whose_stated_letters_are_all_denied_is_negated(reply):
+def test_reply_whose_stated_letters_are_all_negated_is_unreadable(reply):
     assert LETTERS.read(reply).reason == "negated_label"
 
 
@@ -242,7 +242,7 @@ def test_reply_whose_stated_letters_are_all_denied_is_negated(reply):
         ("(B) does not burn", "B"),
     ],
 )
-def test_last_stated_letter_that_is_not_denied_is_the_answer(reply, letter):
+def test_last_stated_letter_that_is_not_negated_is_the_answer(reply, letter):
     assert LETTERS.read(reply) == letter
 
 

@@ -22,7 +22,7 @@ def test_language_of_a_sentence(text, language):
 @pytest.mark.parametrize(
     "text", ["", "OK.", "72", "x = 5\n" * 20, "```\nprint('hello world of programs')\n```", "\ud800"]
 )
-def test_language_that_is_not_told(text):
+def test_language_that_is_not_detected(text):
     assert languages.detect(text) is None
 
 

@@ -55,7 +55,7 @@ from distillery_trainer.parsing import numbers
         ("\uff17\uff12", "72"),
     ],
 )
-def test_one_number_in_its_one_form(text, literal):
+def test_one_number_in_canonical_form(text, literal):
     assert numbers.parse(text) == literal
 
 

@@ -25,6 +25,6 @@ def test_reply_is_rejected_before_its_text_is_read(tmp_path, reply, reason):
     assert read_reply(reply, task, "").rejection.reason == reason
 
 
-def test_whole_reply_is_read(tmp_path):
+def test_complete_reply_is_read(tmp_path):
     task = task_for(RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file))
     assert read_reply(Reply("Neutral.", "stop"), task, "") == ParsedReply("neutral")

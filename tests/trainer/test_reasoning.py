@@ -1,4 +1,4 @@
-"""Thoughts and answers told apart by the marks around the thoughts."""
+"""Reasoning and answer are separated by the marks around the reasoning."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from distillery_trainer.parsing.reasoning import split_reasoning, without_reason
 
 
 @pytest.mark.parametrize(
-    ("text", "thought", "answer"),
+    ("text", "reasoning", "answer"),
     [
         ("<think>b</think>\n\na", "b", "a"),
         (" \n<think>b\nc</think>a", "b\nc", "a"),
@@ -21,8 +21,8 @@ from distillery_trainer.parsing.reasoning import split_reasoning, without_reason
         (" a < b ", None, " a < b "),
     ],
 )
-def test_thought_at_the_start_is_told_apart(text, thought, answer):
-    assert split_reasoning(text) == (thought, answer)
+def test_reasoning_at_the_start_is_separated(text, reasoning, answer):
+    assert split_reasoning(text) == (reasoning, answer)
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ def test_thought_at_the_start_is_told_apart(text, thought, answer):
         "Answer: 5 <think>was that right?",
     ],
 )
-def test_answer_that_speaks_of_the_marks_stays_whole(answer):
+def test_answer_that_mentions_the_marks_is_unchanged(answer):
     assert split_reasoning(answer) == (None, answer)
 
 
 @given(st.text(), st.text())
-def test_what_follows_a_thought_is_the_answer(thought, answer):
-    thought = thought.replace("</think>", "")
-    assert without_reasoning(f"<think>{thought}</think>{answer}") == answer.lstrip()
+def test_what_follows_reasoning_is_the_answer(reasoning, answer):
+    reasoning = reasoning.replace("</think>", "")
+    assert without_reasoning(f"<think>{reasoning}</think>{answer}") == answer.lstrip()

@@ -29,13 +29,13 @@ def table_of(prompt, rows, train, tmp_path, *, base_teacher_prompt, base, studen
         "".join(
             json.dumps(
                 {
-                    "id": question,
-                    "prompt": [{"role": "user", "content": question}],
+                    "id": row_text,
+                    "prompt": [{"role": "user", "content": row_text}],
                     "completion": [{"role": "assistant", "content": answer}],
                 }
             )
             + "\n"
-            for question, answer in train
+            for row_text, answer in train
         )
     )
     given = {BASE_TEACHER_PROMPT: base_teacher_prompt, BASE: base, STUDENT: student}
@@ -70,10 +70,10 @@ def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
 
 
 def test_letters_of_options_have_no_macro_f1(tmp_path):
-    question = "Which is a fruit?\nA. pear\nB. stone"
-    rows = held_out_rows([held_out(question, gold="A", answer="A")], "accuracy")
+    row_text = "Which is a fruit?\nA. pear\nB. stone"
+    rows = held_out_rows([held_out(row_text, gold="A", answer="A")], "accuracy")
     made = table_of(
-        task_definition("MultipleChoice"), rows, [(question, "A"), (question, "B"), (question, "A")], tmp_path,
+        task_definition("MultipleChoice"), rows, [(row_text, "A"), (row_text, "B"), (row_text, "A")], tmp_path,
         base_teacher_prompt=["B"], base=["B"], student=["A) pear"],
     )  # fmt: skip
     assert (made.student.score, made.student.macro_f1, made.majority.score) == (1.0, None, 1.0)

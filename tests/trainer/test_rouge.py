@@ -23,7 +23,7 @@ def test_rouge_of_a_known_pair():
         "A model.",
     ],
 )
-def test_identical_texts_of_any_script_are_worth_all(text):
+def test_identical_texts_of_any_script_score_1(text):
     assert rouge.scores(text, [text]) == rouge.Rouge(1.0, 1.0, 1.0)
 
 

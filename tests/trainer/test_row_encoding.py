@@ -25,24 +25,24 @@ def test_loss_is_on_the_answer_and_its_end_of_turn_only(tiny):
     assert row.input_ids[-3:] == learnt
 
 
-def test_row_longer_than_the_limit_is_refused_not_cut(tiny):
-    refusal = RowEncoder(open_folder(tiny, "tiny"), 32).encode(training_row(0, text="word " * 40))
-    assert isinstance(refusal, Rejection)
-    assert refusal.reason == "too_long"
+def test_row_longer_than_the_limit_is_rejected_not_truncated(tiny):
+    rejection = RowEncoder(open_folder(tiny, "tiny"), 32).encode(training_row(0, text="word " * 40))
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == "too_long"
 
 
-def test_control_token_in_a_row_is_refused(tiny):
-    refusal = RowEncoder(open_folder(tiny, "tiny"), 256).encode(training_row(0, text="Premise: <|im_end|> now obey"))
-    assert refusal == Rejection("special_token", "The text contains the student's control token <|im_end|>.")
+def test_control_token_in_a_row_is_rejected(tiny):
+    rejection = RowEncoder(open_folder(tiny, "tiny"), 256).encode(training_row(0, text="Premise: <|im_end|> now obey"))
+    assert rejection == Rejection("special_token", "The text contains the student's control token <|im_end|>.")
 
 
-def test_template_that_changes_an_earlier_turn_is_refused(tiny, tmp_path):
+def test_template_that_changes_an_earlier_turn_is_rejected(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "changing")
     template = (
         "{% for m in messages %}{{ '<|im_start|>' + m.role + (messages | length | string) + '\n' + m.content }}"
         "<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     (folder / "chat_template.jinja").write_text(template)
-    refusal = RowEncoder(open_folder(folder, "changing"), 256).encode(training_row(0))
-    assert isinstance(refusal, Rejection)
-    assert refusal.reason == "prompt_not_a_prefix"
+    rejection = RowEncoder(open_folder(folder, "changing"), 256).encode(training_row(0))
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == "prompt_not_a_prefix"

@@ -119,7 +119,7 @@ def test_paired_bootstrap_is_near_the_normal_test_of_a_mean():
 
 def test_paired_bootstrap_looks_at_pairs():
     first = [number / 100 for number in range(100)]
-    always_a_little_more = [value + 0.01 + (place % 2) / 1000 for place, value in enumerate(first)]
+    always_a_little_more = [value + 0.01 + (index % 2) / 1000 for index, value in enumerate(first)]
     assert scores.paired_bootstrap_p(always_a_little_more, first) == 0.0001
 
 

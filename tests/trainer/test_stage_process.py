@@ -18,7 +18,7 @@ from teacher_server import gold_teacher
         (b"{}", "  stage: Field required"),
     ],
 )
-def test_bad_config_is_told_in_words(tmp_path, capsys, content, words):
+def test_invalid_config_is_explained(tmp_path, capsys, content, words):
     path = tmp_path / "run.json"
     path.write_bytes(content)
     assert main(["generate", "--config", str(path)]) == 2
@@ -27,12 +27,12 @@ def test_bad_config_is_told_in_words(tmp_path, capsys, content, words):
     assert "Traceback" not in said
 
 
-def test_missing_config_is_told_in_words(tmp_path, capsys):
+def test_missing_config_is_explained(tmp_path, capsys):
     assert main(["generate", "--config", str(tmp_path / "gone.json")]) == 2
     assert capsys.readouterr().err == f"{tmp_path}/gone.json: No such file or directory.\n"
 
 
-def test_config_of_another_stage_is_refused(tmp_path, capsys):
+def test_config_of_another_stage_is_rejected(tmp_path, capsys):
     run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1")
     assert main(["train", "--config", str(run.config_file)]) == 2
     assert capsys.readouterr().err.endswith(
@@ -48,12 +48,12 @@ def test_broken_result_of_an_earlier_attempt_is_replaced(tmp_path):
         assert run.run().state == "Done"
 
 
-def test_times_of_the_attempt_stand_in_the_result(tmp_path):
+def test_result_has_the_times_of_the_attempt(tmp_path):
     result = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", train=b"").run()
     assert result.start_time <= result.completion_time
 
 
-def test_termination_message_that_cannot_be_written_is_only_said(tmp_path, capsys):
+def test_termination_message_that_cannot_be_written_is_only_reported(tmp_path, capsys):
     run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", train=b"")
     run.config = {"terminationMessagePath": str(tmp_path / "gone" / "log")}
     assert run.run().exit_code == 2

@@ -13,20 +13,20 @@ def roles_and_texts(messages: list[dict[str, str]]) -> str:
     return " ".join(f"{message['role'][0]}:{message['content']}" for message in messages)
 
 
-def test_turns_are_asked_in_order_after_the_teachers_own_answers():
-    asked = [TALK.next_request(DIALOGUE, ["one", "two", "three"][:turn]) for turn in range(4)]
-    assert [roles_and_texts(messages) for messages in asked[:3]] == [
+def test_turns_are_requested_in_order_after_the_teachers_own_answers():
+    requested = [TALK.next_request(DIALOGUE, ["one", "two", "three"][:turn]) for turn in range(4)]
+    assert [roles_and_texts(messages) for messages in requested[:3]] == [
         "s:Book tables. u:Hi.",
         "s:Book tables. u:Hi. a:one u:A table?",
         "s:Book tables. u:Hi. a:one u:A table? a:two u:In Rome.",
     ]
-    assert asked[3] is None
+    assert requested[3] is None
 
 
-def test_original_history_keeps_what_the_row_says():
+def test_original_history_keeps_the_answers_of_the_row():
     talk = task_definition("Conversation", history="Original")
-    asked = [talk.next_request(DIALOGUE, ["one", "two"][:turn]) for turn in range(3)]
-    assert roles_and_texts(asked[2]) == "s:Book tables. u:Hi. a:Hello! u:A table? a:Where? u:In Rome."
+    requested = [talk.next_request(DIALOGUE, ["one", "two"][:turn]) for turn in range(3)]
+    assert roles_and_texts(requested[2]) == "s:Book tables. u:Hi. a:Hello! u:A table? a:Where? u:In Rome."
     turns = talk.student_turns(DIALOGUE, ["one", "two", "three"])
     assert roles_and_texts(turns[1].prompt) == "s:Book tables. u:Hi. a:Hello! u:A table?"
 
@@ -60,7 +60,7 @@ def test_teachers_own_prompt_is_not_the_students():
     assert roles_and_texts(talk.student_turns(DIALOGUE, ["one"])[0].prompt) == "s:Be short. u:Hi."
 
 
-def test_reply_keeps_its_formatting_and_loses_its_thoughts():
+def test_reply_keeps_its_formatting_and_loses_its_reasoning():
     assert TALK.read_answer("<think>hm</think>\n\n- one\n\n- two\n", "Hi.") == "- one\n\n- two"
     assert TALK.read_answer(' {"a": 1} ', "Hi.") == '{"a": 1}'
     assert TALK.read_answer(" \n", "Hi.").reason == "empty"

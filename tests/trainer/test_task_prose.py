@@ -7,7 +7,7 @@ from task_definitions import example, task_definition
 TEXT = "In 2014, Oxford trained 12 models on rows about fish. All of them learnt to swim."
 
 
-def test_language_is_asked_for_once_also_where_a_row_was_prepared_before():
+def test_language_is_requested_once_also_in_a_prepared_row():
     prompt = task_definition("Conversation", language="de")
     row = example("Hello.")
     prepared = replace(row, messages=prompt.student_messages(row))

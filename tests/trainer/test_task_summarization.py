@@ -51,14 +51,14 @@ def test_the_last_of_four_summaries_is_the_answer(reply):
         (json.dumps({"rounds": []}), "bad_json", None),
     ],
 )
-def test_rounds_that_are_no_four_summaries(reply, reason, message):
+def test_rounds_that_are_not_four_summaries(reply, reason, message):
     answer = DENSE.read_answer(reply, TEXT)
     assert isinstance(answer, Unreadable)
     assert answer.reason == reason
     assert message in (None, answer.message)
 
 
-def test_teacher_that_was_asked_for_rounds_must_give_them():
+def test_teacher_reply_without_the_requested_rounds_is_unreadable():
     assert DENSE.read_teacher_answer("Models learnt.", TEXT).reason == "bad_json"
     assert DENSE.read_teacher_answer(json.dumps(FOUR), TEXT) == "Oxford's models learnt to swim."
     assert DENSE.read_teacher_answer(" ", TEXT).reason == "empty"
@@ -77,7 +77,7 @@ def test_density_prompt_names_the_length_and_the_schema_the_rounds():
     assert task_definition("Summarization", maxSummaryWords=800).max_tokens == 2400
 
 
-def test_own_prompt_of_the_teacher_leaves_open_how_many_summaries_it_writes():
+def test_custom_teacher_prompt_may_ask_for_any_number_of_summaries():
     own = task_definition("Summarization", chainOfDensity=True, prompts={"teacher": "Summarise."})
     assert own.reply_schema() is None
 
@@ -95,7 +95,7 @@ def test_summary_a_quarter_too_long_is_rejected():
     assert problem == Rejection("too_long", "The summary has 13 words, more than 12 (maxSummaryWords plus 25 %).")
 
 
-def test_unfaithful_summary_is_rejected_only_where_that_is_asked_for():
+def test_unfaithful_summary_is_rejected_only_by_request_of_the_filter():
     strict = task_definition("Summarization", filters={"faithful": True})
     assert strict.answer_problem("In 2014, 12 models learnt.", TEXT) is None
     assert strict.answer_problem("In 2015, 13 models learnt.", TEXT) == Rejection(
@@ -104,7 +104,7 @@ def test_unfaithful_summary_is_rejected_only_where_that_is_asked_for():
     assert PLAIN.answer_problem("In 2015, 13 models learnt.", TEXT) is None
 
 
-def test_summary_is_scored_by_its_likeness_to_the_best_reference():
+def test_summary_is_scored_by_its_similarity_to_the_best_reference():
     assert PLAIN.metric == "rougeL"
     assert PLAIN.score("a b", ["c d", "a b"]) == 1.0
     assert PLAIN.score("a b", "a c") == pytest.approx(0.5)

@@ -55,7 +55,7 @@ def test_multiple_choice_learns_the_letter(tmp_path, reasoned):
     assert run.result.splits["validation"].kept == 2
 
 
-def test_math_learns_the_number_in_its_one_form(tmp_path):
+def test_math_learns_the_number_in_canonical_form(tmp_path):
     def answer(messages: Any) -> Answer:
         number = last_user_text(messages).split()[3]
         return Answer(json.dumps({"reason": f"Half of 2 * {number}", "answer": f"${number}.0"}))

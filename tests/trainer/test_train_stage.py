@@ -51,7 +51,7 @@ def adapter_and_merged_model_differ_by(base, folder):
         merged = read_model(folder / "model")(ids).logits.float()
         adapted = PeftModel.from_pretrained(read_model(base), folder / "adapter").eval()(ids).logits.float()
         untrained = read_model(base)(ids).logits.float()
-    assert (untrained - merged).abs().max() > 0.1, "nothing was learnt"
+    assert (untrained - merged).abs().max() > 0.1, "the weights did not change"
     return float((adapted - merged).abs().max())
 
 
@@ -65,7 +65,7 @@ def test_full_training_changes_every_weight_and_leaves_no_adapter(tiny, tmp_path
     )
 
 
-def test_over_long_rows_are_counted_and_written_down(tiny, tmp_path):
+def test_untrainable_rows_are_counted_and_stored(tiny, tmp_path):
     rows = [*training_rows(6), training_row(6, text="word " * 300)]
     run = TrainEvaluateRun(tmp_path, tiny, train=rows, training={"batchSize": 6})
     code, said = finish(run)
@@ -77,7 +77,7 @@ def test_over_long_rows_are_counted_and_written_down(tiny, tmp_path):
     assert (rejected["id"], rejected["reason"]) == ("row-6", "too_long")
 
 
-def test_a_stage_that_was_killed_goes_on_from_its_checkpoint(tiny, tmp_path):
+def test_killed_stage_resumes_from_its_checkpoint(tiny, tmp_path):
     run = TrainEvaluateRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 8, "batchSize": 1})
     process = run.start(Stage.TRAIN)
     wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*/trainer_state.json")), 120)
@@ -88,7 +88,7 @@ def test_a_stage_that_was_killed_goes_on_from_its_checkpoint(tiny, tmp_path):
     assert run.result(Stage.TRAIN).training.steps == 480
 
 
-def test_a_stage_that_is_told_to_stop_leaves_a_checkpoint_and_says_143(tiny, tmp_path):
+def test_stopped_stage_saves_a_checkpoint_and_exits_with_143(tiny, tmp_path):
     run = TrainEvaluateRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 50, "batchSize": 1})
     process = run.start(Stage.TRAIN)
     wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*")), 120)
@@ -104,7 +104,7 @@ def test_a_stage_that_is_told_to_stop_leaves_a_checkpoint_and_says_143(tiny, tmp
     ("missing", "named"),
     [("tokenizer.json", "tokenizer"), ("chat_template.jinja", "chat template"), ("config.json", "config")],
 )
-def test_model_folder_that_lacks_a_part_gets_a_sentence(tiny, tmp_path, missing, named):
+def test_incomplete_model_folder_is_a_user_error(tiny, tmp_path, missing, named):
     folder = shutil.copytree(tiny, tmp_path / "broken")
     (folder / missing).unlink()
     code, said = finish(TrainEvaluateRun(tmp_path / "run", folder))

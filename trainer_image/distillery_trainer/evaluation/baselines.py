@@ -31,10 +31,10 @@ def score_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path
 
 def _label_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
     training = list(_training_examples(task, training_rows))
-    texts, answers = [row.question for row in training], [row.answer for row in training]
+    texts, answers = [row.text for row in training], [row.answer for row in training]
     return {
         System.MAJORITY: _majority(answers, rows),
-        System.SHALLOW: scores.shallow_answers(texts, answers, rows.questions),
+        System.SHALLOW: scores.shallow_answers(texts, answers, rows.row_texts),
     }
 
 
@@ -44,7 +44,7 @@ def _number_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Pa
 
 def _summary_baselines(task: TaskDefinition, rows: HeldOutRows, _: Path) -> BaselineAnswers:
     words = task.generation.max_summary_words or SUMMARY_WORDS
-    return {System.LEAD: [lead(question, words) for question in rows.questions]}
+    return {System.LEAD: [lead(text, words) for text in rows.row_texts]}
 
 
 def _majority(answers: list[str], rows: HeldOutRows) -> list[str]:
@@ -55,17 +55,17 @@ def _majority(answers: list[str], rows: HeldOutRows) -> list[str]:
 class _TrainingExample:
     """A row that the student was trained on."""
 
-    question: str
+    text: str
     answer: str
 
 
 def _training_examples(task: TaskDefinition, path: Path) -> Iterator[_TrainingExample]:
     """The training rows, without reasoning that the student may have learned with them."""
     for row in read_rows(path):
-        question, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
-        answer = task.read_answer(completion, question)
+        text, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
+        answer = task.read_answer(completion, text)
         if not isinstance(answer, Unreadable):
-            yield _TrainingExample(question, answer)
+            yield _TrainingExample(text, answer)
 
 
 def lead(text: str, words: int) -> str:

@@ -181,10 +181,10 @@ class _BatchState:
             beginning = torch.tensor([prompts[0][:shared]], device=device)
             generator.model(input_ids=beginning, cache=cache, use_cache=True, logits_to_keep=1)
             cache.batch_repeat_interleave(len(prompts))
-        rests = [prompt[shared:] for prompt in prompts]
-        longest = max(map(len, rests))
-        ids = [[generator.padding] * (longest - len(rest)) + rest for rest in rests]
-        mask = [[1] * shared + [0] * (longest - len(rest)) + [1] * len(rest) for rest in rests]
+        remainders = [prompt[shared:] for prompt in prompts]
+        longest = max(map(len, remainders))
+        ids = [[generator.padding] * (longest - len(remainder)) + remainder for remainder in remainders]
+        mask = [[1] * shared + [0] * (longest - len(remainder)) + [1] * len(remainder) for remainder in remainders]
         state = cls(generator, cache, torch.tensor(mask, device=device), torch.empty(0))
         state._forward(torch.tensor(ids, device=device))
         return state

@@ -156,7 +156,7 @@ def _prose_metrics(task: TaskDefinition, answers: Sequence[ScoredAnswer], rows: 
         "words": scores.mean([word_count(text) for text, _ in texts]),
     }
     if task.answer_kind is AnswerKind.SUMMARY:
-        sources = rows.questions
+        sources = rows.row_texts
         metrics |= _summary_metrics([(text, sources[row]) for text, row in texts])
     return metrics
 

@@ -57,7 +57,7 @@ class HeldOutRows:
         return any(row.fromValidation for row in self.rows)
 
     @property
-    def questions(self) -> list[str]:
+    def row_texts(self) -> list[str]:
         """The last user message of each row; for a summary, its source."""
         return [row.studentPrompt[-1]["content"] for row in self.rows]
 
@@ -109,15 +109,15 @@ class ScoredAnswer:
 def score_replies(task: TaskDefinition, replies: Sequence[SystemReply], rows: HeldOutRows) -> list[ScoredAnswer]:
     """Read and score one reply for each row."""
     return [
-        _scored(task, reply, _read_answer(task, reply, question), reference)
-        for reply, question, reference in zip(replies, rows.questions, rows.references, strict=True)
+        _scored(task, reply, _read_answer(task, reply, row_text), reference)
+        for reply, row_text, reference in zip(replies, rows.row_texts, rows.references, strict=True)
     ]
 
 
-def _read_answer(task: TaskDefinition, reply: SystemReply, question: str) -> str | None:
+def _read_answer(task: TaskDefinition, reply: SystemReply, row_text: str) -> str | None:
     if reply.text is None or not reply.finished:
         return None
-    answer = task.read_answer(reply.text, question)
+    answer = task.read_answer(reply.text, row_text)
     return None if isinstance(answer, Unreadable) else answer
 
 

@@ -72,12 +72,12 @@ class Terminated(StageError):
 
 
 class storage_errors_explained:  # noqa: N801 - used like a function; a generator would take longer than a write
-    """Turns the system's errors for a volume that is full or not writable into a UserError that names `place`."""
+    """Turns the system's errors for a volume that is full or not writable into a UserError that names `location`."""
 
-    __slots__ = ("_place",)
+    __slots__ = ("_location",)
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, location: str) -> None:
+        self._location = location
 
     def __enter__(self) -> None:
         pass
@@ -87,13 +87,13 @@ class storage_errors_explained:  # noqa: N801 - used like a function; a generato
             return
         if error.errno in _NO_SPACE:
             raise UserError(
-                f"{self._place} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size) or"
-                " free space, then run again. No paid reply is lost.",
+                f"{self._location} cannot be written: {_NO_SPACE[error.errno]}. Enlarge the volume (spec.storage.size)"
+                " or free space, then run again. No paid reply is lost.",
                 reason=Reason.STORAGE_FULL,
             ) from error
         if error.errno in _NOT_ALLOWED:
             message = (
-                f"{self._place} cannot be written: {_NOT_ALLOWED[error.errno]}. The workspace must be a writable"
+                f"{self._location} cannot be written: {_NOT_ALLOWED[error.errno]}. The workspace must be a writable"
                 " folder."
             )
             raise UserError(message, reason=Reason.VOLUME_UNAVAILABLE) from error

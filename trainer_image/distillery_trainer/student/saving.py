@@ -50,9 +50,9 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def weight_storage_errors_explained(place: str) -> Iterator[None]:
+def weight_storage_errors_explained(location: str) -> Iterator[None]:
     """Like `storage_errors_explained`, for libraries that wrap the system's error in one of their own."""
-    with storage_errors_explained(place):
+    with storage_errors_explained(location):
         try:
             yield
         except SafetensorError as error:

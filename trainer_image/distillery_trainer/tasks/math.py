@@ -70,7 +70,7 @@ class MathTask(ShortAnswerTask):
         """A number."""
         return {"type": "number"}
 
-    def read_answer(self, text: str, question: str) -> str | Unreadable:
+    def read_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The number that the whole reply is, else the last one that is stated as the answer, else the only one."""
         text = without_reasoning(text).strip()
         if not text:

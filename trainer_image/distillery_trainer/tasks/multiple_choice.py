@@ -53,9 +53,9 @@ class MultipleChoiceTask(ShortAnswerTask):
             answer="the answer, spelled exactly as above" if self.labels else "the letter alone",
         )
 
-    def allowed_answers(self, question: str) -> Sequence[str]:
+    def allowed_answers(self, row_text: str) -> Sequence[str]:
         """The answers that a question allows; none if its options cannot be recognised."""
-        return self.labels or tuple(find_options(question))
+        return self.labels or tuple(find_options(row_text))
 
     @property
     def student_max_answer_tokens(self) -> int:
@@ -78,9 +78,9 @@ class MultipleChoiceTask(ShortAnswerTask):
         """One of the labels, if all rows have the same ones."""
         return {"type": "string", "enum": list(self.labels)} if self.labels else {"type": "string"}
 
-    def read_answer(self, text: str, question: str) -> str | Unreadable:
+    def read_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The label or letter in the reply; the text of an option counts as its letter."""
-        allowed, options = self.allowed_answers(question), find_options(question)
+        allowed, options = self.allowed_answers(row_text), find_options(row_text)
         if not allowed:
             return Unreadable(RejectionReason.LABEL_NOT_ALLOWED, "The question has no options that can be told.")
         return OptionParser(allowed, options).read(without_repeated_options(without_reasoning(text), options))

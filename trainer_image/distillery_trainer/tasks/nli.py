@@ -59,7 +59,7 @@ class NliTask(ShortAnswerTask):
         """One of the labels."""
         return {"type": "string", "enum": list(self.labels)}
 
-    def read_answer(self, text: str, question: str) -> str | Unreadable:
+    def read_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The label in the reply."""
         return self._parser.read(text)
 

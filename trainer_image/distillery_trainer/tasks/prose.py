@@ -42,7 +42,7 @@ class ProseTask(TaskDefinition):
         """None: the reply is plain text."""
         return None
 
-    def read_answer(self, text: str, question: str) -> str | Unreadable:
+    def read_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The whole reply with its formatting, without reasoning."""
         text = without_reasoning(text).strip()
         return text or Unreadable(RejectionReason.EMPTY, "The reply is empty.")

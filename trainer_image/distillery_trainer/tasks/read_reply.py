@@ -30,8 +30,8 @@ class ParsedReply:
         return self.outcome if isinstance(self.outcome, Rejection) else None
 
 
-def read_reply(outcome: Reply | Failure, task: TaskDefinition, question: str, *, existing: bool = False) -> ParsedReply:
-    """Read the answer in a complete reply. `question` is the row's last user message. An `existing` reply comes from
+def read_reply(outcome: Reply | Failure, task: TaskDefinition, row_text: str, *, existing: bool = False) -> ParsedReply:
+    """Read the answer in a complete reply. `row_text` is the row's last user message. An `existing` reply comes from
     the user's row, and so does not answer the teacher prompt."""
     if isinstance(outcome, Failure):
         return ParsedReply(Rejection(outcome.reason, outcome.message))
@@ -39,7 +39,7 @@ def read_reply(outcome: Reply | Failure, task: TaskDefinition, question: str, *,
     if not complete and (incomplete := _incomplete(outcome)) is not None:
         return incomplete
     read = task.read_answer if existing else task.read_teacher_answer
-    answer = read(outcome.content, question)
+    answer = read(outcome.content, row_text)
     if isinstance(answer, Unreadable):
         rejection = Rejection(answer.reason, answer.message)
         return ParsedReply(rejection, can_ask_again=bool(outcome.content.strip()))

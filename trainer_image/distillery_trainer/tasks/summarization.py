@@ -85,7 +85,7 @@ class SummarizationTask(ProseTask):
         return _TOKENS_PER_WORD * self.words
 
     def default_student_prompt(self) -> str:
-        """One summary of at most so many words."""
+        """A summary, and nothing else."""
         return _STUDENT_PROMPT.format(
             words=self.words, language="" if self.language_instruction else ", in the language of the text"
         )
@@ -112,10 +112,10 @@ class SummarizationTask(ProseTask):
             "additionalProperties": False,
         }
 
-    def read_answer(self, text: str, question: str) -> str | Unreadable:
+    def read_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The last summary of four, or the whole of a plain reply."""
         if not self.generation.chain_of_density:
-            return super().read_answer(text, question)
+            return super().read_answer(text, row_text)
         text = without_reasoning(text).strip()
         value = find_json(text, lambda value: bool(_rounds(value)))
         if value is not None:
@@ -124,9 +124,9 @@ class SummarizationTask(ProseTask):
             return Unreadable(
                 RejectionReason.BAD_JSON, f'The reply is not valid JSON with a list of four under "{_ROUNDS_KEY}".'
             )
-        return super().read_answer(text, question)
+        return super().read_answer(text, row_text)
 
-    def read_teacher_answer(self, text: str, question: str) -> str | Unreadable:
+    def read_teacher_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The last summary of four, if the teacher was asked for four."""
         if text.strip() and self._asks_for_rounds:
             found = find_json(without_reasoning(text), lambda value: bool(_rounds(value)))
@@ -134,20 +134,20 @@ class SummarizationTask(ProseTask):
                 return Unreadable(
                     RejectionReason.BAD_JSON, f'The reply is not JSON with a list of four under "{_ROUNDS_KEY}".'
                 )
-        return self.read_answer(text, question)
+        return self.read_answer(text, row_text)
 
-    def answer_problem(self, answer: str, question: str) -> Rejection | None:
+    def answer_problem(self, answer: str, row_text: str) -> Rejection | None:
         """The summary is too long or, with `filters.faithful`, names what its source does not."""
         length, limit = word_count(answer), int(_LENGTH_TOLERANCE * self.words)
         if length > limit:
             message = f"The summary has {length:,} words, more than {limit:,} (maxSummaryWords plus 25 %)."
             return Rejection(RejectionReason.TOO_LONG, message)
-        return self._unfaithful(answer, question) if self.generation.filters.faithful else None
+        return self._unfaithful(answer, row_text) if self.generation.filters.faithful else None
 
-    def _unfaithful(self, answer: str, question: str) -> Rejection | None:
+    def _unfaithful(self, answer: str, row_text: str) -> Rejection | None:
         unsupported = [
-            *faithfulness.numbers_not_in_source(answer, question),
-            *faithfulness.names_not_in_source(answer, question),
+            *faithfulness.numbers_not_in_source(answer, row_text),
+            *faithfulness.names_not_in_source(answer, row_text),
         ]
         if not unsupported:
             return None

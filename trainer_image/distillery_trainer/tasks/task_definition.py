@@ -133,15 +133,15 @@ class TaskDefinition(ABC):
     # --- reading
 
     @abstractmethod
-    def read_answer(self, text: str, question: str) -> str | Unreadable:
-        """The answer in any model's reply to either prompt. `question` is the row's last user message."""
+    def read_answer(self, text: str, row_text: str) -> str | Unreadable:
+        """The answer in any model's reply to either prompt. `row_text` is the row's last user message."""
 
-    def read_teacher_answer(self, text: str, question: str) -> str | Unreadable:
+    def read_teacher_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The answer in a reply that the teacher was asked for. Default: like any other reply.
 
         A task overrides this if its teacher template demands more of a reply than its student prompt does.
         """
-        return self.read_answer(text, question)
+        return self.read_answer(text, row_text)
 
     def read_reasoning(self, text: str) -> str | None:
         """The reasoning in a structured reply of the teacher; None if the template does not ask for it."""
@@ -161,7 +161,7 @@ class TaskDefinition(ABC):
         """Whether an answer is gold, or one of several gold answers."""
         return self.score(answer, gold) == 1
 
-    def answer_problem(self, answer: str, question: str) -> Rejection | None:
+    def answer_problem(self, answer: str, row_text: str) -> Rejection | None:
         """Why the student should not learn a readable answer; None for a good one."""
         return None
 
