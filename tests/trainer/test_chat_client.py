@@ -78,7 +78,7 @@ async def test_servers_share_the_requests(tmp_path, server, other):
     assert min(len(server.requests), len(other.requests)) >= 15
 
 
-async def test_failing_server_is_asked_rarely(tmp_path, server, other):
+async def test_failing_server_gets_few_requests(tmp_path, server, other):
     server.faults = lambda call: server_error(503)
     async with chat_client(run_config(tmp_path, server.url, other.url)) as (teacher, _):
         assert kinds(await ask_all(teacher, PROMPTS)) == {"Reply": 40}

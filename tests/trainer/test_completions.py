@@ -119,7 +119,7 @@ def test_error_that_came_as_200_waits_as_long_as_its_headers_ask():
     assert (caught.value.retry_after, caught.value.is_rate_limited) == (7.0, True)
 
 
-def test_error_object_in_place_of_a_completion_is_what_its_code_says():
+def test_error_object_instead_of_a_completion_is_what_its_code_says():
     body = json.dumps({"object": "error", "message": "No such model.", "type": "NotFoundError", "code": 404}).encode()
     with pytest.raises(CallError) as caught:
         read_completion(body, 0.0, None)

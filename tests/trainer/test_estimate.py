@@ -140,7 +140,7 @@ def test_answers_are_never_expected_to_be_longer_than_allowed(tmp_path):
     assert (forecast.teacher.usage.output_tokens, forecast.teacher.max_output_tokens) == (64, 64)
 
 
-def test_judge_is_asked_once_for_each_row_but_the_held_out_ones(tmp_path):
+def test_judge_gets_one_request_for_each_row_but_the_held_out_ones(tmp_path):
     config = config_of(tmp_path, judge=JUDGE, samples=3)
     forecast = forecast_of(config, example(), example(split="validation"), example(split="test"))
     assert (forecast.teacher.usage.requests, forecast.judge.usage.requests) == (7, 2)

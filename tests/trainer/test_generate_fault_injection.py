@@ -84,7 +84,7 @@ def check(run: FaultyRun) -> None:
     assert "never retrieved" not in run.stderr
     assert run.attempts[-1].exit_code in (0, 2, 3, 143, -9, -15)  # never 1: that would be a crash
     no_request_is_lost_but_those_in_flight(run)
-    no_reply_is_asked_for_again(run)
+    no_reply_is_requested_again(run)
     what_is_spent_is_known(run)
     if run.attempts[-1].exit_code >= 0:
         counts_agree_with_the_files(run)
@@ -99,7 +99,7 @@ def no_request_is_lost_but_those_in_flight(run: FaultyRun) -> None:
     assert lost <= (0 if attempt.exit_code == ExitCode.DONE else run.plan.concurrency)
 
 
-def no_reply_is_asked_for_again(run: FaultyRun) -> None:
+def no_reply_is_requested_again(run: FaultyRun) -> None:
     """As many replies to a request as there are samples, and no request once they stand in the journal."""
     keys = [line["key"] for line in run.journal if "key" in line]
     assert len(keys) == len(set(keys))
@@ -255,7 +255,7 @@ def test_chain_of_thought_ends_every_row_once_and_pays_for_nothing_twice(teacher
 
 @random_runs
 @given(plans(Kind.VOTED))
-def test_majority_votes_end_every_row_once_and_pay_for_nothing_twice(teacher, stages, clock, plan):
+def test_majority_vote_ends_every_row_once_and_pays_for_nothing_twice(teacher, stages, clock, plan):
     run_to_the_end(plan, teacher, stages, clock)
 
 

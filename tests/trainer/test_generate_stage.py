@@ -25,7 +25,7 @@ def run(tmp_path, teacher):
     return GenerateRun(tmp_path, teacher.url)
 
 
-def test_every_row_is_asked_once_and_kept_in_the_order_of_the_input(run, teacher):
+def test_every_row_is_sent_once_and_kept_in_the_order_of_the_input(run, teacher):
     result = run.run()
     assert (result.state, result.exit_code) == ("Done", 0)
     assert len(teacher.requests) == 21

@@ -122,7 +122,7 @@ def test_missing_file_is_named_by_source_and_path(run, tmp_path):
     assert result.message == (f"data.train: nli/gone.jsonl (path {tmp_path}/nli/gone.jsonl): the file does not exist.")
 
 
-def test_folder_in_place_of_a_file(run, tmp_path):
+def test_folder_instead_of_a_file(run, tmp_path):
     run.data = {"train": {"uri": f"file://{tmp_path}"}}
     assert run.run().message.endswith("this is a folder; name a file in it.")
 

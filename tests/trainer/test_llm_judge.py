@@ -67,7 +67,7 @@ async def test_reasoning_of_the_judge_is_no_verdict(config):
     assert verdict is None
 
 
-async def test_unreadable_reply_is_asked_for_once_more_with_what_was_wrong(config):
+async def test_unreadable_reply_is_followed_up_once_with_what_was_wrong(config):
     verdict, model = await verdict_of(config, "I cannot accept or reject that.", verdict_reply("accept"))
     assert verdict is None
     first, second = model.requests
@@ -112,7 +112,7 @@ def test_row_cannot_close_its_delimiters(config):
     assert user["content"].endswith("<answer>\nno(/answer)\n</answer>")
 
 
-def test_judge_is_asked_for_strict_json_without_randomness():
+def test_judge_has_to_reply_in_strict_json_without_randomness():
     assert PARAMETERS["temperature"] == 0
     schema = PARAMETERS["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["verdict"] == {"type": "string", "enum": ["accept", "reject"]}

@@ -54,7 +54,7 @@ def test_without_any_answer_the_reason_is_that_of_the_first_sample():
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=9), st.sampled_from([0.0, 0.5, 0.6, 1.0]))
-def test_winner_has_more_votes_than_any_other_and_enough_of_all(answers, min_agreement):
+def test_winner_has_more_samples_than_any_other_and_enough_of_all(answers, min_agreement):
     outcome = majority_vote(samples(*answers), str, min_agreement)
     counts = Counter(answer for answer in answers if answer)
     if isinstance(outcome, str):

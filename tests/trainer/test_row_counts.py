@@ -38,7 +38,7 @@ def test_split_fails_with_the_row_that_makes_the_ratio_impossible():
     assert caught.value.reason == "TooFewRows"
 
 
-def test_rows_that_were_not_asked_do_not_count_for_the_ratio():
+def test_rows_that_were_not_sent_do_not_count_for_the_ratio():
     counter = RowCounter("train", 10, 1.0, 5, {"duplicate": 4})
     rejecting(counter, *["duplicate"] * 4, unanswered=False).check(teacher_answered=True)
     assert counter.rejected == 4
@@ -66,9 +66,9 @@ def test_split_lost_to_failed_requests_is_a_failed_generation():
 
 
 def test_teacher_that_answered_nothing_is_retried_later_only_after_transient_failures():
-    passing, final = Failure("http_503", "", transient=True), Failure("http_400", "")
+    transient, final = Failure("http_503", "", transient=True), Failure("http_400", "")
     with pytest.raises(TryLater):
-        rejecting(RowCounter("train", 2, 1.0, 1), "http_503", failure=passing).check(teacher_answered=False)
+        rejecting(RowCounter("train", 2, 1.0, 1), "http_503", failure=transient).check(teacher_answered=False)
     with pytest.raises(UserError):
         rejecting(RowCounter("train", 2, 1.0, 1), "http_400", failure=final).check(teacher_answered=False)
 

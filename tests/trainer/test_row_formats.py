@@ -29,7 +29,7 @@ def says(row: Example) -> tuple:
 
 
 ANSWER = (["system", "user"], "What is two and two?", "Four.")
-QUESTION = (["system", "user"], "What is two and two?", None)
+ROW_WITHOUT_REPLY = (["system", "user"], "What is two and two?", None)
 
 
 # --- chat rows
@@ -240,7 +240,7 @@ COMPLETION = {
                  "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 9, "completion_tokens": 2},
 }  # fmt: skip
-ASKED = [SYSTEM, {**USER, "name": None}]
+PROMPT = [SYSTEM, {**USER, "name": None}]
 ANTHROPIC = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "system": "Be brief.", "messages": [USER]}
 ANTHROPIC_REPLY = {
     "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Four."}], "stop_reason": "end_turn",
@@ -276,7 +276,7 @@ def litellm(**more) -> dict:
         "id": "l-1",
         "call_type": "acompletion",
         "status": "success",
-        "messages": ASKED,
+        "messages": PROMPT,
         "response": COMPLETION,
         **more,
     }
@@ -290,13 +290,13 @@ def finished(reason: Any, **message) -> dict:
 @pytest.mark.parametrize(
     ("record", "name"),
     [
-        ({**COMPLETION, "messages": ASKED}, "chatcmpl-1"),
-        ({**COMPLETION, "input": ASKED, "metadata": {}}, "chatcmpl-1"),
+        ({**COMPLETION, "messages": PROMPT}, "chatcmpl-1"),
+        ({**COMPLETION, "input": PROMPT, "metadata": {}}, "chatcmpl-1"),
         (bedrock(ANTHROPIC, ANTHROPIC_REPLY), "r-1"),
         (bedrock(ANTHROPIC, STREAM), "r-1"),
         (bedrock(CONVERSE, CONVERSE_REPLY, operation="Converse"), "r-1"),
-        ({"request": {"model": "big", "messages": ASKED}, "response": COMPLETION, "time": 1}, "chatcmpl-1"),
-        ({"id": "v-1", "request": {"body": {"messages": ASKED}}, "response": {"status_code": 200, "body": COMPLETION}},
+        ({"request": {"model": "big", "messages": PROMPT}, "response": COMPLETION, "time": 1}, "chatcmpl-1"),
+        ({"id": "v-1", "request": {"body": {"messages": PROMPT}}, "response": {"status_code": 200, "body": COMPLETION}},
          "v-1"),
         (litellm(), "l-1"),
         (litellm(response="Four."), "l-1"),
@@ -318,15 +318,15 @@ def test_log_of_plain_completions(tmp_path):
 @pytest.mark.parametrize(
     "record",
     [
-        {**finished("length"), "messages": ASKED},
-        {**finished("content_filter"), "messages": ASKED},
-        {**finished("stop", refusal="No."), "messages": ASKED},
+        {**finished("length"), "messages": PROMPT},
+        {**finished("content_filter"), "messages": PROMPT},
+        {**finished("stop", refusal="No."), "messages": PROMPT},
         litellm(response=finished("stop", content=None)),
         bedrock(ANTHROPIC, {**ANTHROPIC_REPLY, "stop_reason": "max_tokens"}),
         bedrock(ANTHROPIC, STREAM[:3]),
         bedrock(CONVERSE, {**CONVERSE_REPLY, "stopReason": "guardrail_intervened"}),
-        {**finished(["stop"]), "messages": ASKED},
-        {**finished({"reason": "stop"}), "messages": ASKED},
+        {**finished(["stop"]), "messages": PROMPT},
+        {**finished({"reason": "stop"}), "messages": PROMPT},
         bedrock(ANTHROPIC, {**ANTHROPIC_REPLY, "stop_reason": ["end_turn"]}),
         bedrock(ANTHROPIC, [*STREAM[:3], {"delta": {"stop_reason": {}}}]),
         bedrock(CONVERSE, {**CONVERSE_REPLY, "stopReason": {"reason": "end_turn"}}),
@@ -336,21 +336,21 @@ def test_log_of_plain_completions(tmp_path):
          "Converse reason in an object"],
 )  # fmt: skip
 def test_incomplete_reply_is_dropped(tmp_path, record):
-    assert says(row_of(tmp_path, record)) == QUESTION
+    assert says(row_of(tmp_path, record)) == ROW_WITHOUT_REPLY
 
 
 @pytest.mark.parametrize(
     ("record", "sentence"),
     [
-        ({**COMPLETION, "messages": ASKED, "error": {"message": "overloaded"}}, "The call failed: overloaded"),
-        ({**COMPLETION, "messages": ASKED, "choices": []}, "The response has no choices."),
+        ({**COMPLETION, "messages": PROMPT, "error": {"message": "overloaded"}}, "The call failed: overloaded"),
+        ({**COMPLETION, "messages": PROMPT, "choices": []}, "The response has no choices."),
         (bedrock(ANTHROPIC, None, errorCode="ThrottlingException"), "The call failed: ThrottlingException"),
-        ({"request": {"messages": ASKED}, "response": None}, "The response is missing."),
+        ({"request": {"messages": PROMPT}, "response": None}, "The response is missing."),
         (
-            {"request": {"messages": ASKED}, "response": {"status_code": 429, "body": {}}},
+            {"request": {"messages": PROMPT}, "response": {"status_code": 429, "body": {}}},
             "The call failed with HTTP 429.",
         ),
-        ({"request": {"messages": ASKED}, "response": {"error": {"message": "bad"}}}, "The call failed: bad"),
+        ({"request": {"messages": PROMPT}, "response": {"error": {"message": "bad"}}}, "The call failed: bad"),
         (litellm(status="failure", error_str="RateLimitError", response=None), "The call failed: RateLimitError"),
     ],
 )
@@ -362,12 +362,12 @@ def test_failed_call_in_a_log_is_skipped(tmp_path, record, sentence):
     ("record", "words"),
     [
         ({**COMPLETION, "messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, "it has tool calls"),
-        ({**finished("tool_calls", tool_calls=[{}]), "messages": ASKED}, "The reply is a tool call"),
+        ({**finished("tool_calls", tool_calls=[{}]), "messages": PROMPT}, "The reply is a tool call"),
         (
-            {**finished("stop", content={"text": "a"}), "messages": ASKED},
+            {**finished("stop", content={"text": "a"}), "messages": PROMPT},
             "The reply cannot be used: it is not text.",
         ),
-        ({"request": {"messages": ASKED, "tools": [{}]}, "response": COMPLETION}, "The request has tools"),
+        ({"request": {"messages": PROMPT, "tools": [{}]}, "response": COMPLETION}, "The request has tools"),
         (litellm(messages=[{"role": "tool", "content": "a"}]), "the role 'tool' is not one of"),
         (litellm(messages=[USER, ASSISTANT]), "the request contains the beginning of the reply"),
         (litellm(messages=[USER, USER]), "wrong order of roles (user, user, assistant)"),
@@ -392,10 +392,10 @@ def test_call_that_is_not_text_is_skipped(tmp_path, record, words):
     ("record", "settings", "rule"),
     [
         (COMPLETION, {}, 'both "messages" and "input" are missing'),
-        ({"messages": ASKED}, {"format": "OpenAIStoredCompletions"}, '"choices" is missing'),
-        ({"messages": ASKED}, {"format": "BedrockInvocations"}, '"input" is missing'),
-        ({"messages": ASKED}, {"format": "VLLMLog"}, '"request" is missing'),
-        ({"messages": ASKED}, {"format": "LiteLLMLog"}, '"status" or "messages" is missing'),
+        ({"messages": PROMPT}, {"format": "OpenAIStoredCompletions"}, '"choices" is missing'),
+        ({"messages": PROMPT}, {"format": "BedrockInvocations"}, '"input" is missing'),
+        ({"messages": PROMPT}, {"format": "VLLMLog"}, '"request" is missing'),
+        ({"messages": PROMPT}, {"format": "LiteLLMLog"}, '"status" or "messages" is missing'),
         (litellm(messages=[{"role": "user", "content": "redacted-by-litellm"}]), {}, "turn_off_message_logging"),
         (litellm(messages="redacted-by-litellm"), {}, "turn_off_message_logging"),
         (litellm(messages={"text": "redacted-by-litellm"}), {}, "turn_off_message_logging"),
@@ -484,14 +484,14 @@ GOOD: dict[str, tuple[dict[str, Any], ...]] = {
         {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "system": "c", "id": "d"},
         {"conversations": [{"role": "user", "content": "a"}]},
     ),
-    DataFormat.OPENAI_STORED_COMPLETIONS: ({**COMPLETION, "messages": ASKED, "error": None},),
+    DataFormat.OPENAI_STORED_COMPLETIONS: ({**COMPLETION, "messages": PROMPT, "error": None},),
     DataFormat.BEDROCK_INVOCATIONS: (
         bedrock(ANTHROPIC, ANTHROPIC_REPLY, errorCode=None),
         bedrock(ANTHROPIC, STREAM),
         bedrock(CONVERSE, CONVERSE_REPLY),
     ),
     DataFormat.VLLM_LOG: (
-        {"request": {"messages": ASKED, "tools": None}, "response": {**COMPLETION, "error": None}, "error": None},
+        {"request": {"messages": PROMPT, "tools": None}, "response": {**COMPLETION, "error": None}, "error": None},
         {"id": "a", "request": {"body": {"prompt": "b"}}, "response": {"status_code": 200, "body": COMPLETION}},
     ),
     DataFormat.LITELLM_LOG: (litellm(), litellm(response="Four.", error_str=None), litellm(status="failure")),

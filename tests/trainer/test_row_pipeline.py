@@ -26,7 +26,7 @@ def answers(run: GenerateRun) -> list[str]:
     return [row["completion"][0]["content"] for row in run.rows("train")]
 
 
-def asked_about(teacher, text: str):
+def requests_about(teacher, text: str):
     return [request for request in teacher.requests if any(text in turn["content"] for turn in request.messages)]
 
 
@@ -37,7 +37,7 @@ def test_unreadable_reply_is_requested_once_more_with_what_was_wrong(run, teache
     run.generation = {"chainOfThought": True}
     teacher.faults = lambda call: malformed_json() if ROW in call.text and len(call.messages) == 2 else None
     assert run.run().rows.rejected == 0
-    first, second = asked_about(teacher, ROW)
+    first, second = requests_about(teacher, ROW)
     assert second.messages[:2] == first.messages
     assert [turn["role"] for turn in second.messages[2:]] == ["assistant", "user"]
     assert second.messages[3]["content"] == (
@@ -50,7 +50,7 @@ def test_held_out_row_gets_no_second_try(run, teacher):
     run.generation = {"chainOfThought": True}
     teacher.faults = where("Person 200 ", malformed_json())
     run.run()
-    assert len(asked_about(teacher, "Person 200 ")) == 1
+    assert len(requests_about(teacher, "Person 200 ")) == 1
     assert [row["reason"] for row in run.rows("test")] == ["bad_json", None]
 
 
@@ -70,7 +70,7 @@ def test_answer_that_most_samples_give_is_kept(run, teacher):
     assert result.usage.requests == 3 * (6 + 3) + 2
 
 
-def test_held_out_rows_are_asked_once_with_the_temperature_of_a_single_sample(run, teacher):
+def test_held_out_rows_are_sent_once_with_the_temperature_of_a_single_sample(run, teacher):
     run.generation = {"samples": 3}
     run.run()
     held_out = {row["studentPrompt"][-1]["content"] for row in run.rows("test")}

@@ -55,14 +55,14 @@ async def test_failing_server_backs_off_while_others_answer():
     assert not pool.has_alternative(healthy)
 
 
-async def test_servers_that_all_fail_are_asked_all_the_same():
+async def test_servers_that_all_fail_get_requests_all_the_same():
     pool = ServerPool(pooled_servers(2), 100)
     for server in pool.servers:
         server.failed(BROKEN, now(), now())
     assert await asyncio.wait_for(pool.acquire(1), 0.1) in pool.servers
 
 
-async def test_server_is_asked_again_after_its_back_off():
+async def test_server_gets_requests_again_after_its_back_off():
     pool = ServerPool(pooled_servers(2, max_concurrent_requests=1), 100)
     failing, healthy = pool.servers
     failing.failed(BROKEN, now(), now())

@@ -59,7 +59,7 @@ class _Rows:
 
     def __init__(self, source: Source) -> None:
         columns = source.settings.columns
-        self._split, self._keeps_replies = source.split, source.settings.replies is Replies.KEEP
+        self._split, self._keeps_existing = source.split, source.settings.replies is Replies.KEEP
         self._format = named_format(source.settings)
         self._reader: Reader | None = by_columns(columns) if columns else READERS.get(self._format or DataFormat.AUTO)
 
@@ -89,7 +89,7 @@ class _Rows:
         messages = found.messages
         reply = messages.pop()["content"] if messages[-1]["role"] == "assistant" else None
         row_id = found.id or f"{self._split}-{number}"
-        return Example(self._split, number, row_id, messages, found.gold, reply, self._keeps_replies)
+        return Example(self._split, number, row_id, messages, found.gold, reply, self._keeps_existing)
 
     def _looks_like_another(self, record: dict[str, Any]) -> str:
         """A hint for a file with two formats."""
