@@ -79,7 +79,7 @@ class ReplyJournal:
         """Prices of tokens, which are all free without a pricing."""
         self._locations = ReplyLocations()
         self._readers: list[int] = []
-        self._writer: int | None = None
+        self._segment: int | None = None
         self._end = 0
         self._synced = 0
         self.spent = Spending()
@@ -102,8 +102,8 @@ class ReplyJournal:
         self.sync()
         for descriptor in self._readers:
             os.close(descriptor)
-        if self._writer is not None:
-            os.close(self._writer)
+        if self._segment is not None:
+            os.close(self._segment)
 
     def __len__(self) -> int:
         return len(self._locations)
@@ -195,19 +195,19 @@ class ReplyJournal:
 
     def sync(self) -> None:
         """Flush appended lines to the disk, so that they survive a power failure. They survive a kill in any case."""
-        if self._writer is not None and self._synced < self._end:
+        if self._segment is not None and self._synced < self._end:
             end = self._end
             with storage_errors_explained(str(self._folder)):
-                os.fsync(self._writer)
+                os.fsync(self._segment)
             self._synced = end
 
     def _append(self, line: bytes) -> tuple[int, int]:
         """Append a line; returns its segment and offset. Raises UserError where the volume is full."""
         with storage_errors_explained(str(self._folder)):
-            if self._writer is None:
-                self._writer = self._new_segment()
+            if self._segment is None:
+                self._segment = self._new_segment()
             offset = self._end
-            _write_all(self._writer, line, offset)
+            _write_all(self._segment, line, offset)
             self._end += len(line)
         return len(self._readers) - 1, offset
 
