@@ -53,3 +53,10 @@ def test_every_folder_says_what_belongs_there(folder):
     sentence = docstring.partition(".")[0]
     assert "." in docstring
     assert len(sentence.split()) >= 5
+
+
+def test_every_test_helper_is_explained():
+    support = REPOSITORY / "tests" / "support"
+    helpers = {path.stem for path in support.iterdir() if path.suffix == ".py" or any(path.rglob("*.py"))}
+    readme = (support / "README.md").read_text()
+    assert {helper for helper in helpers if f"`{helper}`" not in readme and f"`{helper}/`" not in readme} == set()
