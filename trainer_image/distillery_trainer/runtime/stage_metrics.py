@@ -26,41 +26,31 @@ class ProgressReporter:
     def __init__(self, stage: Stage) -> None:
         self.registry = CollectorRegistry()
         self._stage = stage.value
-        self._done = Gauge("distillery_stage_done", "Units done.", ("stage", "unit"), registry=self.registry)
-        self._total = Gauge(
-            "distillery_stage_total", "Total units; 0 while unknown.", ("stage", "unit"), registry=self.registry
+        self._done = self._gauge("distillery_stage_done", "Units done.", "stage", "unit")
+        self._total = self._gauge("distillery_stage_total", "Total units; 0 while unknown.", "stage", "unit")
+        self._requests = self._counter("distillery_teacher_requests", "Requests to the teacher.", "outcome")
+        self._tokens = self._counter(
+            "distillery_teacher_tokens", "Tokens of the teacher's prompts and replies.", "direction"
         )
-        self._requests = Counter(
-            "distillery_teacher_requests", "Requests to the teacher.", ("outcome",), registry=self.registry
+        self._cost = self._counter("distillery_teacher_cost", "Cost of the teacher's replies.", "currency")
+        self._concurrency_limit = self._gauge(
+            "distillery_teacher_calls_at_once", "Concurrent requests that the teacher sustains."
         )
-        self._tokens = Counter(
-            "distillery_teacher_tokens",
-            "Tokens of the teacher's prompts and replies.",
-            ("direction",),
-            registry=self.registry,
+        self._rejected = self._counter("distillery_rows_rejected", "Rows rejected.", "split", "reason")
+        self._expected_tokens = self._gauge(
+            "distillery_estimated_tokens", "Tokens that all requests are expected to use.", "direction"
         )
-        self._cost = Counter(
-            "distillery_teacher_cost", "Cost of the teacher's replies.", ("currency",), registry=self.registry
-        )
-        self._concurrency_limit = Gauge(
-            "distillery_teacher_calls_at_once", "Concurrent requests that the teacher sustains.", registry=self.registry
-        )
-        self._rejected = Counter(
-            "distillery_rows_rejected", "Rows rejected.", ("split", "reason"), registry=self.registry
-        )
-        self._expected_tokens = Gauge(
-            "distillery_estimated_tokens",
-            "Tokens that all requests are expected to use.",
-            ("direction",),
-            registry=self.registry,
-        )
-        self._expected_cost = Gauge(
-            "distillery_estimated_cost", "Expected cost of all requests.", ("currency",), registry=self.registry
-        )
+        self._expected_cost = self._gauge("distillery_estimated_cost", "Expected cost of all requests.", "currency")
         self._children: dict[tuple[Counter, str], Counter] = {}
         self._unit: str | None = None
         self.estimate: Estimate | None = None
         """Expected usage and cost of the teacher's requests, once known."""
+
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(name, description, labels, registry=self.registry)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(name, description, labels, registry=self.registry)
 
     def update(self, done: int, total: int, unit: str = "rows") -> None:
         """Report that `done` of `total` units (0: unknown) are done. A new unit replaces the last one."""
