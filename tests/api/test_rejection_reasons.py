@@ -55,12 +55,6 @@ def test_json_holds_the_plain_text(reason: RejectionReason):
     assert Rejected.model_validate_json(text).reason is reason
 
 
-def test_orjson_writes_the_plain_text():
-    orjson = pytest.importorskip("orjson", reason="only the stages use it")
-    reasons = [RejectionReason.TOO_LONG, RejectionReason.of_status(500)]
-    assert orjson.dumps(reasons) == b'["too_long","http_500"]'
-
-
 def test_pydantic_refuses_an_unknown_reason():
     with pytest.raises(ValidationError):
         Rejected.model_validate({"reason": "http_999"})

@@ -151,6 +151,7 @@ class Life(RuleBasedStateMachine):
         """Left alone, with a patient and lucky cluster, every life comes to rest."""
         cluster = self.cluster
         cluster.change(suspend=False)
+        cluster.wait(1)  # the annotation of the same second would be no new request
         cluster.request_retry()
         for _ in range(12):
             cluster.settle()
