@@ -24,11 +24,6 @@ NOT_OURS_TO_WORD = {
     "tests/data/output/reply_keys.yaml",
 }
 EXCEPTIONS = {
-    # Cases that the recorded hashes are listed under.
-    ("tests/data/input/manifests.yaml", "money"),
-    ("tests/data/input/manifests.yaml", "calls at once"),
-    ("tests/data/output/input_hashes.yaml", "money"),
-    ("tests/data/output/input_hashes.yaml", "calls at once"),
     # The keys of rows that an earlier version stored.
     ("trainer_image/distillery_trainer/data/records.py", "carved"),
     ("tests/trainer/test_evaluate_stage.py", "carved"),
@@ -36,8 +31,6 @@ EXCEPTIONS = {
     ("trainer_image/distillery_trainer/text/entities.py", "money"),
     # A column of a user's file.
     ("tests/trainer/test_csv_and_parquet.py", "`question`"),
-    # The test that guards the keys of paid replies is left as it is.
-    ("tests/trainer/test_reply_keys.py", "`question`"),
 }
 """The few files that may hold an entry, and why."""
 
