@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
 
+from distillery_api.spec import Generation
 from distillery_trainer.data.records import Example, Message
 
-if TYPE_CHECKING:
-    from distillery_trainer.tasks.task_definition import TaskDefinition
 
+class Prompts(ABC):
+    """The prompts of a task, in place of which the user's own may stand."""
 
-def teacher_messages(task: TaskDefinition, example: Example) -> list[Message]:
-    """The row under the teacher prompt: `prompts.teacher`, else the task's template where chain of thought or chain of
-    density is on, else what the student gets."""
-    custom_prompt = task.generation.prompts.teacher
-    if custom_prompt is not None:
-        return with_system_prompt(task.with_language(custom_prompt), example)
-    if task.generation.chain_of_thought or task.generation.chain_of_density:
-        return task.teacher_template(example)
-    return task.student_messages(example)
+    generation: Generation
 
+    @abstractmethod
+    def default_student_prompt(self) -> str:
+        """The task's own student prompt."""
 
-def student_messages(task: TaskDefinition, example: Example) -> list[Message]:
-    """The row under the student prompt."""
-    return with_system_prompt(student_prompt(task, example), example)
+    @abstractmethod
+    def teacher_template(self, example: Example) -> list[Message]:
+        """The row in the task's template for the teacher (chain of thought, chain of density)."""
 
+    def with_language(self, prompt: str) -> str:
+        """The prompt with an instruction about the language added, if the task has one."""
+        return prompt
 
-def student_prompt(task: TaskDefinition, example: Example | None = None) -> str:
-    """`prompts.student`, else the row's own system message, else the task's default student prompt.
+    def teacher_messages(self, example: Example) -> list[Message]:
+        """The row under the teacher prompt: what the teacher gets, and the base model for `baseTeacherPrompt`.
 
-    Without an example: the prompt for rows that have no system message of their own.
-    """
-    row_prompt = example.system if example is not None else None
-    return task.with_language(task.generation.prompts.student or row_prompt or task.default_student_prompt())
+        `prompts.teacher`, else the task's template where chain of thought or chain of density is on, else what the
+        student gets.
+        """
+        custom_prompt = self.generation.prompts.teacher
+        if custom_prompt is not None:
+            return with_system_prompt(self.with_language(custom_prompt), example)
+        if self.generation.chain_of_thought or self.generation.chain_of_density:
+            return self.teacher_template(example)
+        return self.student_messages(example)
+
+    def student_messages(self, example: Example) -> list[Message]:
+        """The row under the student prompt: what the student is trained on and served with."""
+        return with_system_prompt(self.student_prompt(example), example)
+
+    def student_prompt(self, example: Example | None = None) -> str:
+        """`prompts.student`, else the row's own system message, else the task's default student prompt.
+
+        Without an example: the prompt for rows that have no system message of their own.
+        """
+        row_prompt = example.system if example is not None else None
+        return self.with_language(self.generation.prompts.student or row_prompt or self.default_student_prompt())
 
 
 def with_system_prompt(prompt: str, example: Example) -> list[Message]:

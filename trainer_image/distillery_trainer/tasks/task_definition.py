@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ from distillery_api.spec import Task
 from distillery_trainer.chat.request_parameters import sampling_parameters
 from distillery_trainer.data.records import Example, Gold, Message, Rejection
 from distillery_trainer.parsing.unreadable import Unreadable
-from distillery_trainer.tasks import prompts
+from distillery_trainer.tasks.prompts import Prompts
 
 JsonSchema = dict[str, Any]
 
@@ -51,11 +51,8 @@ class StudentTurn:
     """The reasoning before the answer, if the student learns that, too."""
 
 
-class TaskDefinition(ABC):
-    """One task. An answer is a string, in the form in which the student is to write it.
-
-    `prompts.py` decides which prompt a model gets.
-    """
+class TaskDefinition(Prompts):
+    """One task. An answer is a string, in the form in which the student is to write it."""
 
     task: ClassVar[Task]
     metric: ClassVar[str] = "accuracy"
@@ -72,22 +69,6 @@ class TaskDefinition(ABC):
     def next_request(self, example: Example, answers: Sequence[str]) -> list[Message] | None:
         """The next request to the teacher, after its `answers` to the row so far; None if the row is complete."""
         return None if answers else self.teacher_messages(example)
-
-    def teacher_messages(self, example: Example) -> list[Message]:
-        """The row under the teacher prompt: what the teacher gets, and the base model for `baseTeacherPrompt`."""
-        return prompts.teacher_messages(self, example)
-
-    def student_messages(self, example: Example) -> list[Message]:
-        """The row under the student prompt: what the student is trained on and served with."""
-        return prompts.student_messages(self, example)
-
-    def student_prompt(self, example: Example | None = None) -> str:
-        """The student prompt of a row, or of rows without a system message of their own."""
-        return prompts.student_prompt(self, example)
-
-    def with_language(self, prompt: str) -> str:
-        """The prompt with an instruction about the language added, if the task has one."""
-        return prompt
 
     def student_turns(self, example: Example, answers: Sequence[str]) -> list[StudentTurn]:
         """What the student learns from a complete row."""
@@ -113,14 +94,6 @@ class TaskDefinition(ABC):
     def student_max_tokens(self) -> int:
         """Maximum length of a reply to the student prompt, in tokens, including reasoning if the student learns it."""
         return self.student_max_answer_tokens + (self.max_tokens if self.generation.keep_reasoning else 0)
-
-    @abstractmethod
-    def default_student_prompt(self) -> str:
-        """The task's own student prompt."""
-
-    @abstractmethod
-    def teacher_template(self, example: Example) -> list[Message]:
-        """The row in the task's template for the teacher (chain of thought, chain of density)."""
 
     @abstractmethod
     def reply_schema(self) -> JsonSchema | None:
