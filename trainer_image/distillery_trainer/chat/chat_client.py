@@ -1,5 +1,5 @@
-"""Messages -> a remote model's reply: from the journal where it was ever paid for, else by calls with one retry policy,
-within the budget, and never twice for the same request."""
+"""Messages -> a remote model's reply: from the journal where it is stored, else by calls with one retry policy, within
+the budget. No stored reply is paid for twice; a request that a kill or a timeout cuts off is sent again."""
 
 from __future__ import annotations
 
