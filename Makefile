@@ -66,7 +66,7 @@ manifests: $(INSTALLED) ## Write the CRD from the API's models
 	mkdir -p helm/distillery/files
 	cp crds/distillations.yaml helm/distillery/files/distillations.yaml
 
-benchmarks: $(INSTALLED) ## Measure speed and memory beside the peers (minutes, an idle machine)
+benchmarks: $(INSTALLED) ## Measure speed and memory compared with other libraries (minutes, an idle machine)
 	$(BIN)/python -m benchmarks
 
 images: ## Build both container images with docker (override: make images BUILDER=podman)

@@ -2,7 +2,7 @@
 
     python benchmarks/tasks/run.py --data FOLDER [--only NAME ...] [--out FOLDER] [--table]
 
-FOLDER holds the data sets below, each with train.jsonl, validation.jsonl and gold.jsonl. Train and validation rows are
+FOLDER holds the datasets below, each with train.jsonl, validation.jsonl and gold.jsonl. Train and validation rows are
 drawn from train.jsonl, test rows from validation.jsonl. Run again, it resumes; `--table` only prints the existing
 results, as Markdown.
 """
@@ -36,7 +36,7 @@ REASONED = {"chainOfThought": True, "sampling": {"maxTokens": 160}}
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set, and how many of its rows are used."""
+    """A dataset, and how many of its rows are used."""
 
     folder: str
     task: str
@@ -215,7 +215,7 @@ def manifest(data_set: DataSet, endpoint: str) -> dict[str, Any]:
 
 
 def run(data: Path, data_set: DataSet, out: Path, *arguments: str) -> int:
-    """Run one data set with further arguments of `distillery run`; returns the exit code."""
+    """Run one dataset with further arguments of `distillery run`; returns the exit code."""
     out.mkdir(parents=True, exist_ok=True)
     replies = prepare(data, data_set, out)
     with TeacherServer(GoldTeacher(data_set, replies), faults=faults) as teacher:
@@ -231,7 +231,7 @@ SCORES = ("teacher", "baseTeacherPrompt", "base", "student", "majority", "shallo
 
 
 def line(data_set: DataSet, out: Path) -> str | None:
-    """The line of a data set in the table; None if it has no result yet."""
+    """The line of a dataset in the table; None if it has no result yet."""
     path = out / "run" / "result.json"
     if not path.exists():
         return None

@@ -24,7 +24,7 @@ class Artefact(StrEnum):
     STUDENT_PROMPT = "studentPrompt"
     """The student prompt as text."""
     CARD = "card"
-    """The data set card."""
+    """The dataset card."""
     ADAPTER = "adapter"
     """The LoRA adapter."""
     MODEL = "model"
@@ -141,7 +141,7 @@ class StageFolder:
 
     @property
     def card(self) -> Path:
-        """generate: what the rows are, for people and data set hubs."""
+        """generate: what the rows are, for people and dataset hubs."""
         return self.path / "README.md"
 
     @property

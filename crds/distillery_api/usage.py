@@ -1,4 +1,4 @@
-"""Requests, tokens and cost of the calls to teacher and judge: measured and estimated."""
+"""Requests, tokens and cost of teacher and judge: measured and estimated."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _SHORT_WORD = 6
 """Letters of a Latin word that is usually one token; longer ones have one more for every eight more letters."""
 _LONG_WORD_STEP = 8
 _CORRECTION = 1.04
-"""Fitted to English data sets; with it, each of them is within a tenth of the count of a 49,152-word tokenizer."""
+"""Fitted to English datasets; with it, each of them is within a tenth of the count of a 49,152-word tokenizer."""
 
 
 @dataclass(frozen=True)
