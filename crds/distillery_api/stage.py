@@ -8,7 +8,7 @@ from distillery_api.reasons import Reason
 
 
 class Stage(StrEnum):
-    """The stages that run as Jobs, in order. This is the only place that knows the order."""
+    """The stages that run as Jobs, in order. Code that treats all of them alike takes the order from here."""
 
     GENERATE = "generate"
     TRAIN = "train"

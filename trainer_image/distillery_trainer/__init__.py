@@ -1,4 +1,6 @@
-"""The stages that run as Jobs: generate, train, evaluate."""
+"""The stages that run as Jobs (generate, train, evaluate) and the estimate before them, as one process each.
+
+When a stage runs, and what follows when it fails, is decided in distillery_operator."""
 
 from distillery_trainer.runtime.library_logging import prepare_environment
 

@@ -1,4 +1,7 @@
-"""What the user asks for. A field's docstring becomes its description in the CRD: unit, default and effect, once."""
+"""What the user asks for. A field's docstring becomes its description in the CRD: unit, default and effect, once.
+
+What the operator reports belongs in status.py; what follows from a spec belongs in the operator's planning/.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ class StudentModel(ApiModel):
 
     uri: ModelUri
     """Location of a causal language model with tokenizer and chat template in Hugging Face format: hf://ORG/NAME or
-    hf://ORG/NAME@REVISION, pvc://CLAIM/PATH, file:///PATH, or a plain path, relative to the same folder as in `data`."""
+    hf://ORG/NAME@REVISION, pvc://CLAIM/PATH, file:///PATH, or a plain path, relative to the same folder as in
+    `data`."""
 
 
 class Student(ApiModel):

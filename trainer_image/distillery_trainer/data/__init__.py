@@ -1,1 +1,3 @@
-"""The user's rows: where they lie, how they are read, and how they are split."""
+"""The user's rows: where they lie, how they are read, and how they are split.
+
+Which rows are left out as duplicates or leaks belongs in filters/; what a model is asked about them, in tasks/."""

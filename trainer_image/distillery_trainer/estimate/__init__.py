@@ -1,4 +1,6 @@
-"""The tokens and the cost that a run is expected to use, estimated before the first request."""
+"""The tokens and the cost that a run is expected to use, estimated before the first request.
+
+What was really used is counted in chat/; the pilot's requests are sent in generation/."""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""Which rows and answers become training rows, and why the others are rejected."""
+"""Which rows and answers become training rows, and why the others are rejected.
+
+A reply from which no answer can be read is rejected in parsing/ and tasks/; a row too long to train on, in student/."""

@@ -1,3 +1,3 @@
 """The stages that run as Jobs, and the estimate: one module with one `run` each.
 
-A stage joins the rooms below it and reports its result; the work itself is done there."""
+A stage joins the packages below it and reports its result; the work itself is done there."""

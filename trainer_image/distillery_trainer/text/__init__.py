@@ -1,1 +1,3 @@
-"""Measures of texts: pure functions that tasks, filters and the evaluation share."""
+"""Measures of texts: pure functions that tasks, filters and the evaluation share.
+
+Reading an answer from a reply belongs in parsing/; what a figure means for a task, in tasks/ and evaluation/."""

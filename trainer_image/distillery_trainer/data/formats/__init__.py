@@ -1,5 +1,7 @@
 """The formats of rows: for each a function from a record to a conversation, and the detection of a record's format.
 
+Reading bytes, compression and tables belongs in data/ above; what a task requires of a row, in tasks/.
+
 To add a format, add its name to `DataFormat`, a function to a module here, and both to `READERS` and `detect`.
 """
 

@@ -1,4 +1,4 @@
-"""Every folder says what belongs there, and import rules cover every module."""
+"""Every package says what belongs there, and import rules cover every module."""
 
 import ast
 import tomllib
