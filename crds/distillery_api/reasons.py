@@ -31,7 +31,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     ROLLOUT_FAILED = "RolloutFailed"
     NAME_CONFLICT = "NameConflict"
-    # What befell a Pod
+    # Failures of a Pod
     IMAGE_PULL_ERROR = "ImagePullError"
     CONFIGURATION_MISSING = "ConfigurationMissing"
     VOLUME_UNAVAILABLE = "VolumeUnavailable"
@@ -39,7 +39,7 @@ class Reason(StrEnum):
     CONTAINER_OOM_KILLED = "ContainerOOMKilled"
     POD_EVICTED = "PodEvicted"
     POD_REFUSED = "PodRefused"
-    # Good
+    # No failure
     SUCCEEDED = "Succeeded"
     SERVING = "Serving"
     NOT_STARTED = "NotStarted"

@@ -6,7 +6,7 @@ import re
 from enum import StrEnum
 from typing import Self
 
-_HTTP_STATUS = re.compile(r"http_[1-5]\d\d")
+_HTTP_STATUS = re.compile(r"http_\d{1,3}")
 
 
 class RejectionReason(StrEnum):
@@ -17,11 +17,11 @@ class RejectionReason(StrEnum):
     LOG_CALL_FAILED = "log_call_failed"
     """The record of a log is about a call that failed."""
     LOG_NOT_TEXT = "log_not_text"
-    """The record of a log holds tools, pictures or an order of roles that cannot be learnt from."""
+    """The record of a log holds tools, images or an order of roles that cannot be learned from."""
     DUPLICATE = "duplicate"
     """An earlier row of the split asks the same."""
     LEAKS_INTO_TEST = "leaks_into_test"
-    """A row of a split that is held further back asks the same."""
+    """A row that is held back (validation or test) asks the same."""
     SPECIAL_TOKEN = "special_token"  # noqa: S105 - a reason
     """The row or the answer holds a control token of chat models."""
 

@@ -25,6 +25,11 @@ def test_reason_of_a_status_is_the_same_object_each_time():
     assert RejectionReason.of_status(503) is RejectionReason("http_503")
 
 
+@pytest.mark.parametrize("status", [99, 199, 600, 999])
+def test_status_outside_the_standard_has_a_reason_as_well(status: int):
+    assert RejectionReason.of_status(status).status == status
+
+
 def test_other_reasons_have_no_status():
     assert [reason.status for reason in RejectionReason] == [None] * len(RejectionReason)
 
@@ -35,7 +40,7 @@ def test_statuses_are_not_listed_among_the_reasons():
 
 
 @pytest.mark.parametrize(
-    "unknown", ["", "too_short", "HTTP_404", "http_", "http_99", "http_600", "http_4040", 404, None]
+    "unknown", ["", "too_short", "HTTP_404", "http_", "http_x", "http_4040", "http_-1", 404, None]
 )
 def test_unknown_reason_is_an_error(unknown: object):
     with pytest.raises(ValueError, match="is not a valid RejectionReason"):
@@ -57,4 +62,4 @@ def test_json_holds_the_plain_text(reason: RejectionReason):
 
 def test_pydantic_refuses_an_unknown_reason():
     with pytest.raises(ValidationError):
-        Rejected.model_validate({"reason": "http_999"})
+        Rejected.model_validate({"reason": "http_unknown"})

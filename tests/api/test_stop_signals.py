@@ -42,6 +42,20 @@ def test_waiting_ends_with_a_request():
     assert stop.wait(60)
 
 
+def test_signal_that_interrupts_the_start_of_waiting_ends_it():
+    class SignalWhenChecked(StopRequest):
+        @property
+        def requested(self) -> bool:
+            before = super().requested
+            if not before:
+                signal.raise_signal(signal.SIGTERM)
+            return before
+
+    stop = SignalWhenChecked()
+    with on_signals(stop.note):
+        assert stop.wait(60)
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_signal_is_noted_and_raises_nothing(number: int):
     with stop_on_signals() as stop:

@@ -10,10 +10,13 @@ from distillery_trainer.data.addresses import without_secrets
         ("https://user:s3cret@rows.example/a.jsonl", "https://rows.example/a.jsonl"),
         ("https://rows.example/a.jsonl?sig=s3cret", "https://rows.example/a.jsonl?…"),
         ("http://rows.example:8080/a.jsonl#part", "http://rows.example:8080/a.jsonl"),
-        ("s3://bucket/rows?.jsonl", "s3://bucket/rows?.jsonl"),
+        ("s3://bucket/rows.jsonl?signature=s3cret#part", "s3://bucket/rows.jsonl?…"),
         ("abfs://container@account.example/rows.jsonl", "abfs://container@account.example/rows.jsonl"),
+        ("abfs://container@account.example/rows.jsonl?sig=s3cret", "abfs://container@account.example/rows.jsonl?…"),
         ("hf://datasets/org/name@main/rows.jsonl", "hf://datasets/org/name@main/rows.jsonl"),
         ("rows/train.jsonl", "rows/train.jsonl"),
+        ("rows/what?#1.jsonl", "rows/what?#1.jsonl"),
+        ("file:///rows/what?#1.jsonl", "file:///rows/what?#1.jsonl"),
     ],
 )
 def test_address_is_shown_without_secrets(uri: str, shown: str):
@@ -22,3 +25,4 @@ def test_address_is_shown_without_secrets(uri: str, shown: str):
 
 def test_published_address_has_no_query_at_all():
     assert without_secrets("https://rows.example/a.jsonl?sig=s3cret") == "https://rows.example/a.jsonl"
+    assert without_secrets("abfs://rows@account.example/a.jsonl?sig=s3cret") == "abfs://rows@account.example/a.jsonl"

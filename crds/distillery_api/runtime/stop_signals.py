@@ -4,8 +4,8 @@ anywhere."""
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
@@ -29,14 +29,15 @@ class StopRequest:
         """The signal of the first request."""
         self.requests = 0
         """The number of requests; signals within SAME_REQUEST_SECONDS count as one."""
-        self._requested = threading.Event()
+        # Unlike the locks of threading, this queue may be used in a signal handler that interrupts `wait`.
+        self._noted: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._last: float | None = None
         self._listener: Callable[[], object] | None = None
 
     @property
     def requested(self) -> bool:
         """Whether this process has to stop."""
-        return self._requested.is_set()
+        return self.requests > 0
 
     def note(self, number: int) -> None:
         """Note the signal `number`, and call the listener."""
@@ -45,13 +46,16 @@ class StopRequest:
             return
         self.signal = self.signal or number
         self.requests += 1
-        self._requested.set()
+        self._noted.put(number)
         if self._listener:
             self._listener()
 
     def wait(self, seconds: float) -> bool:
         """Sleep until a stop is requested, at most `seconds`. Returns whether it is."""
-        return self._requested.wait(seconds)
+        if not self.requested:
+            with contextlib.suppress(queue.Empty):
+                self._noted.get(timeout=seconds)
+        return self.requested
 
     @contextlib.contextmanager
     def notifying(self, listener: Callable[[], object]) -> Iterator[None]:

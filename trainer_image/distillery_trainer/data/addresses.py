@@ -6,10 +6,12 @@ from urllib.parse import urlsplit
 
 
 def without_secrets(uri: str, *, query: str = "") -> str:
-    """A URI without the password in it, and a web address also without its user and with `query` in place of its query,
-    because a signed link grants access."""
+    """A remote address without user and password, and with `query` in place of its query, because a signed link grants
+    access. A path on this machine stays as it is."""
+    if "://" not in uri or uri.startswith("file://"):
+        return uri
     parts = urlsplit(uri)
     user, _, host = parts.netloc.rpartition("@")
-    if parts.scheme not in ("http", "https"):  # abfs://CONTAINER@ACCOUNT names no user
-        return parts._replace(netloc=host).geturl() if ":" in user else uri
-    return parts._replace(netloc=host, query=query if parts.query else "", fragment="").geturl()
+    names_container = parts.scheme not in ("http", "https") and ":" not in user  # abfs://CONTAINER@ACCOUNT
+    shown = parts.netloc if names_container else host
+    return parts._replace(netloc=shown, query=query if parts.query else "", fragment="").geturl()

@@ -57,7 +57,7 @@ def phrases(text: str, context: str = "") -> list[str]:
     found = words(text)
     if len(found) < _PHRASE_WORDS:
         return [f"{context} {' '.join(found) or text}"]
-    return [f"{context} {' '.join(phrase)}" for phrase in zip(found, found[1:], found[2:], strict=False)]
+    return [f"{context} {one} {two} {three}" for one, two, three in zip(found, found[1:], found[2:], strict=False)]
 
 
 def band_length(threshold: float) -> int:

@@ -37,7 +37,7 @@ def openai_stored_completion(row: dict[str, Any]) -> Conversation:
     _skip_failed_call(row.get("error"))
     requested = row.get("messages", row.get("input"))
     if is_empty(requested):
-        raise InvalidRow('both "messages" and "input" are missing; export the completions with their input')
+        raise InvalidRow('"messages" and "input" are missing or empty; export the completions with their input')
     return _conversation(_messages(requested), _chat_reply(row), row.get("id"))
 
 
