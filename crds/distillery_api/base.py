@@ -21,7 +21,7 @@ RULES_KEYWORD = "x-kubernetes-validations"
 class Rule:
     """A rule that the API server and Python both check: of a model, in its `rules`, or of a value, in `Annotated`.
 
-    A test holds expression and `holds` against one table of manifests.
+    A test checks `expression` and `holds` against the same manifests.
     """
 
     expression: str
@@ -82,7 +82,7 @@ class ApiModel(BaseModel):
     """Rules that join several fields, in the order in which they are checked; the first that does not hold is named."""
 
     @model_validator(mode="after")
-    def _keeps_its_rules(self) -> Self:
+    def _check_rules(self) -> Self:
         for rule in self.rules:
             rule.check(self)
         return self
@@ -98,7 +98,7 @@ class OpenModel(ApiModel):
     model_config = ConfigDict(extra="allow")
 
 
-class Record(ApiModel):
+class LenientModel(ApiModel):
     """A piece written by one version of the software and read by another: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")

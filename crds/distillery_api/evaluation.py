@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field
 
-from distillery_api.base import Record
+from distillery_api.base import LenientModel
 
 SMALL_SAMPLE = 150
 """Held-out rows. With fewer, the scores are imprecise: the confidence interval is some 16 points wide."""
@@ -17,7 +17,7 @@ def _or_earlier_name(name: str, earlier: str) -> Any:
     return Field(validation_alias=AliasChoices(name, earlier))
 
 
-class Score(Record):
+class Score(LenientModel):
     """Figures of one system on the held-out rows. Shares are between 0 and 1."""
 
     score: float
@@ -59,7 +59,7 @@ class Score(Record):
     `device`; the teacher with its requests in the generate stage."""
 
 
-class Evaluation(Record):
+class Evaluation(LenientModel):
     """The result table. All systems answered the same rows."""
 
     metric: Annotated[str, Field(max_length=32)] = "accuracy"

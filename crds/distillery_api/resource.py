@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from distillery_api.base import ApiModel, Record, Rule, matches
+from distillery_api.base import ApiModel, LenientModel, Rule, matches
 from distillery_api.spec import DistillationSpec
 from distillery_api.status import DistillationStatus
 
@@ -39,7 +39,7 @@ def _of_name(rule: Rule) -> Rule:
     return Rule(rule.expression.replace("self", "self.metadata.name", 1), rule.message, holds)
 
 
-class Metadata(Record):
+class Metadata(LenientModel):
     """The parts of ObjectMeta that Distillery reads."""
 
     name: Annotated[str, _CHARACTERS, _LENGTH]

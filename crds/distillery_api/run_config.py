@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distillery_api.base import Record
+from distillery_api.base import LenientModel
 from distillery_api.paths import StageFolder, Workspace
 from distillery_api.spec import Data, EvaluationOptions, Generation, Student, Task, Training
 from distillery_api.stage import Stage
@@ -22,7 +22,7 @@ METRICS_PORT = 9090
 """TCP port of a stage's `/metrics` and `/healthz`."""
 
 
-class RunConfig(Record):
+class RunConfig(LenientModel):
     """Configuration of one stage of one run. It contains no secrets, only names of environment variables with API
     keys."""
 

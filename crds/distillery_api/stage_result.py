@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distillery_api.base import Record
+from distillery_api.base import LenientModel
 from distillery_api.evaluation import Evaluation
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
@@ -19,7 +19,7 @@ TERMINATION_MESSAGE_LIMIT = 2048
 """Bytes. The kubelet truncates the messages of all containers of a Pod to 12 KiB in total."""
 
 
-class Progress(Record):
+class Progress(LenientModel):
     """Progress of a stage."""
 
     done: int
@@ -32,20 +32,20 @@ class Progress(Record):
     """Estimated time until the stage is done, in seconds."""
 
 
-class RowCounts(Record):
+class RowCounts(LenientModel):
     """Number of rows: read = kept + rejected."""
 
     read: int = 0
     """Number of rows read."""
     kept: int = 0
-    """Number of kept rows."""
+    """Number of kept rows: those that the student learns from; of the test split, all held-out rows."""
     rejected: int = 0
     """Number of rejected rows."""
     rejected_by_reason: Annotated[dict[str, int], Field(max_length=64)] = {}
     """Number of rejected rows by rejection reason."""
 
 
-class TrainingFigures(Record):
+class TrainingFigures(LenientModel):
     """Figures of the training."""
 
     steps: int
@@ -71,7 +71,7 @@ class StageOutcome(StrEnum):
     FAILED = "Failed"
 
 
-class StageResult(Record):
+class StageResult(LenientModel):
     """The result of one stage: `result.json` in its folder."""
 
     stage: Stage

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distillery_api.base import Record
+from distillery_api.base import LenientModel
 from distillery_api.evaluation import Evaluation
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, RowCounts, TrainingFigures
@@ -38,7 +38,7 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Condition(Record):
+class Condition(LenientModel):
     """A condition of the resource, as in the Kubernetes API conventions."""
 
     type: ConditionType
@@ -55,7 +55,7 @@ class Condition(Record):
     """Generation of the spec that the condition was determined for."""
 
 
-class StageStatus(Record):
+class StageStatus(LenientModel):
     """Status of one stage, for the current inputs."""
 
     name: Stage
@@ -90,12 +90,12 @@ class StageStatus(Record):
     rows: RowCounts | None = None
     """Number of rows read, kept and rejected."""
     usage: Usage | None = None
-    """Requests, tokens and cost of this stage."""
+    """Requests, tokens and cost of this stage (generate)."""
     training: TrainingFigures | None = None
     """Losses and steps of the training."""
 
 
-class ServingStatus(Record):
+class ServingStatus(LenientModel):
     """The served student."""
 
     url: ShortText | None = None
@@ -118,7 +118,7 @@ class ServingStatus(Record):
     """File in the workspace with the student prompt."""
 
 
-class Run(Record):
+class Run(LenientModel):
     """A finished run."""
 
     completion_time: datetime
@@ -131,7 +131,7 @@ class Run(Record):
     """Score of the teacher."""
 
 
-class DistillationStatus(Record):
+class DistillationStatus(LenientModel):
     """Observed state of the Distillation."""
 
     observed_generation: int = -1
@@ -145,7 +145,8 @@ class DistillationStatus(Record):
     workspace_claim: ShortText | None = None
     """PersistentVolumeClaim of the workspace."""
     usage: Usage | None = None
-    """Requests, tokens and cost of all stages, for the current inputs."""
+    """Requests, tokens and cost of the generate stage, for the current inputs. Requests to evaluation.judge are not
+    included."""
     estimate: Estimate | None = None
     """Expected requests, tokens and cost for the current inputs, as estimated before the first request."""
     evaluation: Evaluation | None = None

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distillery_api.base import Record
+from distillery_api.base import LenientModel
 from distillery_api.formatting import format_cost
 
 
-class Usage(Record):
+class Usage(LenientModel):
     """Requests, tokens and cost of the teacher and of generation.judge."""
 
     requests: int = 0
@@ -43,7 +43,7 @@ class Usage(Record):
         )
 
 
-class Estimate(Record):
+class Estimate(LenientModel):
     """Expected requests, tokens and cost of the teacher and generation.judge, estimated before the first request."""
 
     rows: int

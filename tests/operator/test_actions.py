@@ -8,7 +8,7 @@ import pytest
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import ConditionType, DistillationStatus
-from distillery_operator.core.actions import Action, Apply, Check, Create, Delete, Suspend
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import names_to_read
 from simulated_cluster import SimulatedCluster, written
@@ -24,7 +24,7 @@ def described(actions: tuple[Action, ...]) -> list[str]:
 
 def description(action: Action) -> str:
     match action:
-        case Check(manifest) | Create(manifest) | Apply(manifest):
+        case DryRun(manifest) | Create(manifest) | Apply(manifest):
             return f"{type(action).__name__} {manifest['kind']} {manifest['metadata']['name']}"
         case Delete(kind, name):
             return f"Delete {kind} {name}"
@@ -50,10 +50,10 @@ def served() -> SimulatedCluster:
 
 def test_every_pod_to_come_is_checked_before_the_first_write() -> None:
     assert described(SimulatedCluster().decisions()) == [
-        "Check Pod conjnli-generate-khmqypiu-check",
-        "Check Pod conjnli-train-nxevyml5-check",
-        "Check Pod conjnli-evaluate-cjwr55cz-check",
-        "Check Pod conjnli-check",
+        "DryRun Pod conjnli-generate-khmqypiu-check",
+        "DryRun Pod conjnli-train-nxevyml5-check",
+        "DryRun Pod conjnli-evaluate-cjwr55cz-check",
+        "DryRun Pod conjnli-check",
         "Create PersistentVolumeClaim conjnli-workspace-5f0c1a2b",
         "Apply ConfigMap conjnli-generate-khmqypiu",
         f"Create Job {GENERATE_JOB}",
@@ -73,7 +73,7 @@ def test_a_given_claim_is_not_created() -> None:
 
 
 def test_with_serving_off_no_server_is_checked() -> None:
-    assert "Check Pod conjnli-check" not in described(SimulatedCluster(serving={"mode": "None"}).decisions())
+    assert "DryRun Pod conjnli-check" not in described(SimulatedCluster(serving={"mode": "None"}).decisions())
 
 
 def test_the_next_stage_starts_in_the_pass_that_sees_the_last_one_done() -> None:
@@ -229,7 +229,7 @@ def test_a_raised_budget_runs_a_stalled_stage_again() -> None:
     cluster.fail(2, Reason.BUDGET_EXCEEDED)
     cluster.settle()
     cluster.change(generation={**cluster.spec["generation"], "budget": {"maxTokens": 10_000_000}})
-    assert described(cluster.decisions())[:1] == ["Check Pod conjnli-generate-khmqypiu-check"]
+    assert described(cluster.decisions())[:1] == ["DryRun Pod conjnli-generate-khmqypiu-check"]
     cluster.settle()
     assert cluster.record(Stage.GENERATE).job == "conjnli-generate-khmqypiu-2"
 
@@ -365,13 +365,13 @@ def test_a_finished_evaluation_rolls_the_student_out() -> None:
         cluster.finish()
         decisions = described(cluster.decisions())
         cluster.settle()
-    assert decisions == ["Check Pod conjnli-check", "Create Deployment conjnli", "Create Service conjnli"]
+    assert decisions == ["DryRun Pod conjnli-check", "Create Deployment conjnli", "Create Service conjnli"]
 
 
 def test_replicas_change_the_deployment_and_nothing_else() -> None:
     cluster = served()
     cluster.change(serving={"runtime": "Transformers", "replicas": 0})
-    assert described(cluster.decisions()) == ["Check Pod conjnli-check", "Apply Deployment conjnli"]
+    assert described(cluster.decisions()) == ["DryRun Pod conjnli-check", "Apply Deployment conjnli"]
 
 
 def test_during_a_new_run_the_old_student_follows_the_spec() -> None:
@@ -445,6 +445,31 @@ def test_a_deleted_workspace_is_not_paid_for_again() -> None:
     del cluster.objects["PersistentVolumeClaim", "conjnli-workspace-5f0c1a2b"]
     cluster.settle()
     assert (cluster.reason(ConditionType.STALLED), described(cluster.decisions())) == ("WorkspaceLost", [])
+
+
+@pytest.mark.parametrize(
+    ("storage", "name", "remedy"),
+    [
+        (
+            {},
+            "conjnli-workspace-5f0c1a2b",
+            "restore the claim, or delete this Distillation and apply it again, which runs and pays for every stage again",
+        ),
+        ({"claimName": "mine"}, "mine", "restore the volume from a backup"),
+    ],
+)
+def test_a_claim_without_its_volume_stalls_with_a_remedy_that_helps(
+    storage: dict[str, str], name: str, remedy: str
+) -> None:
+    cluster = SimulatedCluster(storage=storage)
+    claim = {"metadata": {"name": name, "uid": "u"}, "spec": {}, "status": {"phase": "Lost"}}
+    cluster.objects["PersistentVolumeClaim", name] = claim
+    cluster.settle()
+    stalled = next(condition for condition in cluster.status.conditions if condition.type is ConditionType.STALLED)
+    assert (stalled.reason, stalled.message) == (
+        "WorkspaceLost",
+        f"generate: the claim {name} has lost its volume; {remedy}",
+    )
 
 
 def test_a_claim_that_is_being_deleted_is_waited_for() -> None:

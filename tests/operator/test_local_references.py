@@ -2,7 +2,13 @@ import pytest
 
 from distillery_api.reasons import Reason
 from distillery_operator.local.fingerprints import fingerprint
-from distillery_operator.local.references import InputsError, Mappings, VariablesError, find_inputs, read_variables
+from distillery_operator.local.references import (
+    InputsError,
+    LocalSubstitutes,
+    VariablesError,
+    find_inputs,
+    read_variables,
+)
 from distillery_operator.manifest_input.manifest_file import read_manifest
 
 MANIFEST = """\
@@ -33,7 +39,7 @@ def manifest(tmp_path):
 
 def refused(manifest, **mappings):
     with pytest.raises(InputsError) as caught:
-        find_inputs(manifest, Mappings(**mappings))
+        find_inputs(manifest, LocalSubstitutes(**mappings))
     return [problem.removeprefix(f"{manifest.path}:") for problem in caught.value.problems], caught.value.reason
 
 
@@ -75,7 +81,7 @@ def test_every_unmapped_reference_shows_its_option(manifest, tmp_path):
 
 
 def test_mapped_references_become_mounts_secrets_and_fingerprints(manifest, tmp_path):
-    inputs = find_inputs(manifest, Mappings(**supplied(tmp_path)))
+    inputs = find_inputs(manifest, LocalSubstitutes(**supplied(tmp_path)))
     assert inputs.mounts == {"pvc://datasets": str(tmp_path / "claim"), "configmap://rows": str(tmp_path / "rows")}
     assert inputs.base_path == str(tmp_path)
     assert inputs.secrets == {"teacher": {"token": "abc="}, "hub": {"HF_TOKEN": "hf", "HF_ENDPOINT": "x"}}

@@ -11,7 +11,7 @@ import pytest
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import Stage
 from distillery_operator.local import run as local_run
-from distillery_operator.local.references import Mappings, find_inputs
+from distillery_operator.local.references import LocalSubstitutes, find_inputs
 from distillery_operator.local.run import LocalRun, record_failure
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError, opened_workspace
@@ -79,7 +79,7 @@ def prepared(tmp_path, monkeypatch):
         (tmp_path / "manifest.yaml").write_text(text)
         manifest = read_manifest(tmp_path / "manifest.yaml")
         secrets = {"teacher": tmp_path / "teacher.env", "hub": tmp_path / "hub.env"}
-        inputs = find_inputs(manifest, Mappings(secrets=secrets))
+        inputs = find_inputs(manifest, LocalSubstitutes(secrets=secrets))
         plan = make_plan(manifest.distillation, inputs.fingerprints)
         options = {"retry_seconds": (0.01, 0.02), **options}
         return LocalRun(

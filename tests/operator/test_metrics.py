@@ -60,9 +60,9 @@ def test_a_distillation_counts_once_and_not_after_it_was_deleted() -> None:
 
 def test_a_replica_that_no_longer_leads_forgets_what_it_knew() -> None:
     metrics = Metrics()
-    metrics.leads(True)
+    metrics.set_leader(True)
     metrics.status_written(("a", "one"), status("Training"))
-    metrics.leads(False)
+    metrics.set_leader(False)
 
     assert samples(metrics, "distillery_leader") == ["distillery_leader 0.0"]
     assert samples(metrics, "distillery_distillations{") == []
@@ -70,7 +70,7 @@ def test_a_replica_that_no_longer_leads_forgets_what_it_knew() -> None:
 
 def test_reconciliations_are_counted_by_their_outcome_and_the_queue_by_its_depth() -> None:
     metrics = Metrics()
-    metrics.count_queue(lambda: 7)
+    metrics.watch_queue_depth(lambda: 7)
     metrics.reconciled("ok", 0.02)
     metrics.reconciled("retry", 1.0)
 

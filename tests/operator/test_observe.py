@@ -8,7 +8,7 @@ import pytest
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
-from distillery_operator.core.observation import Children, JobState, Observation, Ownership, SeenJob
+from distillery_operator.core.observation import Children, JobState, Observation, ObservedJob, Ownership
 from distillery_operator.core.observe import observe
 from simulated_cluster import START, UID, written
 
@@ -80,7 +80,7 @@ def seen(*, jobs: list[Raw] | None = None, pods: list[Raw] | None = None, **chil
     return observe(raw, owner_uid=UID, now=NOW)
 
 
-def seen_job(job_: Raw, *pods: Raw, events: tuple[Raw, ...] = ()) -> SeenJob:
+def seen_job(job_: Raw, *pods: Raw, events: tuple[Raw, ...] = ()) -> ObservedJob:
     (found,) = seen(jobs=[job_], pods=list(pods), events=events).jobs
     return found
 
@@ -99,9 +99,9 @@ def test_a_jobs_labels_say_what_it_is_for() -> None:
 
 def test_a_running_pod_has_an_address_for_its_stage_report() -> None:
     found = seen(jobs=[job()], pods=[pod("Running", {"running": {}}, podIP="10.0.0.7")])
-    assert found.running is not None
-    assert (found.running.state, found.running.pod_ip) == (JobState.RUNNING, "10.0.0.7")
-    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).running is None
+    assert found.running_job is not None
+    assert (found.running_job.state, found.running_job.pod_ip) == (JobState.RUNNING, "10.0.0.7")
+    assert seen(jobs=[job()], pods=[pod("Running", {"running": {}})]).running_job is None
 
 
 def test_a_stage_is_done_as_soon_as_its_container_says_so() -> None:

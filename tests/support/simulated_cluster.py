@@ -18,7 +18,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, StageOutcome, StageResult
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
 from distillery_api.usage import Estimate
-from distillery_operator.core.actions import Action, Apply, Check, Create, Delete, Suspend, decide
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, Observation, StageReport
 from distillery_operator.core.observe import observe
@@ -138,11 +138,11 @@ class SimulatedCluster:
     ) -> None:
         """One pass: checks, then the status, then the writes. With `dies_after`, only so many writes are made."""
         actions = self.decisions()
-        checks = [action for action in actions if isinstance(action, Check)]
+        checks = [action for action in actions if isinstance(action, DryRun)]
         self.checked += [check.manifest for check in checks]
         refused = Problem(Reason.INVALID_SPEC, self.refusal) if checks and self.refusal else None
         status = compute_status(self.assessment(refused), StageReport(progress, estimate))
-        writes = [] if refused else [action for action in actions if not isinstance(action, Check)]
+        writes = [] if refused else [action for action in actions if not isinstance(action, DryRun)]
         if dies_after == 0:
             return
         self.status = DistillationStatus.model_validate_json(status.model_dump_json(by_alias=True))

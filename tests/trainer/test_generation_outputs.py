@@ -35,11 +35,11 @@ def test_full_until_the_earliest_row_is_written(tmp_path):
     assert outputs.is_full
     outputs.put(0, Artefact.TRAIN, b"a")
     assert not outputs.is_full
-    outputs.drop()
+    outputs.discard()
 
 
 def test_dropped_outputs_leave_nothing(tmp_path):
     outputs = Outputs(StageFolder(tmp_path / "generate-a"), Workspace(tmp_path))
     outputs.put(0, Artefact.TRAIN, b"a")
-    outputs.drop()
+    outputs.discard()
     assert list((tmp_path / "generate-a").iterdir()) == []

@@ -1,4 +1,4 @@
-"""Files that are never seen half: written as a draft beside their place, synced to the disk, then renamed."""
+"""Files written atomically: to a temporary file in the same folder, synced to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Self
 
 from distillery_api.runtime.file_locks import try_lock
 
-DRAFT_SUFFIX = ".draft"
-"""The end of a draft's name, `.NAME.RANDOM.draft`."""
+TEMPORARY_SUFFIX = ".draft"
+"""The end of a temporary file's name, `.NAME.RANDOM.draft`."""
 
 _BUFFER = 256 * 1024
 
 
 class AtomicFile:
-    """A file that appears under its name only when it is complete, or what there is of it when `publish` is called.
+    """A file that appears under its name only once it is published.
 
-    As a context manager it is published at the end, and dropped after an exception. Its folder is made where there is
+    As a context manager it is published at the end, and discarded after an exception. Its folder is made where there is
     none. Every method may raise OSError.
     """
 
     def __init__(self, path: Path, mode: int = 0o644) -> None:
         self.path = path
         # Process IDs are no names: in containers, every process is number 1.
-        self._draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT_SUFFIX}")
+        self._draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         self._stream = os.fdopen(descriptor, "wb", buffering=_BUFFER)
@@ -44,7 +44,7 @@ class AtomicFile:
         self._stream.close()
         self._draft.replace(self.path)
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Remove what was written and not published."""
         with contextlib.suppress(OSError):  # a full volume refuses the last flush as well
             self._stream.close()
@@ -58,7 +58,7 @@ class AtomicFile:
             if error is None:
                 self.publish()
         finally:
-            self.drop()
+            self.discard()
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -69,7 +69,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 def remove_abandoned_drafts(folder: Path) -> None:
     """Remove what killed processes left of their AtomicFiles in a folder. A living writer holds a lock on its draft."""
-    for draft in folder.glob(f".*{DRAFT_SUFFIX}"):
+    for draft in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         with contextlib.suppress(OSError), draft.open("rb") as stream:
             if _lock(stream.fileno()):
                 draft.unlink()

@@ -9,7 +9,7 @@ from distillery_api.spec.data import Columns, Data, DataFormat, DataSource, Repl
 from distillery_api.spec.distillation import DistillationSpec
 from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
-from distillery_api.spec.filters import Filters, Likeness, PersonalData, Redaction
+from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.serving import Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import PodTemplate, Resources, StageOptions
@@ -31,12 +31,12 @@ __all__ = [
     "DataFormat",
     "DataSource",
     "DistillationSpec",
+    "DuplicateMatching",
     "EvaluationOptions",
     "Filters",
     "Generation",
     "History",
     "Judge",
-    "Likeness",
     "Limits",
     "Lora",
     "PersonalData",

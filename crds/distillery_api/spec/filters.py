@@ -11,7 +11,7 @@ from distillery_api.base import ApiModel
 from distillery_api.spec.fields import Flag
 
 
-class Likeness(StrEnum):
+class DuplicateMatching(StrEnum):
     """How similar two prompts must be to count as duplicates."""
 
     NONE = "None"
@@ -34,11 +34,11 @@ class PersonalData(StrEnum):
 class Filters(ApiModel):
     """Additional conditions for keeping a row. Held-out rows are never filtered."""
 
-    duplicates: Likeness = Likeness.EXACT
+    duplicates: DuplicateMatching = DuplicateMatching.EXACT
     """Rejects train and validation rows whose prompt duplicates that of an earlier row in the same split, before they
     are sent to the teacher: Exact compares all words, ignoring case and whitespace; Near also finds prompts that share
     most of their phrases; None keeps all rows. Default: Exact."""
-    leakage: Likeness = Likeness.EXACT
+    leakage: DuplicateMatching = DuplicateMatching.EXACT
     """Rejects train rows whose prompt duplicates that of a validation or test row, and validation rows whose prompt
     duplicates that of a test row, before they are sent to the teacher. Values as in duplicates. Default: Exact."""
     near_threshold: Annotated[float, Field(strict=True, gt=0.5, le=1)] = 0.8

@@ -20,7 +20,7 @@ from distillery_operator.cli.commands import (
     validate_files,
 )
 from distillery_operator.cli.console import errors_as_messages
-from distillery_operator.local.references import Mappings
+from distillery_operator.local.references import LocalSubstitutes
 
 app = typer.Typer(
     name="distillery",
@@ -64,8 +64,8 @@ def _show_version(requested: bool) -> None:
         raise typer.Exit
 
 
-def _mappings(claim: list[str] | None, configmap: list[str] | None, secret: list[str] | None) -> Mappings:
-    return Mappings(_pairs("--claim", claim), _pairs("--configmap", configmap), _pairs("--secret", secret))
+def _mappings(claim: list[str] | None, configmap: list[str] | None, secret: list[str] | None) -> LocalSubstitutes:
+    return LocalSubstitutes(_pairs("--claim", claim), _pairs("--configmap", configmap), _pairs("--secret", secret))
 
 
 def _pairs(flag: str, values: list[str] | None) -> dict[str, Path]:

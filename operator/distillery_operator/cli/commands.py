@@ -24,8 +24,8 @@ from distillery_operator.cli.progress_display import run_display
 from distillery_operator.cli.result_table import show_result
 from distillery_operator.local.estimate import EstimateError, EstimateRun
 from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, export_rows
-from distillery_operator.local.references import InputsError, Mappings, find_inputs
-from distillery_operator.local.run import RETRY_SECONDS, LocalRun, Outcome, record_failure
+from distillery_operator.local.references import InputsError, LocalSubstitutes, find_inputs
+from distillery_operator.local.run import RETRY_SECONDS, LocalRun, RunOutcome, record_failure
 from distillery_operator.local.run_result import RunResult, RunState
 from distillery_operator.local.student_server import StudentServer, student_server
 from distillery_operator.local.trainer import TrainerMissing
@@ -38,7 +38,7 @@ RUNS_FOLDER = Path("runs")
 EXAMPLE_USER_MESSAGE = "Premise: …\\nHypothesis: …"
 
 
-def run_file(file: Path, out: Path | None, until: Stage | None, mappings: Mappings, retries: int) -> None:
+def run_file(file: Path, out: Path | None, until: Stage | None, mappings: LocalSubstitutes, retries: int) -> None:
     """`distillery run`. Raises typer.Exit with the run's exit code if the run is not done."""
     manifest = read_manifest(file)
     name = manifest.distillation.metadata.name
@@ -52,7 +52,7 @@ def run_file(file: Path, out: Path | None, until: Stage | None, mappings: Mappin
     _report(outcome, folder)
 
 
-def _run(manifest: Manifest, folder: Path, until: Stage | None, mappings: Mappings, retries: int) -> Outcome:
+def _run(manifest: Manifest, folder: Path, until: Stage | None, mappings: LocalSubstitutes, retries: int) -> RunOutcome:
     inputs = find_inputs(manifest, mappings)
     plan = make_plan(manifest.distillation, inputs.fingerprints)
     with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop, run_display(output(), stages_until(until)) as listener:
@@ -69,7 +69,7 @@ def _record_failure(folder: Path, name: str, reason: Reason, message: str) -> No
         print_error(f"The result could not be written either: {error}")
 
 
-def _report(outcome: Outcome, folder: Path) -> None:
+def _report(outcome: RunOutcome, folder: Path) -> None:
     console, result = output(), outcome.result
     if result.state is RunState.DONE:
         show_result(console, result, folder)
@@ -95,7 +95,7 @@ def _failure_advice(result: RunResult, folder: Path) -> list[str]:
     ]
 
 
-def _print_next_step(console: Console, outcome: Outcome, folder: Path) -> None:
+def _print_next_step(console: Console, outcome: RunOutcome, folder: Path) -> None:
     if outcome.idle:
         console.print(f"Nothing left to do: {outcome.result.message}.", markup=False)
     if Artefact.MODEL in outcome.result.files:
@@ -110,7 +110,7 @@ class OutputFormat(StrEnum):
 
 
 def estimate_file(
-    file: Path, out: Path | None, mappings: Mappings, output_format: OutputFormat, *, pilot: bool
+    file: Path, out: Path | None, mappings: LocalSubstitutes, output_format: OutputFormat, *, pilot: bool
 ) -> None:
     """`distillery estimate`. Raises typer.Exit with the trainer's exit code if there is no estimate."""
     manifest = read_manifest(file)
@@ -170,7 +170,7 @@ def _example_request(server: StudentServer) -> str:
 
 
 def validate_files(files: list[Path]) -> None:
-    """`distillery validate`: prints all problems of all files. Raises typer.Exit with code 2 if there are any."""
+    """`distillery validate`: prints the problems of all files, of each object of a manifest the first. Raises typer.Exit with code 2 if there are any."""
     console, is_valid = output(), True
     for file in files:
         try:

@@ -47,7 +47,7 @@ class LeaseStore(Protocol):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _ObservedLease:
     """A Lease, and when this process last saw it change, by its own monotonic clock."""
 
     lease: Manifest
@@ -78,7 +78,7 @@ class Leader:
     ) -> None:
         self._store, self._identity, self._on_change = store, identity, on_change
         self._times = times or LeaseTimes()
-        self._seen: _Seen | None = None
+        self._seen: _ObservedLease | None = None
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then do `work` for as long as it can be renewed.
@@ -154,18 +154,18 @@ class Leader:
             return False
         return self._observe(written).holder == self._identity
 
-    def _observe(self, lease: Manifest) -> _Seen:
+    def _observe(self, lease: Manifest) -> _ObservedLease:
         now = asyncio.get_running_loop().time()
-        seen = _Seen(lease, now)
+        seen = _ObservedLease(lease, now)
         if self._seen and self._seen.version == seen.version:
             seen = replace(seen, at=self._seen.at)
         self._seen = seen
         return seen
 
-    def _has_expired(self, seen: _Seen) -> bool:
+    def _has_expired(self, seen: _ObservedLease) -> bool:
         return asyncio.get_running_loop().time() - seen.at >= max(seen.duration, self._times.duration)
 
-    def _spec(self, seen: _Seen | None) -> Manifest:
+    def _spec(self, seen: _ObservedLease | None) -> Manifest:
         """The Lease's spec with this replica as its holder."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         before = seen.lease.get("spec", {}) if seen else {}

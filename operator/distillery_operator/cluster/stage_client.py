@@ -18,9 +18,9 @@ from distillery_operator.core.stage_metrics import parse_stage_metrics
 logger = logging.getLogger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=2.0, sock_connect=1.0)
-_LONGEST_ANSWER = 256 * 1024
+_MAX_RESPONSE_BYTES = 256 * 1024
 
-Answer = TypeVar("Answer")
+Parsed = TypeVar("Parsed")
 
 
 async def read_stage_report(pod_ip: str, port: int = METRICS_PORT) -> StageReport:
@@ -35,7 +35,7 @@ async def read_stage_report(pod_ip: str, port: int = METRICS_PORT) -> StageRepor
     return StageReport(metrics.progress if metrics else None, estimate)
 
 
-async def _answer(session: aiohttp.ClientSession, url: str, parse: Callable[[str], Answer | None]) -> Answer | None:
+async def _answer(session: aiohttp.ClientSession, url: str, parse: Callable[[str], Parsed | None]) -> Parsed | None:
     try:
         async with session.get(url, allow_redirects=False) as response:
             response.raise_for_status()
@@ -50,6 +50,6 @@ async def _text(response: aiohttp.ClientResponse) -> str:
     text = bytearray()
     async for chunk in response.content.iter_any():
         text += chunk
-        if len(text) > _LONGEST_ANSWER:
+        if len(text) > _MAX_RESPONSE_BYTES:
             break
     return text.decode(errors="replace")

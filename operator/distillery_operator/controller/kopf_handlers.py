@@ -32,7 +32,7 @@ EXIT_SECONDS = 10.0
 """How long Kopf may take to end."""
 
 
-class Backoffs:
+class RequestBackoff:
     """Seconds between the attempts at a request, for about eight minutes. Each is up to a quarter longer at random, so
     that replicas do not return to a recovering API server all at the same time."""
 
@@ -141,7 +141,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 600
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30
-    settings.networking.error_backoffs = Backoffs()
+    settings.networking.error_backoffs = RequestBackoff()
     settings.queueing.exit_timeout = 0.5
     settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     return settings

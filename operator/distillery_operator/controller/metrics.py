@@ -45,27 +45,27 @@ class Metrics:
         self.registry.register(_Resources(self._figures))
 
     def reconciled(self, outcome: str, seconds: float) -> None:
-        """One reconciliation ended as `outcome`: ok, retry or error."""
+        """Count a reconciliation that ended as `outcome`: ok, retry or error."""
         self._reconcile.labels(outcome).observe(seconds)
 
-    def leads(self, leading: bool) -> None:
-        """Whether this replica leads; one that does not lead knows nothing of the Distillations."""
+    def set_leader(self, leading: bool) -> None:
+        """Note whether this replica leads; one that does not forgets what it knew of the Distillations."""
         self._leader.set(leading)
         if not leading:
             self._figures.clear()
 
-    def count_queue(self, depth: Callable[[], int]) -> None:
-        """How to read the depth of the queue."""
+    def watch_queue_depth(self, depth: Callable[[], int]) -> None:
+        """Set the function that returns the depth of the queue."""
         self._queued.set_function(depth)
 
     def status_written(self, key: Key, status: DistillationStatus) -> None:
-        """The current status of a Distillation."""
+        """Take over the current status of a Distillation."""
         ready = (condition.reason for condition in status.conditions if condition.type is ConditionType.READY)
         stages = tuple((str(stage.name), _state(stage)) for stage in status.stages)
         self._figures[key] = Figures(next(ready, "Unknown"), stages)
 
     def deleted(self, key: Key) -> None:
-        """A Distillation was deleted."""
+        """Forget a deleted Distillation."""
         self._figures.pop(key, None)
 
     def serve(self, port: int) -> None:

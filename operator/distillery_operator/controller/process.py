@@ -45,13 +45,13 @@ class Operator:
         self.settings, self.cluster = settings, cluster
         self.queue: WorkQueue[Key] = WorkQueue()
         self.metrics, self.watch_health = Metrics(), WatchHealth()
-        self.metrics.count_queue(lambda: len(self.queue))
+        self.metrics.watch_queue_depth(lambda: len(self.queue))
         self.handlers = KopfHandlers(settings, cluster, self.queue, self.watch_health)
 
     async def reconcile_while_leading(self) -> None:
         """Wait for the lease, then reconcile; ends only by an exception, LeadershipLost among them."""
         lease = ClusterLease(self.cluster, self.settings.operator_namespace, self.settings.lease_name)
-        leader = Leader(lease, self.settings.identity, self.settings.lease_times, self.metrics.leads)
+        leader = Leader(lease, self.settings.identity, self.settings.lease_times, self.metrics.set_leader)
         await leader.lead(self._work)
 
     async def _work(self) -> None:

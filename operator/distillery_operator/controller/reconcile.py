@@ -22,7 +22,7 @@ from distillery_operator.cluster.parse_resource import read_distillation, read_m
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.watch_health import MISSED_EVENT_SECONDS, WatchHealth
-from distillery_operator.core.actions import Action, Apply, Check, Create, Delete, Suspend, decide
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, StageReport
 from distillery_operator.core.observe import observe
@@ -172,7 +172,7 @@ class Reconciler:
         )
 
     async def _stage_report(self, key: Key, assessment: Assessment) -> StageReport:
-        running = assessment.situation.observation.running
+        running = assessment.situation.observation.running_job
         if running is None or running.pod_ip is None or self._report_due_in(key) > 0:
             return StageReport()
         self._report_times[key] = monotonic()
@@ -238,7 +238,7 @@ class Reconciler:
                 await self._cluster.delete(kind, namespace, name)
             case Suspend(job, suspended):
                 await self._cluster.merge("Job", namespace, job, {"spec": {"suspend": suspended}})
-            case Check():
+            case DryRun():
                 """Was checked before anything was written."""
 
     async def _existing_object(self, namespace: str, action: Action) -> Manifest | None:
@@ -251,7 +251,7 @@ class Reconciler:
     def _requeue_seconds(self, key: Key, assessment: Assessment) -> float | None:
         requeue = requeue_after(assessment)
         seconds = [requeue.total_seconds()] if requeue else []
-        if assessment.situation.observation.running:
+        if assessment.situation.observation.running_job:
             seconds.append(max(self._report_due_in(key), 1.0))
         return min(seconds, default=None)
 
@@ -266,7 +266,7 @@ def _to_check(previous: DistillationStatus, actions: Iterable[Action]) -> Iterat
     the status does not change to and fro while the refusal lasts."""
     refused_before = find_condition(previous, ConditionType.STALLED) is not None
     for action in actions:
-        if isinstance(action, Check) or (refused_before and isinstance(action, Create | Apply)):
+        if isinstance(action, DryRun) or (refused_before and isinstance(action, Create | Apply)):
             yield action.manifest
 
 

@@ -9,7 +9,7 @@ from itertools import dropwhile
 from distillery_api.stage import Stage
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.drift import pending_writes
-from distillery_operator.core.observation import JobState, Ownership, SeenJob
+from distillery_operator.core.observation import JobState, ObservedJob, Ownership
 from distillery_operator.core.serving_rollout import Rollout, volume_use
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
@@ -22,7 +22,7 @@ from distillery_operator.planning.plan import PlannedStage
 
 
 @dataclass(frozen=True)
-class Check:
+class DryRun:
     """Ask the server whether it would accept this (a dry run, strict). Comes before anything is written."""
 
     manifest: Manifest
@@ -37,14 +37,14 @@ class Create:
 
 @dataclass(frozen=True)
 class Apply:
-    """Bring an object of ours to this (server-side apply)."""
+    """Apply the manifest of an object of ours (server-side apply)."""
 
     manifest: Manifest
 
 
 @dataclass(frozen=True)
 class Delete:
-    """Delete this, after its Pods; where it no longer exists, nothing is left to do."""
+    """Delete this, its Pods first (foreground propagation); one that does not exist is no error."""
 
     kind: str
     name: str
@@ -58,11 +58,11 @@ class Suspend:
     suspended: bool
 
 
-Action = Check | Create | Apply | Delete | Suspend
+Action = DryRun | Create | Apply | Delete | Suspend
 
 
 def decide(assessment: Assessment) -> tuple[Action, ...]:
-    """The writes of this moment: checks first, then what is to be deleted, then what is to be created."""
+    """The requests to send now: dry runs first, then what is to be deleted, then what is to be created."""
     situation, states, rollout = assessment.situation, assessment.stages, assessment.rollout
     return (
         *_checks(situation, states, rollout),
@@ -79,9 +79,9 @@ def _checks(situation: Situation, states: StageStates, rollout: Rollout) -> Iter
     not start."""
     state = states.current
     if state.phase is StagePhase.STARTING and not state.checked:
-        yield from (Check(pod) for pod in _pods_to_come(situation, state))
+        yield from (DryRun(pod) for pod in _pods_to_come(situation, state))
     elif rollout.model and any(manifest["kind"] == "Deployment" for manifest, _ in pending_writes(situation, rollout)):
-        yield Check(serving_pod(situation.plan, situation.settings.manifests, rollout.model))
+        yield DryRun(serving_pod(situation.plan, situation.settings.manifests, rollout.model))
 
 
 def _pods_to_come(situation: Situation, state: StageState) -> Iterable[Manifest]:
@@ -104,7 +104,7 @@ def _discards(situation: Situation, states: StageStates) -> Iterable[Action]:
         yield from _server_removal(situation)
 
 
-def _folder_of(job: SeenJob) -> str:
+def _folder_of(job: ObservedJob) -> str:
     return PlannedStage(job.stage, job.input_hash).folder if job.stage else ""
 
 

@@ -11,7 +11,7 @@ from distillery_operator.core.stages import StageStates, stage_states
 
 @dataclass(frozen=True)
 class Assessment:
-    """A situation and what it means."""
+    """A situation, and the states of the stages and of the rollout that follow from it."""
 
     situation: Situation
     stages: StageStates

@@ -18,7 +18,7 @@ from distillery_api.status import (
     StageStatus,
 )
 from distillery_operator.core.assessment import Assessment
-from distillery_operator.core.observation import Ownership, SeenDeployment
+from distillery_operator.core.observation import ObservedDeployment, Ownership
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation, find_condition
@@ -166,7 +166,7 @@ def _stage_facts(states: StageStates, summary: Summary) -> Iterable[Fact]:
             yield kind, ConditionStatus.FALSE, summary.reason, summary.message
 
 
-def _availability(seen: SeenDeployment | None) -> Fact:
+def _availability(seen: ObservedDeployment | None) -> Fact:
     if seen is None or seen.ownership is not Ownership.OURS:
         return ConditionType.AVAILABLE, ConditionStatus.FALSE, Reason.NOT_STARTED, "no student is served"
     if seen.available:

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from distillery_api.reasons import Reason
-from distillery_operator.core.observation import Ownership, SeenDeployment, SeenService
+from distillery_operator.core.observation import ObservedDeployment, ObservedService, Ownership
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
@@ -22,8 +22,8 @@ def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manife
     return tuple((manifest, child is None) for manifest, child in writes if has_drifted(manifest, child))
 
 
-def has_drifted(manifest: Manifest, child: SeenDeployment | SeenService | None) -> bool:
-    """Whether an object of ours does not exist, or lacks something that its manifest says."""
+def has_drifted(manifest: Manifest, child: ObservedDeployment | ObservedService | None) -> bool:
+    """Whether an object of ours does not exist, or differs from its manifest."""
     if child is None:
         return True
     return child.ownership is Ownership.OURS and not includes(child.manifest, manifest)

@@ -52,7 +52,7 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True)
-class SeenJob:
+class ObservedJob:
     """One attempt at a stage."""
 
     name: str
@@ -79,7 +79,7 @@ class SeenJob:
 
 
 @dataclass(frozen=True)
-class SeenClaim:
+class ObservedClaim:
     """The workspace claim."""
 
     ownership: Ownership
@@ -91,7 +91,7 @@ class SeenClaim:
 
 
 @dataclass(frozen=True)
-class SeenDeployment:
+class ObservedDeployment:
     """The server."""
 
     ownership: Ownership
@@ -121,7 +121,7 @@ class SeenDeployment:
 
 
 @dataclass(frozen=True)
-class SeenService:
+class ObservedService:
     """The Service in front of the server."""
 
     ownership: Ownership
@@ -132,27 +132,27 @@ class SeenService:
 class Observation:
     """All children of one Distillation."""
 
-    claim: SeenClaim | None = None
-    jobs: tuple[SeenJob, ...] = ()
+    claim: ObservedClaim | None = None
+    jobs: tuple[ObservedJob, ...] = ()
     orphaned_pods: tuple[str, ...] = ()
     """Stage Pods that still run although their Job was deleted."""
-    deployment: SeenDeployment | None = None
-    service: SeenService | None = None
+    deployment: ObservedDeployment | None = None
+    service: ObservedService | None = None
     server_on_node: bool = False
     """Whether a serving Pod has the workspace mounted on a node."""
     unexplained: tuple[str, ...] = ()
     """Pods and Jobs that do not start and do not say why."""
 
     @property
-    def running(self) -> SeenJob | None:
+    def running_job(self) -> ObservedJob | None:
         """The Job whose Pod can be asked for its progress."""
         return next((job for job in self.jobs if job.state is JobState.RUNNING and job.pod_ip), None)
 
-    def named(self, name: str | None) -> SeenJob | None:
+    def job_named(self, name: str | None) -> ObservedJob | None:
         """The Job of that name."""
         return next((job for job in self.jobs if job.name == name), None)
 
-    def attempts(self, stage: Stage, input_hash: str) -> tuple[SeenJob, ...]:
+    def attempts(self, stage: Stage, input_hash: str) -> tuple[ObservedJob, ...]:
         """Our Jobs for one stage's inputs, latest attempt first."""
         ours = (job for job in self.jobs if (job.stage, job.input_hash) == (stage, input_hash))
         return tuple(sorted(ours, key=lambda job: -job.attempt))

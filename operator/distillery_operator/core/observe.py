@@ -18,12 +18,12 @@ from distillery_operator.core.observation import (
     Children,
     JobState,
     Observation,
+    ObservedClaim,
+    ObservedDeployment,
+    ObservedJob,
+    ObservedService,
     Ownership,
     Raw,
-    SeenClaim,
-    SeenDeployment,
-    SeenJob,
-    SeenService,
 )
 from distillery_operator.core.pod_problems import (
     container_end,
@@ -84,18 +84,18 @@ def _ownership(raw: Raw, owner_uid: str) -> Ownership:
     return Ownership.FOREIGN
 
 
-def _seen_claim(raw: Raw | None, owner_uid: str) -> SeenClaim | None:
+def _seen_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
     if raw is None:
         return None
     ours = _labels(raw).get(names.UID_LABEL) == owner_uid
     terminating = bool(raw["metadata"].get("deletionTimestamp"))
     ownership = Ownership.TERMINATING if terminating else Ownership.OURS if ours else Ownership.FOREIGN
     shared = "ReadWriteMany" in raw["spec"].get("accessModes", ())
-    return SeenClaim(ownership, shared, (raw.get("status") or {}).get("phase") == "Lost", raw)
+    return ObservedClaim(ownership, shared, (raw.get("status") or {}).get("phase") == "Lost", raw)
 
 
-def _seen_service(raw: Raw | None, owner_uid: str) -> SeenService | None:
-    return SeenService(_ownership(raw, owner_uid), raw) if raw else None
+def _seen_service(raw: Raw | None, owner_uid: str) -> ObservedService | None:
+    return ObservedService(_ownership(raw, owner_uid), raw) if raw else None
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,14 @@ class _AttemptState:
     finished: datetime | None = None
 
 
-def _seen_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> SeenJob:
+def _seen_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> ObservedJob:
     ownership = _ownership(job, owner_uid)
     if ownership is Ownership.FOREIGN:
-        return SeenJob(name=job["metadata"]["name"], created=created(job), state=JobState.FOREIGN)
+        return ObservedJob(name=job["metadata"]["name"], created=created(job), state=JobState.FOREIGN)
     pod = _latest_pod(job, pods)
     terminating = _AttemptState(JobState.TERMINATING) if ownership is Ownership.TERMINATING else None
     attempt = terminating or _ended_state(job, pod) or _unended_state(job, pod, events, now)
-    return SeenJob(
+    return ObservedJob(
         name=job["metadata"]["name"],
         stage=_stage(job),
         input_hash=_labels(job).get(names.HASH_LABEL, ""),
@@ -208,14 +208,14 @@ def _job_problem(job: Raw, events: tuple[Raw, ...]) -> Problem | None:
     return Problem(Reason.POD_REFUSED, f"its Pod was refused: {refused[-1].get('message', '')}") if refused else None
 
 
-def _orphaned_pods(stage_pods: list[Raw], jobs: tuple[SeenJob, ...]) -> tuple[str, ...]:
+def _orphaned_pods(stage_pods: list[Raw], jobs: tuple[ObservedJob, ...]) -> tuple[str, ...]:
     known = {job.pod for job in jobs}
     return tuple(
         sorted(pod["metadata"]["name"] for pod in stage_pods if is_active(pod) and pod["metadata"]["name"] not in known)
     )
 
 
-def _unexplained_jobs(jobs: tuple[SeenJob, ...], now: datetime) -> Iterable[str]:
+def _unexplained_jobs(jobs: tuple[ObservedJob, ...], now: datetime) -> Iterable[str]:
     unexplained = (job for job in jobs if job.state is JobState.PENDING and not job.problem)
     return (job.pod or job.name for job in unexplained if _is_overdue(job.created, now))
 
@@ -232,14 +232,14 @@ def _is_overdue(since: datetime | None, now: datetime) -> bool:
 
 def _seen_deployment(
     raw: Raw | None, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime
-) -> SeenDeployment | None:
+) -> ObservedDeployment | None:
     if raw is None:
         return None
     status, metadata = raw.get("status") or {}, raw["metadata"]
     annotations = metadata.get("annotations") or {}
     train_hash = _labels(raw).get(names.HASH_LABEL, "")
     newest = [pod for pod in pods if _labels(pod).get(names.HASH_LABEL) == train_hash]
-    return SeenDeployment(
+    return ObservedDeployment(
         ownership=_ownership(raw, owner_uid),
         train_hash=train_hash,
         model_path=annotations.get(names.MODEL_PATH_ANNOTATION, ""),

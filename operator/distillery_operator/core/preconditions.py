@@ -73,8 +73,9 @@ def volume_not_lost(situation: Situation) -> Problem | None:
     claim = situation.observation.claim
     if claim is None or not claim.lost:
         return None
-    message = f"the claim {situation.plan.claim_name} has lost its volume; {_WORKSPACE_REMEDY}"
-    return Problem(Reason.WORKSPACE_LOST, message)
+    is_given = situation.plan.spec.storage.claim_name is not None
+    remedy = "restore the volume from a backup" if is_given else _WORKSPACE_REMEDY
+    return Problem(Reason.WORKSPACE_LOST, f"the claim {situation.plan.claim_name} has lost its volume; {remedy}")
 
 
 def claim_name_is_free(situation: Situation) -> Problem | None:

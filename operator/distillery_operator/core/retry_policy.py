@@ -9,7 +9,7 @@ from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
 from distillery_api.stage import FAILURE_REASONS, ExitCode
 from distillery_api.status import StageStatus
-from distillery_operator.core.observation import SeenJob
+from distillery_operator.core.observation import ObservedJob
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem
 
 BLOCKING_REASONS = frozenset(
@@ -27,7 +27,7 @@ become free at any time."""
 
 @dataclass(frozen=True)
 class RetrySettings:
-    """How patient the operator is."""
+    """Delays between attempts, and deadlines after which a stage is stalled."""
 
     first_delay: timedelta = timedelta(seconds=10)
     longest_delay: timedelta = timedelta(minutes=5)
@@ -46,7 +46,7 @@ class RetrySettings:
         return blocked_since is not None and now - blocked_since >= self.blocked_deadline
 
 
-def after_failure(record: StageStatus, job: SeenJob, now: datetime, retry: RetrySettings) -> StageStatus:
+def after_failure(record: StageStatus, job: ObservedJob, now: datetime, retry: RetrySettings) -> StageStatus:
     """The stage's record after a failed attempt: with the time of the next one, unless no retry can help or attempts
     have failed for too long."""
     finished = job.finished or now
@@ -83,7 +83,7 @@ def after_retry_request(
     return record
 
 
-def _failing_since(record: StageStatus, job: SeenJob, finished: datetime, retry: RetrySettings) -> datetime:
+def _failing_since(record: StageStatus, job: ObservedJob, finished: datetime, retry: RetrySettings) -> datetime:
     """When the failures in a row began. An attempt that ran for longer than the deadline got past what failed those
     before it, so it starts a new row. Not so if it ran out of memory: that can happen late, and again and again."""
     out_of_memory = job.problem is not None and job.problem.reason is Reason.CONTAINER_OOM_KILLED

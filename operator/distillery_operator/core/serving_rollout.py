@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
-from distillery_operator.core.observation import Ownership, SeenDeployment
+from distillery_operator.core.observation import ObservedDeployment, Ownership
 from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.retry_policy import BLOCKING_REASONS
 from distillery_operator.core.situation import Situation
@@ -83,7 +83,7 @@ def _newest_model(situation: Situation) -> ServedModel:
     return ServedModel.planned(situation.plan, situation.plan.stage(Stage.TRAIN).input_hash)
 
 
-def _served_model(seen: SeenDeployment | None) -> ServedModel | None:
+def _served_model(seen: ObservedDeployment | None) -> ServedModel | None:
     if seen is None or seen.ownership is not Ownership.OURS:
         return None
     return ServedModel(seen.train_hash, seen.model_path, seen.student_prompt)
@@ -124,18 +124,18 @@ def _digest(manifests: tuple[Manifest, ...]) -> str:
     return str(deployment["metadata"]["annotations"][names.DIGEST_ANNOTATION])
 
 
-def _is_past_deadline(seen: SeenDeployment) -> bool:
+def _is_past_deadline(seen: ObservedDeployment) -> bool:
     return seen.deadline_exceeded and seen.current
 
 
-def _deadline_problem(seen: SeenDeployment) -> Problem | None:
+def _deadline_problem(seen: ObservedDeployment) -> Problem | None:
     if not _is_past_deadline(seen):
         return None
     why = f": {seen.problem.message}" if seen.problem else ""
     return Problem(Reason.ROLLOUT_FAILED, f"the server did not become ready before the rollout deadline{why}")
 
 
-def _blocked_since(situation: Situation, seen: SeenDeployment) -> datetime | None:
+def _blocked_since(situation: Situation, seen: ObservedDeployment) -> datetime | None:
     if seen.problem is None or seen.problem.reason not in BLOCKING_REASONS | _CRASHES:
         return None
     before = situation.previous.serving

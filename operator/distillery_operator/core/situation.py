@@ -18,7 +18,7 @@ from distillery_operator.planning.plan import Plan, PlannedStage
 
 @dataclass(frozen=True)
 class Settings:
-    """What an installation decides."""
+    """Settings of the installation (Helm values)."""
 
     manifests: ManifestSettings
     retry: RetrySettings = field(default_factory=RetrySettings)

@@ -17,7 +17,7 @@ from enum import StrEnum
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
 from distillery_api.status import StageStatus
-from distillery_operator.core.observation import JobState, SeenJob
+from distillery_operator.core.observation import JobState, ObservedJob
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem, name_conflict
 from distillery_operator.core.retry_policy import BLOCKING_REASONS, after_failure, after_retry_request
@@ -46,12 +46,12 @@ class StagePhase(StrEnum):
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage."""
+    """How one stage stands: its phase, its Job and its problem."""
 
     planned: PlannedStage
     phase: StagePhase
     record: StageStatus | None = None
-    job: SeenJob | None = None
+    job: ObservedJob | None = None
     problem: Problem | None = None
     """What holds, blocks or failed it."""
     stalled: bool = False
@@ -65,7 +65,7 @@ class StageStates:
     """All stages up to the first that is not done."""
 
     stages: tuple[StageState, ...]
-    discarded: tuple[SeenJob, ...] = ()
+    discarded: tuple[ObservedJob, ...] = ()
     """Jobs to delete: of other inputs, or of old attempts."""
 
     @property
@@ -99,7 +99,7 @@ def _state(situation: Situation, planned: PlannedStage) -> StageState:
     if record is None:
         return _next_attempt(situation, planned, None)
     if record.completion_time:
-        return StageState(planned, StagePhase.DONE, record, situation.observation.named(record.job))
+        return StageState(planned, StagePhase.DONE, record, situation.observation.job_named(record.job))
     record = after_retry_request(
         record,
         configuration=situation.configuration(planned),
@@ -126,7 +126,7 @@ def _up_to_date(situation: Situation, planned: PlannedStage) -> StageStatus | No
     return _completed(record, done, situation.now) if done else _with_job(situation, record)
 
 
-def _adopted(situation: Situation, planned: PlannedStage, job: SeenJob) -> StageStatus:
+def _adopted(situation: Situation, planned: PlannedStage, job: ObservedJob) -> StageStatus:
     """A record for a Job that the status does not know: the status was lost."""
     return StageStatus(
         name=planned.stage,
@@ -140,7 +140,7 @@ def _adopted(situation: Situation, planned: PlannedStage, job: SeenJob) -> Stage
 
 
 def _with_job(situation: Situation, record: StageStatus) -> StageStatus:
-    job = situation.observation.named(record.job)
+    job = situation.observation.job_named(record.job)
     if record.reason:
         return record
     if job and job.state is JobState.FAILED:
@@ -151,11 +151,11 @@ def _with_job(situation: Situation, record: StageStatus) -> StageStatus:
     )
 
 
-def _blocked(job: SeenJob) -> bool:
+def _blocked(job: ObservedJob) -> bool:
     return job.state is JobState.PENDING and job.problem is not None and job.problem.reason in BLOCKING_REASONS
 
 
-def _completed(record: StageStatus, job: SeenJob, now: datetime) -> StageStatus:
+def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageStatus:
     result = job.result
     return StageStatus(
         name=record.name,
@@ -176,7 +176,7 @@ def _completed(record: StageStatus, job: SeenJob, now: datetime) -> StageStatus:
 def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> StageState:
     """An attempt that failed: it stays so, or the next one waits, or is due."""
     problem = Problem(Reason(record.reason or ""), record.message or "")
-    job = situation.observation.named(record.job)
+    job = situation.observation.job_named(record.job)
     if record.retry_time is None:
         return StageState(planned, StagePhase.FAILED, record, job, problem, stalled=True)
     if record.retry_time > situation.now:
@@ -186,7 +186,7 @@ def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageSt
 
 def _recorded_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> StageState:
     """An attempt that the record names: under way, or still to be created."""
-    job = situation.observation.named(record.job)
+    job = situation.observation.job_named(record.job)
     if job is None or job.state in (JobState.TERMINATING, JobState.FOREIGN):
         return _start(situation, planned, record, record)
     if _outdated(situation, planned, record, job):
@@ -195,7 +195,7 @@ def _recorded_attempt(situation: Situation, planned: PlannedStage, record: Stage
     return StageState(planned, StagePhase.UNDER_WAY, record, job, job.problem, stalled=stalled)
 
 
-def _outdated(situation: Situation, planned: PlannedStage, record: StageStatus, job: SeenJob) -> bool:
+def _outdated(situation: Situation, planned: PlannedStage, record: StageStatus, job: ObservedJob) -> bool:
     """Whether a Job does not run for a cause that a changed spec may have removed. A running one is never disturbed."""
     if situation.plan.suspended or job.state not in (JobState.PENDING, JobState.SUSPENDED):
         return False
@@ -223,7 +223,7 @@ def _start(
     situation: Situation, planned: PlannedStage, record: StageStatus | None, following: StageStatus
 ) -> StageState:
     """Starts the attempt that `following` names; where a precondition is not met, the record stays as it was."""
-    job = situation.observation.named(following.job)
+    job = situation.observation.job_named(following.job)
     if job and job.state is JobState.FOREIGN:
         problem = name_conflict("Job", job.name)
         return StageState(planned, StagePhase.WAITING, following, job, problem, stalled=True)
@@ -237,7 +237,7 @@ def _start(
     return StageState(planned, StagePhase.STARTING, begun, checked=checked)
 
 
-def _discarded(situation: Situation, states: Iterable[StageState]) -> tuple[SeenJob, ...]:
+def _discarded(situation: Situation, states: Iterable[StageState]) -> tuple[ObservedJob, ...]:
     planned = {(stage.stage, stage.input_hash) for stage in situation.plan.stages}
     return tuple(
         job
@@ -248,7 +248,7 @@ def _discarded(situation: Situation, states: Iterable[StageState]) -> tuple[Seen
     )
 
 
-def _is_old(job: SeenJob, states: Iterable[StageState]) -> bool:
+def _is_old(job: ObservedJob, states: Iterable[StageState]) -> bool:
     """Whether enough later attempts keep their logs."""
     records = (state.record for state in states if state.record and state.planned.stage is job.stage)
     return any(job.attempt <= record.attempts - KEPT_ATTEMPTS and job.name != record.job for record in records)

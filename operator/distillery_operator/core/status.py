@@ -67,7 +67,7 @@ def invalid_status(metadata: Metadata, previous: DistillationStatus, now: dateti
 
 def _with_progress(situation: Situation, state: StageState, progress: Progress | None) -> StageStatus | None:
     """The stage's record, with the reported progress where it is the stage that runs."""
-    running = situation.observation.running
+    running = situation.observation.running_job
     if progress is None or state.record is None or running is None or state.job != running:
         return state.record
     if progress.eta_seconds is None:

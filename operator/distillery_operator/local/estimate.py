@@ -14,7 +14,7 @@ from distillery_api.paths import CONFIG_FILE
 from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.stage import ExitCode, Stage
 from distillery_api.usage import Estimate
-from distillery_operator.local.references import Inputs
+from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run import stage_variables
 from distillery_operator.local.trainer import require_trainer, trainer_command
 from distillery_operator.local.workspace import opened_workspace
@@ -35,7 +35,7 @@ class EstimateRun:
     """The estimate of one plan. A pilot stores its replies in `folder`, the run's own, so that the run reuses them."""
 
     plan: Plan
-    inputs: Inputs
+    inputs: ResolvedReferences
     folder: Path
     pilot: bool
 

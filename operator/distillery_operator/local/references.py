@@ -23,7 +23,7 @@ MODEL_FIELD = "student"
 
 
 @dataclass(frozen=True)
-class Mappings:
+class LocalSubstitutes:
     """Local folders and files to use for objects of a cluster, by name of the object."""
 
     claims: Mapping[str, Path] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Mappings:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ResolvedReferences:
     """Everything outside the manifest that a run needs.
 
     `mounts` and `base_path` are those of a RunConfig; `secrets` are the variables of each Secret, by its name;
@@ -53,7 +53,7 @@ class InputsError(ManifestError):
         self.reason = reason
 
 
-def find_inputs(manifest: Manifest, mappings: Mappings, *, keys: bool = True) -> Inputs:
+def find_inputs(manifest: Manifest, mappings: LocalSubstitutes, *, keys: bool = True) -> ResolvedReferences:
     """The manifest's references on this machine; API keys only if `keys`.
 
     Raises InputsError with a problem for each missing reference.
@@ -66,7 +66,7 @@ def find_inputs(manifest: Manifest, mappings: Mappings, *, keys: bool = True) ->
     if search.problems:
         _, reasons, messages = zip(*sorted(search.problems), strict=True)
         raise InputsError(reasons[0], *messages)
-    return Inputs(
+    return ResolvedReferences(
         mounts=search.mounts,
         base_path=str(_base(manifest)),
         secrets=secrets,
@@ -89,7 +89,7 @@ def _sources(manifest: Manifest) -> Iterator[tuple[FieldPath, str]]:
 class _Search:
     """Looks up references and collects problems."""
 
-    def __init__(self, manifest: Manifest, mappings: Mappings) -> None:
+    def __init__(self, manifest: Manifest, mappings: LocalSubstitutes) -> None:
         self.manifest = manifest
         self.mappings = mappings
         self.mounts: dict[str, str] = {}

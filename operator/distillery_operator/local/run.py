@@ -13,7 +13,7 @@ from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
-from distillery_operator.local.references import Inputs
+from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run_result import (
     RunResult,
     RunState,
@@ -49,7 +49,7 @@ class RunListener(StageListener, Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended. It is idle if no stage had to run."""
 
     result: RunResult
@@ -62,7 +62,7 @@ class LocalRun:
     """One run of a plan in a folder."""
 
     plan: Plan
-    inputs: Inputs
+    inputs: ResolvedReferences
     folder: Path
     listener: RunListener
     stop: StopRequest
@@ -70,7 +70,7 @@ class LocalRun:
     retry_seconds: Sequence[float] = RETRY_SECONDS
     results: list[StageResult] = field(default_factory=list)
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Runs the stages that are not done. Raises WorkspaceError, TrainerMissing or OSError."""
         with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
             idle = True
@@ -125,13 +125,13 @@ class LocalRun:
         )
         write_atomically(workspace.result, running.to_json().encode())
 
-    def _finish(self, workspace: Workspace, idle: bool) -> Outcome:
+    def _finish(self, workspace: Workspace, idle: bool) -> RunOutcome:
         state, reason, message, exit_code = self._conclusion()
         result = summarise(
             self.plan.name, self.results, workspace, state=state, reason=reason, message=message, until=self.until
         )
         write_atomically(workspace.result, result.to_json().encode())
-        return Outcome(result, exit_code, idle)
+        return RunOutcome(result, exit_code, idle)
 
     def _conclusion(self) -> tuple[RunState, Reason, str, int]:
         last = self.results[-1]
@@ -144,7 +144,7 @@ class LocalRun:
         return RunState.FAILED, last.reason, f"{last.stage}: {last.message}", last.exit_code or 1
 
 
-def stage_variables(plan: Plan, inputs: Inputs, stage: Stage, *, keys: bool = True) -> dict[str, str]:
+def stage_variables(plan: Plan, inputs: ResolvedReferences, stage: Stage, *, keys: bool = True) -> dict[str, str]:
     """Environment variables with the secrets of one stage: credentials for rows or the model and, if `keys`, API
     keys."""
     spec, secrets = plan.spec, inputs.secrets

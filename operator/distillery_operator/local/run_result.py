@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from distillery_api.base import Record
+from distillery_api.base import LenientModel
 from distillery_api.evaluation import Evaluation
 from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
@@ -25,7 +25,7 @@ class RunState(StrEnum):
     INTERRUPTED = "Interrupted"
 
 
-class StageSummary(Record):
+class StageSummary(LenientModel):
     """One stage of the run."""
 
     name: Stage
@@ -36,7 +36,7 @@ class StageSummary(Record):
     """Done or Failed."""
 
 
-class RunResult(Record):
+class RunResult(LenientModel):
     """The result of a run. After a failure, it contains the figures of the failed stage and of those before it."""
 
     name: str

@@ -38,7 +38,7 @@ class Attempts:
     """When it was first rate-limited, by the event loop's clock."""
 
 
-def back_off(attempt: int, retry_after: float | None, rng: random.Random, first: float = FIRST_BACK_OFF) -> float:
+def retry_delay(attempt: int, retry_after: float | None, rng: random.Random, first: float = FIRST_BACK_OFF) -> float:
     """Seconds to wait before attempt number `attempt` (2 is the first retry) at a request.
 
     Doubles from `first` to a minute, half of it random, so that requests that failed together are not retried
@@ -60,7 +60,7 @@ class Retries:
         """When any request last got a reply, by the event loop's clock."""
 
     def after(self, error: CallError, attempts: Attempts, server: PooledServer, now: float) -> Failure | float:
-        """The failure of a request that is not retried, or the seconds to wait before it is.
+        """The final failure of a request, or the seconds to wait before its next attempt.
 
         Raises UserError where no server accepts requests any more, and TryLater where the server is unreachable.
         """
@@ -83,7 +83,7 @@ class Retries:
         if has_alternative and not error.is_rate_limited:
             return 0.0
         attempt = 2 if error.retry_after else attempts.calls + 1
-        pause = back_off(attempt, error.retry_after, self._rng, self.first_back_off)
+        pause = retry_delay(attempt, error.retry_after, self._rng, self.first_back_off)
         return min(pause, LONG_PAUSE) if has_alternative else pause  # a longer pause is the server's, not the request's
 
     def _failure(self, error: CallError, attempts: Attempts, server: PooledServer) -> Failure:

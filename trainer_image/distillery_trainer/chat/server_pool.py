@@ -39,7 +39,7 @@ class PooledServer:
         """Whether it takes requests at all."""
         return self.closed_by is None
 
-    def backs_off(self, now: float) -> bool:
+    def is_backing_off(self, now: float) -> bool:
         """Whether it failed a moment ago, so that other servers are preferred."""
         return now < self._backs_off_until
 
@@ -59,7 +59,7 @@ class PooledServer:
         return self.in_flight / self.concurrency.current
 
     def start(self, now: float, tokens: int) -> None:
-        """A request starts that is expected to use this many tokens."""
+        """Note the start of a request that is expected to use this many tokens."""
         self.in_flight += 1
         self.concurrency.started(now)
         if self._requests:
@@ -151,7 +151,7 @@ class ServerPool:
         """Whether another server can be asked now."""
         now = self._now()
         return any(
-            other.is_open and not other.backs_off(now) and not other.pause.is_on(now)
+            other.is_open and not other.is_backing_off(now) and not other.pause.is_on(now)
             for other in self.servers
             if other is not server
         )
@@ -178,7 +178,7 @@ class ServerPool:
         """The servers that do not back off, or all where every one does."""
         if len(self.servers) == 1:
             return self.servers
-        return [server for server in self.servers if server.is_open and not server.backs_off(now)] or self.servers
+        return [server for server in self.servers if server.is_open and not server.is_backing_off(now)] or self.servers
 
     def _serve(self) -> None:
         """Assign waiting requests to servers, and schedule the next time at which a server becomes ready."""

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import fsspec
 
 from distillery_api.reasons import Reason
-from distillery_api.runtime.atomic_files import DRAFT_SUFFIX
+from distillery_api.runtime.atomic_files import TEMPORARY_SUFFIX
 from distillery_trainer.runtime.errors import StageError, TryLater, UserError, storage_errors_explained
 
 _CONNECT_SECONDS = 20
@@ -170,17 +170,17 @@ def _draft(folder: Path) -> tuple[BinaryIO, str]:
     """A new file with a draft's name, so that a file left by a killed process is removed by the next one."""
     with storage_errors_explained(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".source.", suffix=DRAFT_SUFFIX)
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".source.", suffix=TEMPORARY_SUFFIX)
     return os.fdopen(descriptor, "w+b"), name
 
 
 def _fetch_with_retries(scheme: _Scheme, url: str, subject: str, file: BinaryIO) -> None:
-    for back_off in _BACK_OFFS:
+    for retry_delay in _BACK_OFFS:
         try:
             return _fetch(scheme, url, subject, file)
         except TryLater as error:
-            sys.stderr.write(f"{error.message} Retrying in {back_off:g} s.\n")
-            time.sleep(back_off)
+            sys.stderr.write(f"{error.message} Retrying in {retry_delay:g} s.\n")
+            time.sleep(retry_delay)
     return _fetch(scheme, url, subject, file)
 
 

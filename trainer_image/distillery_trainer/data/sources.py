@@ -24,7 +24,7 @@ from distillery_trainer.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """One split of the data."""
+    """The source of one split."""
 
     split: str
     uri: str

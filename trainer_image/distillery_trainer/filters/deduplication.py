@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import History, Likeness
+from distillery_api.spec import DuplicateMatching, History
 from distillery_trainer.data.records import Example, Rejection
 from distillery_trainer.data.splits import SPLITS
 from distillery_trainer.filters import minhash
@@ -41,7 +41,7 @@ class Deduplication:
         self._digests, self._lines = array("Q"), array("I")
         self._splits: SplitNumbers = numpy.empty(0, dtype=numpy.uint8)
         levels = (self._filters.duplicates, self._filters.leakage)
-        self._signatures = minhash.SignatureBuilder() if Likeness.NEAR in levels else None
+        self._signatures = minhash.SignatureBuilder() if DuplicateMatching.NEAR in levels else None
         self._originals: minhash.Indexes = numpy.empty(0, dtype=numpy.int64)
         self.rejected: dict[str, Counter[str]] = {}
         """Number of duplicates and leaks by split and rejection reason."""
@@ -89,9 +89,9 @@ class Deduplication:
         """For each row the original in its own split, and the one in another split."""
         digests = numpy.frombuffer(self._digests, dtype=numpy.uint64)
         none = numpy.full(len(splits), _NONE)
-        finds_duplicates = self._filters.duplicates is not Likeness.NONE
+        finds_duplicates = self._filters.duplicates is not DuplicateMatching.NONE
         duplicates = _first_with_same_key(digests + splits, order) if finds_duplicates else none
-        if self._filters.leakage is Likeness.NONE:
+        if self._filters.leakage is DuplicateMatching.NONE:
             return duplicates, none
         first = _first_with_same_key(digests, order)
         return duplicates, numpy.where(splits[first] != splits, first, _NONE)
@@ -111,8 +111,8 @@ class Deduplication:
         leaks = numpy.where(representatives == _NONE, leaks, leaks[representatives])
         none = numpy.full(len(splits), _NONE)
         return (
-            duplicates if self._filters.duplicates is Likeness.NEAR else none,
-            leaks if self._filters.leakage is Likeness.NEAR else none,
+            duplicates if self._filters.duplicates is DuplicateMatching.NEAR else none,
+            leaks if self._filters.leakage is DuplicateMatching.NEAR else none,
         )
 
     def _count(self, splits: SplitNumbers) -> None:

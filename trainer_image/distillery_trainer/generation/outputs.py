@@ -12,7 +12,7 @@ request may take almost two minutes before it delays other rows."""
 
 
 class Outputs:
-    """Rows are written in the order of their indexes. What is not published is dropped."""
+    """Rows are written in the order of their indexes. What is not published is discarded."""
 
     def __init__(self, folder: StageFolder, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -68,7 +68,7 @@ class Outputs:
         }
         return {name: self._workspace.relative(path) for name, path in paths.items()}
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Remove what was not published."""
         for output in self._files.values():
-            output.drop()
+            output.discard()

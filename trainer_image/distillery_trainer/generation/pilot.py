@@ -42,7 +42,7 @@ def evenly_spaced(data: PreparedData, rows: int) -> Iterator[tuple[Example, str]
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class _PilotRow:
     """The outcome of one row."""
 
     row: PilotRow
@@ -66,7 +66,7 @@ class Pilot:
         self._clients = clients
         self._slots = asyncio.Semaphore(config.generation.concurrency)
 
-    async def ask(self, rows: Sequence[tuple[Example, str]]) -> list[_Outcome]:
+    async def ask(self, rows: Sequence[tuple[Example, str]]) -> list[_PilotRow]:
         """Ask all rows concurrently. Raises TryLater if none gets a reply, UserError if the budget is exhausted."""
         requests = [asyncio.create_task(self._ask(example, split)) for example, split in rows]
         try:
@@ -83,7 +83,7 @@ class Pilot:
             raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
         return outcomes
 
-    async def _ask(self, example: Example, split: str) -> _Outcome:
+    async def _ask(self, example: Example, split: str) -> _PilotRow:
         teacher = _UsageRecorder(self._clients.teacher, self._sampler)
         judge = _UsageRecorder(self._clients.judge, self._sampler) if self._clients.judge else None
         answer_judge = AnswerJudge(self._task, judge) if judge else None
@@ -98,7 +98,7 @@ class Pilot:
             teacher.usage(self._sampler.teacher_usage(example, split)),
             judge.usage(self._sampler.judge_usage(example, split)) if judge else PilotUsage(),
         )
-        return _Outcome(row, rejection.reason if rejection else None, teacher.failure)
+        return _PilotRow(row, rejection.reason if rejection else None, teacher.failure)
 
 
 class _UsageRecorder:
@@ -136,7 +136,7 @@ class _UsageRecorder:
         )
 
 
-def usable_share(outcomes: Sequence[_Outcome]) -> str:
+def usable_share(outcomes: Sequence[_PilotRow]) -> str:
     """How many of the pilot's rows got a usable answer, and why the others did not."""
     reasons = Counter(outcome.reason for outcome in outcomes if outcome.reason)
     listed = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(_SHOWN_REASONS))

@@ -81,7 +81,7 @@ async def _generate(
             error.partial_result = PartialResult(total(counters.values()), by_split(counters), journal.usage, files)
             raise
         finally:
-            outputs.drop()
+            outputs.discard()
 
 
 def _result(

@@ -82,7 +82,7 @@ class MultipleChoiceTask(ShortAnswerTask):
         """The label or letter in the reply; the text of an option counts as its letter."""
         allowed, options = self.allowed_answers(row_text), find_options(row_text)
         if not allowed:
-            return Unreadable(RejectionReason.LABEL_NOT_ALLOWED, "The question has no options that can be told.")
+            return Unreadable(RejectionReason.LABEL_NOT_ALLOWED, "The question has no options that can be recognised.")
         return OptionParser(allowed, options).read(without_repeated_options(without_reasoning(text), options))
 
     def score(self, answer: str, gold: Gold) -> float:

@@ -9,7 +9,7 @@ from distillery_trainer.data.records import Example, Message
 
 
 class Prompts(ABC):
-    """The prompts of a task, in place of which the user's own may stand."""
+    """The prompts of a task, each of which a prompt of the user's replaces."""
 
     generation: Generation
 
