@@ -453,7 +453,8 @@ def test_a_deleted_workspace_is_not_paid_for_again() -> None:
         (
             {},
             "conjnli-workspace-5f0c1a2b",
-            "restore the claim, or delete this Distillation and apply it again, which runs and pays for every stage again",
+            "restore the claim, or delete this Distillation and apply it again, which runs and pays for every stage"
+            " again",
         ),
         ({"claimName": "mine"}, "mine", "restore the volume from a backup"),
     ],

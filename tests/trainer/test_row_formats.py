@@ -391,7 +391,7 @@ def test_call_that_is_not_text_is_skipped(tmp_path, record, words):
 @pytest.mark.parametrize(
     ("record", "settings", "rule"),
     [
-        (COMPLETION, {}, 'both "messages" and "input" are missing'),
+        (COMPLETION, {}, '"messages" and "input" are missing or empty'),
         ({"messages": PROMPT}, {"format": "OpenAIStoredCompletions"}, '"choices" is missing'),
         ({"messages": PROMPT}, {"format": "BedrockInvocations"}, '"input" is missing'),
         ({"messages": PROMPT}, {"format": "VLLMLog"}, '"request" is missing'),

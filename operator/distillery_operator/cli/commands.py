@@ -170,7 +170,10 @@ def _example_request(server: StudentServer) -> str:
 
 
 def validate_files(files: list[Path]) -> None:
-    """`distillery validate`: prints the problems of all files, of each object of a manifest the first. Raises typer.Exit with code 2 if there are any."""
+    """`distillery validate`: print the problems of all files; of rules between the fields of one object, the first.
+
+    Raises typer.Exit with code 2 if there are any.
+    """
     console, is_valid = output(), True
     for file in files:
         try:

@@ -18,8 +18,11 @@ _UNKNOWN_FIELD = "extra_forbidden"
 
 
 def read_distillation(resource: Mapping[str, Any]) -> Distillation:
-    """The Distillation without its status; raises InvalidDistillation with a message for each invalid field, and for each object that
-    breaks rules between its fields, the first of them."""
+    """The Distillation without its status.
+
+    Raises InvalidDistillation with a message for each invalid field; of rules between the fields of one object, for the
+    first.
+    """
     manifest = copy.deepcopy({key: value for key, value in resource.items() if key != "status"})
     error = _validation_error(manifest)
     if error is not None:
