@@ -26,12 +26,12 @@ class ResilientStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes the text, or drops it if the stream is closed."""
+        """Write the text, or drop it if the stream is closed."""
         self._attempt(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Flushes the stream, unless it is closed."""
+        """Flush the stream, unless it is closed."""
         self._attempt(self._stream.flush)
 
     def _attempt(self, operation: Callable[[], object]) -> None:
@@ -54,14 +54,14 @@ def output() -> Console:
 
 
 def print_error(message: str) -> None:
-    """Prints a message to standard error, without wrapping, so that it can be searched for."""
+    """Print a message to standard error, without wrapping, so that it can be searched for."""
     console = Console(file=cast(TextIO, ResilientStream(sys.stderr)), highlight=False)
     console.print(message, soft_wrap=True, markup=False, style="red")
 
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Turns expected errors into messages and exit code 2."""
+    """Turn expected errors into messages and exit code 2."""
     try:
         yield
     except ManifestError as error:

@@ -63,16 +63,16 @@ class PlainLines:
         self._last: StageMetrics | None = None
 
     def already_done(self, result: StageResult) -> None:
-        """Prints that the stage was done before."""
+        """Print that the stage was done before."""
         self._print(f"{result.stage}: already done")
 
     def started(self, stage: Stage, attempt: int) -> None:
-        """Prints that an attempt starts."""
+        """Print that an attempt starts."""
         self._started, self._last = time.monotonic(), None
         self._print(f"{stage}: started" if attempt == 1 else f"{stage}: restarted (attempt {attempt})")
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
-        """Prints the progress, at most every ten seconds."""
+        """Print the progress, at most every ten seconds."""
         self._last = metrics
         if time.monotonic() - self._last_printed < LINE_SECONDS:
             return
@@ -80,20 +80,20 @@ class PlainLines:
         self._print(f"{stage}: {', '.join(part for part in parts if part) or PREPARING}")
 
     def estimated(self, stage: Stage, estimate: Estimate) -> None:
-        """Prints the estimate."""
+        """Print the estimate."""
         self._print(f"{stage}: estimate: {estimate.sentence()}")
 
     def stopping(self, stage: Stage) -> None:
-        """Prints that the stage saves its work before it stops."""
+        """Print that the stage saves its work before it stops."""
         self._print(f"{stage}: {STOPPING}")
 
     def done(self, result: StageResult) -> None:
-        """Prints the stage's result."""
+        """Print the stage's result."""
         for line in done_lines(result, time.monotonic() - self._started, self._last):
             self._print(line)
 
     def retrying(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
-        """Prints why the attempt failed and when the next one starts."""
+        """Print why the attempt failed and when the next one starts."""
         self._print(f"{result.stage}: {result.message}")
         self._print(f"{result.stage}: retrying in {duration(seconds)} (attempt {attempt} of {attempts})")
 
@@ -121,18 +121,18 @@ class ProgressBars:
         self._last: StageMetrics | None = None
 
     def already_done(self, result: StageResult) -> None:
-        """Fills the bar."""
+        """Fill the bar."""
         self._update(result.stage, completed=1, total=1, left="already done")
 
     def started(self, stage: Stage, attempt: int) -> None:
-        """Lets the bar pulse until the stage reports progress."""
+        """Let the bar pulse until the stage reports progress."""
         self._started, self._last = time.monotonic(), None
         remark = f"attempt {attempt}" if attempt > 1 else ""
         # In rich, a task that has not started pulses.
         self.progress.reset(self._tasks[stage], start=False, count=PREPARING, left="", remark=remark)
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
-        """Moves the bar."""
+        """Move the bar."""
         self._last, progress = metrics, metrics.progress
         if progress.total:
             self.progress.start_task(self._tasks[stage])
@@ -146,15 +146,15 @@ class ProgressBars:
         )
 
     def estimated(self, stage: Stage, estimate: Estimate) -> None:
-        """Prints the estimate."""
+        """Print the estimate."""
         self._print(f"{stage}: estimate: {estimate.sentence()}")
 
     def stopping(self, stage: Stage) -> None:
-        """Prints that the stage saves its work before it stops."""
+        """Print that the stage saves its work before it stops."""
         self._print(f"{stage}: {STOPPING}")
 
     def done(self, result: StageResult) -> None:
-        """Fills the bar and prints the stage's result."""
+        """Fill the bar and print the stage's result."""
         seconds = time.monotonic() - self._started
         left = f"done in {duration(seconds)}"
         self.progress.start_task(self._tasks[result.stage])
@@ -170,7 +170,7 @@ class ProgressBars:
         return progress_text(self._last.progress.model_copy(update={"done": total, "total": 0}))
 
     def retrying(self, result: StageResult, seconds: float, attempt: int, attempts: int) -> None:
-        """Prints why the attempt failed, and shows when the next one starts."""
+        """Print why the attempt failed, and show when the next one starts."""
         self._print(f"{result.stage}: {result.message}")
         remark = f"retrying in {duration(seconds)}, attempt {attempt} of {attempts}"
         self._update(result.stage, completed=0, total=1, count="waiting", left="", remark=remark)

@@ -83,7 +83,7 @@ METRIC_EXPLANATIONS = {
 
 
 def show_result(console: Console, result: RunResult, folder: Path) -> None:
-    """Prints the result of a finished run."""
+    """Print the result of a finished run."""
     if result.evaluation is not None:
         console.print()
         console.print(score_table(result.evaluation))

@@ -78,7 +78,7 @@ class KopfHandlers:
         )
 
     async def probe(self, **_: Any) -> str:
-        """Fails where this process no longer receives events. Kopf's server answers a moment before the watchers of a
+        """Fail where this process no longer receives events. Kopf's server answers a moment before the watchers of a
         new process start, so it tries more than once."""
         problem = None
         for pause in PROBE_PAUSES:

@@ -85,7 +85,7 @@ class StageStates:
 
 
 def stage_states(situation: Situation) -> StageStates:
-    """Brings every stage's record up to date, and starts what is due."""
+    """Bring every stage's record up to date, and start what is due."""
     states: list[StageState] = []
     for planned in situation.plan.stages:
         states.append(_state(situation, planned))
@@ -222,7 +222,7 @@ def _next_attempt(situation: Situation, planned: PlannedStage, record: StageStat
 def _start(
     situation: Situation, planned: PlannedStage, record: StageStatus | None, following: StageStatus
 ) -> StageState:
-    """Starts the attempt that `following` names; where a precondition is not met, the record stays as it was."""
+    """Start the attempt that `following` names; where a precondition is not met, the record stays as it was."""
     job = situation.observation.job_named(following.job)
     if job and job.state is JobState.FOREIGN:
         problem = name_conflict("Job", job.name)

@@ -21,7 +21,7 @@ class ExportError(Exception):
 
 
 def export_rows(folder: Path, split: str, output: Path) -> int:
-    """Writes the rows of a split to a file, or to standard output for `-`. Returns their number.
+    """Write the rows of a split to a file, or to standard output for `-`. Returns their number.
 
     `folder` is that of a run or of its generate stage. Raises ExportError or OSError.
     """
@@ -80,7 +80,7 @@ def _parsed(source: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _opened(output: Path) -> Iterator[Callable[[str], object]]:
-    """Writes text to the output. A file is written completely or not at all."""
+    """Write text to the output. A file is written completely or not at all."""
     if output == STANDARD_OUTPUT:
         yield sys.stdout.write
         return

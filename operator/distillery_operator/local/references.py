@@ -96,7 +96,7 @@ class _Search:
         self.problems: list[tuple[int, Reason, str]] = []
 
     def add_problem(self, field_path: FieldPath, message: str, reason: Reason = Reason.CONFIGURATION_MISSING) -> None:
-        """Adds a problem of a field."""
+        """Add a problem of a field."""
         self.problems.append(
             (self.manifest.document.line_of(field_path), reason, self.manifest.problem(field_path, message))
         )

@@ -71,7 +71,7 @@ class LocalRun:
     results: list[StageResult] = field(default_factory=list)
 
     def run(self) -> RunOutcome:
-        """Runs the stages that are not done. Raises WorkspaceError, TrainerMissing or OSError."""
+        """Run the stages that are not done. Raises WorkspaceError, TrainerMissing or OSError."""
         with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
             idle = True
             for planned in self._selected_stages():
@@ -91,7 +91,7 @@ class LocalRun:
         return [self.plan.stage(stage) for stage in stages_until(self.until)]
 
     def _run_stage(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageResult:
-        """Runs a stage, with retries after transient failures."""
+        """Run a stage, with retries after transient failures."""
         require_trainer()
         process = self._process(workspace, lock, planned)
         self._write_running(workspace, planned.stage)
@@ -155,7 +155,7 @@ def stage_variables(plan: Plan, inputs: ResolvedReferences, stage: Stage, *, key
 
 
 def record_failure(folder: Path, name: str, reason: Reason, message: str) -> None:
-    """Writes to the workspace's result.json that a run could not start. Figures of earlier runs stay in it.
+    """Write to the workspace's result.json that a run could not start. Figures of earlier runs stay in it.
 
     Raises WorkspaceError or OSError.
     """

@@ -64,7 +64,7 @@ class StageProcess:
         return self.folder.log
 
     def run(self, stop: StopRequest, listener: StageListener) -> StageResult:
-        """Runs the stage to its end and reports progress to the listener. Raises OSError."""
+        """Run the stage to its end and report progress to the listener. Raises OSError."""
         self._prepare()
         with self.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -86,7 +86,7 @@ class StageProcess:
         return self.folder.config
 
     def _prepare(self) -> None:
-        """Writes the configuration and removes what an earlier attempt reported."""
+        """Write the configuration and remove what an earlier attempt reported."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
         for stale in (self.folder.result, self.folder.metrics_port):
             stale.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ class StageProcess:
                 needs_estimate = needs_estimate and not self._report_estimate(listener)
 
     def _report_estimate(self, listener: StageListener) -> bool:
-        """Reports the stage's estimate to the listener. Returns whether there is one yet."""
+        """Report the stage's estimate to the listener. Returns whether there is one yet."""
         estimate = read_estimate(self.folder)
         if estimate is not None:
             listener.estimated(self.config.stage, estimate)

@@ -50,7 +50,7 @@ class StudentServer:
         return Workspace(self.folder).server_log
 
     def run(self, stop: StopRequest, ready: Callable[[], None]) -> int:
-        """Serves until `stop` is requested; calls `ready` when the server is ready. Returns the exit code.
+        """Serve until `stop` is requested; call `ready` when the server is ready. Returns the exit code.
 
         Raises ServingError.
         """

@@ -186,7 +186,7 @@ class _Reader:
             self.open.pop()
 
     def guard(self, node: yaml.Node) -> None:
-        """Rejects what JSON cannot represent: foreign tags, and aliases that contain themselves or grow without
+        """Reject what JSON cannot represent: foreign tags, and aliases that contain themselves or grow without
         bound."""
         line = node.start_mark.line + 1
         self.nodes += 1

@@ -29,7 +29,7 @@ MANAGED_BY_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
 
 
 def child_selector(name: str) -> str:
-    """Selects the children of the Distillation `name`, for lists."""
+    """The label selector of the children of the Distillation `name`, for lists."""
     return f"{MANAGED_BY_SELECTOR},{NAME_LABEL}={name}"
 
 
