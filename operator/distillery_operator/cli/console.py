@@ -59,6 +59,16 @@ def print_error(message: str) -> None:
     console.print(message, soft_wrap=True, markup=False, style="red")
 
 
+_FREE_SPACE = "free some space, or choose another folder"
+_OTHER_FOLDER = "choose a folder that you may write to"
+_STORAGE_REMEDIES = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EROFS: _OTHER_FOLDER,
+    errno.EACCES: _OTHER_FOLDER,
+}
+
+
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
     """Turn expected errors into messages and exit code 2."""
@@ -70,12 +80,9 @@ def errors_as_messages() -> Iterator[None]:
     except (WorkspaceError, TrainerMissing, ServingError) as error:
         print_error(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in _STORAGE_REMEDIES:
             raise
-        print_error(
-            f"{error.filename or 'the workspace'}: {error.strerror}; free some space, or choose another folder with"
-            " --out DIR"
-        )
+        print_error(f"{error.filename or 'the workspace'}: {error.strerror}; {_STORAGE_REMEDIES[error.errno]}")
     else:
         return
     raise typer.Exit(ExitCode.USER_ERROR)
