@@ -25,7 +25,7 @@ NOT_OURS_TO_WORD = {
 }
 EXCEPTIONS = {
     # The keys of rows that an earlier version stored.
-    ("trainer_image/distillery_trainer/data/records.py", "carved"),
+    ("trainer_image/distillery_trainer/data/rows.py", "carved"),
     ("tests/trainer/test_evaluate_stage.py", "carved"),
     # The field that an earlier version wrote its result under.
     ("crds/distillery_api/evaluation.py", "baseElaborate"),

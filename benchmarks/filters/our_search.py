@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.rows import Row
 from distillery_trainer.filters.deduplication import Deduplication
 
 CONFIG = RunConfig.model_validate(
@@ -33,7 +33,7 @@ deduplication = Deduplication(CONFIG)
 rows = 0
 with Path(sys.argv[1]).open() as texts:
     for text in texts:
-        deduplication.add(Example("train", rows + 1, "x", [{"role": "user", "content": text}]))
+        deduplication.add(Row("train", rows + 1, "x", [{"role": "user", "content": text}]))
         rows += 1
 deduplication.resolve(numpy.zeros(rows, dtype=numpy.uint8))
 seconds = time.perf_counter() - started

@@ -9,8 +9,8 @@ import orjson
 
 from distillery_api.spec import DataSource
 from distillery_trainer.data.addresses import without_secrets
-from distillery_trainer.data.records import Example, RejectedRow
 from distillery_trainer.data.row_reader import parsed_rows
+from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source
 from distillery_trainer.runtime.files import LineError
 
@@ -33,10 +33,10 @@ def rows_of(folder: Path, content: bytes, name: str = "rows.jsonl", **settings: 
     return list(parsed_rows(source(write(folder, name, content), **settings)))
 
 
-def row_of(folder: Path, record: dict[str, Any], **settings: Any) -> Example:
+def row_of(folder: Path, record: dict[str, Any], **settings: Any) -> Row:
     """The row in a file of one record."""
     [row] = rows_of(folder, orjson.dumps(record), **settings)
-    assert isinstance(row, Example), row
+    assert isinstance(row, Row), row
     return row
 
 

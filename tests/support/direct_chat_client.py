@@ -13,7 +13,7 @@ from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import ChatClient
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import task_for
 

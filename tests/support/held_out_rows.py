@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import HeldOutRow
+from distillery_trainer.data.rows import HeldOutRow
 from distillery_trainer.tasks import TaskDefinition, task_for
 
 

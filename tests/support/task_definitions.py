@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.rows import Row
 from distillery_trainer.tasks import TaskDefinition, task_for
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
@@ -28,9 +28,9 @@ def task_definition(task: str, labels: tuple[str, ...] = (), **generation: Any) 
     return task_for(RunConfig.model_validate(config))
 
 
-def example(*texts: str, system: str | None = None, gold: str | list[str] | None = None) -> Example:
+def new_row(*texts: str, system: str | None = None, gold: str | list[str] | None = None) -> Row:
     """A row of these messages, the user's first and last."""
     roles = ("user", "assistant")
     messages = [{"role": "system", "content": system}] if system else []
     messages += [{"role": roles[index % 2], "content": text} for index, text in enumerate(texts)]
-    return Example("train", 1, "train-1", messages, gold)
+    return Row("train", 1, "train-1", messages, gold)

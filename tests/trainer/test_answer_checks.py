@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example, Rejection
+from distillery_trainer.data.rows import Rejection, Row
 from distillery_trainer.filters.answer_checks import CONTROL_TOKEN, AnswerChecks
 from distillery_trainer.tasks import task_for
 from generate_run import GenerateRun
@@ -26,9 +26,9 @@ def checks(tmp_path: Path):
     return of
 
 
-def example(text: str = "Is it so?", gold: str | list[str] | None = None, system: str | None = None) -> Example:
+def new_row(text: str = "Is it so?", gold: str | list[str] | None = None, system: str | None = None) -> Row:
     before = [{"role": "system", "content": system}] if system else []
-    return Example("train", 1, "x", [*before, {"role": "user", "content": text}], gold)
+    return Row("train", 1, "x", [*before, {"role": "user", "content": text}], gold)
 
 
 def reason(rejection: Rejection | None) -> str | None:
@@ -39,17 +39,17 @@ def reason(rejection: Rejection | None) -> str | None:
 
 
 def test_good_answer_passes(checks):
-    assert checks().answer_rejection(example(), "neutral") is None
+    assert checks().answer_rejection(new_row(), "neutral") is None
 
 
 def test_answer_of_white_space_is_empty(checks):
-    assert checks().answer_rejection(example(), " \n") == Rejection("empty", "The answer is empty.")
+    assert checks().answer_rejection(new_row(), " \n") == Rejection("empty", "The answer is empty.")
 
 
 def test_answer_over_the_limit_is_too_long(checks):
     limited = checks("Conversation", {"maxAnswerWords": 5})
-    assert limited.answer_rejection(example(), "Only - five words of mine.") is None
-    assert limited.answer_rejection(example(), "One two three four five six") == Rejection(
+    assert limited.answer_rejection(new_row(), "Only - five words of mine.") is None
+    assert limited.answer_rejection(new_row(), "One two three four five six") == Rejection(
         "too_long", "The answer has 6 words; generation.filters.maxAnswerWords allows at most 5."
     )
 
@@ -71,11 +71,11 @@ def test_answer_over_the_limit_is_too_long(checks):
     ],
 )
 def test_control_token_in_row_or_answer_is_named(checks, token):
-    in_row = checks().row_rejection(example(f"Say {token} to me."))
+    in_row = checks().row_rejection(new_row(f"Say {token} to me."))
     assert in_row == Rejection(
         "special_token", f"The row contains {token}, which a student would read as a control token."
     )
-    in_answer = checks("Conversation").answer_rejection(example(), f"Gladly: {token}")
+    in_answer = checks("Conversation").answer_rejection(new_row(), f"Gladly: {token}")
     assert reason(in_answer) == "special_token"
 
 
@@ -88,18 +88,18 @@ def test_what_only_looks_like_a_control_token_is_none(text):
 
 
 def test_row_without_control_tokens_is_not_rejected(checks):
-    assert checks().row_rejection(example()) is None
+    assert checks().row_rejection(new_row()) is None
 
 
 # --- gold
 
 
 def test_answer_other_than_gold_is_rejected_only_if_required(checks):
-    row = example(gold="entailment")
+    row = new_row(gold="entailment")
     assert checks().answer_rejection(row, "neutral") is None
     supervised = checks(filters={"disagreesWithGold": True})
     assert supervised.answer_rejection(row, "entailment") is None
-    assert supervised.answer_rejection(example(), "neutral") is None
+    assert supervised.answer_rejection(new_row(), "neutral") is None
     assert supervised.answer_rejection(row, "neutral") == Rejection(
         "disagrees_with_gold", "The answer is neutral, but the gold is entailment."
     )
@@ -107,14 +107,14 @@ def test_answer_other_than_gold_is_rejected_only_if_required(checks):
 
 def test_one_of_several_gold_answers_is_enough(checks):
     supervised = checks(filters={"disagreesWithGold": True})
-    row = example(gold=["entailment", "neutral"])
+    row = new_row(gold=["entailment", "neutral"])
     assert supervised.answer_rejection(row, "neutral") is None
     assert supervised.answer_rejection(row, "contradiction").message.endswith("but the gold is entailment or neutral.")
 
 
 def test_prose_is_never_compared_word_for_word_with_gold(checks):
     supervised = checks("Conversation", {"disagreesWithGold": True})
-    assert supervised.answer_rejection(example(ENGLISH, gold="People left."), ENGLISH) is None
+    assert supervised.answer_rejection(new_row(ENGLISH, gold="People left."), ENGLISH) is None
 
 
 # --- language
@@ -122,16 +122,16 @@ def test_prose_is_never_compared_word_for_word_with_gold(checks):
 
 def test_answer_in_another_language_than_the_row_is_rejected(checks):
     conversation = checks("Conversation")
-    assert conversation.answer_rejection(example(ENGLISH), ENGLISH) is None
-    assert conversation.answer_rejection(example(ENGLISH), FRENCH) == Rejection(
+    assert conversation.answer_rejection(new_row(ENGLISH), ENGLISH) is None
+    assert conversation.answer_rejection(new_row(ENGLISH), FRENCH) == Rejection(
         "wrong_language", "The answer is in French, but the row is in another language."
     )
 
 
 def test_answer_in_another_language_than_required_is_rejected(checks):
     conversation = checks("Conversation", language="fr-CA")
-    assert conversation.answer_rejection(example(ENGLISH), FRENCH) is None
-    assert conversation.answer_rejection(example(ENGLISH), ENGLISH) == Rejection(
+    assert conversation.answer_rejection(new_row(ENGLISH), FRENCH) is None
+    assert conversation.answer_rejection(new_row(ENGLISH), ENGLISH) == Rejection(
         "wrong_language", "The answer is in English, but generation.language is fr-CA."
     )
 
@@ -139,9 +139,9 @@ def test_answer_in_another_language_than_required_is_rejected(checks):
 @pytest.mark.parametrize(
     "row",
     [
-        example(f"Translate into French: {ENGLISH}"),
-        example(f"Übersetze das ins Französische: {GERMAN}"),
-        example(ENGLISH, system="Réponds toujours en français."),
+        new_row(f"Translate into French: {ENGLISH}"),
+        new_row(f"Übersetze das ins Französische: {GERMAN}"),
+        new_row(ENGLISH, system="Réponds toujours en français."),
     ],
 )
 def test_language_that_the_row_mentions_is_not_wrong(checks, row):
@@ -149,10 +149,10 @@ def test_language_that_the_row_mentions_is_not_wrong(checks, row):
 
 
 def test_language_is_not_checked_if_row_or_answer_is_too_short_or_the_filter_is_off(checks):
-    assert checks("Conversation").answer_rejection(example("Hi"), FRENCH) is None
-    assert checks("Conversation").answer_rejection(example(ENGLISH), "Oui.") is None
-    assert checks("Conversation", {"language": False}).answer_rejection(example(ENGLISH), FRENCH) is None
+    assert checks("Conversation").answer_rejection(new_row("Hi"), FRENCH) is None
+    assert checks("Conversation").answer_rejection(new_row(ENGLISH), "Oui.") is None
+    assert checks("Conversation", {"language": False}).answer_rejection(new_row(ENGLISH), FRENCH) is None
 
 
 def test_labels_have_no_language(checks):
-    assert checks("NLI", language="fr").answer_rejection(example(GERMAN), "contradiction") is None
+    assert checks("NLI", language="fr").answer_rejection(new_row(GERMAN), "contradiction") is None

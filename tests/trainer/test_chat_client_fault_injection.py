@@ -25,7 +25,7 @@ from chat_faults import (
     without_usage,
 )
 from direct_chat_client import BudgetExhausted, Failure, Reply, chat_client, prompt_about, run_config
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.errors import TryLater, UserError
 from nonstandard_replies import error_as_200, streamed
 from teacher_server import gold_teacher

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from data_source import rows_of, source, write
-from distillery_trainer.data.row_reader import check_rows, read_examples
+from distillery_trainer.data.row_reader import check_rows, read_valid_rows
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import LineError
 
@@ -201,10 +201,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path, name):
         content = table(question=texts)
     where = source(write(tmp_path, name, content), columns={"prompt": "question"})
     assert len(content) > 200_000
-    next(read_examples(where))
+    next(read_valid_rows(where))
     tracemalloc.start()
     try:
-        assert sum(1 for _ in read_examples(where)) == 20_000
+        assert sum(1 for _ in read_valid_rows(where)) == 20_000
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()

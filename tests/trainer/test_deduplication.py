@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.data.splits import SPLITS
 from distillery_trainer.filters import minhash
 from distillery_trainer.filters.deduplication import Deduplication
@@ -30,16 +30,16 @@ def filters(**chosen) -> dict:
     return {"filters": chosen}
 
 
-def example(text: str, line: int = 1, system: str | None = None, **fields) -> Example:
+def new_row(text: str, line: int = 1, system: str | None = None, **fields) -> Row:
     before: list[Message] = [{"role": "system", "content": system}] if system is not None else []
-    return Example("train", line, "x", [*before, {"role": "user", "content": text}], **fields)
+    return Row("train", line, "x", [*before, {"role": "user", "content": text}], **fields)
 
 
-def deduplicated(config: RunConfig, *rows: tuple[str, str | Example]) -> Deduplication:
+def deduplicated(config: RunConfig, *rows: tuple[str, str | Row]) -> Deduplication:
     """The deduplication of (split, row) pairs, numbered as lines from 1."""
     deduplication = Deduplication(config)
     for index, (_, row) in enumerate(rows):
-        deduplication.add(example(row, index + 1) if isinstance(row, str) else row)
+        deduplication.add(new_row(row, index + 1) if isinstance(row, str) else row)
     deduplication.resolve(numpy.array([SPLITS.index(split) for split, _ in rows], dtype=numpy.uint8))
     return deduplication
 
@@ -99,20 +99,20 @@ def test_one_row_alone_stays(config):
 
 def test_rows_without_a_split_are_a_programming_error(config):
     deduplication = Deduplication(config())
-    deduplication.add(example("a"))
+    deduplication.add(new_row("a"))
     with pytest.raises(ValueError, match="1 rows were added, but 2 have a split"):
         deduplication.resolve(numpy.zeros(2, dtype=numpy.uint8))
 
 
 def test_system_message_counts_unless_it_is_replaced(config):
-    rows = [("train", example("Go on.", system="Be brief.")), ("train", example("Go on.", system="Be kind."))]
+    rows = [("train", new_row("Go on.", system="Be brief.")), ("train", new_row("Go on.", system="Be kind."))]
     assert reasons(deduplicated(config(), *rows), 2) == [None, None]
     assert reasons(deduplicated(config(prompts={"student": "Be."}), *rows), 2) == [None, "duplicate"]
 
 
-def conversation(reply: str, **fields) -> Example:
+def conversation(reply: str, **fields) -> Row:
     turns = [("user", "Hello"), ("assistant", reply), ("user", "And now?")]
-    return Example("train", 1, "x", [{"role": role, "content": content} for role, content in turns], **fields)
+    return Row("train", 1, "x", [{"role": role, "content": content} for role, content in turns], **fields)
 
 
 def test_replies_that_the_teacher_replaces_do_not_count(config):
@@ -187,14 +187,14 @@ def test_many_rows_with_the_same_phrases_are_all_rejected_for_one_test_row(confi
 def test_rows_with_a_long_system_message_in_common_are_not_near_for_that(config):
     rng = random.Random(4)
     system = text_of(rng, 300)
-    rows = [("train", example(text_of(rng, 12), number, system)) for number in range(50)]
+    rows = [("train", new_row(text_of(rng, 12), number, system)) for number in range(50)]
     assert reasons(deduplicated(config(**filters(duplicates="Near")), *rows), 50) == [None] * 50
 
 
 def test_same_text_under_another_system_message_is_not_near(config):
     rng = random.Random(5)
     text = text_of(rng)
-    rows = [("train", example(text, 1, "Translate to French.")), ("train", example(text, 2, "Translate to German."))]
+    rows = [("train", new_row(text, 1, "Translate to French.")), ("train", new_row(text, 2, "Translate to German."))]
     assert reasons(deduplicated(config(**filters(duplicates="Near")), *rows), 2) == [None, None]
 
 

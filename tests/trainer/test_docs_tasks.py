@@ -8,7 +8,7 @@ import pytest
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.row_reader import read_examples
+from distillery_trainer.data.row_reader import read_valid_rows
 from distillery_trainer.data.sources import sources
 from distillery_trainer.tasks import task_for
 from generate_run import GenerateRun
@@ -27,10 +27,10 @@ def config_of(task, folder, rows=b""):
 
 @pytest.mark.parametrize("task", Task)
 def test_row_of_every_task_is_valid(task, tmp_path):
-    rows = re.findall(r"```json\n(.*?)\n```", SECTIONS[task], re.DOTALL)
-    config = config_of(task, tmp_path, "\n".join(rows).encode())
-    examples = list(read_examples(sources(config)[0]))
-    assert [task_for(config).row_problem(example) for example in examples] == [None] * len(rows)
+    texts = re.findall(r"```json\n(.*?)\n```", SECTIONS[task], re.DOTALL)
+    config = config_of(task, tmp_path, "\n".join(texts).encode())
+    rows = list(read_valid_rows(sources(config)[0]))
+    assert [task_for(config).row_problem(row) for row in rows] == [None] * len(texts)
 
 
 @pytest.mark.parametrize("task", Task)

@@ -17,7 +17,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import Pricing
 from distillery_api.stage import Stage
 from distillery_trainer.__main__ import main
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.rows import Row
 from distillery_trainer.estimate import PromptSampler
 from distillery_trainer.estimate.forecast import (
     ExpectedUsage,
@@ -55,8 +55,8 @@ def write_word_tokenizer(folder):
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def example(text="Premise: a\nHypothesis: b", split="train", **more):
-    return Example(split, 1, f"{split}-1", [{"role": "user", "content": text}], **more)
+def new_row(text="Premise: a\nHypothesis: b", split="train", **more):
+    return Row(split, 1, f"{split}-1", [{"role": "user", "content": text}], **more)
 
 
 # --- counting
@@ -119,30 +119,30 @@ def forecast_of(config, *rows):
 
 def test_every_row_is_one_request_and_samples_are_not_for_held_out_rows(tmp_path):
     config = config_of(tmp_path, samples=3)
-    forecast = forecast_of(config, example(), example(split="validation"), example(split="test"))
+    forecast = forecast_of(config, new_row(), new_row(split="validation"), new_row(split="test"))
     assert (forecast.rows, forecast.teacher.usage.requests) == (3, 7)
 
 
 def test_prompt_of_the_teacher_is_what_is_counted(tmp_path):
     write_word_tokenizer(tmp_path / "model")
     config = config_of(tmp_path, prompts={"teacher": "one two three"})
-    forecast = forecast_of(config, example("four five"))
+    forecast = forecast_of(config, new_row("four five"))
     assert forecast.teacher.usage == ModelUsage(requests=1, input_tokens=3 + (4 + 3) + (4 + 2), output_tokens=5)
 
 
 def test_chain_of_thought_takes_longer_answers(tmp_path):
-    assert forecast_of(config_of(tmp_path, chainOfThought=True), example()).teacher.usage.output_tokens == 130
+    assert forecast_of(config_of(tmp_path, chainOfThought=True), new_row()).teacher.usage.output_tokens == 130
 
 
 def test_answers_are_never_expected_to_be_longer_than_allowed(tmp_path):
     config = config_of(tmp_path, chainOfThought=True, sampling={"maxTokens": 64})
-    forecast = forecast_of(config, example())
+    forecast = forecast_of(config, new_row())
     assert (forecast.teacher.usage.output_tokens, forecast.teacher.max_output_tokens) == (64, 64)
 
 
 def test_judge_gets_one_request_for_each_row_but_the_held_out_ones(tmp_path):
     config = config_of(tmp_path, judge=JUDGE, samples=3)
-    forecast = forecast_of(config, example(), example(split="validation"), example(split="test"))
+    forecast = forecast_of(config, new_row(), new_row(split="validation"), new_row(split="test"))
     assert (forecast.teacher.usage.requests, forecast.judge.usage.requests) == (7, 2)
     assert (forecast.judge.usage.output_tokens, forecast.judge.max_output_tokens) == (2 * 130, 2 * 1024)
     assert forecast.notes == ("requests to the judge are included",)
@@ -151,12 +151,12 @@ def test_judge_gets_one_request_for_each_row_but_the_held_out_ones(tmp_path):
 def test_what_the_judge_reads_is_its_real_prompt_and_the_usual_answer(tmp_path):
     write_word_tokenizer(tmp_path / "model")
     config = config_of_task(tmp_path, "Conversation", judge=JUDGE)
-    one, two = (forecast_of(config, example(text, reply=reply)) for text, reply in (("a", "b"), ("a c", "b d e")))
+    one, two = (forecast_of(config, new_row(text, reply=reply)) for text, reply in (("a", "b"), ("a c", "b d e")))
     assert two.judge.usage.input_tokens - one.judge.usage.input_tokens == 1 + 2
 
 
 def test_existing_reply_that_is_kept_costs_nothing(tmp_path):
-    kept = example(reply="neutral", keeps_existing_replies=True)
+    kept = new_row(reply="neutral", keeps_existing_replies=True)
     assert forecast_of(config_of(tmp_path), kept, kept).teacher.usage == ModelUsage()
 
 
@@ -164,7 +164,7 @@ def dialogue(*turns, **more):
     """User and assistant in turn."""
     roles = ("user", "assistant")
     messages = [{"role": roles[index % 2], "content": text} for index, text in enumerate(turns)]
-    return Example("train", 1, "train-1", messages, **more)
+    return Row("train", 1, "train-1", messages, **more)
 
 
 def config_of_task(folder, task, **generation):
@@ -194,14 +194,14 @@ def test_kept_turns_of_a_conversation_are_not_requested(tmp_path):
 )
 def test_summaries_are_as_long_as_requested(tmp_path, generation, tokens):
     config = config_of_task(tmp_path, "Summarization", **generation)
-    assert forecast_of(config, example("A long text.")).teacher.usage.output_tokens == pytest.approx(tokens)
+    assert forecast_of(config, new_row("A long text.")).teacher.usage.output_tokens == pytest.approx(tokens)
 
 
 def test_of_many_rows_an_even_sample_is_counted(tmp_path):
     config = config_of(tmp_path)
     sampler = PromptSampler(config, task_for(config))
     for _ in range(5 * SAMPLE_LIMIT):
-        sampler.add(example(), "train")
+        sampler.add(new_row(), "train")
     forecast = sampler.forecast()
     assert forecast.rows == forecast.teacher.usage.requests == 5_000
     assert forecast.notes == ("an even sample of at most 1,000 rows per split was counted",)

@@ -11,7 +11,7 @@ from chat_server import TeacherServer
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome
-from distillery_trainer.data.records import HeldOutRow
+from distillery_trainer.data.rows import HeldOutRow
 from tiny_model import write_tiny_model
 from train_evaluate_run import TrainEvaluateRun, held_out_row, held_out_rows, read_rows, training_row
 

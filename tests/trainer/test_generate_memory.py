@@ -11,7 +11,7 @@ from distillery_trainer.chat.prices import Spending
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.reply_keys import ReplyKeys
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.rows import Row
 from distillery_trainer.tasks import task_for
 from generate_run import GenerateRun, nli_row, nli_rows
 
@@ -36,7 +36,7 @@ def peak_mebibytes(folder: Path, rows: int) -> float:
     keys = ReplyKeys("teacher", sampling)
     with ReplyJournal(run.workspace / "replies", "generate-earlier") as journal:
         for row in [*train, *validation, *test]:
-            messages = task.teacher_messages(Example("train", 1, "x", row["messages"]))
+            messages = task.teacher_messages(Row("train", 1, "x", row["messages"]))
             journal.add_reply(keys.key(messages), Reply("neutral", "stop"), Spending())
     command = [sys.executable, "-c", PEAK, str(run.config_file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_trainer.data.records import Rejection
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.filters.majority_vote import majority_vote
 from distillery_trainer.tasks.read_reply import ParsedReply
 

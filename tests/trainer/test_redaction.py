@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.rows import Row
 from distillery_trainer.filters.redaction import Redactor
 from distillery_trainer.runtime.errors import UserError
 from generate_run import GenerateRun
@@ -48,7 +48,7 @@ def test_only_the_configured_kinds_are_replaced(config):
 
 
 def test_same_value_has_the_same_placeholder_throughout_a_row(config):
-    row = Example(
+    row = Row(
         "train",
         1,
         "x",
@@ -59,7 +59,7 @@ def test_same_value_has_the_same_placeholder_throughout_a_row(config):
         gold=["Sent to bob@example.com", "neutral"],
         reply="Done, ann@example.com.",
     )
-    assert Redactor(config("EmailAddress")).redact(row) == Example(
+    assert Redactor(config("EmailAddress")).redact(row) == Row(
         "train",
         1,
         "x",
@@ -74,12 +74,12 @@ def test_same_value_has_the_same_placeholder_throughout_a_row(config):
 
 def test_each_row_has_its_own_placeholders(config):
     redactor = Redactor(config("EmailAddress"))
-    rows = [Example("train", 1, "x", [{"role": "user", "content": f"{name}@example.com"}]) for name in ("ann", "bob")]
+    rows = [Row("train", 1, "x", [{"role": "user", "content": f"{name}@example.com"}]) for name in ("ann", "bob")]
     assert [redactor.redact(row).text for row in rows] == ["[EMAIL_ADDRESS]", "[EMAIL_ADDRESS]"]
 
 
 def test_row_is_unchanged_without_redaction(config):
-    row = Example("train", 1, "x", [{"role": "user", "content": "ann@example.com"}])
+    row = Row("train", 1, "x", [{"role": "user", "content": "ann@example.com"}])
     assert Redactor(config()).redact(row) is row
 
 

@@ -13,7 +13,7 @@ from distillery_trainer.chat.follow_up import repeated_request
 from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.evaluation import pairwise_judge
 from distillery_trainer.filters import llm_judge
-from task_definitions import NLI_LABELS, example, task_definition
+from task_definitions import NLI_LABELS, new_row, task_definition
 
 GOLDEN: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "data" / "output" / "reply_keys.yaml").read_text())
 ROW_TEXT = "Premise: All dogs bark.\nHypothesis: Some dogs bark.\nA. yes\nB. no"
@@ -53,13 +53,13 @@ def test_request_to_the_teacher_keeps_its_key(name: str):
     task, labels, generation = TASKS[name]
     prompt = task_definition(task, labels, **generation)
     assert (
-        ReplyKeys("teacher", prompt.request_parameters()).key(prompt.teacher_messages(example(ROW_TEXT)))
+        ReplyKeys("teacher", prompt.request_parameters()).key(prompt.teacher_messages(new_row(ROW_TEXT)))
         == GOLDEN[name]
     )
 
 
 def test_request_to_the_answer_judge_keeps_its_key():
-    messages = llm_judge.judge_messages(task_definition("NLI", NLI_LABELS), example(ROW_TEXT), "entailment")
+    messages = llm_judge.judge_messages(task_definition("NLI", NLI_LABELS), new_row(ROW_TEXT), "entailment")
     assert ReplyKeys("judge", llm_judge.PARAMETERS).key(messages) == GOLDEN["answer judge"]
 
 
@@ -74,5 +74,5 @@ def test_request_after_an_unreadable_reply_keeps_its_key(case: str):
     task, labels, generation = TASKS[UNREADABLE[name]]
     definition = task_definition(task, labels, **generation)
     unreadable = definition.read_teacher_answer(reply, ROW_TEXT)
-    messages = repeated_request(definition.teacher_messages(example(ROW_TEXT)), reply, unreadable.message)
+    messages = repeated_request(definition.teacher_messages(new_row(ROW_TEXT)), reply, unreadable.message)
     assert ReplyKeys("teacher", definition.request_parameters()).key(messages) == GOLDEN["asked again"][case]

@@ -3,7 +3,7 @@
 import pytest
 
 from distillery_trainer.chat.reply import Failure
-from distillery_trainer.data.records import Rejection
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.filters.row_counts import RowCounter, no_usable_answer, total
 from distillery_trainer.runtime.errors import TryLater, UserError

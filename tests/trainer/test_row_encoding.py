@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from distillery_trainer.data.records import Rejection
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.student.model_folder import open_folder
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 from tiny_model import write_tiny_model

@@ -13,7 +13,7 @@ from data_source import row_of, rows_of, rule_of, skipped_record
 from distillery_api.spec import Columns, DataFormat
 from distillery_trainer.data.formats import READERS, by_columns
 from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord
-from distillery_trainer.data.records import Example, RejectedRow
+from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.runtime.files import LineError
 from generate_run import jsonl
 
@@ -23,7 +23,7 @@ ASSISTANT = {"role": "assistant", "content": "Four."}
 ANSWERED = {"messages": [SYSTEM, USER, ASSISTANT]}
 
 
-def says(row: Example) -> tuple:
+def says(row: Row) -> tuple:
     """Roles, the question, and the answer that the row holds."""
     return [message["role"] for message in row.messages], row.text, row.reply
 
@@ -567,4 +567,4 @@ def test_any_bytes_are_rows_or_errors(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("rows")
     for name in ("rows.jsonl", "rows.csv", "rows.parquet"):
         for item in rows_of(folder, content, name):
-            assert isinstance(item, Example | LineError | RejectedRow)
+            assert isinstance(item, Row | LineError | RejectedRow)

@@ -11,7 +11,7 @@ import pytest
 from certificates import write_certificates
 from data_source import source, write
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.row_reader import check_rows, read_examples
+from distillery_trainer.data.row_reader import check_rows, read_valid_rows
 from distillery_trainer.data.sources import resolve, sources
 from distillery_trainer.runtime.errors import TryLater, UserError
 from file_server import file_server
@@ -45,7 +45,7 @@ def no_variables(monkeypatch, *prefixes: str) -> None:
 
 def test_file_on_a_web_server_is_downloaded_once_and_read_often(server, tmp_path):
     where = source(f"{server.url}/rows.jsonl", scratch=tmp_path)
-    assert [row.line for row in read_examples(where)] == [1, 2, 3]
+    assert [row.line for row in read_valid_rows(where)] == [1, 2, 3]
     server.files = {}
     assert read(where) == ROWS
     assert server.requests.count("GET /rows.jsonl") == 1
@@ -237,7 +237,7 @@ def test_file_that_grows_between_two_readings_is_an_error(tmp_path):
     check_rows([where], lambda _: None)
     path.write_bytes(ROWS + ROWS)
     with pytest.raises(UserError) as error:
-        list(read_examples(where))
+        list(read_valid_rows(where))
     assert error.value.message == (
         f"The data changed during the run. data.train: {path}: The file differs from the one that was checked. Do"
         " not change the file, and run again: replies that are already paid for are reused."
@@ -246,7 +246,7 @@ def test_file_that_grows_between_two_readings_is_an_error(tmp_path):
 
 def test_file_that_grows_while_it_is_read_is_an_error(tmp_path):
     path = write(tmp_path, "rows.jsonl", ROWS)
-    rows = read_examples(source(path))
+    rows = read_valid_rows(source(path))
     next(rows)
     with path.open("ab") as stream:
         stream.write(ROWS)
@@ -274,11 +274,11 @@ def test_what_is_on_a_server_resolves_to_itself(tmp_path, uri):
 def test_compressed_file_is_recognised_by_its_bytes(tmp_path, codec, name):
     compressed = gzip.compress(ROWS) if codec == "gzip" else pyarrow.compress(ROWS, codec, asbytes=True)
     where = source(write(tmp_path, name, compressed + compressed))
-    assert [row.line for row in read_examples(where)] == [1, 2, 3, 4, 5, 6]
+    assert [row.line for row in read_valid_rows(where)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_file_that_is_only_named_compressed_is_read_as_it_is(tmp_path):
-    assert len(list(read_examples(source(write(tmp_path, "rows.jsonl.gz", ROWS))))) == 3
+    assert len(list(read_valid_rows(source(write(tmp_path, "rows.jsonl.gz", ROWS))))) == 3
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_api.spec import Data
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.rows import Row
 from distillery_trainer.data.splits import Splits
 from distillery_trainer.runtime.errors import UserError
 from generate_run import GenerateRun, gold_of, nli_rows
@@ -14,18 +14,18 @@ from teacher_server import gold_teacher
 TEXTS = [f"text {number}" for number in range(1000)]
 
 
-def example(text: str, split: str = "train") -> Example:
-    return Example(split, 1, "x", [{"role": "user", "content": text}])
+def new_row(text: str, split: str = "train") -> Row:
+    return Row(split, 1, "x", [{"role": "user", "content": text}])
 
 
 def data(**settings) -> Data:
     return Data.model_validate({"train": {"uri": "train.jsonl"}, **settings})
 
 
-def splits(rows: list[str | Example], **settings) -> tuple[Splits, dict[str, int]]:
+def splits(rows: list[str | Row], **settings) -> tuple[Splits, dict[str, int]]:
     chosen = Splits(data(**settings), lambda row: row.text)
     for row in rows:
-        chosen.add(example(row) if isinstance(row, str) else row)
+        chosen.add(new_row(row) if isinstance(row, str) else row)
     return chosen, chosen.choose()
 
 
@@ -63,7 +63,7 @@ def test_held_out_rows_come_from_what_becomes_validation():
 
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(lambda texts: len(set(texts)) > 1))
 def test_held_out_rows_are_whole_groups_and_some_are_left(texts):
-    rows = [example(text, "validation") for text in texts]
+    rows = [new_row(text, "validation") for text in texts]
     chosen, counts = splits(rows, validation={"uri": "validation.jsonl"})
     held_out = members(chosen, texts, "test")
     assert counts == {"train": 0, "validation": len(texts) - counts["test"], "test": counts["test"]}
@@ -72,19 +72,19 @@ def test_held_out_rows_are_whole_groups_and_some_are_left(texts):
 
 
 def test_about_half_of_many_groups_is_held_out():
-    rows = [example(text, "validation") for text in TEXTS[:101]]
+    rows = [new_row(text, "validation") for text in TEXTS[:101]]
     assert splits(rows, validation={"uri": "validation.jsonl"})[1] == {"train": 0, "validation": 50, "test": 51}
 
 
 def test_no_train_row_is_held_out_although_a_validation_row_is_like_it():
-    rows = [example(text, split) for text in "abcd" for split in ("train", "validation")]
+    rows = [new_row(text, split) for text in "abcd" for split in ("train", "validation")]
     chosen, counts = splits(rows, validation={"uri": "validation.jsonl"})
     assert counts == {"train": 4, "validation": 2, "test": 2}
     assert {chosen.of(index) for index in range(0, 8, 2)} == {"train"}
 
 
 def test_rows_of_the_test_source_stay():
-    chosen, counts = splits([example(text, "test") for text in TEXTS] + TEXTS, **WITH_TEST)
+    chosen, counts = splits([new_row(text, "test") for text in TEXTS] + TEXTS, **WITH_TEST)
     assert not chosen.holds_out_validation_rows
     assert counts == {"train": 795, "validation": 205, "test": 1000}
     assert {chosen.of(index) for index in range(1000)} == {"test"}
@@ -92,8 +92,8 @@ def test_rows_of_the_test_source_stay():
 
 def test_row_that_may_be_held_out_has_two_possible_splits():
     chosen = Splits(data(validation={"uri": "validation.jsonl"}), lambda row: row.text)
-    assert chosen.add(example("a")) == ["train"]
-    assert chosen.add(example("b", "validation")) == ["validation", "test"]
+    assert chosen.add(new_row("a")) == ["train"]
+    assert chosen.add(new_row("b", "validation")) == ["validation", "test"]
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=40), st.floats(0.01, 0.99))

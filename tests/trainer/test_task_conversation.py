@@ -1,12 +1,12 @@
 """Conversation: turns, histories, prompts, replies."""
 
 from distillery_trainer.tasks import StudentTurn
-from task_definitions import example, task_definition
+from task_definitions import new_row, task_definition
 
 TALK = task_definition("Conversation")
 
 
-DIALOGUE = example("Hi.", "Hello!", "A table?", "Where?", "In Rome.", system="Book tables.")
+DIALOGUE = new_row("Hi.", "Hello!", "A table?", "Where?", "In Rome.", system="Book tables.")
 
 
 def roles_and_texts(messages: list[dict[str, str]]) -> str:
@@ -38,8 +38,8 @@ def test_student_learns_every_turn_after_what_the_teacher_saw():
 
 
 def test_one_turn_is_a_conversation():
-    assert TALK.next_request(example("Hi."), ["Hello."]) is None
-    assert TALK.student_turns(example("Hi."), ["Hello."]) == [
+    assert TALK.next_request(new_row("Hi."), ["Hello."]) is None
+    assert TALK.student_turns(new_row("Hi."), ["Hello."]) == [
         StudentTurn(
             [
                 {
@@ -67,6 +67,6 @@ def test_reply_keeps_its_formatting_and_loses_its_reasoning():
 
 
 def test_parts_of_one_dialogue_are_one_group():
-    assert TALK.split_group(DIALOGUE) == TALK.split_group(example("hi. ")) == "hi."
+    assert TALK.split_group(DIALOGUE) == TALK.split_group(new_row("hi. ")) == "hi."
     assert TALK.row_problem(DIALOGUE) is None
     assert (TALK.max_tokens, TALK.student_max_answer_tokens) == (1024, 1024)

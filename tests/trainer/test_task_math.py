@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_trainer.tasks import Unreadable
-from task_definitions import example, task_definition
+from task_definitions import new_row, task_definition
 
 PROBLEM = "A book costs $9. What do 8 books cost?"
 PLAIN = task_definition("Math")
@@ -83,7 +83,7 @@ def test_score_is_equality_of_numbers(answer, gold, right):
 
 
 def test_prompts():
-    system, user = REASONED.teacher_messages(example(PROBLEM, system="Show your working."))
+    system, user = REASONED.teacher_messages(new_row(PROBLEM, system="Show your working."))
     assert "at most 80 words" in system["content"]
     assert '"answer": the result as a plain JSON number' in system["content"]
     assert user["content"] == f"<item>\n{PROBLEM}\n</item>"
@@ -93,13 +93,13 @@ def test_prompts():
         "required": ["reason", "answer"],
         "additionalProperties": False,
     }
-    assert REASONED.student_messages(example(PROBLEM))[0]["content"].startswith("Solve the problem. Reply with")
+    assert REASONED.student_messages(new_row(PROBLEM))[0]["content"].startswith("Solve the problem. Reply with")
     assert REASONED.read_reasoning('{"reason": "8 * 9 = 72", "answer": 72}') == "8 * 9 = 72"
 
 
 def test_rules_of_rows():
-    assert PLAIN.row_problem(example(PROBLEM, gold="1,200")) is None
-    assert PLAIN.row_problem(example(PROBLEM, gold=["72", "many"])) == (
+    assert PLAIN.row_problem(new_row(PROBLEM, gold="1,200")) is None
+    assert PLAIN.row_problem(new_row(PROBLEM, gold=["72", "many"])) == (
         'the gold answer "many" is not a single number; write a plain number, such as 72 or 0.5'
     )
-    assert PLAIN.row_problem(example(PROBLEM, "72", "Why?")).startswith("a row of the task Math has one user message")
+    assert PLAIN.row_problem(new_row(PROBLEM, "72", "Why?")).startswith("a row of the task Math has one user message")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from distillery_trainer.data.records import Rejection
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.tasks import Unreadable
-from task_definitions import example, task_definition
+from task_definitions import new_row, task_definition
 
 TEXT = "In 2014, Oxford trained 12 models on rows about fish. All of them learnt to swim."
 PLAIN = task_definition("Summarization")
@@ -67,7 +67,7 @@ def test_teacher_reply_without_the_requested_rounds_is_unreadable():
 
 
 def test_density_prompt_names_the_length_and_the_schema_the_rounds():
-    system, user = DENSE.teacher_messages(example(TEXT, system="Be brief."))
+    system, user = DENSE.teacher_messages(new_row(TEXT, system="Be brief."))
     assert "No summary has more than 10 words. Write in the language of the text." in system["content"]
     assert user["content"] == f"<item>\n{TEXT}\n</item>"
     assert DENSE.reply_schema()["properties"]["rounds"]["items"]["required"] == ["Missing_Entities", "Denser_Summary"]
@@ -83,8 +83,8 @@ def test_custom_teacher_prompt_may_ask_for_any_number_of_summaries():
 
 
 def test_student_prompt_of_a_summary():
-    assert PLAIN.teacher_messages(example(TEXT)) == PLAIN.student_messages(example(TEXT))
-    assert PLAIN.student_messages(example(TEXT))[0]["content"] == (
+    assert PLAIN.teacher_messages(new_row(TEXT)) == PLAIN.student_messages(new_row(TEXT))
+    assert PLAIN.student_messages(new_row(TEXT))[0]["content"] == (
         "Summarise the text in at most 80 words, in the language of the text. Reply with the summary and nothing else."
     )
 
@@ -112,5 +112,5 @@ def test_summary_is_scored_by_its_similarity_to_the_best_reference():
 
 
 def test_rules_of_summaries():
-    assert PLAIN.row_problem(example(TEXT, gold="Anything.")) is None
-    assert PLAIN.row_problem(example(TEXT, "a", "b")).startswith("a row of the task Summarization has one user message")
+    assert PLAIN.row_problem(new_row(TEXT, gold="Anything.")) is None
+    assert PLAIN.row_problem(new_row(TEXT, "a", "b")).startswith("a row of the task Summarization has one user message")

@@ -23,7 +23,7 @@ from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.chat.retries import PATIENCE_SECONDS, Attempts, Retries
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 from distillery_trainer.chat.usage import UsageTracker
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.errors import TryLater, UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 
 
 def neutralised_delimiters(*names: str) -> Callable[[str], str]:

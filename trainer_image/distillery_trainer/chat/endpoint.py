@@ -36,7 +36,7 @@ from distillery_trainer.chat.request_parameters import (
     rejected_parameter,
     without_parameter,
 )
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 
 _CONNECTION_FAILED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ConnectionRefusedError)
 _MAX_CONNECT_SECONDS = 30.0

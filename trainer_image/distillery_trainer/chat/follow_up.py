@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 
 _ASK_AGAIN = (
     "That reply cannot be used: {problem} Answer the same request again, in exactly the form that was asked for."

@@ -13,7 +13,7 @@ from distillery_trainer.chat.follow_up import repeated_request
 from distillery_trainer.chat.remote_model import ModelClient
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.chat.request_parameters import json_format
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.parsing.json_replies import read_reasoning_field
 from distillery_trainer.parsing.labels import LabelParser
 from distillery_trainer.parsing.unreadable import Unreadable

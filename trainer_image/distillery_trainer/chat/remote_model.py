@@ -11,7 +11,7 @@ from distillery_api.reasons import Reason
 from distillery_api.spec.fields import SecretKeyReference
 from distillery_api.spec.teacher import Judge, Limits, Pricing, Server, Teacher
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.errors import UserError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 
 
 class ReplyKeys:

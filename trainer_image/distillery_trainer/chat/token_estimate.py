@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distillery_trainer.chat.reply import Reply
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 
 TOKENS_PER_MESSAGE = 4
 """The role and the special tokens around a message, in most chat templates."""

@@ -14,7 +14,7 @@ from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.request_parameters import output_limit
 from distillery_trainer.chat.token_estimate import TokenEstimate
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 

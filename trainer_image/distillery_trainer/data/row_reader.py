@@ -15,7 +15,7 @@ from distillery_api.spec import DataFormat, Replies
 from distillery_trainer.data.file_types import records, unit
 from distillery_trainer.data.formats import READERS, Reader, by_columns, detect, named_format
 from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord, listed
-from distillery_trainer.data.records import Example, RejectedRow
+from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import LineError
@@ -23,19 +23,19 @@ from distillery_trainer.runtime.files import LineError
 SHOWN_PROBLEMS = 20
 _MESSAGES = {DataFormat.CHAT, DataFormat.OPENAI_FINE_TUNING}
 
-TaskRule = Callable[[Example], str | None]
+TaskRule = Callable[[Row], str | None]
 """A task's own rule: what is wrong with a row, None for a valid one."""
 
 
 # --- reading rows
 
 
-def read_examples(source: Source) -> Iterator[Example]:
+def read_valid_rows(source: Source) -> Iterator[Row]:
     """The rows of a checked source. Raises UserError if the source has changed since it was checked."""
-    return (row for row in read_rows(source) if isinstance(row, Example))
+    return (row for row in read_rows(source) if isinstance(row, Row))
 
 
-def read_rows(source: Source) -> Iterator[Example | RejectedRow]:
+def read_rows(source: Source) -> Iterator[Row | RejectedRow]:
     """The rows and the skipped records of a checked source, in order.
 
     Raises UserError if the source has changed since it was checked.
@@ -46,7 +46,7 @@ def read_rows(source: Source) -> Iterator[Example | RejectedRow]:
         yield item
 
 
-def parsed_rows(source: Source) -> Iterator[Example | RejectedRow | LineError]:
+def parsed_rows(source: Source) -> Iterator[Row | RejectedRow | LineError]:
     """Each record of a source: a row, a skipped record, or the error of an invalid row."""
     rows = _Rows(source)
     with source.opened() as stream:
@@ -63,10 +63,10 @@ class _Rows:
         self._format = named_format(source.settings)
         self._reader: Reader | None = by_columns(columns) if columns else READERS.get(self._format or DataFormat.AUTO)
 
-    def read(self, number: int, record: dict[str, Any]) -> Example | RejectedRow | LineError:
+    def read(self, number: int, record: dict[str, Any]) -> Row | RejectedRow | LineError:
         """The row of one record."""
         try:
-            return self._example(number, self._choose_reader(record)(record))
+            return self._row(number, self._choose_reader(record)(record))
         except InvalidRow as error:
             return LineError(number, f"{error}{self._looks_like_another(record)}")
         except SkippedRecord as error:
@@ -85,11 +85,11 @@ class _Rows:
             self._reader = READERS[self._format]
         return self._reader
 
-    def _example(self, number: int, found: Conversation) -> Example:
+    def _row(self, number: int, found: Conversation) -> Row:
         messages = found.messages
         reply = messages.pop()["content"] if messages[-1]["role"] == "assistant" else None
         row_id = found.id or f"{self._split}-{number}"
-        return Example(self._split, number, row_id, messages, found.gold, reply, self._keeps_existing)
+        return Row(self._split, number, row_id, messages, found.gold, reply, self._keeps_existing)
 
     def _looks_like_another(self, record: dict[str, Any]) -> str:
         """A hint for a file with two formats."""
@@ -131,7 +131,7 @@ class InputCheck:
 
 
 def check_rows(
-    all_sources: Iterable[Source], task_rule: TaskRule, on_row: Callable[[Example], None] = lambda _: None
+    all_sources: Iterable[Source], task_rule: TaskRule, on_row: Callable[[Row], None] = lambda _: None
 ) -> InputCheck:
     """Read and count all rows; `on_row` is called with each valid one. Raises UserError that lists the invalid ones."""
     found = InputCheck()
@@ -141,7 +141,7 @@ def check_rows(
     return found
 
 
-def _check_source(found: InputCheck, source: Source, task_rule: TaskRule, on_row: Callable[[Example], None]) -> None:
+def _check_source(found: InputCheck, source: Source, task_rule: TaskRule, on_row: Callable[[Row], None]) -> None:
     hashes, invalid_before = array("q"), found.invalid_rows
     skipped = found.skipped.setdefault(source.split, Counter())
     for item in parsed_rows(source):
@@ -149,7 +149,7 @@ def _check_source(found: InputCheck, source: Source, task_rule: TaskRule, on_row
             skipped[item.reason] += 1
         elif rule := item.rule if isinstance(item, LineError) else task_rule(item):
             found.add_invalid_row(source, item.line, rule)
-        elif isinstance(item, Example):
+        elif isinstance(item, Row):
             hashes.append(hash(item.id))
             on_row(item)
     if not hashes and found.invalid_rows == invalid_before:
@@ -176,7 +176,7 @@ def _duplicate_ids(source: Source, hashes: array[int]) -> Iterator[tuple[int, st
         return
     first_line: dict[str, int] = {}
     for item in parsed_rows(source):
-        if not isinstance(item, Example) or hash(item.id) not in suspects:
+        if not isinstance(item, Row) or hash(item.id) not in suspects:
             continue
         earlier = first_line.setdefault(item.id, item.line)
         if earlier != item.line:

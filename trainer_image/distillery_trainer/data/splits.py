@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from distillery_api.reasons import Reason
 from distillery_api.spec import Data
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.rows import Row
 from distillery_trainer.runtime.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 """In the order in which their sources are read."""
 _SPLIT_NUMBERS = {split: number for number, split in enumerate(SPLITS)}
 
-Group = Callable[[Example], str]
+Group = Callable[[Row], str]
 """The text that all rows of one group have in common."""
 
 
@@ -45,14 +45,14 @@ class Splits:
         """Each row's split, as its position in SPLITS."""
         return numpy.frombuffer(self._split_numbers, dtype=numpy.uint8)
 
-    def add(self, example: Example) -> list[str]:
+    def add(self, row: Row) -> list[str]:
         """Add the next row of any source. Returns the splits that it may go to: one, unless it may still be held
         out."""
-        becomes_validation = self._validation_fraction and self._validation_fraction.takes(example)
-        split = "validation" if becomes_validation else example.split
+        becomes_validation = self._validation_fraction and self._validation_fraction.takes(row)
+        split = "validation" if becomes_validation else row.split
         self._split_numbers.append(_SPLIT_NUMBERS[split])
         if self._held_out_selection and split == "validation":
-            self._held_out_selection.add(example)
+            self._held_out_selection.add(row)
             return ["validation", "test"]
         return [split]
 
@@ -84,9 +84,9 @@ class ValidationFraction:
         self._share, self._group = share, group
         self._threshold = int(share * 2**64)
 
-    def takes(self, example: Example) -> bool:
+    def takes(self, row: Row) -> bool:
         """Whether a train row becomes a validation row."""
-        return example.split == "train" and _hash(self._group(example)) < self._threshold
+        return row.split == "train" and _hash(self._group(row)) < self._threshold
 
     def check(self, counts: Mapping[str, int]) -> None:
         """Raise UserError if one of the two splits is empty."""
@@ -107,9 +107,9 @@ class HeldOutSelection:
         self._group = group
         self._hashes = array("Q")
 
-    def add(self, example: Example) -> None:
+    def add(self, row: Row) -> None:
         """Add the next validation row."""
-        self._hashes.append(_hash(self._group(example)))
+        self._hashes.append(_hash(self._group(row)))
 
     def choose(self) -> NDArray[numpy.bool_]:
         """Whether each row is held out, in the order in which they were added. Raises UserError if there is only one

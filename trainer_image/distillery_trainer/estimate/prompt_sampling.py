@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.estimate.forecast import ExpectedUsage, Forecast, ModelUsage
 from distillery_trainer.estimate.token_counting import counter_for
 from distillery_trainer.estimate.typical_answers import JUDGE_REPLY_TOKENS, TypicalAnswers
@@ -29,11 +29,11 @@ class PromptSampler:
         self._teacher_samples: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
         self._judge_samples: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
 
-    def add(self, example: Example, split: str) -> None:
+    def add(self, row: Row, split: str) -> None:
         """Add a row that goes to `split`, or may go there."""
-        self._teacher_samples[split].add(lambda: self.teacher_usage(example, split))
+        self._teacher_samples[split].add(lambda: self.teacher_usage(row, split))
         if self._is_judged(split):
-            self._judge_samples[split].add(lambda: self.judge_usage(example, split))
+            self._judge_samples[split].add(lambda: self.judge_usage(row, split))
 
     def forecast(self, counts: Mapping[str, int] | None = None) -> Forecast:
         """The expected usage for this number of rows of each split; by default, for all that were added."""
@@ -58,37 +58,37 @@ class PromptSampler:
         """Tokens of a text."""
         return self._counter.count(text)
 
-    def teacher_usage(self, example: Example, split: str) -> ModelUsage:
+    def teacher_usage(self, row: Row, split: str) -> ModelUsage:
         """What one row is expected to use of the teacher."""
-        usage = sum(self._requests(example, split), ModelUsage())
+        usage = sum(self._requests(row, split), ModelUsage())
         return usage if split == _HELD_OUT else usage.scaled(self._generation.samples)
 
-    def judge_usage(self, example: Example, split: str) -> ModelUsage:
+    def judge_usage(self, row: Row, split: str) -> ModelUsage:
         """What one row is expected to use of the judge, for its last answer, which does not exist yet."""
         if not self._is_judged(split):
             return ModelUsage()
-        prompt = self._counter.count_messages(judge_messages(self._task, example, ""))
-        return ModelUsage(1, prompt + self._typical_answers.answer_tokens(example, example.reply), JUDGE_REPLY_TOKENS)
+        prompt = self._counter.count_messages(judge_messages(self._task, row, ""))
+        return ModelUsage(1, prompt + self._typical_answers.answer_tokens(row, row.reply), JUDGE_REPLY_TOKENS)
 
     def _is_judged(self, split: str) -> bool:
         return self._generation.judge is not None and split != _HELD_OUT
 
-    def _requests(self, example: Example, split: str) -> Iterator[ModelUsage]:
+    def _requests(self, row: Row, split: str) -> Iterator[ModelUsage]:
         """Each request for a row. Earlier answers are the existing ones, since the teacher's do not exist yet."""
         if split == _HELD_OUT:
-            if example.reply is None or not example.keeps_existing_replies:
-                yield self._request(self._task.teacher_messages(example), example, example.reply)
+            if row.reply is None or not row.keeps_existing_replies:
+                yield self._request(self._task.teacher_messages(row), row, row.reply)
             return
         answers: list[str] = []
-        while (messages := self._task.next_request(example, answers)) is not None:
-            existing_reply = _existing_reply(example, len(answers))
-            if existing_reply is None or not example.keeps_existing_replies:
-                yield self._request(messages, example, existing_reply)
+        while (messages := self._task.next_request(row, answers)) is not None:
+            existing_reply = _existing_reply(row, len(answers))
+            if existing_reply is None or not row.keeps_existing_replies:
+                yield self._request(messages, row, existing_reply)
             answers.append(existing_reply or "")
 
-    def _request(self, messages: list[Message], example: Example, existing_reply: str | None) -> ModelUsage:
+    def _request(self, messages: list[Message], row: Row, existing_reply: str | None) -> ModelUsage:
         return ModelUsage(
-            1, self._counter.count_messages(messages), self._typical_answers.reply_tokens(example, existing_reply)
+            1, self._counter.count_messages(messages), self._typical_answers.reply_tokens(row, existing_reply)
         )
 
     def _notes(self) -> tuple[str, ...]:
@@ -105,8 +105,8 @@ def _scaled_up(samples: Mapping[str, _EvenSample], counts: Mapping[str, int]) ->
     return sum(means, ModelUsage())
 
 
-def _existing_reply(example: Example, turn: int) -> str | None:
-    replies = example.existing_replies
+def _existing_reply(row: Row, turn: int) -> str | None:
+    replies = row.existing_replies
     return replies[turn] if turn < len(replies) else None
 
 

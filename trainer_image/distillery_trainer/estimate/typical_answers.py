@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example
+from distillery_trainer.data.rows import Row
 from distillery_trainer.estimate.token_counting import TokenCounter
 from distillery_trainer.tasks import TaskDefinition
 from distillery_trainer.tasks.summarization import ROUNDS, SUMMARY_WORDS
@@ -32,21 +32,21 @@ class TypicalAnswers:
             _REASONING_TOKENS if any(teacher.reasoning for teacher in config.generation.teachers) else 0
         )
 
-    def reply_tokens(self, example: Example, existing_reply: str | None) -> float:
+    def reply_tokens(self, row: Row, existing_reply: str | None) -> float:
         """Tokens of the reply to a turn of the row; `existing_reply` is the reply that the row already has there."""
-        return min(self._max_tokens, self._reasoning_tokens + self._visible_tokens(example, existing_reply))
+        return min(self._max_tokens, self._reasoning_tokens + self._visible_tokens(row, existing_reply))
 
-    def answer_tokens(self, example: Example, existing_reply: str | None) -> float:
+    def answer_tokens(self, row: Row, existing_reply: str | None) -> float:
         """Tokens of the answer only."""
         if self._task is Task.CONVERSATION:
-            known = existing_reply or (example.gold if isinstance(example.gold, str) else None)
+            known = existing_reply or (row.gold if isinstance(row.gold, str) else None)
             return self._counter.count(known) if known else _CONVERSATION_TOKENS
         if self._task is Task.SUMMARIZATION:
             return (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_PER_WORD
         return _LABEL_TOKENS
 
-    def _visible_tokens(self, example: Example, existing_reply: str | None) -> float:
-        answer = self.answer_tokens(example, existing_reply)
+    def _visible_tokens(self, row: Row, existing_reply: str | None) -> float:
+        answer = self.answer_tokens(row, existing_reply)
         if self._generation.chain_of_density:
             return ROUNDS * (answer + _ROUND_TOKENS)
         return _CHAIN_OF_THOUGHT_TOKENS if self._generation.chain_of_thought else answer

@@ -30,7 +30,7 @@ def score_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path
 
 
 def _label_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
-    training = list(_training_examples(task, training_rows))
+    training = list(_training_rows(task, training_rows))
     texts, answers = [row.text for row in training], [row.answer for row in training]
     return {
         System.MAJORITY: _majority(answers, rows),
@@ -39,7 +39,7 @@ def _label_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Pat
 
 
 def _number_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
-    return {System.MAJORITY: _majority([row.answer for row in _training_examples(task, training_rows)], rows)}
+    return {System.MAJORITY: _majority([row.answer for row in _training_rows(task, training_rows)], rows)}
 
 
 def _summary_baselines(task: TaskDefinition, rows: HeldOutRows, _: Path) -> BaselineAnswers:
@@ -52,20 +52,20 @@ def _majority(answers: list[str], rows: HeldOutRows) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _TrainingExample:
+class _TrainingRow:
     """A row that the student was trained on."""
 
     text: str
     answer: str
 
 
-def _training_examples(task: TaskDefinition, path: Path) -> Iterator[_TrainingExample]:
+def _training_rows(task: TaskDefinition, path: Path) -> Iterator[_TrainingRow]:
     """The training rows, without reasoning that the student may have learned with them."""
     for row in read_rows(path):
         text, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
         answer = task.read_answer(completion, text)
         if not isinstance(answer, Unreadable):
-            yield _TrainingExample(text, answer)
+            yield _TrainingRow(text, answer)
 
 
 def lead(text: str, words: int) -> str:

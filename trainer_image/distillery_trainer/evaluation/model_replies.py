@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from distillery_api.paths import StageFolder
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
 from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
 from distillery_trainer.evaluation.systems import System, SystemReply

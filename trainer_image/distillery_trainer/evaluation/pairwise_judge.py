@@ -22,7 +22,7 @@ from distillery_trainer.chat.llm_judge import JudgePrompt, LlmJudge, Verdict
 from distillery_trainer.chat.remote_model import RemoteModel
 from distillery_trainer.chat.reply import Failure
 from distillery_trainer.chat.reply_journal import ReplyJournal
-from distillery_trainer.data.records import Message, known_answers
+from distillery_trainer.data.rows import Message, known_answers
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
 from distillery_trainer.runtime.errors import StageError, Terminated, TryLater
 from distillery_trainer.runtime.stage_metrics import ProgressReporter

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow, RowEncoder
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distillery_api.evaluation import Evaluation, Score
-from distillery_trainer.data.records import known_answers
+from distillery_trainer.data.rows import known_answers
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
 from distillery_trainer.tasks import TaskDefinition

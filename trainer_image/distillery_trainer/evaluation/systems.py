@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from distillery_trainer.data.records import Gold, HeldOutRow
+from distillery_trainer.data.rows import Gold, HeldOutRow
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
 AGREEMENT = "agreement"

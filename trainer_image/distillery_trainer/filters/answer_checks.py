@@ -7,7 +7,7 @@ import re
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example, Rejection, known_answers
+from distillery_trainer.data.rows import Rejection, Row, known_answers
 from distillery_trainer.tasks import TaskDefinition
 from distillery_trainer.text import languages
 from distillery_trainer.text.words import word_count
@@ -31,23 +31,23 @@ class AnswerChecks:
         self._filters = config.generation.filters
         self._language = config.generation.language
 
-    def row_rejection(self, example: Example) -> Rejection | None:
+    def row_rejection(self, row: Row) -> Rejection | None:
         """Why a row is not sent to the teacher."""
-        for message in example.messages:
+        for message in row.messages:
             if rejection := _control_token(message["content"], "row"):
                 return rejection
         return None
 
-    def answer_rejection(self, example: Example, answer: str) -> Rejection | None:
+    def answer_rejection(self, row: Row, answer: str) -> Rejection | None:
         """Why an answer is rejected; the first reason of several."""
         if not answer.strip():
             return Rejection(RejectionReason.EMPTY, "The answer is empty.")
         return (
-            self._task.answer_problem(answer, example.text)
+            self._task.answer_problem(answer, row.text)
             or self._length(answer)
             or _control_token(answer, "answer")
-            or self._other_language(example, answer)
-            or self._disagreement(example, answer)
+            or self._other_language(row, answer)
+            or self._disagreement(row, answer)
         )
 
     def _length(self, answer: str) -> Rejection | None:
@@ -57,29 +57,29 @@ class AnswerChecks:
         message = f"The answer has {length:,} words; generation.filters.maxAnswerWords allows at most {limit:,}."
         return Rejection(RejectionReason.TOO_LONG, message)
 
-    def _other_language(self, example: Example, answer: str) -> Rejection | None:
+    def _other_language(self, row: Row, answer: str) -> Rejection | None:
         if not (self._filters.language and self._is_prose):
             return None
         language = languages.detect(answer)
-        if language is None or self._is_expected(language, example):
+        if language is None or self._is_expected(language, row):
             return None
         expected = f"generation.language is {self._language}" if self._language else "the row is in another language"
         message = f"The answer is in {languages.english_name(language)}, but {expected}."
         return Rejection(RejectionReason.WRONG_LANGUAGE, message)
 
-    def _is_expected(self, language: str, example: Example) -> bool:
+    def _is_expected(self, language: str, row: Row) -> bool:
         """Whether it is the requested language, or if none is set, one that the row is in or mentions."""
         if self._language:
             return language == languages.primary(self._language)
-        user_texts = [message["content"] for message in example.messages if message["role"] == "user"]
+        user_texts = [message["content"] for message in row.messages if message["role"] == "user"]
         user_languages = {languages.detect(text) for text in user_texts} - {None}
         if not user_languages or language in user_languages:
             return True
-        all_text = " ".join(message["content"] for message in example.messages).casefold()
+        all_text = " ".join(message["content"] for message in row.messages).casefold()
         return any(name in all_text for name in languages.all_names(language, map(str, user_languages)))
 
-    def _disagreement(self, example: Example, answer: str) -> Rejection | None:
-        gold = example.gold
+    def _disagreement(self, row: Row, answer: str) -> Rejection | None:
+        gold = row.gold
         if not self._filters.disagrees_with_gold or gold is None or self._is_prose:
             return None
         if self._task.correct(answer, gold):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import DuplicateMatching, History
-from distillery_trainer.data.records import Example, Rejection
+from distillery_trainer.data.rows import Rejection, Row
 from distillery_trainer.data.splits import SPLITS
 from distillery_trainer.filters import minhash
 
@@ -48,21 +48,21 @@ class Deduplication:
 
     # --- adding
 
-    def add(self, example: Example) -> None:
+    def add(self, row: Row) -> None:
         """Add the next row of the input."""
-        system = (example.system or "") if self._uses_own_system else ""
-        turns = list(self._turns(example))
+        system = (row.system or "") if self._uses_own_system else ""
+        turns = list(self._turns(row))
         self._digests.append(_digest([system, *turns]))
-        self._lines.append(example.line)
+        self._lines.append(row.line)
         if self._signatures:
             # A long system message that all rows share would make all of them similar.
             self._signatures.add("\n".join(turns), context=f"{_digest([system]):x}")
 
-    def _turns(self, example: Example) -> Iterator[str]:
+    def _turns(self, row: Row) -> Iterator[str]:
         """All messages but the system message, and but the replies that the teacher replaces."""
-        replaced = self._asks_every_turn and not example.keeps_existing_replies
+        replaced = self._asks_every_turn and not row.keeps_existing_replies
         roles = ("user",) if replaced else ("user", "assistant")
-        return (message["content"] for message in example.messages if message["role"] in roles)
+        return (message["content"] for message in row.messages if message["role"] in roles)
 
     # --- resolving
 

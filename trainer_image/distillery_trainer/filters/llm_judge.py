@@ -6,7 +6,7 @@ from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.llm_judge import JudgePrompt, LlmJudge
 from distillery_trainer.chat.remote_model import ModelClient
 from distillery_trainer.chat.reply import Failure
-from distillery_trainer.data.records import Example, Message, Rejection
+from distillery_trainer.data.rows import Message, Rejection, Row
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
 ACCEPT, REJECT = "accept", "reject"
@@ -42,12 +42,12 @@ class AnswerJudge:
     def __init__(self, task: TaskDefinition, judge: ModelClient) -> None:
         self._task, self._judge = task, LlmJudge(_PROMPT, judge)
 
-    async def verdict(self, example: Example, answer: str) -> Rejection | None:
-        """Why the judge rejects an answer to the example's last message; None where it accepts.
+    async def verdict(self, row: Row, answer: str) -> Rejection | None:
+        """Why the judge rejects an answer to the row's last message; None where it accepts.
 
         Raises what the client raises.
         """
-        verdict = await self._judge.ask(self._task.student_messages(example), answer=answer)
+        verdict = await self._judge.ask(self._task.student_messages(row), answer=answer)
         if isinstance(verdict, Failure):
             return Rejection(RejectionReason.JUDGE_FAILED, f"The judge did not answer: {verdict.message}")
         if isinstance(verdict, Unreadable):
@@ -55,9 +55,9 @@ class AnswerJudge:
         return None if verdict.choice == ACCEPT else _rejection(verdict.reason)
 
 
-def judge_messages(task: TaskDefinition, example: Example, answer: str) -> list[Message]:
+def judge_messages(task: TaskDefinition, row: Row, answer: str) -> list[Message]:
     """The request to the judge. The row is delimited as data, and cannot close the delimiters itself."""
-    return _PROMPT.messages(task.student_messages(example), answer=answer)
+    return _PROMPT.messages(task.student_messages(row), answer=answer)
 
 
 def _rejection(reason: str | None) -> Rejection:

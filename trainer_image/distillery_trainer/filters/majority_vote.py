@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_trainer.data.records import Rejection
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.tasks.read_reply import ParsedReply
 
 

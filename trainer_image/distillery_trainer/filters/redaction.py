@@ -15,7 +15,7 @@ from typing import Any
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import PersonalData
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.runtime.errors import UserError
 
 _MIN_SCORE = 0.3
@@ -50,17 +50,17 @@ class Redactor:
         redaction = config.generation.redaction
         self._detectors = [_detector(kind) for kind in redaction.kinds] if redaction else []
 
-    def redact(self, example: Example) -> Example:
+    def redact(self, row: Row) -> Row:
         """The row with placeholders for personal data, in its messages, its reply and its gold."""
         if not self._detectors:
-            return example
+            return row
         placeholders = Placeholders()
         messages: list[Message] = [
             {"role": message["role"], "content": self.redact_text(message["content"], placeholders)}
-            for message in example.messages
+            for message in row.messages
         ]
-        reply = None if example.reply is None else self.redact_text(example.reply, placeholders)
-        return replace(example, messages=messages, reply=reply, gold=self._redact_gold(example.gold, placeholders))
+        reply = None if row.reply is None else self.redact_text(row.reply, placeholders)
+        return replace(row, messages=messages, reply=reply, gold=self._redact_gold(row.gold, placeholders))
 
     def _redact_gold(self, gold: str | list[str] | None, placeholders: Placeholders) -> str | list[str] | None:
         if gold is None or isinstance(gold, str):

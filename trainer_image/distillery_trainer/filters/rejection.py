@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.data.records import Rejection
+from distillery_trainer.data.rows import Rejection
 
 
 @dataclass(frozen=True, slots=True)

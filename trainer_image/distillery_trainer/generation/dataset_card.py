@@ -21,7 +21,7 @@ from distillery_api.spec import Task, Teacher
 from distillery_api.stage_result import RowCounts, StageResult
 from distillery_trainer.chat.request_parameters import sampling_parameters
 from distillery_trainer.data.addresses import without_secrets
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.runtime.files import read_rows, write_atomically
 from distillery_trainer.tasks import TaskDefinition
 
@@ -160,7 +160,7 @@ def _prompts_and_parameters(config: RunConfig, task: TaskDefinition, samples: Se
     if not samples:
         return table
     student_messages = samples[0]["prompt"]
-    first_row = Example("train", 1, str(samples[0]["id"]), student_messages)
+    first_row = Row("train", 1, str(samples[0]["id"]), student_messages)
     teacher_messages = task.teacher_messages(first_row)
     texts = [
         table,

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from distillery_trainer.chat.reply import Reply
-from distillery_trainer.data.records import Example, HeldOutRow, RejectedRow, TrainingRow
+from distillery_trainer.data.rows import HeldOutRow, RejectedRow, Row, TrainingRow
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.tasks import StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply
 
 
-def training_row(example: Example, turn: StudentTurn, teacher: str) -> TrainingRow:
+def training_row(row: Row, turn: StudentTurn, teacher: str) -> TrainingRow:
     """The student prompt and the answer, with the reasoning if the run keeps it."""
     completion = (
         turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
     )
     return TrainingRow(
-        id=example.id,
+        id=row.id,
         prompt=turn.prompt,
         completion=[{"role": "assistant", "content": completion}],
         teacher=teacher,
     )
 
 
-def rejected_row(example: Example, split: str, rejection: RowRejection) -> RejectedRow:
+def rejected_row(row: Row, split: str, rejection: RowRejection) -> RejectedRow:
     """The row with its rejection reason and the teacher's reply."""
     received = rejection.reply or rejection.failure
     return RejectedRow(
         split=split,
-        id=example.id,
-        line=example.line,
+        id=row.id,
+        line=row.line,
         reason=rejection.rejection.reason,
         message=rejection.rejection.message,
         reply=rejection.reply.content if rejection.reply else None,
@@ -37,14 +37,14 @@ def rejected_row(example: Example, split: str, rejection: RowRejection) -> Rejec
 
 
 def held_out_row(
-    example: Example, parsed: ParsedReply, reply: Reply | None, task: TaskDefinition, *, from_validation: bool
+    row: Row, parsed: ParsedReply, reply: Reply | None, task: TaskDefinition, *, from_validation: bool
 ) -> HeldOutRow:
     """A held-out row with everything that the evaluation needs."""
     return HeldOutRow(
-        id=example.id,
-        studentPrompt=task.student_messages(example),
-        teacherPrompt=task.teacher_messages(example),
-        gold=example.gold,
+        id=row.id,
+        studentPrompt=task.student_messages(row),
+        teacherPrompt=task.teacher_messages(row),
+        gold=row.gold,
         reply=reply.content if reply else None,
         answer=parsed.answer,
         reason=parsed.rejection.reason if parsed.rejection else None,

@@ -16,7 +16,7 @@ from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import ChatClient
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.estimate import PromptSampler
 from distillery_trainer.estimate.forecast import ModelUsage, PilotRow, PilotUsage
 from distillery_trainer.filters.llm_judge import AnswerJudge
@@ -32,13 +32,13 @@ PILOT_ROWS = 20
 _SHOWN_REASONS = 3
 
 
-def evenly_spaced(data: PreparedData, rows: int) -> Iterator[tuple[Example, str]]:
+def evenly_spaced(data: PreparedData, rows: int) -> Iterator[tuple[Row, str]]:
     """PILOT_ROWS of the rows that are sent to the teacher, or all if there are fewer, each with its split."""
     size = min(PILOT_ROWS, rows)
     chosen = {(2 * number + 1) * rows // (2 * size) for number in range(size)}
-    for number, row in enumerate(data.rows_to_ask()):
+    for number, indexed in enumerate(data.rows_to_send()):
         if number in chosen:
-            yield row.example, row.split
+            yield indexed.row, indexed.split
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Pilot:
         self._clients = clients
         self._slots = asyncio.Semaphore(config.generation.concurrency)
 
-    async def ask(self, rows: Sequence[tuple[Example, str]]) -> list[_PilotRow]:
+    async def ask(self, rows: Sequence[tuple[Row, str]]) -> list[_PilotRow]:
         """Ask all rows concurrently. Raises TryLater if none gets a reply, UserError if the budget is exhausted."""
-        requests = [asyncio.create_task(self._ask(example, split)) for example, split in rows]
+        requests = [asyncio.create_task(self._ask(row, split)) for row, split in rows]
         try:
             outcomes = await asyncio.gather(*requests)
         except BudgetExhausted as exhausted:
@@ -83,22 +83,22 @@ class Pilot:
             raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE)
         return outcomes
 
-    async def _ask(self, example: Example, split: str) -> _PilotRow:
+    async def _ask(self, row: Row, split: str) -> _PilotRow:
         teacher = _UsageRecorder(self._clients.teacher, self._sampler)
         judge = _UsageRecorder(self._clients.judge, self._sampler) if self._clients.judge else None
         answer_judge = AnswerJudge(self._task, judge) if judge else None
         pipeline = RowPipeline(self._config, self._task, teacher, answer_judge)
         async with self._slots:
             if split == "test":
-                rejection = (await pipeline.hold_out(example)).parsed.rejection
+                rejection = (await pipeline.hold_out(row)).parsed.rejection
             else:
-                turns = await pipeline.training_turns(example)
+                turns = await pipeline.training_turns(row)
                 rejection = turns.rejection if isinstance(turns, RowRejection) else None
-        row = PilotRow(
-            teacher.usage(self._sampler.teacher_usage(example, split)),
-            judge.usage(self._sampler.judge_usage(example, split)) if judge else PilotUsage(),
+        usage = PilotRow(
+            teacher.usage(self._sampler.teacher_usage(row, split)),
+            judge.usage(self._sampler.judge_usage(row, split)) if judge else PilotUsage(),
         )
-        return _PilotRow(row, rejection.reason if rejection else None, teacher.failure)
+        return _PilotRow(usage, rejection.reason if rejection else None, teacher.failure)
 
 
 class _UsageRecorder:

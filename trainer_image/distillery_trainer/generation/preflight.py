@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Example, RejectedRow
-from distillery_trainer.data.row_reader import check_rows, read_examples, read_rows
+from distillery_trainer.data.row_reader import check_rows, read_rows, read_valid_rows
+from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source, sources
 from distillery_trainer.data.splits import Splits
 from distillery_trainer.estimate import PromptSampler
@@ -26,7 +26,7 @@ class IndexedRow:
 
     index: int
     """From 0, over all sources."""
-    example: Example
+    row: Row
     split: str
     """train, validation or test."""
 
@@ -57,18 +57,18 @@ class PreparedData:
         return sum(self.rows_by_split.values())
 
     @property
-    def rows_to_ask_by_split(self) -> dict[str, int]:
+    def rows_to_send_by_split(self) -> dict[str, int]:
         """Number of rows by split that are sent to the teacher."""
         rejected = self.deduplication.rejected
         return {split: rows - rejected.get(split, Counter()).total() for split, rows in self.rows_by_split.items()}
 
     def rows(self) -> Iterator[IndexedRow]:
         """All rows in the order of the input, redacted if the run asks for it."""
-        examples = itertools.chain.from_iterable(map(read_examples, self.sources))
-        for index, example in enumerate(examples):
-            yield IndexedRow(index, self.redactor.redact(example), self.splits.of(index))
+        rows = itertools.chain.from_iterable(map(read_valid_rows, self.sources))
+        for index, row in enumerate(rows):
+            yield IndexedRow(index, self.redactor.redact(row), self.splits.of(index))
 
-    def rows_to_ask(self) -> Iterator[IndexedRow]:
+    def rows_to_send(self) -> Iterator[IndexedRow]:
         """The rows that are sent to the teacher, in the order of the input."""
         return (row for row in self.rows() if self.deduplication.rejection(row.index) is None)
 
@@ -85,12 +85,12 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
     redactor, deduplication, sampler = Redactor(config), Deduplication(config), PromptSampler(config, task)
     student_prompts: list[str] = []
 
-    def add(example: Example) -> None:
+    def add(row: Row) -> None:
         if not student_prompts:
-            student_prompts.append(task.student_prompt(redactor.redact(example)))
-        deduplication.add(example)
-        for split in splits.add(example):
-            sampler.add(example, split)
+            student_prompts.append(task.student_prompt(redactor.redact(row)))
+        deduplication.add(row)
+        for split in splits.add(row):
+            sampler.add(row, split)
 
     check = check_rows(all_sources, task.row_problem, add)
     rows_by_split = splits.choose()

@@ -10,7 +10,7 @@ from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.follow_up import repeated_request
 from distillery_trainer.chat.remote_model import ModelClient
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.data.records import Example, Message, Rejection
+from distillery_trainer.data.rows import Message, Rejection, Row
 from distillery_trainer.filters.answer_checks import AnswerChecks
 from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.majority_vote import majority_vote
@@ -58,59 +58,59 @@ class RowPipeline:
         self._checks = AnswerChecks(config, task)
         self._judge = answer_judge
 
-    async def training_turns(self, example: Example) -> list[StudentTurn] | RowRejection:
+    async def training_turns(self, row: Row) -> list[StudentTurn] | RowRejection:
         """What the student learns from a train or validation row, or why the row is rejected."""
-        if rejection := self._checks.row_rejection(example):
+        if rejection := self._checks.row_rejection(row):
             return RowRejection(rejection)
-        row = await self._answer_all_turns(example)
-        if isinstance(row, RowRejection):
-            return row
-        turns = self._student_turns(example, row)
-        if rejection := await self._rejection(example, row.answers, turns[-1]):
-            return RowRejection(rejection, reply=row.teacher_turns[-1].reply)
+        answered = await self._answer_all_turns(row)
+        if isinstance(answered, RowRejection):
+            return answered
+        turns = self._student_turns(row, answered)
+        if rejection := await self._rejection(row, answered.answers, turns[-1]):
+            return RowRejection(rejection, reply=answered.teacher_turns[-1].reply)
         return turns
 
-    async def hold_out(self, example: Example) -> TeacherTurn:
+    async def hold_out(self, row: Row) -> TeacherTurn:
         """The teacher's answer to a held-out row: one try only, since the other systems have only one as well.
 
         If other rows are sampled several times for a majority vote, its temperature is that of a single sample.
         """
-        if turn := self._existing_turn(example, len(example.existing_replies) - 1):
+        if turn := self._existing_turn(row, len(row.existing_replies) - 1):
             return turn
-        messages = self._task.teacher_messages(example)
-        return self._read(example, await self._teacher.ask(messages, temperature=self._generation.held_out_temperature))
+        messages = self._task.teacher_messages(row)
+        return self._read(row, await self._teacher.ask(messages, temperature=self._generation.held_out_temperature))
 
     # --- asking
 
-    async def _answer_all_turns(self, example: Example) -> AnsweredRow | RowRejection:
-        row = AnsweredRow()
-        while (messages := self._task.next_request(example, row.answers)) is not None:
-            turn = self._existing_turn(example, len(row.answers)) or await self._answer_turn(example, messages)
+    async def _answer_all_turns(self, row: Row) -> AnsweredRow | RowRejection:
+        answered = AnsweredRow()
+        while (messages := self._task.next_request(row, answered.answers)) is not None:
+            turn = self._existing_turn(row, len(answered.answers)) or await self._answer_turn(row, messages)
             if isinstance(turn, RowRejection):
                 return turn
             answer = turn.answer_or_rejection()
             if isinstance(answer, RowRejection):
                 return answer
-            row.teacher_turns.append(turn)
-            row.answers.append(answer)
-        return row
+            answered.teacher_turns.append(turn)
+            answered.answers.append(answer)
+        return answered
 
-    def _existing_turn(self, example: Example, number: int) -> TeacherTurn | None:
+    def _existing_turn(self, row: Row, number: int) -> TeacherTurn | None:
         """The existing reply to a turn of the row, if it is used as the teacher's."""
-        replies = example.existing_replies if example.keeps_existing_replies else []
+        replies = row.existing_replies if row.keeps_existing_replies else []
         text = replies[number] if number < len(replies) else None
         if text is None:
             return None
         reply = Reply(content=text, finish_reason="stop")
-        return TeacherTurn(read_reply(reply, self._task, example.text, existing=True), reply)
+        return TeacherTurn(read_reply(reply, self._task, row.text, existing=True), reply)
 
-    async def _answer_turn(self, example: Example, messages: list[Message]) -> TeacherTurn | RowRejection:
+    async def _answer_turn(self, row: Row, messages: list[Message]) -> TeacherTurn | RowRejection:
         """The only sample, or the first of those that won the majority vote."""
-        first = await self._ask_with_follow_up(example, messages, 0)
+        first = await self._ask_with_follow_up(row, messages, 0)
         if self._generation.samples == 1:
             return first
         numbers = range(1, self._generation.samples)
-        samples = [first, *[await self._ask_with_follow_up(example, messages, number) for number in numbers]]
+        samples = [first, *[await self._ask_with_follow_up(row, messages, number) for number in numbers]]
         if all(sample.parsed.answer is None for sample in samples):
             return samples[-1]
         winner = majority_vote(
@@ -120,35 +120,35 @@ class RowPipeline:
             return RowRejection(winner, reply=samples[-1].reply)
         return next(sample for sample in samples if sample.parsed.answer == winner)
 
-    async def _ask_with_follow_up(self, example: Example, messages: list[Message], sample: int) -> TeacherTurn:
+    async def _ask_with_follow_up(self, row: Row, messages: list[Message], sample: int) -> TeacherTurn:
         """Ask, and if the reply is unreadable ask once more, with what was wrong."""
-        turn = self._read(example, await self._teacher.ask(messages, sample=sample))
+        turn = self._read(row, await self._teacher.ask(messages, sample=sample))
         if turn.reply is None or turn.parsed.rejection is None or not turn.parsed.can_ask_again:
             return turn
         follow_up = repeated_request(messages, turn.reply.content, turn.parsed.rejection.message)
-        return self._read(example, await self._teacher.ask(follow_up, sample=sample))
+        return self._read(row, await self._teacher.ask(follow_up, sample=sample))
 
-    def _read(self, example: Example, outcome: Reply | Failure) -> TeacherTurn:
-        return TeacherTurn(read_reply(outcome, self._task, example.text), outcome)
+    def _read(self, row: Row, outcome: Reply | Failure) -> TeacherTurn:
+        return TeacherTurn(read_reply(outcome, self._task, row.text), outcome)
 
     # --- keeping
 
-    async def _rejection(self, example: Example, answers: Sequence[str], last: StudentTurn) -> Rejection | None:
+    async def _rejection(self, row: Row, answers: Sequence[str], last: StudentTurn) -> Rejection | None:
         for answer in answers:
-            if rejection := self._checks.answer_rejection(example, answer):
+            if rejection := self._checks.answer_rejection(row, answer):
                 return rejection
         if self._judge is None:
             return None
         # In a conversation, the judge reads the teacher's earlier answers.
-        return await self._judge.verdict(replace(example, messages=last.prompt), answers[-1])
+        return await self._judge.verdict(replace(row, messages=last.prompt), answers[-1])
 
-    def _student_turns(self, example: Example, row: AnsweredRow) -> list[StudentTurn]:
-        turns = self._task.student_turns(example, row.answers)
+    def _student_turns(self, row: Row, answered: AnsweredRow) -> list[StudentTurn]:
+        turns = self._task.student_turns(row, answered.answers)
         if not self._generation.keep_reasoning:
             return turns
         return [
             replace(turn, reasoning=self._reasoning(teacher_turn))
-            for turn, teacher_turn in zip(turns, row.teacher_turns, strict=True)
+            for turn, teacher_turn in zip(turns, answered.teacher_turns, strict=True)
         ]
 
     def _reasoning(self, turn: TeacherTurn) -> str | None:

@@ -14,7 +14,7 @@ from distillery_api.runtime.stop_signals import StopRequest
 from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import Stopping
 from distillery_trainer.chat.reply_journal import ReplyJournal
-from distillery_trainer.data.records import Rejection
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.filters.row_counts import RowCounter
@@ -101,12 +101,12 @@ class Workers:
 
     async def _work(self) -> None:
         """Take one row after the other until there are none, or the stage ends."""
-        for row in self._rows:
-            if row.index >= FIRST_ROWS and not self._first_rows.finished.is_set():
+        for indexed in self._rows:
+            if indexed.index >= FIRST_ROWS and not self._first_rows.finished.is_set():
                 await self._first_rows.finished.wait()
             if self._teacher.stopping.is_set():
                 return
-            await self._process(row)
+            await self._process(indexed)
             if self._outputs.is_full:
                 await self._wait_for_room()
 
@@ -121,38 +121,40 @@ class Workers:
         except StageError as error:
             self._stop(error)
 
-    async def _process(self, row: IndexedRow) -> None:
-        if row.split == "test":
-            self._hold_out(row, await self._pipeline.hold_out(row.example))
-        elif rejection := self._data.deduplication.rejection(row.index):
-            self._reject(row, RowRejection(rejection))
+    async def _process(self, indexed: IndexedRow) -> None:
+        if indexed.split == "test":
+            self._hold_out(indexed, await self._pipeline.hold_out(indexed.row))
+        elif rejection := self._data.deduplication.rejection(indexed.index):
+            self._reject(indexed, RowRejection(rejection))
         else:
-            self._keep_or_reject(row, await self._pipeline.training_turns(row.example))
+            self._keep_or_reject(indexed, await self._pipeline.training_turns(indexed.row))
         if not self._outputs.is_full:
             self._outputs_have_room.set()
         if error := self._first_rows.error():
             self._stop(error)
 
-    def _hold_out(self, row: IndexedRow, turn: TeacherTurn) -> None:
+    def _hold_out(self, indexed: IndexedRow, turn: TeacherTurn) -> None:
         from_validation = self._data.splits.holds_out_validation_rows
-        held_out = held_out_row(row.example, turn.parsed, turn.reply, self._task, from_validation=from_validation)
-        self._outputs.put(row.index, Artefact.TEST, to_line(held_out))
+        held_out = held_out_row(indexed.row, turn.parsed, turn.reply, self._task, from_validation=from_validation)
+        self._outputs.put(indexed.index, Artefact.TEST, to_line(held_out))
         self._counters["test"].kept += 1
         self._first_rows.add(None)
 
-    def _keep_or_reject(self, row: IndexedRow, outcome: list[StudentTurn] | RowRejection) -> None:
+    def _keep_or_reject(self, indexed: IndexedRow, outcome: list[StudentTurn] | RowRejection) -> None:
         if isinstance(outcome, RowRejection):
-            self._reject(row, outcome)
+            self._reject(indexed, outcome)
             return
-        lines = [to_line(training_row(row.example, turn, self._teacher.name)) for turn in outcome]
-        self._outputs.put(row.index, Artefact(row.split), b"".join(lines))
-        self._counters[row.split].kept += 1
+        lines = [to_line(training_row(indexed.row, turn, self._teacher.name)) for turn in outcome]
+        self._outputs.put(indexed.index, Artefact(indexed.split), b"".join(lines))
+        self._counters[indexed.split].kept += 1
         self._first_rows.add(None)
 
-    def _reject(self, row: IndexedRow, rejection: RowRejection) -> None:
-        counter = self._counters[row.split]
-        self._outputs.put(row.index, Artefact.REJECTED, to_line(rejected_row(row.example, row.split, rejection)))
-        self._progress.row_rejected(row.split, rejection.rejection.reason)
+    def _reject(self, indexed: IndexedRow, rejection: RowRejection) -> None:
+        counter = self._counters[indexed.split]
+        self._outputs.put(
+            indexed.index, Artefact.REJECTED, to_line(rejected_row(indexed.row, indexed.split, rejection))
+        )
+        self._progress.row_rejected(indexed.split, rejection.rejection.reason)
         counter.reject(rejection)
         self._first_rows.add(rejection)
         counter.check(teacher_answered=self._teacher.replies > 0)

@@ -22,11 +22,11 @@ def run(config: RunConfig, *, pilot: bool) -> Estimate:
     data = run_preflight(config, task)
     if pilot:
         return asyncio.run(_with_pilot(config, task, data))
-    return from_prompts(data.sampler.forecast(data.rows_to_ask_by_split), config.generation.pricings)
+    return from_prompts(data.sampler.forecast(data.rows_to_send_by_split), config.generation.pricings)
 
 
 async def _with_pilot(config: RunConfig, task: TaskDefinition, data: PreparedData) -> Estimate:
-    forecast = data.sampler.forecast(data.rows_to_ask_by_split)
+    forecast = data.sampler.forecast(data.rows_to_send_by_split)
     with locked_workspace(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
         async with open_clients(config, task, journal, ProgressReporter(config.stage)) as clients:
             pilot = Pilot(config, task, clients, data.sampler)

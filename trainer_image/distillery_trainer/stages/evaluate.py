@@ -18,7 +18,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
-from distillery_trainer.data.records import Gold, HeldOutRow
+from distillery_trainer.data.rows import Gold, HeldOutRow
 from distillery_trainer.evaluation.baselines import score_baselines
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.pairwise_judge import wins

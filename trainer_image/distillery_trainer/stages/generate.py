@@ -34,7 +34,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     task = task_for(config)
     data = run_preflight(config, task)
     counters = row_counters(config, data)
-    estimate = from_prompts(data.sampler.forecast(data.rows_to_ask_by_split), config.generation.pricings)
+    estimate = from_prompts(data.sampler.forecast(data.rows_to_send_by_split), config.generation.pricings)
     progress.estimated(estimate)
     with locked_workspace(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
         sys.stderr.write(

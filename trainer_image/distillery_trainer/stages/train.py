@@ -23,7 +23,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import TrainingMethod
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, StageOutcome, StageResult, TrainingFigures
-from distillery_trainer.data.records import RejectedRow, Rejection
+from distillery_trainer.data.rows import RejectedRow, Rejection
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
 from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
 from distillery_trainer.runtime.library_logging import quiet_libraries

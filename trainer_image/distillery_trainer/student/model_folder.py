@@ -25,7 +25,7 @@ from transformers import (
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.data.sources import resolve
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student import hub

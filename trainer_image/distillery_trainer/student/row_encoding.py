@@ -17,7 +17,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_trainer.data.records import Message, Rejection
+from distillery_trainer.data.rows import Message, Rejection
 from distillery_trainer.student.model_folder import InvalidModel, ModelFolder, last_token_with_text
 
 IGNORED = -100

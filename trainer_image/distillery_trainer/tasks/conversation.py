@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from distillery_api.spec import History, Task
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.tasks.prose import PROSE_TOKENS, ProseTask
 from distillery_trainer.tasks.task_definition import AnswerKind, StudentTurn
 
@@ -30,46 +30,44 @@ class ConversationTask(ProseTask):
         """The answer to the last user message."""
         return _STUDENT_PROMPT.format(language="" if self.language_instruction else ", in the language of that message")
 
-    def next_request(self, example: Example, answers: Sequence[str]) -> list[Message] | None:
+    def next_request(self, row: Row, answers: Sequence[str]) -> list[Message] | None:
         """The next turn, after the teacher's own answers or, with history Original, after the row's answers."""
-        user_turns = _user_turns(example)
+        user_turns = _user_turns(row)
         return (
-            self.teacher_messages(self._until(example, answers, len(answers)))
-            if len(answers) < len(user_turns)
-            else None
+            self.teacher_messages(self._until(row, answers, len(answers))) if len(answers) < len(user_turns) else None
         )
 
-    def teacher_template(self, example: Example) -> list[Message]:
+    def teacher_template(self, row: Row) -> list[Message]:
         """The student prompt: a conversation has no template."""
-        return self.student_messages(example)
+        return self.student_messages(row)
 
-    def student_turns(self, example: Example, answers: Sequence[str]) -> list[StudentTurn]:
+    def student_turns(self, row: Row, answers: Sequence[str]) -> list[StudentTurn]:
         """Every assistant turn, each with the messages that the teacher saw before it."""
         return [
-            StudentTurn(self.student_messages(self._until(example, answers, turn)), answer)
+            StudentTurn(self.student_messages(self._until(row, answers, turn)), answer)
             for turn, answer in enumerate(answers)
         ]
 
-    def row_problem(self, example: Example) -> str | None:
+    def row_problem(self, row: Row) -> str | None:
         """None: turns are checked for all tasks alike."""
         return None
 
-    def split_group(self, example: Example) -> str:
+    def split_group(self, row: Row) -> str:
         """The dialogue, identified by its first user message: several rows may be parts of one dialogue."""
-        opening = example.messages[_user_turns(example)[0]]["content"]
+        opening = row.messages[_user_turns(row)[0]]["content"]
         return " ".join(opening.split()).casefold()
 
-    def _until(self, example: Example, answers: Sequence[str], turn: int) -> Example:
+    def _until(self, row: Row, answers: Sequence[str], turn: int) -> Row:
         """The dialogue up to the user message of a turn, from 0."""
-        messages = example.messages[: _user_turns(example)[turn] + 1]
+        messages = row.messages[: _user_turns(row)[turn] + 1]
         if self.generation.history is not History.ORIGINAL:
             messages = _with_answers(messages, answers)
-        return replace(example, messages=messages)
+        return replace(row, messages=messages)
 
 
-def _user_turns(example: Example) -> list[int]:
+def _user_turns(row: Row) -> list[int]:
     """The indices of the user messages."""
-    return [index for index, message in enumerate(example.messages) if message["role"] == "user"]
+    return [index for index, message in enumerate(row.messages) if message["role"] == "user"]
 
 
 def _with_answers(messages: Sequence[Message], answers: Sequence[str]) -> list[Message]:

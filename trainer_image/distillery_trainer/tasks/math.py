@@ -11,7 +11,7 @@ import orjson
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example, Gold, known_answers
+from distillery_trainer.data.rows import Gold, Row, known_answers
 from distillery_trainer.parsing import numbers
 from distillery_trainer.parsing.json_replies import JsonField, read_json_field, without_code_fence
 from distillery_trainer.parsing.reasoning import without_reasoning
@@ -88,7 +88,7 @@ class MathTask(ShortAnswerTask):
         """1 if the number is equal to gold, else 0."""
         return float(any(numbers.equal(answer, right) for right in known_answers(gold)))
 
-    def gold_problem(self, gold: str, example: Example) -> str | None:
+    def gold_problem(self, gold: str, row: Row) -> str | None:
         """Gold must be one number."""
         if numbers.parse(gold) is not None:
             return None

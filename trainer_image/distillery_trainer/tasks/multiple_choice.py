@@ -9,7 +9,7 @@ from typing import ClassVar
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example, Gold, known_answers
+from distillery_trainer.data.rows import Gold, Row, known_answers
 from distillery_trainer.parsing.labels import LABEL_REPLY_TOKENS, LabelParser
 from distillery_trainer.parsing.options import find_options, option_letter, without_repeated_options
 from distillery_trainer.parsing.reasoning import without_reasoning
@@ -70,9 +70,9 @@ class MultipleChoiceTask(ShortAnswerTask):
         """The arguments for and against the options, and the answer."""
         return self._teacher_prompt
 
-    def row_note(self, example: Example) -> str:
+    def row_note(self, row: Row) -> str:
         """The letters that the row allows."""
-        return "" if self.labels else f"\nAllowed answers: {', '.join(self.allowed_answers(example.text))}."
+        return "" if self.labels else f"\nAllowed answers: {', '.join(self.allowed_answers(row.text))}."
 
     def answer_schema(self) -> JsonSchema:
         """One of the labels, if all rows have the same ones."""
@@ -89,9 +89,9 @@ class MultipleChoiceTask(ShortAnswerTask):
         """1 if the answer is gold, else 0; case is ignored."""
         return float(any(_parser((answer,)).exact_match(right) for right in known_answers(gold)))
 
-    def gold_problem(self, gold: str, example: Example) -> str | None:
+    def gold_problem(self, gold: str, row: Row) -> str | None:
         """Gold must be one of the allowed answers."""
-        allowed = self.allowed_answers(example.text)
+        allowed = self.allowed_answers(row.text)
         if _parser(tuple(allowed)).exact_match(gold) is not None:
             return None
         listed = ", ".join(allowed)
@@ -99,14 +99,14 @@ class MultipleChoiceTask(ShortAnswerTask):
             return f'the gold answer "{gold}" is not one of {listed}; correct it or add it to data.labels'
         return f'the gold answer "{gold}" is not one of the row\'s options {listed}; write the letter of an option'
 
-    def row_problem(self, example: Example) -> str | None:
+    def row_problem(self, row: Row) -> str | None:
         """One question, with options unless labels are set, and gold among them."""
-        if not self.allowed_answers(example.text):
+        if not self.allowed_answers(row.text):
             return (
                 "no options are recognised in the row; write two or more, one per line, as A. text, A) text or"
                 " (A) text, or set data.labels"
             )
-        return super().row_problem(example)
+        return super().row_problem(row)
 
 
 class OptionParser(LabelParser):

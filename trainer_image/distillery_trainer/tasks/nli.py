@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example, Gold, known_answers
+from distillery_trainer.data.rows import Gold, Row, known_answers
 from distillery_trainer.parsing.labels import LABEL_REPLY_TOKENS, LabelParser
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.short_answer import ShortAnswerTask, chain_of_thought_prompt
@@ -67,14 +67,14 @@ class NliTask(ShortAnswerTask):
         """1 if the label is gold, else 0; case is ignored."""
         return float(answer in map(self._parser.exact_match, known_answers(gold)))
 
-    def gold_problem(self, gold: str, example: Example) -> str | None:
+    def gold_problem(self, gold: str, row: Row) -> str | None:
         """Gold must be one of the labels."""
         if self._parser.exact_match(gold) is not None:
             return None
         allowed = ", ".join(self.labels)
         return f'the gold label "{gold}" is not one of {allowed}; correct it or add it to data.labels'
 
-    def split_group(self, example: Example) -> str:
+    def split_group(self, row: Row) -> str:
         """Rows with the same premise, if the row names one; else rows with the same text."""
-        match = _PREMISE.search(example.text)
-        return " ".join((match[1] if match else example.text).split()).casefold()
+        match = _PREMISE.search(row.text)
+        return " ".join((match[1] if match else row.text).split()).casefold()

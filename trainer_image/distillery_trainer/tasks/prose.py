@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.records import Gold, known_answers
+from distillery_trainer.data.rows import Gold, known_answers
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.finish_reasons import COMPLETE_FINISH_REASONS
-from distillery_trainer.data.records import Rejection
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
 

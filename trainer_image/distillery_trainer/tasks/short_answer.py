@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from distillery_trainer.chat.delimiters import neutralised_delimiters
-from distillery_trainer.data.records import Example, Message
+from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.parsing.json_replies import read_reasoning_field
 from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition, single_user_message_problem
 
@@ -56,17 +56,17 @@ class ShortAnswerTask(TaskDefinition):
         """JSON schema of the answer."""
 
     @abstractmethod
-    def gold_problem(self, gold: str, example: Example) -> str | None:
+    def gold_problem(self, gold: str, row: Row) -> str | None:
         """What is wrong with a gold answer, as a sentence; None for a valid one."""
 
-    def teacher_template(self, example: Example) -> list[Message]:
+    def teacher_template(self, row: Row) -> list[Message]:
         """Reasoning first, then the answer; the row is delimited as data."""
         return [
             {"role": "system", "content": self.teacher_template_prompt()},
-            {"role": "user", "content": delimited_item(example.text) + self.row_note(example)},
+            {"role": "user", "content": delimited_item(row.text) + self.row_note(row)},
         ]
 
-    def row_note(self, example: Example) -> str:
+    def row_note(self, row: Row) -> str:
         """What the teacher must know about a row beyond its text."""
         return ""
 
@@ -85,8 +85,8 @@ class ShortAnswerTask(TaskDefinition):
         """The reasoning of a structured reply."""
         return read_reasoning_field(text)
 
-    def row_problem(self, example: Example) -> str | None:
+    def row_problem(self, row: Row) -> str | None:
         """One user message, and gold that is a possible answer."""
-        return single_user_message_problem(example, self.task) or next(
-            (rule for gold in example.known_answers if (rule := self.gold_problem(gold, example))), None
+        return single_user_message_problem(row, self.task) or next(
+            (rule for gold in row.known_answers if (rule := self.gold_problem(gold, row))), None
         )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.records import Example, Message, Rejection
+from distillery_trainer.data.rows import Message, Rejection, Row
 from distillery_trainer.parsing.json_replies import find_json, looks_like_json
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
@@ -90,9 +90,9 @@ class SummarizationTask(ProseTask):
             words=self.words, language="" if self.language_instruction else ", in the language of the text"
         )
 
-    def teacher_template(self, example: Example) -> list[Message]:
+    def teacher_template(self, row: Row) -> list[Message]:
         """Four summaries, each denser than the one before; the text is delimited as data."""
-        return [{"role": "system", "content": self._density}, {"role": "user", "content": delimited_item(example.text)}]
+        return [{"role": "system", "content": self._density}, {"role": "user", "content": delimited_item(row.text)}]
 
     def reply_schema(self) -> JsonSchema | None:
         """The rounds, if there are several. It does not demand four, because not every server can enforce that."""
@@ -154,9 +154,9 @@ class SummarizationTask(ProseTask):
         message = f"The summary names what its source does not: {', '.join(unsupported[:5])}."
         return Rejection(RejectionReason.UNFAITHFUL, message)
 
-    def row_problem(self, example: Example) -> str | None:
+    def row_problem(self, row: Row) -> str | None:
         """One user message, the text."""
-        return single_user_message_problem(example, self.task)
+        return single_user_message_problem(row, self.task)
 
 
 def _rounds(value: Any) -> Sequence[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.chat.request_parameters import sampling_parameters
-from distillery_trainer.data.records import Example, Gold, Message, Rejection
+from distillery_trainer.data.rows import Gold, Message, Rejection, Row
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.prompts import Prompts
 
@@ -66,13 +66,13 @@ class TaskDefinition(Prompts):
 
     # --- asking
 
-    def next_request(self, example: Example, answers: Sequence[str]) -> list[Message] | None:
+    def next_request(self, row: Row, answers: Sequence[str]) -> list[Message] | None:
         """The next request to the teacher, after its `answers` to the row so far; None if the row is complete."""
-        return None if answers else self.teacher_messages(example)
+        return None if answers else self.teacher_messages(row)
 
-    def student_turns(self, example: Example, answers: Sequence[str]) -> list[StudentTurn]:
+    def student_turns(self, row: Row, answers: Sequence[str]) -> list[StudentTurn]:
         """What the student learns from a complete row."""
-        return [StudentTurn(self.student_messages(example), answers[-1])]
+        return [StudentTurn(self.student_messages(row), answers[-1])]
 
     @property
     def max_tokens(self) -> int:
@@ -141,16 +141,16 @@ class TaskDefinition(Prompts):
     # --- the rows
 
     @abstractmethod
-    def row_problem(self, example: Example) -> str | None:
+    def row_problem(self, row: Row) -> str | None:
         """The rule of the task that a row breaks, as a sentence; None for a valid row."""
 
-    def split_group(self, example: Example) -> str:
+    def split_group(self, row: Row) -> str:
         """The group of a row: all rows of a group land in the same split. Default: rows with the same text."""
-        return " ".join(example.text.split()).casefold()
+        return " ".join(row.text.split()).casefold()
 
 
-def single_user_message_problem(example: Example, task: Task) -> str | None:
+def single_user_message_problem(row: Row, task: Task) -> str | None:
     """The rule of tasks without history, as a sentence, if a row breaks it."""
-    if sum(message["role"] != "system" for message in example.messages) == 1:
+    if sum(message["role"] != "system" for message in row.messages) == 1:
         return None
     return f"a row of the task {task} has one user message (an assistant message after it is replaced)"

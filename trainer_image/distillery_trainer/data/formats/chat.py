@@ -13,7 +13,7 @@ from distillery_trainer.data.formats.conversation import (
     quoted,
     shown,
 )
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 
 _ROW_KEYS = {"messages", "id", "gold", "metadata"}
 _UNSUPPORTED = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.files import ROW_LIMIT
 
 ROLES = ("system", "user", "assistant")
@@ -32,7 +32,7 @@ class Conversation:
     """A row before its split is known."""
 
     messages: list[Message]
-    """As in Example, followed by the existing reply to the last one, if there is one."""
+    """As in Row, followed by the existing reply to the last one, if there is one."""
     gold: str | list[str] | None = None
     id: str | None = None
 

@@ -15,7 +15,7 @@ from distillery_trainer.data.formats.conversation import (
     need_text,
     quoted,
 )
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 
 _SPEAKERS = {
     "system": "system",

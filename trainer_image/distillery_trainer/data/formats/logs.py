@@ -22,7 +22,7 @@ from distillery_trainer.data.formats.conversation import (
     quoted,
     shown,
 )
-from distillery_trainer.data.records import Message
+from distillery_trainer.data.rows import Message
 
 _CALL_FAILED = RejectionReason.LOG_CALL_FAILED
 _NOT_TEXT = RejectionReason.LOG_NOT_TEXT

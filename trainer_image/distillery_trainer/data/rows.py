@@ -26,7 +26,7 @@ def known_answers(gold: Gold) -> list[str]:
 
 
 @dataclass(slots=True)
-class Example:
+class Row:
     """One row of the user's data."""
 
     split: str
