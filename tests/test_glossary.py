@@ -27,9 +27,6 @@ EXCEPTIONS = {
     # The keys of rows that an earlier version stored.
     ("trainer_image/distillery_trainer/data/rows.py", "carved"),
     ("tests/trainer/test_evaluate_stage.py", "carved"),
-    # The field that an earlier version wrote its result under.
-    ("crds/distillery_api/evaluation.py", "baseElaborate"),
-    ("tests/api/test_stage_result.py", "baseElaborate"),
     # spaCy's name of a kind of entity.
     ("trainer_image/distillery_trainer/text/entities.py", "money"),
     # A column of a user's file.

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
 from distillery_api.base import LenientModel
 
 SMALL_SAMPLE = 150
 """Held-out rows. With fewer, the scores are imprecise: the confidence interval is some 16 points wide."""
-
-
-def _or_earlier_name(name: str, earlier: str) -> Any:
-    """A field that is read under its earlier name as well, so that results of an earlier version keep their values."""
-    return Field(validation_alias=AliasChoices(name, earlier))
 
 
 class Score(LenientModel):
@@ -67,13 +62,13 @@ class Evaluation(LenientModel):
     the same measure against the teacher's answers, if the rows have no gold."""
     sample_size: int
     """Number of held-out rows."""
-    held_out_from_validation: Annotated[bool, _or_earlier_name("heldOutFromValidation", "carvedFromValidation")] = False
+    held_out_from_validation: bool = False
     """Whether the held-out rows were taken from the validation rows because data.test is not set."""
     partly_supervised: bool = False
     """Whether train rows were filtered by their gold (filters.disagreesWithGold)."""
     teacher: Score | None = None
     """The teacher with the teacher prompt."""
-    base_teacher_prompt: Annotated[Score | None, _or_earlier_name("baseTeacherPrompt", "baseElaborate")] = None
+    base_teacher_prompt: Score | None = None
     """The base model with the teacher prompt."""
     base: Score | None = None
     """The base model with the student prompt."""

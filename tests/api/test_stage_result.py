@@ -20,13 +20,6 @@ def test_termination_message_is_read_back_as_the_result():
     assert StageResult.model_validate_json(result.termination_message()).usage == Usage(requests=3, input_tokens=7)
 
 
-def test_evaluation_of_an_earlier_version_keeps_the_values_of_renamed_fields():
-    earlier = '{"sampleSize": 150, "baseElaborate": {"score": 0.5}, "carvedFromValidation": true}'
-    table = Evaluation.model_validate_json(earlier)
-    assert (table.base_teacher_prompt, table.held_out_from_validation) == (Score(score=0.5), True)
-    assert table.to_manifest()["baseTeacherPrompt"] == {"score": 0.5}
-
-
 def test_full_evaluation_fits_the_termination_message():
     score = Score(
         score=0.123456789,
