@@ -68,19 +68,23 @@ def after_failure(record: StageStatus, job: ObservedJob, now: datetime, retry: R
     )
 
 
-def after_retry_request(
+def failed_after_request(
     record: StageStatus, *, configuration: str, retry_requested: bool, now: datetime
 ) -> StageStatus:
-    """The stage's record once the retry annotation, or a configuration that differs from the last attempt's, has made a
-    failed stage due at once."""
-    if record.reason:
-        due = record.failing_since is None
-        if not due and (retry_requested or record.configuration != configuration):
-            return record.model_copy(update={"retry_time": now, "failing_since": None})
-    elif retry_requested and record.blocked_since:
-        # An unknown configuration never fits, so the Job is replaced even if the operator dies before it does that.
-        return record.model_copy(update={"configuration": None})
-    return record
+    """The record of a failed stage. The retry annotation, or a configuration that differs from the last attempt's,
+    makes it due at once."""
+    due = record.failing_since is None
+    if due or (not retry_requested and record.configuration == configuration):
+        return record
+    return record.model_copy(update={"retry_time": now, "failing_since": None})
+
+
+def blocked_after_request(record: StageStatus, *, retry_requested: bool) -> StageStatus:
+    """The record of an attempt that has not failed. The retry annotation lets a blocked one be replaced."""
+    if not retry_requested or record.blocked_since is None:
+        return record
+    # An unknown configuration never fits, so the Job is replaced even if the operator dies before it does that.
+    return record.model_copy(update={"configuration": None})
 
 
 def _failing_since(record: StageStatus, job: ObservedJob, finished: datetime, retry: RetrySettings) -> datetime:

@@ -20,7 +20,12 @@ from distillery_api.status import StageStatus
 from distillery_operator.core.observation import JobState, ObservedJob
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem, name_conflict
-from distillery_operator.core.retry_policy import BLOCKING_REASONS, after_failure, after_retry_request
+from distillery_operator.core.retry_policy import (
+    BLOCKING_REASONS,
+    after_failure,
+    blocked_after_request,
+    failed_after_request,
+)
 from distillery_operator.core.situation import Situation
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import PlannedStage
@@ -100,12 +105,6 @@ def _state(situation: Situation, planned: PlannedStage) -> StageState:
         return _next_attempt(situation, planned, None)
     if record.completion_time:
         return StageState(planned, StagePhase.DONE, record, situation.observation.job_named(record.job))
-    record = after_retry_request(
-        record,
-        configuration=situation.configuration(planned),
-        retry_requested=situation.retry_requested,
-        now=situation.now,
-    )
     if record.reason:
         return _failed_attempt(situation, planned, record)
     return _recorded_attempt(situation, planned, record)
@@ -175,6 +174,12 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
 
 def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> StageState:
     """An attempt that failed: it stays so, or the next one waits, or is due."""
+    record = failed_after_request(
+        record,
+        configuration=situation.configuration(planned),
+        retry_requested=situation.retry_requested,
+        now=situation.now,
+    )
     problem = Problem(Reason(record.reason or ""), record.message or "")
     job = situation.observation.job_named(record.job)
     if record.retry_time is None:
@@ -186,6 +191,7 @@ def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageSt
 
 def _recorded_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> StageState:
     """An attempt that the record names: under way, or still to be created."""
+    record = blocked_after_request(record, retry_requested=situation.retry_requested)
     job = situation.observation.job_named(record.job)
     if job is None or job.state in (JobState.TERMINATING, JobState.FOREIGN):
         return _start(situation, planned, record, record)
