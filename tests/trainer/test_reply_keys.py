@@ -64,7 +64,9 @@ def test_request_to_the_answer_judge_keeps_its_key():
 
 
 def test_request_to_the_pairwise_judge_keeps_its_key():
-    messages = pairwise_judge.comparison([{"role": "user", "content": ROW_TEXT}], "one", "another")
+    messages = pairwise_judge.PROMPT.messages(
+        [{"role": "user", "content": ROW_TEXT}], answer_a="one", answer_b="another"
+    )
     assert ReplyKeys("judge", pairwise_judge.PARAMETERS).key(messages) == GOLDEN["pairwise judge"]
 
 

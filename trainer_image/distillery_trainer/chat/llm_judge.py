@@ -27,8 +27,13 @@ class Verdict:
 
     choice: str
     """One of the allowed verdicts."""
-    reason: str | None
-    """None where the judge gives no reason."""
+    reply: str
+    """The judge's whole reply."""
+
+    @property
+    def reason(self) -> str | None:
+        """The judge's reason; None where it gives none."""
+        return read_reasoning_field(self.reply)
 
 
 @dataclass(frozen=True)
@@ -86,4 +91,4 @@ class LlmJudge:
         if outcome.finish_reason == "length" and not self._prompt.accepts_truncated:
             return Unreadable(RejectionReason.TRUNCATED, "The reply was cut off.")
         choice = self._parser.read(outcome.content)
-        return choice if isinstance(choice, Unreadable) else Verdict(choice, read_reasoning_field(outcome.content))
+        return choice if isinstance(choice, Unreadable) else Verdict(choice, outcome.content)

@@ -50,8 +50,8 @@ Reply with a single JSON object that has exactly these two keys, in this order:
 Write nothing before or after the object and put no code fence around it. The reply must be valid JSON: double quotes \
 around keys and strings, and quotes inside a string escaped."""
 
-_PROMPT = JudgePrompt(_INSTRUCTIONS, "better", (FIRST, SECOND, TIE), accepts_truncated=True)
-PARAMETERS = _PROMPT.parameters
+PROMPT = JudgePrompt(_INSTRUCTIONS, "better", (FIRST, SECOND, TIE), accepts_truncated=True)
+PARAMETERS = PROMPT.parameters
 """Of a request to the judge."""
 
 Wins = dict[System, list[float]]
@@ -124,7 +124,7 @@ class _Comparisons:
             progress=progress,
             stopping=asyncio.Event(),
         )
-        self._judge = LlmJudge(_PROMPT, self._client)
+        self._judge = LlmJudge(PROMPT, self._client)
 
     async def points(self, pairs: Sequence[Pair], stop_request: StopRequest) -> dict[Pair, float]:
         """Points of each pair's answer. Raises StageError; Terminated on a stop request."""
@@ -176,8 +176,3 @@ class _Comparisons:
             )
             raise TryLater(message, reason=Reason.EVALUATION_FAILED)
         return TIE
-
-
-def comparison(prompt: Sequence[Message], first: str, second: str) -> list[Message]:
-    """The request to the judge. The row is delimited as data, and cannot close the delimiters itself."""
-    return _PROMPT.messages(prompt, answer_a=first, answer_b=second)
