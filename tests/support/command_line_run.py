@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from generate_run import jsonl, nli_rows
+from generate_run import nli_rows, write_splits
 
 PROGRAM = Path(sys.executable).with_name("distillery")
 FAST = {"epochs": 1, "batchSize": 8, "learningRate": 0.001, "maxLength": 256, "lora": {"rank": 4, "alpha": 8}}
@@ -42,12 +42,7 @@ class CommandLineRun:
     @property
     def manifest(self) -> Path:
         """Writes rows and manifest; the manifest's path."""
-        data: dict[str, Any] = {}
-        for split in ("train", "validation", "test"):
-            content = getattr(self, split)
-            if content is not None:
-                (self.root / f"{split}.jsonl").write_bytes(content if isinstance(content, bytes) else jsonl(content))
-                data[split] = {"uri": f"{split}.jsonl"}
+        data = write_splits(self.root, train=self.train, validation=self.validation, test=self.test)
         (self.root / self.student).mkdir(exist_ok=True)
         teacher = {"name": "tester", "endpoint": self.endpoint, "model": "teacher", **self.teacher}
         spec = {

@@ -38,6 +38,14 @@ def jsonl(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
+def write_splits(root: Path, **splits: Sequence[Mapping[str, Any]] | bytes | None) -> dict[str, Any]:
+    """Write the rows of each split, or the bytes of its file; the `data` of a manifest. None leaves a split out."""
+    given = {split: content for split, content in splits.items() if content is not None}
+    for split, content in given.items():
+        (root / f"{split}.jsonl").write_bytes(content if isinstance(content, bytes) else jsonl(content))
+    return {split: {"uri": f"{split}.jsonl"} for split in given}
+
+
 @dataclass
 class GenerateRun:
     """A workspace with data and a config. Splits may be rows or the bytes of a file."""
@@ -60,12 +68,7 @@ class GenerateRun:
     @property
     def config_file(self) -> Path:
         """Write data and config; the config's path."""
-        data: dict[str, Any] = {}
-        for split in ("train", "validation", "test"):
-            content = getattr(self, split)
-            if content is not None:
-                (self.root / f"{split}.jsonl").write_bytes(content if isinstance(content, bytes) else jsonl(content))
-                data[split] = {"uri": f"{split}.jsonl"}
+        data = write_splits(self.root, train=self.train, validation=self.validation, test=self.test)
         teacher = {"name": "tester", "endpoint": self.endpoint, "model": "teacher", **self.teacher}
         config = {
             "stage": "generate",
