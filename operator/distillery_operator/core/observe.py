@@ -44,13 +44,13 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
     """The observation of `children` by the Distillation with the UID `owner_uid`."""
     stage_pods = [pod for pod in children.pods if _component(pod) in tuple(Stage)]
     serving_pods = [pod for pod in children.pods if _component(pod) == names.SERVING_COMPONENT]
-    jobs = tuple(_seen_job(job, stage_pods, children.events, owner_uid, now) for job in children.jobs)
+    jobs = tuple(_observed_job(job, stage_pods, children.events, owner_uid, now) for job in children.jobs)
     return Observation(
-        claim=_seen_claim(children.claim, owner_uid),
+        claim=_observed_claim(children.claim, owner_uid),
         jobs=jobs,
         orphaned_pods=_orphaned_pods(stage_pods, jobs),
-        deployment=_seen_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
-        service=_seen_service(children.service, owner_uid),
+        deployment=_observed_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
+        service=_observed_service(children.service, owner_uid),
         server_on_node=any(pod["spec"].get("nodeName") and is_active(pod) for pod in serving_pods),
         unexplained=(*_unexplained_jobs(jobs, now), *_unexplained_servers(serving_pods, now)),
     )
@@ -84,7 +84,7 @@ def _ownership(raw: Raw, owner_uid: str) -> Ownership:
     return Ownership.FOREIGN
 
 
-def _seen_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
+def _observed_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
     if raw is None:
         return None
     ours = _labels(raw).get(names.UID_LABEL) == owner_uid
@@ -94,7 +94,7 @@ def _seen_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
     return ObservedClaim(ownership, shared, (raw.get("status") or {}).get("phase") == "Lost", raw)
 
 
-def _seen_service(raw: Raw | None, owner_uid: str) -> ObservedService | None:
+def _observed_service(raw: Raw | None, owner_uid: str) -> ObservedService | None:
     return ObservedService(_ownership(raw, owner_uid), raw) if raw else None
 
 
@@ -109,7 +109,7 @@ class _AttemptState:
     finished: datetime | None = None
 
 
-def _seen_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> ObservedJob:
+def _observed_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> ObservedJob:
     ownership = _ownership(job, owner_uid)
     if ownership is Ownership.FOREIGN:
         return ObservedJob(name=job["metadata"]["name"], created=created(job), state=JobState.FOREIGN)
@@ -230,7 +230,7 @@ def _is_overdue(since: datetime | None, now: datetime) -> bool:
     return since is not None and now - since > UNEXPLAINED_AFTER
 
 
-def _seen_deployment(
+def _observed_deployment(
     raw: Raw | None, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime
 ) -> ObservedDeployment | None:
     if raw is None:
