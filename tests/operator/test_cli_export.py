@@ -1,6 +1,7 @@
 """`distillery export`: the rows of a run as chats."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,31 @@ def test_export_finds_the_rows_of_a_run(export):
 def test_export_to_standard_output_prints_nothing_else(export):
     stored(Path("generate-a"), ROW)
     assert json.loads(export("generate-a", "--output", "-").stdout) == CHAT
+
+
+def test_export_writes_to_the_file_that_a_link_leads_to(export):
+    stored(Path("generate-a"), ROW)
+    Path("elsewhere").mkdir()
+    Path("link.jsonl").symlink_to("elsewhere/rows.jsonl")
+    assert export("generate-a", "--output", "link.jsonl").exit_code == 0
+    assert Path("link.jsonl").is_symlink()
+    assert json.loads(Path("elsewhere/rows.jsonl").read_text()) == CHAT
+
+
+def test_export_writes_into_a_pipe_that_stays_one(export):
+    stored(Path("generate-a"), ROW)
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert export("generate-a", "--output", "pipe").exit_code == 0
+    assert json.loads(os.read(reader, 10_000)) == CHAT
+    assert Path("pipe").is_fifo()
+    os.close(reader)
+
+
+def test_export_to_a_device_leaves_the_device(export):
+    stored(Path("generate-a"), ROW)
+    assert export("generate-a", "--output", "/dev/null").exit_code == 0
+    assert Path("/dev/null").is_char_device()
 
 
 @pytest.mark.parametrize(

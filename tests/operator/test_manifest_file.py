@@ -1,7 +1,10 @@
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distillery_operator.manifest_input.manifest_file import ManifestError, read_manifest, read_manifests
 from manifest_cases import manifest_cases
@@ -136,6 +139,72 @@ def test_wrong_version_says_which_is_supported(tmp_path):
         "1: apiVersion: is `distillery.dev/v2`, which this version of distillery does not support; write"
         " `apiVersion: distillery.dev/v1alpha1`"
     ]
+
+
+def test_only_the_names_of_the_api_are_fields(tmp_path):
+    """The API server prunes any other spelling: what is accepted here must not be dropped there."""
+    text = MINIMAL.replace(
+        '{name: llama, endpoint: "https://teacher.example/v1", model: llama-405b}',
+        '{name: llama, endpoint: "https://teacher.example/v1", model: m, api_key: {secret_name: s}}',
+    ).replace("    teachers:", "    chain_of_thought: true\n    min_rows: 5\n    budget: {max_tokens: 9}\n    teachers:")
+    assert problems(tmp_path, text + "  training: {learning_rate: 0.1, batchsize: 4}\n") == [
+        "10: spec.generation.chain_of_thought: unknown field; did you mean chainOfThought?",
+        "11: spec.generation.min_rows: unknown field; did you mean minRows?",
+        "12: spec.generation.budget.max_tokens: unknown field; did you mean maxTokens?",
+        "14: spec.generation.teachers[0].api_key: unknown field; did you mean apiKey?",
+        "16: spec.training.learning_rate: unknown field; did you mean learningRate?",
+        "16: spec.training.batchsize: unknown field; did you mean batchSize?",
+    ]
+
+
+def test_field_in_another_spelling_is_not_missing_as_well(tmp_path):
+    text = MINIMAL.replace("model: llama-405b", "model: m, apiKey: {secret_name: s}")
+    assert problems(tmp_path, text) == [
+        "11: spec.generation.teachers[0].apiKey.secret_name: unknown field; did you mean secretName?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("metadata:", "3: metadata: has no value; write its fields below"),
+        ("metadata: ~", "3: metadata: has no value; write its fields below"),
+        ("metadata: {name: }", "3: metadata.name: missing; add it"),
+        ("metadata: {name: a, labels: {team: }}", "3: metadata.labels.team: has no value; write one, or remove the field"),
+    ],
+)
+def test_metadata_without_value_gets_a_sentence(metadata, message, tmp_path):
+    assert problems(tmp_path, MINIMAL.replace("metadata: {name: conjnli}", metadata)) == [message]
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e999", "9" * 400])
+def test_number_that_64_bits_cannot_hold_gets_a_sentence(number, tmp_path):
+    shown = number if len(number) < 60 else number[:60] + "…"
+    assert problems(tmp_path, MINIMAL + f"  training: {{epochs: {number}}}\n") == [
+        f"13: spec.training.epochs: `{shown}` is too large for a number; write an integer"
+    ]
+
+
+def test_long_field_name_is_shown_shortened(tmp_path):
+    [problem] = problems(tmp_path, MINIMAL + f"  {'x' * 1000}: 1\n")
+    assert problem.startswith("13: spec.xxxxx")
+    assert len(problem) < 600
+
+
+CHARACTERS = st.characters() | st.sampled_from("{}[]:,'\"\n #&*!|>%@`-?\\0123456789.eExXoO_~<=")
+
+
+@given(st.text(CHARACTERS, max_size=60), st.integers(0, len(MINIMAL)), st.integers(0, 40))
+def test_whatever_the_file_contains_it_is_a_distillation_or_has_problems_that_say_why(text, position, removed):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "manifest.yaml")
+        content = MINIMAL[:position] + text + MINIMAL[position + removed :]
+        path.write_bytes(content.encode(errors="surrogatepass"))
+        try:
+            assert read_manifests(path)
+        except ManifestError as error:
+            assert error.problems
+            assert all(problem.startswith(f"{path}:") and "\n" not in problem for problem in error.problems)
 
 
 def test_problems_of_all_documents_are_listed(tmp_path):

@@ -80,11 +80,18 @@ def _parsed(source: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _opened(output: Path) -> Iterator[Callable[[str], object]]:
-    """Write text to the output. A file is written completely or not at all."""
+    """Write text to the output, as UTF-8 whatever the locale. A file is written completely or not at all."""
     if output == STANDARD_OUTPUT:
-        yield sys.stdout.write
+        yield lambda text: sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
         return
     if output.is_dir():
         raise ExportError(f"{output} is a folder; give the name of a file in it")
-    with AtomicFile(output) as file:
-        yield lambda text: file.write(text.encode())
+    # A link keeps leading to its file, and a pipe or a device is no file to replace.
+    file = output.resolve()
+    with file.open("wb") if _is_stream(file) else AtomicFile(file) as stream:
+        yield lambda text: stream.write(text.encode())
+
+
+def _is_stream(path: Path) -> bool:
+    return path.exists() and not path.is_file()

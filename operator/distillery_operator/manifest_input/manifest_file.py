@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from distillery_api.formatting import shortened
 from distillery_api.resource import API_VERSION, KIND, Distillation
-from distillery_operator.manifest_input.validation_messages import FieldProblem, field_problems
+from distillery_operator.manifest_input.validation_messages import NO_VALUE, FieldProblem, field_problems
 from distillery_operator.manifest_input.yaml_document import (
     FieldPath,
     YamlDocument,
@@ -25,6 +26,9 @@ from distillery_operator.manifest_input.yaml_document import (
 
 SIZE_LIMIT = 3 * 1024 * 1024
 """Bytes. The API server accepts no larger request."""
+
+SHOWN_PATH_LIMIT = 200
+"""Characters."""
 
 KEPT_METADATA = ("name", "namespace", "labels", "annotations")
 
@@ -106,13 +110,24 @@ def _text(path: Path) -> str:
 
 
 def _manifest(path: Path, document: YamlDocument) -> Manifest:
-    problems = _kind_problems(document.value) or _duplicate_problems(document) + _empty_problems(
-        document
-    ) + _field_problems(document)
-    if problems:
-        problems.sort(key=lambda problem: problem.line or document.line_of(problem.path))
-        raise ManifestError(*(_located_message(path, document, problem) for problem in problems))
-    return Manifest(path, Distillation.model_validate_json(_json(document.value), strict=True), document)
+    problems = _kind_problems(document.value)
+    if not problems:
+        problems = _duplicate_problems(document) + _empty_problems(document)
+        try:
+            distillation = _distillation(document)
+        except ValidationError as error:
+            reported = {problem.path for problem in problems}
+            problems += [each for each in field_problems(error, document) if each.path not in reported]
+        else:
+            if not problems:
+                return Manifest(path, distillation, document)
+    problems.sort(key=lambda problem: problem.line or document.line_of(problem.path))
+    raise ManifestError(*(_located_message(path, document, problem) for problem in problems))
+
+
+def _distillation(document: YamlDocument) -> Distillation:
+    """The document as the API server would read it: fields have only their names in the API there."""
+    return Distillation.model_validate_json(_json(document.value), strict=True, by_alias=True, by_name=False)
 
 
 def _kind_problems(value: Any) -> list[FieldProblem]:
@@ -146,17 +161,12 @@ def _duplicate_problems(document: YamlDocument) -> list[FieldProblem]:
 
 def _empty_problems(document: YamlDocument) -> list[FieldProblem]:
     """Fields without a value: the API server rejects null for a field without a default."""
-    empty = [path for path in document.locations if path[0] == "spec" and _at(document.value, path) is None]
-    return [FieldProblem(path, "has no value; write one, or remove the field") for path in empty]
+    empty = [path for path in document.locations if _needs_value(path) and _at(document.value, path) is None]
+    return [FieldProblem(path, NO_VALUE if len(path) > 1 else "has no value; write its fields below") for path in empty]
 
 
-def _field_problems(document: YamlDocument) -> list[FieldProblem]:
-    empty = {path for path in document.locations if _at(document.value, path) is None}
-    try:
-        Distillation.model_validate_json(_json(document.value), strict=True)
-    except ValidationError as error:
-        return [each for each in field_problems(error, document) if each.path not in empty]
-    return []
+def _needs_value(path: FieldPath) -> bool:
+    return path[0] == "spec" or path == ("metadata",)
 
 
 def _json(value: dict[str, Any]) -> str:
@@ -175,5 +185,5 @@ def _at(value: Any, path: FieldPath) -> Any:
 
 
 def _located_message(path: Path, document: YamlDocument, problem: FieldProblem) -> str:
-    field = f"{field_name(problem.path)}: " if problem.path else ""
+    field = f"{shortened(field_name(problem.path), SHOWN_PATH_LIMIT)}: " if problem.path else ""
     return f"{path}:{problem.line or document.line_of(problem.path)}: {field}{problem.message}"

@@ -15,9 +15,10 @@ from pydantic_core import ErrorDetails
 
 from distillery_api.base import ApiModel
 from distillery_api.resource import Distillation
-from distillery_operator.manifest_input.yaml_document import FieldPath, YamlDocument, field_name
+from distillery_operator.manifest_input.yaml_document import FieldPath, YamlDocument, field_name, plain_value
 
 SHOWN_TEXT_LIMIT = 60
+NO_VALUE = "has no value; write one, or remove the field"
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,21 @@ def field_problems(error: ValidationError, document: YamlDocument) -> list[Field
 
 
 def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Whether a list counts as too short only because pydantic does not count its invalid items."""
-    own = detail["loc"]
-    return detail["type"] == "too_short" and any(
-        each["loc"][: len(own)] == own for each in details if each is not detail
+    """Whether a list counts as too short only because pydantic does not count its invalid items, or a field as missing
+    only because it is spelt differently."""
+    own, others = detail["loc"], [each for each in details if each is not detail]
+    if detail["type"] == "too_short":
+        return any(each["loc"][: len(own)] == own for each in others)
+    spelling = (*own[:-1], _spelling(own[-1])) if own else own
+    return detail["type"] == "missing" and any(
+        each["type"] == "extra_forbidden" and (*each["loc"][:-1], _spelling(each["loc"][-1])) == spelling
+        for each in others
     )
+
+
+def _spelling(name: str | int) -> str:
+    """What two spellings of one name, such as maxTokens and max_tokens, have in common."""
+    return str(name).replace("_", "").replace("-", "").lower()
 
 
 def _field_problem(detail: ErrorDetails, document: YamlDocument) -> FieldProblem:
@@ -93,10 +104,10 @@ def _unknown(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> s
 
 
 def _suggestion(name: str, names: list[str]) -> str:
-    by_lower = {each.lower(): each for each in names}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    by_spelling = {_spelling(each): each for each in names}
+    close = difflib.get_close_matches(_spelling(name), by_spelling, n=1, cutoff=0.7)
     if close:
-        return f"did you mean {by_lower[close[0]]}?"
+        return f"did you mean {by_spelling[close[0]]}?"
     elsewhere = [field_name(path) for path, _ in _all_fields() if path[-1] == name]
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere[:3])}?"
@@ -106,6 +117,8 @@ def _suggestion(name: str, names: list[str]) -> str:
 def _not_string(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
     written = document.written(path)
     value = detail["input"]
+    if value is None:
+        return NO_VALUE
     if written is None:
         return f"is {_kind_of(value)}, not a string; write a single value"
     if isinstance(value, bool):
@@ -117,6 +130,8 @@ def _not_number(example: str) -> Describe:
     def describe(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
         value, written = detail["input"], document.written(path)
         if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", value):
+            if isinstance(plain_value(value), str):
+                return f"{_shown(value)} is too large for a number; write {example}"
             return f'"{value}" is a string because it is quoted; write the number without quotes'
         if isinstance(value, bool):
             return f"`{written}` is a boolean in YAML, not a number; write {example}"

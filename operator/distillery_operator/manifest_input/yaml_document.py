@@ -7,6 +7,7 @@ rules instead of PyYAML's.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ SPECIAL_FLOATS = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
 INTEGER = re.compile(r"[-+]?(0b[01]+|0x[0-9a-fA-F]+|0o?[0-7]+|0|[1-9][0-9]*)")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 LARGEST_EXACT_INTEGER = 2**53
+SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
+UNKNOWN_CHARACTER = re.compile(r"\\U(?!000|0010)[0-9a-fA-F]{8}")
+"""The escape of a number beyond Unicode's last."""
 NODE_LIMIT = 100_000
 
 HINTS = (
@@ -109,18 +113,24 @@ def plain_value(text: str) -> str | int | float | bool | None:
 
 
 def _number(digits: str, text: str) -> str | int | float:
-    if INTEGER.fullmatch(digits):
-        return _integer(digits)
-    if FLOAT.fullmatch(digits):
-        number = float(digits)
-        exact = number.is_integer() and abs(number) < LARGEST_EXACT_INTEGER
-        return int(number) if exact else number
-    return text
+    """A number that 64 bits can hold, else the text: an integer that is too large is read as a floating-point number."""
+    integer = _integer(digits) if INTEGER.fullmatch(digits) else None
+    if integer is not None:
+        return integer
+    if not FLOAT.fullmatch(digits) or not math.isfinite(float(digits)):
+        return text
+    number = float(digits)
+    exact = number.is_integer() and abs(number) < LARGEST_EXACT_INTEGER
+    return int(number) if exact else number
 
 
-def _integer(digits: str) -> int:
+def _integer(digits: str) -> int | None:
     octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)
-    return int(f"{octal[1]}0o{octal[2]}", 0) if octal else int(digits, 0)
+    try:
+        integer = int(f"{octal[1]}0o{octal[2]}", 0) if octal else int(digits, 0)
+    except ValueError:  # Python converts no decimal number of more than 4,300 digits.
+        return None
+    return integer if SMALLEST_INTEGER <= integer <= LARGEST_INTEGER else None
 
 
 class _KubectlLoader(yaml.SafeLoader):
@@ -142,6 +152,10 @@ def _compose(text: str) -> Iterator[yaml.Node]:
         line = text.count("\n", 0, int(error.position)) + 1
         character = f"U+{int(error.character):04X}"
         raise YamlProblem(line, f"not valid YAML: the character {character} is not allowed; remove it") from None
+    except ValueError:
+        unknown = UNKNOWN_CHARACTER.search(text)
+        line = text.count("\n", 0, unknown.start() if unknown else 0) + 1
+        raise YamlProblem(line, f"not valid YAML: {unknown[0] if unknown else 'an escape'} is no character") from None
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> YamlProblem:
@@ -181,9 +195,18 @@ class _Reader:
                 return self.mapping(node, path)
             if isinstance(node, yaml.SequenceNode):
                 return [self.item(child, (*path, index)) for index, child in enumerate(node.value)]
-            return node.value if node.tag == TEXT_TAG else plain_value(node.value)
+            return self.scalar(node)
         finally:
             self.open.pop()
+
+    def scalar(self, node: yaml.Node) -> str | int | float | bool | None:
+        """The value of a scalar. Raises YamlProblem for half of a surrogate pair, which no other program can read."""
+        text = str(node.value)
+        half = next((character for character in text if "\ud800" <= character <= "\udfff"), None)
+        if half:
+            line = node.start_mark.line + 1
+            raise YamlProblem(line, f"not valid YAML: U+{ord(half):04X} is half a character; write the whole character")
+        return text if node.tag == TEXT_TAG else plain_value(text)
 
     def guard(self, node: yaml.Node) -> None:
         """Reject what JSON cannot represent: foreign tags, and aliases that contain themselves or grow without
@@ -225,7 +248,7 @@ class _Reader:
         """A key of a mapping, as in JSON."""
         if not isinstance(node, yaml.ScalarNode):
             raise YamlProblem(node.start_mark.line + 1, "a field name must be a string; quote it")
-        value = node.value if node.tag == TEXT_TAG else plain_value(node.value)
+        value = self.scalar(node)
         return str(value).lower() if isinstance(value, bool) else str(node.value)
 
     def merged(self, node: yaml.Node, path: FieldPath) -> dict[str, Any]:
