@@ -80,4 +80,4 @@ class RunConfig(LenientModel):
     @classmethod
     def read(cls, path: Path) -> RunConfig:
         """The config in the JSON file `path`. Raises OSError or pydantic.ValidationError."""
-        return cls.model_validate_json(path.read_text())
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))

@@ -256,3 +256,40 @@ def test_stages_get_the_keys_of_their_own_servers_and_judges_and_no_other() -> N
     )
     assert environment(Stage.TRAIN) == ([], [])
     assert environment(Stage.EVALUATE) == ([("DISTILLERY_API_KEY_0", "panel")], [])
+
+
+def with_memory(kind: str) -> Raw:
+    return {"resources": {kind: {"memory": "64Gi"}}}
+
+
+def with_template(resources: Any) -> Raw:
+    return {"podTemplate": {"spec": {"containers": [{"name": "stage", "resources": resources}]}}}
+
+
+@pytest.mark.parametrize(
+    ("training", "limit"),
+    [
+        ({}, "32Gi"),
+        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "32Gi"),
+        ({"resources": {"requests": {"cpu": 4}}}, "32Gi"),
+        (with_memory("limits"), "64Gi"),
+        (with_memory("requests"), None),
+        (with_template({"requests": {"memory": "64Gi"}}), None),
+        (with_template({"limits": {"memory": "64Gi"}}), "64Gi"),
+        (with_template({"limits": {"cpu": 4}}), "32Gi"),
+        (with_template({"limits": None}), None),
+        (with_template("large"), None),
+    ],
+)
+def test_stage_has_a_memory_limit_unless_its_user_says_what_it_needs(training: Raw, limit: str | None) -> None:
+    resources = container(job(plan_of(training=training), Stage.TRAIN))["resources"]
+    limits = resources.get("limits") if isinstance(resources, dict) else None
+    assert (limits or {}).get("memory") == limit
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_volumes_that_are_not_the_workspace_are_bounded(stage: Stage) -> None:
+    volumes = pod_spec(job(plan_of(), stage))["volumes"]
+    sizes = {volume["name"]: volume["emptyDir"].get("sizeLimit") for volume in volumes if "emptyDir" in volume}
+    assert sizes.items() >= {"tmp": "10Gi", "home": "1Gi", "cache": "100Gi"}.items()
+    assert sizes.get("shm", "8Gi") == "8Gi"

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.resilient_output import accept_every_character
 from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.usage import Estimate
@@ -33,6 +34,7 @@ ESTIMATE = "estimate"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage, or estimate one, and return its exit code."""
+    accept_every_character()
     options = _parse_arguments(arguments)
     try:
         with on_termination(raise_terminated):

@@ -104,6 +104,7 @@ class StageOptions(ApiModel):
     image: Annotated[Annotated[str, Field(min_length=1, max_length=512)] | None, NotIdentity] = None
     """Container image. Default: the image that the operator is configured with."""
     resources: Annotated[Resources | None, NotIdentity] = None
-    """Compute resources of the container. Default: a small request of CPU and memory, no GPU."""
+    """Compute resources of the container. Default: a small request of CPU and memory, no GPU. A stage that is given no
+    request and no limit of memory has a limit of 2Gi (generate) or 32Gi (train, evaluate)."""
     pod_template: Annotated[PodTemplate | None, NotIdentity] = None
     """Partial PodTemplateSpec, merged over the generated one."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from distillery_api import __version__
+from distillery_api.runtime.resilient_output import accept_every_character
 from distillery_api.stage import Stage
 from distillery_operator.cli.commands import (
     OutputFormat,
@@ -55,6 +56,7 @@ Secrets = Annotated[
 
 def main() -> None:
     """The entry point of the program `distillery`."""
+    accept_every_character()
     app()
 
 

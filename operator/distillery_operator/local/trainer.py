@@ -14,8 +14,8 @@ class TrainerMissing(Exception):
 
 
 def trainer_command(command: str, config: Path) -> list[str]:
-    """The command that starts a stage, or an estimate, on this machine."""
-    return [sys.executable, "-m", TRAINER, command, "--config", str(config)]
+    """The command that starts a stage, or an estimate, on this machine. Its texts are UTF-8 whatever the locale."""
+    return [sys.executable, "-X", "utf8", "-m", TRAINER, command, "--config", str(config)]
 
 
 def require_trainer() -> None:

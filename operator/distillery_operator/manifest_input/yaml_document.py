@@ -113,7 +113,7 @@ def plain_value(text: str) -> str | int | float | bool | None:
 
 
 def _number(digits: str, text: str) -> str | int | float:
-    """A number that 64 bits can hold, else the text: an integer that is too large is read as a floating-point number."""
+    """A number that 64 bits hold, else the text. An integer too large for them is read as a floating-point number."""
     integer = _integer(digits) if INTEGER.fullmatch(digits) else None
     if integer is not None:
         return integer

@@ -39,6 +39,9 @@ _REQUESTS = {
     Stage.TRAIN: {"cpu": "500m", "memory": "1Gi"},
     Stage.EVALUATE: {"cpu": "500m", "memory": "1Gi"},
 }
+_MEMORY_LIMITS = {Stage.GENERATE: "2Gi", Stage.TRAIN: "32Gi", Stage.EVALUATE: "32Gi"}
+"""Several times what a stage needs: generate whatever its rows, the others with a student of 8 billion parameters on a
+GPU. A stage that needs more is stopped before it takes the memory of its neighbours."""
 
 
 def stage_config_map(plan: Plan, planned: PlannedStage) -> Manifest:
@@ -135,6 +138,7 @@ def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettin
             *(_source_volume(f"data-{index}", source) for index, source in enumerate(sources)),
         ),
         requests=_REQUESTS[stage],
+        memory_limit=_MEMORY_LIMITS[stage],
         environment=_api_keys(plan, stage),
         needs_shared_memory=stage is not Stage.GENERATE,
         further_fields={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},

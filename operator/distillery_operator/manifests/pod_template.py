@@ -22,12 +22,17 @@ WORKSPACE_VOLUME = "workspace"
 _HOME = "/tmp/home"  # noqa: S108 - a volume of the Pod's own
 _CACHE = "/cache"
 _SCRATCH = {"tmp": "/tmp", "home": _HOME, "cache": _CACHE}  # noqa: S108 - see above
+_SCRATCH_SIZES = {"tmp": "10Gi", "home": "1Gi", "cache": "100Gi"}
+"""A Pod that writes more is evicted, before it fills its node's disk. The cache holds a student from a model hub."""
 _SHARED_MEMORY = ("shm", "/dev/shm")  # noqa: S108 - data loaders and vLLM exchange tensors there
+_SHARED_MEMORY_SIZE = "8Gi"
 _ENVIRONMENT = {
     "HOME": _HOME,
     # torch asks for the user's name, and an arbitrary user ID has none in /etc/passwd.
     "USER": "distillery",
     "PYTHONUNBUFFERED": "1",
+    # Rows and messages are UTF-8 whatever the image's locale.
+    "PYTHONUTF8": "1",
     "XDG_CACHE_HOME": f"{_CACHE}/xdg",
     "HF_HOME": f"{_CACHE}/huggingface",
     # The model list of `transformers serve` needs this folder to exist: the volume itself does.
@@ -60,6 +65,8 @@ class GeneratedContainer:
     volumes: tuple[Manifest, ...]
     requests: dict[str, str]
     """Compute resources to request if the user requests none."""
+    memory_limit: str | None = None
+    """Memory limit if the user says nothing about memory; None for no limit."""
     environment: tuple[Manifest, ...] = ()
     needs_shared_memory: bool = True
     further_fields: dict[str, Any] | None = None
@@ -132,7 +139,7 @@ def _container(container: GeneratedContainer, options: StageOptions, settings: M
         "imagePullPolicy": settings.image_pull_policy,
         "command": list(container.command),
         "env": [*environment, *container.environment],
-        "resources": options.resources.to_manifest() if options.resources else {"requests": container.requests},
+        "resources": _resources(container, options),
         "volumeMounts": [*container.mounts, *_scratch_mounts(container)],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -146,9 +153,30 @@ def _container(container: GeneratedContainer, options: StageOptions, settings: M
     }
 
 
+def _resources(container: GeneratedContainer, options: StageOptions) -> Manifest:
+    resources: Manifest = options.resources.to_manifest() if options.resources else {"requests": container.requests}
+    # A limit below a request that the user made is invalid.
+    if container.memory_limit is None or _mentions_memory(options):
+        return resources
+    return merged_map(resources, {"limits": {"memory": container.memory_limit}})
+
+
+def _mentions_memory(options: StageOptions) -> bool:
+    """Whether the user asks for memory, or limits it, in resources or in the Pod template."""
+    template = options.pod_template.to_manifest() if options.pod_template else {}
+    containers = template.get("spec", {}).get("containers", [])
+    own = [each.get("resources") for each in containers if each.get("name") == names.STAGE_CONTAINER]
+    given = [options.resources.to_manifest() if options.resources else {}, *own]
+    amounts = [each.get(kind) for each in given if isinstance(each, dict) for kind in ("requests", "limits")]
+    return any("memory" in each for each in amounts if isinstance(each, dict))
+
+
 def _scratch_volumes(container: GeneratedContainer) -> list[Manifest]:
-    shared = [{"name": _SHARED_MEMORY[0], "emptyDir": {"medium": "Memory"}}] if container.needs_shared_memory else []
-    return [*({"name": name, "emptyDir": {}} for name in _SCRATCH), *shared]
+    scratch = [{"name": name, "emptyDir": {"sizeLimit": _SCRATCH_SIZES[name]}} for name in _SCRATCH]
+    if not container.needs_shared_memory:
+        return scratch
+    shared = {"medium": "Memory", "sizeLimit": _SHARED_MEMORY_SIZE}
+    return [*scratch, {"name": _SHARED_MEMORY[0], "emptyDir": shared}]
 
 
 def _scratch_mounts(container: GeneratedContainer) -> list[Manifest]:
