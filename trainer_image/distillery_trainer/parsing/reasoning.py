@@ -1,26 +1,94 @@
-"""The reasoning that a model writes before its answer, between <think> and </think>."""
+"""The reasoning that a model writes before its answer, between marks such as <think> and </think>.
+
+`reasoning_marks.py` has the marks of all models.
+"""
 
 from __future__ import annotations
 
 import re
+from itertools import islice
 
-_OPENED = re.compile(r"\A\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
-_QUOTES = "`\"'\u201c\u201d\u2018\u2019"
-_UNOPENED = re.compile(rf"\A((?:(?!<think>).)*?)(?<![{_QUOTES}])</think>(?![{_QUOTES}])\s*", re.DOTALL)
+from distillery_trainer.parsing import reasoning_marks as marks
+
+_CODE_MARKS = re.compile(r"`+")
+_MAX_QUOTED_MARKS = 50
+"""Marks in quotes or code that are skipped in search of one that ends reasoning which the prompt opened."""
 
 
 def split_reasoning(text: str) -> tuple[str | None, str]:
-    """The `<think>…</think>` at the start of a reply, and the rest; None without reasoning.
+    """The reasoning at the start of a reply, and the rest; None without reasoning.
 
     Reasoning without a closing mark extends to the end of the reply. If the chat template opens it in the prompt, the
-    reply has the closing mark only. Marks further on in the reply, or in quotes, are part of the answer.
+    reply has the closing mark only. Marks further on in the reply, or in quotes or code, are part of the answer.
     """
-    if "think>" not in text:
+    parts, rest = [], text
+    while (end := _end_of_reasoning(rest)) is not None:
+        parts.append(_without_marks(rest[:end]))
+        rest = rest[end:].lstrip()
+    if not parts:
         return None, text
-    match = _OPENED.match(text) or _UNOPENED.match(text)
-    return (match[1].strip(), text[match.end() :]) if match else (None, text)
+    return "\n\n".join(filter(None, parts)), marks.END_OF_TURN.sub("", rest)
 
 
 def without_reasoning(text: str) -> str:
     """The reply without the reasoning at its start."""
     return split_reasoning(text)[1]
+
+
+def _end_of_reasoning(text: str) -> int | None:
+    """Where the reasoning at the start of a text ends, its closing mark included; None without reasoning."""
+    if marks.CHANNELS.match(text):
+        return _end_of_channels(text)
+    if opening := marks.OPENING.match(text):
+        return _end_of_tags(text, opening.end())
+    return _end_of_unopened(text)
+
+
+def _end_of_channels(text: str) -> int:
+    """What follows the mark of the final channel is the answer; where there is none, the reply was cut off."""
+    ends = [match.end() for match in marks.FINAL_CHANNEL.finditer(text)]
+    return ends[-1] if ends else len(text)
+
+
+def _end_of_tags(text: str, start: int) -> int:
+    """After the tag that closes the one before `start`; the end of the text where it is not closed, or was cut off."""
+    if text[start - 2] == "/":  # <think/>
+        return start
+    name, depth = marks.name_of(text[:start]), 1
+    for tag in marks.TAG.finditer(text, start):
+        if marks.name_of(tag[0]) == name and not _is_quoted(text, tag):
+            depth += -1 if marks.is_closing(tag) else 1
+        if depth == 0:
+            return tag.end()
+    return len(text)
+
+
+def _end_of_unopened(text: str) -> int | None:
+    """After the first mark, if it is a closing one; those in quotes and code do not count."""
+    for tag in islice(marks.TAG.finditer(text), _MAX_QUOTED_MARKS):
+        if not marks.is_closing(tag):
+            return None
+        if not _touches_quote(text, tag) and not _is_in_code(text[: tag.start()]):
+            return tag.end()
+    return None
+
+
+def _is_quoted(text: str, tag: re.Match[str]) -> bool:
+    before, after = text[tag.start() - 1 : tag.start()], text[tag.end() : tag.end() + 1]
+    return bool(marks.QUOTE.fullmatch(before) and marks.QUOTE.fullmatch(after))
+
+
+def _touches_quote(text: str, tag: re.Match[str]) -> bool:
+    return marks.QUOTE.search(text[max(0, tag.start() - 1) : tag.start()] + text[tag.end() : tag.end() + 1]) is not None
+
+
+def _is_in_code(before: str) -> bool:
+    """Whether a code span or block is open at the end of a text."""
+    return before.count("```") % 2 == 1 or len(_CODE_MARKS.findall(before.rpartition("\n")[2])) % 2 == 1
+
+
+def _without_marks(reasoning: str) -> str:
+    """Reasoning without the marks around it, and between its channels."""
+    if marks.CHANNELS.match(reasoning):
+        return marks.CHANNEL_MARK.sub("\n", reasoning).strip()
+    return marks.CLOSING_AT_END.sub("", marks.OPENING.sub("", reasoning, count=1)).strip()
