@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster check format manifests benchmarks images clean
+.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster check format manifests constraints audit benchmarks images clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ manifests: $(INSTALLED) ## Write the CRD from the API's models
 	$(BIN)/python -m distillery_api.crd > crds/distillations.yaml
 	mkdir -p helm/distillery/files
 	cp crds/distillations.yaml helm/distillery/files/distillations.yaml
+
+constraints: $(INSTALLED) ## Write constraints-hashed.txt: the versions of constraints.txt with the hashes of their files
+	$(BIN)/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate --upgrade \
+		--custom-compile-command "make constraints" constraints.txt --output-file constraints-hashed.txt
+
+audit: $(INSTALLED) ## Look up known vulnerabilities of all dependencies (skipped where the list cannot be reached)
+	$(BIN)/python .ci/audit.py
 
 benchmarks: $(INSTALLED) ## Measure speed and memory compared with other libraries (minutes, an idle machine)
 	$(BIN)/python -m benchmarks

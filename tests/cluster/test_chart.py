@@ -1,6 +1,7 @@
 """The chart as the API server judges it, and a Pod of every generated template under the restricted level."""
 
 import json
+import re
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from distillery_operator.controller.settings import OperatorSettings, read_setti
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.manifests.job import stage_pod
 from distillery_operator.manifests.serving import ServedModel, serving_pod
-from distillery_operator.manifests.settings import ManifestSettings
+from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
 from distillery_operator.planning.plan import make_plan
 from manifest_cases import minimal_manifest
 from waiting import wait_until
@@ -118,6 +119,8 @@ def test_crd_of_the_chart_is_the_generated_one():
         ("retry.deadline=1 hour", "/retry/deadline"),
         ("replcas=2", "replcas"),
         ("trainer.image.registry=x", "registry"),
+        ("vllm.image.digest=sha256:abc", "/vllm/image/digest"),
+        ("certificateAuthorities.key=a/b", "/certificateAuthorities/key"),
         ("watchNamespaces={Bad_}", "/watchNamespaces/0"),
         ("stageSecurity.runAsUser=0", "/stageSecurity/runAsUser"),
         ("workers=100", "/workers"),
@@ -135,6 +138,14 @@ def test_policies_without_a_namespace_are_refused(render):
         render("networkPolicy.enabled=true")
 
 
+def test_server_accepts_the_policies_of_the_security_page(control_plane):
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"), re.DOTALL)
+    documents = [document for block in blocks for document in yaml.safe_load_all(block)]
+    assert [document["kind"] for document in documents] == ["ValidatingAdmissionPolicy", *["NetworkPolicy"] * 2]
+    said = control_plane.apply(documents, None, "--dry-run=server", "--validate=strict")
+    assert said.count("(server dry run)") == 3
+
+
 def test_operator_reads_its_settings_from_the_charts_defaults(render):
     assert settings_of(render()) == OperatorSettings(
         trainer_image="distillery-trainer:0.1.0",
@@ -149,6 +160,8 @@ def test_operator_reads_its_settings_from_changed_values(render):
         render(
             "trainer.image.repository=registry.example/trainer",
             "trainer.image.tag=v7",
+            f"vllm.image.digest=sha256:{'0' * 64}",
+            "certificateAuthorities.configMap=trust",
             "stagePullPolicy=Always",
             "stageSecurity.runAsUser=",
             "stageSecurity.fsGroup=2000",
@@ -166,7 +179,8 @@ def test_operator_reads_its_settings_from_changed_values(render):
     )
     assert settings.core.manifests == ManifestSettings(
         trainer_image="registry.example/trainer:v7",
-        vllm_image="vllm/vllm-openai:v0.33.0",
+        vllm_image=f"vllm/vllm-openai@sha256:{'0' * 64}",
+        certificate_authorities=CertificateAuthorities("trust", "ca.crt"),
         image_pull_policy="Always",
         run_as_user=None,
         fs_group=2000,

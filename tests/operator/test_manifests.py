@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from distillery_api.stage import Stage
 from distillery_operator.manifests.job import configuration_digest, stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_pod, serving_service
-from distillery_operator.manifests.settings import ManifestSettings
+from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan, make_plan
 from simulated_cluster import distillation, spec
@@ -293,3 +294,13 @@ def test_volumes_that_are_not_the_workspace_are_bounded(stage: Stage) -> None:
     sizes = {volume["name"]: volume["emptyDir"].get("sizeLimit") for volume in volumes if "emptyDir" in volume}
     assert sizes.items() >= {"tmp": "10Gi", "home": "1Gi", "cache": "100Gi"}.items()
     assert sizes.get("shm", "8Gi") == "8Gi"
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_stages_trust_the_certificate_authorities_of_the_installation(stage: Stage) -> None:
+    settings = replace(SETTINGS, certificate_authorities=CertificateAuthorities("trust", "bundle.pem"))
+    manifest = job(plan_of(), stage, settings=settings)
+    assert {"name": "certificate-authorities", "configMap": {"name": "trust"}} in pod_spec(manifest)["volumes"]
+    assert {"name": "SSL_CERT_FILE", "value": "/etc/distillery-authorities/bundle.pem"} in container(manifest)["env"]
+    mount = {"name": "certificate-authorities", "mountPath": "/etc/distillery-authorities", "readOnly": True}
+    assert mount in container(manifest)["volumeMounts"]

@@ -26,9 +26,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
-{{/* An image's name; its tag defaults to the chart's appVersion. */}}
+{{/* An image's name; its tag defaults to the chart's appVersion, and a digest comes before any tag. */}}
 {{- define "distillery.image" -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- else -}}
 {{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What the operator may do where it works. Never reads a Secret. */}}

@@ -16,7 +16,7 @@ from distillery_operator.cluster.leader_election import LeaseTimes
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import Settings
 from distillery_operator.errors import SettingsError
-from distillery_operator.manifests.settings import ManifestSettings
+from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
 
 PREFIX = "DISTILLERY_"
 
@@ -75,6 +75,10 @@ class OperatorSettings(BaseModel):
     """User of all stage containers; empty leaves it to the cluster, as OpenShift requires."""
     fs_group: UserId = 10001
     """Group that owns the workspace; empty leaves it to the cluster."""
+    ca_config_map: str = ""
+    """ConfigMap with the certificate authorities that the stages trust; empty for the public ones."""
+    ca_key: Annotated[str, Field(min_length=1)] = "ca.crt"
+    """Key in that ConfigMap."""
     rollout_deadline: Seconds = 3600
     """How long the server of a new student may take to become ready."""
     stage_grace_period: Seconds = 120
@@ -123,6 +127,9 @@ class OperatorSettings(BaseModel):
             fs_group=self.fs_group,
             progress_deadline_seconds=round(self.rollout_deadline),
             stage_grace_seconds=round(self.stage_grace_period),
+            certificate_authorities=(
+                CertificateAuthorities(self.ca_config_map, self.ca_key) if self.ca_config_map else None
+            ),
         )
         retry = RetrySettings(
             first_delay=timedelta(seconds=self.retry_first_delay),

@@ -9,6 +9,11 @@ from __future__ import annotations
 from distillery_api.paths import CONFIG_FILE
 from distillery_api.run_config import METRICS_PORT, WORKSPACE_PATH
 from distillery_api.stage import ExitCode, Stage
+from distillery_operator.manifests.certificate_authorities import (
+    authority_environment,
+    authority_mounts,
+    authority_volumes,
+)
 from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
@@ -131,15 +136,17 @@ def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettin
                 {"name": f"data-{index}", "mountPath": mount_path(source), "readOnly": True}
                 for index, source in enumerate(sources)
             ),
+            *authority_mounts(settings),
         ),
         volumes=(
             workspace_volume(plan),
             {"name": "config", "configMap": {"name": config}},
             *(_source_volume(f"data-{index}", source) for index, source in enumerate(sources)),
+            *authority_volumes(settings),
         ),
         requests=_REQUESTS[stage],
         memory_limit=_MEMORY_LIMITS[stage],
-        environment=_api_keys(plan, stage),
+        environment=(*_api_keys(plan, stage), *authority_environment(settings)),
         needs_shared_memory=stage is not Stage.GENERATE,
         further_fields={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},
     )

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class CertificateAuthorities:
+    """A ConfigMap with the certificates that the stages trust, in the Distillation's namespace."""
+
+    config_map: str
+    key: str
+
+
+@dataclass(frozen=True)
 class ManifestSettings:
     """What the manifests of all Distillations have in common."""
 
@@ -22,3 +30,5 @@ class ManifestSettings:
     """Seconds until a new student must be ready: loading a large model takes many minutes."""
     stage_grace_seconds: int = 120
     """Seconds for a stage to write a checkpoint when it is stopped."""
+    certificate_authorities: CertificateAuthorities | None = None
+    """Whom the stages trust; None for the public authorities."""
