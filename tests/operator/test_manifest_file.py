@@ -77,6 +77,26 @@ def test_bad_field_is_named_with_its_line_and_remedy(case, tmp_path):
     assert problems(tmp_path, MINIMAL + case["add"] + "\n") == [case["message"]]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        (
+            "http://[::1/v1",
+            "not the base URL of a server; use for example https://teacher.example/v1, without spaces, with a port from"
+            " 1 to 65535, an IPv6 address in brackets, and characters beyond ASCII as xn--… or %…",
+        ),
+        (
+            "https://user:s3cret@teacher.example/v1",
+            "has a user or a password in it, which anyone could read; remove what stands before @, and name a Secret"
+            " that holds the key in apiKey",
+        ),
+    ],
+)
+def test_bad_endpoint_gets_one_sentence_that_shows_no_secret(endpoint, message, tmp_path):
+    text = MINIMAL.replace("https://teacher.example/v1", endpoint)
+    assert problems(tmp_path, text) == [f"11: spec.generation.teachers[0].endpoint: {message}"]
+
+
 def test_boolean_label_must_be_quoted(tmp_path):
     text = MINIMAL.replace("  data:\n", "  data:\n    labels: [yes, no]\n")
     assert problems(tmp_path, text) == [

@@ -52,14 +52,6 @@ ModelUri = Annotated[
         "not a supported location of a model; use hf://ORG/NAME, pvc://CLAIM/PATH, file:///PATH or a path",
     ),
 ]
-Endpoint = Annotated[
-    str,
-    Field(max_length=1024),
-    matches(
-        r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
-        "not the base URL of a server; use for example https://teacher.example/v1",
-    ),
-]
 Label = Annotated[
     str,
     Field(max_length=100),

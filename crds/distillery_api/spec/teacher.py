@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from distillery_api.base import ApiModel, NotIdentity, Rule, matches
-from distillery_api.spec.fields import Endpoint, Flag, Licence, Prompt, SecretKeyReference, ShortName, StopSequence
+from distillery_api.spec.endpoints import Endpoint
+from distillery_api.spec.fields import Flag, Licence, Prompt, SecretKeyReference, ShortName, StopSequence
 
 ModelName = Annotated[str, Field(min_length=1, max_length=253)]
 Price = Annotated[float, Field(strict=True, ge=0, le=1_000_000)]
