@@ -51,7 +51,7 @@ class Score(LenientModel):
     """Mean number of output tokens per request."""
     latency_seconds: float | None = None
     """Median latency of a request, in seconds. Base model and student are measured with one request at a time on
-    `device`; the teacher with its requests in the generate stage."""
+    `device`, a verified student through its server; the teacher with its requests in the generate stage."""
 
 
 class Evaluation(LenientModel):
@@ -97,6 +97,12 @@ class Evaluation(LenientModel):
     def is_prose(self) -> bool:
         """Whether the answers are texts, which are scored by similarity, rather than labels or numbers."""
         return self.student is not None and self.student.rouge1 is not None
+
+    def served(self, latency_seconds: float) -> Evaluation:
+        """The table with the latency of the served student."""
+        if self.student is None:
+            return self
+        return self.model_copy(update={"student": self.student.model_copy(update={"latency_seconds": latency_seconds})})
 
     def brief(self) -> Evaluation:
         """The table reduced to scores and their intervals."""

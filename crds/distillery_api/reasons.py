@@ -14,6 +14,7 @@ class Reason(StrEnum):
     TRAINING = "Training"
     EVALUATING = "Evaluating"
     ROLLING_OUT = "RollingOut"
+    VERIFYING = "Verifying"
     PROGRESSING_WITH_RETRY = "ProgressingWithRetry"
     UNSCHEDULABLE = "Unschedulable"
     # Stalled
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     GENERATION_FAILED = "GenerationFailed"
     TRAINING_FAILED = "TrainingFailed"
     EVALUATION_FAILED = "EvaluationFailed"
+    VERIFICATION_FAILED = "VerificationFailed"
     STORAGE_FULL = "StorageFull"
     OUT_OF_MEMORY = "OutOfMemory"
     ROLLOUT_FAILED = "RolloutFailed"

@@ -49,6 +49,9 @@ class RunConfig(LenientModel):
     labels: tuple[str, ...]
     """The allowed answers, including defaults."""
     evaluation: EvaluationOptions = EvaluationOptions()
+    server_url: str | None = None
+    """Base URL of the student's server, such as `http://NAME.NAMESPACE.svc:8000/v1` (verify). It serves the student
+    under the name of the Distillation."""
 
     api_key_variables: dict[str, str] = {}
     """Environment variables with API keys, by SECRET/KEY."""

@@ -13,6 +13,7 @@ class Stage(StrEnum):
     GENERATE = "generate"
     TRAIN = "train"
     EVALUATE = "evaluate"
+    VERIFY = "verify"
 
     @property
     def number(self) -> int:
@@ -24,15 +25,11 @@ class Stage(StrEnum):
         """The stages before it."""
         return tuple(Stage)[: self.number - 1]
 
-    @property
-    def is_last(self) -> bool:
-        """Whether no stage follows."""
-        return self.number == len(Stage)
-
 
 def stages_until(last: Stage | None) -> tuple[Stage, ...]:
-    """All stages up to and including `last`; all of them for None."""
-    return tuple(Stage) if last is None else (*last.earlier, last)
+    """The stages of a run up to and including `last`; for None, all that need no server: without verify."""
+    last = last or Stage.EVALUATE
+    return (*last.earlier, last)
 
 
 class ExitCode:
@@ -48,6 +45,7 @@ RUNNING_REASONS = {
     Stage.GENERATE: Reason.GENERATING_DATA,
     Stage.TRAIN: Reason.TRAINING,
     Stage.EVALUATE: Reason.EVALUATING,
+    Stage.VERIFY: Reason.VERIFYING,
 }
 """The reason to give while a stage runs."""
 
@@ -55,5 +53,6 @@ FAILURE_REASONS = {
     Stage.GENERATE: Reason.GENERATION_FAILED,
     Stage.TRAIN: Reason.TRAINING_FAILED,
     Stage.EVALUATE: Reason.EVALUATION_FAILED,
+    Stage.VERIFY: Reason.VERIFICATION_FAILED,
 }
 """The reason of a stage's failure that has none of its own."""

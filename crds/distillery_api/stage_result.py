@@ -14,6 +14,7 @@ from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.usage import Estimate, Usage
+from distillery_api.verification import Verification
 
 TERMINATION_MESSAGE_LIMIT = 2048
 """Bytes. The kubelet truncates the messages of all containers of a Pod to 12 KiB in total."""
@@ -102,6 +103,8 @@ class StageResult(LenientModel):
     """Figures of the training (train)."""
     evaluation: Evaluation | None = None
     """The result table (evaluate)."""
+    verification: Verification | None = None
+    """How the served student answered (verify)."""
     files: dict[str, str] = {}
     """Paths of artefacts relative to the workspace, by name."""
 

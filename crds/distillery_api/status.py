@@ -13,6 +13,7 @@ from distillery_api.evaluation import Evaluation
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, RowCounts, TrainingFigures
 from distillery_api.usage import Estimate, Usage
+from distillery_api.verification import Verification
 
 ShortText = Annotated[str, Field(max_length=1024)]
 
@@ -26,6 +27,7 @@ class ConditionType(StrEnum):
     DATA_GENERATED = "DataGenerated"
     TRAINED = "Trained"
     EVALUATED = "Evaluated"
+    VERIFIED = "Verified"
     AVAILABLE = "Available"
     SUSPENDED = "Suspended"
 
@@ -59,7 +61,7 @@ class StageStatus(LenientModel):
     """Status of one stage, for the current inputs."""
 
     name: Stage
-    """Name of the stage: generate, train or evaluate."""
+    """Name of the stage: generate, train, evaluate or verify."""
     input_hash: ShortText
     """Hash of the stage's inputs. The stage's folder in the workspace is NAME-HASH."""
     job: ShortText | None = None
@@ -93,6 +95,8 @@ class StageStatus(LenientModel):
     """Requests, tokens and cost of this stage (generate)."""
     training: TrainingFigures | None = None
     """Losses and steps of the training."""
+    verification: Verification | None = None
+    """How the served student answered (verify)."""
 
 
 class ServingStatus(LenientModel):
@@ -116,6 +120,8 @@ class ServingStatus(LenientModel):
     """Time since which a Pod cannot start."""
     student_prompt: ShortText | None = None
     """File in the workspace with the student prompt."""
+    verification: Verification | None = None
+    """How the served student answered rows of the evaluation; absent until it has answered enough of them as there."""
 
 
 class Run(LenientModel):
@@ -137,7 +143,7 @@ class DistillationStatus(LenientModel):
     observed_generation: int = -1
     """Generation of the spec that this status describes; -1 before the operator has observed the resource."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra={"x-list-key": "type"})] = ()
-    """Conditions: Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Available, Suspended."""
+    """Conditions: Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Verified, Available, Suspended."""
     stages: Annotated[tuple[StageStatus, ...], Field(max_length=8, json_schema_extra={"x-list-key": "name"})] = ()
     """Status of each stage, for the current inputs."""
     progress: Annotated[str, Field(max_length=64)] | None = None

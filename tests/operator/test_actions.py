@@ -11,7 +11,7 @@ from distillery_api.status import ConditionType, DistillationStatus
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import names_to_read
-from simulated_cluster import SimulatedCluster, written
+from simulated_cluster import RUN_STAGES, SimulatedCluster, written
 
 GENERATE_JOB = "conjnli-generate-khmqypiu-1"
 TRAIN_JOB = "conjnli-train-nxevyml5-1"
@@ -43,16 +43,16 @@ def served() -> SimulatedCluster:
     """A cluster whose student is served."""
     cluster = begun()
     cluster.run_stages(*Stage)
-    cluster.serve()
-    cluster.settle()
     return cluster
 
 
 def test_every_pod_to_come_is_checked_before_the_first_write() -> None:
-    assert described(SimulatedCluster().decisions()) == [
+    cluster = SimulatedCluster()
+    assert described(cluster.decisions()) == [
         "DryRun Pod conjnli-generate-khmqypiu-check",
         "DryRun Pod conjnli-train-nxevyml5-check",
         "DryRun Pod conjnli-evaluate-cjwr55cz-check",
+        f"DryRun Pod conjnli-{cluster.plan.stage(Stage.VERIFY).folder}-check",
         "DryRun Pod conjnli-check",
         "Create PersistentVolumeClaim conjnli-workspace-5f0c1a2b",
         "Apply ConfigMap conjnli-generate-khmqypiu",
@@ -360,7 +360,7 @@ def test_suspended_from_the_start_nothing_is_created() -> None:
 
 def test_a_finished_evaluation_rolls_the_student_out() -> None:
     cluster = begun()
-    for _ in Stage:
+    for _ in RUN_STAGES:
         cluster.start()
         cluster.finish()
         decisions = described(cluster.decisions())
@@ -393,8 +393,14 @@ def test_the_new_student_takes_over_when_its_evaluation_is_done() -> None:
 
 def test_serving_off_deletes_the_server_and_on_creates_it_again() -> None:
     cluster = served()
+    verify = cluster.plan.stage(Stage.VERIFY).folder
     cluster.change(serving={"mode": "None"})
-    assert described(cluster.decisions()) == ["Delete Deployment conjnli", "Delete Service conjnli"]
+    assert described(cluster.decisions()) == [
+        f"Delete Job conjnli-{verify}-1",
+        f"Delete ConfigMap conjnli-{verify}",
+        "Delete Deployment conjnli",
+        "Delete Service conjnli",
+    ]
     cluster.settle()
     assert cluster.reason() == "Succeeded"
     cluster.change(serving={"mode": "Deployment"})
@@ -502,7 +508,7 @@ def test_a_foreign_job_is_never_adopted_nor_deleted() -> None:
 def test_a_foreign_service_keeps_the_student_from_being_served() -> None:
     cluster = begun()
     cluster.objects["Service", "conjnli"] = {"kind": "Service", "metadata": {"name": "conjnli"}, "spec": {}}
-    cluster.run_stages(*Stage)
+    cluster.run_stages(*RUN_STAGES)
     assert (cluster.reason(ConditionType.STALLED), described(cluster.decisions())) == ("NameConflict", [])
     cluster.change(serving={"mode": "None"})
     assert described(cluster.decisions()) == []

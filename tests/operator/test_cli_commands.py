@@ -67,7 +67,7 @@ def test_plan_prints_every_manifest(distillery):
     result = distillery("plan", "conjnli.yaml", "--manifests")
     kinds = [manifest["kind"] for manifest in yaml.safe_load_all(result.stdout)]
     stage = ["ConfigMap", "Job"]
-    assert kinds == ["PersistentVolumeClaim", *stage, *stage, *stage, "Deployment", "Service"]
+    assert kinds == ["PersistentVolumeClaim", *stage, *stage, *stage, "Deployment", "Service", *stage]
 
 
 def test_plan_does_nothing(distillery):

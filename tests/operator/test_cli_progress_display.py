@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from distillery_api.stage import Stage
+from distillery_api.stage import Stage, stages_until
 from distillery_api.stage_result import Progress, RowCounts, StageOutcome, StageResult
 from distillery_operator.cli.progress_display import PlainLines, ProgressBars, failure_counts, run_display
 from distillery_operator.core.stage_metrics import StageMetrics
@@ -30,7 +30,7 @@ def failed(stage=Stage.TRAIN):
 
 def test_pipe_gets_plain_lines():
     console = Console(file=io.StringIO(), width=100)
-    with run_display(console, list(Stage)) as listener:
+    with run_display(console, stages_until(None)) as listener:
         assert isinstance(listener, PlainLines)
         listener.already_done(done())
         listener.started(Stage.TRAIN, 1)
@@ -70,7 +70,7 @@ def test_plain_lines_print_progress_every_ten_seconds(monkeypatch):
 
 def test_only_a_preparing_stage_has_a_pulsing_bar():
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
-    with run_display(console, list(Stage)) as listener:
+    with run_display(console, stages_until(None)) as listener:
         listener.already_done(done())
         listener.started(Stage.TRAIN, 1)
         assert [task.started for task in listener.progress.tasks] == [True, False, True]
@@ -80,7 +80,7 @@ def test_only_a_preparing_stage_has_a_pulsing_bar():
 
 def test_terminal_gets_a_bar_for_each_stage():
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    with run_display(console, list(Stage)) as listener:
+    with run_display(console, stages_until(None)) as listener:
         assert isinstance(listener, ProgressBars)
         listener.already_done(done(rows=RowCounts(read=1)))
         listener.started(Stage.TRAIN, 1)

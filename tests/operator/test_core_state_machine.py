@@ -99,6 +99,11 @@ class Life(RuleBasedStateMachine):
     def the_server_answers(self) -> None:
         self.cluster.serve()
 
+    @precondition(lambda self: ("Deployment", "conjnli") in self.cluster.objects)
+    @rule()
+    def the_server_dies(self) -> None:
+        self.cluster.serve(ready=0)
+
     @precondition(lambda self: self.cluster.jobs())
     @rule(data=st.data())
     def somebody_deletes_a_job(self, data: st.DataObject) -> None:
@@ -111,6 +116,15 @@ class Life(RuleBasedStateMachine):
 
     def is_active(self) -> list[str]:
         return [name for name, pod in self.cluster.pods.items() if pod["status"]["phase"] in ("Pending", "Running")]
+
+    @invariant()
+    def only_a_verified_student_is_ready_or_available(self) -> None:
+        serving = self.cluster.status.serving
+        verified = serving is not None and serving.verification is not None
+        assert verified or self.cluster.truth(ConditionType.AVAILABLE) != "True"
+        if self.cluster.truth(ConditionType.READY) == "True" and serving:
+            assert verified
+            assert self.cluster.truth(ConditionType.VERIFIED) == "True"
 
     @invariant()
     def one_job_lives(self) -> None:
@@ -150,7 +164,8 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Left alone, with a patient and lucky cluster, every life comes to rest."""
         cluster = self.cluster
-        cluster.change(suspend=False)
+        # Without a Pod, nobody can verify the student.
+        cluster.change(suspend=False, serving={**cluster.spec["serving"], "replicas": 1})
         cluster.wait(1)  # the annotation of the same second would be no new request
         cluster.request_retry()
         for _ in range(12):

@@ -6,8 +6,7 @@ import pytest
 
 from distillery_api.spec import Task
 from distillery_operator.manifest_input.manifest_file import read_manifest
-from distillery_operator.manifests.preview import preview
-from distillery_operator.planning.plan import make_plan
+from distillery_operator.manifests.preview import preview, preview_plan
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
@@ -19,5 +18,5 @@ def test_there_is_one_for_every_task():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_becomes_manifests_for_a_cluster(path: Path):
-    kinds = [manifest["kind"] for manifest in preview(make_plan(read_manifest(path).distillation))]
-    assert kinds.count("Job") == 3
+    kinds = [manifest["kind"] for manifest in preview(preview_plan(read_manifest(path).distillation))]
+    assert kinds.count("Job") == 4

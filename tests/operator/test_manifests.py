@@ -16,12 +16,13 @@ import pytest
 import yaml
 
 from distillery_api.stage import Stage
+from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.job import configuration_digest, stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_pod, serving_service
 from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
-from distillery_operator.planning.plan import Plan, make_plan
+from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
 from simulated_cluster import distillation, spec
 
 GOLDEN = Path(__file__).parents[1] / "data" / "output" / "manifests"
@@ -37,7 +38,7 @@ Raw = dict[str, Any]
 
 
 def plan_of(**changes: Any) -> Plan:
-    return make_plan(distillation(spec(**changes)))
+    return cluster_plan(distillation(spec(**changes)), SETTINGS)
 
 
 def served(plan: Plan) -> ServedModel:
@@ -88,6 +89,15 @@ def evaluate() -> list[Raw]:
     return [job(plan_of(training=ON_GPUS), Stage.EVALUATE, VolumeUse(shared=False, beside_server=True))]
 
 
+def verify() -> list[Raw]:
+    """Without a GPU, in evaluate's image, near the server."""
+    evaluation = {"image": "other:1", "resources": {"limits": {"nvidia.com/gpu": 1}}}
+    plan = plan_of(evaluation=evaluation, student={"model": {"uri": "pvc://models/small"}})
+    # Its hash is that of the server's Pod template, which this file is not about.
+    plan = replace(plan, stages=(*plan.stages[:3], PlannedStage(Stage.VERIFY, "abcdefgh")))
+    return [stage_config_map(plan, plan.stages[3]), job(plan, Stage.VERIFY, MANY_NODES)]
+
+
 def serving_with_transformers() -> list[Raw]:
     plan = plan_of()
     return [serving_deployment(plan, SETTINGS, served(plan), ONE_NODE), serving_service(plan)]
@@ -121,7 +131,7 @@ def readable(manifest: Raw) -> Raw:
 
 
 @pytest.mark.parametrize(
-    "case", [generate, train, evaluate, serving_with_transformers, serving_with_vllm, workspace, check]
+    "case", [generate, train, evaluate, verify, serving_with_transformers, serving_with_vllm, workspace, check]
 )
 def test_manifests_are_as_the_file_says(case: Any) -> None:
     path = GOLDEN / f"{case.__name__}.yaml"
@@ -159,7 +169,7 @@ def test_no_manifest_holds_a_key() -> None:
 def test_credentials_reach_the_stages_that_load_the_model() -> None:
     plan = plan_of(student={"model": {"uri": "hf://org/small"}, "credentials": {"secretName": "hub"}})
     given = [container(job(plan, stage)).get("envFrom") for stage in Stage]
-    assert given == [None, [{"secretRef": {"name": "hub"}}], [{"secretRef": {"name": "hub"}}]]
+    assert given == [None, [{"secretRef": {"name": "hub"}}], [{"secretRef": {"name": "hub"}}], None]
 
 
 def test_one_node_volume_takes_trainings_constraints_to_every_stage_and_many_nodes_to_none() -> None:
@@ -178,6 +188,35 @@ def test_a_stage_beside_a_server_keeps_its_users_own_affinity() -> None:
         merged = pod_spec(job(plan, stage, VolumeUse(shared=False, beside_server=True)))["affinity"]
         terms = merged["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         assert sorted(term["topologyKey"] for term in terms) == ["kubernetes.io/hostname", "zone"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"serving": {"runtime": "VLLM"}}, True),
+        ({"serving": {"runtime": "Transformers", "image": "other:1"}}, True),
+        ({"serving": {"runtime": "Transformers", "resources": {"limits": {"cpu": 1}}}}, True),
+        ({"serving": {"runtime": "Transformers", "podTemplate": {"spec": {"priorityClassName": "low"}}}}, True),
+        ({"training": {"seed": 7}}, True),
+        ({"evaluation": {"judge": {"endpoint": "http://judge/v1", "model": "j"}}, "task": "Conversation"}, True),
+        ({"serving": {"runtime": "Transformers", "replicas": 0}}, False),
+        ({"evaluation": {"image": "other:1"}}, False),
+        ({"storage": {"accessModes": ["ReadWriteMany"]}}, False),
+    ],
+)
+def test_a_student_is_verified_again_whenever_its_server_or_evaluation_changes(changes: Raw, differs: bool) -> None:
+    hashes = [plan.stage(Stage.VERIFY).input_hash for plan in (plan_of(), plan_of(**changes))]
+    assert (hashes[0] != hashes[1]) is differs
+
+
+def test_a_student_is_verified_again_when_the_installation_serves_it_with_another_image() -> None:
+    newer = ManifestSettings("distillery-trainer:2", "vllm-openai:1")
+    assert cluster_plan(distillation(), newer).stages[3] != cluster_plan(distillation(), SETTINGS).stages[3]
+
+
+def test_without_a_server_there_is_nothing_to_verify() -> None:
+    stages = [planned.stage for planned in plan_of(serving={"mode": "None"}).stages]
+    assert stages == [Stage.GENERATE, Stage.TRAIN, Stage.EVALUATE]
 
 
 def test_servers_replace_each_other_one_by_one_only_where_many_nodes_have_the_volume() -> None:

@@ -142,13 +142,13 @@ def test_each_stage_reads_only_its_own_sources() -> None:
 
 def test_run_config_in_a_pod_names_folders_mounts_and_key_variables() -> None:
     plan = make_plan(distillation(spec(generation=teacher(apiKey={"secretName": "teacher"}))))
-    config = run_config(plan, plan.stage(Stage.EVALUATE), StageLocations.in_pod(plan.spec, Stage.GENERATE))
+    config = run_config(plan, plan.stage(Stage.EVALUATE), StageLocations.in_pod(plan, Stage.GENERATE))
     generate, train, evaluate = plan.stages
     assert config.folder == evaluate.folder
     assert config.inputs == {Stage.GENERATE: generate.folder, Stage.TRAIN: train.folder}
     assert config.mounts == {"pvc://rows": "/data/pvc/rows"}
     assert config.api_key_variables == {}
-    asking = run_config(plan, generate, StageLocations.in_pod(plan.spec, Stage.GENERATE))
+    asking = run_config(plan, generate, StageLocations.in_pod(plan, Stage.GENERATE))
     assert asking.api_key_variables == {"teacher/api-key": "DISTILLERY_API_KEY_0"}
     assert config.labels == ("entailment", "neutral", "contradiction")
     assert (config.workspace, config.metrics_port) == ("/workspace", 9090)
@@ -161,7 +161,7 @@ def test_run_config_in_a_pod_names_folders_mounts_and_key_variables() -> None:
 )
 def test_teacher_that_thinks_gets_more_time_for_a_call(generation: dict[str, Any], seconds: int) -> None:
     plan = make_plan(distillation(spec(generation=generation)))
-    config = run_config(plan, plan.stage(Stage.GENERATE), StageLocations.in_pod(plan.spec, Stage.GENERATE))
+    config = run_config(plan, plan.stage(Stage.GENERATE), StageLocations.in_pod(plan, Stage.GENERATE))
     assert config.request_timeout_seconds == seconds
 
 

@@ -14,7 +14,7 @@ from distillery_api.stage_result import Progress, RowCounts, TrainingFigures
 from distillery_api.status import ConditionType, DistillationStatus
 from distillery_api.usage import Estimate, Usage
 from distillery_operator.core.status import invalid_status
-from simulated_cluster import START, SimulatedCluster
+from simulated_cluster import RUN_STAGES, START, VERIFIED, SimulatedCluster
 
 READY, RECONCILING, STALLED = ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED
 AVAILABLE = ConditionType.AVAILABLE
@@ -30,8 +30,6 @@ def begun(**changes: Any) -> SimulatedCluster:
 def served(**changes: Any) -> SimulatedCluster:
     cluster = begun(**changes)
     cluster.run_stages(*Stage)
-    cluster.serve()
-    cluster.settle()
     return cluster
 
 
@@ -53,6 +51,7 @@ def test_a_first_stage_under_way_is_reconciling_and_not_ready() -> None:
         "DataGenerated": "False",
         "Trained": "False",
         "Evaluated": "False",
+        "Verified": "False",
         "Available": "False",
     }
 
@@ -60,7 +59,7 @@ def test_a_first_stage_under_way_is_reconciling_and_not_ready() -> None:
 def test_every_stage_has_its_reason_and_its_condition() -> None:
     cluster = SimulatedCluster()
     reasons = []
-    for _ in Stage:
+    for _ in RUN_STAGES:
         cluster.settle()
         reasons.append(cluster.reason(RECONCILING))
         cluster.start()
@@ -74,6 +73,7 @@ def test_every_stage_has_its_reason_and_its_condition() -> None:
         "DataGenerated": "True",
         "Trained": "True",
         "Evaluated": "True",
+        "Verified": "False",
         "Available": "?",
     }
 
@@ -85,6 +85,7 @@ def test_a_served_student_is_ready_and_nothing_else_is_going_on() -> None:
         "DataGenerated": "True",
         "Trained": "True",
         "Evaluated": "True",
+        "Verified": "True",
         "Available": "True",
     }
     assert message(cluster) == "the student is served at http://conjnli.team-a.svc:8000/v1"
@@ -134,6 +135,7 @@ def test_failed_train_job_marks_trained_false() -> None:
         "DataGenerated": "True",
         "Trained": "False",
         "Evaluated": "False",
+        "Verified": "False",
         "Available": "False",
     }
     trained = cluster.condition(ConditionType.TRAINED)
@@ -307,21 +309,21 @@ def test_progress_has_a_share_and_the_time_left() -> None:
     cluster.wait(100)
     cluster.reconcile(progress=Progress(done=25, total=100))
     assert cluster.record(Stage.GENERATE).progress == Progress(done=25, total=100, eta_seconds=300)
-    assert cluster.status.progress == "1/3 generate 25%, 5 min left"
+    assert cluster.status.progress == "1/4 generate 25%, 5 min left"
     cluster.reconcile()
-    assert cluster.status.progress == "1/3 generate 25%, 5 min left"
+    assert cluster.status.progress == "1/4 generate 25%, 5 min left"
 
 
 @pytest.mark.parametrize(
     ("progress", "text"),
     [
-        (Progress(done=0, total=100), "1/3 generate 0%"),
-        (Progress(done=0, total=0), "1/3 generate"),
-        (Progress(done=100, total=100), "1/3 generate 100%, 0 s left"),
-        (Progress(done=50, total=100, eta_seconds=17), "1/3 generate 50%, 17 s left"),
-        (Progress(done=30, total=100), "1/3 generate 30%, 25 s left"),
-        (Progress(done=4, total=100), "1/3 generate 4%, 4 min left"),
-        (Progress(done=1, total=100), "1/3 generate 1%, 16 min left"),
+        (Progress(done=0, total=100), "1/4 generate 0%"),
+        (Progress(done=0, total=0), "1/4 generate"),
+        (Progress(done=100, total=100), "1/4 generate 100%, 0 s left"),
+        (Progress(done=50, total=100, eta_seconds=17), "1/4 generate 50%, 17 s left"),
+        (Progress(done=30, total=100), "1/4 generate 30%, 25 s left"),
+        (Progress(done=4, total=100), "1/4 generate 4%, 4 min left"),
+        (Progress(done=1, total=100), "1/4 generate 1%, 16 min left"),
     ],
 )
 def test_progress_reads_well(progress: Progress, text: str) -> None:
@@ -340,7 +342,7 @@ def test_a_second_attempt_has_no_time_left_since_its_speed_is_not_known() -> Non
     cluster.start()
     cluster.wait(5)
     cluster.reconcile(progress=Progress(done=90, total=100))
-    assert cluster.status.progress == "1/3 generate 90%"
+    assert cluster.status.progress == "1/4 generate 90%"
 
 
 ESTIMATE = Estimate(rows=9, requests=9, input_tokens=900, output_tokens=45, low_tokens=800, high_tokens=2000)
@@ -385,7 +387,7 @@ def test_another_learning_rate_leaves_the_estimate_of_the_rows() -> None:
 
 def test_a_rollout_past_its_deadline_stalls_and_says_so() -> None:
     cluster = begun()
-    cluster.run_stages(*Stage)
+    cluster.run_stages(*RUN_STAGES)
     deployment = cluster.objects["Deployment", "conjnli"]
     slow = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], "conditions": [slow]}
@@ -412,7 +414,7 @@ def server_pod(cluster: SimulatedCluster, **status: Any) -> None:
 
 def test_a_server_that_cannot_start_is_named_at_once_and_stalls_after_ten_minutes() -> None:
     cluster = begun()
-    cluster.run_stages(*Stage)
+    cluster.run_stages(*RUN_STAGES)
     server_pod(cluster, image="vllm:9", state={"waiting": {"reason": "ErrImagePull", "message": "not found"}})
     cluster.settle()
     assert cluster.reason(RECONCILING) == "ImagePullError"
@@ -436,16 +438,166 @@ def test_a_ready_student_whose_server_dies_is_not_ready() -> None:
     )
 
 
-def test_scaled_to_zero_is_ready_though_nobody_answers() -> None:
-    cluster = served(serving={"runtime": "Transformers", "replicas": 0})
+def test_a_verified_student_scaled_to_zero_is_ready_though_nobody_answers() -> None:
+    cluster = served()
+    cluster.change(serving={"runtime": "Transformers", "replicas": 0})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
     assert (cluster.truth(READY), cluster.truth(AVAILABLE)) == ("True", "False")
     assert message(cluster) == "serving is scaled to zero"
 
 
 def test_with_serving_off_a_scored_student_is_ready() -> None:
     cluster = begun(serving={"mode": "None"})
-    cluster.run_stages(*Stage)
+    cluster.run_stages(*RUN_STAGES)
     assert (cluster.truth(READY), cluster.reason(), cluster.status.serving) == ("True", "Succeeded", None)
+
+
+def evaluated(**changes: Any) -> SimulatedCluster:
+    """A cluster whose new student's server is about to start."""
+    cluster = begun(**changes)
+    cluster.run_stages(*RUN_STAGES)
+    return cluster
+
+
+def verifying(**changes: Any) -> SimulatedCluster:
+    """A cluster whose new student is served and being verified."""
+    cluster = evaluated(**changes)
+    cluster.serve()
+    cluster.settle()
+    cluster.start()
+    cluster.settle()
+    return cluster
+
+
+def test_a_served_student_is_not_ready_nor_available_before_it_is_verified() -> None:
+    cluster = verifying()
+    assert (cluster.truth(READY), cluster.reason(RECONCILING), cluster.truth(AVAILABLE)) == (
+        "False",
+        "Verifying",
+        "False",
+    )
+    assert message(cluster) == "verify: the served student is being asked rows of the evaluation"
+    assert message(cluster, AVAILABLE) == "the server of train-nxevyml5/model answers, but is not verified"
+    assert cluster.status.progress == "4/4 verify"
+    assert cluster.status.serving is not None
+    assert cluster.status.serving.verification is None
+
+
+def test_while_the_server_starts_the_status_is_about_the_server() -> None:
+    cluster = evaluated()
+    assert (cluster.reason(), cluster.status.progress) == ("RollingOut", "rolling out")
+    assert cluster.jobs() == [record.job for record in cluster.status.stages]
+
+
+def test_a_verified_students_latency_is_that_of_its_server() -> None:
+    cluster = verifying()
+    assert cluster.status.evaluation is not None
+    assert cluster.status.evaluation.student == Score(score=0.9)
+    cluster.finish(verification=VERIFIED.model_copy(update={"latency_seconds": 1.5, "busy": True}))
+    cluster.settle()
+    assert cluster.status.evaluation.student == Score(score=0.9, latency_seconds=1.5)
+    assert cluster.status.serving is not None
+    verification = cluster.status.serving.verification
+    assert verification is not None
+    assert (verification.rows, verification.alike, verification.latency_seconds, verification.busy) == (
+        16,
+        16,
+        1.5,
+        True,
+    )
+    assert message(cluster, ConditionType.VERIFIED) == "16 of 16 rows answered as in the evaluation; 0.18 s per request"
+
+
+def test_a_student_that_answers_otherwise_than_it_was_evaluated_stalls_and_is_not_available() -> None:
+    cluster = verifying()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+    cluster.settle()
+    assert (cluster.reason(STALLED), message(cluster)) == (
+        "VerificationFailed",
+        "verify: 3 of 16 rows were answered otherwise",
+    )
+    assert cluster.truth(AVAILABLE) == "False"
+    # A restart of the server does not hide why the student is not available.
+    cluster.serve(ready=0)
+    cluster.settle()
+    assert cluster.reason(STALLED) == "VerificationFailed"
+
+
+def test_a_failed_verification_is_retried_on_request_and_nothing_else_runs_again() -> None:
+    cluster = verifying()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+    cluster.settle()
+    made = len(cluster.created)
+    cluster.request_retry()
+    cluster.settle()
+    assert cluster.created[made:] == [f"conjnli-{cluster.plan.stage(Stage.VERIFY).folder}-2"]
+    cluster.finish()
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.truth(AVAILABLE)) == ("True", "True")
+
+
+def test_another_server_is_verified_once_it_is_rolled_out() -> None:
+    cluster = served()
+    cluster.change(serving={"runtime": "Transformers", "image": "trainer:2"})
+    cluster.settle()
+    # Pods of the verified server answer until those of the new one have replaced them.
+    assert (cluster.truth(AVAILABLE), cluster.reason()) == ("True", "RollingOut")
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(AVAILABLE), cluster.reason()) == ("False", "Verifying")
+    cluster.finish()
+    cluster.settle()
+    assert (cluster.truth(AVAILABLE), cluster.truth(READY)) == ("True", "True")
+    assert [record.attempts for record in cluster.status.stages] == [1, 1, 1, 1]
+
+
+def test_an_earlier_student_stays_verified_and_available_while_a_new_one_is_made() -> None:
+    cluster = served()
+    before = cluster.status.serving
+    cluster.change(training={"seed": 7})
+    cluster.settle()
+    assert cluster.truth(AVAILABLE) == "True"
+    assert cluster.status.serving == before
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(AVAILABLE), cluster.reason()) == ("False", "Verifying")
+
+
+def test_a_student_scaled_to_zero_waits_to_be_verified_and_says_so() -> None:
+    cluster = evaluated(serving={"runtime": "Transformers", "replicas": 0})
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.reason(RECONCILING), message(cluster)) == (
+        "False",
+        "Queued",
+        "verify: serving is scaled to zero; the student is verified once serving.replicas is 1 or more",
+    )
+    cluster.change(serving={"runtime": "Transformers", "replicas": 1})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert cluster.reason() == "Verifying"
+
+
+def test_a_student_that_an_earlier_release_made_is_verified_once_and_not_trained_again() -> None:
+    cluster = served()
+    made = len(cluster.created)
+    # As that release left it: a status without verify, and a Deployment whose digest says something else.
+    cluster.objects.pop(("Job", cluster.record(Stage.VERIFY).job or ""))
+    cluster.objects["Deployment", "conjnli"]["metadata"]["annotations"]["distillery.dev/digest"] = "older"
+    assert cluster.status.serving is not None
+    serving = cluster.status.serving.model_copy(update={"verification": None})
+    cluster.status = cluster.status.model_copy(update={"stages": cluster.status.stages[:3], "serving": serving})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert cluster.created[made:] == [f"conjnli-{cluster.plan.stage(Stage.VERIFY).folder}-1"]
+    cluster.finish()
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.truth(AVAILABLE), len(cluster.created)) == ("True", "True", made + 1)
 
 
 def test_an_invalid_spec_stalls_and_leaves_what_serves_alone() -> None:
@@ -459,6 +611,7 @@ def test_an_invalid_spec_stalls_and_leaves_what_serves_alone() -> None:
         "DataGenerated": "True",
         "Trained": "True",
         "Evaluated": "True",
+        "Verified": "True",
         "Available": "True",
     }
     assert (after.observed_generation, after.serving, after.stages) == (9, before.serving, before.stages)

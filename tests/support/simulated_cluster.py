@@ -14,10 +14,11 @@ from distillery_api.evaluation import Evaluation as Table
 from distillery_api.evaluation import Score
 from distillery_api.reasons import Reason
 from distillery_api.resource import Distillation
-from distillery_api.stage import Stage
+from distillery_api.stage import Stage, stages_until
 from distillery_api.stage_result import Progress, StageOutcome, StageResult
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
 from distillery_api.usage import Estimate
+from distillery_api.verification import Verification
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, Observation, StageReport
@@ -27,12 +28,17 @@ from distillery_operator.core.requeue import requeue_after
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import Settings, Situation
 from distillery_operator.core.status import compute_status
+from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.settings import ManifestSettings
-from distillery_operator.planning.plan import Plan, make_plan
+from distillery_operator.planning.plan import Plan
 
 UID = "5f0c1a2b-0000-4000-8000-000000000001"
 START = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 SETTINGS = Settings(ManifestSettings("distillery-trainer:1", "vllm-openai:1"), RetrySettings())
+
+VERIFIED = Verification(rows=16, alike=16, required_share=1.0, latency_seconds=0.18, calls=20)
+RUN_STAGES = stages_until(None)
+"""The stages before the server."""
 
 Raw = dict[str, Any]
 
@@ -105,7 +111,7 @@ class SimulatedCluster:
     def plan(self) -> Plan:
         """The plan of the present spec."""
         metadata = {"generation": self.generation, "annotations": self.annotations}
-        return make_plan(distillation(self.spec, **metadata))
+        return cluster_plan(distillation(self.spec, **metadata), SETTINGS.manifests)
 
     def observation(self) -> Observation:
         """What the core sees."""
@@ -271,6 +277,8 @@ class SimulatedCluster:
             fields = {
                 "evaluation": Table(sample_size=150, student=Score(score=0.9), teacher=Score(score=0.95))
             } | fields
+        if stage is Stage.VERIFY:
+            fields = {"verification": VERIFIED, "message": VERIFIED.sentence()} | fields
         result = StageResult(stage=stage, folder=folder, state=StageOutcome.DONE, **fields)
         self.end(0, result.termination_message())
 
@@ -308,9 +316,12 @@ class SimulatedCluster:
         deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
 
     def run_stages(self, *stages: Stage) -> None:
-        """Passes until those stages are done."""
-        for _ in stages:
+        """Passes until those stages are done; before verify, the server starts."""
+        for stage in stages:
             self.settle()
+            if stage is Stage.VERIFY:
+                self.serve()
+                self.settle()
             self.start()
             self.finish()
         self.settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,14 @@ Secrets = Annotated[
 ]
 
 
+class RunStage(StrEnum):
+    """The stages of a run without a cluster; `distillery serve` verifies."""
+
+    GENERATE = Stage.GENERATE
+    TRAIN = Stage.TRAIN
+    EVALUATE = Stage.EVALUATE
+
+
 def main() -> None:
     """The entry point of the program `distillery`."""
     accept_every_character()
@@ -94,7 +103,7 @@ def common(
 def run(  # noqa: PLR0917 - typer takes options from parameters
     file: ManifestPath,
     out: OutFolder = None,
-    until: Annotated[Stage | None, typer.Option(help="Last stage to run.", show_default="evaluate")] = None,
+    until: Annotated[RunStage | None, typer.Option(help="Last stage to run.", show_default="evaluate")] = None,
     claim: Claims = None,
     configmap: ConfigMaps = None,
     secret: Secrets = None,
@@ -107,7 +116,7 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
     After an interruption, run the same command again: it resumes where it left off.
     """
     with errors_as_messages():
-        run_file(file, out, until, _mappings(claim, configmap, secret), retries)
+        run_file(file, out, Stage(until) if until else None, _mappings(claim, configmap, secret), retries)
 
 
 @app.command()

@@ -189,7 +189,9 @@ def validate_files(files: list[Path]) -> None:
 
 def plan_file(file: Path, manifests: bool) -> None:
     """`distillery plan`."""
-    plan = make_plan(read_manifest(file).distillation)
+    from distillery_operator.manifests.preview import preview_plan  # only here: the other commands need no manifests
+
+    plan = preview_plan(read_manifest(file).distillation)
     if manifests:
         typer.echo(_manifests_text(plan), nl=False)
         return
@@ -223,6 +225,8 @@ def _children_text(plan: Plan) -> str:
     claim = f"Workspace: PersistentVolumeClaim {plan.claim_name}"
     uid = "" if plan.spec.storage.claim_name else ", followed by the first characters of the resource's UID"
     local = "In a local run, the folder names also depend on the content of local files."
+    if plan.served:
+        local += " The folder of verify also depends on the images of the installation."
     return f"{claim}{uid}.\n{served}\n{local}"
 
 

@@ -31,8 +31,9 @@ from distillery_operator.core.requeue import requeue_after
 from distillery_operator.core.situation import Settings, Situation, find_condition, names_to_read
 from distillery_operator.core.status import compute_status, invalid_status
 from distillery_operator.errors import AlreadyExists, ClusterError, Forbidden, Invalid, InvalidDistillation
+from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.planning import names
-from distillery_operator.planning.plan import Plan, make_plan
+from distillery_operator.planning.plan import Plan
 
 Key = tuple[str, str]
 """Namespace and name of a Distillation."""
@@ -120,7 +121,8 @@ class Reconciler:
             status = invalid_status(read_metadata(resource), previous, now, str(error))
             await self._write_status(key, resource, previous, status)
             return None
-        return await self._bring_about(key, _Reconciliation(resource, make_plan(distillation), previous, now))
+        plan = cluster_plan(distillation, self._dependencies.settings.manifests)
+        return await self._bring_about(key, _Reconciliation(resource, plan, previous, now))
 
     async def _bring_about(self, key: Key, reconciliation: _Reconciliation) -> float | None:
         """Observe, decide, write the status and act; again where the name of a new object turns out to be in use."""

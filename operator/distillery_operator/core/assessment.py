@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from distillery_operator.core.serving_rollout import Rollout, serving_rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, stage_states
+from distillery_operator.core.verification import with_verify
 
 
 @dataclass(frozen=True)
@@ -21,4 +22,5 @@ class Assessment:
 def assess(situation: Situation) -> Assessment:
     """What the situation means."""
     stages = stage_states(situation)
-    return Assessment(situation, stages, serving_rollout(situation, stages))
+    rollout = serving_rollout(situation, stages)
+    return Assessment(situation, with_verify(situation, stages, rollout), rollout)

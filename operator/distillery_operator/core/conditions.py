@@ -18,21 +18,24 @@ from distillery_api.status import (
     StageStatus,
 )
 from distillery_operator.core.assessment import Assessment
-from distillery_operator.core.observation import ObservedDeployment, Ownership
+from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation, find_condition
-from distillery_operator.core.stages import StagePhase, StageState, StageStates
+from distillery_operator.core.stages import StagePhase, StageState
+from distillery_operator.core.verification import served_verification
 
 _STAGE_CONDITIONS = {
     Stage.GENERATE: ConditionType.DATA_GENERATED,
     Stage.TRAIN: ConditionType.TRAINED,
     Stage.EVALUATE: ConditionType.EVALUATED,
+    Stage.VERIFY: ConditionType.VERIFIED,
 }
 _STAGE_SENTENCES = {
     Stage.GENERATE: "the teacher is answering the rows",
     Stage.TRAIN: "the student is being trained on the teacher's answers",
     Stage.EVALUATE: "teacher, base model, student and baselines are being evaluated on the held-out rows",
+    Stage.VERIFY: "the served student is being asked rows of the evaluation",
 }
 MESSAGE_LIMIT = 2000
 
@@ -71,7 +74,14 @@ def summarise(assessment: Assessment) -> Summary:
     if situation.refused:
         reason = situation.refused.reason or Reason.INVALID_SPEC
         return Summary(OverallState.STALLED, reason, shortened(situation.refused.message, MESSAGE_LIMIT))
-    return _rollout_summary(assessment) if states.finished else _stage_summary(states.current)
+    return _rollout_summary(assessment) if _is_about_server(assessment) else _stage_summary(states.current)
+
+
+def _is_about_server(assessment: Assessment) -> bool:
+    """Whether the server's state is what to report: once all stages are done, and while verify waits for it."""
+    states, rollout = assessment.stages, assessment.rollout
+    waits_for_server = states.current.planned.stage is Stage.VERIFY and rollout.phase is not RolloutPhase.SERVING
+    return states.finished or (waits_for_server and not states.current.stalled)
 
 
 def _stage_summary(state: StageState) -> Summary:
@@ -126,9 +136,9 @@ def _serving_sentence(situation: Situation) -> str:
 def conditions(assessment: Assessment) -> tuple[Condition, ...]:
     """All conditions, Ready first."""
     situation, summary = assessment.situation, summarise(assessment)
-    available = _availability(situation.observation.deployment)
+    available = _availability(assessment)
     serves = available[1] is ConditionStatus.TRUE
-    facts = [*overall_facts(summary, serves=serves), *_stage_facts(assessment.stages, summary), available]
+    facts = [*overall_facts(summary, serves=serves), *_stage_facts(assessment, summary), available]
     return dated(facts, situation.previous, situation.plan.generation, situation.now)
 
 
@@ -153,10 +163,10 @@ def overall_facts(summary: Summary, *, serves: bool) -> Iterable[Fact]:
         yield explained_by[summary.state], ConditionStatus.TRUE, summary.reason, summary.message
 
 
-def _stage_facts(states: StageStates, summary: Summary) -> Iterable[Fact]:
-    by_stage = {state.planned.stage: state for state in states.stages}
-    for stage, kind in _STAGE_CONDITIONS.items():
-        state = by_stage.get(stage)
+def _stage_facts(assessment: Assessment, summary: Summary) -> Iterable[Fact]:
+    by_stage = {state.planned.stage: state for state in assessment.stages.stages}
+    for planned in assessment.situation.plan.stages:
+        kind, state = _STAGE_CONDITIONS[planned.stage], by_stage.get(planned.stage)
         if state is None:
             yield kind, ConditionStatus.FALSE, Reason.NOT_STARTED, "an earlier stage is not finished"
         elif state.phase is StagePhase.DONE:
@@ -166,22 +176,17 @@ def _stage_facts(states: StageStates, summary: Summary) -> Iterable[Fact]:
             yield kind, ConditionStatus.FALSE, summary.reason, summary.message
 
 
-def _availability(seen: ObservedDeployment | None) -> Fact:
+def _availability(assessment: Assessment) -> Fact:
+    """A student is available once its server is, and has answered rows of the evaluation as it did there."""
+    seen, kind = assessment.situation.observation.deployment, ConditionType.AVAILABLE
     if seen is None or seen.ownership is not Ownership.OURS:
-        return ConditionType.AVAILABLE, ConditionStatus.FALSE, Reason.NOT_STARTED, "no student is served"
-    if seen.available:
-        return (
-            ConditionType.AVAILABLE,
-            ConditionStatus.TRUE,
-            Reason.SERVING,
-            f"a server of {seen.model_path} is available",
-        )
-    return (
-        ConditionType.AVAILABLE,
-        ConditionStatus.FALSE,
-        Reason.ROLLING_OUT,
-        f"no server of {seen.model_path} is available",
-    )
+        return kind, ConditionStatus.FALSE, Reason.NOT_STARTED, "no student is served"
+    path = seen.model_path
+    if not seen.available:
+        return kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, f"no server of {path} is available"
+    if served_verification(assessment.situation, assessment.stages) is None:
+        return kind, ConditionStatus.FALSE, Reason.VERIFYING, f"the server of {path} answers, but is not verified"
+    return kind, ConditionStatus.TRUE, Reason.SERVING, f"a server of {path} is available"
 
 
 def dated(facts: Iterable[Fact], previous: DistillationStatus, generation: int, now: datetime) -> tuple[Condition, ...]:

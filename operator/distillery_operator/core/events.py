@@ -21,16 +21,31 @@ _REPORTED = (
     ConditionType.DATA_GENERATED,
     ConditionType.TRAINED,
     ConditionType.EVALUATED,
+    ConditionType.VERIFIED,
     ConditionType.RECONCILING,
     ConditionType.STALLED,
     ConditionType.SUSPENDED,
     ConditionType.READY,
 )
-_ONCE_TRUE = (ConditionType.DATA_GENERATED, ConditionType.TRAINED, ConditionType.EVALUATED, ConditionType.READY)
+_STAGES_DONE = (
+    ConditionType.DATA_GENERATED,
+    ConditionType.TRAINED,
+    ConditionType.EVALUATED,
+    ConditionType.VERIFIED,
+)
+_ONCE_TRUE = (*_STAGES_DONE, ConditionType.READY)
 """Conditions that get an Event only when they become true; the others also get one for each new reason."""
 
 _NORMAL_REASONS = frozenset(
-    {Reason.QUEUED, Reason.GENERATING_DATA, Reason.TRAINING, Reason.EVALUATING, Reason.ROLLING_OUT, Reason.SUSPENDED}
+    {
+        Reason.QUEUED,
+        Reason.GENERATING_DATA,
+        Reason.TRAINING,
+        Reason.EVALUATING,
+        Reason.ROLLING_OUT,
+        Reason.VERIFYING,
+        Reason.SUSPENDED,
+    }
 )
 
 
@@ -87,7 +102,7 @@ def _is_change(old: Condition | None, new: Condition) -> bool:
 
 
 def _change(condition: Condition) -> StatusChange:
-    if condition.type in _ONCE_TRUE[:3]:
+    if condition.type in _STAGES_DONE:
         return StatusChange(str(condition.type), condition.message)
     may_warn = condition.type in (ConditionType.RECONCILING, ConditionType.STALLED)
     warning = may_warn and condition.reason not in _NORMAL_REASONS

@@ -98,6 +98,11 @@ def no_orphaned_pod(situation: Situation) -> Problem | None:
     return Problem(None, f"waiting for the Pod {orphaned[0]} to stop") if orphaned else None
 
 
+def student_is_served(situation: Situation) -> Problem | None:
+    """Verify needs the server of the newest student."""
+    return situation.unserved
+
+
 PRECONDITIONS: tuple[Precondition, ...] = (
     not_suspended,  # First, so that nothing else is reported while the user wants no work.
     not_refused,
@@ -108,4 +113,5 @@ PRECONDITIONS: tuple[Precondition, ...] = (
     claim_name_is_free,
     no_live_job,  # After what only a person can repair: that should be reported without waiting for a Job to stop.
     no_orphaned_pod,
+    student_is_served,
 )

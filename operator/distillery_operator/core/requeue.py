@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from distillery_api.reasons import Reason
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.observation import JobState
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
@@ -46,5 +47,8 @@ def _waits_for_pod(state: StageState, rollout: Rollout) -> bool:
 
 def _waits_for_unwatched(assessment: Assessment) -> bool:
     """Whether a precondition, or a server that only a person can repair, may depend on what is not watched."""
-    waiting = assessment.stages.current.phase is StagePhase.WAITING and not assessment.situation.plan.suspended
-    return waiting or assessment.rollout.stalled
+    current = assessment.stages.current
+    waiting = current.phase is StagePhase.WAITING and not assessment.situation.plan.suspended
+    # A rollout consists of what is watched.
+    for_rollout = current.problem is not None and current.problem.reason is Reason.ROLLING_OUT
+    return (waiting and not for_rollout) or assessment.rollout.stalled

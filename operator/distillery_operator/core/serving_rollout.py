@@ -1,6 +1,6 @@
 """Which student is to be served, and how far the rollout of its server is.
 
-A server is never taken away for a run that is not finished: until then it serves the student it has, with the
+A server is never taken away for a student that is not evaluated: until then it serves the student it has, with the
 replicas and resources that the spec asks for now.
 """
 
@@ -19,7 +19,7 @@ from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.pod_template import VolumeUse
-from distillery_operator.manifests.serving import SERVING_PORT, ServedModel, serving_deployment, serving_service
+from distillery_operator.manifests.serving import ServedModel, server_digest, serving_deployment, serving_service
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -56,8 +56,8 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     """What is served, or to be served, at this moment."""
     if not situation.plan.served:
         return Rollout(RolloutPhase.OFF)
-    finished = states.finished and not situation.plan.suspended
-    model = _newest_model(situation) if finished else _served_model(situation.observation.deployment)
+    evaluated = states.done(Stage.EVALUATE) is not None and not situation.plan.suspended
+    model = _newest_model(situation) if evaluated else _served_model(situation.observation.deployment)
     if model is None:
         return Rollout(RolloutPhase.NOTHING)
     manifests = _manifests(situation, model)
@@ -76,7 +76,7 @@ def volume_use(situation: Situation) -> VolumeUse:
 
 def service_url(plan: Plan) -> str:
     """Base URL of the student's API inside the cluster."""
-    return f"http://{names.service_host(plan.name, plan.namespace)}:{SERVING_PORT}/v1"
+    return names.service_url(plan.name, plan.namespace)
 
 
 def _newest_model(situation: Situation) -> ServedModel:
@@ -121,7 +121,7 @@ def _has_service(situation: Situation) -> bool:
 
 def _digest(manifests: tuple[Manifest, ...]) -> str:
     deployment = next(manifest for manifest in manifests if manifest["kind"] == "Deployment")
-    return str(deployment["metadata"]["annotations"][names.DIGEST_ANNOTATION])
+    return server_digest(deployment)
 
 
 def _is_past_deadline(seen: ObservedDeployment) -> bool:

@@ -36,6 +36,8 @@ class Situation:
     settings: Settings
     refused: Problem | None = None
     """Set once the server has refused what would be created."""
+    unserved: Problem | None = None
+    """Set for verify while the newest student is not served."""
 
     @property
     def retry_requested(self) -> bool:

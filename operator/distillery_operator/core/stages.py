@@ -9,13 +9,15 @@ the next attempt waits; with `reason` alone it is stalled; with none of these th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from distillery_api.evaluation import Evaluation
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
 from distillery_api.status import StageStatus
 from distillery_operator.core.observation import JobState, ObservedJob
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
@@ -70,6 +72,8 @@ class StageStates:
     """All stages up to the first that is not done."""
 
     stages: tuple[StageState, ...]
+    finished: bool = False
+    """Whether all stages are done."""
     discarded: tuple[ObservedJob, ...] = ()
     """Jobs to delete: of other inputs, or of old attempts."""
 
@@ -78,10 +82,10 @@ class StageStates:
         """The first stage that is not done, else the last."""
         return self.stages[-1]
 
-    @property
-    def finished(self) -> bool:
-        """Whether all stages are done."""
-        return self.current.phase is StagePhase.DONE and self.current.planned.stage.is_last
+    def done(self, stage: Stage) -> StageState | None:
+        """The stage, where it is done."""
+        states = (state for state in self.stages if state.planned.stage is stage)
+        return next((state for state in states if state.phase is StagePhase.DONE), None)
 
     @property
     def records(self) -> tuple[StageStatus, ...]:
@@ -90,16 +94,42 @@ class StageStates:
 
 
 def stage_states(situation: Situation) -> StageStates:
-    """Bring every stage's record up to date, and start what is due."""
+    """Bring the record of every stage up to date, and start what is due; without verify, which depends on the server
+    that depends on these."""
     states: list[StageState] = []
     for planned in situation.plan.stages:
-        states.append(_state(situation, planned))
+        if planned.stage is Stage.VERIFY:
+            break
+        states.append(stage_state(situation, planned))
         if states[-1].phase is not StagePhase.DONE:
             break
-    return StageStates(tuple(states), _discarded(situation, states))
+    return joined_states(situation, states)
 
 
-def _state(situation: Situation, planned: PlannedStage) -> StageState:
+def joined_states(situation: Situation, states: Sequence[StageState]) -> StageStates:
+    """The states of the first stages, up to one that is not done."""
+    all_known = len(states) == len(situation.plan.stages)
+    finished = all_known and states[-1].phase is StagePhase.DONE
+    return StageStates(tuple(states), finished, _discarded(situation, states))
+
+
+def newly_evaluated(situation: Situation, states: StageStates) -> StageState | None:
+    """The evaluate stage where it is done and the previous status does not say so yet."""
+    evaluate = states.done(Stage.EVALUATE)
+    before = situation.recorded(evaluate.planned) if evaluate else None
+    return None if before and before.completion_time else evaluate
+
+
+def last_evaluation(situation: Situation, states: StageStates) -> Evaluation | None:
+    """The result table of the last finished evaluation."""
+    new = newly_evaluated(situation, states)
+    if new is None:
+        return situation.previous.evaluation
+    return new.job.result.evaluation if new.job and new.job.result else None
+
+
+def stage_state(situation: Situation, planned: PlannedStage) -> StageState:
+    """Bring one stage's record up to date, and start it if it is due."""
     record = _up_to_date(situation, planned)
     if record is None:
         return _next_attempt(situation, planned, None)
@@ -169,6 +199,7 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
         rows=result.rows if result else None,
         usage=result.usage if result else None,
         training=result.training if result else None,
+        verification=result.verification if result else None,
     )
 
 

@@ -24,9 +24,10 @@ from distillery_operator.core.conditions import (
 )
 from distillery_operator.core.eta import remaining_seconds
 from distillery_operator.core.observation import Ownership, StageReport
-from distillery_operator.core.serving_rollout import Rollout, RolloutPhase, service_url
+from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
-from distillery_operator.core.stages import StagePhase, StageState, StageStates
+from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation, newly_evaluated
+from distillery_operator.core.verification import served_verification
 from distillery_operator.planning import names
 
 HISTORY_LENGTH = 5
@@ -35,19 +36,19 @@ HISTORY_LENGTH = 5
 def compute_status(assessment: Assessment, report: StageReport) -> DistillationStatus:
     """The status that follows from the assessment; it already names what `decide` will create. `report` is what the
     running stage answered last."""
-    situation, states, rollout = assessment.situation, assessment.stages, assessment.rollout
+    situation, states = assessment.situation, assessment.stages
     records = tuple(_with_progress(situation, state, report.progress) for state in states.stages if state.record)
     stages = tuple(record for record in records if record)
     return DistillationStatus(
         observed_generation=situation.plan.generation,
         conditions=conditions(assessment),
         stages=stages,
-        progress=_progress_text(states, rollout, stages[-1] if stages else None),
+        progress=_progress_text(assessment, stages[-1] if stages else None),
         workspace_claim=_claim(situation, states),
         usage=_usage(states.records),
         estimate=_estimate(situation, states, report.estimate),
         evaluation=_evaluation(situation, states),
-        serving=_serving(situation, rollout),
+        serving=_serving(assessment),
         history=_history(situation, states),
         last_handled_retry_at=situation.plan.retry_at or situation.previous.last_handled_retry_at,
     )
@@ -90,12 +91,14 @@ def _rounded(seconds: float) -> int:
     return round(seconds / step) * step
 
 
-def _progress_text(states: StageStates, rollout: Rollout, record: StageStatus | None) -> str:
+def _progress_text(assessment: Assessment, record: StageStatus | None) -> str:
+    states, stage = assessment.stages, assessment.stages.current.planned.stage
+    served = assessment.rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
+    if not served and (states.finished or stage is Stage.VERIFY):
+        return "rolling out"
     if states.finished:
-        done = rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
-        return "done" if done else "rolling out"
-    stage = states.current.planned.stage
-    text = f"{stage.number}/{len(Stage)} {stage}"
+        return "done"
+    text = f"{stage.number}/{len(assessment.situation.plan.stages)} {stage}"
     progress = record.progress if record and record.name is stage else None
     if progress is None or not progress.total:
         return text
@@ -126,27 +129,21 @@ def _estimate(situation: Situation, states: StageStates, reported: Estimate | No
     return final or reported or (situation.previous.estimate if same_inputs else None)
 
 
-def _newly_finished(situation: Situation, states: StageStates) -> bool:
-    """Whether the evaluation is done and the previous status does not say so yet."""
-    if not states.finished:
-        return False
-    before = situation.recorded(states.current.planned)
-    return before is None or before.completion_time is None
-
-
 def _evaluation(situation: Situation, states: StageStates) -> Evaluation | None:
-    """The result table of the last finished evaluation."""
-    if not _newly_finished(situation, states):
-        return situation.previous.evaluation
-    job = states.current.job
-    return job.result.evaluation if job and job.result else None
+    """The result table of the last finished evaluation, with the student's latency through its server once it is
+    verified."""
+    table, verify = last_evaluation(situation, states), states.done(Stage.VERIFY)
+    if table is None or verify is None or verify.record is None or verify.record.verification is None:
+        return table
+    return table.served(verify.record.verification.latency_seconds)
 
 
 def _history(situation: Situation, states: StageStates) -> tuple[Run, ...]:
-    record = states.current.record
-    if record is None or record.completion_time is None or not _newly_finished(situation, states):
+    new = newly_evaluated(situation, states)
+    record = new.record if new else None
+    if new is None or record is None or record.completion_time is None:
         return situation.previous.history
-    table = _evaluation(situation, states)
+    table = last_evaluation(situation, states)
     run = Run(
         completion_time=record.completion_time,
         model_path=situation.plan.model_path,
@@ -157,8 +154,9 @@ def _history(situation: Situation, states: StageStates) -> tuple[Run, ...]:
     return (run, *others)[:HISTORY_LENGTH]
 
 
-def _serving(situation: Situation, rollout: Rollout) -> ServingStatus | None:
+def _serving(assessment: Assessment) -> ServingStatus | None:
     """The server as it is; its address is known from the moment that it is to be created."""
+    situation, rollout = assessment.situation, assessment.rollout
     if rollout.model is None:
         return None
     deployment = situation.observation.deployment
@@ -173,4 +171,5 @@ def _serving(situation: Situation, rollout: Rollout) -> ServingStatus | None:
         selector=names.serving_selector(situation.plan.name),
         student_prompt=seen.student_prompt if seen else rollout.model.student_prompt,
         blocked_since=rollout.blocked_since,
+        verification=served_verification(situation, assessment.stages) if seen else None,
     )

@@ -43,10 +43,12 @@ _REQUESTS = {
     Stage.GENERATE: {"cpu": "100m", "memory": "512Mi"},
     Stage.TRAIN: {"cpu": "500m", "memory": "1Gi"},
     Stage.EVALUATE: {"cpu": "500m", "memory": "1Gi"},
+    Stage.VERIFY: {"cpu": "100m", "memory": "256Mi"},
 }
-_MEMORY_LIMITS = {Stage.GENERATE: "2Gi", Stage.TRAIN: "32Gi", Stage.EVALUATE: "32Gi"}
-"""Several times what a stage needs: generate whatever its rows, the others with a student of 8 billion parameters on a
-GPU. A stage that needs more is stopped before it takes the memory of its neighbours."""
+_MEMORY_LIMITS = {Stage.GENERATE: "2Gi", Stage.TRAIN: "32Gi", Stage.EVALUATE: "32Gi", Stage.VERIFY: "2Gi"}
+"""Several times what a stage needs: generate and verify whatever their rows, the others with a student of 8 billion
+parameters on a GPU. A stage that needs more is stopped before it takes the memory of its neighbours."""
+_LOADS_MODEL = frozenset({Stage.TRAIN, Stage.EVALUATE})
 
 
 def stage_config_map(plan: Plan, planned: PlannedStage) -> Manifest:
@@ -96,7 +98,7 @@ def configuration_digest(plan: Plan, planned: PlannedStage, settings: ManifestSe
 
 
 def _config_text(plan: Plan, planned: PlannedStage) -> str:
-    config = run_config(plan, planned, StageLocations.in_pod(plan.spec, planned.stage))
+    config = run_config(plan, planned, StageLocations.in_pod(plan, planned.stage))
     return config.model_dump_json(by_alias=True, exclude_none=True, indent=2)
 
 
@@ -113,11 +115,10 @@ def _stage_template(
     plan: Plan, planned: PlannedStage, labels: dict[str, str], settings: ManifestSettings, volume: VolumeUse
 ) -> Manifest:
     options = plan.options(planned.stage)
-    # The training's own template already contains its constraints.
     base = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.stage_grace_seconds,
-        **node_constraints(plan, volume, with_training=planned.stage is not Stage.TRAIN),
+        **node_constraints(plan, planned.stage, volume),
     }
     return pod_template(_stage_container(plan, planned, settings), options, labels, settings, base)
 
@@ -147,7 +148,7 @@ def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettin
         requests=_REQUESTS[stage],
         memory_limit=_MEMORY_LIMITS[stage],
         environment=(*_api_keys(plan, stage), *authority_environment(settings)),
-        needs_shared_memory=stage is not Stage.GENERATE,
+        needs_shared_memory=stage in _LOADS_MODEL,
         further_fields={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from distillery_api.run_config import TERMINATION_MESSAGE_PATH
 from distillery_api.spec import StageOptions
+from distillery_api.stage import Stage
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.pod_template_merge import merged_map, merged_template
 from distillery_operator.manifests.settings import ManifestSettings
@@ -88,12 +89,14 @@ def pod_template(
     return merged_template(generated, user, frozenset(volume["name"] for volume in container.volumes))
 
 
-def node_constraints(plan: Plan, volume: VolumeUse, *, with_training: bool) -> Manifest:
+def node_constraints(plan: Plan, stage: Stage, volume: VolumeUse) -> Manifest:
     """Node constraints of a stage's Pod: a volume that only one node can mount binds all stages to the nodes of the
-    training, and to the node of a server that uses it."""
+    training, and to the node of a server that uses it. Verify prefers the server's node in any case: the latency that
+    it measures is then without the network's, and the load that it sees is the server's."""
     if volume.shared:
-        return {}
-    base = _training_constraints(plan) if with_training else {}
+        return {"affinity": _near_server(plan)} if stage is Stage.VERIFY else {}
+    # The training's own template already contains its constraints.
+    base = _training_constraints(plan) if stage is not Stage.TRAIN else {}
     return merged_map(base, {"affinity": _beside_server(plan)} if volume.beside_server else {})
 
 
@@ -191,9 +194,17 @@ def _training_constraints(plan: Plan) -> Manifest:
 
 
 def _beside_server(plan: Plan) -> Manifest:
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_servers_node(plan)]}}
+
+
+def _near_server(plan: Plan) -> Manifest:
+    preferred = {"weight": 100, "podAffinityTerm": _servers_node(plan)}
+    return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preferred]}}
+
+
+def _servers_node(plan: Plan) -> Manifest:
     """A term about the serving Pod rather than its node: it still holds when the server moves."""
-    term = {
+    return {
         "labelSelector": {"matchLabels": names.serving_labels(plan.name)},
         "topologyKey": "kubernetes.io/hostname",
     }
-    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}

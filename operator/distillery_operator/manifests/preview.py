@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from distillery_api import __version__
+from distillery_api.resource import Distillation
 from distillery_api.stage import Stage
 from distillery_operator.manifests.child_metadata import Manifest
+from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.job import stage_config_map, stage_job
 from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_service
@@ -19,13 +23,19 @@ SETTINGS = ManifestSettings(
 """Each installation sets its own images; these are the names that `make images` and the chart use by default."""
 
 
+def preview_plan(distillation: Distillation) -> Plan:
+    """The plan that an installation with these images makes."""
+    return cluster_plan(distillation, SETTINGS)
+
+
 def preview(plan: Plan) -> list[Manifest]:
     """The children in the order of their creation, each stage's first attempt."""
     volume = VolumeUse(plan.shared_volume)
     children = [] if plan.spec.storage.claim_name else [workspace_claim(plan)]
     for planned in plan.stages:
+        if planned.stage is Stage.VERIFY:
+            served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash)
+            children += [serving_deployment(plan, SETTINGS, served, volume), serving_service(plan)]
+            volume = replace(volume, beside_server=True)
         children += [stage_config_map(plan, planned), stage_job(plan, planned, 1, SETTINGS, volume)]
-    if plan.served:
-        served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash)
-        children += [serving_deployment(plan, SETTINGS, served, volume), serving_service(plan)]
     return children

@@ -19,7 +19,6 @@ from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan
 
-SERVING_PORT = 8000
 MODELS_FOLDER = "/models"
 
 _REQUESTS = {"cpu": "250m", "memory": "1Gi"}
@@ -59,7 +58,7 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, served: ServedMod
     annotations = {
         names.MODEL_PATH_ANNOTATION: served.model_path,
         names.STUDENT_PROMPT_ANNOTATION: served.student_prompt,
-        names.DIGEST_ANNOTATION: digest(spec),
+        names.DIGEST_ANNOTATION: digest(spec["template"]),
     }
     return {
         "apiVersion": "apps/v1",
@@ -67,6 +66,11 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, served: ServedMod
         "metadata": metadata | {"annotations": annotations},
         "spec": spec,
     }
+
+
+def server_digest(deployment: Manifest) -> str:
+    """Which server a Deployment's manifest describes: a digest of its Pod template, whatever the number of Pods."""
+    return str(deployment["metadata"]["annotations"][names.DIGEST_ANNOTATION])
 
 
 def serving_service(plan: Plan) -> Manifest:
@@ -78,7 +82,7 @@ def serving_service(plan: Plan) -> Manifest:
         "metadata": owned_metadata(plan, names.serving_name(plan.name), labels),
         "spec": {
             "selector": names.serving_labels(plan.name),
-            "ports": [{"name": "http", "port": SERVING_PORT, "targetPort": "http", "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": names.SERVING_PORT, "targetPort": "http", "protocol": "TCP"}],
         },
     }
 
@@ -115,7 +119,7 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
         environment=({"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "VLLM_NO_USAGE_STATS", "value": "1"}),
         further_fields={
             "workingDir": MODELS_FOLDER,
-            "ports": [{"name": "http", "containerPort": SERVING_PORT}],
+            "ports": [{"name": "http", "containerPort": names.SERVING_PORT}],
             **_probes(settings),
             # Requests keep arriving until every proxy knows that this Pod is terminating.
             "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}},
@@ -133,7 +137,7 @@ def _transformers(plan: Plan) -> tuple[str, ...]:
 
 
 def _address() -> tuple[str, ...]:
-    return ("--host", "0.0.0.0", "--port", str(SERVING_PORT))  # noqa: S104 - a Service leads here
+    return ("--host", "0.0.0.0", "--port", str(names.SERVING_PORT))  # noqa: S104 - a Service leads here
 
 
 def _probes(settings: ManifestSettings) -> Manifest:

@@ -21,14 +21,17 @@ HASH_LENGTH = 8
 
 
 def source_uris(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
-    """The URIs that a stage reads: of the rows for generate, of the base model for the others."""
+    """The URIs that a stage reads: of the rows for generate, of the base model for train and evaluate."""
+    if stage is Stage.VERIFY:
+        return ()
     if stage is not Stage.GENERATE:
         return (spec.student.model.uri,)
     return tuple(source.uri for source in spec.data.sources.values())
 
 
 def input_hashes(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[Stage, str]:
-    """The input hash of each stage, over its own identity and the hash of the stage before it.
+    """The input hash of each stage that needs no server, in order, over its own identity and the hash of the stage
+    before it.
 
     `contents` holds a digest of the content behind a URI, if it can be read.
     """

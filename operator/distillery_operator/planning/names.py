@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from distillery_api.resource import GROUP
 
+SERVING_PORT = 8000
+"""TCP port of the student's server and of its Service."""
+
 MANAGER = "distillery"
 WORKSPACE_COMPONENT = "workspace"
 SERVING_COMPONENT = "serving"
@@ -68,6 +71,6 @@ def claim_name(name: str, uid: str) -> str:
     return "-".join(part for part in (name, WORKSPACE_COMPONENT, uid.partition("-")[0]) if part)
 
 
-def service_host(name: str, namespace: str) -> str:
-    """The address of the Service inside the cluster."""
-    return f"{serving_name(name)}.{namespace}.svc"
+def service_url(name: str, namespace: str) -> str:
+    """Base URL of the student's API inside the cluster."""
+    return f"http://{serving_name(name)}.{namespace}.svc:{SERVING_PORT}/v1"

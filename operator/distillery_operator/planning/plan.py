@@ -40,6 +40,7 @@ class Plan:
 
     distillation: Distillation
     stages: tuple[PlannedStage, ...]
+    """In order. Verify is among them only in a cluster (`manifests/cluster_plan.py`)."""
 
     @property
     def spec(self) -> DistillationSpec:
@@ -115,15 +116,17 @@ class Plan:
             Stage.GENERATE: self.spec.generation,
             Stage.TRAIN: self.spec.training,
             Stage.EVALUATE: self.spec.evaluation,
+            # It loads no model: like evaluate, without a GPU.
+            Stage.VERIFY: self.spec.evaluation.model_copy(update={"resources": None}),
         }
         return options[stage]
 
 
 def make_plan(distillation: Distillation, fingerprints: Mapping[str, str] | None = None) -> Plan:
-    """The stages of `distillation`, in order.
+    """The stages of `distillation` that need no server, in order.
 
     `fingerprints` holds a digest of the content behind a URI, if it can be read; a stage that reads it runs again when
     the content changes.
     """
     hashes = input_hashes(distillation.spec, fingerprints or {})
-    return Plan(distillation, tuple(PlannedStage(stage, hashes[stage]) for stage in Stage))
+    return Plan(distillation, tuple(PlannedStage(stage, input_hash) for stage, input_hash in hashes.items()))

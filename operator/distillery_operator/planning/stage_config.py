@@ -17,6 +17,7 @@ from distillery_api.spec import (
     StageOptions,
 )
 from distillery_api.stage import Stage
+from distillery_operator.planning import names
 from distillery_operator.planning.identity import source_uris
 from distillery_operator.planning.plan import Plan, PlannedStage
 
@@ -36,18 +37,21 @@ class StageLocations:
     """Folder that plain paths in the manifest are relative to."""
     mounts: Mapping[str, str]
     """Folder of each claim and ConfigMap that the stage reads, by reference (`pvc://datasets`)."""
+    server_url: str | None = None
+    """Base URL of the student's server, for verify."""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     """0 selects a free port."""
     termination_message_path: str | None = None
 
     @classmethod
-    def in_pod(cls, spec: DistillationSpec, stage: Stage) -> StageLocations:
+    def in_pod(cls, plan: Plan, stage: Stage) -> StageLocations:
         """Paths and addresses in a stage's Pod."""
         return cls(
             workspace=WORKSPACE_PATH,
             base_path=WORKSPACE_PATH,
-            mounts={reference: mount_path(reference) for reference in mounted_sources(spec, stage)},
+            mounts={reference: mount_path(reference) for reference in mounted_sources(plan.spec, stage)},
+            server_url=names.service_url(plan.name, plan.namespace) if stage is Stage.VERIFY else None,
             metrics_host="0.0.0.0",  # noqa: S104 - the operator reads it from another Pod
             metrics_port=METRICS_PORT,
             termination_message_path=TERMINATION_MESSAGE_PATH,
@@ -72,6 +76,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> 
         training=_without_pod_options(spec.training),
         labels=spec.labels,
         evaluation=_without_pod_options(spec.evaluation),
+        server_url=locations.server_url,
         request_timeout_seconds=spec.generation.request_timeout,
         api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
         metrics_host=locations.metrics_host,
@@ -90,7 +95,10 @@ def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReferen
 
 
 def credentials_secret(spec: DistillationSpec, stage: Stage) -> SecretReference | None:
-    """The Secret whose keys become environment variables of `stage`: for reading rows, or for loading the model."""
+    """The Secret whose keys become environment variables of `stage`: for reading rows, or for loading the base
+    model."""
+    if stage is Stage.VERIFY:
+        return None
     return spec.data.credentials if stage is Stage.GENERATE else spec.student.credentials
 
 

@@ -1,0 +1,52 @@
+"""Whether the student that is being served has answered rows of the evaluation as it did there.
+
+Verify comes after the rollout of the newest student, and so is not among the stages that lead to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.verification import Verification
+from distillery_operator.core.observation import ObservedDeployment
+from distillery_operator.core.problem import Problem
+from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
+from distillery_operator.core.situation import Situation
+from distillery_operator.core.stages import StageStates, joined_states, stage_state
+
+
+def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:
+    """The states of all stages: verify begins once the newest student is evaluated."""
+    if states.done(Stage.EVALUATE) is None or not situation.plan.served:
+        return states
+    waiting = replace(situation, unserved=_unserved(situation, rollout))
+    verify = stage_state(waiting, situation.plan.stage(Stage.VERIFY))
+    return joined_states(situation, (*states.stages, verify))
+
+
+def _unserved(situation: Situation, rollout: Rollout) -> Problem | None:
+    """Why the newest student cannot be asked yet."""
+    if rollout.phase is not RolloutPhase.SERVING:
+        return Problem(Reason.ROLLING_OUT, "waiting for the new student's server")
+    if situation.plan.spec.serving.replicas:
+        return None
+    return Problem(None, "serving is scaled to zero; the student is verified once serving.replicas is 1 or more")
+
+
+def served_verification(situation: Situation, states: StageStates) -> Verification | None:
+    """How the student answered that is being served, the newest or an earlier one; None where it is not verified."""
+    seen, verify = situation.observation.deployment, states.done(Stage.VERIFY)
+    if seen is None:
+        return None
+    if verify and verify.record and verify.record.verification:
+        return verify.record.verification.model_copy(update={"server": seen.digest})
+    return _earlier_verification(situation, seen)
+
+
+def _earlier_verification(situation: Situation, seen: ObservedDeployment) -> Verification | None:
+    """A rollout replaces the verified server only where it is complete: until then, Pods of that server may answer."""
+    serving = situation.previous.serving
+    before = serving.verification if serving else None
+    return before if before and (before.server == seen.digest or not seen.rolled_out) else None
