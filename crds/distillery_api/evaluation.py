@@ -92,6 +92,9 @@ class Evaluation(LenientModel):
     """Model that judged the win rates."""
     device: Annotated[str, Field(max_length=128)] | None = None
     """Device on which the latencies were measured."""
+    precision: Annotated[str, Field(max_length=16)] | None = None
+    """Floating-point precision in which base model and student answered, such as bfloat16. The student is served in
+    it."""
 
     @property
     def is_prose(self) -> bool:

@@ -24,7 +24,9 @@ from waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "distillery"
-SETTINGS = ManifestSettings(trainer_image="distillery-trainer:test", vllm_image="vllm:test")
+SETTINGS = ManifestSettings(
+    trainer_image="distillery-trainer:test", vllm_image="vllm:test", vllm_cpu_image="vllm-cpu:test"
+)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +152,7 @@ def test_operator_reads_its_settings_from_the_charts_defaults(render):
     assert settings_of(render()) == OperatorSettings(
         trainer_image="distillery-trainer:0.1.0",
         vllm_image="vllm/vllm-openai:v0.33.0",
+        vllm_cpu_image="vllm/vllm-openai-cpu:v0.33.0",
         operator_namespace="the Pod's metadata.namespace",
         identity="the Pod's metadata.name",
     )
@@ -181,6 +184,7 @@ def test_operator_reads_its_settings_from_changed_values(render):
         trainer_image="registry.example/trainer:v7",
         vllm_image=f"vllm/vllm-openai@sha256:{'0' * 64}",
         certificate_authorities=CertificateAuthorities("trust", "ca.crt"),
+        vllm_cpu_image="vllm/vllm-openai-cpu:v0.33.0",
         image_pull_policy="Always",
         run_as_user=None,
         fs_group=2000,

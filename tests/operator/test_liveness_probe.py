@@ -19,7 +19,12 @@ from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.controller.work_queue import WorkQueue
 
 SETTINGS = read_settings(
-    {"DISTILLERY_TRAINER_IMAGE": "t:1", "DISTILLERY_VLLM_IMAGE": "v:1", "DISTILLERY_NAMESPACES": "a"}
+    {
+        "DISTILLERY_TRAINER_IMAGE": "t:1",
+        "DISTILLERY_VLLM_IMAGE": "v:1",
+        "DISTILLERY_VLLM_CPU_IMAGE": "c:1",
+        "DISTILLERY_NAMESPACES": "a",
+    }
 )
 
 

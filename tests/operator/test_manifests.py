@@ -26,7 +26,7 @@ from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
 from simulated_cluster import distillation, spec
 
 GOLDEN = Path(__file__).parents[1] / "data" / "output" / "manifests"
-SETTINGS = ManifestSettings("distillery-trainer:1", "vllm-openai:1")
+SETTINGS = ManifestSettings("distillery-trainer:1", "vllm-openai:1", "vllm-openai-cpu:1")
 ONE_NODE, MANY_NODES = VolumeUse(shared=False), VolumeUse(shared=True)
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 ON_GPUS = {
@@ -111,6 +111,17 @@ def serving_with_vllm() -> list[Raw]:
     return [serving_deployment(plan, SETTINGS, served(plan), MANY_NODES)]
 
 
+def serving_with_vllm_on_a_cpu() -> list[Raw]:
+    """After an evaluation in float32, with limits and a longer grace period."""
+    serving = {
+        "resources": {"limits": {"cpu": "1500m", "memory": "8Gi"}},
+        "podTemplate": {"spec": {"terminationGracePeriodSeconds": 120}},
+    }
+    plan = plan_of(serving=serving)
+    model = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, "float32")
+    return [serving_deployment(plan, SETTINGS, model, ONE_NODE)]
+
+
 def workspace() -> list[Raw]:
     """Kept when the Distillation goes, and not."""
     described = {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"], "retention": "Delete"}
@@ -119,7 +130,10 @@ def workspace() -> list[Raw]:
 
 def check() -> list[Raw]:
     """Pods for the dry run, on a cluster that chooses the users."""
-    plan, unset = plan_of(), ManifestSettings("distillery-trainer:1", "vllm-openai:1", run_as_user=None, fs_group=None)
+    plan, unset = (
+        plan_of(),
+        ManifestSettings("distillery-trainer:1", "vllm-openai:1", "vllm-openai-cpu:1", run_as_user=None, fs_group=None),
+    )
     return [stage_pod(plan, plan.stage(Stage.GENERATE), unset), serving_pod(plan, unset, served(plan))]
 
 
@@ -131,7 +145,18 @@ def readable(manifest: Raw) -> Raw:
 
 
 @pytest.mark.parametrize(
-    "case", [generate, train, evaluate, verify, serving_with_transformers, serving_with_vllm, workspace, check]
+    "case",
+    [
+        generate,
+        train,
+        evaluate,
+        verify,
+        serving_with_transformers,
+        serving_with_vllm,
+        serving_with_vllm_on_a_cpu,
+        workspace,
+        check,
+    ],
 )
 def test_manifests_are_as_the_file_says(case: Any) -> None:
     path = GOLDEN / f"{case.__name__}.yaml"
@@ -210,7 +235,7 @@ def test_a_student_is_verified_again_whenever_its_server_or_evaluation_changes(c
 
 
 def test_a_student_is_verified_again_when_the_installation_serves_it_with_another_image() -> None:
-    newer = ManifestSettings("distillery-trainer:2", "vllm-openai:1")
+    newer = ManifestSettings("distillery-trainer:2", "vllm-openai:1", "vllm-openai-cpu:1")
     assert cluster_plan(distillation(), newer).stages[3] != cluster_plan(distillation(), SETTINGS).stages[3]
 
 

@@ -9,7 +9,11 @@ import pytest
 from distillery_operator.controller.settings import read_settings
 from distillery_operator.errors import SettingsError
 
-IMAGES = {"DISTILLERY_TRAINER_IMAGE": "trainer:1", "DISTILLERY_VLLM_IMAGE": "vllm:1"}
+IMAGES = {
+    "DISTILLERY_TRAINER_IMAGE": "trainer:1",
+    "DISTILLERY_VLLM_IMAGE": "vllm:1",
+    "DISTILLERY_VLLM_CPU_IMAGE": "vllm-cpu:1",
+}
 
 
 def settings_error(**variables: str) -> str:
@@ -32,7 +36,10 @@ def test_the_two_images_are_all_that_must_be_set() -> None:
 def test_missing_images_are_named_each_on_a_line() -> None:
     with pytest.raises(SettingsError) as problem:
         read_settings({})
-    assert str(problem.value) == "DISTILLERY_TRAINER_IMAGE is not set\nDISTILLERY_VLLM_IMAGE is not set"
+    assert (
+        str(problem.value)
+        == "DISTILLERY_TRAINER_IMAGE is not set\nDISTILLERY_VLLM_IMAGE is not set\nDISTILLERY_VLLM_CPU_IMAGE is not set"
+    )
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,36 @@ def test_an_old_student_serves_while_a_new_one_is_made() -> None:
     assert cluster.status.serving.model_path == "train-nxevyml5/model"
 
 
+def served_precision(cluster: SimulatedCluster) -> str:
+    """The argument with which the server was told its arithmetic."""
+    manifest = cluster.observation().deployment.manifest
+    command = manifest["spec"]["template"]["spec"]["containers"][0]["command"]
+    return next(argument for argument in command if argument.startswith("--dtype="))
+
+
+def test_a_student_is_served_in_the_precision_that_was_measured_also_while_a_new_one_is_made() -> None:
+    cluster = begun()
+    cluster.run_stages(Stage.GENERATE, Stage.TRAIN)
+    cluster.start()
+    cluster.finish(evaluation=Table(sample_size=3, precision="float32"))
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert served_precision(cluster) == "--dtype=float32"
+    cluster.change(training={"seed": 7})
+    cluster.settle()
+    assert served_precision(cluster) == "--dtype=float32"
+    cluster.run_stages(Stage.TRAIN)
+    cluster.start()
+    cluster.finish(evaluation=Table(sample_size=3, precision="bfloat16"))
+    cluster.settle()
+    assert served_precision(cluster) == "--dtype=bfloat16"
+
+
+def test_an_evaluation_of_an_earlier_release_leaves_the_precision_to_the_server() -> None:
+    assert served_precision(served()) == "--dtype=auto"
+
+
 def test_failed_train_job_marks_trained_false() -> None:
     cluster = begun()
     cluster.run_stages(Stage.GENERATE)

@@ -33,6 +33,7 @@ CRD = "crd.yaml"
 QUICK = {
     "DISTILLERY_TRAINER_IMAGE": "distillery-trainer:scripted",
     "DISTILLERY_VLLM_IMAGE": "vllm:none",
+    "DISTILLERY_VLLM_CPU_IMAGE": "vllm-cpu:none",
     "DISTILLERY_RETRY_FIRST_DELAY": "1s",
     "DISTILLERY_RETRY_LONGEST_DELAY": "2s",
     "DISTILLERY_PROGRESS_INTERVAL": "1s",

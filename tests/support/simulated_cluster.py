@@ -34,7 +34,7 @@ from distillery_operator.planning.plan import Plan
 
 UID = "5f0c1a2b-0000-4000-8000-000000000001"
 START = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
-SETTINGS = Settings(ManifestSettings("distillery-trainer:1", "vllm-openai:1"), RetrySettings())
+SETTINGS = Settings(ManifestSettings("distillery-trainer:1", "vllm-openai:1", "vllm-openai-cpu:1"), RetrySettings())
 
 VERIFIED = Verification(rows=16, alike=16, required_share=1.0, latency_seconds=0.18, calls=20)
 RUN_STAGES = stages_until(None)

@@ -42,7 +42,7 @@ def table_of(prompt, rows, train, tmp_path, *, base_teacher_prompt, base, studen
     answers = {TEACHER: score_teacher(prompt, rows)}
     answers |= {name: score_replies(prompt, replies(*texts), rows) for name, texts in given.items()}
     answers |= score_baselines(prompt, rows, path)
-    return result_table(prompt, answers, rows, EvaluationContext("cpu", **context))
+    return result_table(prompt, answers, rows, EvaluationContext("cpu", "float32", **context))
 
 
 def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
@@ -147,7 +147,7 @@ def test_perplexity_is_over_all_tokens_of_the_teacher_s_replies(tmp_path):
         SystemReply("x", teacher_loss=0.0, teacher_tokens=1),
     ]
     answers = {TEACHER: score_teacher(prompt, rows), **given, STUDENT: score_replies(prompt, student, rows)}
-    made = result_table(prompt, answers, rows, EvaluationContext("cpu"))
+    made = result_table(prompt, answers, rows, EvaluationContext("cpu", "float32"))
     assert made.student.perplexity == pytest.approx(4.482, abs=1e-3)
     assert made.base.perplexity is None
 

@@ -31,7 +31,7 @@ class Serving(StageOptions):
     """Deployment serves the student with a Deployment and a Service of a stable name; None ends the run after the
     evaluation. Default: Deployment."""
     runtime: ServingRuntime = ServingRuntime.VLLM
-    """Inference server. VLLM needs a GPU, which you request in resources; Transformers also runs on a CPU. Default:
-    VLLM."""
+    """Inference server. VLLM runs on a GPU if you request one in resources, else on the CPU. Transformers is slower,
+    answers one request at a time, and needs no further image. Default: VLLM."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
     """Number of serving Pods. More than one requires a ReadWriteMany volume. Default: 1."""

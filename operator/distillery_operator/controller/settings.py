@@ -69,7 +69,9 @@ class OperatorSettings(BaseModel):
     trainer_image: Annotated[str, Field(min_length=1)]
     """Image of the stages."""
     vllm_image: Annotated[str, Field(min_length=1)]
-    """Image of the server for the runtime VLLM."""
+    """Image of the server for the runtime VLLM on a GPU."""
+    vllm_cpu_image: Annotated[str, Field(min_length=1)]
+    """Image of the server for the runtime VLLM on a CPU."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     run_as_user: UserId = 10001
     """User of all stage containers; empty leaves it to the cluster, as OpenShift requires."""
@@ -122,6 +124,7 @@ class OperatorSettings(BaseModel):
         manifests = ManifestSettings(
             trainer_image=self.trainer_image,
             vllm_image=self.vllm_image,
+            vllm_cpu_image=self.vllm_cpu_image,
             image_pull_policy=self.image_pull_policy,
             run_as_user=self.run_as_user,
             fs_group=self.fs_group,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from distillery_api.reasons import Reason
@@ -11,6 +10,7 @@ from distillery_operator.core.observation import ObservedDeployment, ObservedSer
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
+from distillery_operator.manifests.quantities import amount
 
 
 def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
@@ -43,19 +43,5 @@ def includes(seen: Any, expected: Any) -> bool:
 
 
 def _same_quantity(seen: Any, expected: Any) -> bool:
-    first, second = _amount(seen), _amount(expected)
+    first, second = amount(seen), amount(expected)
     return first is not None and first == second
-
-
-_UNITS = {"m": Decimal("0.001"), "": Decimal(1)}
-_UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)}
-_UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)}
-
-
-def _amount(value: Any) -> Decimal | None:
-    text = str(value)
-    number = text.rstrip("mkKMGTPEi")
-    try:
-        return Decimal(number) * _UNITS[text[len(number) :]]
-    except (InvalidOperation, KeyError):
-        return None

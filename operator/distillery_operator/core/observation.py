@@ -98,6 +98,7 @@ class ObservedDeployment:
     train_hash: str = ""
     model_path: str = ""
     student_prompt: str = ""
+    precision: str = ""
     digest: str = ""
     """Digest of the manifest that it was created from."""
     image: str | None = None

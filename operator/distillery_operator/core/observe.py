@@ -244,6 +244,7 @@ def _observed_deployment(
         train_hash=train_hash,
         model_path=annotations.get(names.MODEL_PATH_ANNOTATION, ""),
         student_prompt=annotations.get(names.STUDENT_PROMPT_ANNOTATION, ""),
+        precision=annotations.get(names.PRECISION_ANNOTATION, ""),
         digest=annotations.get(names.DIGEST_ANNOTATION, ""),
         image=_served_image(raw),
         desired=raw["spec"].get("replicas", 1),

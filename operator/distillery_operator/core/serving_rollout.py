@@ -16,10 +16,16 @@ from distillery_operator.core.observation import ObservedDeployment, Ownership
 from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.retry_policy import BLOCKING_REASONS
 from distillery_operator.core.situation import Situation
-from distillery_operator.core.stages import StageStates
+from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.pod_template import VolumeUse
-from distillery_operator.manifests.serving import ServedModel, server_digest, serving_deployment, serving_service
+from distillery_operator.manifests.serving import (
+    UNKNOWN_PRECISION,
+    ServedModel,
+    server_digest,
+    serving_deployment,
+    serving_service,
+)
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -57,7 +63,7 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     if not situation.plan.served:
         return Rollout(RolloutPhase.OFF)
     evaluated = states.done(Stage.EVALUATE) is not None and not situation.plan.suspended
-    model = _newest_model(situation) if evaluated else _served_model(situation.observation.deployment)
+    model = _newest_model(situation, states) if evaluated else _served_model(situation.observation.deployment)
     if model is None:
         return Rollout(RolloutPhase.NOTHING)
     manifests = _manifests(situation, model)
@@ -79,14 +85,16 @@ def service_url(plan: Plan) -> str:
     return names.service_url(plan.name, plan.namespace)
 
 
-def _newest_model(situation: Situation) -> ServedModel:
-    return ServedModel.planned(situation.plan, situation.plan.stage(Stage.TRAIN).input_hash)
+def _newest_model(situation: Situation, states: StageStates) -> ServedModel:
+    table = last_evaluation(situation, states)
+    train_hash = situation.plan.stage(Stage.TRAIN).input_hash
+    return ServedModel.planned(situation.plan, train_hash, table.precision if table else None)
 
 
 def _served_model(seen: ObservedDeployment | None) -> ServedModel | None:
     if seen is None or seen.ownership is not Ownership.OURS:
         return None
-    return ServedModel(seen.train_hash, seen.model_path, seen.student_prompt)
+    return ServedModel(seen.train_hash, seen.model_path, seen.student_prompt, seen.precision or UNKNOWN_PRECISION)
 
 
 def _manifests(situation: Situation, model: ServedModel) -> tuple[Manifest, ...]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from distillery_api.spec import ServingRuntime
 from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
+from distillery_operator.manifests.model_server import (
+    GRACE_SECONDS,
+    MODELS_FOLDER,
+    PRE_STOP_SECONDS,
+    model_folder,
+    model_server,
+)
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
     GeneratedContainer,
@@ -19,12 +26,12 @@ from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan
 
-MODELS_FOLDER = "/models"
-
-_REQUESTS = {"cpu": "250m", "memory": "1Gi"}
 _PROBE_PERIOD_SECONDS = 5
-_DRAIN_SECONDS = 5
-_GRACE_SECONDS = 60
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+"""The model is on the volume; nothing has to be downloaded."""
+
+UNKNOWN_PRECISION = "auto"
+"""Before the evaluation: the server chooses."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,13 @@ class ServedModel:
     """Folder of the model, relative to the workspace."""
     student_prompt: str
     """File with its system prompt, relative to the workspace."""
+    precision: str = UNKNOWN_PRECISION
+    """Arithmetic in which it was evaluated, such as bfloat16."""
 
     @classmethod
-    def planned(cls, plan: Plan, train_hash: str) -> ServedModel:
+    def planned(cls, plan: Plan, train_hash: str, precision: str | None = None) -> ServedModel:
         """The student that `plan` results in."""
-        return cls(train_hash, plan.model_path, plan.student_prompt_path)
+        return cls(train_hash, plan.model_path, plan.student_prompt_path, precision or UNKNOWN_PRECISION)
 
 
 def serving_deployment(plan: Plan, settings: ManifestSettings, served: ServedModel, volume: VolumeUse) -> Manifest:
@@ -58,6 +67,7 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, served: ServedMod
     annotations = {
         names.MODEL_PATH_ANNOTATION: served.model_path,
         names.STUDENT_PROMPT_ANNOTATION: served.student_prompt,
+        names.PRECISION_ANNOTATION: served.precision,
         names.DIGEST_ANNOTATION: digest(spec["template"]),
     }
     return {
@@ -101,43 +111,33 @@ def _strategy(volume: VolumeUse) -> Manifest:
 
 
 def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedModel, labels: dict[str, str]) -> Manifest:
-    base: Manifest = {"terminationGracePeriodSeconds": _GRACE_SECONDS}
+    base: Manifest = {"terminationGracePeriodSeconds": GRACE_SECONDS}
     return pod_template(_server_container(plan, settings, served), plan.spec.serving, labels, settings, base)
 
 
 def _server_container(plan: Plan, settings: ManifestSettings, served: ServedModel) -> GeneratedContainer:
-    vllm = plan.spec.serving.runtime is ServingRuntime.VLLM
-    model_folder = f"{MODELS_FOLDER}/{names.served_model_name(plan.name)}"
-    mount = {"name": WORKSPACE_VOLUME, "mountPath": model_folder, "subPath": served.model_path, "readOnly": True}
+    name = names.served_model_name(plan.name)
+    server = model_server(plan.spec.serving, name, served.precision, settings)
+    mount = {"name": WORKSPACE_VOLUME, "mountPath": model_folder(name), "subPath": served.model_path, "readOnly": True}
     return GeneratedContainer(
-        command=_vllm(plan, model_folder) if vllm else _transformers(plan),
-        image=plan.spec.serving.image or (settings.vllm_image if vllm else settings.trainer_image),
+        command=server.command,
+        image=server.image,
         mounts=(mount,),
         volumes=(workspace_volume(plan),),
-        requests=_REQUESTS,
-        # The model is on the volume; nothing has to be downloaded.
-        environment=({"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "VLLM_NO_USAGE_STATS", "value": "1"}),
+        requests=dict(server.requests),
+        environment=_variables({**_OFFLINE, **server.environment}),
         further_fields={
             "workingDir": MODELS_FOLDER,
             "ports": [{"name": "http", "containerPort": names.SERVING_PORT}],
             **_probes(settings),
             # Requests keep arriving until every proxy knows that this Pod is terminating.
-            "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}},
+            "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         },
     )
 
 
-def _vllm(plan: Plan, model_folder: str) -> tuple[str, ...]:
-    return ("vllm", "serve", model_folder, "--served-model-name", names.served_model_name(plan.name), *_address())
-
-
-def _transformers(plan: Plan) -> tuple[str, ...]:
-    """This server names the model by the path as given: hence the working directory, and a folder of that name."""
-    return ("transformers", "serve", names.served_model_name(plan.name), *_address())
-
-
-def _address() -> tuple[str, ...]:
-    return ("--host", "0.0.0.0", "--port", str(names.SERVING_PORT))  # noqa: S104 - a Service leads here
+def _variables(values: Mapping[str, str]) -> tuple[Manifest, ...]:
+    return tuple({"name": name, "value": value} for name, value in values.items())
 
 
 def _probes(settings: ManifestSettings) -> Manifest:

@@ -20,7 +20,9 @@ class ManifestSettings:
     trainer_image: str
     """Image of the stages, and of serving with the runtime Transformers."""
     vllm_image: str
-    """Image of serving with the runtime VLLM."""
+    """Image of serving with the runtime VLLM on a GPU."""
+    vllm_cpu_image: str
+    """Image of serving with the runtime VLLM on a CPU."""
     image_pull_policy: str = "IfNotPresent"
     run_as_user: int | None = 10001
     """User of all containers; None leaves it to the cluster, as OpenShift requires."""

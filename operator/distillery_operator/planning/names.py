@@ -22,6 +22,7 @@ ATTEMPT_LABEL = f"{GROUP}/attempt"
 UID_LABEL = f"{GROUP}/uid"
 MODEL_PATH_ANNOTATION = f"{GROUP}/model-path"
 STUDENT_PROMPT_ANNOTATION = f"{GROUP}/student-prompt"
+PRECISION_ANNOTATION = f"{GROUP}/precision"
 DIGEST_ANNOTATION = f"{GROUP}/digest"
 
 STAGE_CONTAINER = "stage"

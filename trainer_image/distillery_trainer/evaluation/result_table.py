@@ -24,6 +24,8 @@ class EvaluationContext:
 
     device: str
     """The device on which latencies were measured."""
+    precision: str
+    """The arithmetic in which base model and student answered, such as bfloat16."""
     partly_supervised: bool = False
     """Whether training rows were selected by their gold."""
     judge: str | None = None
@@ -49,6 +51,7 @@ def result_table(
         p_value=_p_value(task, answers[System.STUDENT], answers[System.BASE]),
         judge=context.judge,
         device=context.device,
+        precision=context.precision,
     )
 
 

@@ -105,10 +105,10 @@ def _context(
     supervised = config.generation.filters.disagrees_with_gold
     judge = config.evaluation.judge
     if judge is None:
-        return EvaluationContext(device.name, supervised)
+        return EvaluationContext(device.name, device.precision, supervised)
     folder = config.stage_folder.judge_replies
     judged = wins(config, judge, answers, rows, folder=folder, progress=progress)
-    return EvaluationContext(device.name, supervised, judge.model, judged)
+    return EvaluationContext(device.name, device.precision, supervised, judge.model, judged)
 
 
 @contextmanager

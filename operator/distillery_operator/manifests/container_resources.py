@@ -1,0 +1,81 @@
+"""What a user says about the generated container, in `resources` and `podTemplate`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from distillery_api.spec import StageOptions
+from distillery_operator.manifests.pod_template_merge import merged_map
+from distillery_operator.manifests.quantities import amount
+from distillery_operator.planning.names import STAGE_CONTAINER
+
+Fields = Mapping[str, Any]
+
+
+def mentions_memory(options: StageOptions) -> bool:
+    """Whether the user asks for memory, or limits it."""
+    given = _given(options)
+    return any("memory" in _fields(given, kind) for kind in ("requests", "limits"))
+
+
+def has_accelerator(options: StageOptions) -> bool:
+    """Whether the container asks for a GPU or another device: such resources have a domain, as nvidia.com/gpu does, or
+    are claims."""
+    given = _given(options)
+    devices = {**_fields(given, "requests"), **_fields(given, "limits")}
+    return bool(given.get("claims")) or any("/" in name and amount(value) for name, value in devices.items())
+
+
+def memory(options: StageOptions) -> int | None:
+    """Bytes of memory: the limit, else the request; None without either."""
+    given = _quantity(options, "limits", "memory") or _quantity(options, "requests", "memory")
+    return int(given) if given else None
+
+
+def processors(options: StageOptions) -> int | None:
+    """The limit of processors, rounded up; None without one."""
+    limit = _quantity(options, "limits", "cpu")
+    return math.ceil(limit) if limit else None
+
+
+def grace_seconds(options: StageOptions, default: int) -> int:
+    """Seconds from the request to stop the Pod to its end."""
+    return _seconds(_user_pod_spec(options).get("terminationGracePeriodSeconds"), default)
+
+
+def pre_stop_seconds(options: StageOptions, default: int) -> int:
+    """Seconds that the container sleeps before it is told to stop."""
+    pre_stop = _fields(_fields(_user_container(options), "lifecycle"), "preStop")
+    return _seconds(_fields(pre_stop, "sleep").get("seconds"), default)
+
+
+def _seconds(value: Any, default: int) -> int:
+    return value if isinstance(value, int) else default
+
+
+def _quantity(options: StageOptions, kind: str, name: str) -> Decimal | None:
+    return amount(_fields(_given(options), kind).get(name))
+
+
+def _given(options: StageOptions) -> Fields:
+    resources = options.resources.to_manifest() if options.resources else {}
+    return merged_map(resources, _fields(_user_container(options), "resources"))
+
+
+def _user_container(options: StageOptions) -> Fields:
+    containers = _user_pod_spec(options).get("containers", [])
+    return next((each for each in containers if each["name"] == STAGE_CONTAINER), {})
+
+
+def _user_pod_spec(options: StageOptions) -> Fields:
+    template = options.pod_template.to_manifest() if options.pod_template else {}
+    return _fields(template, "spec")
+
+
+def _fields(value: Fields, name: str) -> Fields:
+    """A field that holds fields; the parts of a Pod template that we do not know are not checked before."""
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}

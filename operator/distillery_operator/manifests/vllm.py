@@ -1,0 +1,62 @@
+"""How vLLM is started, so that it serves what was measured: the same sampling, the same arithmetic."""
+
+from __future__ import annotations
+
+CPU_REQUESTS = {"cpu": "1", "memory": "4Gi"}
+"""Compute resources of a server on a CPU for which the user requests none."""
+CPU_ENVIRONMENT = {
+    # By default, each thread is bound to a processor of the node, and all Pods choose the same ones.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+"""Variables of a server on a CPU."""
+
+_QUIET_PATHS = "/health,/metrics"
+_GREEDY = '{"temperature":0}'
+_SHUTDOWN_RESERVE_SECONDS = 5
+_MEBIBYTE = 1024**2
+_DEFAULT_MEMORY = 4096 * _MEBIBYTE
+_SMALLEST_CACHE = 256 * _MEBIBYTE
+
+
+def vllm_command(
+    model_folder: str, name: str, port: int, *, precision: str, drain_seconds: int, cpu_cache: int | None = None
+) -> tuple[str, ...]:
+    """The command that serves the model in `model_folder` as `name`.
+
+    `precision` is the arithmetic's name, such as bfloat16, or auto; `drain_seconds` is how long requests in flight may
+    take after a stop request; `cpu_cache` is the size of the key-value cache in bytes on a CPU, None on a GPU.
+    """
+    return (
+        *("vllm", "serve", model_folder, "--served-model-name", name),
+        *("--host", "0.0.0.0", "--port", str(port)),  # noqa: S104 - a Service leads here
+        # By default, a student saved in float32 is served in bfloat16.
+        f"--dtype={precision}",
+        # vLLM ignores the saved `do_sample: false` and samples at temperature 1. A request's own temperature counts.
+        *("--override-generation-config", _GREEDY),
+        # As much of the student's context as fits into the memory; by default, all of it or no start.
+        *("--max-model-len", "auto"),
+        # No format that can hold code.
+        *("--load-format", "safetensors"),
+        # By default, requests in flight are aborted.
+        *("--shutdown-timeout", str(drain_seconds)),
+        *("--disable-access-log-for-endpoints", _QUIET_PATHS),
+        "--disable-fastapi-docs",
+        *_cpu_flags(cpu_cache),
+    )
+
+
+def _cpu_flags(cache: int | None) -> tuple[str, ...]:
+    """By default, the model is compiled for minutes, and the cache takes nearly all memory of the node."""
+    return () if cache is None else ("--enforce-eager", "--kv-cache-memory-bytes", str(cache))
+
+
+def drain_seconds(grace_seconds: int, pre_stop_seconds: int) -> int:
+    """How long requests in flight may take after SIGTERM: the grace period, which begins with the preStop sleep, less a
+    reserve for the end of the process."""
+    return max(0, grace_seconds - pre_stop_seconds - _SHUTDOWN_RESERVE_SECONDS)
+
+
+def cpu_cache_bytes(memory: int | None) -> int:
+    """The size of the key-value cache on a CPU: a quarter of the container's memory (bytes; None: the default). The
+    rest is for the weights and the libraries."""
+    return max(_SMALLEST_CACHE, (memory or _DEFAULT_MEMORY) // 4)
