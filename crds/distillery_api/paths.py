@@ -33,6 +33,8 @@ class Artefact(StrEnum):
     """Kept rows that the training had to reject."""
     PREDICTIONS = "predictions"
     """Every system's answer to every held-out row."""
+    SERVED_REPLIES = "servedReplies"
+    """The replies of the student's server beside those of the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -182,3 +184,8 @@ class StageFolder:
     def predictions(self) -> Path:
         """evaluate: every system's answer to every held-out row."""
         return self.path / "predictions.jsonl"
+
+    @property
+    def served_replies(self) -> Path:
+        """verify: the replies of the student's server beside those of the evaluation."""
+        return self.path / "served-replies.jsonl"

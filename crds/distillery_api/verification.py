@@ -33,7 +33,7 @@ class Verification(LenientModel):
     """Digest of the server's Pod template."""
 
     @property
-    def passed(self) -> bool:
+    def is_alike_enough(self) -> bool:
         """Whether enough rows were answered as in the evaluation."""
         return self.alike >= self.required_share * self.rows
 

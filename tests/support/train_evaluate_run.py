@@ -21,6 +21,7 @@ FOLDERS = {
     Stage.GENERATE: "generate-0123456789",
     Stage.TRAIN: "train-0123456789",
     Stage.EVALUATE: "evaluate-0123456789",
+    Stage.VERIFY: "verify-0123456789",
 }
 
 

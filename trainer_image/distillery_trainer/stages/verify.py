@@ -1,0 +1,149 @@
+"""The verify stage: the served student is asked rows of the evaluation, one at a time, and must answer them as it did
+there. What reaches a user is then what was measured: model, prompt, template, sampling and precision alike.
+
+The latency is that of these requests, and of some more of them up to TIMED_CALLS.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from statistics import mean, median
+
+from distillery_api.formatting import cleaned
+from distillery_api.paths import Artefact
+from distillery_api.reasons import Reason
+from distillery_api.run_config import RunConfig
+from distillery_api.stage import Stage
+from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_api.verification import BUSY_LOAD, Verification
+from distillery_trainer.runtime.errors import PartialResult, UserError
+from distillery_trainer.runtime.files import AtomicFile, to_line
+from distillery_trainer.runtime.stage_metrics import ProgressReporter
+from distillery_trainer.tasks import task_for
+from distillery_trainer.tasks.task_definition import AnswerKind
+from distillery_trainer.verification.comparison import alike, required_share
+from distillery_trainer.verification.evaluated_rows import EvaluatedRow, evaluated_rows, rows_to_ask
+from distillery_trainer.verification.machine_load import other_load
+from distillery_trainer.verification.served_student import ServedReply, ServedStudent
+
+TIMED_CALLS = 20
+"""Requests whose median is the latency. Some rows are asked twice for it."""
+MAX_TIMING_SECONDS = 120.0
+"""After this time, no row is asked twice."""
+_PAUSE_SECONDS = 0.05
+"""Before each request, so that the load is that of others and not of the reply before."""
+_SHOWN_BYTES = 80
+
+
+@dataclass(frozen=True, slots=True)
+class ServedAnswer:
+    """A row, and how the served student replied to it."""
+
+    row: EvaluatedRow
+    served: ServedReply
+    alike: bool
+    """Whether it replied as in the evaluation."""
+
+
+def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
+    """Ask the served student. Raises StageError."""
+    task = task_for(config)
+    rows = _rows(config)
+    student = ServedStudent(config.server_url or "", config.name, task.student_max_tokens)
+    replies, load = _replies(student, rows, progress)
+    answers = [
+        ServedAnswer(row, served, served.text is not None and alike(task.answer_kind, row.reply, served.text))
+        for row, served in zip(rows, replies, strict=False)
+    ]
+    _write(config, answers)
+    return _result(config, answers, _verification(task.answer_kind, answers, replies, load))
+
+
+def _rows(config: RunConfig) -> list[EvaluatedRow]:
+    held_out, predictions = config.input_folder(Stage.GENERATE).test, config.input_folder(Stage.EVALUATE).predictions
+    rows = rows_to_ask(evaluated_rows(held_out, predictions))
+    if not rows:
+        message = f"The student replied to no row of the evaluation ({predictions}), so its server cannot be verified."
+        raise UserError(message, reason=Reason.VERIFICATION_FAILED)
+    return rows
+
+
+def _replies(
+    student: ServedStudent, rows: Sequence[EvaluatedRow], progress: ProgressReporter
+) -> tuple[list[ServedReply], list[float]]:
+    """The replies to all rows, and again to the first of them; and the loads of the machine before the requests."""
+    started, replies, loads = time.monotonic(), [], []
+    for number, row in enumerate(islice(cycle(rows), TIMED_CALLS)):
+        if number >= len(rows) and time.monotonic() - started > MAX_TIMING_SECONDS:
+            break
+        time.sleep(_PAUSE_SECONDS)
+        loads += [load] if (load := other_load()) is not None else []
+        replies.append(student.ask(row.messages))
+        progress.update(number + 1, TIMED_CALLS, "requests")
+    return replies, loads
+
+
+def _verification(
+    kind: AnswerKind, answers: Sequence[ServedAnswer], replies: Sequence[ServedReply], loads: Sequence[float]
+) -> Verification:
+    load = round(mean(loads), 2) if loads else None
+    return Verification(
+        rows=len(answers),
+        alike=sum(answer.alike for answer in answers),
+        required_share=required_share(kind),
+        latency_seconds=round(median(reply.seconds for reply in replies), 4),
+        calls=len(replies),
+        other_load=load,
+        busy=load is not None and load >= BUSY_LOAD,
+    )
+
+
+def _write(config: RunConfig, answers: Sequence[ServedAnswer]) -> None:
+    """What was asked, and what came back, for a person who has to find out why they differ."""
+    with AtomicFile(config.stage_folder.served_replies) as file:
+        for answer in answers:
+            file.write(
+                to_line(
+                    {
+                        "id": answer.row.id,
+                        "evaluated": answer.row.reply,
+                        "served": answer.served.text,
+                        "problem": answer.served.problem or None,
+                        "alike": answer.alike,
+                        "latencySeconds": round(answer.served.seconds, 4),
+                    }
+                )
+            )
+
+
+def _result(config: RunConfig, answers: Sequence[ServedAnswer], verification: Verification) -> StageResult:
+    files: dict[str, str] = {Artefact.SERVED_REPLIES: config.paths.relative(config.stage_folder.served_replies)}
+    if not verification.is_alike_enough:
+        message = _difference(answers, files[Artefact.SERVED_REPLIES])
+        raise UserError(message, reason=Reason.VERIFICATION_FAILED, partial_result=PartialResult(files=files))
+    return StageResult(
+        stage=Stage.VERIFY,
+        folder=config.folder,
+        state=StageOutcome.DONE,
+        message=verification.sentence(),
+        verification=verification,
+        files=files,
+    )
+
+
+def _difference(answers: Sequence[ServedAnswer], path: str) -> str:
+    """How many rows were answered otherwise, with the first of them."""
+    different = [answer for answer in answers if not answer.alike]
+    row, served = different[0].row, different[0].served
+    got = served.problem if served.text is None else _quoted(served.text)
+    return (
+        f"The served student answered {len(different)} of {len(answers)} rows otherwise than in the evaluation."
+        f" {row.id}, in the evaluation: {_quoted(row.reply)}; from its server: {got}. All of them: {path}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return f'"{cleaned(text, _SHOWN_BYTES)}"'

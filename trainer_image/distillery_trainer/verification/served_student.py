@@ -1,0 +1,141 @@
+"""Asks the student through its own HTTP server, as a user does: no sampling parameters, since the server's own are
+what is verified."""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from distillery_api.formatting import cleaned
+from distillery_api.reasons import Reason
+from distillery_trainer.data.rows import Message
+from distillery_trainer.runtime.errors import TryLater
+
+REQUEST_SECONDS = 300.0
+"""How long a reply may take."""
+PATIENCE_SECONDS = 60.0
+"""How long a server may fail to answer before the stage gives up for now."""
+RETRY_SECONDS = 2.0
+_BODY_LIMIT = 4 * 1024 * 1024
+_SERVER_ERROR = 500
+_TRANSIENT = (408, 425, 429)
+"""Besides server errors, the HTTP statuses that the same request may not meet again."""
+
+# A proxy of the environment leads out of the cluster, where nobody knows the server.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class ServedReply:
+    """What the server sent back for one request."""
+
+    text: str | None
+    """The reply; None where there is none."""
+    problem: str = ""
+    """Why there is no reply, such as `HTTP 400: …`."""
+    seconds: float = 0.0
+    """Latency of the request."""
+
+
+class _NoAnswer(Exception):
+    """The server cannot be reached, or is not able to answer now."""
+
+
+@dataclass(frozen=True)
+class ServedStudent:
+    """The student behind an OpenAI-compatible server."""
+
+    url: str
+    """Base URL, with `/v1`."""
+    model: str
+    """What the server calls the student."""
+    max_tokens: int
+    """Maximum length of a reply, in tokens."""
+    patience_seconds: float = PATIENCE_SECONDS
+    retry_seconds: float = RETRY_SECONDS
+    request_seconds: float = REQUEST_SECONDS
+
+    def ask(self, messages: Sequence[Message]) -> ServedReply:
+        """The reply to `messages`. Raises TryLater where the server does not answer for `patience_seconds`."""
+        request = {"model": self.model, "messages": list(messages)}
+        reply = self._patiently({**request, "max_tokens": self.max_tokens})
+        # A maximum that exceeds the server's context together with the prompt may be refused; without one, it takes
+        # what is left.
+        return self._patiently(request) if reply.problem.startswith("HTTP 400") else reply
+
+    def _patiently(self, request: dict[str, Any]) -> ServedReply:
+        deadline = time.monotonic() + self.patience_seconds
+        while True:
+            try:
+                return self._reply(request)
+            except _NoAnswer as problem:
+                if time.monotonic() > deadline:
+                    message = f"The student's server at {self.url} does not answer: {problem}"
+                    raise TryLater(message, reason=Reason.VERIFICATION_FAILED) from problem
+            time.sleep(self.retry_seconds)
+
+    def _reply(self, request: dict[str, Any]) -> ServedReply:
+        started = time.perf_counter()
+        status, body = self._send(orjson.dumps(request))
+        seconds = time.perf_counter() - started
+        if status >= _SERVER_ERROR or status in _TRANSIENT:
+            raise _NoAnswer(f"HTTP {status}: {_error_text(body)}")
+        if status != http.client.OK:
+            return ServedReply(None, f"HTTP {status}: {_error_text(body)}")
+        text = _content(body)
+        return ServedReply(text, "" if text is not None else "no chat completion", seconds)
+
+    def _send(self, body: bytes) -> tuple[int, bytes]:
+        """The status and the body of the response. Raises _NoAnswer."""
+        url = f"{self.url}/chat/completions"
+        request = urllib.request.Request(url, body, {"content-type": "application/json"})  # noqa: S310 - our own server
+        try:
+            with _OPENER.open(request, timeout=self.request_seconds) as response:
+                return response.status, _read(response, self.request_seconds)
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(_BODY_LIMIT)
+        except TimeoutError:
+            raise _NoAnswer(f"no reply within {self.request_seconds:g} s") from None
+        except urllib.error.URLError as error:
+            raise _NoAnswer(str(error.reason)) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise _NoAnswer(f"the connection failed ({type(error).__name__}: {error})") from error
+
+
+def _read(response: http.client.HTTPResponse, seconds: float) -> bytes:
+    """The body of a response, up to a limit. Raises TimeoutError where it comes too slowly, IncompleteRead where it
+    ends too early."""
+    deadline, body = time.monotonic() + seconds, bytearray()
+    while len(body) < _BODY_LIMIT and (part := response.read1(_BODY_LIMIT - len(body))):
+        body += part
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    if response.length and len(body) < _BODY_LIMIT:
+        raise http.client.IncompleteRead(bytes(body), response.length)
+    return bytes(body)
+
+
+def _content(body: bytes) -> str | None:
+    """The reply's text in a chat completion."""
+    try:
+        content = orjson.loads(body)["choices"][0]["message"].get("content")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return content if isinstance(content, str) else "" if content is None else None
+
+
+def _error_text(body: bytes) -> str:
+    """The words of an error response."""
+    try:
+        error = orjson.loads(body)
+        text = error["error"]["message"] if "error" in error else error["message"]
+    except (ValueError, LookupError, TypeError):
+        text = body.decode(errors="replace")
+    return cleaned(str(text), 200)
