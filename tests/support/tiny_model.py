@@ -50,8 +50,9 @@ FAMILIES: dict[str, type[PreTrainedConfig]] = {
 _OWN_SIZES = {"Qwen3": {"head_dim": 16}, "Gemma2": {"head_dim": 16}, "Gemma3": {"head_dim": 16}}
 
 
-def write_tiny_model(folder: Path, family: str = "Llama", **changes: object) -> Path:
-    """A model folder of one of the FAMILIES, about 13 MB, always with the same weights."""
+def write_tiny_model(folder: Path, family: str = "Llama", template: str | None = None, **changes: object) -> Path:
+    """A model folder of one of the FAMILIES, about 13 MB, always with the same weights, and with this chat template or
+    the small student's."""
     torch.manual_seed(7)
     config = FAMILIES[family](**{**_SIZES, **_OWN_SIZES.get(family, {}), **changes})
     model = AutoModelForCausalLM.from_config(config)
@@ -59,6 +60,8 @@ def write_tiny_model(folder: Path, family: str = "Llama", **changes: object) -> 
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copyfile(small_student() / name, folder / name)
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template)
     return folder
 
 

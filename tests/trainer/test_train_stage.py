@@ -8,10 +8,11 @@ import time
 import pytest
 import torch
 
+from chat_templates import CHAT_TEMPLATES
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, StageOutcome
-from tiny_model import FAMILIES, read_model, read_tokenizer, write_tiny_model
+from tiny_model import read_model, read_tokenizer, write_tiny_model
 from train_evaluate_run import TrainEvaluateRun, read_rows, training_row, training_rows
 from waiting import wait_until
 
@@ -114,12 +115,48 @@ def test_incomplete_model_folder_is_a_user_error(tiny, tmp_path, missing, named)
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "Llama"])
-def test_family_is_trained_saved_and_loaded(family, tmp_path):
-    base = write_tiny_model(tmp_path / "base", family)
-    run = TrainEvaluateRun(tmp_path / "run", base, training={"batchSize": 6})
-    code, said = finish(run)
-    assert code == 0, said
+@pytest.mark.parametrize(
+    ("family", "template", "prompt_text"),
+    [
+        (
+            "Qwen2",
+            None,
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nA<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        (
+            "Qwen3",
+            "may think",
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nA<|im_end|>\n"
+            "<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        ),
+        ("Mistral", "wants roles to alternate", "<|im_start|>[INST] Be brief.\n\nA [/INST]"),
+        ("Phi3", "drops system messages", "<|im_start|>user\nBe brief.\n\nA<|im_end|>\n<|im_start|>assistant\n"),
+        (
+            "Gemma2",
+            "refuses system messages",
+            "<|im_start|><repo_name>user\nBe brief.\n\nA<|im_end|>\n<repo_name>model\n",
+        ),
+        (
+            "Gemma3",
+            "folds system messages",
+            "<|im_start|><repo_name>user\nBe brief.\n\nA<|im_end|>\n<repo_name>model\n",
+        ),
+    ],
+)
+def test_family_is_trained_saved_evaluated_and_rendered_by_a_server(family, template, prompt_text, tmp_path):
+    base = write_tiny_model(tmp_path / "base", family, CHAT_TEMPLATES.get(template))
+    run = TrainEvaluateRun(tmp_path / "run", base, training={"batchSize": 6}, generation={"sampling": {"maxTokens": 4}})
+    for stage in (Stage.TRAIN, Stage.EVALUATE):
+        code, said = finish(run, stage)
+        assert code == 0, said
     model = run.folder(Stage.TRAIN) / "model"
     assert read_model(model).config.model_type == read_model(base).config.model_type
-    assert read_tokenizer(model).chat_template
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A"}]
+    server = read_tokenizer(model)
+    assert server.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) == prompt_text
+    length = len(
+        server.apply_chat_template(run.test[0]["studentPrompt"], add_generation_prompt=True, return_dict=False)
+    )
+    for system in ("base", "student"):
+        replies = read_rows(run.folder(Stage.EVALUATE) / f"replies-{system}.jsonl")
+        assert {reply["prompt_tokens"] for reply in replies if reply["row"] == 0} == {length}

@@ -37,7 +37,7 @@ from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
 from distillery_trainer.runtime.library_logging import quiet_libraries
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
-from distillery_trainer.student.model_folder import locate, open_folder
+from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder, read_description
 from distillery_trainer.tasks import TaskDefinition, task_for
 from distillery_trainer.tasks.task_definition import AnswerKind
 
@@ -74,10 +74,16 @@ def _model_replies(
     models = ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
     with _out_of_memory_explained():
         replies = {
-            **models.replies(base_requests, lambda: open_folder(locate(config), config.student.model.uri)),
+            **models.replies(base_requests, lambda: _open_base(config, merged)),
             **models.replies([student_requests], lambda: open_folder(merged, str(merged))),
         }
     return {System.BASE_TEACHER_PROMPT: replies[System.BASE]} | replies
+
+
+def _open_base(config: RunConfig, student: Path) -> ModelFolder:
+    """The base model, which reads every prompt as the student does: with the chat template that was saved with it."""
+    template = read_description(student, str(student)).tokenizer.chat_template
+    return open_folder(locate(config), config.student.model.uri, lambda _: str(template))
 
 
 def _requests(task: TaskDefinition, rows: HeldOutRows) -> list[SystemRequests]:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import torch
 
@@ -29,6 +30,7 @@ from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
 from distillery_trainer.runtime.library_logging import quiet_libraries
 from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
+from distillery_trainer.student.chat_template import Rendering
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
@@ -41,7 +43,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Train the student. Raises StageError."""
     quiet_libraries()
     folder = config.stage_folder
-    base = open_folder(locate(config), config.student.model.uri)
+    base = open_folder(locate(config), config.student.model.uri, _rendering(config).template)
     rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
     device = choose_device()
     started = time.monotonic()
@@ -54,6 +56,12 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
 
 
 # --- the rows
+
+
+def _rendering(config: RunConfig) -> Rendering:
+    """The same in every attempt, so that a resumed training continues with the same tokens."""
+    rows_written = config.input_folder(Stage.GENERATE).train.stat().st_mtime
+    return Rendering(config.generation.keep_reasoning, datetime.fromtimestamp(rows_written, UTC).date())
 
 
 @dataclass

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.rows import Message, Rejection
-from distillery_trainer.student.model_folder import InvalidModel, ModelFolder, last_token_with_text
+from distillery_trainer.student.chat_template import render
+from distillery_trainer.student.model_folder import ModelFolder, last_token_with_text
 
 IGNORED = -100
 """The label of a token that the loss ignores."""
@@ -48,9 +48,17 @@ class RowEncoder:
             return Rejection(
                 RejectionReason.SPECIAL_TOKEN, f"The text contains the student's control token {found[0]}."
             )
-        prompt = prompt_ids(self._base, row["prompt"])
-        whole = _ids(self._tokenizer, _rendered(self._base, row["prompt"] + row["completion"]))
+        prompt, whole = self._prompt_and_whole(row["prompt"], row["completion"])
         return self._rejection(prompt, whole) or EncodedRow(whole, [IGNORED] * len(prompt) + whole[len(prompt) :])
+
+    def _prompt_and_whole(self, prompt: list[Message], completion: list[Message]) -> tuple[list[int], list[int]]:
+        prompt_text = _prompt_text(self._base, prompt)
+        whole_text = render(self._tokenizer, self._base.uri, prompt + completion)
+        beginning, whole = _ids(self._tokenizer, prompt_text), _ids(self._tokenizer, whole_text)
+        if whole_text.startswith(prompt_text) and whole[: len(beginning)] != beginning:
+            # Read as one text, the prompt's last token may join the answer's first; a server knows the prompt only.
+            whole = beginning + _ids(self._tokenizer, whole_text.removeprefix(prompt_text))
+        return beginning, whole
 
     def _rejection(self, prompt: list[int], whole: list[int]) -> Rejection | None:
         if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
@@ -74,15 +82,11 @@ def prompt_ids(base: ModelFolder, messages: list[Message]) -> list[int]:
 
     Raises InvalidModel if the chat template rejects the messages.
     """
-    return _ids(base.tokenizer, _rendered(base, messages, add_generation_prompt=True))
+    return _ids(base.tokenizer, _prompt_text(base, messages))
 
 
-def _rendered(base: ModelFolder, messages: list[Message], **options: Any) -> str:
-    try:
-        return str(base.tokenizer.apply_chat_template(messages, tokenize=False, **options))
-    except TemplateError as error:
-        roles = ", ".join(message["role"] for message in messages)
-        raise InvalidModel(base.uri, f"the chat template rejects a chat of {roles}: {error}") from error
+def _prompt_text(base: ModelFolder, messages: list[Message]) -> str:
+    return render(base.tokenizer, base.uri, messages, add_generation_prompt=True)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -1,0 +1,112 @@
+"""The one rendering: a conversation becomes the same tokens in training, in evaluation and in any server.
+
+Families' chat templates depend on who calls them: a server may let the model reason and training may not, some state
+today's date, some refuse a system message. A prelude before the family's own template decides all of it, and is saved
+with the student, so that every program that applies the saved template renders what the student was trained on.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from distillery_trainer.data.rows import Message
+from distillery_trainer.student.invalid_model import InvalidModel
+
+_BEGINNING = "{#- distillery: how every conversation is rendered #}\n"
+# Templates are rendered with `trim_blocks`, so the line break after a comment is not part of the text.
+_END = "{#- distillery: the family's own template follows #}\n"
+_THINKING_SWITCHES = ("enable_thinking", "thinking")
+_DATE_FUNCTION = "strftime_now"
+_DATE_DIRECTIVES = re.compile(r"(?<!\{)%-?[aAbBdeFHIjmMpSyY]")
+_PROBE: tuple[Message, Message] = (
+    {"role": "system", "content": "Distillery asks whether this text is rendered."},
+    {"role": "user", "content": "A"},
+)
+_ANSWER = "B"
+_REASONING = "Distillery asks whether this reasoning is rendered."
+_REASONED_ANSWER = f"<think>\n{_REASONING}\n</think>\n\n{_ANSWER}"
+_FOLD_SYSTEM_MESSAGE = """\
+{%- macro distillery_text(parts) %}
+{%- if parts is string %}{{- parts }}{%- else %}{%- for part in parts %}{{- part['text'] }}{%- endfor %}{%- endif %}
+{%- endmacro %}
+{%- if messages and messages[0]['role'] == 'system' %}
+{%- set distillery_system = distillery_text(messages[0]['content']) %}
+{%- set distillery_turns = messages[1:] %}
+{%- if distillery_turns and distillery_turns[0]['role'] == 'user' %}
+{%- set distillery_system = distillery_system + '\\n\\n' + distillery_text(distillery_turns[0]['content']) %}
+{%- set distillery_turns = distillery_turns[1:] %}
+{%- endif %}
+{%- set messages = [{'role': 'user', 'content': distillery_system}] + distillery_turns %}
+{%- endif %}
+"""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What the prelude decides, whatever a program that applies the template says."""
+
+    thinking: bool
+    """Whether a template that can let the model reason before it answers does so."""
+    today: date
+    """The date that a template states as today's."""
+
+    def template(self, tokenizer: PreTrainedTokenizerBase) -> str:
+        """The prelude, where one is needed, and the family's own template. A prelude that is there already is
+        replaced."""
+        family = str(tokenizer.chat_template).rpartition(_END)[2]
+        candidates = [
+            _with_prelude(_switches(family, on=on) + self._date(family) + fold, family)
+            # Some templates write an empty think block before an answer to come, but not before a given one.
+            for on in (self.thinking, not self.thinking)
+            for fold in ("", _FOLD_SYSTEM_MESSAGE)
+        ]
+        suitable = (template for template in candidates if self._suits_training(tokenizer, template))
+        return next(suitable, candidates[0])
+
+    def _suits_training(self, tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
+        """Whether a template renders a system message, and the prompt alike with and without an answer. Some families
+        refuse system messages or drop them in silence; others move them into the last message of the user, and only if
+        that is the last of all."""
+        system, user = _PROBE
+        answer: Message = {"role": "assistant", "content": _REASONED_ANSWER if self.thinking else _ANSWER}
+        try:
+            prompt = tokenizer.apply_chat_template(
+                [system, user], chat_template=template, add_generation_prompt=True, tokenize=False
+            )
+            whole = tokenizer.apply_chat_template([system, user, answer], chat_template=template, tokenize=False)
+        except Exception:  # noqa: BLE001 - a template is a program of the model's folder, and raises what it likes
+            return False
+        keeps_reasoning = not self.thinking or _REASONING in whole
+        return system["content"] in prompt and whole.startswith(prompt) and keeps_reasoning
+
+    def _date(self, family: str) -> str:
+        """A function of the name that templates call for today's date. It knows the directives that they use."""
+        if _DATE_FUNCTION not in family:
+            return ""
+        moment = datetime.combine(self.today, time())
+        directives = sorted(set(_DATE_DIRECTIVES.findall(family)))
+        values = "".join(f" | replace('{directive}', '{moment.strftime(directive)}')" for directive in directives)
+        return f"{{%- macro {_DATE_FUNCTION}(format) %}}{{{{- format{values} }}}}{{%- endmacro %}}\n"
+
+
+def _switches(family: str, *, on: bool) -> str:
+    switches = [name for name in _THINKING_SWITCHES if re.search(rf"\b{name}\b", family)]
+    return "".join(f"{{%- set {name} = {str(on).lower()} %}}\n" for name in switches)
+
+
+def _with_prelude(prelude: str, family: str) -> str:
+    return _BEGINNING + prelude + _END + family if prelude else family
+
+
+def render(tokenizer: PreTrainedTokenizerBase, uri: str, messages: list[Message], **options: Any) -> str:
+    """The text of a conversation. Raises InvalidModel if the chat template rejects it."""
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    except Exception as error:  # a template is a program of the model's folder, and raises what it likes
+        roles = ", ".join(message["role"] for message in messages)
+        raise InvalidModel(uri, f"the chat template rejects a chat of {roles}: {error}") from error

@@ -1,0 +1,79 @@
+"""The configuration of a student's model: read, and refused if nothing can be trained or served with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+from distillery_trainer.student.folder_files import CONFIG
+from distillery_trainer.student.invalid_model import InvalidModel
+
+_GENERATING = ("CausalLM", "LMHead", "ConditionalGeneration")
+"""Parts of the names of architectures that generate text."""
+
+
+def read_config(path: Path, uri: str) -> Any:
+    """The configuration of a causal language model. Raises InvalidModel."""
+    stated = _stated(path, uri)
+    _check_type(stated, uri)
+    _check_not_quantised(stated, uri)
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except Exception as error:  # configurations check themselves, and raise what they like
+        raise InvalidModel(uri, f"{CONFIG} is not valid: {first_line(error)}; copy the file again.") from error
+    _check_generates(config, uri)
+    return config
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type if there is none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _stated(path: Path, uri: str) -> dict[str, Any]:
+    try:
+        stated = json.loads((path / CONFIG).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InvalidModel(uri, f"{CONFIG} is not JSON; copy the file again.") from error
+    if not isinstance(stated, dict):
+        raise InvalidModel(uri, f"{CONFIG} is not a JSON object; copy the file again.")
+    return stated
+
+
+def _check_type(stated: dict[str, Any], uri: str) -> None:
+    model_type = stated.get("model_type")
+    if model_type in CONFIG_MAPPING:
+        return
+    if "auto_map" in stated:
+        raise InvalidModel(
+            uri,
+            "the model needs program code from its own folder, which is not run; use a model that the Transformers"
+            " library knows.",
+        )
+    if model_type is None:
+        raise InvalidModel(uri, f"{CONFIG} has no model_type; copy all files of the model again.")
+    raise InvalidModel(
+        uri,
+        f"the Transformers library ({transformers.__version__}) knows no model_type {model_type!r}; use another model.",
+    )
+
+
+def _check_not_quantised(stated: dict[str, Any], uri: str) -> None:
+    quantisation = stated.get("quantization_config")
+    if quantisation:
+        method = quantisation.get("quant_method", "unknown") if isinstance(quantisation, dict) else "unknown"
+        raise InvalidModel(
+            uri, f"the weights are quantised ({method}) and cannot be trained; use the model with its full weights."
+        )
+
+
+def _check_generates(config: Any, uri: str) -> None:
+    named = config.architectures or []
+    generates = not named or any(part in name for name in named for part in _GENERATING)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or not generates:
+        what = f"{named[0]} ({config.model_type})" if named else config.model_type
+        raise InvalidModel(uri, f"a model of type {what} does not generate text; use a causal language model.")
