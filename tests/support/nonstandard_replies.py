@@ -9,9 +9,12 @@ from chat_faults import Fault
 from chat_protocol import Refusal, refusal
 
 JSON = {"Content-Type": "application/json"}
+MESSAGE_FIELDS = ("content", "reasoning_content", "reasoning", "refusal")
+CHOICE_FIELDS = ("finish_reason", "message")
 
 
-def _sent(name: str, body: Any, headers: dict[str, str], status: int = 200) -> Fault:
+def sent(name: str, body: Any, headers: dict[str, str] = JSON, status: int = 200) -> Fault:
+    """Exactly this response; a body that is no text is sent as JSON."""
     text = body if isinstance(body, str) else json.dumps(body)
     return Fault(name, refused=Refusal(status, text, headers))
 
@@ -23,14 +26,25 @@ def completion(content: str, **more: Any) -> dict[str, Any]:
     return {"id": "c-1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage, **more}
 
 
+def changed(name: str, content: str = "contradiction", headers: dict[str, str] | None = None, **more: Any) -> Fault:
+    """A completion with other headers and fields; those named as fields of its choice or of its message are changed
+    there."""
+    body = completion(content)
+    choice = body["choices"][0]
+    for field, value in more.items():
+        owner = choice["message"] if field in MESSAGE_FIELDS else choice if field in CHOICE_FIELDS else body
+        owner[field] = value
+    return sent(name, body, JSON | (headers or {}))
+
+
 def error_as_200(message: str = "The model is overloaded.", code: int | str = 503) -> Fault:
     """200 with an error object."""
-    return _sent("error_as_200", {"error": {"message": message, "code": code}}, JSON)
+    return sent("error_as_200", {"error": {"message": message, "code": code}}, JSON)
 
 
 def other_model(name: str) -> Fault:
     """A good reply under another model's name."""
-    return _sent("other_model", completion("neutral", model=name), JSON)
+    return sent("other_model", completion("neutral", model=name), JSON)
 
 
 def streamed(*pieces: str, ends: bool = True) -> Fault:
@@ -39,18 +53,18 @@ def streamed(*pieces: str, ends: bool = True) -> Fault:
     if ends:
         chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     lines = [f"data: {json.dumps(chunk)}" for chunk in chunks] + (["data: [DONE]"] if ends else [])
-    return _sent("streamed", "\n\n".join(lines) + "\n\n", {"Content-Type": "text/event-stream"})
+    return sent("streamed", "\n\n".join(lines) + "\n\n", {"Content-Type": "text/event-stream"})
 
 
 def used_up(reset: str) -> Fault:
     """A good reply that says that the key may do nothing more until `reset` has passed."""
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
-    return _sent("used_up", completion("neutral"), JSON | headers)
+    return sent("used_up", completion("neutral"), JSON | headers)
 
 
 def moved(address: str) -> Fault:
     """A redirection."""
-    return _sent("moved", "", {"Location": address, "Content-Type": "text/html"}, 308)
+    return sent("moved", "", {"Location": address, "Content-Type": "text/html"}, 308)
 
 
 def limit_too_high() -> Fault:

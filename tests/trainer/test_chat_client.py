@@ -233,7 +233,11 @@ async def test_stage_that_ends_waits_for_no_request(tmp_path, server):
         (html_page(200), UserError, "this is not a chat API"),
         (html_page(502), TryLater, "did not answer the first request: HTTP 502: a page instead of JSON (3 attempts)"),
         (error_as_200(), TryLater, "HTTP 503: The model is overloaded. (3 attempts)"),
-        (moved("https://elsewhere.example"), UserError, "It redirects to another address"),
+        (
+            moved("https://elsewhere.example"),
+            UserError,
+            "It redirects to https://elsewhere.example: use that as endpoint",
+        ),
         (
             limit_too_high(),
             UserError,

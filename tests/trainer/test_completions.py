@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_trainer.chat.completions import read_completion
-from distillery_trainer.chat.error_responses import (
-    CallError,
-    FailureScope,
-)
+from distillery_trainer.chat.error_responses import CallError, FailureScope
+from distillery_trainer.chat.response_headers import ResponseHeaders
 
 
 def completion(message: dict[str, object], **more: object) -> bytes:
@@ -20,7 +18,7 @@ def completion(message: dict[str, object], **more: object) -> bytes:
 
 def test_completion_is_read():
     body = completion({"content": "neutral"}, usage={"prompt_tokens": 7, "completion_tokens": 2})
-    reply = read_completion(body, 0.25, None)
+    reply = read_completion(body, 0.25)
     assert (reply.content, reply.input_tokens, reply.output_tokens, reply.tokens) == ("neutral", 7, 2, 9)
     assert (reply.latency_seconds, reply.request_id) == (0.25, "c-1")
 
@@ -37,7 +35,7 @@ def test_completion_is_read():
     ],
 )
 def test_reasoning_is_kept_apart(message, content, reasoning):
-    reply = read_completion(completion(message), 0.0, None)
+    reply = read_completion(completion(message), 0.0)
     assert (reply.content, reply.reasoning) == (content, reasoning)
 
 
@@ -51,13 +49,13 @@ def test_reasoning_is_kept_apart(message, content, reasoning):
 )
 def test_cached_and_reasoning_tokens_are_read(usage, cached, reasoning):
     body = completion({"content": "a"}, usage={"prompt_tokens": 9, "completion_tokens": 4, **usage})
-    reply = read_completion(body, 0.0, None)
+    reply = read_completion(body, 0.0)
     assert (reply.cached_tokens, reply.reasoning_tokens) == (cached, reasoning)
 
 
 def test_reasoning_that_only_the_total_counts_is_output():
     body = completion({"content": "a"}, usage={"prompt_tokens": 37, "completion_tokens": 530, "total_tokens": 800})
-    reply = read_completion(body, 0.0, None)
+    reply = read_completion(body, 0.0)
     assert (reply.input_tokens, reply.output_tokens, reply.tokens) == (37, 763, 800)
 
 
@@ -73,7 +71,7 @@ def test_reasoning_that_only_the_total_counts_is_output():
     ],
 )
 def test_server_that_does_not_count_leaves_the_tokens_open(usage):
-    assert read_completion(completion({"content": "a"}, usage=usage), 0.0, None).tokens is None
+    assert read_completion(completion({"content": "a"}, usage=usage), 0.0).tokens is None
 
 
 def chunk(text: str | None = None, finish: str | None = None, **more: object) -> str:
@@ -86,13 +84,13 @@ def chunk(text: str | None = None, finish: str | None = None, **more: object) ->
 def test_stream_that_was_not_requested_is_joined():
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     lines = [chunk("neu"), ": a comment", chunk("tral"), chunk(None, "stop", usage=usage), "data: [DONE]"]
-    reply = read_completion("\n\n".join(lines).encode(), 0.25, None)
+    reply = read_completion("\n\n".join(lines).encode(), 0.25)
     assert (reply.content, reply.finish_reason, reply.tokens, reply.request_id) == ("neutral", "stop", 9, "c-1")
 
 
 def test_stream_that_was_cut_is_no_reply():
     with pytest.raises(CallError) as caught:
-        read_completion("\n\n".join([chunk("neu"), chunk("tral")]).encode(), 0.0, None)
+        read_completion("\n\n".join([chunk("neu"), chunk("tral")]).encode(), 0.0)
     assert caught.value.reason == "bad_response"
 
 
@@ -108,21 +106,21 @@ def test_stream_that_was_cut_is_no_reply():
 )
 def test_error_that_came_as_200_is_an_error(error, reason, message):
     with pytest.raises(CallError) as caught:
-        read_completion(json.dumps({"error": error}).encode(), 0.0, None)
+        read_completion(json.dumps({"error": error}).encode(), 0.0)
     assert (caught.value.reason, caught.value.message, caught.value.scope) == (reason, message, FailureScope.TRANSIENT)
 
 
 def test_error_that_came_as_200_waits_as_long_as_its_headers_ask():
     body = json.dumps({"error": {"code": "rate_limit_exceeded", "message": "Slow down."}}).encode()
     with pytest.raises(CallError) as caught:
-        read_completion(body, 0.0, None, headers={"retry-after": "7"})
+        read_completion(body, 0.0, ResponseHeaders(retry_after=7.0))
     assert (caught.value.retry_after, caught.value.is_rate_limited) == (7.0, True)
 
 
 def test_error_object_instead_of_a_completion_is_what_its_code_says():
     body = json.dumps({"object": "error", "message": "No such model.", "type": "NotFoundError", "code": 404}).encode()
     with pytest.raises(CallError) as caught:
-        read_completion(body, 0.0, None)
+        read_completion(body, 0.0)
     assert (caught.value.message, caught.value.scope) == ("HTTP 404: No such model.", FailureScope.SERVER)
 
 
@@ -136,7 +134,7 @@ def test_error_object_instead_of_a_completion_is_what_its_code_says():
 def test_reply_that_the_server_aborted_is_retried(choice, message):
     body = json.dumps({"choices": [{"message": {"content": "half of"}, **choice}]}).encode()
     with pytest.raises(CallError) as caught:
-        read_completion(body, 0.0, None)
+        read_completion(body, 0.0)
     assert (caught.value.message, caught.value.scope) == (message, FailureScope.TRANSIENT)
     assert not caught.value.costs_nothing
 
@@ -144,14 +142,14 @@ def test_reply_that_the_server_aborted_is_retried(choice, message):
 def test_error_in_a_stream_is_an_error():
     body = f'{chunk("neu")}\n\ndata: {{"error": {{"message": "Gone.", "code": 503}}}}\n\n'
     with pytest.raises(CallError) as caught:
-        read_completion(body.encode(), 0.0, None)
+        read_completion(body.encode(), 0.0)
     assert caught.value.message == "HTTP 503: Gone."
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"data: {text}".encode()))
 def test_no_body_breaks_the_reader(body):
     with pytest.raises(CallError):
-        read_completion(body, 0.0, None)
+        read_completion(body, 0.0)
 
 
 json_values = st.recursive(
@@ -171,7 +169,7 @@ json_values = st.recursive(
 def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
     for body in (json.dumps(value), f"data: {json.dumps(value)}"):
         with contextlib.suppress(CallError):
-            assert isinstance(read_completion(body.encode(), 0.0, None).content, str)
+            assert isinstance(read_completion(body.encode(), 0.0).content, str)
 
 
 @pytest.mark.parametrize(
@@ -179,5 +177,5 @@ def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
 )
 def test_anything_else_is_a_bad_response(body):
     with pytest.raises(CallError) as caught:
-        read_completion(body, 0.0, None)
+        read_completion(body, 0.0)
     assert (caught.value.reason, caught.value.scope) == ("bad_response", FailureScope.TRANSIENT)

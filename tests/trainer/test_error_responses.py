@@ -5,21 +5,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from distillery_trainer.chat.error_responses import (
-    Allowance,
-    ErrorResponse,
-    FailureScope,
-    allowances,
-    call_error,
-    retry_after,
-    seconds_until,
-)
+from distillery_trainer.chat.error_responses import ErrorResponse, FailureScope, call_error
+from distillery_trainer.chat.response_headers import Allowance, ResponseHeaders
+from distillery_trainer.chat.waiting_times import seconds_until
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
 
+def read(headers: dict[str, str]) -> ResponseHeaders:
+    return ResponseHeaders.read(headers, "http://teacher.example/v1", NOW)
+
+
 def error_response(status: int, message: str = "", code: str = "", **more: object) -> ErrorResponse:
-    return ErrorResponse(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
+    return ErrorResponse.read(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
 
 
 @pytest.mark.parametrize(
@@ -46,12 +44,12 @@ def error_response(status: int, message: str = "", code: str = "", **more: objec
         (error_response(400, "Bad request"), "http_400", FailureScope.ROW),
         (error_response(404, "no such model"), "http_404", FailureScope.SERVER),
         (error_response(405), "http_405", FailureScope.SERVER),
-        (ErrorResponse(308, b""), "http_308", FailureScope.SERVER),
-        (ErrorResponse(502, b"<html>Bad gateway</html>"), "http_502", FailureScope.TRANSIENT),
+        (ErrorResponse.read(308, b""), "http_308", FailureScope.SERVER),
+        (ErrorResponse.read(502, b"<html>Bad gateway</html>"), "http_502", FailureScope.TRANSIENT),
     ],
 )
 def test_error_response_means_a_reason_and_a_scope(response, reason, scope):
-    error = call_error(response, NOW)
+    error = call_error(response)
     assert (error.reason, error.scope) == (reason, scope)
 
 
@@ -69,7 +67,7 @@ def test_error_response_means_a_reason_and_a_scope(response, reason, scope):
     ],
 )
 def test_servers_message_is_found_and_shortened(body, text):
-    assert call_error(ErrorResponse(500, body), NOW).message == text
+    assert call_error(ErrorResponse.read(500, body)).message == text
 
 
 @pytest.mark.parametrize(
@@ -85,16 +83,16 @@ def test_servers_message_is_found_and_shortened(body, text):
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value, seconds):
-    assert retry_after({"retry-after": value}, NOW) == seconds
+    assert read({"retry-after": value}).retry_after == seconds
 
 
 def test_no_retry_after():
-    assert retry_after({}, NOW) is None
+    assert read({}).retry_after is None
 
 
 def test_date_is_read_by_the_clock_of_the_server():
     headers = {"retry-after": "Thu, 01 Jan 2026 15:00:20 GMT", "date": "Thu, 01 Jan 2026 15:00:00 GMT"}
-    assert retry_after(headers, NOW) == 20.0
+    assert read(headers).retry_after == 20.0
 
 
 @pytest.mark.parametrize(
@@ -119,5 +117,5 @@ def test_reset_of_a_rate_limit_is_read_in_every_form(value, seconds):
 def test_allowances_are_read_under_either_name():
     ours = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "1s"}
     theirs = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-01-01T12:00:30Z"}
-    assert allowances(ours | theirs, NOW) == {"requests": Allowance(3, 1.0), "tokens": Allowance(0, 30.0)}
-    assert allowances({"x-ratelimit-remaining-requests": "3"}, NOW) == {}
+    assert read(ours | theirs).allowances == {"requests": Allowance(3, 1.0), "tokens": Allowance(0, 30.0)}
+    assert read({"x-ratelimit-remaining-requests": "3"}).allowances == {}

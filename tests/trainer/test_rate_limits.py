@@ -2,8 +2,8 @@
 
 import pytest
 
-from distillery_trainer.chat.error_responses import Allowance
 from distillery_trainer.chat.rate_limits import RateLimit, ServerPause
+from distillery_trainer.chat.response_headers import Allowance
 
 
 def taken(limit: int, units: int, seconds: float) -> list[float]:

@@ -19,7 +19,7 @@ from distillery_trainer.chat.request_parameters import (
 
 
 def error_response(status: int, message: str = "", code: str = "", **more: object) -> ErrorResponse:
-    return ErrorResponse(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
+    return ErrorResponse.read(status, json.dumps({"error": {"message": message, "code": code, **more}}).encode())
 
 
 SENT = {"temperature": 0.2, "max_tokens": 5, "top_p": 0.1, "response_format": {}}

@@ -7,7 +7,8 @@ import pytest
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec.teacher import Limits, Server
 from distillery_trainer.chat.endpoint import Endpoint
-from distillery_trainer.chat.error_responses import Allowance, CallError, FailureScope
+from distillery_trainer.chat.error_responses import CallError, FailureScope
+from distillery_trainer.chat.response_headers import Allowance
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 
 

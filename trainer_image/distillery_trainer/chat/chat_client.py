@@ -16,11 +16,12 @@ from distillery_api.spec.teacher import PricedJudge, Server
 from distillery_trainer.chat.budget import RequestBudget
 from distillery_trainer.chat.endpoint import Endpoint, connections_allowed
 from distillery_trainer.chat.error_responses import CallError, FailureScope
+from distillery_trainer.chat.rate_limits import PATIENCE_SECONDS
 from distillery_trainer.chat.remote_model import RemoteModel
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.reply_keys import ReplyKeys
-from distillery_trainer.chat.retries import PATIENCE_SECONDS, Attempts, Retries
+from distillery_trainer.chat.retries import Attempts, Retries
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 from distillery_trainer.chat.usage import UsageTracker
 from distillery_trainer.data.rows import Message
@@ -83,6 +84,7 @@ class ChatClient:
         self._in_flight: dict[str, asyncio.Event | None] = {}
         self._reported_names: set[str] = set()
         self._reported_limit = 0
+        self._reported_system_messages = False
         self._pool_closer: asyncio.Task[None] | None = None
         self.replies = 0
         """Replies so far, from the journal or from the model."""
@@ -131,6 +133,7 @@ class ChatClient:
             connections=self.max_concurrent_requests,
             timeout=self._config.request_timeout_seconds,
         )
+        endpoint.on_resend = self._usage.record_resend
         server = PooledServer(address, endpoint, self._model.limits, self.max_concurrent_requests)
         endpoint.on_allowances = lambda allowances: server.note_allowances(allowances, self._now())
         return server
@@ -274,18 +277,24 @@ class ChatClient:
         self.retries.last_reply = self._now()
         server.succeeded(started, self.retries.last_reply, 0 if reply.tokens is None else expected - reply.tokens)
         self.replies += 1
-        self._report(reply)
+        self._report(reply, server.endpoint)
         return reply
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _report(self, reply: Reply) -> None:
-        """Report the concurrency limit where it has changed, and a model name that differs from the requested one."""
+    def _report(self, reply: Reply, endpoint: Endpoint) -> None:
+        """Report the concurrency limit where it has changed, and once what differs from the request: the model's name,
+        and where the system text stands."""
         if self._pool.concurrency_limit != self._reported_limit:
             self._reported_limit = self._pool.concurrency_limit
             self._progress.concurrency_limit(self._reported_limit)
         names, model = self._reported_names, self._model
+        if not endpoint.accepts_system_messages and not self._reported_system_messages:
+            self._reported_system_messages = True
+            sys.stderr.write(
+                f"{model.title} accepts no system message: its text now precedes the first user message.\n"
+            )
         if reply.model is None or reply.model in names or len(names) >= _MAX_REPORTED_NAMES:
             return
         names.add(reply.model)

@@ -1,22 +1,25 @@
-"""Reads what OpenAI-compatible servers answer: completions, and streams although none was requested. No network
-here."""
+"""Reads what OpenAI-compatible servers answer: completions, and streams although none was requested. No network here.
+
+This is the one place where a reply is checked. Whatever bytes come in, a typed Reply goes out, with valid Unicode and
+without the API key, or a CallError.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from types import MappingProxyType
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import orjson
-
-from distillery_api.rejection_reasons import RejectionReason
-from distillery_trainer.chat.error_responses import CallError, ErrorResponse, FailureScope, call_error
+from distillery_api.formatting import cleaned, valid_unicode
+from distillery_trainer.chat.error_responses import ErrorResponse, bad_response, call_error
+from distillery_trainer.chat.json_bodies import read_json
 from distillery_trainer.chat.reply import Reply
+from distillery_trainer.chat.reply_texts import ReplyTexts, joined
+from distillery_trainer.chat.response_headers import NAME_LIMIT, NO_HEADERS, ResponseHeaders
+from distillery_trainer.chat.token_counts import TokenCounts
+from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.parsing.reasoning import split_reasoning
 
-_ABORTED = ("error", "abort", "aborted", "cancelled")
-"""Finish reasons of replies that the server aborted."""
 _STATUS_OF = {
     "invalid_request_error": 400,
     "context_length_exceeded": 400,
@@ -31,6 +34,7 @@ _STATUS_OF = {
     "overloaded_error": 529,
 }
 """HTTP statuses of the error names of OpenAI and Anthropic."""
+_STATUS = re.compile("[45][0-9]{2}")
 
 
 # --- reading a completion
@@ -39,104 +43,99 @@ _STATUS_OF = {
 def read_completion(
     body: bytes,
     latency_seconds: float,
-    request_id: str | None,
+    headers: ResponseHeaders = NO_HEADERS,
+    *,
     model_id: str = "",
-    headers: Mapping[str, str] = MappingProxyType({}),
+    without_key: Callable[[str], str] = str,
 ) -> Reply:
     """The reply in the body of a completion, or of a stream of its chunks. `model_id` is the requested model.
 
     Raises CallError for anything else: an error sent with status 200 is treated as if it had its own status.
     """
     try:
-        completion = _parsed(body)
+        completion = _completion(body)
         if (error := _error_in(completion)) is not None:
-            response = ErrorResponse(_error_status(error), orjson.dumps({"error": error}), headers)
-            failure = call_error(response, datetime.now(UTC))
-            failure.costs_nothing = not completion.get("choices")
-            raise failure
-        return _reply(completion, latency_seconds, request_id, model_id)
-    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        message = "The server answered 200, but the body is not a chat completion."
-        raise CallError(
-            RejectionReason.BAD_RESPONSE, message, FailureScope.TRANSIENT, costs_nothing=False, request_id=request_id
-        ) from error
+            response = ErrorResponse.of_error(_error_status(error), error, headers, without_key)
+            raise call_error(response, costs_nothing=not completion.get("choices"))
+        choice = _first_choice(completion)
+        texts = ReplyTexts.read(_object(choice.get("message")))
+    except ValueError as error:
+        raise bad_response("its body is not a chat completion", headers.request_id) from error
+    reasoning, content = split_reasoning(without_key(valid_unicode(texts.content)))
+    counts, model = TokenCounts.read(completion.get("usage")), _name(completion.get("model"))
+    return Reply(
+        content=content,
+        finish_reason=_finish_reason(choice),
+        reasoning=without_key(valid_unicode(texts.reasoning)) or reasoning,
+        refusal=without_key(valid_unicode(texts.refusal)) or None,
+        input_tokens=counts.input,
+        output_tokens=counts.output,
+        cached_tokens=counts.cached,
+        reasoning_tokens=counts.reasoning,
+        latency_seconds=round(latency_seconds, 4),
+        request_id=headers.request_id or without_key(_name(completion.get("id"))) or None,
+        model=None if model in ("", model_id) else without_key(model),
+    )
 
 
-def _parsed(body: bytes) -> Any:
+def _completion(body: bytes) -> dict[str, Any]:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return _object(read_json(body))
+    except ValueError:
         return _joined(list(_events(body)))
 
 
-def _error_in(completion: Any) -> Any:
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+def _first_choice(completion: dict[str, Any]) -> dict[str, Any]:
+    choices = completion.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise ValueError("no choices")
+    return _object(choices[0])
+
+
+def _finish_reason(choice: dict[str, Any]) -> str | None:
+    reason = choice.get("finish_reason")
+    if isinstance(reason, dict):  # SGLang's own form
+        reason = reason.get("type")
+    if reason is None or isinstance(reason, str):
+        return _name(reason) or None
+    return "not a text"
+
+
+def _name(value: Any) -> str:
+    """An id or a name that the server chooses, without hidden characters; "" for anything else than a text."""
+    return cleaned(value, NAME_LIMIT) if isinstance(value, str) else ""
+
+
+# --- errors that are sent as a completion
+
+
+def _error_in(completion: dict[str, Any]) -> Any:
     """The error sent instead of a completion or of the rest of one; None where there is none."""
     if completion.get("object") == "error":
         return completion
-    choices = completion.get("choices")
-    if not choices:
+    if not completion.get("choices"):
         return completion.get("error") or None
-    error = choices[0].get("error")
-    if error or choices[0].get("finish_reason") in _ABORTED:
-        return error or {"message": f'The reply was aborted (finish_reason "{choices[0]["finish_reason"]}").'}
-    return None
+    choice = _first_choice(completion)
+    if error := choice.get("error"):
+        return error
+    reason = _finish_reason(choice)
+    is_aborted = ending_of(reason) is Ending.ABORTED
+    return {"message": f'The reply was aborted (finish_reason "{reason}").'} if is_aborted else None
 
 
 def _error_status(error: Any) -> int:
     """The status that an error sent as 200 should have had; 500 where it is unknown."""
     if not isinstance(error, dict):
         return 500
-    names = [str(error.get(field)) for field in ("code", "status", "type")]
-    statuses = [_STATUS_OF.get(name) or (int(name) if name.isdecimal() else 0) for name in names]
-    return next((status for status in statuses if 400 <= status < 600), 500)
-
-
-def _reply(completion: Any, latency_seconds: float, request_id: str | None, model_id: str) -> Reply:
-    choice = completion["choices"][0]
-    message, model = choice["message"], completion.get("model")
-    usage = completion.get("usage") or {}
-    input_tokens, output_tokens = _tokens(usage)
-    reasoning, content = split_reasoning(_text(message.get("content")))
-    return Reply(
-        content=content,
-        finish_reason=_text(choice.get("finish_reason")) or None,
-        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")) or reasoning,
-        refusal=_text(message.get("refusal")) or None,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cached_tokens=_count(_detail(usage, "prompt", "cached_tokens", usage.get("prompt_cache_hit_tokens"))),
-        reasoning_tokens=_count(_detail(usage, "completion", "reasoning_tokens", None)),
-        latency_seconds=round(latency_seconds, 4),
-        request_id=request_id or completion.get("id"),
-        model=None if model == model_id else model,
-    )
-
-
-def _tokens(usage: dict[str, Any]) -> tuple[int | None, int | None]:
-    """Input and output tokens. Some servers count reasoning in the total only; 0 input tokens means not counted."""
-    input_tokens, output_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    if not input_tokens or output_tokens is None:
-        return None, None
-    return input_tokens, max(output_tokens, (_count(usage.get("total_tokens")) or 0) - input_tokens)
-
-
-def _detail(usage: dict[str, Any], direction: str, name: str, default: Any) -> Any:
-    details = usage.get(f"{direction}_tokens_details")
-    return details.get(name, default) if isinstance(details, dict) else default
-
-
-def _count(value: Any) -> int | None:
-    """A number of tokens; None for anything else."""
-    return int(value) if isinstance(value, int | float) and value >= 0 else None
-
-
-def _text(content: Any) -> str:
-    """The text of a message's content, which may consist of parts. Raises TypeError for anything but text."""
-    if isinstance(content, list):
-        return "".join(part.get("text", "") for part in content)
-    if content is not None and not isinstance(content, str):
-        raise TypeError("content is not text")
-    return content or ""
+    names = [str(error[field]) for field in ("code", "status", "type") if isinstance(error.get(field), str | int)]
+    statuses = [_STATUS_OF.get(name) or (int(name) if _STATUS.fullmatch(name) else 0) for name in names]
+    return next(filter(None, statuses), 500)
 
 
 # --- streams, from servers that send them although none was requested
@@ -147,22 +146,28 @@ def _events(body: bytes) -> Iterator[Any]:
     for line in body.splitlines():
         if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
             try:
-                yield orjson.loads(line[5:])
-            except orjson.JSONDecodeError:
+                yield read_json(line[5:])
+            except ValueError:
                 return
 
 
-def _joined(events: list[Any]) -> Any:
-    """The completion that a stream's chunks make up; None where it is incomplete."""
+def _joined(events: list[Any]) -> dict[str, Any]:
+    """The completion that a stream's chunks make up. Raises ValueError where it is incomplete."""
     chunks = [event for event in events if isinstance(event, dict)]
-    choices = [choice for chunk in chunks for choice in chunk.get("choices") or [] if not choice.get("index")]
+    choices = [choice for chunk in chunks for choice in _first_choices(chunk)]
     finish_reason = next((choice["finish_reason"] for choice in reversed(choices) if choice.get("finish_reason")), None)
-    failed = next((chunk for chunk in chunks if chunk.get("error")), None)
-    if failed or not finish_reason:
+    if failed := next((chunk for chunk in chunks if chunk.get("error")), None):
         return failed
-    deltas = [choice.get("delta") or choice.get("message") or {} for choice in choices]
-    names = ("content", "reasoning_content", "reasoning", "refusal")
-    message = {name: "".join(_text(delta.get(name)) for delta in deltas) or None for name in names}
+    if not finish_reason:
+        raise ValueError("the stream was cut off")
+    texts = [ReplyTexts.read(choice.get("delta") or choice.get("message") or {}) for choice in choices]
     usage = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), None)
     first = {name: chunks[0].get(name) for name in ("id", "model")}
-    return {**first, "choices": [{"message": message, "finish_reason": finish_reason}], "usage": usage}
+    return {**first, "choices": [{"message": joined(texts), "finish_reason": finish_reason}], "usage": usage}
+
+
+def _first_choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    """The choices of a chunk that continue the first reply."""
+    choices = chunk.get("choices")
+    listed = choices if isinstance(choices, list) else []
+    return [choice for choice in listed if isinstance(choice, dict) and not choice.get("index")]

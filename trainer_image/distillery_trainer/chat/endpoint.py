@@ -9,40 +9,38 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_api.runtime.proxies import Proxy, proxy_for
+from distillery_trainer.chat.api_key import KeyRemoval
+from distillery_trainer.chat.broken_calls import broken_call, proxy_advice
 from distillery_trainer.chat.completions import read_completion
-from distillery_trainer.chat.error_responses import (
-    Allowance,
-    CallError,
-    ErrorResponse,
-    FailureScope,
-    allowances,
-    call_error,
-)
+from distillery_trainer.chat.error_responses import CallError, ErrorResponse, FailureScope, call_error
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.request_parameters import (
     OUTPUT_LIMITS,
     FormatWatch,
     is_too_high,
+    output_limit,
     rejected_parameter,
     without_parameter,
 )
+from distillery_trainer.chat.response_bodies import BodyReader, BodyTooLong
+from distillery_trainer.chat.response_headers import Allowance, ResponseHeaders
+from distillery_trainer.chat.system_messages import rejects_system_message, with_system_in_first_user_turn
+from distillery_trainer.data.finish_reasons import is_complete
 from distillery_trainer.data.rows import Message
 
-_CONNECTION_FAILED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ConnectionRefusedError)
 _MAX_CONNECT_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 4.0
 """vLLM closes connections that were idle for 5 seconds, and a call sent at that moment is lost."""
-_MAX_BODY_BYTES = 64 * 1024 * 1024
+_MAX_HEADER_BYTES = 64 * 1024
 _OTHER_FILES = 128
 """Open files other than connections: libraries, outputs, segments of the journal."""
 
@@ -57,16 +55,8 @@ def connections_allowed(wanted: int) -> int:
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _OTHER_FILES))
 
 
-def proxy_for(url: str) -> str | None:
-    """The proxy for a URL, from the environment (HTTPS_PROXY, NO_PROXY and so on)."""
-    parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.netloc):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
-
-
 class Endpoint:
-    """A model at one base URL. Remembers which parameters the server does not accept."""
+    """A model at one base URL. Remembers what the server does not accept: parameters, and a system message."""
 
     def __init__(
         self,
@@ -80,10 +70,17 @@ class Endpoint:
     ) -> None:
         self._url = url.rstrip("/") + "/chat/completions"
         self._model_id, self._api_key, self._timeout = model_id, api_key, timeout
+        self._without_key = KeyRemoval(api_key)
+        self._proxy: Proxy | None = proxy_for(url)
         self.parameters = dict(parameters)
+        self.accepts_system_messages = True
+        """Whether the server has not rejected a system message yet. Then its text goes into the first user message."""
         self._format_watch = FormatWatch()
+        self._bodies = BodyReader(output_limit(parameters))
         self._connections = connections
-        self.on_allowances: Callable[[dict[str, Allowance]], object] = lambda _: None
+        self.on_resend: Callable[[CallError], object] = lambda _: None
+        """Called with the error of a request that is sent again at once without what the server rejected."""
+        self.on_allowances: Callable[[Mapping[str, Allowance]], object] = lambda _: None
         """Called with what the server still allows the API key, where it says so."""
         self._session: aiohttp.ClientSession | None = None
 
@@ -104,28 +101,34 @@ class Endpoint:
             sent = accepted
             if temperature is not None and "temperature" in accepted:
                 sent = accepted | {"temperature": temperature}
+            folded = messages if self.accepts_system_messages else with_system_in_first_user_turn(messages)
             try:
                 async with asyncio.timeout(self._timeout):
-                    response = await self._post(sent, messages)
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
-                raise self._broken_call(error) from error
+                    response = await self._post(sent, folded)
+            except (TimeoutError, BodyTooLong, aiohttp.ClientError, OSError, ValueError) as error:
+                raise broken_call(error, self._timeout, self._proxy) from error
             if isinstance(response, Reply):
                 self._check_format(accepted, response)
                 return response
-            self._drop_rejected(response, accepted)
+            self._adapt_to(response, accepted, folded)
 
     async def _post(self, parameters: Mapping[str, Any], messages: list[Message]) -> Reply | ErrorResponse:
         body = orjson.dumps({"model": self._model_id, **parameters, "messages": messages})
         started = time.perf_counter()
         async with self._open_session().post(self._url, data=body, allow_redirects=False) as response:
-            content = await _read_body(response)
-            seconds, headers = time.perf_counter() - started, response.headers
-            if "x-ratelimit-remaining-requests" in headers or "anthropic-ratelimit-requests-remaining" in headers:
-                self.on_allowances(allowances(headers, datetime.now(UTC)))
-            if response.status != 200:
-                return ErrorResponse(response.status, self._without_api_key(content), headers)
-        request_id = headers.get("x-request-id")
-        return read_completion(self._without_api_key(content), seconds, request_id, self._model_id, headers)
+            try:
+                is_reply = 200 <= response.status < 300
+                content = await (self._bodies.read(response) if is_reply else self._bodies.read_beginning(response))
+            finally:
+                if not response.content.at_eof():
+                    response.close()  # without it, the rest would be unpacked as well
+        headers = ResponseHeaders.read(response.headers, self._url, datetime.now(UTC), self._without_key)
+        if headers.allowances:
+            self.on_allowances(headers.allowances)
+        if not is_reply:
+            return ErrorResponse.read(response.status, content, headers, self._without_key)
+        seconds = time.perf_counter() - started
+        return read_completion(content, seconds, headers, model_id=self._model_id, without_key=self._without_key)
 
     def _open_session(self) -> aiohttp.ClientSession:
         """The session, created on first use because it needs a running event loop."""
@@ -136,15 +139,33 @@ class Endpoint:
                 | ({"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}),
                 timeout=aiohttp.ClientTimeout(sock_connect=min(_MAX_CONNECT_SECONDS, self._timeout)),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=proxy_for(self._url),
+                proxy=self._proxy.url if self._proxy else None,
+                max_line_size=_MAX_HEADER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
             )
         return self._session
 
-    # --- learning which parameters the server accepts
+    # --- learning what the server accepts
 
-    def _drop_rejected(self, response: ErrorResponse, sent: Mapping[str, Any]) -> None:
+    def _adapt_to(self, response: ErrorResponse, sent: Mapping[str, Any], messages: list[Message]) -> None:
+        """Omit what the server rejected from now on. Raises CallError where the request as such failed."""
+        error = self._call_error(response)
+        if messages[0]["role"] == "system" and rejects_system_message(response):
+            self.accepts_system_messages = False
+        else:
+            self._drop_rejected(response, error, sent)
+        self.on_resend(error)
+
+    def _call_error(self, response: ErrorResponse) -> CallError:
+        error = call_error(response)
+        if self._proxy and (response.status == 407 or response.is_page):
+            error.message += f" The request went through the proxy {self._proxy}."
+            error.advice = proxy_advice(response.status, self._proxy) if response.status in (403, 407) else None
+            error.scope = FailureScope.SERVER if response.status == 407 else error.scope
+        return error
+
+    def _drop_rejected(self, response: ErrorResponse, error: CallError, sent: Mapping[str, Any]) -> None:
         """Omit a rejected parameter from now on. Raises CallError where a parameter is not the reason."""
-        error = call_error(response, datetime.now(UTC))
         parameter = rejected_parameter(response, sent)
         if parameter is None or error.reason in (RejectionReason.CONTENT_FILTER, RejectionReason.CONTEXT_TOO_LONG):
             raise error
@@ -153,52 +174,10 @@ class Endpoint:
         self._drop(parameter, sent)
 
     def _check_format(self, sent: Mapping[str, Any], reply: Reply) -> None:
-        if "response_format" in sent and reply.finish_reason == "stop" and self._format_watch.ignores(reply.content):
+        if "response_format" in sent and is_complete(reply.finish_reason) and self._format_watch.ignores(reply.content):
             self._drop("response_format", sent)
 
     def _drop(self, parameter: str, sent: Mapping[str, Any]) -> None:
         """Omit a parameter from now on, unless another call has replaced it already."""
         if self.parameters.get(parameter) == sent[parameter]:
             self.parameters = without_parameter(self.parameters, parameter)
-
-    # --- failures
-
-    def _without_api_key(self, body: bytes) -> bytes:
-        """A response body without the API key, in case the server repeats it."""
-        return body.replace(self._api_key.encode(), b"***") if self._api_key else body
-
-    def _broken_call(self, error: Exception) -> CallError:
-        """The error of a call without a complete HTTP response."""
-        if isinstance(error, _CONNECTION_FAILED):
-            return CallError(
-                RejectionReason.UNREACHABLE,
-                f"Connection failed: {error}.",
-                FailureScope.TRANSIENT,
-                answered=False,
-                connected=False,
-            )
-        if isinstance(error, aiohttp.InvalidURL):
-            return CallError(RejectionReason.BAD_URL, f"Invalid URL: {error}.", FailureScope.SERVER, answered=False)
-        if isinstance(error, TimeoutError):
-            message = f"No complete reply within {self._timeout:g} seconds (generation.requestTimeoutSeconds)."
-            return CallError(
-                RejectionReason.TIMEOUT, message, FailureScope.TRANSIENT, answered=False, costs_nothing=False
-            )
-        message = "The connection was closed before the reply was complete."
-        return CallError(
-            RejectionReason.CONNECTION_CLOSED, message, FailureScope.TRANSIENT, answered=False, costs_nothing=False
-        )
-
-
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    """The body. Raises aiohttp.ClientPayloadError where it is too long for a reply."""
-    if (response.content_length or 0) > _MAX_BODY_BYTES:
-        raise aiohttp.ClientPayloadError("the body is too long")
-    if response.content_length is not None:
-        return await response.read()
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise aiohttp.ClientPayloadError("the body is too long")
-    return bytes(body)

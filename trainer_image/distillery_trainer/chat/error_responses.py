@@ -4,26 +4,30 @@ here."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
-from distillery_api.formatting import shortened
+from distillery_api.formatting import cleaned, shortened
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_trainer.chat.json_bodies import read_json
+from distillery_trainer.chat.response_headers import NAME_LIMIT, NO_HEADERS, ResponseHeaders
 
 _CONTENT_FILTER = re.compile(r"content[\s_-]*(?:filter|management|policy)|responsible\s*ai|moderation", re.IGNORECASE)
 _CONTEXT_TOO_LONG = re.compile(
     r"context[\s_-]*(?:length|window|size)|prompt is too long|input is too long|too many (?:input )?tokens",
     re.IGNORECASE,
 )
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_STRING_MESSAGE = re.compile(rb'"(?:message|detail|error)"\s*:\s*("(?:[^"\\]|\\.){1,4000})', re.DOTALL)
+"""A message in JSON that is broken, or was cut off because it is too long."""
+_PAGE = "a page instead of JSON"
 _MESSAGE_LIMIT = 300
+"""Bytes of a server's message that people are shown."""
+_READ_LIMIT = 4_000
+"""Bytes of a server's message in which its meaning is looked for."""
 
 
 class FailureScope(Enum):
@@ -48,11 +52,15 @@ class CallError(Exception):
         connected: bool = True,
         retry_after: float | None = None,
         request_id: str | None = None,
+        location: str | None = None,
+        advice: str | None = None,
     ) -> None:
         super().__init__(message)
         self.reason, self.message, self.scope = reason, message, scope
         self.answered, self.costs_nothing, self.connected = answered, costs_nothing, connected
-        self.retry_after, self.request_id = retry_after, request_id
+        self.retry_after, self.request_id, self.location = retry_after, request_id, location
+        self.advice = advice
+        """What to change, as a sentence; None where it follows from the reason."""
 
     @property
     def is_rate_limited(self) -> bool:
@@ -60,41 +68,99 @@ class CallError(Exception):
         return self.reason.status == 429 and self.scope is FailureScope.TRANSIENT and self.retry_after != 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An HTTP response that is not a completion."""
+    """An HTTP response that is not a completion: texts of one line and bounded length, without the API key."""
 
     status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    message: str
+    """The server's message; "" where it sent none."""
+    code: str = ""
+    """The error's code and type, for comparison."""
+    parameter: str | None = None
+    """The parameter that the error names."""
+    headers: ResponseHeaders = NO_HEADERS
 
-    @property
-    def error(self) -> dict[str, Any]:
-        """The protocol's error object, or the closest to it; {} for a web page."""
+    @classmethod
+    def read(
+        cls,
+        status: int,
+        body: bytes,
+        headers: ResponseHeaders = NO_HEADERS,
+        without_key: Callable[[str], str] = str,
+    ) -> Self:
+        """The error in a body, which may be anything."""
         try:
-            body = orjson.loads(self.body)
-        except orjson.JSONDecodeError:
-            return {}
-        error = body.get("error", body) if isinstance(body, dict) else body
-        return error if isinstance(error, dict) else {"message": str(error)}
+            error = read_json(body)
+        except ValueError:
+            error = _text_of_page(body)
+        if isinstance(error, dict):
+            error = error.get("error") or error
+        return cls.of_error(status, error, headers, without_key)
+
+    @classmethod
+    def of_error(
+        cls,
+        status: int,
+        error: Any,
+        headers: ResponseHeaders = NO_HEADERS,
+        without_key: Callable[[str], str] = str,
+    ) -> Self:
+        """The protocol's error object, or the closest to it."""
+        fields = error if isinstance(error, dict) else {"message": error}
+        message = fields.get("message") or fields.get("detail") or ""
+        code = f"{_name(fields.get('code'))} {_name(fields.get('type'))}"
+        return cls(
+            status=status,
+            message=cleaned(without_key(message if isinstance(message, str) else _as_json(message)), _READ_LIMIT),
+            code=cleaned(without_key(code), NAME_LIMIT),
+            parameter=_name(fields.get("param")) or None,
+            headers=headers,
+        )
 
     @property
-    def code(self) -> str:
-        """The error's code and type, for comparison."""
-        return f"{self.error.get('code')} {self.error.get('type')}"
+    def is_page(self) -> bool:
+        """Whether it is a web page, which often comes from something in front of the server."""
+        return self.message == _PAGE
 
     @property
     def text(self) -> str:
         """The server's message, shortened to a readable length."""
-        error = self.error
-        message = error.get("message") or error.get("detail") or ("" if error else "a page instead of JSON")
-        return shortened(" ".join(str(message).split()), _MESSAGE_LIMIT)
+        return shortened(self.message, _MESSAGE_LIMIT)
+
+    @property
+    def description(self) -> str:
+        """All that says what the error is about, for comparison."""
+        return f"{self.code} {self.message}"
+
+
+def _text_of_page(body: bytes) -> str:
+    """The text of a body that is not JSON: plain text, or the message in JSON that was cut off."""
+    if match := _STRING_MESSAGE.search(body):
+        return str(read_json(match[1].rstrip(b"\\") + b'"'))
+    try:
+        text = body[:_READ_LIMIT].decode()
+    except UnicodeDecodeError:
+        text = ""
+    return _PAGE if not text.strip() or "<" in text else text
+
+
+def _name(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _as_json(value: Any) -> str:
+    """A message that is no text, as JSON; "…" where it is nested too deeply for that."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return "…"
 
 
 # --- what an error response means
 
 
-def call_error(response: ErrorResponse, now: datetime) -> CallError:
+def call_error(response: ErrorResponse, *, costs_nothing: bool = True) -> CallError:
     """The error that an HTTP response stands for."""
     reason, scope = _reason_and_scope(response)
     message = f"HTTP {response.status}" + (f": {response.text}" if response.text else "")
@@ -102,13 +168,26 @@ def call_error(response: ErrorResponse, now: datetime) -> CallError:
         reason,
         message,
         scope,
-        retry_after=retry_after(response.headers, now),
-        request_id=response.headers.get("x-request-id"),
+        costs_nothing=costs_nothing,
+        retry_after=response.headers.retry_after,
+        request_id=response.headers.request_id,
+        location=response.headers.location,
+    )
+
+
+def bad_response(problem: str, request_id: str | None = None) -> CallError:
+    """The error of a response that is no error, but nothing else that can be read either."""
+    return CallError(
+        RejectionReason.BAD_RESPONSE,
+        f"The server answered, but {problem}.",
+        FailureScope.TRANSIENT,
+        costs_nothing=False,
+        request_id=request_id,
     )
 
 
 def _reason_and_scope(response: ErrorResponse) -> tuple[RejectionReason, FailureScope]:
-    status, description = response.status, f"{response.code} {response.text}"
+    status, description = response.status, response.description
     if status in (400, 403, 422) and _CONTENT_FILTER.search(description):
         return RejectionReason.CONTENT_FILTER, FailureScope.ROW
     if status in (400, 413, 422) and _CONTEXT_TOO_LONG.search(description):
@@ -118,70 +197,3 @@ def _reason_and_scope(response: ErrorResponse) -> tuple[RejectionReason, Failure
     if status in (408, 409, 425, 429) or status >= 500:
         return RejectionReason.of_status(status), FailureScope.TRANSIENT
     return RejectionReason.of_status(status), FailureScope.ROW
-
-
-# --- when to retry
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that the server asks to wait, given as seconds or as an HTTP date; None where it does not ask.
-
-    A date is compared with the server's clock where the response has its time, since the local clock may be wrong.
-    """
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    date = _http_date(value)
-    if date is None:
-        return None
-    return max(0.0, (date - (_http_date(headers.get("date", "")) or now)).total_seconds())
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return date.replace(tzinfo=date.tzinfo or UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What a server still allows the API key: `x-ratelimit-remaining-requests` and similar headers."""
-
-    remaining: int
-    reset_seconds: float
-    """Seconds until it is renewed."""
-
-
-def allowances(headers: Mapping[str, str], now: datetime) -> dict[str, Allowance]:
-    """The allowances for "requests" and "tokens" in a response's headers, under OpenAI's or Anthropic's names."""
-    allowed = {}
-    for unit in ("requests", "tokens"):
-        names = f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}"
-        if names[0] not in headers:
-            names = f"anthropic-ratelimit-{unit}-remaining", f"anthropic-ratelimit-{unit}-reset"
-        remaining, reset = headers.get(names[0], ""), seconds_until(headers.get(names[1], ""), now)
-        if remaining.isdecimal() and reset is not None:
-            allowed[unit] = Allowance(int(remaining), reset)
-    return allowed
-
-
-def seconds_until(value: str, now: datetime) -> float | None:
-    """Seconds of a duration such as 6m0s, 20ms or 1.5, or until an ISO time; None for anything else."""
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    parts = _DURATION.findall(value)
-    if parts and "".join(number + unit for number, unit in parts) == value:
-        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    try:
-        date = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())

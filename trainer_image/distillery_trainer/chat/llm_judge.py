@@ -13,6 +13,7 @@ from distillery_trainer.chat.follow_up import repeated_request
 from distillery_trainer.chat.remote_model import ModelClient
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.chat.request_parameters import json_format
+from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.data.rows import Message
 from distillery_trainer.parsing.json_replies import read_reasoning_field
 from distillery_trainer.parsing.labels import LabelParser
@@ -88,7 +89,7 @@ class LlmJudge:
     def _read(self, outcome: Reply | Failure) -> Verdict | Unreadable | Failure:
         if isinstance(outcome, Failure):
             return outcome
-        if outcome.finish_reason == "length" and not self._prompt.accepts_truncated:
+        if ending_of(outcome.finish_reason) is Ending.TRUNCATED and not self._prompt.accepts_truncated:
             return Unreadable(RejectionReason.TRUNCATED, "The reply was cut off.")
         choice = self._parser.read(outcome.content)
         return choice if isinstance(choice, Unreadable) else Verdict(choice, outcome.content)

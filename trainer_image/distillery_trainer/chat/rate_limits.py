@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from distillery_trainer.chat.error_responses import Allowance
+from distillery_trainer.chat.response_headers import Allowance
 
+PATIENCE_SECONDS = 3600.0
+"""How long a request waits for its turn at most, whatever makes it wait: the one patience of a stage."""
 LONG_PAUSE = 5.0
 """Seconds. A Retry-After beyond this pauses the server, not only the request that got it."""
 _RATE_LIMITED_IN_A_ROW = 5
@@ -67,7 +69,7 @@ class ServerPause:
         self._rate_limited_in_a_row += 1
         seconds = retry_after or _DEFAULT_PAUSE
         if seconds > LONG_PAUSE or self._rate_limited_in_a_row >= min(_RATE_LIMITED_IN_A_ROW, concurrency):
-            self._extend(now + seconds)
+            self._extend(now + min(seconds, PATIENCE_SECONDS))
 
     def note_allowances(self, allowances: Iterable[Allowance], now: float) -> None:
         """Pause where the server says that an allowance of the API key is exhausted."""

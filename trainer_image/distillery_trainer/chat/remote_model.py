@@ -65,14 +65,15 @@ class RemoteModel:
     def api_key(self, address: Server, variables: Mapping[str, str]) -> str | None:
         """The API key of an address, from the environment variable that `variables` names for its Secret.
 
-        Raises UserError where it is empty.
+        Raises UserError where it is empty, or cannot be sent.
         """
         if address.api_key is None:
             return None
         key = os.environ.get(variables.get(address.api_key.path, ""), "").strip()
-        if key:
+        if key.isascii() and key.isprintable() and key:
             return key
-        message = f"{self.at(address)}: its API key is empty. {self.key_advice(address.api_key)}"
+        problem = "holds characters that no HTTP header can" if key else "is empty"
+        message = f"{self.at(address)}: its API key {problem}. {self.key_advice(address.api_key)}"
         raise UserError(message, reason=Reason.TEACHER_REJECTED)
 
     def key_advice(self, secret: SecretKeyReference | None) -> str:

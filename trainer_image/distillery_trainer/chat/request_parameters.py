@@ -63,18 +63,18 @@ def rejected_parameter(response: ErrorResponse, sent: Mapping[str, Any]) -> str 
     """The parameter that a response with status 400 or 422 names as its reason, if it was sent."""
     if response.status not in (400, 422):
         return None
-    named = response.error.get("param")
-    if isinstance(named, str) and (parameter := named.partition(".")[0]) in sent and parameter in _KNOWN:
+    parameter = (response.parameter or "").partition(".")[0]
+    if parameter in sent and parameter in _KNOWN:
         return parameter
-    if "response_format" in sent and re.search(r"json[_ ]?(schema|object)", response.text):
+    if "response_format" in sent and re.search(r"json[_ ]?(schema|object)", response.message):
         return "response_format"
     known = [name for name in _KNOWN if name in sent]
-    return next((name for name in known if re.search(rf"\b{name}\b", response.text)), None)
+    return next((name for name in known if re.search(rf"\b{name}\b", response.message)), None)
 
 
 def is_too_high(response: ErrorResponse) -> bool:
     """Whether the server accepts the rejected parameter, but not a value this high."""
-    return not _NOT_ACCEPTED.search(f"{response.code} {response.text}") and _TOO_HIGH.search(response.text) is not None
+    return not _NOT_ACCEPTED.search(response.description) and _TOO_HIGH.search(response.message) is not None
 
 
 def without_parameter(sent: Mapping[str, Any], parameter: str) -> dict[str, Any]:

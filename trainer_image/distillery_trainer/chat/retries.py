@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
@@ -19,8 +21,6 @@ from distillery_trainer.chat.reply import Failure
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 from distillery_trainer.runtime.errors import TryLater, UserError
 
-PATIENCE_SECONDS = 3600.0
-"""How long a rate-limited request waits for its turn at most."""
 FIRST_BACK_OFF = 0.5
 """Seconds before the first retry of a request, at most."""
 _MAX_BACK_OFF = 60.0
@@ -35,7 +35,7 @@ class Attempts:
     """Without those that were rate-limited."""
     calls: int = 0
     waiting_since: float | None = None
-    """When it was first rate-limited, by the event loop's clock."""
+    """When it first failed, by the event loop's clock."""
 
 
 def retry_delay(attempt: int, retry_after: float | None, rng: random.Random, first: float = FIRST_BACK_OFF) -> float:
@@ -65,17 +65,16 @@ class Retries:
         Raises UserError where no server accepts requests any more, and TryLater where the server is unreachable.
         """
         attempts.calls += 1
-        if error.scope is FailureScope.SERVER:
-            self._close_server(server, error)
-            return self._pause(error, attempts, server)
         if error.scope is FailureScope.ROW:
             return Failure(error.reason, error.message, error.request_id)
-        if error.is_rate_limited:
-            return self._out_of_patience(error, attempts, server, now) or self._pause(error, attempts, server)
-        attempts.used += 1
-        if attempts.used >= attempts.allowed:
-            return self._failure(error, attempts, server)
-        return self._pause(error, attempts, server)
+        if error.scope is FailureScope.SERVER:
+            self._close_server(server, error)
+        elif not error.is_rate_limited:
+            attempts.used += 1
+            if attempts.used >= attempts.allowed:
+                return self._failure(error, attempts, server)
+        pause = self._pause(error, attempts, server)
+        return self._out_of_patience(error, attempts, server, now, pause) or pause
 
     def _pause(self, error: CallError, attempts: Attempts, server: PooledServer) -> float:
         """Seconds until the request may be retried; none where another server can be asked at once."""
@@ -94,20 +93,28 @@ class Retries:
         return Failure(error.reason, f"{error.message}{tried}", error.request_id, transient=True)
 
     def _out_of_patience(
-        self, error: CallError, attempts: Attempts, server: PooledServer, now: float
+        self, error: CallError, attempts: Attempts, server: PooledServer, now: float, pause: float
     ) -> Failure | None:
-        """Waiting uses up no attempt, but it has a limit: for the row, and for all rows where none got a reply."""
+        """Waiting has a limit, whatever it is for: for the row, and for all rows where none got a reply."""
         since = attempts.waiting_since = now if attempts.waiting_since is None else attempts.waiting_since
-        if now + (error.retry_after or 0.0) - since <= self.patience or self._pool.has_alternative(server):
+        if now + pause - since <= self.patience:
             return None
         if self.last_reply >= since:
             return self._failure(error, attempts, server)
-        wait = f" and asks to wait {error.retry_after:,.0f} seconds" if error.retry_after else ""
-        message = (
-            f"{self._model.at(server.address)} rate-limits all requests{wait}; it has not replied for"
-            f" {now - since:,.0f} seconds. It answered: {error.message} All paid replies are kept; run again later."
+        raise TryLater(
+            self._impatient_message(error, server, now - since), reason=Reason.TEACHER_UNREACHABLE
+        ) from error
+
+    def _impatient_message(self, error: CallError, server: PooledServer, waited: float) -> str:
+        does = "rate-limits all requests" if error.is_rate_limited else "fails all requests"
+        seconds = error.retry_after
+        wait = "" if seconds is None else f" and asks to wait {seconds:,.0f} seconds"
+        if seconds == math.inf:
+            wait = " and asks to wait without end"
+        return (
+            f"{self._model.at(server.address)} {does}{wait}; it has not replied for {waited:,.0f} seconds. It answered:"
+            f" {error.message} All paid replies are kept; run again later."
         )
-        raise TryLater(message, reason=Reason.TEACHER_UNREACHABLE) from error
 
     def _close_server(self, server: PooledServer, error: CallError) -> None:
         """Continue without a server that rejects all requests. Raises UserError where it was the last one."""
@@ -126,8 +133,11 @@ class Retries:
 
     def _advice(self, address: Server, error: CallError) -> str:
         field, status = self._model.field, error.reason.status or 0
+        if error.advice:
+            return f"{error.advice} ({field})"
         if 300 <= status < 400:
-            return f"It redirects to another address: use that one, or the server behind it ({field})."
+            target = _base_url(error.location) or "another address"
+            return f"It redirects to {target}: use that as endpoint, or the server behind it ({field})."
         by_reason = {
             RejectionReason.BAD_URL: f"This is not a valid URL: check endpoint ({field}).",
             RejectionReason.OUTPUT_LIMIT: "It does not generate replies of this length: lower"
@@ -137,8 +147,18 @@ class Retries:
             401: f"The API key was rejected. {self._model.key_advice(address.api_key)}",
             403: f"The API key does not permit this. {self._model.key_advice(address.api_key)}",
             404: f'There is no model "{self._model.model_id}", or no API at that address: check model and endpoint,'
-            f" which ends in /v1 with most servers ({field}).",
+            f" which ends in /v1 with most servers{_with_version(address.url)} ({field}).",
             405: f"There is no chat API at that address: check endpoint ({field}).",
         }
         quota = "The account's quota is exhausted: raise it with the provider, then run again."
         return by_reason.get(error.reason) or by_status.get(status) or quota
+
+
+def _base_url(location: str | None) -> str | None:
+    """The endpoint that a redirect leads to."""
+    return location.removesuffix("/chat/completions") if location else None
+
+
+def _with_version(url: str) -> str:
+    """The endpoint to try where one has no path."""
+    return "" if urlsplit(url).path.strip("/") else f", such as {url.rstrip('/')}/v1"

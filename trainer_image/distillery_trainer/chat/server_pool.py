@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from distillery_api.spec.teacher import Limits, Server
 from distillery_trainer.chat.concurrency import ConcurrencyLimit
 from distillery_trainer.chat.endpoint import Endpoint
-from distillery_trainer.chat.error_responses import Allowance, CallError
+from distillery_trainer.chat.error_responses import CallError
 from distillery_trainer.chat.rate_limits import RateLimit, ServerPause
+from distillery_trainer.chat.response_headers import Allowance
 
 _FIRST_BACK_OFF = 0.5
 """Seconds that other servers are preferred to one that failed; doubled with each further failure in a row."""

@@ -72,6 +72,12 @@ class UsageTracker:
         self._settle(reserved)
         self._progress.teacher_request(error.reason)
 
+    def record_resend(self, error: CallError) -> None:
+        """Record a request that the server rejected for its form. It is sent again at once under the same
+        reservation."""
+        self._journal.add_failure(error.reason, answered=True)
+        self._progress.teacher_request(error.reason)
+
     def release(self, reserved: Spending | None) -> None:
         """Release the reservation of a request that was not sent after all."""
         if reserved is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import json_repair
 import orjson
 
+from distillery_api.formatting import valid_unicode
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
@@ -124,6 +125,17 @@ def _parsed(piece: str) -> Any | None:
 
 def _repaired(piece: str) -> Any | None:
     try:
-        return json_repair.loads(piece, skip_json_loads=True)
+        return _with_valid_texts(json_repair.loads(piece, skip_json_loads=True))
     except (ValueError, RecursionError):  # nested too deeply
         return None
+
+
+def _with_valid_texts(value: Any) -> Any:
+    """A value whose texts a file can hold: JSON may escape half a character."""
+    if isinstance(value, str):
+        return valid_unicode(value)
+    if isinstance(value, list):
+        return [_with_valid_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {valid_unicode(str(key)): _with_valid_texts(item) for key, item in value.items()}
+    return value

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.data.finish_reasons import COMPLETE_FINISH_REASONS
+from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.data.rows import Rejection
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
@@ -48,13 +48,14 @@ def read_reply(outcome: Reply | Failure, task: TaskDefinition, row_text: str, *,
 
 def _incomplete(reply: Reply) -> ParsedReply | None:
     """Why a reply is not a complete answer; None if it is one after all."""
-    if reply.finish_reason == "content_filter":
+    ending = ending_of(reply.finish_reason)
+    if ending is Ending.WITHHELD:
         return _rejected(RejectionReason.CONTENT_FILTER, "The server's content filter withheld the reply.")
-    if reply.finish_reason in ("length", "max_tokens"):
+    if ending is Ending.TRUNCATED:
         written = "" if reply.output_tokens is None else f" after {reply.output_tokens:,} tokens"
         message = f"The reply was cut off{written}; raise generation.sampling.maxTokens."
         return _rejected(RejectionReason.TRUNCATED, message)
-    if reply.finish_reason not in COMPLETE_FINISH_REASONS:
+    if ending is not Ending.COMPLETE:
         message = f'The reply is incomplete (finish_reason "{reply.finish_reason}").'
         return _rejected(RejectionReason.TRUNCATED, message)
     if reply.refusal and not reply.content.strip():

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_trainer.data.finish_reasons import COMPLETE_FINISH_REASONS
+from distillery_trainer.data.finish_reasons import is_complete
 from distillery_trainer.data.formats.conversation import (
     Conversation,
     InvalidRow,
@@ -147,8 +147,8 @@ def _chat_reply(body: Any) -> str | None:
     reply = message if isinstance(message, dict) else {"content": choice.get("text")}
     if reply.get("tool_calls") or reply.get("function_call"):
         raise SkippedRecord(_NOT_TEXT, "The reply is a tool call, which is not supported.")
-    is_complete = choice.get("finish_reason") in COMPLETE_FINISH_REASONS and not reply.get("refusal")
-    return _reply_text(reply.get("content")) if is_complete else None
+    is_whole = is_complete(choice.get("finish_reason")) and not reply.get("refusal")
+    return _reply_text(reply.get("content")) if is_whole else None
 
 
 def _bedrock_reply(body: Any) -> str | None:
@@ -158,15 +158,15 @@ def _bedrock_reply(body: Any) -> str | None:
         return None
     output = body.get("output")
     message = output.get("message") if isinstance(output, dict) else body  # Converse, else Anthropic
-    is_complete = body.get("stopReason", body.get("stop_reason")) in COMPLETE_FINISH_REASONS
-    return _reply_text(message.get("content")) if is_complete and isinstance(message, dict) else None
+    is_whole = is_complete(body.get("stopReason", body.get("stop_reason")))
+    return _reply_text(message.get("content")) if is_whole and isinstance(message, dict) else None
 
 
 def _streamed_reply(events: list[Any]) -> str | None:
     """The reply in the events of a stream of Anthropic messages."""
     deltas = [event["delta"] for event in events if isinstance(event, dict) and isinstance(event.get("delta"), dict)]
     reasons = [delta["stop_reason"] for delta in deltas if "stop_reason" in delta]
-    if not reasons or reasons[-1] not in COMPLETE_FINISH_REASONS:
+    if not reasons or not is_complete(reasons[-1]):
         return None
     return "".join(delta["text"] for delta in deltas if isinstance(delta.get("text"), str)) or None
 
