@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel, NotIdentity, Rule
+from distillery_api.base import ApiModel, NotIdentity, Rule, matches
 from distillery_api.spec.fields import Label, Licence, SecretReference, SourceUri
 
 
@@ -36,6 +36,11 @@ class Replies(StrEnum):
 
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+Delimiter = Annotated[
+    str,
+    Field(max_length=2),
+    matches(r'^[^\r\n"]$', "not a delimiter; write one character that is neither a quote nor a line break"),
+]
 
 
 class Columns(ApiModel):
@@ -51,10 +56,23 @@ class Columns(ApiModel):
     """Column with the known answer (gold). Default: none."""
     id: ColumnName | None = None
     """Column with the row's ID. Default: none."""
+    delimiter: Delimiter | None = None
+    """The one character that separates the cells of a CSV file. Default: comma, semicolon, tab or pipe, whichever the
+    first rows show."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The column of each part of a row that has one."""
+        parts = {"prompt": self.prompt, "system": self.system, "reply": self.reply, "gold": self.gold, "id": self.id}
+        return {part: name for part, name in parts.items() if name is not None}
 
 
 def _columns_belong_to_a_table(source: DataSource) -> bool:
     return source.columns is None or source.format in (DataFormat.AUTO, DataFormat.CSV, DataFormat.PARQUET)
+
+
+def _delimiter_belongs_to_csv(source: DataSource) -> bool:
+    return source.columns is None or source.columns.delimiter is None or source.format is not DataFormat.PARQUET
 
 
 class DataSource(ApiModel):
@@ -79,6 +97,11 @@ class DataSource(ApiModel):
             "!has(self.columns) || self.format in ['Auto', 'CSV', 'Parquet']",
             "columns is only supported for tables; remove it, or set format to CSV, Parquet or Auto",
             _columns_belong_to_a_table,
+        ),
+        Rule(
+            "!has(self.columns) || !has(self.columns.delimiter) || self.format != 'Parquet'",
+            "columns.delimiter is only for CSV; remove it, or set format to CSV",
+            _delimiter_belongs_to_csv,
         ),
     )
 
