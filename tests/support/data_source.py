@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from distillery_api.spec import DataSource
 from distillery_trainer.data.addresses import without_secrets
-from distillery_trainer.data.row_reader import parsed_rows
+from distillery_trainer.data.row_reader import check_rows, parsed_rows
 from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source
+from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import LineError
 
 
@@ -31,6 +33,14 @@ def write(folder: Path, name: str, content: bytes) -> Path:
 def rows_of(folder: Path, content: bytes, name: str = "rows.jsonl", **settings: Any) -> list[Any]:
     """What is read from a file of this content: rows, skipped records and errors."""
     return list(parsed_rows(source(write(folder, name, content), **settings)))
+
+
+def refusal(folder: Path, content: bytes, name: str = "rows.jsonl", **settings: Any) -> str:
+    """The error of a file that cannot be used, after its location."""
+    where = source(write(folder, name, content), **settings)
+    with pytest.raises(UserError) as error:
+        check_rows([where], lambda _: None)
+    return error.value.message.removeprefix(f"data.train: {where.path}: ")
 
 
 def row_of(folder: Path, record: dict[str, Any], **settings: Any) -> Row:

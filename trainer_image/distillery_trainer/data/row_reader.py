@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -10,17 +11,21 @@ from typing import Any
 
 import numpy
 
+from distillery_api.formatting import cleaned
 from distillery_api.reasons import Reason
 from distillery_api.spec import DataFormat, Replies
 from distillery_trainer.data.file_types import records, unit
 from distillery_trainer.data.formats import READERS, Reader, by_columns, detect, named_format
-from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord, listed
+from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord, listed, named
 from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import LineError
 
 SHOWN_PROBLEMS = 20
+_SHOWN_BYTES = 700
+_SHOWN_KEYS = 12
+_COUNTED_KEYS = 1000
 _MESSAGES = {DataFormat.CHAT, DataFormat.OPENAI_FINE_TUNING}
 
 TaskRule = Callable[[Row], str | None]
@@ -46,9 +51,10 @@ def read_rows(source: Source) -> Iterator[Row | RejectedRow]:
         yield item
 
 
-def parsed_rows(source: Source) -> Iterator[Row | RejectedRow | LineError]:
-    """Each record of a source: a row, a skipped record, or the error of an invalid row."""
-    rows = _Rows(source)
+def parsed_rows(source: Source, unused_keys: Counter[str] | None = None) -> Iterator[Row | RejectedRow | LineError]:
+    """Each record of a source: a row, a skipped record, or the error of an invalid row. The keys of rows that are not
+    used are counted in `unused_keys`."""
+    rows = _Rows(source, unused_keys if unused_keys is not None else Counter())
     with source.opened() as stream:
         for record in records(source, stream):
             yield record if isinstance(record, LineError) else rows.read(*record)
@@ -57,7 +63,8 @@ def parsed_rows(source: Source) -> Iterator[Row | RejectedRow | LineError]:
 class _Rows:
     """Turns the records of one source into rows. The first record determines the format if the user does not."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, unused_keys: Counter[str]) -> None:
+        self._unused_keys = unused_keys
         columns = source.settings.columns
         self._split, self._keeps_existing = source.split, source.settings.replies is Replies.KEEP
         self._format = named_format(source.settings)
@@ -86,10 +93,17 @@ class _Rows:
         return self._reader
 
     def _row(self, number: int, found: Conversation) -> Row:
+        self._count_unused(found.unused_keys)
         messages = found.messages
         reply = messages.pop()["content"] if messages[-1]["role"] == "assistant" else None
         row_id = found.id or f"{self._split}-{number}"
         return Row(self._split, number, row_id, messages, found.gold, reply, self._keeps_existing)
+
+    def _count_unused(self, keys: Iterable[str]) -> None:
+        """Count keys, of which any row may have others."""
+        for key in keys:
+            if key in self._unused_keys or len(self._unused_keys) < _COUNTED_KEYS:
+                self._unused_keys[key] += 1
 
     def _looks_like_another(self, record: dict[str, Any]) -> str:
         """A hint for a file with two formats."""
@@ -118,7 +132,7 @@ class InputCheck:
         """Count an invalid row."""
         self.invalid_rows += 1
         if len(self.problems) < SHOWN_PROBLEMS:
-            self.problems.append(f"{source.uri}, {unit(source)} {line}: {rule}")
+            self.problems.append(f"{source.uri}, {unit(source)} {line}: {cleaned(rule, _SHOWN_BYTES)}")
 
     def raise_problems(self) -> None:
         """Raise UserError that lists the invalid rows, if there are any."""
@@ -142,27 +156,53 @@ def check_rows(
 
 
 def _check_source(found: InputCheck, source: Source, task_rule: TaskRule, on_row: Callable[[Row], None]) -> None:
-    hashes, invalid_before = array("q"), found.invalid_rows
+    hashes, invalid_before, has_replies = array("q"), found.invalid_rows, False
     skipped = found.skipped.setdefault(source.split, Counter())
-    for item in parsed_rows(source):
+    unused_keys: Counter[str] = Counter()
+    for item in parsed_rows(source, unused_keys):
         if isinstance(item, RejectedRow):
             skipped[item.reason] += 1
         elif rule := item.rule if isinstance(item, LineError) else task_rule(item):
             found.add_invalid_row(source, item.line, rule)
         elif isinstance(item, Row):
             hashes.append(hash(item.id))
+            has_replies = has_replies or item.existing_replies != [None]
             on_row(item)
-    if not hashes and found.invalid_rows == invalid_before:
-        raise _no_rows(source, skipped)
+    if found.invalid_rows == invalid_before:
+        _check_usable(source, len(hashes), skipped, has_replies=has_replies)
     found.rows[source.split] = len(hashes)
     for line, rule in _duplicate_ids(source, hashes):
         found.add_invalid_row(source, line, rule)
+    if unused_keys:
+        sys.stderr.write(f"data.{source.split}: these keys of the rows are not used: {_counted(unused_keys)}.\n")
+
+
+def _check_usable(source: Source, rows: int, skipped: Counter[str], *, has_replies: bool) -> None:
+    """Raise UserError if there are no rows, or none of the replies that are to be kept."""
+    if not rows:
+        raise _no_rows(source, skipped)
+    if source.settings.replies is Replies.KEEP and not has_replies:
+        raise _no_replies(source)
 
 
 def _no_rows(source: Source, skipped: Counter[str]) -> UserError:
     counts = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
     usable = f"usable rows (skipped records: {counts})" if counts else "rows"
     return UserError(f"data.{source.split}: {source.uri} contains no {usable}.", reason=Reason.INVALID_DATA)
+
+
+def _no_replies(source: Source) -> UserError:
+    return UserError(
+        f"data.{source.split}: {source.uri}: replies is Keep, but no row has a reply. Set replies to Replace, or name"
+        f" the column with the replies in data.{source.split}.columns.reply.",
+        reason=Reason.INVALID_DATA,
+    )
+
+
+def _counted(keys: Counter[str]) -> str:
+    """The keys, the most frequent ones first, each with its number of rows."""
+    shown = [f"{named(key)} ({count:,})" for key, count in keys.most_common(_SHOWN_KEYS)]
+    return ", ".join([*shown, "…"] if len(keys) > _SHOWN_KEYS else shown)
 
 
 def _duplicate_ids(source: Source, hashes: array[int]) -> Iterator[tuple[int, str]]:
@@ -180,4 +220,4 @@ def _duplicate_ids(source: Source, hashes: array[int]) -> Iterator[tuple[int, st
             continue
         earlier = first_line.setdefault(item.id, item.line)
         if earlier != item.line:
-            yield item.line, f'the id "{item.id}" is already that of {unit(source)} {earlier}'
+            yield item.line, f"the id {named(item.id)} is already that of {unit(source)} {earlier}"

@@ -66,15 +66,16 @@ class Source:
         try:
             return open(self.path, "rb")
         except FileNotFoundError as error:
-            raise self._unusable("the file does not exist") from error
+            raise self.unusable("the file does not exist") from error
         except IsADirectoryError as error:
-            raise self._unusable("this is a folder; name a file in it") from error
+            raise self.unusable("this is a folder; name a file in it") from error
         except PermissionError as error:
-            raise self._unusable("permission denied") from error
+            raise self.unusable("permission denied") from error
         except OSError as error:
-            raise self._unusable(f"it cannot be read ({error.strerror})") from error
+            raise self.unusable(f"it cannot be read ({error.strerror})") from error
 
-    def _unusable(self, problem: str) -> UserError:
+    def unusable(self, problem: str) -> UserError:
+        """The error of a source of which no row can be used; `problem` is the end of a sentence."""
         location = self.uri if self.path == self.uri else f"{self.uri} (path {self.path})"
         return UserError(f"data.{self.split}: {location}: {problem}.", reason=Reason.INVALID_DATA)
 

@@ -12,8 +12,9 @@ from typing import Any
 from distillery_api.spec import DataFormat, DataSource
 from distillery_trainer.data.formats.chat import chat, is_fine_tuning, openai_fine_tuning
 from distillery_trainer.data.formats.columns import by_columns
-from distillery_trainer.data.formats.conversation import Reader
+from distillery_trainer.data.formats.conversation import Reader, named
 from distillery_trainer.data.formats.instructions import alpaca, prompt_completion, share_gpt
+from distillery_trainer.data.formats.keys import KNOWN_KEYS
 from distillery_trainer.data.formats.logs import bedrock_invocation, litellm_log, openai_stored_completion, vllm_log
 
 READERS: dict[DataFormat, Reader] = {
@@ -45,6 +46,7 @@ _KEYS_OF_FORMATS: tuple[tuple[frozenset[str], DataFormat], ...] = tuple(
         (("messages", "parallel_tool_calls"), DataFormat.OPENAI_FINE_TUNING),
         (("messages",), DataFormat.CHAT),
         (("prompt",), DataFormat.PROMPT_COMPLETION),
+        (("chosen", "rejected"), DataFormat.PROMPT_COMPLETION),
     )
 )
 
@@ -60,4 +62,4 @@ def named_format(settings: DataSource) -> DataFormat | None:
     return settings.format if settings.format in READERS else None
 
 
-__all__ = ["READERS", "Reader", "by_columns", "detect", "named_format"]
+__all__ = ["KNOWN_KEYS", "READERS", "Reader", "by_columns", "detect", "named", "named_format"]

@@ -9,23 +9,16 @@ from distillery_trainer.data.formats.conversation import (
     Conversation,
     InvalidRow,
     conversation,
+    named,
     plain_text,
     quoted,
-    shown,
 )
+from distillery_trainer.data.formats.keys import unused_keys, unused_message_keys
 from distillery_trainer.data.rows import Message
 
 _ROW_KEYS = {"messages", "id", "gold", "metadata"}
-_UNSUPPORTED = {
-    "tools": "tool calls are not supported; remove the row",
-    "functions": "function calls are not supported; remove the row",
-    "tool_calls": "tool calls are not supported; remove the row",
-    "function_call": "function calls are not supported; remove the row",
-    "tool_call_id": "tool calls are not supported; remove the row",
-    "name": "names of participants are not supported; write them into the content, or remove the key",
-    "audio": "audio is not supported; remove the row",
-    "refusal": "refusals are not supported; remove the row",
-}
+_FINE_TUNING_KEYS = frozenset({"messages", "parallel_tool_calls"})
+_MESSAGE_KEYS = frozenset({"role", "content"})
 _REMEDY = "for developer messages, weights and content parts set the format of this source to OpenAIFineTuning"
 _ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
@@ -43,8 +36,8 @@ def chat(row: dict[str, Any]) -> Conversation:
 def strict_chat(row: dict[str, Any]) -> Conversation:
     """Like `chat`, for messages within another format: errors do not suggest a format."""
     if not row.keys() <= _ROW_KEYS:
-        unknown = min(row.keys() - _ROW_KEYS)
-        raise InvalidRow(f'unknown key "{unknown}"; a row has messages, and optionally id, gold and metadata')
+        unknown = named(min(row.keys() - _ROW_KEYS))
+        raise InvalidRow(f"unknown key {unknown}; a row has messages, and optionally id, gold and metadata")
     messages = [_chat_message(number, message) for number, message in enumerate(message_list(row), start=1)]
     return conversation(messages, row.get("gold"), row.get("id"))
 
@@ -79,33 +72,23 @@ def _chat_message(number: int, message: Any) -> Message:
     if len(message) > 2:
         extra = sorted(key for key, value in message.items() if value is not None and key not in ("role", "content"))
         if extra:
-            raise InvalidRow(f'message {number}: unknown key "{extra[0]}"; a message has role and content')
+            raise InvalidRow(f"message {number}: unknown key {named(extra[0])}; a message has role and content")
     return {"role": role, "content": message.get("content")}  # type: ignore[typeddict-item]
 
 
 def openai_fine_tuning(row: dict[str, Any]) -> Conversation:
     """`{"messages": [{"role", "content", "weight"?}, …]}`; unsupported keys are refused by name."""
-    _refuse_unsupported(row, "")
-    messages = []
-    for number, message in enumerate(message_list(row), start=1):
-        if not isinstance(message, dict):
-            raise InvalidRow(f'message {number}: not an object; write {{"role": ..., "content": ...}}')
-        _refuse_unsupported(message, f"message {number}: ")
-        messages.append(_openai_message(number, message))
-    return conversation(messages, row.get("gold"), row.get("id"))
+    given = message_list(row)
+    unused = (*unused_keys(row, _FINE_TUNING_KEYS), *unused_message_keys(given, _MESSAGE_KEYS, "messages"))
+    messages = [_openai_message(number, message) for number, message in enumerate(given, start=1)]
+    found = conversation(messages, row.get("gold"), row.get("id"))
+    found.unused_keys = unused
+    return found
 
 
-def _refuse_unsupported(row: dict[str, Any], where: str) -> None:
-    for key, problem in _UNSUPPORTED.items():
-        if row.get(key) not in (None, []):
-            raise InvalidRow(f'{where}"{key}": {problem}')
-    if (weight := row.get("weight", 1)) not in (1, None):
-        raise InvalidRow(
-            f'{where}"weight" is {shown(weight)}, but all answers are trained on; remove the answer or the key'
-        )
-
-
-def _openai_message(number: int, message: dict[str, Any]) -> Message:
+def _openai_message(number: int, message: Any) -> Message:
+    if not isinstance(message, dict):
+        raise InvalidRow(f'message {number}: not an object; write {{"role": ..., "content": ...}}')
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLE_OF:
         raise InvalidRow(f"message {number}: the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from distillery_api.formatting import cleaned
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.files import ROW_LIMIT
@@ -35,6 +37,8 @@ class Conversation:
     """As in Row, followed by the existing reply to the last one, if there is one."""
     gold: str | list[str] | None = None
     id: str | None = None
+    unused_keys: tuple[str, ...] = ()
+    """Keys that the format does not know."""
 
 
 Reader = Callable[[dict[str, Any]], Conversation]
@@ -139,9 +143,7 @@ TEXT_PARTS = ("text", "input_text", "output_text")
 
 def shown(value: Any) -> str:
     """A value of the row for an error message: text as it is, anything else as Python writes it; shortened."""
-    if not isinstance(value, str):
-        return quoted(value)
-    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+    return cleaned(value, _SHOWN_BYTES) if isinstance(value, str) else quoted(value)
 
 
 def quoted(value: Any) -> str:
@@ -149,13 +151,19 @@ def quoted(value: Any) -> str:
     return _REPR.repr(value)
 
 
-_SHOWN_CHARACTERS = 300
+def named(key: str) -> str:
+    """A key or the name of a column for an error message, in quotes; shortened."""
+    return f'"{cleaned(key, _NAME_BYTES)}"'
+
+
+_SHOWN_BYTES = 300
+_NAME_BYTES = 80
 # JSON may be nested more deeply than Python's own repr can go, and as long as a row may be.
 _REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxlong = _REPR.maxother = _SHOWN_CHARACTERS
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = _SHOWN_BYTES
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:
-    """The names for an error message, at most the first few."""
-    all_names = list(names)
-    return ", ".join(all_names[:most]) + (", …" if len(all_names) > most else "")
+    """The names for an error message, at most the first few; shortened."""
+    first = list(itertools.islice(names, most + 1))
+    return ", ".join(cleaned(name, _NAME_BYTES) for name in first[:most]) + (", …" if len(first) > most else "")

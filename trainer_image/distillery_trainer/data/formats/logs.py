@@ -35,6 +35,7 @@ def openai_stored_completion(row: dict[str, Any]) -> Conversation:
     if not isinstance(row.get("choices"), list):
         raise InvalidRow('"choices" is missing; a stored completion is a chat.completion object')
     _skip_failed_call(row.get("error"))
+    _skip_tools(row)
     requested = row.get("messages", row.get("input"))
     if is_empty(requested):
         raise InvalidRow('"messages" and "input" are missing or empty; export the completions with their input')
@@ -67,6 +68,7 @@ def litellm_log(row: dict[str, Any]) -> Conversation:
         raise SkippedRecord(_CALL_FAILED, f"The call failed: {shown(row.get('error_str') or row['status'])}")
     if _is_redacted(row["messages"]):
         raise InvalidRow("the messages were removed by the logger (turn_off_message_logging)")
+    _skip_tools(row.get("model_parameters"))
     response = row.get("response")
     reply = response if isinstance(response, str) else _chat_reply(response)
     return _conversation(_messages(row["messages"]), reply, row.get("id"))
@@ -85,6 +87,7 @@ def bedrock_invocation(row: dict[str, Any]) -> Conversation:
     body = requested["inputBodyJson"]
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
         raise SkippedRecord(_NOT_TEXT, "The request is neither Converse nor Anthropic messages.")
+    _skip_tools(body)
     system = body.get("system")
     messages = [*([{"role": "system", "content": system}] if not is_empty(system) else []), *body["messages"]]
     reply = _bedrock_reply(output.get("outputBodyJson")) if isinstance(output, dict) else None
@@ -107,9 +110,16 @@ def _requested_messages(body: Any) -> Callable[[], list[Message]]:
         return _messages(body["prompt"])
     if not isinstance(body, dict) or "messages" not in body:
         raise InvalidRow('"request" has neither "messages" nor "prompt"')
-    if body.get("tools"):
-        raise SkippedRecord(_NOT_TEXT, "The request has tools, which are not supported.")
+    _skip_tools(body)
     return _messages(body["messages"])
+
+
+def _skip_tools(request: Any) -> None:
+    """Skip a call whose request has what the student would not be told of."""
+    for key in ("tools", "functions", "toolConfig", "documents") if isinstance(request, dict) else ():
+        if request.get(key):
+            what = "documents" if key == "documents" else "tools"
+            raise SkippedRecord(_NOT_TEXT, f"The request has {what}, which are not supported.")
 
 
 def _messages(requested: Any) -> Callable[[], list[Message]]:
@@ -131,6 +141,8 @@ def _message(message: Any) -> Message:
         raise InvalidRow(f"the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")
     if message.get("tool_calls") or message.get("function_call"):
         raise InvalidRow("it has tool calls, which are not supported")
+    if message.get("name"):
+        raise InvalidRow("it names a participant, which is not supported")
     return {"role": _ROLE_OF[role], "content": plain_text(message.get("content"))}
 
 

@@ -1,0 +1,37 @@
+"""What separates the cells of a CSV file, told by its first rows."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+
+from distillery_api.spec import Columns
+from distillery_trainer.data.formats import KNOWN_KEYS
+
+_DELIMITERS = ",;\t|"
+SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(?P<delimiter>\\t|[^\r\n"])"?\s*$', re.IGNORECASE)
+"""Excel's own first line, such as sep=;"""
+
+
+def find_delimiter(lines: list[str], columns: Columns | None) -> str:
+    """The delimiter under which the header has the most names that are looked for; of several, the one that gives all
+    first rows as many cells, and then the one with the most cells."""
+    wanted = frozenset(columns.names.values()) if columns else KNOWN_KEYS
+    return max(_DELIMITERS, key=lambda delimiter: _fit(lines, delimiter, wanted))
+
+
+def _fit(lines: list[str], delimiter: str, wanted: frozenset[str]) -> tuple[int, bool, int]:
+    rows = _rows(lines, delimiter)
+    header = rows[0] if rows else []
+    found = len({cell.strip() for cell in header} & wanted)
+    return found, len({len(row) for row in rows}) == 1, len(header)
+
+
+def _rows(lines: list[str], delimiter: str) -> list[list[str]]:
+    """The whole rows among the lines."""
+    reader, rows = csv.reader(lines, delimiter=delimiter, strict=True), list[list[str]]()
+    # The last row may go on after these lines, and a wrong delimiter breaks the rule of quotes.
+    with contextlib.suppress(csv.Error):
+        rows.extend(reader)
+    return [row for row in rows if row]

@@ -1,0 +1,103 @@
+"""Keys of rows that carry a part of a conversation. Every format uses such a key or refuses it; what it does not know
+is counted and named, so that nothing is left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from distillery_trainer.data.formats.conversation import InvalidRow, is_empty, shown
+
+_TOOLS = "tool calls are not supported; remove the row"
+_MEDIA = "only text is supported; remove the row"
+_REASONING = "reasoning in a key of its own is not read; write it into the reply as <think>…</think>, or remove the key"
+_UNSUPPORTED = {
+    "tools": _TOOLS,
+    "tool_calls": _TOOLS,
+    "tool_call_id": _TOOLS,
+    "tool_choice": _TOOLS,
+    "functions": "function calls are not supported; remove the row",
+    "function_call": "function calls are not supported; remove the row",
+    "documents": "documents beside the messages are not supported; write them into the message",
+    "reasoning": _REASONING,
+    "reasoning_content": _REASONING,
+    "thinking": _REASONING,
+    "refusal": "refusals are not supported; remove the row",
+    **dict.fromkeys(("image", "images", "audio", "audios", "video", "videos"), _MEDIA),
+}
+_NAME = "names of participants are not supported; write them into the content, or remove the key"
+
+SYSTEM_KEYS = ("system", "system_prompt")
+CONTEXT_KEYS = ("context", "knowledge")
+"""What a user message is about; it becomes a part of that message."""
+REPLY_KEYS = ("completion", "output", "response", "chosen")
+"""The existing reply of a row; `chosen` is that of a row of preferences."""
+COMMON_KEYS = frozenset({"id", "gold", "metadata"})
+_PARTS = frozenset(
+    (*SYSTEM_KEYS, *CONTEXT_KEYS, *REPLY_KEYS, "rejected", "history", "messages", "conversations", "prompt", "input")
+)
+KNOWN_KEYS = _PARTS | COMMON_KEYS | {"instruction"}
+"""Keys by which a table without named columns is read."""
+
+
+def unused_keys(row: dict[str, Any], used: frozenset[str]) -> tuple[str, ...]:
+    """The keys of a row that its format does not know. Raises InvalidRow for one that carries a part of a row and is
+    not `used`."""
+    _refuse_unsupported(row, "")
+    if isinstance(row.get("label"), bool):
+        raise InvalidRow(
+            '"label": marks of good and bad replies are not supported; keep the good rows, without the key'
+        )
+    others = [key for key, value in row.items() if key not in used and key not in COMMON_KEYS and not is_blank(value)]
+    if parts := [key for key in others if key in _PARTS]:
+        raise InvalidRow(f'"{parts[0]}" is no part of this format; remove the key, or join it with another one')
+    if row.get("rejected") and is_empty(row.get("chosen")):
+        raise InvalidRow('"rejected" is there, but "chosen" is missing; remove the row')
+    return tuple(key for key in others if key not in _UNSUPPORTED and key != "weight")
+
+
+def unused_message_keys(messages: Iterable[Any], used: frozenset[str], name: str) -> tuple[str, ...]:
+    """The keys of messages that their format does not know, each once, as NAME.KEY. Raises InvalidRow for one that
+    carries a part of a message and is not `used`."""
+    unused: dict[str, None] = {}
+    for number, message in enumerate(messages, start=1):
+        if isinstance(message, dict):
+            refuse_unsupported_message(message, f"message {number}: ")
+            unused.update(dict.fromkeys(key for key in message if key not in used and key not in _EMPTY_KEYS))
+    return tuple(f"{name}.{key}" for key in unused)
+
+
+def refuse_unsupported_message(message: dict[str, Any], where: str) -> None:
+    """Raise InvalidRow for a key of a message that carries what is not supported."""
+    _refuse_unsupported(message, where)
+    if not is_blank(message.get("name")):
+        raise InvalidRow(f'{where}"name": {_NAME}')
+
+
+def _refuse_unsupported(part: dict[str, Any], where: str) -> None:
+    for key in part.keys() & _UNSUPPORTED.keys():
+        if not is_blank(part[key]):
+            raise InvalidRow(f'{where}"{key}": {_UNSUPPORTED[key]}')
+    if (weight := part.get("weight", 1)) not in (1, None):
+        raise InvalidRow(
+            f'{where}"weight" is {shown(weight)}, but all answers are trained on; remove the answer or the key'
+        )
+
+
+_EMPTY_KEYS = frozenset({*_UNSUPPORTED, "name", "weight"})
+"""Keys of messages that are refused unless they are empty."""
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a value holds nothing: null, blank text, an empty list or object, or one of these as text."""
+    return is_empty(value) or value == {} or (isinstance(value, str) and value.strip() in ("[]", "{}", "null"))
+
+
+def only_value(row: dict[str, Any], keys: Iterable[str]) -> Any:
+    """The value of the one of these keys that is not empty; None if all are. Raises InvalidRow for two that differ."""
+    given = {key: row[key] for key in keys if not is_empty(row.get(key))}
+    values = list(given.values())
+    if any(value != values[0] for value in values[1:]):
+        first, second = list(given)[:2]
+        raise InvalidRow(f'"{first}" and "{second}" hold the same part of the row; keep one of them')
+    return values[0] if values else None
