@@ -51,7 +51,7 @@ def test_line_numbers_count_the_separator_line(tmp_path):
         (b"question\nOne, two\n", "One, two"),
     ],
 )
-def test_delimiter_is_told_by_the_first_rows(tmp_path, content, text):
+def test_first_rows_show_the_delimiter(tmp_path, content, text):
     rows = rows_of(tmp_path, content, "rows.csv", columns={"prompt": "question"})
     assert [getattr(row, "text", row) for row in rows] == [text]
 

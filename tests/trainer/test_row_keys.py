@@ -35,10 +35,10 @@ def said(folder, record: dict[str, Any], **settings) -> tuple[list[str], str | N
 
 
 def test_dolly_row_has_its_context_in_the_user_message_and_its_response_as_the_reply(tmp_path):
-    question = (
+    message = (
         "user: When did Virgin Australia start operating?\n\nVirgin Australia commenced services on 31 August 2000."
     )
-    assert said(tmp_path, DOLLY) == ([question], "31 August 2000")
+    assert said(tmp_path, DOLLY) == ([message], "31 August 2000")
 
 
 def test_history_of_an_alpaca_row_becomes_earlier_turns(tmp_path):

@@ -109,7 +109,7 @@ def test_number_of_thousands_of_digits_is_a_sentence(tmp_path, digits):
     assert row.gold is None
 
 
-def test_number_in_place_of_text_is_still_refused(tmp_path):
+def test_number_for_text_is_still_refused(tmp_path):
     assert rule_of(tmp_path, {"q": 1.5}, columns={"prompt": "q"}) == 'the column "q" is not a string'
 
 
@@ -140,10 +140,10 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @given(rows=st.lists(st.tuples(texts, texts), min_size=1, max_size=8))
 def test_texts_survive_every_file_type(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("rows")
-    questions, answers = [question for question, _ in rows], [answer for _, answer in rows]
+    prompts, answers = [prompt for prompt, _ in rows], [answer for _, answer in rows]
     files = {
-        "rows.parquet": table(q=questions, g=answers),
-        "rows.jsonl": b"".join(orjson.dumps({"q": question, "g": answer}) + b"\n" for question, answer in rows),
+        "rows.parquet": table(q=prompts, g=answers),
+        "rows.jsonl": b"".join(orjson.dumps({"q": prompt, "g": answer}) + b"\n" for prompt, answer in rows),
     }
     for name, content in files.items():
         read = rows_of(folder, content, name, columns=GOLD)

@@ -76,7 +76,7 @@ class _CsvLines:
 
     def separator(self) -> str | None:
         """The delimiter that Excel writes in a first line `sep=;`, which is then read; None without that line."""
-        match = SEPARATOR_LINE.match("".join(self._look_ahead(1)))
+        match = SEPARATOR_LINE.match("".join(self._read_ahead(1)))
         if match is None:
             return None
         self._next()
@@ -85,7 +85,7 @@ class _CsvLines:
 
     def sample(self) -> list[str]:
         """The next lines, which are still to be given."""
-        return self._look_ahead(_SAMPLE_LINES)
+        return self._read_ahead(_SAMPLE_LINES)
 
     def begin_row(self) -> int:
         """Start to measure a row; the number of its first line."""
@@ -99,7 +99,7 @@ class _CsvLines:
                 raise csv.Error(f"the row is longer than {ROW_LIMIT:,} characters")
             yield line
 
-    def _look_ahead(self, count: int) -> list[str]:
+    def _read_ahead(self, count: int) -> list[str]:
         characters = sum(map(len, self._ahead))
         while len(self._ahead) < count and characters < ROW_LIMIT:
             line = self._read(self.number + len(self._ahead) + 1)
