@@ -73,11 +73,6 @@ class Workspace:
         """What a local student server printed."""
         return self.server / "server.log"
 
-    @property
-    def server_cache(self) -> Path:
-        """Empty model cache of a local student server."""
-        return self.server / ".cache"
-
     def stage(self, folder: str) -> StageFolder:
         """The folder of one stage."""
         return StageFolder(self.root / folder)

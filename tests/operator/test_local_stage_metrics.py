@@ -1,8 +1,12 @@
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
 from distillery_api.paths import StageFolder
 from distillery_api.stage_result import Progress
 from distillery_operator.local.stage_metrics import EtaEstimator, read_metrics
+from distillery_operator.local.student_server import StudentServer
 
 
 @pytest.mark.parametrize("port", ["", "none", "1"])
@@ -10,6 +14,42 @@ def test_stage_that_does_not_respond_is_no_error(tmp_path, port):
     assert read_metrics(StageFolder(tmp_path)) is None
     (tmp_path / "metrics-port").write_text(port)
     assert read_metrics(StageFolder(tmp_path)) is None
+
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'distillery_stage_done{stage="train",unit="steps"} 3\n')
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def answering_port():
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.fixture
+def unreachable_proxy(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_stage_of_this_machine_is_not_asked_through_a_proxy(tmp_path, answering_port, unreachable_proxy):
+    (tmp_path / "metrics-port").write_text(str(answering_port))
+    assert read_metrics(StageFolder(tmp_path)).progress.done == 3
+
+
+def test_a_student_of_this_machine_is_not_asked_through_a_proxy(tmp_path, answering_port, unreachable_proxy):
+    server = StudentServer(tmp_path, "tiny", tmp_path, None, "auto", "127.0.0.1", answering_port)
+    assert server.answers()
 
 
 def reading(done, total=100, unit="rows"):

@@ -21,12 +21,12 @@ Script = dict[str, list[dict[str, Any]]]
 
 
 def scripted_image() -> Image:
-    """The image; `distillery_trainer` and `transformers` in it are scripted."""
+    """The image; `distillery_trainer` in it is scripted."""
     base = Path(sys.base_prefix)
     return Image(
         folders=(base, FOLDER),
         environment={
-            "PATH": f"{FOLDER / 'bin'}:{base / 'bin'}:{SYSTEM_PATH}",
+            "PATH": f"{base / 'bin'}:{SYSTEM_PATH}",
             "PYTHONPATH": str(FOLDER),
             "PYTHONDONTWRITEBYTECODE": "1",
         },

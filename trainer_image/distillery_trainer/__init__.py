@@ -2,6 +2,6 @@
 
 When a stage runs, and what follows when it fails, is decided in distillery_operator."""
 
-from distillery_trainer.runtime.library_logging import prepare_environment
+from distillery_trainer.runtime.library_settings import prepare_environment
 
 prepare_environment()

@@ -11,6 +11,7 @@ from typing import Any
 
 from distillery_api.paths import Artefact, StageFolder, Workspace
 from distillery_api.runtime.atomic_files import AtomicFile
+from distillery_operator.local.folder_access import OutsideFolder, path_inside
 from distillery_operator.local.run_result import read_run_result
 
 STANDARD_OUTPUT = Path("-")
@@ -41,8 +42,12 @@ def rows_file(folder: Path, split: str) -> Path:
         return own
     run = read_run_result(Workspace(folder).result)
     named = run.files.get(Artefact(split)) if run else None
-    if named and (folder / named).is_file():
-        return folder / named
+    try:
+        path = path_inside(folder, named) if named else None
+    except OutsideFolder as error:
+        raise ExportError(str(error)) from None
+    if path is not None and path.is_file():
+        return path
     raise ExportError(
         f"{folder} contains no {split} rows; give the folder of a run, such as runs/NAME, or of its generate stage"
     )

@@ -11,9 +11,14 @@ from distillery_api.base import LenientModel
 from distillery_api.evaluation import Evaluation
 from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
+from distillery_api.spec.fields import ObjectName
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, StageOutcome, StageResult, TrainingFigures
 from distillery_api.usage import Estimate, Usage
+from distillery_operator.local.folder_access import read_bounded
+
+RESULT_LIMIT = 16 * 1024 * 1024
+"""Bytes. A larger file is none of ours."""
 
 
 class RunState(StrEnum):
@@ -39,7 +44,7 @@ class StageSummary(LenientModel):
 class RunResult(LenientModel):
     """The result of a run. After a failure, it contains the figures of the failed stage and of those before it."""
 
-    name: str
+    name: ObjectName
     """Name of the Distillation."""
     state: RunState
     """Running, Done, Failed or Interrupted."""
@@ -131,7 +136,7 @@ def _files(stages: Sequence[StageResult], workspace: Workspace) -> dict[str, str
 def read_stage_result(path: Path) -> StageResult | None:
     """The stage's result in the file; None if it does not exist or cannot be read."""
     try:
-        return StageResult.model_validate_json(path.read_bytes())
+        return StageResult.model_validate_json(read_bounded(path, RESULT_LIMIT))
     except (OSError, ValueError):
         return None
 
@@ -139,7 +144,7 @@ def read_stage_result(path: Path) -> StageResult | None:
 def read_run_result(path: Path) -> RunResult | None:
     """The run's result in the file; None if it does not exist or cannot be read."""
     try:
-        return RunResult.model_validate_json(path.read_bytes())
+        return RunResult.model_validate_json(read_bounded(path, RESULT_LIMIT))
     except (OSError, ValueError):
         return None
 

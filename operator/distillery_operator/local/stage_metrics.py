@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,8 +11,11 @@ from distillery_api.stage_result import Progress
 from distillery_api.usage import Estimate
 from distillery_operator.core.eta import remaining_seconds
 from distillery_operator.core.stage_metrics import StageMetrics, parse_stage_metrics
+from distillery_operator.local.loopback import read_url
 
 REQUEST_TIMEOUT_SECONDS = 2.0
+RESPONSE_LIMIT = 256 * 1024
+"""Bytes."""
 WINDOW_SECONDS = 60.0
 
 Parsed = TypeVar("Parsed")
@@ -34,8 +35,7 @@ def _response(folder: StageFolder, path: str, parse: Callable[[str], Parsed | No
     try:
         port = int(folder.metrics_port.read_text())
         url = f"http://127.0.0.1:{port}{path}"
-        with urllib.request.urlopen(url, timeout=REQUEST_TIMEOUT_SECONDS) as response:
-            return parse(response.read().decode())
+        return parse(read_url(url, REQUEST_TIMEOUT_SECONDS, RESPONSE_LIMIT).decode())
     except (OSError, ValueError):
         return None
 

@@ -137,7 +137,7 @@ class StageProcess:
                 f"{self.config.stage} was killed, most likely because this machine ran out of memory; free or add"
                 " memory, or use a smaller model, training.batchSize or training.maxLength"
             )
-        last = _last_line(self.log)
+        last = last_line(self.log)
         detail = f": {last}" if last else ""
         reason = FAILURE_REASONS[self.config.stage]
         return reason, f"{self.config.stage} ended unexpectedly{detail}; for details, see {self.log}"
@@ -163,7 +163,8 @@ def _with_time_left(metrics: StageMetrics, eta: EtaEstimator) -> StageMetrics:
     return StageMetrics(eta.estimate(time.monotonic(), metrics.progress), metrics.requests, metrics.rejected)
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """The last line with text in a log."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
         lines = file.read().decode(errors="replace").split("\n")

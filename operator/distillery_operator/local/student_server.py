@@ -1,25 +1,32 @@
-"""Serves the student of a finished run with an OpenAI-compatible API, as the Deployment in a cluster does."""
+"""Serves the student of a finished run with an OpenAI-compatible API, as the Deployment in a cluster does with the
+runtime Transformers."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from distillery_api.paths import Artefact, Workspace
 from distillery_api.runtime.stop_signals import StopRequest
+from distillery_operator.local.folder_access import OutsideFolder, path_inside, read_bounded, refuse_links_out
+from distillery_operator.local.loopback import read_url
 from distillery_operator.local.run_result import RunResult, read_run_result
+from distillery_operator.local.stage_process import last_line
+from distillery_operator.local.trainer import TRAINER
 
 POLL_SECONDS = 0.3
 SERVER_LIBRARIES = ("transformers", "torch", "fastapi", "uvicorn")
+PRECISIONS = ("bfloat16", "float16", "float32")
+PROMPT_LIMIT = 1024 * 1024
+"""Bytes."""
+SHUTDOWN_SECONDS = 10
+"""How long requests in flight may take after a stop request."""
 
 
 class ServingError(Exception):
@@ -28,13 +35,14 @@ class ServingError(Exception):
 
 @dataclass(frozen=True)
 class StudentServer:
-    """A server of one student. Its model name is the path that it is started with, so it is started with a link of that
-    name."""
+    """A server of one student."""
 
     folder: Path
     name: str
     model: Path
     prompt: str | None
+    precision: str
+    """The arithmetic in which the student was evaluated, such as bfloat16, or auto."""
     host: str
     port: int
 
@@ -49,6 +57,14 @@ class StudentServer:
         """Output of the server."""
         return Workspace(self.folder).server_log
 
+    def command(self) -> list[str]:
+        """The command that starts the server. Its values are joined to their flags, so that none is taken for one."""
+        return [
+            *(sys.executable, "-P", "-X", "utf8", "-m", f"{TRAINER}.serving"),
+            *(f"--model={self.model}", f"--name={self.name}", f"--dtype={self.precision}"),
+            *(f"--host={self.host}", f"--port={self.port}", f"--shutdown-timeout={SHUTDOWN_SECONDS}"),
+        ]
+
     def run(self, stop: StopRequest, ready: Callable[[], None]) -> int:
         """Serve until `stop` is requested; call `ready` when the server is ready. Returns the exit code.
 
@@ -58,71 +74,93 @@ class StudentServer:
         process = self._start()
         announced = False
         while process.poll() is None and not stop.wait(POLL_SECONDS):
-            if not announced and self._is_ready():
+            if not announced and self.answers():
                 announced = True
                 ready()
         if not stop.requested:
-            raise ServingError(f"the server ended with exit code {process.returncode}; for details, see {self.log}")
+            raise ServingError(self._ended(process.returncode))
         process.terminate()
         process.wait()
         return 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        folder = self._prepare_folder()
-        cache = Workspace(self.folder.resolve()).server_cache
-        cache.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "transformers.cli.transformers", "serve", self.name]
-        # Nothing needs to be downloaded, and the server's list of models requires an existing cache folder.
-        offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache)}
+        self.log.parent.mkdir(exist_ok=True)
         with self.log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - our own interpreter
-                [*command, "--host", self.host, "--port", str(self.port)],
-                cwd=folder,
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **offline},
+                # Nothing needs to be downloaded.
+                env={**os.environ, "HF_HUB_OFFLINE": "1"},
                 start_new_session=True,
             )
 
-    def _prepare_folder(self) -> Path:
-        """The working directory of the server, with a link to the model that has the model's name."""
-        folder = Workspace(self.folder.resolve()).server
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        (folder / self.name).symlink_to(self.model.resolve(), target_is_directory=True)
-        return folder
+    def _ended(self, exit_code: int) -> str:
+        last = last_line(self.log)
+        return f"the server ended with exit code {exit_code}{f': {last}' if last else ''}; for details, see {self.log}"
 
-    def _is_ready(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the server is up, and its model answers."""
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:  # noqa: S310 - our own server
-                return bool(response.status == 200)
+            read_url(f"{self.url}/health", timeout=2, limit=1024)
         except OSError:
             return False
+        return True
 
 
 def student_server(folder: Path, host: str, port: int) -> StudentServer:
     """The server for the student in the workspace `folder`. Raises ServingError."""
-    result = read_run_result(Workspace(folder).result)
-    if result is None:
-        raise ServingError(
-            f"{folder} is not the folder of a run; give one, such as runs/NAME, or start a run: distillery run FILE"
-        )
-    model = result.files.get(Artefact.MODEL)
-    if model is None or not (folder / model).is_dir():
-        raise ServingError(f"{folder} has no trained student yet; finish the run: distillery run FILE")
+    result = _run_result(folder)
+    try:
+        path_inside(folder, str(Workspace(Path()).server_log))  # written to
+        model, prompt = _model(folder, result), _student_prompt(folder, result)
+    except OutsideFolder as error:
+        raise ServingError(str(error)) from None
     missing = [name for name in SERVER_LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise ServingError(
             f"serving requires libraries that are not installed ({', '.join(missing)});"
             " run: pip install 'distillery[trainer]'"
         )
-    return StudentServer(folder, result.name, folder / model, _student_prompt(folder, result), host, port)
+    return StudentServer(folder, result.name, model, prompt, _precision(result), host, port)
+
+
+def _run_result(folder: Path) -> RunResult:
+    path = Workspace(folder).result
+    result = read_run_result(path)
+    if result is not None:
+        return result
+    if path.exists():
+        raise ServingError(f"{path} is damaged, or was not written by distillery; run again: distillery run FILE")
+    raise ServingError(
+        f"{folder} is not the folder of a run; give one, such as runs/NAME, or start a run: distillery run FILE"
+    )
+
+
+def _model(folder: Path, result: RunResult) -> Path:
+    named = result.files.get(Artefact.MODEL)
+    model = path_inside(folder, named) if named else None
+    if model is None or not model.is_dir():
+        raise ServingError(f"{folder} has no trained student yet; finish the run: distillery run FILE")
+    refuse_links_out(folder, model)
+    return model
 
 
 def _student_prompt(folder: Path, result: RunResult) -> str | None:
-    path = result.files.get(Artefact.STUDENT_PROMPT)
-    return (folder / path).read_text().strip() if path else None
+    named = result.files.get(Artefact.STUDENT_PROMPT)
+    if not named:
+        return None
+    path = path_inside(folder, named)
+    try:
+        return read_bounded(path, PROMPT_LIMIT).decode().strip()
+    except (OSError, UnicodeDecodeError):
+        raise ServingError(f"{path} cannot be read as a student prompt; run again: distillery run FILE") from None
+
+
+def _precision(result: RunResult) -> str:
+    measured = result.evaluation.precision if result.evaluation else None
+    return measured if measured in PRECISIONS else "auto"
 
 
 def refuse_taken_port(host: str, port: int) -> None:

@@ -14,8 +14,9 @@ class TrainerMissing(Exception):
 
 
 def trainer_command(command: str, config: Path) -> list[str]:
-    """The command that starts a stage, or an estimate, on this machine. Its texts are UTF-8 whatever the locale."""
-    return [sys.executable, "-X", "utf8", "-m", TRAINER, command, "--config", str(config)]
+    """The command that starts a stage, or an estimate, on this machine. Its texts are UTF-8 whatever the locale, and it
+    imports nothing from the working directory."""
+    return [sys.executable, "-P", "-X", "utf8", "-m", TRAINER, command, "--config", str(config)]
 
 
 def require_trainer() -> None:
@@ -25,7 +26,7 @@ def require_trainer() -> None:
     needs. If the check itself fails, the stage is started anyway, and its log says why it fails.
     """
     check = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", f"{TRAINER}.missing_libraries"],
+        [sys.executable, "-P", "-m", f"{TRAINER}.missing_libraries"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,

@@ -17,7 +17,6 @@ from distillery_operator.manifests.vllm import (
     CPU_ENVIRONMENT,
     CPU_REQUESTS,
     cpu_cache_bytes,
-    drain_seconds,
     vllm_command,
 )
 from distillery_operator.planning import names
@@ -26,6 +25,7 @@ MODELS_FOLDER = "/models"
 GRACE_SECONDS = 60
 PRE_STOP_SECONDS = 5
 
+_SHUTDOWN_RESERVE_SECONDS = 5
 _REQUESTS = {"cpu": "250m", "memory": "1Gi"}
 
 
@@ -48,7 +48,7 @@ def model_folder(name: str) -> str:
 def model_server(serving: Serving, name: str, precision: str, settings: ManifestSettings) -> ModelServer:
     """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto."""
     if serving.runtime is ServingRuntime.TRANSFORMERS:
-        return ModelServer(_transformers_command(name, precision), serving.image or settings.trainer_image)
+        return ModelServer(_transformers_command(serving, name, precision), serving.image or settings.trainer_image)
     if has_accelerator(serving):
         return ModelServer(_vllm_command(serving, name, precision), serving.image or settings.vllm_image)
     cache = cpu_cache_bytes(memory(serving))
@@ -60,14 +60,27 @@ def model_server(serving: Serving, name: str, precision: str, settings: Manifest
     )
 
 
-def _transformers_command(name: str, precision: str) -> tuple[str, ...]:
-    """This server names the model by the path as given: hence the working directory, and a folder of that name."""
-    address = ("--host", "0.0.0.0", "--port", str(names.SERVING_PORT))  # noqa: S104 - a Service leads here
-    return ("transformers", "serve", name, f"--dtype={precision}", *address)
+def _transformers_command(serving: Serving, name: str, precision: str) -> tuple[str, ...]:
+    return (
+        *("python", "-m", "distillery_trainer.serving", f"--model={model_folder(name)}", f"--name={name}"),
+        *(f"--dtype={precision}", "--host=0.0.0.0", f"--port={names.SERVING_PORT}"),
+        f"--shutdown-timeout={_drain_seconds(serving)}",
+    )
 
 
 def _vllm_command(serving: Serving, name: str, precision: str, cpu_cache: int | None = None) -> tuple[str, ...]:
-    drain = drain_seconds(grace_seconds(serving, GRACE_SECONDS), pre_stop_seconds(serving, PRE_STOP_SECONDS))
     return vllm_command(
-        model_folder(name), name, names.SERVING_PORT, precision=precision, drain_seconds=drain, cpu_cache=cpu_cache
+        model_folder(name),
+        name,
+        names.SERVING_PORT,
+        precision=precision,
+        drain_seconds=_drain_seconds(serving),
+        cpu_cache=cpu_cache,
     )
+
+
+def _drain_seconds(serving: Serving) -> int:
+    """How long requests in flight may take after SIGTERM: the grace period, which begins with the preStop sleep, less a
+    reserve for the end of the process."""
+    grace, pre_stop = grace_seconds(serving, GRACE_SECONDS), pre_stop_seconds(serving, PRE_STOP_SECONDS)
+    return max(0, grace - pre_stop - _SHUTDOWN_RESERVE_SECONDS)

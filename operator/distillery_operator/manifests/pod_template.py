@@ -37,8 +37,6 @@ _ENVIRONMENT = {
     "PYTHONUTF8": "1",
     "XDG_CACHE_HOME": f"{_CACHE}/xdg",
     "HF_HOME": f"{_CACHE}/huggingface",
-    # The model list of `transformers serve` needs this folder to exist: the volume itself does.
-    "HF_HUB_CACHE": _CACHE,
     # Otherwise idle threads spin, and a busy neighbour on the node makes a small model 18 times slower.
     "OMP_WAIT_POLICY": "PASSIVE",
     "TORCH_HOME": f"{_CACHE}/torch",

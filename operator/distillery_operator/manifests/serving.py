@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
 from distillery_operator.manifests.model_server import (
     GRACE_SECONDS,
-    MODELS_FOLDER,
     PRE_STOP_SECONDS,
     model_folder,
     model_server,
@@ -127,7 +126,6 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
         requests=dict(server.requests),
         environment=_variables({**_OFFLINE, **server.environment}),
         further_fields={
-            "workingDir": MODELS_FOLDER,
             "ports": [{"name": "http", "containerPort": names.SERVING_PORT}],
             **_probes(settings),
             # Requests keep arriving until every proxy knows that this Pod is terminating.

@@ -12,7 +12,6 @@ CPU_ENVIRONMENT = {
 
 _QUIET_PATHS = "/health,/metrics"
 _GREEDY = '{"temperature":0}'
-_SHUTDOWN_RESERVE_SECONDS = 5
 _MEBIBYTE = 1024**2
 _DEFAULT_MEMORY = 4096 * _MEBIBYTE
 _SMALLEST_CACHE = 256 * _MEBIBYTE
@@ -48,12 +47,6 @@ def vllm_command(
 def _cpu_flags(cache: int | None) -> tuple[str, ...]:
     """By default, the model is compiled for minutes, and the cache takes nearly all memory of the node."""
     return () if cache is None else ("--enforce-eager", "--kv-cache-memory-bytes", str(cache))
-
-
-def drain_seconds(grace_seconds: int, pre_stop_seconds: int) -> int:
-    """How long requests in flight may take after SIGTERM: the grace period, which begins with the preStop sleep, less a
-    reserve for the end of the process."""
-    return max(0, grace_seconds - pre_stop_seconds - _SHUTDOWN_RESERVE_SECONDS)
 
 
 def cpu_cache_bytes(memory: int | None) -> int:

@@ -34,7 +34,7 @@ from distillery_trainer.evaluation.systems import (
 )
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
-from distillery_trainer.runtime.library_logging import quiet_libraries
+from distillery_trainer.runtime.library_settings import quiet_libraries
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder, read_description

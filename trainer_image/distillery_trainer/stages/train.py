@@ -27,7 +27,7 @@ from distillery_api.stage_result import RowCounts, StageOutcome, StageResult, Tr
 from distillery_trainer.data.rows import RejectedRow, Rejection
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
 from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
-from distillery_trainer.runtime.library_logging import quiet_libraries
+from distillery_trainer.runtime.library_settings import quiet_libraries
 from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.chat_template import Rendering

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Plays `transformers serve NAME --host HOST --port PORT`: healthy while the folder NAME is there, one answer for all.
+"""Plays the server: healthy, one answer for all, if the model folder is there.
 
 The file `refuse` in the folder makes it end at its start with an error, as a broken model does.
 """
@@ -33,11 +32,11 @@ class Answers(BaseHTTPRequestHandler):
 
 
 def option(name):
-    return sys.argv[sys.argv.index(name) + 1]
+    return next(each.partition("=")[2] for each in sys.argv if each.startswith(f"{name}="))
 
 
-NAME = sys.argv[2]
+NAME, FOLDER = option("--name"), Path(option("--model"))
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container has no default for it
-if not Path(NAME).is_dir() or Path(NAME, "refuse").exists():
-    sys.exit(f"{NAME} is not a model folder")
+if not FOLDER.is_dir() or (FOLDER / "refuse").exists():
+    sys.exit(f"{FOLDER} is not a model folder")
 ThreadingHTTPServer((option("--host"), int(option("--port"))), Answers).serve_forever()

@@ -1,0 +1,25 @@
+"""Settings that libraries read when they are imported are made before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def openmp_settings(**variables: str) -> str:
+    """What torch's OpenMP library says it was given, when the package of the stages is imported first."""
+    program = "import distillery_trainer.stages.train"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    environment |= {"OMP_DISPLAY_ENV": "verbose", **variables}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    return ended.stderr
+
+
+@pytest.mark.parametrize(("variables", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_idle_threads_wait_without_spinning_unless_the_user_says_otherwise(
+    variables: dict[str, str], policy: str
+) -> None:
+    assert f"OMP_WAIT_POLICY = '{policy}'" in openmp_settings(**variables)

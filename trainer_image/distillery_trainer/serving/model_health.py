@@ -1,0 +1,60 @@
+"""Whether the model answers: asked itself where it is idle, judged by its requests where it is busy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+logger = logging.getLogger(__name__)
+
+MAX_REQUEST_SECONDS = 600.0
+"""A request that takes longer is taken for one that never ends."""
+PROBE_SECONDS = 20.0
+"""How long the model may take for one token."""
+TRUSTED_SECONDS = 30.0
+"""After an answer, the model is not asked again for so long."""
+
+
+@dataclass
+class ModelHealth:
+    """What is known of one model."""
+
+    probe: Callable[[], Awaitable[object]]
+    """Asks the model for one token; raises an error if it cannot."""
+    clock: Callable[[], float] = time.monotonic
+    _in_flight: list[float] = field(default_factory=list)
+    _last_answer: float | None = None
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Number of requests that are not answered yet."""
+        return len(self._in_flight)
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """A request to the model, in flight inside the block."""
+        started = self.clock()
+        self._in_flight.append(started)
+        try:
+            yield
+            self._last_answer = self.clock()
+        finally:
+            self._in_flight.remove(started)
+
+    async def answers(self) -> bool:
+        """Whether the model answers. Requests are answered one by one, so a busy model is not asked."""
+        if self._in_flight:
+            return self.clock() - min(self._in_flight) < MAX_REQUEST_SECONDS
+        if self._last_answer is not None and self.clock() - self._last_answer < TRUSTED_SECONDS:
+            return True
+        try:
+            with self.request():
+                await asyncio.wait_for(self.probe(), PROBE_SECONDS)
+        except Exception:
+            logger.exception("the model does not answer")
+            return False
+        return True

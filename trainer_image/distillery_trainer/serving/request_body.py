@@ -1,0 +1,127 @@
+"""The body of a request, checked: a field that this server would ignore, or that could harm it, is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+_NO_EFFECT: Mapping[str, tuple[Any, ...]] = {
+    "best_of": (1,),
+    "echo": (False,),
+    "frequency_penalty": (0,),
+    "functions": ([],),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "modalities": (["text"],),
+    "n": (1,),
+    "parallel_tool_calls": (True, False),
+    "presence_penalty": (0,),
+    "response_format": ({"type": "text"},),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "stream_options": ({"include_usage": True},),
+    "suffix": ("",),
+    "temperature": (0,),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "top_logprobs": (0,),
+}
+"""Values of fields that ask for what the server does anyway. With another value, the field is refused."""
+_WITHOUT_EFFECT = frozenset({"metadata", "seed", "top_k", "top_p", "user"})
+"""Fields that change nothing whatever they say: labels, and sampling where nothing is sampled."""
+
+
+class RefusedRequest(Exception):
+    """A request that is not answered. The message says which field is wrong, and what to do."""
+
+
+class _TextPart(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["text"]
+    text: str
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str | Annotated[list[_TextPart], Field(min_length=1)]
+
+    @property
+    def text(self) -> str:
+        """The content as one text."""
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    stream: bool = False
+
+
+class ChatRequest(_Request):
+    """The body of a chat completion."""
+
+    messages: Annotated[list[_Message], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    def to_body(self) -> dict[str, Any]:
+        """The request as the Transformers library's handler takes it."""
+        messages = [{"role": each.role, "content": each.text} for each in self.messages]
+        limit = self.max_completion_tokens or self.max_tokens
+        return {"model": self.model, "messages": messages, "max_tokens": limit, "stream": self.stream}
+
+
+class CompletionRequest(_Request):
+    """The body of a completion."""
+
+    prompt: Annotated[str, Field(min_length=1)]
+
+    def to_body(self) -> dict[str, Any]:
+        """The request as the Transformers library's handler takes it."""
+        return {"model": self.model, "prompt": self.prompt, "max_tokens": self.max_tokens, "stream": self.stream}
+
+
+def read_request(content: bytes, kind: type[ChatRequest] | type[CompletionRequest], served: str) -> dict[str, Any]:
+    """The request to the model `served` for a handler of the Transformers library. Raises RefusedRequest."""
+    fields = _fields(content)
+    try:
+        request = TypeAdapter(kind).validate_python(fields)
+    except ValidationError as error:
+        raise RefusedRequest(_sentence(error)) from None
+    if request.model != served:
+        raise RefusedRequest(f"model: this server has only {served}")
+    return request.to_body()
+
+
+def _fields(content: bytes) -> dict[str, Any]:
+    """The fields that mean something here."""
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise RefusedRequest("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise RefusedRequest("the body is not a JSON object")
+    return {name: value for name, value in body.items() if not _has_no_effect(name, value)}
+
+
+def _has_no_effect(name: str, value: Any) -> bool:
+    return value is None or name in _WITHOUT_EFFECT or value in _NO_EFFECT.get(name, ())
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first problem."""
+    problem = error.errors(include_input=False, include_url=False)[0]
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] != "extra_forbidden":
+        return f"{'.'.join(path)[:200]}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    name = ".".join(path)[:200]
+    if name == "temperature":
+        return "temperature: this server always gives the most likely answer; remove it, or send 0"
+    return f"{name}: not supported by this server with this value; remove it"

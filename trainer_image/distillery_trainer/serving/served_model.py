@@ -1,0 +1,78 @@
+"""The loaded student, in the form that the handlers of the Transformers library's server expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cli.serving.utils import Modality
+
+from distillery_trainer.serving.request_body import RefusedRequest
+from distillery_trainer.student.device import Device
+from distillery_trainer.student.model_folder import ModelFolder, open_folder
+
+DEFAULT_MAX_TOKENS = 1024
+"""Maximum length of a reply to a request that states none."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model under the name that clients know it by. It stands in for the library's model manager, which would load
+    any model that a request names."""
+
+    force_model: str
+    folder: ModelFolder
+    model: PreTrainedModel
+
+    @classmethod
+    def load(cls, path: Path, name: str, precision: str, device: Device) -> ServedModel:
+        """The student in a folder, computing in `precision`: bfloat16, float16, float32, or auto for the device's own.
+        Raises InvalidModel."""
+        folder = open_folder(path, str(path))
+        dtype = device.dtype if precision == "auto" else getattr(torch, precision)
+        model = folder.load(dtype, device.kind).eval()
+        # Greedy, and at an end as in the evaluation, whatever the folder says.
+        model.generation_config.update(do_sample=False, eos_token_id=list(folder.end_of_turn))
+        return cls(name, folder, model)
+
+    def process_model_name(self, name: str) -> str:
+        """The name under which a model is loaded: a request can name only this one."""
+        return name
+
+    def load_model_and_processor(
+        self, name: str, gguf_file: str | None = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """The model and its tokenizer."""
+        return self.model, self.folder.tokenizer
+
+    def get_model_modality(self, model: PreTrainedModel, processor: Any = None) -> Modality:
+        """What the model reads: text."""
+        return Modality.LLM
+
+    def fitted(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The request with a maximum length that its prompt leaves room for. Raises RefusedRequest if the chat template
+        refuses the messages, or if there is no room."""
+        limit = body["max_tokens"] or DEFAULT_MAX_TOKENS
+        if self.folder.positions is None:
+            return body | {"max_tokens": limit}
+        room = self.folder.positions - self._prompt_length(body)
+        if room < 1:
+            raise RefusedRequest(
+                f"the prompt is longer than the model's {self.folder.positions:,} tokens less one for the answer;"
+                " shorten it"
+            )
+        return body | {"max_tokens": min(limit, room)}
+
+    def _prompt_length(self, body: dict[str, Any]) -> int:
+        tokenizer = self.folder.tokenizer
+        if "prompt" in body:
+            return len(tokenizer(body["prompt"])["input_ids"])
+        try:
+            rendered = tokenizer.apply_chat_template(body["messages"], add_generation_prompt=True, tokenize=False)
+        except Exception as error:  # a template raises whatever it likes
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise RefusedRequest(f"messages: the student's chat template refuses them: {reason}") from error
+        return len(tokenizer(rendered, add_special_tokens=False)["input_ids"])
