@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OPERATOR_VENV := .venv-operator
 OPERATOR_INSTALLED := $(OPERATOR_VENV)/.installed
+VLLM_VENV := .venv-vllm
+VLLM_INSTALLED := $(VLLM_VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster check format manifests constraints audit benchmarks images clean
+.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster test-vllm check format manifests constraints audit benchmarks images clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +45,15 @@ $(OPERATOR_INSTALLED): pyproject.toml constraints.txt
 
 test-stage: $(INSTALLED) ## Run the tests of the stages
 	$(BIN)/python -m pytest tests/trainer $(wildcard tests/e2e/*.py)
+
+test-vllm: $(INSTALLED) $(VLLM_INSTALLED) ## Run the tests of the served student on vLLM, on a CPU
+	VLLM_ENVIRONMENT=$(VLLM_VENV) $(BIN)/python -m pytest tests/vllm
+
+$(VLLM_INSTALLED): tests/vllm/requirements.txt tests/vllm/vllm_distribution/pyproject.toml
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --requirement tests/vllm/requirements.txt
+	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps tests/vllm/vllm_distribution
+	@touch $@
 
 test-cluster: $(INSTALLED) control-plane ## Run the tests on a real control plane
 	$(BIN)/python -m pytest tests/cluster
@@ -81,4 +92,4 @@ images: ## Build both container images with docker (override: make images BUILDE
 	$(or $(BUILDER),docker) build -f trainer_image/Dockerfile -t distillery-trainer:0.1.0 .
 
 clean: ## Remove the virtual environments and caches, not runs/
-	rm -rf $(VENV) $(OPERATOR_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPERATOR_VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,102 @@
+"""vLLM, started with the command and the variables that the operator gives to a serving Pod without a GPU."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from distillery_api.stage import Stage
+from distillery_operator.manifests.serving import ServedModel, serving_pod
+from distillery_operator.manifests.settings import ManifestSettings
+from distillery_operator.planning.plan import make_plan
+from simulated_cluster import distillation, spec
+
+NAME = "student"
+START_SECONDS = 300
+SETTINGS = ManifestSettings("distillery-trainer:test", "vllm:test", "vllm-cpu:test")
+
+
+def pod_container(**serving):
+    """The container of a Pod that serves a student, measured in bfloat16, on vLLM."""
+    plan = make_plan(distillation(spec(serving={"runtime": "VLLM", **serving}), name=NAME))
+    served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, "bfloat16")
+    return serving_pod(plan, SETTINGS, served)["spec"]["containers"][0]
+
+
+def pod_environment(container):
+    """Its variables, without those that name folders of the Pod."""
+    values = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+    return {name: value for name, value in values.items() if value and not value.startswith("/")}
+
+
+@dataclass(frozen=True)
+class VllmServer:
+    """A running server."""
+
+    process: subprocess.Popen
+    address: str
+    log: Path
+
+    def post(self, path, timeout=120, **body):
+        """The response to a request."""
+        return requests.post(f"{self.address}{path}", json=body, timeout=timeout)
+
+    def get(self, path):
+        """The response to a request."""
+        return requests.get(f"{self.address}{path}", timeout=30)
+
+    def ask(self, text, **fields):
+        """The reply to one user message, with no sampling parameter but those in `fields`."""
+        messages = [{"role": "user", "content": text}]
+        response = self.post("/v1/chat/completions", model=NAME, messages=messages, **fields)
+        response.raise_for_status()
+        return response.json()["choices"][0]["message"]["content"]
+
+
+@contextlib.contextmanager
+def vllm_server(programs: Path, model: Path, log: Path) -> Iterator[VllmServer]:
+    """A server of the model in `model`, on the loopback interface. Raises RuntimeError where it does not start."""
+    container, port = pod_container(), free_port()
+    replaced = {
+        "vllm": str(programs / "vllm"),
+        f"/models/{NAME}": str(model),
+        "0.0.0.0": "127.0.0.1",
+        "8000": str(port),
+    }
+    command = [replaced.get(part, part) for part in container["command"]]
+    environment = {**os.environ, **pod_environment(container)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
+    try:
+        running = VllmServer(process, f"http://127.0.0.1:{port}", log)
+        wait_until_ready(running)
+        yield running
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=120)
+
+
+def wait_until_ready(server: VllmServer) -> None:
+    """Wait until the server is healthy."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.process.poll() is None:
+        with contextlib.suppress(requests.ConnectionError):
+            if server.get("/health").status_code == 200:
+                return
+        time.sleep(0.5)
+    raise RuntimeError(server.log.read_text(errors="replace")[-4000:])
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

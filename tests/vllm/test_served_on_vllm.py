@@ -1,0 +1,89 @@
+"""The student on vLLM, started with the operator's command: what is served is what was measured."""
+
+import json
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from vllm_server import NAME, pod_container, vllm_server
+
+PARSER = Path(__file__).with_name("parse_command.py")
+QUESTIONS = [
+    "What is the capital of France?",
+    "Does it rain in a desert? Answer yes or no.",
+    "Say hello.",
+    "What is 2 + 2?",
+    "Name a colour.",
+    "Is ice cold?",
+    "Who wrote Hamlet?",
+    "What do cows drink?",
+]
+
+
+def parsed(vllm, *containers):
+    """How vLLM's own parser understands the containers' commands."""
+    arguments = []
+    for container in containers:
+        program, command, model, *flags = container["command"]
+        assert (program, command) == ("vllm", "serve")
+        arguments.append(["--model", model, *flags])
+    result = subprocess.run(
+        [vllm / "python", PARSER, json.dumps(arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_parser_of_vllm_accepts_the_commands(vllm):
+    gpu, cpu = {"limits": {"nvidia.com/gpu": 1}}, {"limits": {"cpu": 4, "memory": "8Gi"}}
+    commands = parsed(vllm, pod_container(), pod_container(resources=gpu), pod_container(resources=cpu))
+    for options in commands:
+        assert options["override_generation_config"] == {"temperature": 0}
+        assert options["dtype"] == "bfloat16"
+        assert options["served_model_name"] == [NAME]
+        assert options["shutdown_timeout"] == 50
+        assert options["trust_request_chat_template"] is False
+        assert options["trust_remote_code"] is False
+    assert [options.get("kv_cache_memory_bytes") for options in commands] == [1024**3, None, 2 * 1024**3]
+
+
+def test_same_question_has_one_answer(server):
+    assert len({server.ask("Tell me a story.", max_tokens=20, seed=seed) for seed in range(8)}) == 1
+
+
+def test_answers_are_those_of_the_model_in_the_measured_arithmetic(server, student):
+    model = AutoModelForCausalLM.from_pretrained(student, dtype=torch.bfloat16)
+    tokenizer = AutoTokenizer.from_pretrained(student)
+    alike = sum(server.ask(text, max_tokens=8) == greedy_answer(model, tokenizer, text) for text in QUESTIONS)
+    assert alike >= len(QUESTIONS) - 1  # two programs may round a tie differently
+
+
+def greedy_answer(model, tokenizer, text):
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    output = model.generate(**prompt, max_new_tokens=8, do_sample=False)
+    return tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def test_chat_template_of_a_request_is_refused(server):
+    messages = [{"role": "user", "content": "hi"}]
+    response = server.post("/v1/chat/completions", model=NAME, messages=messages, chat_template="x")
+    assert response.status_code == 400
+
+
+def test_requests_in_flight_are_answered_after_a_stop_request(vllm, student, tmp_path):
+    with vllm_server(vllm, student, tmp_path / "log.txt") as server, ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(server.ask, f"Write a story, number {n}.", max_tokens=200) for n in range(4)]
+        time.sleep(1)
+        server.process.terminate()
+        assert all(len(answer.result(timeout=60)) > 100 for answer in answers)
+        server.process.wait(timeout=60)
+        with pytest.raises(requests.ConnectionError):
+            server.get("/health")
