@@ -12,6 +12,7 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome
 from distillery_trainer.data.rows import HeldOutRow
+from distillery_trainer.runtime.checked_lines import checked_line
 from tiny_model import write_tiny_model
 from train_evaluate_run import TrainEvaluateRun, held_out_row, held_out_rows, read_rows, training_row
 
@@ -93,6 +94,41 @@ def test_restarted_stage_generates_no_reply_twice(tiny, tmp_path):
     assert code == 0, said
     assert {path.name: path.read_bytes() for path in folder.glob("replies-*.jsonl")} == kept
     assert run.result(Stage.EVALUATE).evaluation == first
+
+
+def test_damaged_replies_are_named_and_generated_again(tiny, tmp_path):
+    run = TrainEvaluateRun(tmp_path, tiny, generation=SHORT_REPLIES)
+    evaluated(run, tiny)
+    folder = run.folder(Stage.EVALUATE)
+    predictions = (folder / "predictions.jsonl").read_bytes()
+    (folder / "result.json").unlink()
+    student = folder / "replies-student.jsonl"
+    lines = student.read_bytes().splitlines(keepends=True)
+    newer = checked_line({"row": 0, "text": "entailment", "tone": "kind"})
+    other_row = checked_line({"row": 6, "text": "entailment"})
+    lines[:2] = [lines[0].replace(b'"row":', b'"roW":'), newer, b"\0\0\n", other_row, lines[1], lines[2][:20]]
+    student.write_bytes(b"".join(lines) + b'{"row": 1, "te')
+    code, said = evaluated(run, tiny)
+    assert code == 0, said
+    assert (folder / "predictions.jsonl").read_bytes() == predictions
+    assert said.splitlines()[0] == (
+        f"5 lines are damaged, or of a newer release, and are left out; the first is {student}, line 1. Lost replies"
+        " are generated again."
+    )
+    (folder / "result.json").unlink()
+    assert "damaged" not in evaluated(run, tiny)[1]
+
+
+def test_latency_is_measured_by_the_attempt_after_a_kill(tiny, tmp_path):
+    run = TrainEvaluateRun(tmp_path, tiny, generation=SHORT_REPLIES)
+    evaluated(run, tiny)
+    folder = run.folder(Stage.EVALUATE)
+    (folder / "result.json").unlink()
+    student = folder / "replies-student.jsonl"
+    lines = student.read_bytes().splitlines(keepends=True)
+    student.write_bytes(b"".join(line for line in lines if b'"latency_seconds":null' in line))
+    assert evaluated(run, tiny)[0] == 0
+    assert run.result(Stage.EVALUATE).evaluation.student.latency_seconds > 0
 
 
 def test_no_row_to_score_is_a_user_error(tiny, tmp_path):

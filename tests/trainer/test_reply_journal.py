@@ -17,6 +17,7 @@ from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.reply_locations import ReplyLocations
 from distillery_trainer.chat.workspace_lock import locked_workspace
+from distillery_trainer.runtime.checked_lines import checked_line
 from distillery_trainer.runtime.errors import TryLater
 
 
@@ -213,6 +214,91 @@ def test_zero_bytes_after_a_power_failure_hide_no_other_line(folder):
     with ReplyJournal(folder, "generate-b") as journal:
         assert journal.get(key(1)).content == "one"
         assert journal.get(key(2)).content == "two"
+
+
+NEWER = (
+    {"key": key("newer"), "reply": {"content": "x", "finish_reason": "stop", "tone": "kind"}, "spent": 1},
+    {"key": key("newer"), "reply": {"content": "x", "finish_reason": "stop"}, "spent": 1, "version": 2},
+    {"key": key("newer"), "reply": {"content": ["x"], "finish_reason": "stop"}, "spent": 1},
+    {"key": "short", "reply": {"content": "x", "finish_reason": "stop"}, "spent": 1},
+    {"key": key("newer"), "spent": 1},
+    {"spent": "many"},
+)
+RUBBISH = (b"\n", b"\0\0\0\n", b"null\n", b"not JSON\n", b'{"key":\n', b"\xff\xfe\xfd\n", *map(checked_line, NEWER))
+
+
+@pytest.mark.parametrize("line", RUBBISH)
+def test_line_that_cannot_be_used_is_left_out_and_named(folder, line, capsys):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.add_reply(key(1), reply("one"), Spending(11))
+        journal.add_reply(key(2), reply("two"), Spending(11))
+    segment = next(folder.iterdir())
+    first, second = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(first + line + second)
+    with ReplyJournal(folder, "generate-b") as journal:
+        assert journal.get(key(1)) == reply("one")
+        assert journal.get(key(2)) == reply("two")
+        assert journal.get(key("newer")) is None
+        assert len(journal) == 2
+        assert journal.spent == Spending(22)
+    assert capsys.readouterr().err == (
+        f"A line is damaged, or of a newer release, and is left out: {segment}, line 2. Lost replies are asked"
+        " for again.\n"
+    )
+
+
+def test_reply_of_a_release_without_checksums_is_found(folder):
+    folder.mkdir()
+    line = {"key": key(1), "reply": {"content": "one", "finish_reason": "stop"}, "requests": 1, "spent": 11}
+    (folder / "generate-a.0001.jsonl").write_text(json.dumps(line) + "\n")
+    with ReplyJournal(folder, "generate-a") as journal:
+        assert journal.get(key(1)).content == "one"
+        assert journal.usage.requests == 1
+
+
+def test_reply_that_is_damaged_after_the_journal_was_opened_is_not_given(folder):
+    with ReplyJournal(folder, "generate-a") as journal:
+        journal.add_reply(key(1), reply("neutral"), Spending(11))
+        segment = next(folder.iterdir())
+        segment.write_bytes(segment.read_bytes().replace(b"neutral", b"neutrap"))
+        assert journal.get(key(1)) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=5), st.data())
+def test_damage_hides_no_other_reply_and_never_changes_one(tmp_path_factory, texts, data):
+    folder = tmp_path_factory.mktemp("replies")
+    with ReplyJournal(folder, "generate-a") as journal:
+        for number, text in enumerate(texts):
+            journal.add_reply(key(number), reply(text), Spending(11))
+    segment = next(folder.iterdir())
+    lines = segment.read_bytes().splitlines(keepends=True)
+    damaged = data.draw(st.sets(st.integers(0, len(lines) - 1)))
+    for number in damaged:
+        lines[number] = data.draw(st.sampled_from(DAMAGES))(lines[number], data.draw(st.integers(0, 10_000)))
+    segment.write_bytes(b"".join(lines))
+    with ReplyJournal(folder, "generate-b") as journal:
+        for number, text in enumerate(texts):
+            found = journal.get(key(number))
+            assert found == reply(text) or (number in damaged and found is None)
+
+
+def flipped_bit(line: bytes, at: int) -> bytes:
+    changed = bytearray(line)
+    changed[at // 8 % len(line)] ^= 1 << at % 8
+    return bytes(changed)
+
+
+DAMAGES = (
+    flipped_bit,
+    lambda line, at: b"\0" * (len(line) - 1) + b"\n",
+    lambda line, at: line[: at % len(line)] + b"\n",
+    lambda line, at: line[: at % len(line)],
+    lambda line, at: line[at % len(line) :],
+    lambda line, at: b"",
+    lambda line, at: line + RUBBISH[at % len(RUBBISH)],
+)
+"""What becomes of a line, at a place in it."""
 
 
 def test_locations_of_many_keys_with_the_last_one_winning():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from distillery_api.spec.teacher import Pricing
+from distillery_trainer.chat.journal_line import JournalLine
+from distillery_trainer.chat.reply import Reply
 
 _MILLION = 1_000_000
 _DECIMALS = 12
@@ -52,16 +52,15 @@ class Prices:
         cost = input_tokens * max(self._input, self._cached_input) + output_tokens * self._output
         return Spending(input_tokens + output_tokens, round(cost, _DECIMALS))
 
-    def of_line(self, line: Mapping[str, Any]) -> float:
+    def of_line(self, line: JournalLine) -> float:
         """The cost in a line of the journal. A line without one is charged at the present prices, and what it reserved
         at the highest of them."""
         if self.pricing is None:
             return 0.0
-        if (cost := line.get("cost")) is not None:
-            return float(cost)
-        reply = line.get("reply") or {}
-        input_tokens, output_tokens = reply.get("input_tokens") or 0, reply.get("output_tokens") or 0
-        reserved: int = line.get("spent", 0) - input_tokens - output_tokens
+        if line.cost is not None:
+            return line.cost
+        counted = line.reply or Reply("", None)
+        input_tokens, output_tokens = counted.input_tokens or 0, counted.output_tokens or 0
+        reserved = line.spent - input_tokens - output_tokens
         highest = max(self._input, self._cached_input, self._output)
-        used: float = self.of(input_tokens, output_tokens, reply.get("cached_tokens") or 0).cost
-        return used + reserved * highest
+        return self.of(input_tokens, output_tokens, line.cached_tokens).cost + reserved * highest

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from distillery_api.rejection_reasons import RejectionReason
 
@@ -10,6 +13,8 @@ from distillery_api.rejection_reasons import RejectionReason
 @dataclass(slots=True)
 class Reply:
     """What a model wrote to one request. The journal stores these fields under their names."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     content: str
     finish_reason: str | None

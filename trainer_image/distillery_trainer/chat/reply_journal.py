@@ -1,7 +1,8 @@
 """The reply journal: every paid reply of the workspace, shared by all its runs.
 
 Each attempt of a stage appends to its own segment, `replies/<folder>.<number>.jsonl`. A line torn by a kill is the last
-of its segment and is ignored. A line is one of
+of its segment and is ignored. Each line has a checksum (`runtime/checked_lines.py`): a damaged one, or one of a newer
+release, is left out and named, and its reply is asked for again. A line is one of
 
     {"key": ..., "reply": {...}, "requests": 1, "spent": 140, "cost": 0.0002}
                                                     a reply, stored under its key
@@ -17,22 +18,21 @@ one. `"estimated": [120, 3]` are the input and output tokens of a reply for whic
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import orjson
-
 from distillery_api.run_config import RunConfig
 from distillery_api.spec.teacher import Pricing
 from distillery_api.usage import Usage
+from distillery_trainer.chat.journal_line import JournalLine
 from distillery_trainer.chat.prices import Prices, Spending
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_locations import ReplyLocations
+from distillery_trainer.runtime.checked_lines import DamagedLines, checked_line, read_line, read_lines
 from distillery_trainer.runtime.errors import storage_errors_explained
-from distillery_trainer.runtime.files import to_line
 
 _READ_SIZE = 2048
 """Bytes read at once; most lines are shorter."""
@@ -57,16 +57,11 @@ class UsageCounts:
         self.cached_input_tokens += cached_tokens
         self.reasoning_tokens += reasoning_tokens
 
-    def add_line(self, line: dict[str, Any], cost: float) -> None:
+    def add_line(self, line: JournalLine, cost: float) -> None:
         """Count a line of the journal and its cost."""
-        reply = line.get("reply") or {}
-        estimated = line.get("estimated")
-        input_tokens, output_tokens = estimated or (reply.get("input_tokens") or 0, reply.get("output_tokens") or 0)
-        self.add_tokens(
-            input_tokens, output_tokens, reply.get("cached_tokens") or 0, reply.get("reasoning_tokens") or 0
-        )
-        self.requests += line.get("requests", 0)
-        self.uncounted += estimated is not None
+        self.add_tokens(*line.tokens, line.cached_tokens, (line.reply and line.reply.reasoning_tokens) or 0)
+        self.requests += line.requests
+        self.uncounted += line.estimated is not None
         self.cost += cost
 
 
@@ -87,8 +82,11 @@ class ReplyJournal:
         self._usage = UsageCounts()
         with storage_errors_explained(str(folder)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        damaged = DamagedLines()
         for path in sorted(folder.glob("*.jsonl")):
-            self._load(path)
+            self._load(path, damaged)
+        if damaged.count:
+            sys.stderr.write(f"{damaged} Lost replies are asked for again.\n")
 
     @classmethod
     def for_run(cls, config: RunConfig) -> ReplyJournal:
@@ -125,19 +123,24 @@ class ReplyJournal:
 
     # --- reading
 
-    def _load(self, path: Path) -> None:
+    def _load(self, path: Path, damaged: DamagedLines) -> None:
         segment = len(self._readers)
         self._readers.append(os.open(path, os.O_RDONLY))
         own = path.name.startswith(f"{self._own}.")
         tokens, total_cost = self.spent.tokens, self.spent.cost
-        for offset, line in _complete_lines(path):
-            cost = self.prices.of_line(line)
-            tokens += line.get("spent", 0)
-            total_cost += cost
-            if "key" in line:
-                self._locations.add(_short(line["key"]), segment, offset)
-            if own:
-                self._usage.add_line(line, cost)
+        with path.open("rb") as stream:
+            for read in read_lines(stream):
+                line = JournalLine.read(read.row)
+                if line is None:
+                    damaged.add(path, read.number)
+                    continue
+                cost = self.prices.of_line(line)
+                tokens += line.spent
+                total_cost += cost
+                if line.key:
+                    self._locations.add(_short(line.key), segment, read.offset)
+                if own:
+                    self._usage.add_line(line, cost)
         self.spent = Spending(tokens, total_cost)
 
     def get(self, key: str) -> Reply | None:
@@ -146,8 +149,8 @@ class ReplyJournal:
         if location is None:
             return None
         segment, offset = location
-        line = orjson.loads(_line_at(self._readers[segment], offset))
-        return Reply(**line["reply"]) if line["key"] == key else None
+        line = JournalLine.read(read_line(_line_at(self._readers[segment], offset)))
+        return line.reply if line and line.key == key else None
 
     # --- writing
 
@@ -188,7 +191,7 @@ class ReplyJournal:
         line["spent"] = spending.tokens
         if self.prices.pricing:
             line["cost"] = spending.cost
-        location = self._append(to_line(line))
+        location = self._append(checked_line(line))
         self.spent += spending
         self._usage.cost += spending.cost
         return location
@@ -232,27 +235,6 @@ def _write_all(descriptor: int, line: bytes, offset: int) -> None:
     except OSError:
         os.ftruncate(descriptor, offset)
         raise
-
-
-def _complete_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Offset and content of a segment's complete lines."""
-    offset = 0
-    with path.open("rb") as stream:
-        for line in stream:
-            parsed = _parsed(line)
-            if parsed is not None:
-                yield offset, parsed
-            offset += len(line)
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        parsed: dict[str, Any] = orjson.loads(line)
-    except orjson.JSONDecodeError:  # a power failure may leave zero bytes in the middle
-        return None
-    return parsed
 
 
 def _line_at(descriptor: int, offset: int) -> bytes:

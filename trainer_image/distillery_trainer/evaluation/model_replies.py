@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from distillery_api.paths import StageFolder
 from distillery_trainer.data.rows import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
+from distillery_trainer.evaluation.reply_files import ReplyFile
 from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
 from distillery_trainer.evaluation.systems import System, SystemReply
-from distillery_trainer.runtime.errors import storage_errors_explained
-from distillery_trainer.runtime.files import recover_rows, to_line
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.row_encoding import prompt_ids
@@ -42,44 +40,6 @@ class SystemRequests:
 
 
 @dataclass
-class ReplyFile:
-    """The replies of one system by row number, in memory and in a file that they are appended to."""
-
-    path: Path
-    replies: dict[int, SystemReply] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, path: Path) -> ReplyFile:
-        """The replies of earlier attempts; an incomplete last line is removed."""
-        file = cls(path)
-        for entry in recover_rows(path):
-            row = entry.pop("row")
-            file.replies[row] = SystemReply(**entry)
-        return file
-
-    def is_complete(self, requests: SystemRequests) -> bool:
-        """Whether nothing remains to be generated or measured."""
-        return len(self.replies) == len(requests.prompts) and not any(self.unmeasured(requests))
-
-    def unmeasured(self, requests: SystemRequests) -> Iterator[tuple[int, str]]:
-        """The rows for which the likelihood of the teacher's reply is not measured yet, with that reply."""
-        for row, text in enumerate(requests.teacher_replies):
-            if text is not None and self.replies[row].teacher_loss is None:
-                yield row, text
-
-    def append_to(self, stream: BinaryIO, row: int, reply: SystemReply) -> None:
-        """Store a reply, or a new version of one. Raises UserError if the volume is full."""
-        with storage_errors_explained(str(self.path)):
-            stream.write(to_line({"row": row, **asdict(reply)}))
-            stream.flush()
-        self.replies[row] = reply
-
-    def in_order(self) -> list[SystemReply]:
-        """The replies in the order of the rows."""
-        return [self.replies[row] for row in sorted(self.replies)]
-
-
-@dataclass
 class ModelReplies:
     """Generates and stores the replies of models."""
 
@@ -97,10 +57,13 @@ class ModelReplies:
         missing."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
         files = {
-            requests.system: ReplyFile.open(self.folder.system_replies(requests.system)) for requests in all_requests
+            requests.system: ReplyFile.open(self.folder.system_replies(requests.system), len(requests.prompts))
+            for requests in all_requests
         }
         self._count(sum(len(file.replies) for file in files.values()))
-        incomplete = [requests for requests in all_requests if not files[requests.system].is_complete(requests)]
+        incomplete = [
+            requests for requests in all_requests if not files[requests.system].is_complete(requests.teacher_replies)
+        ]
         if incomplete:
             model = open_model()
             generator = self._load(model)
@@ -118,11 +81,11 @@ class ModelReplies:
         """Generate and measure what is missing in a file."""
         generation_requests = _encoded(requests, model)
         missing = [row for row in range(len(generation_requests)) if row not in file.replies]
-        with file.path.open("ab") as stream:
+        with file.appending() as stream:
             for row, reply in _generated(missing, generation_requests, model, generator):
                 file.append_to(stream, row, reply)
                 self._count(1)
-            if missing:
+            if not file.has_latency:
                 self._measure_latency(file, stream, generator, generation_requests)
             self._measure_likelihood(requests, file, stream, ReplyLikelihood(model, generator.model))
 
@@ -147,7 +110,7 @@ class ModelReplies:
         self, requests: SystemRequests, file: ReplyFile, stream: BinaryIO, likelihood: ReplyLikelihood
     ) -> None:
         """Measure how likely the model finds the teacher's replies."""
-        for row, text in list(file.unmeasured(requests)):
+        for row, text in list(file.unmeasured(requests.teacher_replies)):
             loss, tokens = likelihood.negative_log_likelihood(requests.prompts[row], text)
             file.append_to(stream, row, replace(file.replies[row], teacher_loss=loss, teacher_tokens=tokens))
 

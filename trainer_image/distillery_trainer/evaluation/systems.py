@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from distillery_trainer.data.rows import Gold, HeldOutRow
 from distillery_trainer.tasks import TaskDefinition, Unreadable
@@ -76,6 +79,8 @@ def held_out_rows(rows: Sequence[HeldOutRow], metric: str) -> HeldOutRows:
 @dataclass(frozen=True, slots=True)
 class SystemReply:
     """The reply of one system to one row. Its fields are the keys of the stage's reply files."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     text: str | None
     """None without a reply."""

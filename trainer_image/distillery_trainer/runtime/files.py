@@ -60,20 +60,6 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
 
 
-def recover_rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file that an earlier attempt appended to; none if the file does not exist.
-
-    An incomplete last line, left by a killed process, is removed from the file, so that more lines can be appended.
-    """
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    complete = content[: content.rfind(b"\n") + 1]
-    if len(complete) < len(content):
-        path.write_bytes(complete)
-    return [orjson.loads(line) for line in complete.splitlines()]
-
-
 # --- writing
 
 
