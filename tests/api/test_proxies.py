@@ -2,7 +2,7 @@
 
 import pytest
 
-from distillery_api.runtime.proxies import is_local, proxy_for
+from distillery_api.runtime.proxies import Proxy, is_local, proxy_for
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -63,3 +63,21 @@ def test_proxy_is_the_one_that_the_environment_names(environment, url, proxy, mo
         monkeypatch.setenv(name, value)
     found = proxy_for(url)
     assert (None if found is None else str(found)) == proxy
+
+
+@pytest.mark.parametrize(
+    ("url", "usable"),
+    [
+        ("http://proxy.example:3128", True),
+        ("https://user:s3cret@proxy.example", True),
+        ("http://[::1]:80", True),
+        ("socks5://proxy.example", False),
+        ("http://", False),
+        ("http://[::1", False),
+        ("http://proxy.example:http", False),
+        ("http://::::", False),
+    ],
+)
+def test_proxy_that_is_none_is_noticed(url, usable):
+    assert Proxy(url, "HTTP_PROXY").is_usable is usable
+    assert "s3cret" not in str(Proxy(url, "HTTP_PROXY"))

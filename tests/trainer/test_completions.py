@@ -2,13 +2,17 @@
 
 import contextlib
 import json
+import math
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distillery_api.formatting import cleaned
 from distillery_trainer.chat.completions import read_completion
 from distillery_trainer.chat.error_responses import CallError, FailureScope
+from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.response_headers import ResponseHeaders
 
 
@@ -169,7 +173,94 @@ json_values = st.recursive(
 def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
     for body in (json.dumps(value), f"data: {json.dumps(value)}"):
         with contextlib.suppress(CallError):
-            assert isinstance(read_completion(body.encode(), 0.0).content, str)
+            assert_is_well_formed(read_completion(body.encode(), 0.0))
+
+
+def assert_is_well_formed(reply: Reply) -> None:
+    """Nothing behind the reader can stumble over it: typed, bounded, and storable."""
+    orjson.dumps(reply)
+    assert isinstance(reply.content, str)
+    for text in (reply.finish_reason, reply.request_id, reply.model):
+        assert text is None or (text and text == cleaned(text, 200))
+    for count in (reply.input_tokens, reply.output_tokens, reply.cached_tokens, reply.reasoning_tokens):
+        assert count is None or (type(count) is int and 0 <= count <= 100_000_000)
+    assert (reply.cached_tokens or 0) <= (reply.input_tokens or 0)
+    assert (reply.reasoning_tokens or 0) <= (reply.output_tokens or 0)
+
+
+odd_values = st.deferred(
+    lambda: (
+        json_values
+        | st.sampled_from([math.nan, math.inf, 1e30, -1, "12", "\ud83d", "\x1b[31m", "STOP", "error", 10**18, True])
+        | st.lists(odd_values, max_size=2)
+        | st.dictionaries(st.sampled_from(["type", "text", "thinking", "message", "code", "error"]), odd_values)
+    )
+)
+odd_completions = st.fixed_dictionaries(
+    {"choices": st.just([{}])},
+    optional=dict.fromkeys(("id", "model", "object", "usage", "error", "created"), odd_values),
+)
+odd_choices = st.dictionaries(st.sampled_from(["message", "finish_reason", "index", "error", "delta"]), odd_values)
+odd_messages = st.dictionaries(
+    st.sampled_from(["content", "reasoning_content", "reasoning", "refusal", "tool_calls"]), odd_values
+)
+odd_usages = st.dictionaries(
+    st.sampled_from(
+        ["prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "prompt_cache_hit_tokens"]
+    ),
+    odd_values | st.dictionaries(st.sampled_from(["cached_tokens", "reasoning_tokens"]), odd_values),
+)
+
+
+@given(odd_completions, odd_choices, odd_messages, odd_usages)
+def test_completion_with_odd_fields_is_a_reply_or_a_call_error(completion, choice, message, usage):
+    odd = {"usage": usage} | completion | {"choices": [{"message": message} | choice]}
+    for body in (json.dumps(odd), f"data: {json.dumps(odd)}"):
+        with contextlib.suppress(CallError):
+            assert_is_well_formed(read_completion(body.encode(), 0.0))
+
+
+@given(st.dictionaries(st.sampled_from(["id", "model", "usage", "created"]), odd_values), st.text(max_size=20))
+def test_reply_counts_whatever_stands_beside_its_content(fields, content):
+    body = {"choices": [{"message": {"content": f"answer {content}"}, "finish_reason": "stop"}]} | fields
+    reply = read_completion(json.dumps(body).encode(), 0.0)
+    assert reply.content == f"answer {content}"
+    assert_is_well_formed(reply)
+
+
+@pytest.mark.parametrize(
+    "digits", ["9" * 30, "9" * 5_000, "1" + "0" * 100_000, "1e400", "0." + "3" * 100_000, "-" + "9" * 5_000]
+)
+def test_number_of_any_length_is_no_count_and_harms_nothing(digits):
+    body = completion({"content": "a"}, usage={"prompt_tokens": 1234567, "completion_tokens": 2})
+    reply = read_completion(body.replace(b"1234567", digits.encode()), 0.0)
+    assert (reply.content, reply.tokens) == ("a", None)
+
+
+@pytest.mark.parametrize("depth", [300, 1_000, 1_030, 100_000])
+def test_value_nested_to_any_depth_leaves_a_reply_or_a_bad_response(depth):
+    body = completion({"content": "a"}, more=0).replace(b'"more": 0', b'"more": ' + b"[" * depth + b"]" * depth)
+    if depth <= 1_000:
+        assert read_completion(body, 0.0).content == "a"
+    else:
+        with pytest.raises(CallError, match="its body is not a chat completion"):
+            read_completion(body, 0.0)
+
+
+def test_halves_of_a_character_in_two_chunks_are_one_character():
+    lines = [chunk("a \ud83d"), chunk("\ude00 b"), chunk(None, "stop")]
+    assert read_completion("\n\n".join(lines).encode(), 0.0).content == "a 😀 b"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_completion_in_any_encoding_of_unicode_is_read(encoding):
+    body = json.dumps({"choices": [{"message": {"content": "größer 😀"}}]}, ensure_ascii=False)
+    assert read_completion(body.encode(encoding), 0.0).content == "größer 😀"
+
+
+def test_bytes_that_are_no_unicode_are_replaced():
+    body = b'{"choices": [{"message": {"content": "caf\xe9"}}]}'
+    assert read_completion(body, 0.0).content == "caf\ufffd"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """What an error response means: which scope it has, and for how long."""
 
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from distillery_api.formatting import cleaned
 from distillery_trainer.chat.error_responses import ErrorResponse, FailureScope, call_error
 from distillery_trainer.chat.response_headers import Allowance, ResponseHeaders
 from distillery_trainer.chat.waiting_times import seconds_until
@@ -119,3 +123,90 @@ def test_allowances_are_read_under_either_name():
     theirs = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-01-01T12:00:30Z"}
     assert read(ours | theirs).allowances == {"requests": Allowance(3, 1.0), "tokens": Allowance(0, 30.0)}
     assert read({"x-ratelimit-remaining-requests": "3"}).allowances == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("PT1M30S", 90.0),
+        ("PT0.5S", 0.5),
+        ("1767268801", 1.0),
+        ("1767268801000", 1.0),
+        ("1767268801.5", 1.5),
+        ("1767268801000000", 1.0),
+        ("1767268799", 0.0),
+        ("100000000", 1e8),
+        ("inf", float("inf")),
+        ("1e400", float("inf")),
+        ("2026-01-01T12:00:01.250Z", 1.25),
+        ("2026-01-01T13:00:01+01:00", 1.0),
+        ("Thu, 01 Jan 2026 12:00:01 GMT", 1.0),
+        ("9999-12-31T23:59:59-23:59", None),
+        ("0001-01-01T00:00:00+23:59", None),
+        ("nan", None),
+        ("1_000", None),
+        ("١٢", None),
+        ("P", None),
+        ("PT", None),
+        ("P999999999999D", None),
+        ("Thu, 01 Jan 2026 12:00:00 +99999999999999999999", None),
+        ("9" * 5_000, None),
+        ("1s" * 4_000, None),
+    ],
+)
+def test_wait_is_read_in_every_form(value, seconds):
+    assert seconds_until(value, NOW) == seconds
+    assert read({"retry-after": value}).retry_after == seconds
+
+
+@pytest.mark.parametrize("value", ["1s", "9", "1m", "PT1H", "Thu, ", "2026-", "inf", "1.", " ", "é", "+"])
+def test_wait_of_64_kb_takes_no_time(value):
+    started = time.monotonic()
+    seconds_until(value * (65_536 // len(value)), NOW)
+    assert time.monotonic() - started < 1
+
+
+waits = st.text(max_size=70) | st.text("0123456789-+:.TZPYMDHSeinfat ,JanGMhu", max_size=40)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "retry-after",
+                "date",
+                "x-request-id",
+                "location",
+                "x-ratelimit-remaining-requests",
+                "x-ratelimit-reset-requests",
+                "anthropic-ratelimit-tokens-remaining",
+                "anthropic-ratelimit-tokens-reset",
+            ]
+        ),
+        waits,
+    )
+)
+def test_headers_of_any_content_are_typed_and_bounded(headers):
+    said = read(headers)
+    assert said.retry_after is None or said.retry_after >= 0
+    assert all(allowance.remaining >= 0 and allowance.reset_seconds >= 0 for allowance in said.allowances.values())
+    for text in (said.request_id, said.location):
+        assert text is None or (len(text) < 1_000 and text.encode() is not None)
+    assert said.request_id is None or said.request_id == cleaned(said.request_id, 200)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["error", "message", "code", "type", "param", "detail"]), inner)
+    ),
+)
+
+
+@given(st.integers(300, 599), st.binary(max_size=100) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_error_of_any_content_is_a_call_error_with_a_short_sentence(status, body):
+    error = call_error(ErrorResponse.read(status, body))
+    assert error.message.startswith(f"HTTP {status}")
+    assert len(error.message.encode()) < 320
+    assert error.message == cleaned(error.message, 400)

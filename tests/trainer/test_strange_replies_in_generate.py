@@ -162,7 +162,7 @@ HALF = '{"reason": "half an emoji \\ud83d", "answer_choice": "%s"}'
 
 @pytest.mark.parametrize("row", [FIRST_ROW, LATER_ROW])
 @pytest.mark.parametrize("escaped_twice", [False, True])
-def test_half_an_emoji_is_replaced_and_the_row_asked_once(run, teacher, row, escaped_twice):
+def test_half_an_emoji_is_replaced_and_the_row_sent_once(run, teacher, row, escaped_twice):
     content = HALF % ANSWERS[row]
     body = (
         json.dumps(completion(content))
@@ -285,7 +285,7 @@ def test_retry_after_that_cannot_be_read_is_not_waited_for(run, teacher):
 # --- what a later run asks again
 
 
-def test_rows_whose_request_failed_are_asked_again_by_the_next_run_and_no_others(run, teacher):
+def test_rows_whose_request_failed_are_sent_again_by_the_next_run_and_no_others(run, teacher):
     failing = ("Person 3 ", "Person 5 ", "Person 102 ")
     teacher.faults = lambda call: server_error(500) if any(name in call.text for name in failing) else None
     run.config = {"maxAttempts": 1}

@@ -19,8 +19,17 @@ class Proxy:
 
     def __str__(self) -> str:
         """The proxy for messages, without user and password."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} ({self.variable})"
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]} ({self.variable})"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is the address of an HTTP proxy, and not of a SOCKS proxy or none at all."""
+        try:
+            parts = urlsplit(self.url)
+            return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 80) > 0
+        except ValueError:
+            return False
 
 
 def proxy_for(url: str) -> Proxy | None:

@@ -12,7 +12,7 @@ from distillery_trainer.chat.response_bodies import BodyTooLong
 
 _CONNECTION_FAILED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ConnectionRefusedError)
 _NOT_HTTP = (aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError)
-_CUT_OFF = aiohttp.http_exceptions.PayloadEncodingError
+_CUT_OFF = (aiohttp.http_exceptions.ContentLengthError, aiohttp.http_exceptions.TransferEncodingError)
 _MESSAGE_LIMIT = 300
 _PROXY_MAY_RECOVER = (408, 429, 502, 503, 504)
 
@@ -40,7 +40,7 @@ def _no_http(error: Exception) -> CallError | None:
     if isinstance(cause, _NOT_HTTP) and not isinstance(cause, _CUT_OFF):
         return bad_response(f"not in valid HTTP: {_words(cause)}")
     if isinstance(error, aiohttp.InvalidURL | ValueError):
-        message = f"Invalid URL or proxy: {_words(error)}."
+        message = f"Invalid URL: {_words(error)}."
         return CallError(RejectionReason.BAD_URL, message, FailureScope.SERVER, answered=False)
     return None
 
@@ -78,10 +78,17 @@ def _refused_by_proxy(error: aiohttp.ClientHttpProxyError, proxy: Proxy) -> Call
 def proxy_advice(status: int, proxy: Proxy) -> str:
     """What to change where a proxy does not forward requests."""
     if status == 407:
-        return f"The proxy {proxy} requires a user and a password: write them into the variable, http://USER:PASSWORD@HOST."
-    return (
-        f"The proxy {proxy} does not forward requests to this server: name the server in NO_PROXY, or allow it there."
-    )
+        return (
+            f"The proxy {proxy} requires a user and a password: write http://USER:PASSWORD@HOST:PORT in the variable."
+        )
+    return f"The proxy {proxy} does not forward requests to this server: allow it there, or name it in NO_PROXY."
+
+
+def unusable_proxy(proxy: Proxy) -> CallError:
+    """The error of a call that would go through a proxy of another kind than HTTP."""
+    message = f"{proxy} is not the address of an HTTP proxy."
+    advice = "Set the variable to http://HOST:PORT, or name the server in NO_PROXY."
+    return CallError(RejectionReason.BAD_URL, message, FailureScope.SERVER, answered=False, advice=advice)
 
 
 def _untrusted_certificate(error: aiohttp.ClientConnectorCertificateError) -> CallError:

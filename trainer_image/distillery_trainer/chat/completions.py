@@ -65,7 +65,7 @@ def read_completion(
     counts, model = TokenCounts.read(completion.get("usage")), _name(completion.get("model"))
     return Reply(
         content=content,
-        finish_reason=_finish_reason(choice),
+        finish_reason=without_key(_finish_reason(choice) or "") or None,
         reasoning=without_key(valid_unicode(texts.reasoning)) or reasoning,
         refusal=without_key(valid_unicode(texts.refusal)) or None,
         input_tokens=counts.input,

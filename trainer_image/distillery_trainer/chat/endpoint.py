@@ -19,7 +19,7 @@ import orjson
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.runtime.proxies import Proxy, proxy_for
 from distillery_trainer.chat.api_key import KeyRemoval
-from distillery_trainer.chat.broken_calls import broken_call, proxy_advice
+from distillery_trainer.chat.broken_calls import broken_call, proxy_advice, unusable_proxy
 from distillery_trainer.chat.completions import read_completion
 from distillery_trainer.chat.error_responses import CallError, ErrorResponse, FailureScope, call_error
 from distillery_trainer.chat.reply import Reply
@@ -96,6 +96,8 @@ class Endpoint:
 
         The timeout is for the whole call: a body that trickles in would never exceed one for each read.
         """
+        if self._proxy and not self._proxy.is_usable:
+            raise unusable_proxy(self._proxy)
         while True:
             accepted = self.parameters
             sent = accepted
@@ -159,7 +161,7 @@ class Endpoint:
     def _call_error(self, response: ErrorResponse) -> CallError:
         error = call_error(response)
         if self._proxy and (response.status == 407 or response.is_page):
-            error.message += f" The request went through the proxy {self._proxy}."
+            error.message = f"{error.message.rstrip('.')}. The request went through the proxy {self._proxy}."
             error.advice = proxy_advice(response.status, self._proxy) if response.status in (403, 407) else None
             error.scope = FailureScope.SERVER if response.status == 407 else error.scope
         return error

@@ -76,8 +76,8 @@ def _count(value: str) -> int | None:
 def _address(location: str | None, url: str, without_key: Callable[[str], str]) -> str | None:
     if not location:
         return None
+    target = cleaned(without_key(location), _ADDRESS_LIMIT)
     try:
-        address = without_secrets(urljoin(url, location), query="…")
+        return without_secrets(urljoin(url, target), query="…")
     except ValueError:  # such as a bracket that is never closed
-        address = location.partition("?")[0].rpartition("@")[2]
-    return cleaned(without_key(address), _ADDRESS_LIMIT)
+        return target.partition("?")[0].rpartition("@")[2]
