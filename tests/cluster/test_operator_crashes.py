@@ -68,8 +68,8 @@ def test_an_operator_killed_at_every_write_does_nothing_twice(
             time.sleep(0.1)
 
     assert distilled.conditions["Ready"] == ("True", "Serving")
-    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1]
-    assert [len(distilled.jobs(stage)) for stage in ("generate", "train", "evaluate")] == [1, 1, 1]
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1, 1]
+    assert [len(distilled.jobs(stage)) for stage in ("generate", "train", "evaluate", "verify")] == [1, 1, 1, 1]
     assert len(distilled.children("persistentvolumeclaims")) == 1
     kinds = {path.rsplit("/", 2)[-1 if path.endswith("jobs") else -2] for _, path in map(str.split, death.seen)}
     assert kinds == {"small", "jobs", "configmaps", "deployments", "services", "persistentvolumeclaims"}
@@ -91,7 +91,7 @@ def test_what_ended_while_the_operator_was_away_is_found_when_it_comes_back(
     operator.start()
 
     distilled.wait_ready()
-    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1]
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1, 1]
     assert len(distilled.jobs("generate")) == 1
 
 
@@ -158,7 +158,7 @@ def test_a_leader_that_slept_cannot_overwrite_its_successors_status(
     wait_until(lambda: first.exit_status is not None, 30, "the first to end")
     assert first.exit_status == 1
     assert distilled.get()["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
-    assert len(distilled.jobs()) == 3
+    assert len(distilled.jobs()) == 4
 
 
 def test_an_outage_shorter_than_the_lease_is_survived(
@@ -180,7 +180,7 @@ def test_an_outage_shorter_than_the_lease_is_survived(
 
         distilled.wait_ready(90)
         assert operator.exit_status is None
-    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1]
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1, 1]
 
 
 def test_a_restart_of_the_api_server_is_survived(
@@ -195,7 +195,7 @@ def test_a_restart_of_the_api_server_is_survived(
 
     distilled.wait_ready(120)
     assert operator.exit_status is None
-    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1]
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1, 1]
 
 
 def test_a_wrong_setting_ends_the_process_with_a_sentence(start_operator: StartOperator) -> None:

@@ -98,7 +98,7 @@ def test_a_crash_shows_the_last_line_of_the_log_and_is_tried_again(
 
     assert "(TrainingFailed): exit code 1: RuntimeError: size mismatch" in distilled.message()
     distilled.wait_ready()
-    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 2, 1]
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 2, 1, 1]
 
 
 def test_too_little_memory_is_named(

@@ -115,7 +115,7 @@ def test_a_stored_spec_that_breaks_a_rule_stalls_with_a_sentence_and_what_serves
 
     distilled.patch({"training": {"epochs": 1}})
     distilled.wait_ready()
-    assert len(distilled.jobs()) == 3
+    assert len(distilled.jobs()) == 4
 
 
 def test_the_claim_is_deleted_too_where_the_spec_says_so(distilled: Distilled, start_operator: StartOperator) -> None:

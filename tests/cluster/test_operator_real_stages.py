@@ -78,7 +78,7 @@ def test_rows_become_a_student_that_answers_through_its_service(
     distilled.apply(real_spec(teacher))
     status = distilled.wait_while_well("Ready", 300)["status"]
 
-    generate, train, _ = status["stages"]
+    generate, train, _, verify = status["stages"]
     assert (generate["rows"]["read"], generate["rows"]["kept"]) == (42, 42)
     assert status["usage"]["requests"] == 42
     assert train["training"]["steps"] == 3
@@ -86,6 +86,10 @@ def test_rows_become_a_student_that_answers_through_its_service(
     assert (table["sampleSize"], table["teacher"]["score"]) == (12, 1.0)
     assert {"student", "base", "baseTeacherPrompt", "majority", "shallow"} < table.keys()
     assert (workspace / status["serving"]["modelPath"] / "model.safetensors").exists()
+    # The server answers over HTTP, under the Service's name, what the model answered in the evaluate stage.
+    verification = verify["verification"]
+    assert (verification["rows"], verification["alike"], verification["calls"]) == (12, 12, 20)
+    assert table["student"]["latencySeconds"] == verification["latencySeconds"]
     assert KEY not in str(distilled.get()) + str(distilled.children("configmaps"))
 
     request = {"model": "small", "messages": [{"role": "user", "content": "Which label?"}], "max_tokens": 4}

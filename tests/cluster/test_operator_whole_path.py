@@ -50,9 +50,10 @@ def test_one_manifest_becomes_a_served_and_measured_student(
 
     status = ready["status"]
     assert status["observedGeneration"] == ready["metadata"]["generation"]
-    assert [stage["attempts"] for stage in status["stages"]] == [1, 1, 1]
+    assert [stage["attempts"] for stage in status["stages"]] == [1, 1, 1, 1]
     assert status["stages"][0]["rows"] == ROWS
-    assert status["evaluation"]["student"]["score"] == 0.85
+    assert status["evaluation"]["student"] == {"score": 0.85, "latencySeconds": 0.2}
+    assert status["serving"]["verification"]["alike"] == 16
     assert status["usage"] == {
         "requests": 14,
         "inputTokens": 900,
@@ -66,9 +67,10 @@ def test_one_manifest_becomes_a_served_and_measured_student(
         "DataGenerated": ("True", "Succeeded"),
         "Trained": ("True", "Succeeded"),
         "Evaluated": ("True", "Succeeded"),
+        "Verified": ("True", "Succeeded"),
         "Available": ("True", "Serving"),
     }
-    assert [len(distilled.jobs(stage)) for stage in ("generate", "train", "evaluate")] == [1, 1, 1]
+    assert [len(distilled.jobs(stage)) for stage in ("generate", "train", "evaluate", "verify")] == [1, 1, 1, 1]
     assert ask(service_url(distilled.namespace, "small")) == "small says entailment"
 
 
@@ -96,6 +98,8 @@ def test_the_progress_of_a_run_is_posted_as_events(distilled: Distilled, start_o
         "Evaluating",
         "Evaluated",
         "RollingOut",
+        "Verifying",
+        "Verified",
         "Serving",
     ]
     assert {each["type"] for each in posted} == {"Normal"}
@@ -180,7 +184,7 @@ def test_a_running_stages_progress_is_in_the_status(distilled: Distilled, start_
 
     progress = wait_until(lambda: distilled.stage("train").get("progress"), 40, "progress")
     assert (progress["done"], progress["total"], progress["unit"]) == (30, 120, "steps")
-    assert distilled.status["progress"].startswith("2/3 train 25%")
+    assert distilled.status["progress"].startswith("2/4 train 25%")
 
 
 def test_suspending_stops_the_stage_and_resuming_goes_on_with_it(
@@ -225,5 +229,22 @@ def test_several_distillations_do_not_disturb_each_other(
     for each in others:
         each.wait_ready()
 
-    assert [len(each.jobs()) for each in others] == [3, 3, 3]
-    assert [len(each.events()) for each in others] == [8, 8, 8]
+    assert [len(each.jobs()) for each in others] == [4, 4, 4]
+    assert [len(each.events()) for each in others] == [10, 10, 10]
+
+
+def test_a_student_that_answers_otherwise_is_not_available_until_a_retry_finds_it_right(
+    distilled: Distilled, start_operator: StartOperator
+) -> None:
+    start_operator()
+    words = "The served student answered 3 of 16 rows otherwise than in the evaluation."
+    failed = {"exit": 2, "reason": "VerificationFailed", "message": words}
+    distilled.apply(script={**DONE, "verify": [failed, {}]})
+    distilled.wait("Stalled", reason="VerificationFailed")
+    assert distilled.message() == f"verify: {words}"
+    assert distilled.conditions["Available"] == ("False", "Verifying")
+
+    distilled.kubectl("annotate", "distillation/small", "distillery.dev/retry-at=now")
+    distilled.wait_ready()
+    assert distilled.conditions["Available"] == ("True", "Serving")
+    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1, 2]

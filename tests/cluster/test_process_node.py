@@ -329,6 +329,17 @@ def test_two_servers_on_one_port_become_available_behind_a_service(
     assert kubectl("get", "--raw", path).startswith("student-")
 
 
+def test_a_pod_finds_a_service_by_its_name(pods: Pods, kubectl: Callable[..., str]) -> None:
+    deployment, service = server_deployment(replicas=1)
+    service["spec"]["ports"][0]["port"] = 8000
+    pods.apply(deployment, service)
+    kubectl("-n", pods.namespace, "wait", "deployment/student", "--for=condition=Available", "--timeout=30s")
+    url = f"http://student.{pods.namespace}.svc:8000/v1/models"
+    asking = f"import urllib.request; urllib.request.urlopen('{url}', timeout=5)"
+    pods.apply(pod("client", container(f'until python3 -c "{asking}"; do sleep 0.1; done')))
+    assert pods.ended("client")["status"]["phase"] == "Succeeded"
+
+
 def test_deletion_sends_sigterm_and_waits_for_the_process(pods: Pods, node: ProcessNode) -> None:
     pods.apply(pod("worker", container("trap 'echo checkpoint; exit 143' TERM; echo up; while :; do sleep 0.05; done")))
     pods.running("worker")

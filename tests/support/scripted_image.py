@@ -15,7 +15,7 @@ from typing import Any
 from process_node.image import SYSTEM_PATH, Image
 
 FOLDER = Path(__file__).parent / "scripted_trainer"
-STAGES = {"generate": "generation", "train": "training", "evaluate": "evaluation"}
+STAGES = {"generate": "generation", "train": "training", "evaluate": "evaluation", "verify": "evaluation"}
 
 Script = dict[str, list[dict[str, Any]]]
 

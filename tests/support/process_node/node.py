@@ -14,6 +14,7 @@ from types import TracebackType
 
 from cluster_binaries import cache_root
 from control_plane import ADDRESS, ControlPlane
+from process_node import service_names
 from process_node.addresses import Subnet
 from process_node.faults import Exit, Fault, Faults, matches
 from process_node.image import built_in_images
@@ -22,6 +23,7 @@ from process_node.log_server import PORT, LogServer
 from process_node.pod_runner import OVER, Disruption, PodRunner
 from process_node.pod_status import timestamp
 from process_node.provisioner import Provisioner
+from process_node.service_names import ServiceNames
 from process_node.services import NodeServices
 
 HEARTBEAT_SECONDS = 1.0
@@ -57,6 +59,7 @@ class ProcessNode:
             faults=self._faults,
             folder=folder,
             subnet=Subnet(cache_root() / "pod-networks"),
+            names=ServiceNames(folder / "hosts"),
             variables={"KUBERNETES_SERVICE_HOST": ADDRESS, "KUBERNETES_SERVICE_PORT": str(plane.port)},
         )
         self.images = self._services.images
@@ -80,6 +83,8 @@ class ProcessNode:
         selector = {"fieldSelector": f"spec.nodeName={self.name}"}
         arguments = [self._api, "/api/v1/pods", self._on_pod, self._stop]
         threading.Thread(target=follow, args=arguments, kwargs=selector, daemon=True).start()
+        names = [self._api, service_names.PATH, self._services.names.update, self._stop]
+        threading.Thread(target=follow, args=names, daemon=True).start()
         threading.Thread(target=self._send_heartbeats, daemon=True).start()
 
     def stop(self) -> None:

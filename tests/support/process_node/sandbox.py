@@ -26,7 +26,6 @@ SYSTEM_SETTINGS = (
     "ld.so.conf.d",
     "alternatives",
     "nsswitch.conf",
-    "hosts",
     "mime.types",
 )
 SHIM_PATH = "/.process-node/pod_address.so"

@@ -11,6 +11,7 @@ from process_node.addresses import Subnet
 from process_node.faults import Faults
 from process_node.image import Image
 from process_node.kube_api import KubeApi
+from process_node.service_names import ServiceNames
 
 
 @dataclass
@@ -28,6 +29,7 @@ class NodeServices:
     faults: Faults
     folder: Path
     subnet: Subnet
+    names: ServiceNames
     variables: dict[str, str]
     restart_backoff_s: float = 1.0
     lost: threading.Event = field(default_factory=threading.Event)

@@ -9,7 +9,7 @@ from process_node.environment import resolve_command, resolve_environment
 from process_node.image import Image
 from process_node.kube_api import Object
 from process_node.references import ReferenceMissing, References
-from process_node.sandbox import Sandbox
+from process_node.sandbox import Mount, Sandbox
 from process_node.services import NodeServices
 from process_node.volumes import MountFailed, PodVolumes
 
@@ -73,7 +73,7 @@ class ContainerStarter:
             image=image,
             command=resolve_command(container.spec, image, environment),
             environment={"HOSTNAME": pod["metadata"]["name"], **environment},
-            mounts=self.volumes.mounts(container.spec, environment),
+            mounts=[*self.volumes.mounts(container.spec, environment), self._hosts()],
             working_folder=container.spec.get("workingDir") or image.working_folder,
             read_only_root=bool(rules.get("readOnlyRootFilesystem")),
             user=user,
@@ -81,6 +81,9 @@ class ContainerStarter:
             pod_address=self._pod_address,
             host_name=pod["metadata"]["name"][:63],
         )
+
+    def _hosts(self) -> Mount:
+        return Mount(self._services.names.file, "/etc/hosts", read_only=True)
 
     def _files(self, container: Container) -> RunFiles:
         folder = self._folder / container.name
