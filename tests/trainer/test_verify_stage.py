@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chat_faults as faults
@@ -334,6 +334,7 @@ def test_replies_are_alike(kind, evaluated, served, expected):
     assert alike(kind, evaluated, served) is expected
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(AnswerKind))
 def test_every_reply_is_like_itself(text, kind):
     assert alike(kind, text, text)
