@@ -29,7 +29,7 @@ class Rule:
     message: str
     """What is wrong, in which field, and what to write instead."""
     holds: Callable[[Any], bool]
-    """The same rule in Python, over the validated model or value."""
+    """The same rule in Python, over the validated model or value; stricter only where CEL cannot say it."""
 
     def check(self, value: Value) -> Value:
         """`value`. Raises PydanticCustomError where the rule does not hold."""

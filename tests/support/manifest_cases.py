@@ -19,6 +19,8 @@ class ManifestCase:
     say: str
     manifest: dict[str, Any]
     refused: str | None
+    beyond_cel: bool = False
+    """Whether only Python refuses it, because CEL cannot express the rule."""
 
 
 def manifest_cases() -> list[ManifestCase]:
@@ -38,7 +40,7 @@ def _case(minimal: dict[str, Any], entry: dict[str, Any]) -> ManifestCase:
     for path in entry.get("remove", []):
         parent, key = _parent_and_key(manifest, path)
         del parent[key]
-    return ManifestCase(entry["say"], manifest, entry.get("refused"))
+    return ManifestCase(entry["say"], manifest, entry.get("refused"), entry.get("beyondCel", False))
 
 
 def _parent_and_key(manifest: dict[str, Any], path: str) -> tuple[Any, str | int]:

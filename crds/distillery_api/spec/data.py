@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from distillery_api.base import ApiModel, NotIdentity, Rule, matches
+from distillery_api.comparable import label_key
 from distillery_api.spec.fields import Label, Licence, SecretReference, SourceUri
 
 
@@ -107,7 +108,8 @@ class DataSource(ApiModel):
 
 
 def _labels_differ(data: Data) -> bool:
-    return data.labels is None or len({label.lower() for label in data.labels}) == len(data.labels)
+    # CEL can only ignore the case of A to Z. The operator reports what the API server lets pass.
+    return data.labels is None or len(set(map(label_key, data.labels))) == len(data.labels)
 
 
 def _has_one_validation_source(data: Data) -> bool:
@@ -133,8 +135,9 @@ class Data(ApiModel):
     """Held-out rows with `gold`, on which all systems are scored. Default: half of the validation rows, selected by a
     hash of their content."""
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=50)] | None = None
-    """Allowed answers for NLI and MultipleChoice: 2 to 50 labels of at most 100 characters each. Default for NLI:
-    entailment, neutral, contradiction; for MultipleChoice: the letters of the options in each row."""
+    """Allowed answers for NLI and MultipleChoice: 2 to 50 labels of at most 100 characters each, which differ in more
+    than case, punctuation around them, or how Unicode encodes the same letters. Default for NLI: entailment, neutral,
+    contradiction; for MultipleChoice: the letters of the options in each row."""
     credentials: Annotated[SecretReference | None, NotIdentity] = None
     """Secret whose keys become environment variables of the generate stage, which reads the rows, for example
     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: none."""
@@ -142,7 +145,8 @@ class Data(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.labels) || self.labels.all(a, self.labels.exists_one(b, b.lowerAscii() == a.lowerAscii()))",
-            "labels: two labels are equal if case is ignored; give each label once",
+            "labels: two labels cannot be told apart in a reply, where case, Unicode variants, and punctuation, quotes"
+            " or brackets around a label do not count; give each label once",
             _labels_differ,
         ),
         Rule(
