@@ -204,10 +204,7 @@ def test_negation_of_something_else_does_not_negate_the_label(reply, label):
 @pytest.mark.parametrize(
     "reply",
     [
-        "The right option is B, not (A).",
-        "neither (A) nor (B), so C",
         "neither (A), (B), nor (C)",
-        "C, since it cannot be (D)",
         "It is not option (A).",
         "It's not the oven (A).",
         "I wouldn't choose (A).",
@@ -225,6 +222,9 @@ def test_reply_whose_stated_letters_are_all_negated_is_unreadable(reply):
 @pytest.mark.parametrize(
     ("reply", "letter"),
     [
+        ("The right option is B, not (A).", "B"),
+        ("neither (A) nor (B), so C", "C"),
+        ("C, since it cannot be (D)", "C"),
         ("(B), not (A)", "B"),
         ("(B) rather than (A)", "B"),
         ("not (A) but (B)", "B"),

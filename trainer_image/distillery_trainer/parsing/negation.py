@@ -1,4 +1,4 @@
-"""Whether an English reply says that a label is not the answer.
+"""Whether a reply says that a label is not the answer; `foreign_negation.py` has other languages than English.
 
 A negation extends to the end of its clause or to the next verb, whichever comes first; in doubt it negates the label.
 """
@@ -6,6 +6,8 @@ A negation extends to the end of its clause or to the next verb, whichever comes
 from __future__ import annotations
 
 import re
+
+from distillery_trainer.parsing.foreign_negation import is_negated_abroad
 
 QUOTE_CHARACTERS = r"\s\"'*_`\u201c\u201d\u2018\u2019\u00ab\u00bb"
 """White space and the characters that quote or emphasise a word, for a character set in a pattern."""
@@ -16,10 +18,13 @@ _CONTRACTED = (
 _SUBJECT = (
     r"no(?!\s+(?:it|this|that|there|the|i|we|doubt|question|denying)\b)"
     r"|nothing|neither|nor|none\s+of(?!\s+the\s+above)"
+    r"|(?:incorrect|wrong|worst|false|least\s+likely|least\s+plausible|other|tempting)\s+(?:answers?|options?|choices?|labels?|ones?)"
 )
 _OTHER = (
     rf"not(?!\s+only\b)|never|cannot|hardly|non|{_CONTRACTED}|n['\u2019]t"
     r"|without(?!\s+(?:a\s+|any\s+)?(?:doubt|question)\b)|rather\s+than|instead\s+of|as\s+opposed\s+to|anything\s+but"
+    r"|rul(?:es?|ed|ing)\s+out|eliminat(?:es?|ed|ing)|exclud(?:es?|ed|ing)|discard(?:s|ed|ing)?|except(?:ing)?|besides"
+    r"|apart\s+from|other\s+than|all\s+but|everything\s+but|unlike|far\s+from|opposite\s+of|fail(?:s|ed)?\s+to\s+be"
 )
 _FILLER = r"(?:\s{1,3}(?:clearly|really|necessarily|simply|exactly|quite|so|be)\b){0,3}"
 _ADJECTIVES = r"\s{1,3}(?:an?|any|the)\b(?:\s{1,3}\w{1,20},(?=\s{1,3}(?!\w{1,20}ly\b)\w{1,20}\W{1,4}\Z))?"
@@ -60,12 +65,24 @@ _LEADS_TO_BRACKET = re.compile(
 )
 """What links a negation to a bracketed label: "not option (A)", but not "Not enough is known (A)"."""
 
+_NEGATED_COLON = re.compile(rf"\b(?:not|never|neither|cannot)\s{{0,3}}:[{QUOTE_CHARACTERS}(\[]{{0,4}}\Z", re.IGNORECASE)
+"""A colon ends a clause, but not in "the answer is not: LABEL"."""
+
 _NEGATED_AFTER_LABEL = re.compile(
     rf"[{QUOTE_CHARACTERS})\]]{{1,4}}(?:{_CONTRACTED}|cannot|(?:is|was|do|does|did|can|could|would|will)\s{{1,3}}not)\b"
     r"(?P<outright>\s(?:be\s)?(?:an?|the)\s(?:(?:right|correct|best|final)\s)?(?:answer|option|choice|label|one)\b)?",
     re.IGNORECASE,
 )
 """What negates the label before it. A stated label needs `outright`, because an option may be "(B) does not burn"."""
+
+_REJECTED = re.compile(
+    rf"[{QUOTE_CHARACTERS})\]]{{0,4}}(?:\([^()\n]{{1,80}}\)\s{{0,2}})?(?:is|are|was|were|seems?|looks?|would\s+be|must\s+be)\s"
+    r"(?:(?:clearly|definitely|also|both|simply|just|obviously|all|therefore|thus|the|an?|out\s+as)\s){0,3}"
+    r"(?:wrong|incorrect|false|ruled\s+out|eliminated|excluded|out\b|impossible|invalid|unlikely|implausible|irrelevant"
+    r"|too\s|unsuitable|inappropriate|worse|distractor|off\s+the\s+table|unsupported|contradicted|trap)",
+    re.IGNORECASE,
+)
+"""What rejects the label before it: "(A) is too warm"."""
 
 
 def is_negated(text: str, label: tuple[int, int], *, bracketed: bool = False, stated: bool = False) -> bool:
@@ -74,15 +91,23 @@ def is_negated(text: str, label: tuple[int, int], *, bracketed: bool = False, st
     `bracketed`: a label such as (A). `stated`: a label in brackets or after "the answer is".
     """
     start, end = label
-    negated_after = _NEGATED_AFTER_LABEL.match(text, end + bracketed)
-    if negated_after and (negated_after["outright"] or not stated):
+    if _is_negated_after(text, end + bracketed, stated=stated) or is_negated_abroad(text, start, end + bracketed):
+        return True
+    if _NEGATED_COLON.search(text[max(0, start - _MAX_DISTANCE) : start]):
         return True
     negation = None
     for found in _CLAUSES.finditer(text, max(0, start - _MAX_DISTANCE), start):
         negation = found if found["negation"] else None
-    if negation is None:
-        return False
-    between = text[negation.end("negation") : start]
+    return negation is not None and _reaches(negation, text[negation.end("negation") : start], bracketed=bracketed)
+
+
+def _is_negated_after(text: str, end: int, *, stated: bool) -> bool:
+    negated = _NEGATED_AFTER_LABEL.match(text, end)
+    return bool(negated and (negated["outright"] or not stated)) or _REJECTED.match(text, end) is not None
+
+
+def _reaches(negation: re.Match[str], between: str, *, bracketed: bool) -> bool:
+    """Whether a negation extends to the label, over what is between them."""
     if _CLAIM.search(between):
         return True
     if _VERB.search(between) and not negation["subject"]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+
+from distillery_api.comparable import label_key, plain
 
 _LINE = re.compile(
     r"^[ \t>*-]*(?:[(\[\uff08](?P<enclosed>[^\W\d_])[)\]\uff09][.:]?|(?P<marked>[^\W\d_])[.):\uff0e\uff09\uff1a\u3001])"
@@ -31,21 +33,30 @@ def find_options(text: str) -> Mapping[str, str]:
 
 def without_repeated_options(reply: str, options: Mapping[str, str]) -> str:
     """A reply without the list of options if it repeats that: repeating the list is no choice."""
-    repeated = [match for match in _LINE.finditer(reply) if _is_option(match, options)]
-    if len({_letter(match) for match in repeated}) < _MIN_OPTIONS:
+    repeated = {match.span() for match in _LINE.finditer(reply) if _option_of(match, options)}
+    if len({_letter(match) for match in _LINE.finditer(reply) if match.span() in repeated}) < _MIN_OPTIONS:
         return reply
-    for match in reversed(repeated):
-        reply = reply[: match.start()] + reply[match.end() :]
-    return reply
+    return _LINE.sub(lambda match: "" if match.span() in repeated else match[0], reply)
 
 
 def option_letter(reply: str, options: Mapping[str, str]) -> str | None:
     """The letter of the option that the whole reply consists of, with or without its letter; None for other replies."""
     match = _LINE.fullmatch(reply.strip())
-    if match and _is_option(match, options):
-        return next(letter for letter in options if letter.casefold() == _letter(match).casefold())
-    same = [letter for letter, text in options.items() if text and _folded(text) == _folded(reply)]
+    if match and (letter := _option_of(match, options)):
+        return letter
+    same = [letter for letter, text in options.items() if text and label_key(text) == label_key(reply)]
     return same[0] if len(same) == 1 else None
+
+
+def option_phrases(labels: Sequence[str], options: Mapping[str, str]) -> dict[str, str]:
+    """The label by the text of its option, for options whose letters are labels and whose texts differ from others."""
+    by_key = {label_key(label): label for label in labels}
+    keys = [label_key(text) for text in options.values()]
+    return {
+        text: by_key[label_key(letter)]
+        for letter, text in options.items()
+        if label_key(letter) in by_key and keys.count(key := label_key(text)) == 1 and key and key not in by_key
+    }
 
 
 def _lists(text: str) -> Iterator[dict[str, str]]:
@@ -56,19 +67,16 @@ def _lists(text: str) -> Iterator[dict[str, str]]:
         if letter in _FIRST:
             yield run
             run = {letter: match["text"].strip()}
-        elif run and ord(letter) == ord(max(run)) + 1:
+        elif run and ord(letter) == ord(next(reversed(run))) + 1:
             run[letter] = match["text"].strip()
     yield run
 
 
-def _is_option(match: re.Match[str], options: Mapping[str, str]) -> bool:
-    text = next((text for letter, text in options.items() if letter.casefold() == _letter(match).casefold()), None)
-    return text is not None and _folded(text) == _folded(match["text"])
+def _option_of(match: re.Match[str], options: Mapping[str, str]) -> str | None:
+    """The letter of the option that a line repeats."""
+    line = label_key(_letter(match)), label_key(match["text"])
+    return next((letter for letter in options if (label_key(letter), label_key(options[letter])) == line), None)
 
 
 def _letter(match: re.Match[str]) -> str:
-    return str(match["enclosed"] or match["marked"])
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.strip(" \t\r\n\"'`*_.").split()).casefold()
+    return plain(str(match["enclosed"] or match["marked"]))

@@ -11,7 +11,12 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.data.rows import Gold, Row, known_answers
 from distillery_trainer.parsing.labels import LABEL_REPLY_TOKENS, LabelParser
-from distillery_trainer.parsing.options import find_options, option_letter, without_repeated_options
+from distillery_trainer.parsing.options import (
+    find_options,
+    option_letter,
+    option_phrases,
+    without_repeated_options,
+)
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.short_answer import ShortAnswerTask, chain_of_thought_prompt
@@ -113,7 +118,7 @@ class OptionParser(LabelParser):
     """Finds an answer in a reply; the text of an option, with or without its letter, counts as its letter."""
 
     def __init__(self, labels: Sequence[str], options: Mapping[str, str]) -> None:
-        super().__init__(labels, _KEY)
+        super().__init__(labels, _KEY, option_phrases(labels, options))
         self._options = options
 
     def exact_match(self, text: str) -> str | None:
