@@ -45,6 +45,7 @@ _AROUND = re.compile(
     r"|\((?P<round>[^()]+)\)|\[(?P<square>[^][]+)\]|\{(?P<curly>[^{}]+)\}"
     r"|(?:[-*>\u2022]|#{1,6})\s+(?P<listed>(?!\d).+)"
     r"|(?P<opened>[^(]+)\)|\((?P<closed>[^)]+)"
+    r"|[\"'`]+(?P<quoted>.+)|(?P<unquoted>.+?)[\"'`]+"
     r"|(?P<ended>.+?)[\s.,;:!\u2026]+"
 )
 """Emphasis, quotes, brackets, a list mark, or punctuation at the end."""

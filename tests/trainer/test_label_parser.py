@@ -95,6 +95,71 @@ def test_label_without_quotes():
     assert LabelParser(("1", "2"), "answer_choice").read('{"answer_choice": 2}') == "2"
 
 
+@pytest.mark.parametrize(
+    ("labels", "reply", "label"),
+    [
+        (("C", "C#", "C++"), "**C#**", "C#"),
+        (("C", "C#", "C++"), "The answer is C++.", "C++"),
+        (("A", "A*", "B"), "**A***", "A*"),
+        (("A", "A*", "B"), "**A**", "A"),
+        (("\u0130ade", "\u0130ptal"), "iptal", "\u0130ptal"),
+        (("\u0130ade", "\u0130ptal"), "Cevap: \u0131ade", "\u0130ade"),
+        (("Stra\u00dfe", "Weg"), "STRASSE", "Stra\u00dfe"),
+        (("\u4e2d\u7acb", "\u8574\u542b", "\u77db\u76fe"), "\u7b54\u6848\u662f\u4e2d\u7acb\u3002", "\u4e2d\u7acb"),
+        (("tr\u00e8s bien", "bien"), "tr\u00e8s bien", "tr\u00e8s bien"),
+        (("tr\u00e8s bien", "bien"), "tre\u0300s bien", "tr\u00e8s bien"),
+        (("-1", "0", "1"), "The answer is \u22121.", "-1"),
+        ((".NET", "NET"), ".NET", ".NET"),
+        (("N/A", "yes"), "n/a", "N/A"),
+        (("b)", "a)"), "b", "b)"),
+    ],
+)
+def test_characters_of_a_label_count_and_encodings_do_not(labels, reply, label):
+    assert LabelParser(labels, "answer_choice").read(reply) == label
+
+
+@pytest.mark.parametrize(
+    ("labels", "reply"),
+    [
+        (("C", "D"), "C#"),
+        (("C", "C++"), "C#"),
+        (("A", "B"), "The answer is A or B."),
+        (("1", "2"), "-1"),
+        (("5", "6"), "5.5"),
+        (("yes", "no"), "There is no way to know."),
+        (LABELS, "If it said so, this would be entailment."),
+        (LABELS, "To be a contradiction, the premise would have to deny it."),
+        (LABELS, "Is it neutral?"),
+        (LABELS, "Das ist kein neutral."),
+        (("\u4e2d\u7acb", "\u8574\u542b"), "\u8fd9\u4e0d\u662f\u8574\u542b\u3002"),
+        (("\u4e2d\u7acb", "\u8574\u542b"), "\u4e2d\u7acb\u3067\u306f\u306a\u3044"),
+        (("\u0e1a\u0e27\u0e01", "\u0e25\u0e1a"), "\u0e44\u0e21\u0e48\u0e43\u0e0a\u0e48\u0e1a\u0e27\u0e01"),
+    ],
+)
+def test_reply_that_only_resembles_an_answer_is_unreadable(labels, reply):
+    assert isinstance(LabelParser(labels, "answer_choice").read(reply), Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("Neutral. It is no entailment, and no contradiction either.", "neutral"),
+        ("The answer is neutral. Wait, no: the premise denies it. The answer is contradiction.", "contradiction"),
+        ("\\boxed{\\text{neutral}}", "neutral"),
+        ("Choose from entailment, neutral, contradiction.\nneutral", "neutral"),
+    ],
+)
+def test_what_is_stated_beats_what_is_mentioned(reply, label):
+    assert PARSER.read(reply) == label
+
+
+@pytest.mark.parametrize(
+    "reply", ["Answer: neutral\nAnswer: entailment", "The answer is neutral. Hmm, that's wrong.", "neutral/entailment"]
+)
+def test_reply_that_states_several_labels_or_takes_one_back_is_unreadable(reply):
+    assert PARSER.read(reply).reason == "several_labels"
+
+
 def test_letter_in_prose_is_an_article_not_a_choice():
     assert LETTERS.read("A man reads.").reason == "label_not_allowed"
 

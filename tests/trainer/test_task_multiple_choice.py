@@ -91,6 +91,40 @@ def test_reply_without_one_clear_answer(reply, reason):
     assert answer.reason == reason
 
 
+MILK = "Where would you keep milk?\nA. in the oven\nB. in the fridge\nC. on the roof"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "B. in the fridge\n\nExplanation: Milk must be cold. Options (A) and (C) are too warm.",
+        "(B) is right because (A) would burn it.",
+        "The correct answer is option B.",
+        "The correct answer is in the fridge.",
+        "A. in the oven: too hot.\nB. in the fridge: cold.\nC. on the roof: no.\n\nAnswer: B",
+        "Neither (A) nor (C), so (B).",
+    ],
+)
+def test_stated_option_beats_those_that_the_explanation_mentions(reply):
+    assert BY_LETTER.read_answer(reply, MILK) == "B"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "B. on the roof",
+        "The answer is B (on the roof).",
+        "Options (A) and (C) are too warm.",
+        "(A) would burn it.",
+        "A) in the oven: too hot\nB) in the fridge: cold",
+        "Milk would boil in the oven.",
+        "Either (A) or (B).",
+    ],
+)
+def test_reply_that_chooses_no_one_option_is_unreadable(reply):
+    assert isinstance(BY_LETTER.read_answer(reply, MILK), Unreadable)
+
+
 def test_allowed_letters_are_those_of_the_row():
     assert BY_LETTER.read_answer("C", "Which?\nA. one\nB. two").reason == "label_not_allowed"
     assert BY_LETTER.read_answer("C", ROW_TEXT) == "C"

@@ -54,7 +54,8 @@ def claims_of(prose: str, mentions: Sequence[Mention]) -> list[Claim]:
         pair for number, pair in enumerate(zip(mentions, ends, strict=True)) if not _is_covered(ends, mentions, number)
     ]
     in_list = _goes_through_labels(folded, mentions)
-    claims = _with_contrasts(folded, [_claim(prose, folded, mention, end, in_list) for mention, end in pairs])
+    masked = _masked(prose, mentions)
+    claims = _with_contrasts(folded, [_claim(masked, folded, mention, end, in_list) for mention, end in pairs])
     alternatives = _alternatives(folded, claims)
     return [
         replace(claim, uncertain=claim.uncertain or number in alternatives)
@@ -74,6 +75,15 @@ def contradictory(prose: str, mentions: Sequence[Mention]) -> bool:
         and between.strip()
         for letter, text in pairwise(mentions)
     )
+
+
+def _masked(prose: str, mentions: Sequence[Mention]) -> str:
+    """The text without the words of its labels: the "not" of a label negates no other one, but its "a" may."""
+    pieces, end = [], 0
+    for mention in (mention for mention in mentions if mention.end > mention.start + 1):
+        pieces += [prose[end : mention.start], "x" * (mention.end - mention.start)]
+        end = mention.end
+    return "".join([*pieces, prose[end:]])
 
 
 def _end_with_option_text(folded: str, mentions: Sequence[Mention], number: int) -> int:
@@ -106,8 +116,8 @@ def _with_contrasts(folded: str, claims: Sequence[Claim]) -> list[Claim]:
     ]
 
 
-def _claim(prose: str, folded: str, mention: Mention, end: int, in_list: bool) -> Claim:
-    bracketed = prose[mention.start - 1 : mention.start] in ("(", "[") and prose[mention.end : mention.end + 1] in (
+def _claim(masked: str, folded: str, mention: Mention, end: int, in_list: bool) -> Claim:
+    bracketed = masked[mention.start - 1 : mention.start] in ("(", "[") and masked[mention.end : mention.end + 1] in (
         ")",
         "]",
     )
@@ -115,9 +125,9 @@ def _claim(prose: str, folded: str, mention: Mention, end: int, in_list: bool) -
     if bracketed and clarity is Clarity.MENTIONED and ends_choice(folded, end):
         clarity = Clarity.SAID
     span = (mention.start, mention.end)
-    negated = is_negated(prose, span, bracketed=bracketed, stated=bracketed or clarity >= Clarity.STATED)
-    supposed = is_supposed(prose, mention.start, end)
-    depending = mention.is_common and clarity is Clarity.SAID and depends(prose, mention.start)
+    negated = is_negated(masked, span, bracketed=bracketed, stated=bracketed or clarity >= Clarity.STATED)
+    supposed = is_supposed(masked, mention.start, end)
+    depending = mention.is_common and clarity is Clarity.SAID and depends(masked, mention.start)
     return Claim(mention, end, clarity, negated, supposed or depending)
 
 

@@ -21,18 +21,18 @@ _EMPHASIS = re.compile(
     r"|(?<!\w)(?P<lines>_{1,3})(?=[^\s_])(?P<lined>[^\n]{1,300}?)(?<=\S)(?P=lines)(?!\w)"
     r"|(?P<ticks>`{1,3}|\$)(?=[^\s`$])(?P<coded>[^\n`$]{1,300}?)(?P=ticks)"
 )
-_LEFT_OVER = re.compile(r"\*+|`+")
+_LEFT_OVER = "*`"
 
 
-def without_markup(text: str, *, keep_asterisks: bool = False) -> str:
+def without_markup(text: str, *, kept: str = "") -> str:
     """The text without emphasis, and without what is struck out; `BOX` stands before what is in a box.
 
-    `keep_asterisks`: asterisks that surround nothing stay, because they may be part of a label such as A*.
+    `kept`: marks that stay where they surround nothing, because they may be part of a label such as A*.
     """
     text = _BOXED.sub(lambda box: f"{BOX}{box[1] or box[2] or ''} ", text)
     text = _TAG.sub("", _STRUCK_OUT.sub("", _LATEX_TEXT.sub(r"\1", text)))
     text = _EMPHASIS.sub(_inner, _LINE_MARK.sub("", text))
-    return text if keep_asterisks else _LEFT_OVER.sub("", text)
+    return text.translate({ord(mark): None for mark in _LEFT_OVER if mark not in kept})
 
 
 def _inner(emphasis: re.Match[str]) -> str:

@@ -50,7 +50,8 @@ class MentionFinder:
         self._entries = {key: _Entry(label, is_common(key), is_phrase=False) for key, label in entries.items()}
         for text, label in phrases.items():
             self._entries.setdefault(label_key(text), _Entry(label, is_common=False, is_phrase=True))
-        self.keep_asterisks = any("*" in key for key in self._entries)
+        self.marks = "".join(mark for mark in "*`" if any(mark in key for key in self._entries))
+        """Marks of emphasis that are part of a label."""
         longest_first = sorted(filter(None, self._entries), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(self._whole, longest_first)) or r"(?!)")
 
@@ -85,7 +86,7 @@ class MentionFinder:
             return ""
         if not re.match(r"\w", last):
             return r"(?![\w#+*&@%^~=<>\\|-])"
-        joined = rf"(?!{_LETTER})(?![#+%\u2019])(?!['-]{_LETTER})" + (r"(?!\*)" if self.keep_asterisks else "")
+        joined = rf"(?!{_LETTER})(?![#+%\u2019])(?!['-]{_LETTER})" + (r"(?!\*)" if "*" in self.marks else "")
         return joined + (r"(?![.,:]\d)(?!\s?/\s?\d)" if last.isdigit() else "")
 
 

@@ -47,7 +47,7 @@ class ProseReader:
         """The label that the reply gives as its answer."""
         whole = len(text) <= _HEAD + _TAIL
         read = text if whole else f"{text[:_HEAD]}\n\n{text[-_TAIL:]}"
-        prose = without_markup(plain(read), keep_asterisks=self._finder.keep_asterisks)
+        prose = without_markup(plain(read), kept=self._finder.marks)
         mentions = self._finder.find(prose.casefold())
         if len(mentions) > _FIRST_MENTIONS + _LAST_MENTIONS:
             mentions, whole = [*mentions[:_FIRST_MENTIONS], *mentions[-_LAST_MENTIONS:]], False
