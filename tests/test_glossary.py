@@ -31,6 +31,8 @@ EXCEPTIONS = {
     ("tests/trainer/test_evaluate_stage.py", "carved"),
     # spaCy's name of a kind of entity.
     ("trainer_image/distillery_trainer/text/entities.py", "money"),
+    # Tags that models write.
+    ("trainer_image/distillery_trainer/parsing/reasoning_marks.py", "thoughts"),
     # A column of a user's file.
     ("tests/trainer/test_csv_and_parquet.py", "`question`"),
 }

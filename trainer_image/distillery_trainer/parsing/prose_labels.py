@@ -31,7 +31,7 @@ _RETRACTION = re.compile(
     r"|that\s+(?:can't|cannot)\s+be(?:\s+right)?|let\s+me\s+(?:re|correct|double)\w*|i\s+take\s+that\s+back"
     r"|the\s+opposite|just\s+kidding)\b|\u4e0d\u5bf9|\u9519\u4e86"
 )
-_SECOND_THOUGHT = re.compile(
+_CHANGE_OF_MIND = re.compile(
     r"(?:[.!?\n;]\s*|\A[\s\"')]*,\s*)(?:no|but|actually|however|or|rather|instead|then\s+again)\b"
 )
 
@@ -116,7 +116,7 @@ def _is_taken_back(folded: str, last: Claim, later: Sequence[Claim]) -> bool:
         after = [claim for claim in later if claim.mention.start > retraction.start() and not claim.negated]
         return not after or any(claim.label != last.label for claim in after)
     said = [claim for claim in later if claim.holds and claim.clarity and claim.label != last.label]
-    return any(_SECOND_THOUGHT.search(folded[last.end : claim.mention.start]) for claim in said)
+    return any(_CHANGE_OF_MIND.search(folded[last.end : claim.mention.start]) for claim in said)
 
 
 def _counts(claim: Claim) -> bool:
