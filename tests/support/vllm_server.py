@@ -23,11 +23,24 @@ START_SECONDS = 300
 SETTINGS = ManifestSettings("distillery-trainer:test", "vllm:test", "vllm-cpu:test")
 
 
-def pod_container(**serving):
-    """The container of a Pod that serves a student, measured in bfloat16, on vLLM."""
+def pod(**serving):
+    """A Pod that serves a student, measured in bfloat16, on vLLM."""
     plan = make_plan(distillation(spec(serving={"runtime": "VLLM", **serving}), name=NAME))
     served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, "bfloat16")
-    return serving_pod(plan, SETTINGS, served)["spec"]["containers"][0]
+    return serving_pod(plan, SETTINGS, served)
+
+
+def pod_container(**serving):
+    """Its container."""
+    return pod(**serving)["spec"]["containers"][0]
+
+
+def write_modules(folder, manifest):
+    """Write the Python modules that a Pod's volume shows, from its annotations."""
+    [volume] = [each for each in manifest["spec"]["volumes"] if "downwardAPI" in each]
+    for item in volume["downwardAPI"]["items"]:
+        annotation = item["fieldRef"]["fieldPath"].removeprefix("metadata.annotations['").removesuffix("']")
+        (folder / item["path"]).write_text(manifest["metadata"]["annotations"][annotation])
 
 
 def pod_environment(container):
@@ -63,7 +76,9 @@ class VllmServer:
 @contextlib.contextmanager
 def vllm_server(programs: Path, model: Path, log: Path) -> Iterator[VllmServer]:
     """A server of the model in `model`, on the loopback interface. Raises RuntimeError where it does not start."""
-    container, port = pod_container(), free_port()
+    manifest, port = pod(), free_port()
+    container = manifest["spec"]["containers"][0]
+    write_modules(log.parent, manifest)
     replaced = {
         "vllm": str(programs / "vllm"),
         f"/models/{NAME}": str(model),
@@ -71,7 +86,7 @@ def vllm_server(programs: Path, model: Path, log: Path) -> Iterator[VllmServer]:
         "8000": str(port),
     }
     command = [replaced.get(part, part) for part in container["command"]]
-    environment = {**os.environ, **pod_environment(container)}
+    environment = {**os.environ, **pod_environment(container), "PYTHONPATH": str(log.parent)}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:

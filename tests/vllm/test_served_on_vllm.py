@@ -78,6 +78,19 @@ def test_chat_template_of_a_request_is_refused(server):
     assert response.status_code == 400
 
 
+def test_only_five_paths_exist(server):
+    assert [server.get(path).status_code for path in ("/v1/models", "/health", "/metrics")] == [200, 200, 200]
+    closed = (
+        "/docs",
+        "/tokenize",
+        "/invocations",
+        "/inference/v1/abort_requests",
+        "/scale_elastic_ep",
+        "/v1/responses",
+    )
+    assert {path: server.post(path).status_code for path in closed} == dict.fromkeys(closed, 404)
+
+
 def test_requests_in_flight_are_answered_after_a_stop_request(vllm, student, tmp_path):
     with vllm_server(vllm, student, tmp_path / "log.txt") as server, ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(server.ask, f"Write a story, number {n}.", max_tokens=200) for n in range(4)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from distillery_api.spec import Serving, ServingRuntime
+from distillery_operator.manifests import served_paths
 from distillery_operator.manifests.container_resources import (
     grace_seconds,
     has_accelerator,
@@ -38,6 +40,8 @@ class ModelServer:
     requests: Mapping[str, str] = field(default_factory=lambda: dict(_REQUESTS))
     """Compute resources to request if the user requests none."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
+    """Sources of Python modules that the server imports, by name: its image does not have them."""
 
 
 def model_folder(name: str) -> str:
@@ -49,14 +53,16 @@ def model_server(serving: Serving, name: str, precision: str, settings: Manifest
     """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto."""
     if serving.runtime is ServingRuntime.TRANSFORMERS:
         return ModelServer(_transformers_command(serving, name, precision), serving.image or settings.trainer_image)
+    modules = {"served_paths": inspect.getsource(served_paths)}
     if has_accelerator(serving):
-        return ModelServer(_vllm_command(serving, name, precision), serving.image or settings.vllm_image)
-    cache = cpu_cache_bytes(memory(serving))
+        command, image = _vllm_command(serving, name, precision), serving.image or settings.vllm_image
+        return ModelServer(command, image, modules=modules)
     return ModelServer(
-        _vllm_command(serving, name, precision, cache),
+        _vllm_command(serving, name, precision, cpu_cache_bytes(memory(serving))),
         serving.image or settings.vllm_cpu_image,
         CPU_REQUESTS,
         CPU_ENVIRONMENT,
+        modules,
     )
 
 

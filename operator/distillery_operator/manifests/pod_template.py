@@ -6,7 +6,8 @@ a volume of its own. A user's `podTemplate` is merged over the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from distillery_api.run_config import TERMINATION_MESSAGE_PATH
@@ -70,6 +71,8 @@ class GeneratedContainer:
     memory_limit: str | None = None
     """Memory limit if the user says nothing about memory; None for no limit."""
     environment: tuple[Manifest, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Annotations of its Pod."""
     needs_shared_memory: bool = True
     further_fields: dict[str, Any] | None = None
 
@@ -82,8 +85,9 @@ def pod_template(
     base: Manifest,
 ) -> Manifest:
     """The Pod template for `container` over the fields of `base`, with the user's own template merged over it."""
+    annotations = {"annotations": dict(container.annotations)} if container.annotations else {}
     generated = {
-        "metadata": {"labels": dict(labels)},
+        "metadata": {"labels": dict(labels), **annotations},
         "spec": merged_map(base, _pod_spec(container, options, settings)),
     }
     user = options.pod_template.to_manifest() if options.pod_template else {}

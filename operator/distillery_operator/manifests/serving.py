@@ -20,6 +20,12 @@ from distillery_operator.manifests.pod_template import (
     pod_template,
     workspace_volume,
 )
+from distillery_operator.manifests.server_modules import (
+    module_annotations,
+    module_environment,
+    module_mounts,
+    module_volumes,
+)
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
@@ -121,10 +127,11 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
     return GeneratedContainer(
         command=server.command,
         image=server.image,
-        mounts=(mount,),
-        volumes=(workspace_volume(plan),),
+        mounts=(mount, *module_mounts(server.modules)),
+        volumes=(workspace_volume(plan), *module_volumes(server.modules)),
         requests=dict(server.requests),
-        environment=_variables({**_OFFLINE, **server.environment}),
+        environment=_variables({**_OFFLINE, **server.environment, **module_environment(server.modules)}),
+        annotations=module_annotations(server.modules),
         further_fields={
             "ports": [{"name": "http", "containerPort": names.SERVING_PORT}],
             **_probes(settings),

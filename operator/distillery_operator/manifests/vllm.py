@@ -40,6 +40,7 @@ def vllm_command(
         *("--shutdown-timeout", str(drain_seconds)),
         *("--disable-access-log-for-endpoints", _QUIET_PATHS),
         "--disable-fastapi-docs",
+        *("--middleware", "served_paths.ServedPaths"),
         *_cpu_flags(cpu_cache),
     )
 
