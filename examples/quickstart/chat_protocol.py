@@ -68,10 +68,10 @@ class Completion:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A response that is not a completion: an error object, or an HTML page."""
+    """A response that is not a completion: an error object, an HTML page, or any bytes."""
 
     status: int
-    body: Mapping[str, Any] | str
+    body: Mapping[str, Any] | str | bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -195,6 +195,8 @@ class ChatApplication:
 
 
 def _refusal_response(refused: Refusal) -> web.Response:
+    if isinstance(refused.body, bytes):
+        return web.Response(status=refused.status, body=refused.body, headers=refused.headers)
     if isinstance(refused.body, str):
         return web.Response(status=refused.status, text=refused.body, headers=refused.headers)
     return web.json_response(refused.body, status=refused.status, headers=refused.headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 from chat_faults import Fault
@@ -14,9 +15,9 @@ CHOICE_FIELDS = ("finish_reason", "message")
 
 
 def sent(name: str, body: Any, headers: dict[str, str] = JSON, status: int = 200) -> Fault:
-    """Exactly this response; a body that is no text is sent as JSON."""
-    text = body if isinstance(body, str) else json.dumps(body)
-    return Fault(name, refused=Refusal(status, text, headers))
+    """Exactly this response; a body that is neither text nor bytes is sent as JSON."""
+    written = body if isinstance(body, str | bytes) else json.dumps(body)
+    return Fault(name, refused=Refusal(status, written, headers))
 
 
 def completion(content: str, **more: Any) -> dict[str, Any]:
@@ -71,3 +72,11 @@ def limit_too_high() -> Fault:
     """A model whose replies may not be as long as was asked for."""
     words = "max_tokens is too large: 128. This model supports at most 64 completion tokens."
     return Fault("limit_too_high", refused=refusal(400, words, "invalid_value", kind="invalid_request_error"))
+
+
+def bomb(megabytes: int) -> bytes:
+    """A completion that gzip packed to a thousandth: it holds as many megabytes of blanks."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    packed = [packer.compress(b'{"x": "')] + [packer.compress(b" " * 1024 * 1024) for _ in range(megabytes)]
+    rest = b'", ' + json.dumps(completion("neutral")).encode()[1:]
+    return b"".join([*packed, packer.compress(rest), packer.flush()])

@@ -12,20 +12,12 @@ import pytest
 
 from direct_chat_client import Failure, Reply, ask_all, chat_client, prompt_about, run_config
 from distillery_trainer.runtime.errors import TryLater, UserError
-from nonstandard_replies import completion
+from nonstandard_replies import bomb, completion
 from raw_server import always, endless, http, raw_server, whole_reply
 
 PROMPTS = [prompt_about(number) for number in range(12)]
 MEGABYTE = 1024 * 1024
 LITTLE = 40 * MEGABYTE
-
-
-def bomb(megabytes: int) -> bytes:
-    """A completion that unpacks to as many megabytes of blanks."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = [packer.compress(b'{"x": "')] + [packer.compress(b" " * MEGABYTE) for _ in range(megabytes)]
-    rest = b'", ' + json.dumps(completion("neutral")).encode()[1:]
-    return b"".join([*packed, packer.compress(rest), packer.flush()])
 
 
 def chunked(body: bytes, headers: dict[str, str]) -> bytes:

@@ -21,7 +21,7 @@ _CONTEXT_TOO_LONG = re.compile(
     r"context[\s_-]*(?:length|window|size)|prompt is too long|input is too long|too many (?:input )?tokens",
     re.IGNORECASE,
 )
-_STRING_MESSAGE = re.compile(rb'"(?:message|detail|error)"\s*:\s*("(?:[^"\\]|\\.){1,4000})', re.DOTALL)
+_STRING_MESSAGE = re.compile(rb'"(?:message|detail|error)"\s*:\s*"((?:[^"\\]|\\.){1,4000})', re.DOTALL)
 """A message in JSON that is broken, or was cut off because it is too long."""
 _PAGE = "a page instead of JSON"
 _MESSAGE_LIMIT = 300
@@ -137,7 +137,7 @@ class ErrorResponse:
 def _text_of_page(body: bytes) -> str:
     """The text of a body that is not JSON: plain text, or the message in JSON that was cut off."""
     if match := _STRING_MESSAGE.search(body):
-        return str(read_json(match[1].rstrip(b"\\") + b'"'))
+        return match[1].decode(errors="replace").replace("\\n", " ").replace("\\", "")
     try:
         text = body[:_READ_LIMIT].decode()
     except UnicodeDecodeError:
