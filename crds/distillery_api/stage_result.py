@@ -6,11 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from distillery_api.base import LenientModel
 from distillery_api.evaluation import Evaluation
-from distillery_api.formatting import shortened
+from distillery_api.formatting import shortened, without_hidden_characters
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.usage import Estimate, Usage
@@ -85,8 +85,8 @@ class StageResult(LenientModel):
     """Exit code of the process."""
     reason: Reason = Reason.SUCCEEDED
     """Machine-readable reason of a failure."""
-    message: str = ""
-    """Human-readable message."""
+    message: Annotated[str, AfterValidator(without_hidden_characters)] = ""
+    """Human-readable message. It may quote a server or a file, so control characters are removed."""
     start_time: datetime | None = None
     """Time at which the attempt began."""
     completion_time: datetime | None = None

@@ -157,3 +157,10 @@ def test_termination_message_never_exceeds_two_kibibytes(message, reasons):
 
 def test_shortened_text_ends_in_an_ellipsis_and_fits():
     assert shortened("äöü" * 10, 10) == "äöü…"
+
+
+def test_message_that_quotes_a_server_has_no_control_characters():
+    result = StageResult(
+        stage="generate", folder="generate-0123456789", state="Failed", message="It answered:\n\x1b[31mNo\x9b\u202e."
+    )
+    assert result.message == "It answered:\nNo."

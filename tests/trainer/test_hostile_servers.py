@@ -11,6 +11,7 @@ import zlib
 import pytest
 
 from direct_chat_client import Failure, Reply, ask_all, chat_client, prompt_about, run_config
+from distillery_trainer.chat.error_responses import ErrorResponse
 from distillery_trainer.runtime.errors import TryLater, UserError
 from nonstandard_replies import bomb, completion
 from raw_server import always, endless, http, raw_server, whole_reply
@@ -184,3 +185,18 @@ async def test_first_response_that_is_a_bomb_ends_the_stage_with_a_sentence(tmp_
     assert "The server answered, but its body is longer than any reply to this request." in caught.value.message
     assert not isinstance(caught.value, Failure)
     assert sys.getsizeof(caught.value.message) < 1_000
+
+
+@pytest.mark.parametrize(("path", "hint"), [("", ", such as {address}/v1 "), ("/v1", " (generation.teachers)")])
+async def test_endpoint_without_a_version_is_suggested_one(tmp_path, path, hint):
+    with raw_server(always(http(404, b"404 page not found"))) as server:
+        async with chat_client(run_config(tmp_path, f"{server.address}{path}")) as (teacher, _):
+            with pytest.raises(UserError) as caught:
+                await teacher.ask(PROMPTS[0])
+    assert f"ends in /v1 with most servers{hint.format(address=server.address)}" in caught.value.message
+    assert caught.value.message.endswith("It answered: HTTP 404: 404 page not found")
+
+
+def test_broken_json_of_an_error_is_searched_for_its_message():
+    for body in (b'{"error": {"message": "No \\q \\"such\\" thing', b'{"message": "No \\q \\"such\\" thing", oops'):
+        assert ErrorResponse.read(400, body).text == 'No q "such" thing'

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from distillery_api.formatting import without_hidden_characters
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.resilient_output import accept_every_character
@@ -182,7 +183,7 @@ def _write_termination_message(result: StageResult, path: str | None) -> None:
 
 
 def _print_message(message: str) -> None:
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{without_hidden_characters(message)}\n")
 
 
 if __name__ == "__main__":

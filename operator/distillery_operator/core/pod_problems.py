@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from distillery_api.formatting import shortened
+from distillery_api.formatting import cleaned
 from distillery_api.reasons import Reason
 from distillery_api.stage import ExitCode
 from distillery_api.stage_result import StageResult
@@ -153,20 +153,25 @@ def _out_of_memory(pod: Raw) -> Problem:
 
 def _last_line(text: str | None) -> str:
     lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
-    return shortened(lines[-1], _MESSAGE_LIMIT) if lines else ""
+    return cleaned(lines[-1], _MESSAGE_LIMIT) if lines else ""
+
+
+def _said(source: Raw) -> str:
+    """The message of a status or a condition, else its reason."""
+    return cleaned(source.get("message") or source.get("reason") or "", _MESSAGE_LIMIT)
 
 
 def _pod_failure(pod: Raw) -> Problem:
     """Why a Pod failed as a whole, or by another of its containers."""
     status = _status(pod)
     if status.get("reason") == "Evicted":
-        return Problem(Reason.POD_EVICTED, f"the Pod was evicted: {status.get('message', '')}")
+        return Problem(Reason.POD_EVICTED, f"the Pod was evicted: {_said(status)}")
     ended = ((each["name"], (each.get("state") or {}).get("terminated") or {}) for each in _container_statuses(pod))
     for name, terminated in ended:
         if terminated.get("exitCode"):
             code, output = terminated["exitCode"], _last_line(terminated.get("message"))
             return Problem(None, f"the container {name} exited with code {code}{': ' if output else ''}{output}")
-    return Problem(None, f"the Pod failed: {status.get('message') or status.get('reason') or 'no reason was reported'}")
+    return Problem(None, f"the Pod failed: {_said(status) or 'no reason was reported'}")
 
 
 def _disruption(pod: Raw) -> Problem | None:
@@ -175,16 +180,14 @@ def _disruption(pod: Raw) -> Problem | None:
     if condition.get("status") != "True":
         return None
     node = pod["spec"].get("nodeName", "its node")
-    return Problem(
-        Reason.POD_EVICTED, f"the Pod is being evicted from {node}: {condition.get('message') or condition['reason']}"
-    )
+    return Problem(Reason.POD_EVICTED, f"the Pod is being evicted from {node}: {_said(condition)}")
 
 
 def _unschedulable(pod: Raw) -> Problem | None:
     condition = _condition(pod, "PodScheduled")
     if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
         return None
-    message = condition.get("message", "")
+    message = _said(condition)
     missing = _MISSING_OBJECT.search(message)
     return Problem(Reason.CONFIGURATION_MISSING if missing else Reason.UNSCHEDULABLE, message)
 
@@ -200,12 +203,12 @@ def _waiting_problem(pod: Raw) -> Problem | None:
 
 def _waiting(reason: str, message: str, status: Raw) -> Problem | None:
     if reason in _PULL_REASONS:
-        detail = shortened(message or reason, _MESSAGE_LIMIT)
+        detail = cleaned(message or reason, _MESSAGE_LIMIT)
         return Problem(Reason.IMAGE_PULL_ERROR, f"the image {status.get('image')} cannot be pulled: {detail}")
     if reason == "CreateContainerConfigError":
-        return Problem(Reason.CONFIGURATION_MISSING, shortened(message or reason, _MESSAGE_LIMIT))
+        return Problem(Reason.CONFIGURATION_MISSING, cleaned(message or reason, _MESSAGE_LIMIT))
     if reason in _CREATION_REASONS:
-        detail = shortened(message or reason, _MESSAGE_LIMIT)
+        detail = cleaned(message or reason, _MESSAGE_LIMIT)
         return Problem(Reason.INVALID_SPEC, f"the container {status['name']} cannot be created: {detail}")
     return None
 
@@ -234,7 +237,7 @@ def _mount_problem(pod: Raw, events: Iterable[Raw]) -> Problem | None:
         return None
     missing = _MISSING_OBJECT.search(messages[-1])
     reason = Reason.CONFIGURATION_MISSING if missing else Reason.VOLUME_UNAVAILABLE
-    return Problem(reason, shortened(messages[-1], _MESSAGE_LIMIT))
+    return Problem(reason, cleaned(messages[-1], _MESSAGE_LIMIT))
 
 
 def _volumes_not_ready(pod: Raw, now: datetime) -> Problem | None:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 
+from distillery_api.formatting import without_hidden_characters
 from distillery_api.reasons import Reason
 from distillery_api.runtime.atomic_files import TEMPORARY_SUFFIX
 from distillery_trainer.runtime.errors import StageError, TryLater, UserError, storage_errors_explained
@@ -268,4 +269,4 @@ def _first_line(error: Exception) -> str:
     """The first line of a library's message, without the signatures of links."""
     lines = str(error).strip().splitlines()
     first = _QUERY.sub(r"\1?…", lines[0].rstrip(".")) if lines else type(error).__name__
-    return first if len(first) <= _SHOWN_CHARACTERS else f"{first[:_SHOWN_CHARACTERS]}…"
+    return without_hidden_characters(first if len(first) <= _SHOWN_CHARACTERS else f"{first[:_SHOWN_CHARACTERS]}…")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distillery_api.formatting import without_hidden_characters
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.data.rows import HeldOutRow, RejectedRow, Row, TrainingRow
 from distillery_trainer.filters.rejection import RowRejection
@@ -30,7 +31,7 @@ def rejected_row(row: Row, split: str, rejection: RowRejection) -> RejectedRow:
         id=row.id,
         line=row.line,
         reason=rejection.rejection.reason,
-        message=rejection.rejection.message,
+        message=without_hidden_characters(rejection.rejection.message),
         reply=rejection.reply.content if rejection.reply else None,
         requestId=received.request_id if received else None,
     )

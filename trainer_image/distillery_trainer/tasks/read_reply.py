@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distillery_api.formatting import cleaned
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.data.rows import Rejection
 from distillery_trainer.tasks import TaskDefinition, Unreadable
+
+_REFUSAL_LIMIT = 300
+"""Bytes of a refusal that a message quotes."""
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ def _incomplete(reply: Reply) -> ParsedReply | None:
         message = f'The reply is incomplete (finish_reason "{reply.finish_reason}").'
         return _rejected(RejectionReason.TRUNCATED, message)
     if reply.refusal and not reply.content.strip():
-        return _rejected(RejectionReason.REFUSED, f"The teacher refused: {reply.refusal}")
+        return _rejected(RejectionReason.REFUSED, f"The teacher refused: {cleaned(reply.refusal, _REFUSAL_LIMIT)}")
     return None
 
 
