@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client.exposition import make_wsgi_app
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from distillery_api.runtime.metrics_server import metrics_server
 from distillery_api.status import ConditionType, DistillationStatus, StageStatus
 
 Key = tuple[str, str]
@@ -70,7 +73,8 @@ class Metrics:
 
     def serve(self, port: int) -> None:
         """Serve /metrics on `port`, from a thread of its own."""
-        start_http_server(port, registry=self.registry)
+        server = metrics_server("0.0.0.0", port, make_wsgi_app(self.registry))  # noqa: S104 - Prometheus reads it
+        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
 
 class _Resources(Collector):

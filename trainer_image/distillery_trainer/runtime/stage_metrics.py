@@ -7,13 +7,12 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import make_wsgi_app
 
+from distillery_api.runtime.metrics_server import metrics_server
 from distillery_api.stage import Stage
 from distillery_api.usage import Estimate
 from distillery_trainer.runtime.files import write_atomically
@@ -100,22 +99,13 @@ class ProgressReporter:
         self._rejected.labels(split, reason).inc()
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _SilentHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
-        """Do not log requests."""
-
-
 @contextlib.contextmanager
 def progress_server(reporter: ProgressReporter, host: str, port: int, port_file: Path) -> Iterator[int]:
     """Serve the reporter's metrics inside the block; yields the port.
 
     With port 0, a free port is used and written to `port_file`. Raises OSError if the port is in use.
     """
-    with make_server(host, port, _application(reporter), server_class=_Server, handler_class=_SilentHandler) as server:
+    with metrics_server(host, port, _application(reporter)) as server:
         if port == 0:
             write_atomically(port_file, str(server.server_port).encode())
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
