@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from distillery_trainer.student.file_limits import check_file_sizes
 from distillery_trainer.student.invalid_model import InvalidModel
 
 CONFIG = "config.json"
@@ -25,6 +26,7 @@ def check_description(path: Path, uri: str) -> None:
         raise InvalidModel(uri, problem)
     if not any(path.iterdir()):
         raise InvalidModel(uri, "the folder is empty; copy all files of the model into it.")
+    check_file_sizes(path, uri)
     if not (path / CONFIG).is_file():
         raise InvalidModel(uri, _without_config(path))
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
@@ -82,6 +84,7 @@ def _missing_parts(path: Path, uri: str) -> list[str]:
         return []
     try:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
-        return sorted(name for name in names if not (path / name).is_file())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # A part is a file of this folder: another one is missing, wherever the name leads.
+        return sorted(name for name in names if Path(name).name != name or not (path / name).is_file())
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise InvalidModel(uri, f"{_WEIGHTS_INDEX} is damaged; copy the file again.") from error

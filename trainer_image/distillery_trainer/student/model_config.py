@@ -9,6 +9,7 @@ from typing import Any
 import transformers
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
+from distillery_trainer.student.file_limits import check_numbers
 from distillery_trainer.student.folder_files import CONFIG
 from distillery_trainer.student.invalid_model import InvalidModel
 
@@ -19,10 +20,11 @@ _GENERATING = ("CausalLM", "LMHead", "ConditionalGeneration")
 def read_config(path: Path, uri: str) -> Any:
     """The configuration of a causal language model. Raises InvalidModel."""
     stated = _stated(path, uri)
+    check_numbers(stated, uri)
     _check_type(stated, uri)
     _check_not_quantised(stated, uri)
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # configurations check themselves, and raise what they like
         raise InvalidModel(uri, f"{CONFIG} is not valid: {first_line(error)}; copy the file again.") from error
     _check_generates(config, uri)

@@ -29,6 +29,7 @@ from distillery_trainer.student.folder_files import check_description, check_wei
 from distillery_trainer.student.invalid_model import InvalidModel
 from distillery_trainer.student.model_config import first_line, read_config
 from distillery_trainer.student.tokenizer import read_tokenizer
+from distillery_trainer.student.weight_shapes import check_shapes
 
 _GENERATION_CONFIG = "generation_config.json"
 _PROBE: tuple[Message, ...] = ({"role": "user", "content": "A"}, {"role": "assistant", "content": "B"})
@@ -60,7 +61,9 @@ class ModelFolder:
     def load(self, dtype: torch.dtype | str, device: str = "cpu") -> PreTrainedModel:
         """The model with its weights. `dtype` "auto" is that of the files. Raises InvalidModel."""
         with _load_errors_explained(self.uri):
-            model, loading = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype, output_loading_info=True)
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                self.path, dtype=dtype, output_loading_info=True, trust_remote_code=False, use_safetensors=True
+            )
         if missing := sorted(loading["missing_keys"]):
             raise InvalidModel(
                 self.uri, f"the weights {missing[0]} and {len(missing) - 1} more are missing; copy all files."
@@ -81,7 +84,9 @@ def open_folder(path: Path, uri: str, choose_template: ChooseTemplate | None = N
     InvalidModel."""
     check_description(path, uri)
     check_weights(path, uri)
-    return read_description(path, uri, choose_template)
+    folder = read_description(path, uri, choose_template)
+    check_shapes(path, uri, folder.config)
+    return folder
 
 
 def read_description(path: Path, uri: str, choose_template: ChooseTemplate | None = None) -> ModelFolder:

@@ -14,7 +14,7 @@ from distillery_trainer.student.model_config import first_line
 def read_tokenizer(path: Path, uri: str, config: Any) -> PreTrainedTokenizerBase:
     """The tokenizer of the folder `path`, for a model with the configuration `config`. Raises InvalidModel."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # loading a tokenizer raises whatever the libraries of its format raise
         raise InvalidModel(uri, f"the tokenizer cannot be read: {first_line(error)}; copy its files again.") from error
     tokenizer.chat_template = _one_template(tokenizer, uri)
