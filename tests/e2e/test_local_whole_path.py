@@ -110,6 +110,7 @@ def test_served_student_answers_under_its_name(local):
     try:
         first = process.stdout.readline()
         assert first.startswith("Loading ")
+        assert process.stdout.readline().startswith("12 of 12 rows answered as in the evaluation; ")
         assert process.stdout.readline().startswith(f"Serving tiny at http://127.0.0.1:{port}/v1")
         assert "curl" in process.stdout.readline()
         reply = ask(port, {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})
@@ -120,6 +121,30 @@ def test_served_student_answers_under_its_name(local):
         process.send_signal(signal.SIGINT)
         ended = finished(process)
     assert ended.exit_code == 0
+
+
+def test_a_verified_students_latency_is_in_the_table(local):
+    printed = local.run().stdout
+    verification = local.result["verification"]
+    assert (verification["rows"], verification["alike"], verification["calls"]) == (12, 12, 20)
+    (student,) = (line.strip() for line in printed.splitlines() if line.strip().startswith("Student "))
+    assert student.endswith(f"{verification['latencySeconds']:.2f}s")
+    assert ", student through its server" in printed
+
+
+def test_a_student_that_answers_otherwise_is_not_served(local):
+    predictions = local.out / local.result["files"]["predictions"]
+    before = predictions.read_text()
+    lines = [json.loads(line) for line in before.splitlines()]
+    next(line for line in lines if line["system"] == "student")["reply"] = "neutral"
+    predictions.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    try:
+        ended = finished(serve(local, free_port()))
+    finally:
+        predictions.write_text(before)
+    assert ended.exit_code == 2
+    assert "The served student answered 1 of 12 rows otherwise than in the evaluation." in ended.stderr
+    assert "Serving tiny" not in ended.stdout
 
 
 def serve(local, port):

@@ -51,6 +51,17 @@ def row(text, start):
     return next(line.split() for line in text.splitlines() if line.strip().startswith(start))
 
 
+VERIFICATION = {"rows": 16, "alike": 16, "requiredShare": 1.0, "latencySeconds": 0.181, "calls": 20}
+
+
+@pytest.mark.parametrize(("busy", "word"), [(False, "server."), (True, "server, while the machine was busy.")])
+def test_a_verified_students_latency_is_that_of_its_server(busy, word):
+    text = shown({**RESULT, "verification": {**VERIFICATION, "busy": busy}})
+    assert row(text, "Student")[-1] == "0.18s"
+    assert row(text, "Teacher")[-1] == "0.81s"
+    assert f"Latency: median of single requests; base model on cpu, student through its {word}" in text
+
+
 def test_table_shows_the_figures_of_every_system():
     text = shown(RESULT)
     assert row(text, "Teacher")[2:] == ["0.900", "0.85-0.93", "0.890", "2.5%", "212", "37.9", "0.81s"]

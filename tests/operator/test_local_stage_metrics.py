@@ -4,7 +4,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from distillery_api.paths import StageFolder
+from distillery_api.reasons import Reason
 from distillery_api.stage_result import Progress
+from distillery_operator.local.run_result import RunResult, RunState
 from distillery_operator.local.stage_metrics import EtaEstimator, read_metrics
 from distillery_operator.local.student_server import StudentServer
 
@@ -48,7 +50,8 @@ def test_a_stage_of_this_machine_is_not_asked_through_a_proxy(tmp_path, answerin
 
 
 def test_a_student_of_this_machine_is_not_asked_through_a_proxy(tmp_path, answering_port, unreachable_proxy):
-    server = StudentServer(tmp_path, "tiny", tmp_path, None, "auto", "127.0.0.1", answering_port)
+    result = RunResult(name="tiny", state=RunState.DONE, reason=Reason.SUCCEEDED)
+    server = StudentServer(tmp_path, "tiny", tmp_path, None, "auto", "127.0.0.1", answering_port, result)
     assert server.answers()
 
 

@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 
+from distillery_api.run_config import RunConfig
+from distillery_api.stage import Stage
 from distillery_operator.local.export import ExportError, rows_file
+from distillery_operator.local.folder_access import OutsideFolder
 from distillery_operator.local.student_server import ServingError, StudentServer, student_server
+from distillery_operator.local.student_verification import verification_config
+from distillery_operator.planning.plan import make_plan
+from distillery_operator.planning.stage_config import StageLocations, run_config
+from simulated_cluster import distillation, spec
 
 LEADS_OUT = "a path in its result.json leads out of the folder; do not use a run like this"
 
@@ -124,6 +131,66 @@ def test_a_student_prompt_that_is_no_text_is_named(run_folder: Path, content: by
     assert refusal(run_folder) == (
         f"{run_folder}/prompt.txt cannot be read as a student prompt; run again: distillery run FILE"
     )
+
+
+@pytest.fixture
+def evaluated_folder(run_folder: Path) -> Path:
+    """A run with an evaluation, which its server is compared with."""
+    plan = make_plan(distillation(spec()))
+    for stage, name in ((Stage.GENERATE, "test.jsonl"), (Stage.EVALUATE, "predictions.jsonl")):
+        (run_folder / f"{stage}-a").mkdir()
+        (run_folder / f"{stage}-a" / name).write_text("")
+    config = run_config(plan, plan.stage(Stage.EVALUATE), StageLocations("/elsewhere", "/elsewhere", {}))
+    (run_folder / "evaluate-a" / "run.json").write_text(config.model_dump_json(by_alias=True))
+    write_result(run_folder, files={"test": "generate-a/test.jsonl", "predictions": "evaluate-a/predictions.jsonl"})
+    return run_folder
+
+
+def verification(folder: Path) -> RunConfig | None:
+    server = served(folder)
+    return verification_config(server, server.result)
+
+
+def test_a_served_student_is_compared_with_the_evaluation_of_its_run(evaluated_folder: Path) -> None:
+    config = verification(evaluated_folder)
+    assert config is not None
+    assert (config.stage, config.name, config.server_url) == ("verify", "nli", "http://127.0.0.1:8000/v1")
+    assert config.inputs == {Stage.GENERATE: "generate-a", Stage.EVALUATE: "evaluate-a"}
+    assert (config.workspace, config.folder) == (str(evaluated_folder), "verify-a")
+    assert (config.metrics_host, config.termination_message_path) == ("127.0.0.1", None)
+
+
+@pytest.mark.parametrize("artefact", ["test", "predictions"])
+def test_without_an_evaluation_there_is_nothing_to_compare_with(evaluated_folder: Path, artefact: str) -> None:
+    (evaluated_folder / served(evaluated_folder).result.files[artefact]).unlink()
+    assert verification(evaluated_folder) is None
+
+
+@pytest.mark.parametrize("path", ["../secret/key.txt", "/etc/passwd", "generate-a/../../secret/x"])
+@pytest.mark.parametrize("artefact", ["test", "predictions"])
+def test_an_evaluation_that_leads_out_is_refused(evaluated_folder: Path, artefact: str, path: str) -> None:
+    files = {"test": "generate-a/test.jsonl", "predictions": "evaluate-a/predictions.jsonl", artefact: path}
+    write_result(evaluated_folder, files=files)
+    with pytest.raises(OutsideFolder):
+        verification(evaluated_folder)
+
+
+@pytest.mark.parametrize(
+    "link", ["generate-a/test.jsonl", "evaluate-a/predictions.jsonl", "evaluate-a/run.json", "verify-a/stage.log"]
+)
+def test_a_link_of_the_evaluation_that_leads_out_is_refused(evaluated_folder: Path, link: str) -> None:
+    (evaluated_folder / "verify-a").mkdir()
+    (evaluated_folder / link).unlink(missing_ok=True)
+    (evaluated_folder / link).symlink_to(evaluated_folder.parent / "secret" / "key.txt")
+    with pytest.raises(OutsideFolder):
+        verification(evaluated_folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"stage": "evaluate"}', "x" * 2_000_000])
+def test_a_configuration_that_cannot_be_read_is_named(evaluated_folder: Path, content: str) -> None:
+    (evaluated_folder / "evaluate-a" / "run.json").write_text(content)
+    with pytest.raises(ServingError, match=r"evaluate-a/run\.json is missing or damaged; run again"):
+        verification(evaluated_folder)
 
 
 def test_rows_outside_the_run_are_not_exported(run_folder: Path) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
-from distillery_api.runtime.stop_signals import TERMINAL_STOP_SIGNALS, stop_on_signals
+from distillery_api.runtime.stop_signals import TERMINAL_STOP_SIGNALS, StopRequest, stop_on_signals
 from distillery_api.stage import ExitCode, Stage, stages_until
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
@@ -28,6 +28,7 @@ from distillery_operator.local.references import InputsError, LocalSubstitutes, 
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, RunOutcome, record_failure
 from distillery_operator.local.run_result import RunResult, RunState
 from distillery_operator.local.student_server import StudentServer, student_server
+from distillery_operator.local.student_verification import verify_student
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError
 from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError, read_manifest, read_manifests
@@ -155,7 +156,14 @@ def serve_folder(folder: Path, host: str, port: int) -> None:
     console = output()
     console.print(f"Loading {server.model} …", soft_wrap=True, markup=False)
     with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop:
-        server.run(stop, lambda: console.print(_example_request(server), soft_wrap=True, markup=False))
+        server.run(stop, lambda: _announce(console, server, stop))
+
+
+def _announce(console: Console, server: StudentServer, stop: StopRequest) -> None:
+    """A student is offered only once it has answered as in its evaluation."""
+    for text in (verify_student(server, server.result, stop), _example_request(server)):
+        if not stop.requested:
+            console.print(text, soft_wrap=True, markup=False)
 
 
 def _example_request(server: StudentServer) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 from distillery_api.evaluation import SMALL_SAMPLE, Evaluation, Score
 from distillery_api.formatting import format_cost
 from distillery_api.paths import Artefact, Workspace
+from distillery_api.verification import Verification
 from distillery_operator.cli.formatting import counts_by_name
 from distillery_operator.local.run_result import RunResult
 
@@ -84,12 +85,15 @@ METRIC_EXPLANATIONS = {
 
 def show_result(console: Console, result: RunResult, folder: Path) -> None:
     """Print the result of a finished run."""
-    if result.evaluation is not None:
+    evaluation, verification = result.evaluation, result.verification
+    if evaluation is not None:
+        if verification is not None:
+            evaluation = evaluation.served(verification.latency_seconds)
         console.print()
-        console.print(score_table(result.evaluation))
-        if (texts := text_table(result.evaluation)) is not None:
+        console.print(score_table(evaluation))
+        if (texts := text_table(evaluation)) is not None:
             console.print(texts)
-        _print_lines(console, evaluation_notes(result.evaluation))
+        _print_lines(console, evaluation_notes(evaluation, verification))
         console.print()
     _print_lines(console, [rows_line(result), usage_line(result), *file_lines(result, folder)])
 
@@ -163,7 +167,7 @@ def _style(system: SystemLabel) -> str | None:
     return "bold" if system.field == "student" else None
 
 
-def evaluation_notes(evaluation: Evaluation) -> list[str]:
+def evaluation_notes(evaluation: Evaluation, verification: Verification | None = None) -> list[str]:
     """Lines below the table that explain it."""
     systems = _scored_systems(evaluation)
     lines = [_gap_line(evaluation), " ".join(system.explanation for system, _ in systems).strip()]
@@ -179,7 +183,7 @@ def evaluation_notes(evaluation: Evaluation) -> list[str]:
             " student is partly supervised."
         )
     if evaluation.device:
-        lines.append(f"Latency: median of single requests; base model and student run on {evaluation.device}.")
+        lines.append(f"Latency: median of single requests; {_measured_systems(evaluation.device, verification)}.")
     if evaluation.held_out_from_validation:
         lines.append("There is no test split: half of the validation rows were held out for the evaluation.")
     if evaluation.sample_size < SMALL_SAMPLE:
@@ -188,6 +192,13 @@ def evaluation_notes(evaluation: Evaluation) -> list[str]:
             f" intervals mean nothing. Use {SMALL_SAMPLE} rows or more."
         )
     return [line for line in lines if line]
+
+
+def _measured_systems(device: str, verification: Verification | None) -> str:
+    if verification is None:
+        return f"base model and student run on {device}"
+    busy = ", while the machine was busy" if verification.busy else ""
+    return f"base model on {device}, student through its server{busy}"
 
 
 def _gap_line(evaluation: Evaluation) -> str:

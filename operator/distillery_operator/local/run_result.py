@@ -15,6 +15,7 @@ from distillery_api.spec.fields import ObjectName
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, StageOutcome, StageResult, TrainingFigures
 from distillery_api.usage import Estimate, Usage
+from distillery_api.verification import Verification
 from distillery_operator.local.folder_access import read_bounded
 
 RESULT_LIMIT = 16 * 1024 * 1024
@@ -70,6 +71,8 @@ class RunResult(LenientModel):
     """Figures of the training."""
     evaluation: Evaluation | None = None
     """The result table."""
+    verification: Verification | None = None
+    """How the student answered when it was served from this folder last."""
     files: dict[str, str] = {}
     """Paths of artefacts relative to the workspace, by name; only those that exist."""
 
@@ -106,8 +109,19 @@ def summarise(
         estimate=generated.estimate if generated else None,
         training=trained.training if trained else None,
         evaluation=evaluated.evaluation if evaluated else None,
+        verification=_verification(evaluated, workspace) if evaluated else None,
         files=_files(stages, workspace),
     )
+
+
+def verification_folder(evaluate_folder: str) -> str:
+    """The folder of a local verification, which belongs to one evaluation."""
+    return f"{Stage.VERIFY}-{evaluate_folder.removeprefix(f'{Stage.EVALUATE}-')}"
+
+
+def _verification(evaluated: StageResult, workspace: Workspace) -> Verification | None:
+    result = read_stage_result(workspace.stage(verification_folder(evaluated.folder)).result)
+    return result.verification if result else None
 
 
 def total_rows(generated: RowCounts | None, trained: RowCounts | None) -> RowCounts:

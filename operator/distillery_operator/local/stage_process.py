@@ -46,12 +46,13 @@ class StageListener(Protocol):
 class StageProcess:
     """What is needed to start a stage: its configuration, its environment variables, and a file that it keeps open.
 
-    The open file holds the workspace's lock, so that a stage whose parent was killed still locks the workspace.
+    The open file holds the workspace's lock, so that a stage whose parent was killed still locks the workspace; None
+    for a stage that reads what is finished.
     """
 
     config: RunConfig
     variables: Mapping[str, str]
-    lock: int
+    lock: int | None
 
     @property
     def folder(self) -> StageFolder:
@@ -73,7 +74,7 @@ class StageProcess:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.variables},
-                pass_fds=(self.lock,),
+                pass_fds=() if self.lock is None else (self.lock,),
                 # Ctrl-C reaches all processes of the terminal's group; in its own session, the stage gets one signal
                 # from us.
                 start_new_session=True,

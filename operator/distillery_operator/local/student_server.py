@@ -45,6 +45,8 @@ class StudentServer:
     """The arithmetic in which the student was evaluated, such as bfloat16, or auto."""
     host: str
     port: int
+    result: RunResult
+    """The run that made it."""
 
     @property
     def url(self) -> str:
@@ -68,10 +70,18 @@ class StudentServer:
     def run(self, stop: StopRequest, ready: Callable[[], None]) -> int:
         """Serve until `stop` is requested; call `ready` when the server is ready. Returns the exit code.
 
-        Raises ServingError.
+        Raises ServingError; an error of `ready` ends the server.
         """
         refuse_taken_port(self.host, self.port)
         process = self._start()
+        try:
+            self._watch(process, stop, ready)
+        finally:
+            process.terminate()
+            process.wait()
+        return 0
+
+    def _watch(self, process: subprocess.Popen[bytes], stop: StopRequest, ready: Callable[[], None]) -> None:
         announced = False
         while process.poll() is None and not stop.wait(POLL_SECONDS):
             if not announced and self.answers():
@@ -79,9 +89,6 @@ class StudentServer:
                 ready()
         if not stop.requested:
             raise ServingError(self._ended(process.returncode))
-        process.terminate()
-        process.wait()
-        return 0
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(exist_ok=True)
@@ -123,7 +130,7 @@ def student_server(folder: Path, host: str, port: int) -> StudentServer:
             f"serving requires libraries that are not installed ({', '.join(missing)});"
             " run: pip install 'distillery[trainer]'"
         )
-    return StudentServer(folder, result.name, model, prompt, _precision(result), host, port)
+    return StudentServer(folder, result.name, model, prompt, _precision(result), host, port, result)
 
 
 def _run_result(folder: Path) -> RunResult:
