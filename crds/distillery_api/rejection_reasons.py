@@ -87,6 +87,10 @@ class RejectionReason(StrEnum):
     NO_END_OF_TURN = "no_end_of_turn"
     """The student's chat template does not end the answer with an end-of-turn token."""
 
+    # At any time
+    INTERNAL_ERROR = "internal_error"
+    """This software failed while it handled the row; the traceback is in the log."""
+
     @classmethod
     def of_status(cls, status: int) -> RejectionReason:
         """The reason of an HTTP status that has none of its own, such as `http_429`."""

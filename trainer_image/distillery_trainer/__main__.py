@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import importlib
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +21,10 @@ from distillery_api.formatting import without_hidden_characters
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.resilient_output import accept_every_character
-from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
+from distillery_api.stage import ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.usage import Estimate
-from distillery_trainer.runtime.errors import StageError, UserError
+from distillery_trainer.runtime.errors import StageError, UserError, crash
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.signals import on_termination, raise_terminated
 from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
@@ -135,12 +134,7 @@ def _result_of(config: RunConfig) -> StageResult:
     except StageError as error:
         return _failed(config, error)
     except Exception as error:  # noqa: BLE001 - a bug: the traceback goes into a bug report, the result to the user
-        traceback.print_exc()
-        return _failed(config, _crash(config.stage, error))
-
-
-def _crash(stage: Stage, error: Exception) -> StageError:
-    return StageError(f"The {stage} stage crashed: {type(error).__name__}: {error}", reason=FAILURE_REASONS[stage])
+        return _failed(config, crash(config.stage, error))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from distillery_trainer.evaluation.batched_generation import BatchedGenerator, G
 from distillery_trainer.evaluation.reply_files import ReplyFile
 from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
 from distillery_trainer.evaluation.systems import System, SystemReply
+from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.row_encoding import prompt_ids
@@ -117,9 +118,23 @@ class ModelReplies:
 
 def _encoded(requests: SystemRequests, model: ModelFolder) -> list[GenerationRequest]:
     """The requests as token ids. A request whose prompt fills the model's context has no tokens left for a reply."""
-    prompts = [prompt_ids(model, messages) for messages in requests.prompts]
-    context = model.positions or _UNLIMITED_TOKENS
-    return [GenerationRequest(prompt, min(requests.max_tokens, context - len(prompt))) for prompt in prompts]
+    context, errors = model.positions or _UNLIMITED_TOKENS, RowErrors()
+    prompts = [_prompt(model, messages, str(row), errors) for row, messages in enumerate(requests.prompts)]
+    return [
+        GenerationRequest(prompt, min(requests.max_tokens, context - len(prompt)) if prompt else 0)
+        for prompt in prompts
+    ]
+
+
+def _prompt(model: ModelFolder, messages: list[Message], row: str, errors: RowErrors) -> list[int]:
+    """A prompt as token ids; none where this software fails at it."""
+    try:
+        return prompt_ids(model, messages)
+    except ENDS_STAGE:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is about this row alone
+        errors.message(row, error)
+        return []
 
 
 def _generated(

@@ -16,6 +16,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.stop_signals import StopRequest, stop_on_signals
 from distillery_api.spec.teacher import Budget, Judge
+from distillery_api.stage import Stage
 from distillery_trainer.chat.budget import RequestBudget
 from distillery_trainer.chat.chat_client import ChatClient, Stopping
 from distillery_trainer.chat.llm_judge import JudgePrompt, LlmJudge, Verdict
@@ -24,7 +25,8 @@ from distillery_trainer.chat.reply import Failure
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.data.rows import Message, known_answers
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
-from distillery_trainer.runtime.errors import StageError, Terminated, TryLater
+from distillery_trainer.runtime.errors import StageError, Terminated, TryLater, crash
+from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 
 FIRST, SECOND, TIE = "A", "B", "tie"
@@ -115,6 +117,7 @@ class _Comparisons:
     ) -> None:
         self._rows, self._progress = rows.rows, progress
         self._error: StageError | None = None
+        self._errors = RowErrors()
         self._client = ChatClient(
             RemoteModel.of_judge(judge, "evaluation.judge"),
             PARAMETERS,
@@ -153,6 +156,8 @@ class _Comparisons:
             return
         except StageError as error:
             self._end(error)
+        except Exception as error:  # noqa: BLE001 - the requests in flight are still waited for
+            self._end(crash(Stage.EVALUATE, error))
 
     def _end(self, error: StageError) -> None:
         """Start nothing new. The first error is the one that is raised."""
@@ -160,6 +165,16 @@ class _Comparisons:
         self._client.stopping.set()
 
     async def _compare(self, pair: Pair) -> float:
+        """Points of the pair's answer; those of a tie where this software fails at the judge's reply."""
+        try:
+            return await self._both_orders(pair)
+        except (*ENDS_STAGE, Stopping):
+            raise
+        except Exception as error:  # noqa: BLE001 - it is about this row alone
+            self._errors.message(self._rows[pair.row].id, error)
+            return _POINTS[TIE]
+
+    async def _both_orders(self, pair: Pair) -> float:
         prompt = self._rows[pair.row].studentPrompt
         answer_first = await self._verdict(prompt, pair.answer, pair.reference)
         answer_second = await self._verdict(prompt, pair.reference, pair.answer)

@@ -6,14 +6,18 @@ off or unreadable scores 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from distillery_api.reasons import Reason
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.rows import Gold, HeldOutRow
+from distillery_trainer.runtime.errors import UserError
+from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 
 AGREEMENT = "agreement"
@@ -104,6 +108,8 @@ class ScoredAnswer:
     """None without a readable answer."""
     score: float
     """From 0 to 1; 1 is correct."""
+    reason: RejectionReason | None = None
+    """Internal error where the reply could not be read or scored."""
 
     @property
     def correct(self) -> bool:
@@ -112,11 +118,32 @@ class ScoredAnswer:
 
 
 def score_replies(task: TaskDefinition, replies: Sequence[SystemReply], rows: HeldOutRows) -> list[ScoredAnswer]:
-    """Read and score one reply for each row."""
-    return [
-        _scored(task, reply, _read_answer(task, reply, row_text), reference)
-        for reply, row_text, reference in zip(replies, rows.row_texts, rows.references, strict=True)
-    ]
+    """Read and score one reply for each row. Raises UserError where none can be scored."""
+    texts = rows.row_texts
+    return _each(
+        rows,
+        replies,
+        lambda row, reply: _scored(task, reply, _read_answer(task, reply, texts[row]), rows.references[row]),
+    )
+
+
+def _each(
+    rows: HeldOutRows, replies: Sequence[SystemReply], score: Callable[[int, SystemReply], ScoredAnswer]
+) -> list[ScoredAnswer]:
+    """The scores of all rows. One at which this software fails is a wrong answer, and logged."""
+    errors = RowErrors()
+    scored = []
+    for row, reply in enumerate(replies):
+        try:
+            scored.append(score(row, reply))
+        except ENDS_STAGE:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is about this row alone
+            last = errors.message(rows.rows[row].id, error)
+            scored.append(ScoredAnswer(reply, None, 0.0, RejectionReason.INTERNAL_ERROR))
+    if errors.count and errors.count == len(replies):
+        raise UserError(f"No reply to any row could be scored. {last}", reason=Reason.EVALUATION_FAILED)
+    return scored
 
 
 def _read_answer(task: TaskDefinition, reply: SystemReply, row_text: str) -> str | None:
@@ -132,10 +159,8 @@ def _scored(task: TaskDefinition, reply: SystemReply, answer: str | None, refere
 
 def score_teacher(task: TaskDefinition, rows: HeldOutRows) -> list[ScoredAnswer]:
     """Score the teacher's replies of the generate stage, as they were read there."""
-    return [
-        _scored(task, _teacher_reply(row), row.answer, reference)
-        for row, reference in zip(rows.rows, rows.references, strict=True)
-    ]
+    replies = [_teacher_reply(row) for row in rows.rows]
+    return _each(rows, replies, lambda row, reply: _scored(task, reply, rows.rows[row].answer, rows.references[row]))
 
 
 def _teacher_reply(row: HeldOutRow) -> SystemReply:
@@ -144,7 +169,5 @@ def _teacher_reply(row: HeldOutRow) -> SystemReply:
 
 def score_baseline(task: TaskDefinition, answers: Sequence[str], rows: HeldOutRows) -> list[ScoredAnswer]:
     """Score the answers of a baseline, which writes no replies."""
-    return [
-        _scored(task, SystemReply(None), answer, reference)
-        for answer, reference in zip(answers, rows.references, strict=True)
-    ]
+    replies = [SystemReply(None)] * len(answers)
+    return _each(rows, replies, lambda row, reply: _scored(task, reply, answers[row], rows.references[row]))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from distillery_api.reasons import Reason
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_api.stage_result import RowCounts
@@ -151,6 +152,9 @@ def no_usable_answer(rejections: Sequence[RowRejection]) -> UserError | TryLater
         f"None of the first {len(rejections):,} rows got a usable answer ({reasons}), so the other rows are not sent."
         f" Last error: {last} See rejected.jsonl, and correct the prompts, the model or the sampling parameters."
     )
+    if all(rejection.rejection.reason is RejectionReason.INTERNAL_ERROR for rejection in rejections):
+        message = f"None of the first {len(rejections):,} rows could be handled, so the others are not sent. {last}"
+        return UserError(message, reason=Reason.GENERATION_FAILED)
     mostly_failed = 2 * sum(rejection.failure is not None for rejection in rejections) > len(rejections)
     return UserError(message, reason=Reason.GENERATION_FAILED if mostly_failed else Reason.TOO_FEW_ROWS)
 

@@ -15,6 +15,7 @@ from distillery_trainer.filters.answer_checks import AnswerChecks
 from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.majority_vote import majority_vote
 from distillery_trainer.filters.rejection import RowRejection
+from distillery_trainer.generation.internal_errors import ENDS_STAGE, InternalErrors
 from distillery_trainer.tasks import StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply, read_reply
 
@@ -57,9 +58,18 @@ class RowPipeline:
         self._task, self._teacher = task, teacher
         self._checks = AnswerChecks(config, task)
         self._judge = answer_judge
+        self.errors = InternalErrors()
 
     async def training_turns(self, row: Row) -> list[StudentTurn] | RowRejection:
         """What the student learns from a train or validation row, or why the row is rejected."""
+        try:
+            return await self._training_turns(row)
+        except ENDS_STAGE:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is about this row alone
+            return RowRejection(self.errors.rejection(row.id, error), unanswered=True)
+
+    async def _training_turns(self, row: Row) -> list[StudentTurn] | RowRejection:
         if rejection := self._checks.row_rejection(row):
             return RowRejection(rejection)
         answered = await self._answer_all_turns(row)
@@ -75,6 +85,15 @@ class RowPipeline:
 
         If other rows are sampled several times for a majority vote, its temperature is that of a single sample.
         """
+        try:
+            return await self._hold_out(row)
+        except ENDS_STAGE:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is about this row alone
+            rejection = self.errors.rejection(row.id, error)
+            return TeacherTurn(ParsedReply(rejection), Failure(rejection.reason, rejection.message))
+
+    async def _hold_out(self, row: Row) -> TeacherTurn:
         if turn := self._existing_turn(row, len(row.existing_replies) - 1):
             return turn
         messages = self._task.teacher_messages(row)

@@ -11,6 +11,7 @@ from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.stop_signals import StopRequest
+from distillery_api.stage import Stage
 from distillery_trainer.chat.budget import BudgetExhausted
 from distillery_trainer.chat.chat_client import Stopping
 from distillery_trainer.chat.reply_journal import ReplyJournal
@@ -19,12 +20,13 @@ from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.filters.row_counts import RowCounter
 from distillery_trainer.generation.first_rows import FIRST_ROWS, FirstRows
+from distillery_trainer.generation.internal_errors import ENDS_STAGE
 from distillery_trainer.generation.model_clients import ModelClients
 from distillery_trainer.generation.output_rows import held_out_row, rejected_row, training_row
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import IndexedRow, PreparedData
 from distillery_trainer.generation.row_pipeline import RowPipeline, TeacherTurn
-from distillery_trainer.runtime.errors import StageError, Terminated, UserError
+from distillery_trainer.runtime.errors import StageError, Terminated, UserError, crash
 from distillery_trainer.runtime.files import to_line
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import StudentTurn, TaskDefinition
@@ -120,18 +122,28 @@ class Workers:
             self._stop(self._budget_error(exhausted))
         except StageError as error:
             self._stop(error)
+        except Exception as error:  # noqa: BLE001 - the requests in flight are still waited for
+            self._stop(crash(Stage.GENERATE, error))
 
     async def _process(self, indexed: IndexedRow) -> None:
+        try:
+            await self._handle(indexed)
+        except ENDS_STAGE:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is about this row alone
+            self._reject(indexed, RowRejection(self._pipeline.errors.rejection(indexed.row.id, error), unanswered=True))
+        if not self._outputs.is_full:
+            self._outputs_have_room.set()
+        if reason := self._first_rows.error():
+            self._stop(reason)
+
+    async def _handle(self, indexed: IndexedRow) -> None:
         if indexed.split == "test":
             self._hold_out(indexed, await self._pipeline.hold_out(indexed.row))
         elif rejection := self._data.deduplication.rejection(indexed.index):
             self._reject(indexed, RowRejection(rejection))
         else:
             self._keep_or_reject(indexed, await self._pipeline.training_turns(indexed.row))
-        if not self._outputs.is_full:
-            self._outputs_have_room.set()
-        if error := self._first_rows.error():
-            self._stop(error)
 
     def _hold_out(self, indexed: IndexedRow, turn: TeacherTurn) -> None:
         from_validation = self._data.splits.holds_out_validation_rows
@@ -188,6 +200,8 @@ class Workers:
                 await asyncio.sleep(_TICK)
         except StageError as error:
             self._stop(error)
+        except Exception as error:  # noqa: BLE001 - what is paid for must be on the disk
+            self._stop(crash(Stage.GENERATE, error))
 
     def _report(self) -> None:
         counters = self._counters.values()

@@ -9,12 +9,13 @@ StageError            the message tells the user what is wrong, where, and what 
 from __future__ import annotations
 
 import errno
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from distillery_api.reasons import Reason
-from distillery_api.stage import ExitCode
+from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
 from distillery_api.stage_result import RowCounts
 from distillery_api.usage import Usage
 
@@ -69,6 +70,19 @@ class Terminated(StageError):
 
     def __init__(self, message: str = "The stage was stopped. Run again to resume where it left off.") -> None:
         super().__init__(message, reason=Reason.TERMINATED)
+
+
+def crash(stage: Stage, error: Exception) -> StageError:
+    """The error for a bug. The traceback goes to the log, for a bug report."""
+    traceback.print_exception(error)
+    return StageError(f"The {stage} stage crashed: {described(error)}", reason=FAILURE_REASONS[stage])
+
+
+def described(error: Exception) -> str:
+    """An exception as text: of a group of them, the first."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 class storage_errors_explained:  # noqa: N801 - used like a function; a generator would take longer than a write

@@ -156,6 +156,7 @@ def _prediction(
         "win": win,
         "promptTokens": scored.reply.prompt_tokens,
         "answerTokens": scored.reply.answer_tokens,
+        "reason": scored.reason,
     }
 
 

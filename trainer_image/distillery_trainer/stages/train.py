@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
@@ -28,6 +29,7 @@ from distillery_trainer.data.rows import RejectedRow, Rejection
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
 from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
 from distillery_trainer.runtime.library_settings import quiet_libraries
+from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.chat_template import Rendering
@@ -104,14 +106,14 @@ def encode_rows(
     """The generated rows as token ids. Raises UserError with the most frequent reason if all rows of a split are
     untrainable."""
     rows = EncodedRows()
-    encoder = RowEncoder(base, config.training.max_length)
+    encoder, errors = RowEncoder(base, config.training.max_length), RowErrors()
     with AtomicFile(folder.not_trained) as rejected_rows:
         for split, path, kept in (
             ("train", generated.train, rows.train),
             ("validation", generated.validation, rows.validation),
         ):
             for line, row in enumerate(read_rows(path), start=1):
-                encoded = encoder.encode(row)
+                encoded = _encoded(encoder, row, errors)
                 if isinstance(encoded, EncodedRow):
                     kept.append(encoded)
                     continue
@@ -120,6 +122,15 @@ def encode_rows(
                 progress.row_rejected(split, encoded.reason)
     _check_not_empty(base, rows)
     return rows
+
+
+def _encoded(encoder: RowEncoder, row: dict[str, Any], errors: RowErrors) -> EncodedRow | Rejection:
+    try:
+        return encoder.encode(row)
+    except ENDS_STAGE:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is about this row alone
+        return Rejection(RejectionReason.INTERNAL_ERROR, errors.message(str(row.get("id")), error))
 
 
 def _rejected(split: str, line: int, row: dict[str, str], rejection: Rejection) -> RejectedRow:
@@ -131,6 +142,7 @@ _REMEDIES = {
     RejectionReason.PROMPT_NOT_A_PREFIX: "the model's chat template is not suitable for training; use another student",
     RejectionReason.NO_END_OF_TURN: "the chat template does not end an answer; correct it, or use another student",
     RejectionReason.SPECIAL_TOKEN: "remove the control tokens from the rows",
+    RejectionReason.INTERNAL_ERROR: "report it with the tracebacks in the log",
 }
 
 
