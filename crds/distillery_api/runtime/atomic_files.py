@@ -43,6 +43,7 @@ class AtomicFile:
         os.fsync(self._stream.fileno())
         self._stream.close()
         self._draft.replace(self.path)
+        sync_folder(self.path.parent)
 
     def discard(self) -> None:
         """Remove what was written and not published."""
@@ -65,6 +66,27 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file so that a reader sees the old content or the new one, also after a crash. Raises OSError."""
     with AtomicFile(path, mode) as file:
         file.write(content)
+
+
+def sync_folder(path: Path) -> None:
+    """Sync the names in a folder to the disk, where its file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_files(folder: Path) -> None:
+    """Sync all files below a folder to the disk. Raises OSError."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def remove_abandoned_drafts(folder: Path) -> None:

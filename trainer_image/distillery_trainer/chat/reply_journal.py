@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.atomic_files import sync_folder
 from distillery_api.spec.teacher import Pricing
 from distillery_api.usage import Usage
 from distillery_trainer.chat.journal_line import JournalLine
@@ -224,6 +225,7 @@ class ReplyJournal:
                 number += 1
                 continue
             self._readers.append(os.open(path, os.O_RDONLY))
+            sync_folder(self._folder)
             return descriptor
 
 

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from distillery_api.runtime.atomic_files import sync_files, sync_folder
 from distillery_trainer.runtime.errors import storage_errors_explained
 from distillery_trainer.student.model_folder import ModelFolder
 
@@ -45,8 +46,10 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     with weight_storage_errors_explained(str(folder)):
         draft.mkdir(parents=True)
         yield draft
+        sync_files(draft)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
+    sync_folder(folder.parent)
 
 
 @contextmanager

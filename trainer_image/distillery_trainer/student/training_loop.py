@@ -9,7 +9,6 @@ recomputed if they fit into memory.
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,16 +26,15 @@ from transformers import (
     TrainerControl,
     TrainerState,
 )
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from distillery_api.spec import Training
+from distillery_trainer.student.checkpoints import checkpoint_path, last_checkpoint, seal
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 
 CHECKPOINT_SECONDS = 300.0
 """Maximum time between checkpoints, and so the training time that a kill can cost."""
-_STATE_FILE = "trainer_state.json"
 _ACTIVATION_BYTES = 34
 """Bytes stored for the backward pass per token, layer and hidden unit in 16-bit arithmetic with blockwise attention
 (Korthikanti et al., arXiv 2205.05198, section 4.1)."""
@@ -111,7 +109,9 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
             control.should_evaluate = control.should_save = False
 
     def on_save(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Note the time; stop if that was requested during the last step of the epoch or its evaluation."""
+        """Seal the checkpoint and note the time; stop if that was requested during the last step of the epoch or its
+        evaluation."""
+        seal(checkpoint_path(Path(args.output_dir or ""), state.global_step))
         self._last_save = self.clock()
         control.should_training_stop |= self.stop_requested
 
@@ -182,7 +182,8 @@ def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None
         callbacks=[monitor],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(setup.folder))
+    resumed = last_checkpoint(setup.folder)
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     return None if monitor.stop_requested else _outcome(trainer, setup.folder)
 
 
@@ -209,7 +210,7 @@ def trainer_arguments(setup: TrainingSetup) -> SFTConfig:
         completion_only_loss=True,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,
+        save_total_limit=2,  # the last one and the best one, or the one before
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         logging_steps=10,
@@ -224,29 +225,11 @@ def _dataset(rows: Sequence[EncodedRow]) -> Dataset:
     return Dataset.from_dict({"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]})
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint; incomplete ones are removed."""
-    while folder.is_dir() and (found := get_last_checkpoint(folder)):
-        # The state file is written last.
-        if _is_complete(Path(found) / _STATE_FILE):
-            return str(found)
-        shutil.rmtree(found)
-    return None
-
-
-def _is_complete(state: Path) -> bool:
-    try:
-        TrainerState.load_from_json(str(state))
-    except (OSError, ValueError, TypeError):
-        return False
-    return True
-
-
 def _outcome(trainer: SFTTrainer, folder: Path) -> TrainedModel:
     state = trainer.state
     best_step = state.best_global_step
     return TrainedModel(
-        checkpoint=folder / f"checkpoint-{best_step}",
+        checkpoint=checkpoint_path(folder, best_step),
         steps=state.global_step,
         train_loss=_mean_loss(state, after=best_step - state.max_steps // state.num_train_epochs, until=best_step),
         validation_loss=state.best_metric,
