@@ -137,6 +137,11 @@ class StageFolder:
         return self.path / "rejected.jsonl"
 
     @property
+    def first_rows_digest(self) -> Path:
+        """generate: digest of the rows that the stage first finished with."""
+        return self.path / "first-rows-digest"
+
+    @property
     def card(self) -> Path:
         """generate: what the rows are, for people and dataset hubs."""
         return self.path / "README.md"

@@ -44,6 +44,9 @@ class RowCounts(LenientModel):
     """Number of rejected rows."""
     rejected_by_reason: Annotated[dict[str, int], Field(max_length=64)] = {}
     """Number of rejected rows by rejection reason."""
+    transient_failures: int = 0
+    """Number of rows without an answer for a cause that may pass, such as HTTP 500 or a timeout. The next local run, or
+    the annotation distillery.dev/retry-at, asks them again."""
 
 
 class TrainingFigures(LenientModel):
@@ -95,6 +98,8 @@ class StageResult(LenientModel):
     """Number of rows of all splits (generate), or of the rows given to the training (train)."""
     splits: dict[str, RowCounts] = {}
     """Number of rows by split."""
+    rows_revision: str | None = None
+    """Digest of the rows, where they are no longer those that the stage first finished with (generate)."""
     usage: Usage | None = None
     """Requests, tokens and cost (generate)."""
     estimate: Estimate | None = None

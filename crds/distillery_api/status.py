@@ -91,6 +91,9 @@ class StageStatus(LenientModel):
     """Machine-readable reason why the last attempt failed."""
     rows: RowCounts | None = None
     """Number of rows read, kept and rejected."""
+    rows_revision: ShortText | None = None
+    """Digest of the rows, where they are no longer those that the stage first completed with: rows were asked again
+    after a transient failure. It is part of the input hashes of the later stages (generate)."""
     usage: Usage | None = None
     """Requests, tokens and cost of this stage (generate)."""
     training: TrainingFigures | None = None

@@ -7,6 +7,7 @@ import pytest
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
+from distillery_api.stage_result import RowCounts
 from distillery_api.status import ConditionType, DistillationStatus
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend
 from distillery_operator.core.retry_policy import RetrySettings
@@ -208,6 +209,65 @@ def test_a_retry_annotation_ends_a_back_off_and_does_nothing_to_a_running_stage(
     cluster.wait(1)
     cluster.request_retry()
     assert described(cluster.decisions())[-1] == "Create Job conjnli-generate-khmqypiu-2"
+
+
+def test_a_retry_annotation_asks_rows_again_that_failed_for_a_passing_cause() -> None:
+    cluster = begun()
+    cluster.start()
+    cluster.finish(rows=RowCounts(read=9, kept=6, rejected=3, transient_failures=3))
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY)
+    served, before = cluster.status.serving, cluster.record(Stage.TRAIN).input_hash
+    cluster.wait(60)
+    assert described(cluster.decisions()) == []
+    cluster.request_retry()
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).job == "conjnli-generate-khmqypiu-2"
+    cluster.start()
+    cluster.wait(60)
+    cluster.finish(rows=RowCounts(read=9, kept=9), rows_revision="1a2b3c4d")
+    cluster.settle()
+    assert cluster.status.serving == served
+    assert cluster.record(Stage.GENERATE).rows_revision == "1a2b3c4d"
+    assert cluster.record(Stage.TRAIN).input_hash != before
+    assert cluster.record(Stage.TRAIN).attempts == 1
+    cluster.start()
+    cluster.finish()
+    cluster.run_stages(Stage.EVALUATE, Stage.VERIFY)
+    assert cluster.reason() == "Serving"
+    assert cluster.record(Stage.TRAIN).input_hash in cluster.status.serving.model_path
+    cluster.wait(60)
+    cluster.request_retry()
+    assert described(cluster.decisions()) == []
+
+
+def test_rows_that_fail_again_run_no_later_stage() -> None:
+    cluster = begun()
+    cluster.start()
+    failed = RowCounts(read=9, kept=6, rejected=3, transient_failures=3)
+    cluster.finish(rows=failed)
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY)
+    jobs = [cluster.record(stage).job for stage in (Stage.TRAIN, Stage.EVALUATE)]
+    cluster.wait(60)
+    cluster.request_retry()
+    cluster.settle()
+    cluster.start()
+    cluster.finish(rows=failed)
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).attempts == 2
+    assert [cluster.record(stage).job for stage in (Stage.TRAIN, Stage.EVALUATE)] == jobs
+    assert cluster.reason() == "Serving"
+
+
+def test_a_retry_while_a_later_stage_runs_leaves_the_rows_as_they_are() -> None:
+    cluster = begun()
+    cluster.start()
+    cluster.finish(rows=RowCounts(read=9, kept=6, rejected=3, transient_failures=3))
+    cluster.settle()
+    cluster.start()
+    cluster.request_retry()
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).attempts == 1
+    assert cluster.record(Stage.TRAIN).completion_time is None
 
 
 def test_a_retry_requested_while_suspended_is_not_forgotten() -> None:

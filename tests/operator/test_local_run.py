@@ -118,7 +118,13 @@ def test_run_goes_through_all_stages_and_writes_the_result(prepared):
     assert (result["name"], result["state"], result["reason"]) == ("conjnli", "Done", "Succeeded")
     assert result["usage"].items() >= {"requests": 3, "inputTokens": 30, "outputTokens": 6}.items()
     reasons = {"bad_json": 2, "too_long": 1}
-    assert result["rows"] == {"read": 9, "kept": 6, "rejected": 3, "rejectedByReason": reasons}
+    assert result["rows"] == {
+        "read": 9,
+        "kept": 6,
+        "rejected": 3,
+        "rejectedByReason": reasons,
+        "transientFailures": 0,
+    }
     assert result["evaluation"]["student"]["score"] == 0.75
     assert result["evaluation"]["gapClosed"] == 0.5
     assert sorted(result["files"]) == ["adapter", "model", "predictions", "rejected", "train", "validation"]
@@ -134,6 +140,38 @@ def test_second_run_finds_everything_done_and_starts_nothing(prepared):
     assert (outcome.exit_code, outcome.idle) == (0, True)
     assert again.listener.entries == ["generate already done", "train already done", "evaluate already done"]
     assert saved(again) == before
+
+
+def test_next_run_asks_rows_again_that_failed_for_a_passing_cause(prepared):
+    failed = {"read": 9, "kept": 6, "rejected": 3, "rejectedByReason": {"http_500": 3}, "transientFailures": 3}
+    answered = {"rows": {"read": 9, "kept": 9}, "rowsRevision": "1a2b3c4d"}
+    first = prepared({"generate": [{"rows": failed}]})
+    first.run()
+    before = {stage["name"]: stage["folder"] for stage in saved(first)["stages"]}
+    again = prepared({"generate": [{}, answered]})
+    outcome = again.run()
+    assert (outcome.exit_code, outcome.idle) == (0, False)
+    started = [entry for entry in again.listener.entries if "attempt" in entry]
+    assert started == ["generate attempt 1", "train attempt 1", "evaluate attempt 1"]
+    after = {stage["name"]: stage["folder"] for stage in saved(again)["stages"]}
+    assert after["generate"] == before["generate"]
+    assert {after["train"], after["evaluate"]}.isdisjoint(before.values())
+    third = prepared()
+    assert third.run().idle
+    assert {stage["name"]: stage["folder"] for stage in saved(third)["stages"]} == after
+
+
+def test_rows_that_fail_again_leave_the_later_stages_alone(prepared):
+    failed = {"rows": {"read": 9, "kept": 8, "rejected": 1, "transientFailures": 1}}
+    prepared({"generate": [failed]}).run()
+    again = prepared({"generate": [{}, failed]})
+    again.run()
+    assert again.listener.entries == [
+        "generate attempt 1",
+        "generate Done",
+        "train already done",
+        "evaluate already done",
+    ]
 
 
 def test_stage_whose_model_is_gone_runs_again(prepared):

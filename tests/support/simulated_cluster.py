@@ -26,9 +26,8 @@ from distillery_operator.core.observe import observe
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.requeue import requeue_after
 from distillery_operator.core.retry_policy import RetrySettings
-from distillery_operator.core.situation import Settings, Situation
+from distillery_operator.core.situation import Settings, Situation, plan_for
 from distillery_operator.core.status import compute_status
-from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning.plan import Plan
 
@@ -111,7 +110,7 @@ class SimulatedCluster:
     def plan(self) -> Plan:
         """The plan of the present spec."""
         metadata = {"generation": self.generation, "annotations": self.annotations}
-        return cluster_plan(distillation(self.spec, **metadata), SETTINGS.manifests)
+        return plan_for(distillation(self.spec, **metadata), SETTINGS, self.status)
 
     def observation(self) -> Observation:
         """What the core sees."""

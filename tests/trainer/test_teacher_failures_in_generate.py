@@ -1,6 +1,7 @@
 """The stage with a failing teacher: which requests are retried, which rows are rejected, and how it ends."""
 
 import json
+import re
 import socket
 import time
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from chat_faults import (
     insufficient_quota,
     labelled,
     malformed_json,
+    no_faults,
     rate_limited,
     reasoning_content,
     script,
@@ -54,6 +56,37 @@ def run(tmp_path, teacher):
 
 
 # --- transient failures
+
+
+def test_next_run_asks_rows_again_that_failed_for_a_passing_cause_and_nothing_else(run, teacher):
+    run.generation = {"minSuccessRatio": 0}
+    failing = ("Person 3 ", "Person 101 ", "Person 201 ")
+    teacher.faults = lambda call: server_error(500) if any(text in call.text for text in failing) else None
+    first = run.run()
+    assert (first.exit_code, first.rows.kept, first.rows.rejected_by_reason) == (0, 19, {"http_500": 2})
+    assert (first.rows.transient_failures, first.rows_revision) == (3, None)
+    assert first.message.endswith(" 3 rows failed for a cause that may pass; another run asks them again.")
+    kept = run.rows("train")
+
+    again = run.run()
+    assert (again.rows.transient_failures, again.rows_revision) == (3, None)
+    assert run.rows("train") == kept
+
+    asked = len(teacher.requests)
+    teacher.faults = no_faults
+    last = run.run()
+    assert (last.exit_code, last.rows.kept, last.rows.rejected, last.rows.transient_failures) == (0, 21, 0, 0)
+    assert sorted(gold_key(request) for request in teacher.requests[asked:]) == sorted(failing)
+    assert [row["answer"] for row in run.rows("test")] == ["contradiction", "entailment", "neutral"]
+    assert len(last.rows_revision) == 8
+
+    assert run.run() == last
+    assert len(teacher.requests) == asked + 3
+
+
+def gold_key(request):
+    number = re.search(r"Person \d+ ", request.messages[-1]["content"])
+    return number[0]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ def _sentences(error: ValidationError) -> str:
 def _finished_before(config: RunConfig) -> StageResult | None:
     """The result of an earlier attempt that succeeded, whose termination message may have been lost.
 
-    A server may answer otherwise today, so verify always asks it.
+    A server may answer otherwise today, so verify always asks it. Rows that failed for a passing cause are asked again,
+    and only these: all replies are in the journal.
     """
     if config.stage is Stage.VERIFY:
         return None
@@ -104,7 +105,8 @@ def _finished_before(config: RunConfig) -> StageResult | None:
         result = StageResult.model_validate_json(config.stage_folder.result.read_bytes())
     except (OSError, ValidationError):
         return None
-    return result if result.state is StageOutcome.DONE else None
+    finished = result.state is StageOutcome.DONE and not (result.rows and result.rows.transient_failures)
+    return result if finished else None
 
 
 def _attempt(config: RunConfig) -> StageResult:

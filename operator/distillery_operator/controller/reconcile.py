@@ -28,10 +28,9 @@ from distillery_operator.core.observation import Children, StageReport
 from distillery_operator.core.observe import observe
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.requeue import requeue_after
-from distillery_operator.core.situation import Settings, Situation, find_condition, names_to_read
+from distillery_operator.core.situation import Settings, Situation, find_condition, names_to_read, plan_for
 from distillery_operator.core.status import compute_status, invalid_status
 from distillery_operator.errors import AlreadyExists, ClusterError, Forbidden, Invalid, InvalidDistillation
-from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -121,7 +120,7 @@ class Reconciler:
             status = invalid_status(read_metadata(resource), previous, now, str(error))
             await self._write_status(key, resource, previous, status)
             return None
-        plan = cluster_plan(distillation, self._dependencies.settings.manifests)
+        plan = plan_for(distillation, self._dependencies.settings, previous)
         return await self._bring_about(key, _Reconciliation(resource, plan, previous, now))
 
     async def _bring_about(self, key: Key, reconciliation: _Reconciliation) -> float | None:

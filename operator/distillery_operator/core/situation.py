@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from distillery_api.reasons import Reason
+from distillery_api.resource import Distillation
+from distillery_api.stage import Stage
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
 from distillery_operator.core.observation import Observation
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import RetrySettings
+from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.job import configuration_digest
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
@@ -56,6 +59,17 @@ class Situation:
     def blocked_too_long(self, since: datetime | None) -> bool:
         """Whether something has kept a Pod from starting for too long."""
         return self.settings.retry.blocked_too_long(since, self.now)
+
+
+def plan_for(distillation: Distillation, settings: Settings, previous: DistillationStatus) -> Plan:
+    """The plan of a Distillation, for the rows that its generate stage finished with."""
+    plan = cluster_plan(distillation, settings.manifests)
+    generate = plan.stage(Stage.GENERATE)
+    records = (
+        each for each in previous.stages if (each.name, each.input_hash) == (generate.stage, generate.input_hash)
+    )
+    revision = next((record.rows_revision for record in records), None)
+    return cluster_plan(distillation, settings.manifests, revision) if revision else plan
 
 
 def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, str], ...]:

@@ -101,9 +101,17 @@ def stage_states(situation: Situation) -> StageStates:
         if planned.stage is Stage.VERIFY:
             break
         states.append(stage_state(situation, planned))
-        if states[-1].phase is not StagePhase.DONE:
+        if states[-1].phase is not StagePhase.DONE or _rows_changed(situation, states[-1]):
             break
     return joined_states(situation, states)
+
+
+def _rows_changed(situation: Situation, state: StageState) -> bool:
+    """Whether generate has just finished with other rows than the later stages are planned for. The next
+    reconciliation plans them anew."""
+    if state.planned.stage is not Stage.GENERATE or state.record is None:
+        return False
+    return state.record.rows_revision != situation.plan.rows_revision
 
 
 def joined_states(situation: Situation, states: Sequence[StageState]) -> StageStates:
@@ -131,8 +139,8 @@ def last_evaluation(situation: Situation, states: StageStates) -> Evaluation | N
 def stage_state(situation: Situation, planned: PlannedStage) -> StageState:
     """Bring one stage's record up to date, and start it if it is due."""
     record = _up_to_date(situation, planned)
-    if record is None:
-        return _next_attempt(situation, planned, None)
+    if record is None or _asked_again(situation, record):
+        return _next_attempt(situation, planned, record)
     if record.completion_time:
         return StageState(planned, StagePhase.DONE, record, situation.observation.job_named(record.job))
     if record.reason:
@@ -147,11 +155,12 @@ def _up_to_date(situation: Situation, planned: PlannedStage) -> StageStatus | No
         return record
     attempts = situation.observation.attempts(planned.stage, planned.input_hash)
     jobs = [job for job in attempts if job.state is not JobState.TERMINATING]
-    done = next((job for job in jobs if job.state is JobState.DONE), None)
     if jobs and (record is None or jobs[0].attempt > record.attempts):
         record = _adopted(situation, planned, jobs[0])
     if record is None:
         return None
+    # An earlier attempt may be done as well, where rows are asked again.
+    done = next((job for job in jobs if job.state is JobState.DONE and job.attempt >= record.attempts), None)
     return _completed(record, done, situation.now) if done else _with_job(situation, record)
 
 
@@ -197,10 +206,18 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
         completion_time=job.finished or now,
         message=shortened(result.message, STAGE_MESSAGE_LIMIT) if result and result.message else None,
         rows=result.rows if result else None,
+        rows_revision=result.rows_revision if result else None,
         usage=result.usage if result else None,
         training=result.training if result else None,
         verification=result.verification if result else None,
     )
+
+
+def _asked_again(situation: Situation, record: StageStatus) -> bool:
+    """Whether the retry annotation asks for rows of a finished stage that failed for a cause that may have passed.
+    While a Job runs it does not."""
+    may_change = record.completion_time is not None and record.rows is not None and record.rows.transient_failures > 0
+    return may_change and situation.retry_requested and unmet_precondition(situation) is None
 
 
 def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> StageState:
@@ -248,6 +265,7 @@ def _next_attempt(situation: Situation, planned: PlannedStage, record: StageStat
             "job": names.job_name(situation.plan.name, planned.folder, attempt),
             "attempts": attempt,
             "last_attempt_time": situation.now,
+            "completion_time": None,
             "retry_time": None,
             "reason": None,
             "progress": None,

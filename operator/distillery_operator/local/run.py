@@ -74,21 +74,18 @@ class LocalRun:
         """Run the stages that are not done. Raises WorkspaceError, TrainerMissing or OSError."""
         with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
             idle = True
-            for planned in self._selected_stages():
-                found = finished_result(workspace, planned)
-                if found is not None:
-                    self.results.append(found)
+            for stage in stages_until(self.until):
+                found = finished_result(workspace, self.plan.stage(stage))
+                if found is not None and not asks_again(found):
                     self.listener.already_done(found)
-                    continue
-                idle = False
-                result = self._run_stage(workspace, lock, planned)
-                self.results.append(result)
-                if result.state is StageOutcome.FAILED or self.stop.requested:
+                else:
+                    idle = False
+                    found = self._run_stage(workspace, lock, self.plan.stage(stage))
+                self.results.append(found)
+                if found.state is StageOutcome.FAILED or self.stop.requested:
                     break
+                self.plan = self.plan.with_rows(found.rows_revision)
             return self._finish(workspace, idle)
-
-    def _selected_stages(self) -> list[PlannedStage]:
-        return [self.plan.stage(stage) for stage in stages_until(self.until)]
 
     def _run_stage(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageResult:
         """Run a stage, with retries after transient failures."""
@@ -135,7 +132,7 @@ class LocalRun:
 
     def _conclusion(self) -> tuple[RunState, Reason, str, int]:
         last = self.results[-1]
-        if last.state is StageOutcome.DONE and last.stage is self._selected_stages()[-1].stage:
+        if last.state is StageOutcome.DONE and last.stage is stages_until(self.until)[-1]:
             message = f"all stages up to {self.until} are done" if self.until else "all stages are done"
             return RunState.DONE, Reason.SUCCEEDED, message, 0
         if self.stop.requested:
@@ -170,3 +167,8 @@ def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult 
     result = read_stage_result(workspace.stage(planned.folder).result)
     done = result is not None and result.state is StageOutcome.DONE and not missing_files(result, workspace.root)
     return result if done else None
+
+
+def asks_again(finished: StageResult) -> bool:
+    """Whether rows of a finished stage failed for a cause that may have passed, so that a run asks them again."""
+    return finished.rows is not None and finished.rows.transient_failures > 0

@@ -137,6 +137,7 @@ def total_rows(generated: RowCounts | None, trained: RowCounts | None) -> RowCou
         kept=rows.kept - trained.rejected,
         rejected=rows.rejected + trained.rejected,
         rejected_by_reason=reasons,
+        transient_failures=rows.transient_failures,
     )
 
 

@@ -13,9 +13,9 @@ from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
 
 
-def cluster_plan(distillation: Distillation, settings: ManifestSettings) -> Plan:
-    """The stages of `distillation` in a cluster, in order."""
-    plan = make_plan(distillation)
+def cluster_plan(distillation: Distillation, settings: ManifestSettings, rows_revision: str | None = None) -> Plan:
+    """The stages of `distillation` in a cluster, in order, for rows of this revision."""
+    plan = make_plan(distillation, rows_revision=rows_revision)
     return replace(plan, stages=(*plan.stages, _verify(plan, settings))) if plan.served else plan
 
 

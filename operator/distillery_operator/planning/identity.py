@@ -41,6 +41,11 @@ def input_hashes(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[St
     return {Stage.GENERATE: generate, Stage.TRAIN: train, Stage.EVALUATE: evaluate}
 
 
+def revised(input_hash: str, rows_revision: str) -> str:
+    """The input hash of a stage after generate, where the rows have changed since generate first finished."""
+    return digest({"hash": input_hash, "rows": rows_revision})
+
+
 def digest(identity: Any) -> str:
     """A short digest of JSON-ready data, the same in every release."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))

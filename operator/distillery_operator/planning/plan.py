@@ -5,7 +5,7 @@ same folders everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distillery_api.paths import Workspace
@@ -18,7 +18,7 @@ from distillery_api.spec import (
 )
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
-from distillery_operator.planning.identity import input_hashes
+from distillery_operator.planning.identity import input_hashes, revised
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Plan:
     distillation: Distillation
     stages: tuple[PlannedStage, ...]
     """In order. Verify is among them only in a cluster (`manifests/cluster_plan.py`)."""
+    rows_revision: str | None = None
+    """Of the rows that the stages after generate are planned for; None for those that generate first finished with."""
 
     @property
     def spec(self) -> DistillationSpec:
@@ -102,6 +104,16 @@ class Plan:
         """File with the student's system prompt, relative to the workspace."""
         return str(Workspace(Path()).stage(self.stage(Stage.GENERATE).folder).student_prompt)
 
+    def with_rows(self, revision: str | None) -> Plan:
+        """The plan for rows of another revision, with stages of their own for them. Only a plan without one has it."""
+        if revision is None:
+            return self
+        stages = (
+            each if each.stage is Stage.GENERATE else PlannedStage(each.stage, revised(each.input_hash, revision))
+            for each in self.stages
+        )
+        return replace(self, stages=tuple(stages), rows_revision=revision)
+
     def stage(self, stage: Stage) -> PlannedStage:
         """The planned stage of that kind."""
         return next(planned for planned in self.stages if planned.stage is stage)
@@ -122,11 +134,14 @@ class Plan:
         return options[stage]
 
 
-def make_plan(distillation: Distillation, fingerprints: Mapping[str, str] | None = None) -> Plan:
+def make_plan(
+    distillation: Distillation, fingerprints: Mapping[str, str] | None = None, rows_revision: str | None = None
+) -> Plan:
     """The stages of `distillation` that need no server, in order.
 
     `fingerprints` holds a digest of the content behind a URI, if it can be read; a stage that reads it runs again when
-    the content changes.
+    the content changes. `rows_revision` is that of the rows of a finished generate stage.
     """
     hashes = input_hashes(distillation.spec, fingerprints or {})
-    return Plan(distillation, tuple(PlannedStage(stage, input_hash) for stage, input_hash in hashes.items()))
+    stages = tuple(PlannedStage(stage, input_hash) for stage, input_hash in hashes.items())
+    return Plan(distillation, stages).with_rows(rows_revision)

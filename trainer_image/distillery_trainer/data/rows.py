@@ -112,6 +112,8 @@ class Rejection:
     reason: RejectionReason
     message: str
     """A sentence for people."""
+    transient: bool = False
+    """Whether the row may be kept by a later run, since a request failed for a cause that may pass."""
 
 
 @dataclass(frozen=True, slots=True)

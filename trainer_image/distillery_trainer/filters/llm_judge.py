@@ -49,7 +49,8 @@ class AnswerJudge:
         """
         verdict = await self._judge.ask(self._task.student_messages(row), answer=answer)
         if isinstance(verdict, Failure):
-            return Rejection(RejectionReason.JUDGE_FAILED, f"The judge did not answer: {verdict.message}")
+            message = f"The judge did not answer: {verdict.message}"
+            return Rejection(RejectionReason.JUDGE_FAILED, message, verdict.transient)
         if isinstance(verdict, Unreadable):
             return Rejection(RejectionReason.JUDGE_UNREADABLE, f"The judge's reply cannot be used: {verdict.message}")
         return None if verdict.choice == ACCEPT else _rejection(verdict.reason)

@@ -12,6 +12,7 @@ from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_api.stage_result import RowCounts
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.runtime.errors import TryLater, UserError
 
@@ -70,7 +71,12 @@ class RowCounter:
         self.unanswered += rejection.unanswered
         if rejection.failure:
             self.failed_requests += 1
-            self.transient_failures += rejection.failure.transient
+        self.transient_failures += rejection.rejection.transient
+
+    def hold_out(self, rejection: Rejection | None) -> None:
+        """Count a held-out row, and why it has no answer."""
+        self.kept += 1
+        self.transient_failures += rejection is not None and rejection.transient
 
     def check(self, teacher_answered: bool) -> None:
         """Raise if the split can no longer keep as many rows as it needs."""
@@ -117,7 +123,11 @@ class RowCounter:
     def counts(self) -> RowCounts:
         """The counts so far."""
         return RowCounts(
-            read=self.done, kept=self.kept, rejected=self.rejected, rejected_by_reason=dict(self.reasons.most_common())
+            read=self.done,
+            kept=self.kept,
+            rejected=self.rejected,
+            rejected_by_reason=dict(self.reasons.most_common()),
+            transient_failures=self.transient_failures,
         )
 
 
@@ -130,6 +140,7 @@ def total(counters: Iterable[RowCounter]) -> RowCounts:
         kept=sum(count.kept for count in counts),
         rejected=reasons.total(),
         rejected_by_reason=dict(reasons.most_common()),
+        transient_failures=sum(count.transient_failures for count in counts),
     )
 
 

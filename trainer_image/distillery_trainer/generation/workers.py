@@ -149,7 +149,7 @@ class Workers:
         from_validation = self._data.splits.holds_out_validation_rows
         held_out = held_out_row(indexed.row, turn.parsed, turn.reply, self._task, from_validation=from_validation)
         self._outputs.put(indexed.index, Artefact.TEST, to_line(held_out))
-        self._counters["test"].kept += 1
+        self._counters["test"].hold_out(turn.parsed.rejection)
         self._first_rows.add(None)
 
     def _keep_or_reject(self, indexed: IndexedRow, outcome: list[StudentTurn] | RowRejection) -> None:

@@ -14,7 +14,7 @@ from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.stop_signals import StopRequest, stop_on_signals
-from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_api.stage_result import RowCounts, StageOutcome, StageResult
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.workspace_lock import locked_workspace
 from distillery_trainer.estimate import from_prompts
@@ -23,6 +23,7 @@ from distillery_trainer.generation.dataset_card import write_card
 from distillery_trainer.generation.model_clients import open_clients
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import PreparedData, row_counters, run_preflight
+from distillery_trainer.generation.rows_revision import rows_revision
 from distillery_trainer.generation.workers import Workers
 from distillery_trainer.runtime.errors import PartialResult, StageError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
@@ -46,7 +47,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
             result = asyncio.run(
                 _generate(config, task, data, counters, journal=journal, progress=progress, stop_request=stop_request)
             )
-    result = result.model_copy(update={"estimate": estimate})
+    result = result.model_copy(update={"estimate": estimate, "rows_revision": rows_revision(config.stage_folder)})
     card = write_card(config.stage_folder, config, task, result)
     return result.model_copy(update={"files": {**result.files, Artefact.CARD: config.paths.relative(card)}})
 
@@ -90,13 +91,21 @@ def _result(
     kept = " and ".join(
         f"{counter.kept:,} of {counter.rows:,} {split} rows" for split, counter in counters.items() if split != "test"
     )
+    rows = total(counters.values())
     return StageResult(
         stage=config.stage,
         folder=config.folder,
         state=StageOutcome.DONE,
-        message=f"Kept {kept}; {counters['test'].rows:,} rows are held out.",
-        rows=total(counters.values()),
+        message=f"Kept {kept}; {counters['test'].rows:,} rows are held out.{_again(rows)}",
+        rows=rows,
         splits=by_split(counters),
         usage=journal.usage,
         files=files,
     )
+
+
+def _again(rows: RowCounts) -> str:
+    """What to know about rows that may be answered later."""
+    if not rows.transient_failures:
+        return ""
+    return f" {rows.transient_failures:,} rows failed for a cause that may pass; another run asks them again."

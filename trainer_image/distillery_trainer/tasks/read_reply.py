@@ -38,7 +38,7 @@ def read_reply(outcome: Reply | Failure, task: TaskDefinition, row_text: str, *,
     """Read the answer in a complete reply. `row_text` is the row's last user message. An `existing` reply comes from
     the user's row, and so does not answer the teacher prompt."""
     if isinstance(outcome, Failure):
-        return ParsedReply(Rejection(outcome.reason, outcome.message))
+        return ParsedReply(Rejection(outcome.reason, outcome.message, outcome.transient))
     complete = outcome.finish_reason == "stop" and not outcome.refusal
     if not complete and (incomplete := _incomplete(outcome)) is not None:
         return incomplete

@@ -2,8 +2,8 @@
 
 Keys of an attempt: exit, reason, message, silent (no result.json), says (on stderr), metrics (Prometheus text),
 estimate, waits (until SIGTERM, or a file `go on` in the workspace), ignores_sigterm, dies (of that signal), rows,
-usage, evaluation, verification (default: all rows alike). Beside the stages, `missing_libraries` names libraries that
-are not installed.
+rowsRevision, usage, evaluation, verification (default: all rows alike). Beside the stages, `missing_libraries` names
+libraries that are not installed.
 Speaks plain JSON: importing the API would take longer than everything else here.
 """
 
@@ -22,7 +22,7 @@ ARTEFACTS = {
     "verify": ("served-replies.jsonl",),
 }
 VERIFIED = {"rows": 16, "alike": 16, "requiredShare": 1.0, "latencySeconds": 0.2, "calls": 20}
-REPORTED = ("reason", "message", "rows", "usage", "estimate", "evaluation", "verification")
+REPORTED = ("reason", "message", "rows", "rowsRevision", "usage", "estimate", "evaluation", "verification")
 
 
 def main():
