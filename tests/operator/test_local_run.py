@@ -131,6 +131,15 @@ def test_run_goes_through_all_stages_and_writes_the_result(prepared):
     assert all((run.folder / path).exists() for path in result["files"].values())
 
 
+def test_files_of_a_run_are_for_their_owner_alone(prepared):
+    run = prepared({"generate": [{"says": "hello"}]})
+    run.run()
+    written = [run.folder / "result.json", *run.folder.glob("generate-*/run.json"), *run.folder.glob("*/stage.log")]
+    assert [path.stat().st_mode & 0o777 for path in written] == [0o600] * 5
+    folders = [run.folder, *run.folder.glob("*-*")]
+    assert [path.stat().st_mode & 0o777 for path in folders] == [0o700] * 4
+
+
 def test_second_run_finds_everything_done_and_starts_nothing(prepared):
     first = prepared()
     first.run()

@@ -255,3 +255,25 @@ def test_changed_sampling_makes_another_request(run, teacher):
     run.folder, run.generation = "generate-another", {"sampling": {"temperature": 0.9}}
     run.run()
     assert len(teacher.requests) == 42
+
+
+def test_files_of_the_stage_are_for_their_owner_alone(tmp_path, teacher):
+    run = GenerateRun(tmp_path, teacher.url)
+    run.run()
+    folder = run.workspace / run.folder
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys(
+        (
+            "README.md",
+            "first-rows-digest",
+            "metrics-port",
+            "rejected.jsonl",
+            "result.json",
+            "student-prompt.txt",
+            "test.jsonl",
+            "train.jsonl",
+            "validation.jsonl",
+        ),
+        0o600,
+    )
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert run.workspace.stat().st_mode & 0o777 == 0o700

@@ -21,14 +21,14 @@ class AtomicFile:
     """A file that appears under its name only once it is published.
 
     As a context manager it is published at the end, and discarded after an exception. Its folder is made where there is
-    none. Every method may raise OSError.
+    none, for its owner alone where `mode` lets nobody else read the file. Every method may raise OSError.
     """
 
     def __init__(self, path: Path, mode: int = 0o644) -> None:
         self.path = path
         # Process IDs are no names: in containers, every process is number 1.
         self._draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, private=not mode & 0o077)
         descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         self._stream = os.fdopen(descriptor, "wb", buffering=_BUFFER)
         _lock(descriptor)
@@ -66,6 +66,13 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file so that a reader sees the old content or the new one, also after a crash. Raises OSError."""
     with AtomicFile(path, mode) as file:
         file.write(content)
+
+
+def make_folder(path: Path, *, private: bool) -> None:
+    """Make a folder where there is none, and those above it; a private one for its owner alone. Raises OSError."""
+    if not path.is_dir():
+        make_folder(path.parent, private=private)
+        path.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
 
 
 def sync_folder(path: Path) -> None:

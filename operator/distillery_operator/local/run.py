@@ -120,14 +120,14 @@ class LocalRun:
             message=f"{stage} is running",
             until=self.until,
         )
-        write_atomically(workspace.result, running.to_json().encode())
+        write_atomically(workspace.result, running.to_json().encode(), 0o600)
 
     def _finish(self, workspace: Workspace, idle: bool) -> RunOutcome:
         state, reason, message, exit_code = self._conclusion()
         result = summarise(
             self.plan.name, self.results, workspace, state=state, reason=reason, message=message, until=self.until
         )
-        write_atomically(workspace.result, result.to_json().encode())
+        write_atomically(workspace.result, result.to_json().encode(), 0o600)
         return RunOutcome(result, exit_code, idle)
 
     def _conclusion(self) -> tuple[RunState, Reason, str, int]:
@@ -159,7 +159,7 @@ def record_failure(folder: Path, name: str, reason: Reason, message: str) -> Non
     with opened_workspace(folder, name) as (workspace, _):
         failed = read_run_result(workspace.result) or RunResult(name=name, state=RunState.FAILED, reason=reason)
         failed = failed.model_copy(update={"state": RunState.FAILED, "reason": reason, "message": message})
-        write_atomically(workspace.result, failed.to_json().encode())
+        write_atomically(workspace.result, failed.to_json().encode(), 0o600)
 
 
 def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult | None:

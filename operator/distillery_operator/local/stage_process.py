@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
-from distillery_api.runtime.atomic_files import write_atomically
+from distillery_api.runtime.atomic_files import make_folder, write_atomically
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import FAILURE_REASONS, ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
@@ -67,7 +67,7 @@ class StageProcess:
     def run(self, stop: StopRequest, listener: StageListener) -> StageResult:
         """Run the stage to its end and report progress to the listener. Raises OSError."""
         self._prepare()
-        with self.log.open("ab") as log:
+        with self._open_log() as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 trainer_command(self.config.stage, self._config_file),
                 stdin=subprocess.DEVNULL,
@@ -82,17 +82,20 @@ class StageProcess:
         self._watch(process, stop, listener)
         return self._result(process.returncode)
 
+    def _open_log(self) -> BinaryIO:
+        return os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
     @property
     def _config_file(self) -> Path:
         return self.folder.config
 
     def _prepare(self) -> None:
         """Write the configuration and remove what an earlier attempt reported."""
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.path, private=True)
         for stale in (self.folder.result, self.folder.metrics_port):
             stale.unlink(missing_ok=True)
         config = self.config.model_dump_json(by_alias=True, exclude_none=True, indent=2)
-        write_atomically(self._config_file, config.encode())
+        write_atomically(self._config_file, config.encode(), 0o600)
 
     def _watch(self, process: subprocess.Popen[bytes], stop: StopRequest, listener: StageListener) -> None:
         eta, forwarded, needs_estimate = EtaEstimator(), 0, self.config.stage is Stage.GENERATE

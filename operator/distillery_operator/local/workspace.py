@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distillery_api.paths import Workspace
+from distillery_api.runtime.atomic_files import make_folder
 from distillery_api.runtime.file_locks import LockHeld, open_lock_file, take_lock
 
 
@@ -23,7 +24,7 @@ def opened_workspace(root: Path, name: str) -> Iterator[tuple[Workspace, int]]:
     Raises WorkspaceError if the folder belongs to another run, is in use, or cannot be written.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root, private=True)
         lock = open_lock_file(Workspace(root).run_lock)
     except FileExistsError:
         raise WorkspaceError(f"{root} is a file; choose a folder with --out DIR") from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from distillery_api.paths import StageFolder
+from distillery_api.runtime.atomic_files import make_folder
 from distillery_trainer.data.rows import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
 from distillery_trainer.evaluation.reply_files import ReplyFile
@@ -56,7 +57,7 @@ class ModelReplies:
     ) -> dict[System, list[SystemReply]]:
         """The replies of systems that share a model, one for each prompt. The model is loaded only if any is
         missing."""
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.path, private=True)
         files = {
             requests.system: ReplyFile.open(self.folder.system_replies(requests.system), len(requests.prompts))
             for requests in all_requests

@@ -50,7 +50,7 @@ class ReplyFile:
         if damaged.count:
             sys.stderr.write(f"{damaged} Lost replies are generated again.\n")
         if damaged.count or self._is_torn():
-            write_atomically(self.path, b"".join(_line(row, reply) for row, reply in self.replies.items()), 0o600)
+            write_atomically(self.path, b"".join(_line(row, reply) for row, reply in self.replies.items()))
 
     def _is_torn(self) -> bool:
         """Whether the last line is incomplete, so that the next one would continue it."""

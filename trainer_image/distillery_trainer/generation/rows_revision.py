@@ -22,7 +22,7 @@ def rows_revision(folder: StageFolder) -> str | None:
     except OSError:
         first = ""
     if len(first) != len(digest):  # none yet, or damaged
-        write_atomically(folder.first_rows_digest, digest.encode(), 0o600)
+        write_atomically(folder.first_rows_digest, digest.encode())
         return None
     return None if digest == first else digest[:_LENGTH]
 

@@ -68,8 +68,9 @@ def to_line(row: Any) -> bytes:
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file so that a reader sees the old content or the new one, even after a crash. Creates its folder.
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file so that a reader sees the old content or the new one, even after a crash. Creates its folder. Only
+    its owner may read it: rows and replies are nobody else's business.
 
     Raises UserError if the volume is full or not writable.
     """
@@ -83,7 +84,7 @@ class AtomicFile(atomic_files.AtomicFile):
     Raises UserError if the volume is full or not writable.
     """
 
-    def __init__(self, path: Path, mode: int = 0o644) -> None:
+    def __init__(self, path: Path, mode: int = 0o600) -> None:
         self._errors_explained = storage_errors_explained(str(path))
         with self._errors_explained:
             super().__init__(path, mode)

@@ -31,7 +31,7 @@ def seal(checkpoint: Path) -> None:
     """Sync the files of a checkpoint to the disk and declare it complete. Raises OSError, or UserError if the volume is
     full."""
     sync_files(checkpoint)
-    write_atomically(checkpoint / _SEAL, checked_line({"files": _described(checkpoint, _files(checkpoint))}), 0o600)
+    write_atomically(checkpoint / _SEAL, checked_line({"files": _described(checkpoint, _files(checkpoint))}))
 
 
 def last_checkpoint(folder: Path) -> Path | None:
