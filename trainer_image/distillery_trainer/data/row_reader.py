@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 
@@ -26,8 +27,10 @@ SHOWN_PROBLEMS = 20
 _SHOWN_BYTES = 700
 _SHOWN_KEYS = 12
 _COUNTED_KEYS = 1000
+_HOPELESS_ROWS = 1_000
 _MESSAGES = {DataFormat.CHAT, DataFormat.OPENAI_FINE_TUNING}
 
+T = TypeVar("T")
 TaskRule = Callable[[Row], str | None]
 """A task's own rule: what is wrong with a row, None for a valid one."""
 
@@ -134,11 +137,17 @@ class InputCheck:
         if len(self.problems) < SHOWN_PROBLEMS:
             self.problems.append(f"{source.uri}, {unit(source)} {line}: {cleaned(rule, _SHOWN_BYTES)}")
 
+    def until_hopeless(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, until so many rows are invalid that the others need no check."""
+        return itertools.takewhile(lambda _: self.invalid_rows < _HOPELESS_ROWS, items)
+
     def raise_problems(self) -> None:
         """Raise UserError that lists the invalid rows, if there are any."""
         if not self.problems:
             return
         heading = "1 row is invalid" if self.invalid_rows == 1 else f"{self.invalid_rows:,} rows are invalid"
+        if self.invalid_rows >= _HOPELESS_ROWS:
+            heading += ", and the others were not checked"
         more = [f"and {hidden:,} more"] if (hidden := self.invalid_rows - len(self.problems)) else []
         lines = "\n".join(f"  {problem}" for problem in [*self.problems, *more])
         raise UserError(f"{heading}. No request was sent to the teacher.\n{lines}", reason=Reason.INVALID_DATA)
@@ -159,7 +168,7 @@ def _check_source(found: InputCheck, source: Source, task_rule: TaskRule, on_row
     hashes, invalid_before, has_replies = array("q"), found.invalid_rows, False
     skipped = found.skipped.setdefault(source.split, Counter())
     unused_keys: Counter[str] = Counter()
-    for item in parsed_rows(source, unused_keys):
+    for item in found.until_hopeless(parsed_rows(source, unused_keys)):
         if isinstance(item, RejectedRow):
             skipped[item.reason] += 1
         elif rule := item.rule if isinstance(item, LineError) else task_rule(item):

@@ -14,6 +14,7 @@ from distillery_trainer.runtime.errors import storage_errors_explained
 ROW_LIMIT = 1024 * 1024
 """Maximum length of a line, in bytes. The rest of a longer line is skipped."""
 
+_BLANK_LINES = 1_000_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -31,9 +32,10 @@ class LineError(Exception):
 def read_lines(stream: BinaryIO, limit: int = ROW_LIMIT) -> Iterator[tuple[int, bytes | LineError]]:
     """The number (from 1) and the bytes of each line that is not blank, without line end and byte order mark.
 
-    A line of more than `limit` bytes is replaced by a LineError; at most `limit` bytes of it are in memory.
+    A line of more than `limit` bytes is replaced by a LineError; at most `limit` bytes of it are in memory. Raises
+    LineError for a file that is nothing but line ends for a million lines.
     """
-    number = 0
+    number = last = 0
     while line := stream.readline(limit + 1):
         number += 1
         if len(line) > limit and not line.endswith(b"\n"):
@@ -42,7 +44,10 @@ def read_lines(stream: BinaryIO, limit: int = ROW_LIMIT) -> Iterator[tuple[int, 
             continue
         content = line.removeprefix(_BYTE_ORDER_MARK).strip() if number == 1 else line.strip()
         if content:
+            last = number
             yield number, content
+        elif number - last > _BLANK_LINES:
+            raise LineError(number, f"more than {_BLANK_LINES:,} empty lines; remove them")
 
 
 def _skip_to_end_of_line(stream: BinaryIO, step: int) -> None:

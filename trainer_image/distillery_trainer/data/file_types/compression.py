@@ -11,7 +11,7 @@ from distillery_trainer.data.file_types.record import UnusableFile
 
 _SUPPORTED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BUFFER = 256 * 1024
-_UNPACKED_BYTES = 256 * 1024 * 1024
+_UNPACKED_BYTES = 64 * 1024 * 1024
 """A file that unpacks to no more is read, however small it is."""
 _UNPACKED_RATIO = 400
 """How many times its own size a larger file may unpack to. Rows of text unpack to 5 to 100 times."""

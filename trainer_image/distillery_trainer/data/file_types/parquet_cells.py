@@ -30,6 +30,20 @@ def cell_values(column: Any) -> list[Any]:
     return [_text(value) for value in column.to_pylist()]
 
 
+def unpacked_bytes(column: Any) -> int:
+    """How many bytes the cells of a column take once each has its own copy of what they repeat."""
+    from pyarrow import compute, types
+
+    kind = column.type
+    if types.is_dictionary(kind) and not types.is_primitive(kind.value_type):
+        lengths = compute.binary_length(column.dictionary).take(column.indices)
+        return int(compute.sum(lengths).as_py() or 0) + int(column.indices.nbytes)
+    if types.is_struct(kind) or _is_list(kind):
+        inner = column.flatten() if types.is_struct(kind) else [column.flatten()]
+        return sum(map(unpacked_bytes, inner)) + sum(map(len, inner))
+    return int(column.nbytes)
+
+
 def _is_list(kind: Any) -> bool:
     from pyarrow import types
 

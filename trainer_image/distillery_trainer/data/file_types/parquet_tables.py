@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 
 from distillery_api.spec import Columns
 from distillery_trainer.data.file_types.csv_tables import check_names
-from distillery_trainer.data.file_types.parquet_cells import cell_values
-from distillery_trainer.data.file_types.parquet_limits import check_footer, check_sizes, rows_at_a_time
+from distillery_trainer.data.file_types.parquet_cells import cell_values, unpacked_bytes
+from distillery_trainer.data.file_types.parquet_limits import check_footer, check_sizes, lists_of_texts, rows_at_a_time
 from distillery_trainer.data.file_types.record import Record
 from distillery_trainer.data.formats import named
 from distillery_trainer.runtime.files import ROW_LIMIT, LineError
@@ -30,11 +30,15 @@ def parquet_records(stream: BinaryIO, columns: Columns | None = None) -> Iterato
     number = 0
     try:
         check_footer(stream)
-        with parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER) as table:
+        with parquet.ParquetFile(stream) as table:
             check_names(1, table.schema_arrow.names)
             wanted = _wanted(table.schema_arrow.names, columns)
-            check_sizes(table, wanted)
-            for batch in table.iter_batches(rows_at_a_time(table, wanted), columns=wanted, use_threads=False):
+            check_sizes(table, wanted, stream)
+            rows, texts, metadata = rows_at_a_time(table, wanted, stream), lists_of_texts(table), table.metadata
+        with parquet.ParquetFile(
+            stream, metadata=metadata, read_dictionary=texts, pre_buffer=False, buffer_size=_BUFFER
+        ) as table:
+            for batch in table.iter_batches(rows, columns=wanted, use_threads=False):
                 yield from _batch_records(batch, number)
                 number += batch.num_rows
     except UnicodeDecodeError:
@@ -54,7 +58,7 @@ def _wanted(names: list[str], columns: Columns | None) -> list[str] | None:
 def _batch_records(batch: Any, before: int) -> Iterator[Record | LineError]:
     """The rows of a batch that follows `before` rows. If not all can be read, each is tried, to name the bad ones."""
     try:
-        if batch.nbytes > _BATCH_BYTES:
+        if sum(map(unpacked_bytes, batch.columns)) > _BATCH_BYTES:
             raise ValueError("one of the rows may be too long")
         cells = [cell_values(column) for column in batch.columns]
         names = batch.schema.names
@@ -69,7 +73,7 @@ def _batch_records(batch: Any, before: int) -> Iterator[Record | LineError]:
 def _parquet_record(number: int, row: Any) -> Record | LineError:
     cells = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):
-        if column.nbytes > ROW_LIMIT:
+        if unpacked_bytes(column) > ROW_LIMIT:
             return LineError(number, f"the column {named(name)} is longer than {ROW_LIMIT:,} bytes; {_SHORTEN}")
         try:
             [cells[name]] = cell_values(column)

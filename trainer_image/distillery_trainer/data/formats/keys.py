@@ -95,9 +95,10 @@ def is_blank(value: Any) -> bool:
 
 def only_value(row: dict[str, Any], keys: Iterable[str]) -> Any:
     """The value of the one of these keys that is not empty; None if all are. Raises InvalidRow for two that differ."""
-    given = {key: row[key] for key in keys if not is_empty(row.get(key))}
-    values = list(given.values())
-    if any(value != values[0] for value in values[1:]):
-        first, second = list(given)[:2]
-        raise InvalidRow(f'"{first}" and "{second}" hold the same part of the row; keep one of them')
-    return values[0] if values else None
+    given = [key for key in keys if key in row and not is_empty(row[key])]
+    if not given:
+        return None
+    value = row[given[0]]
+    if any(row[key] != value for key in given[1:]):
+        raise InvalidRow(f'"{given[0]}" and "{given[1]}" hold the same part of the row; keep one of them')
+    return value
