@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillery_api.formatting import cleaned, shortened, valid_unicode, without_hidden_characters
@@ -49,6 +49,7 @@ def test_half_a_character_is_replaced(text, valid):
     assert valid_unicode(text) == valid
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()) | st.text("\x1b[]\x9b\x90;m\x07\ud83d\u202e a"), st.integers(3, 50))
 def test_shown_text_is_short_printable_unicode(text, limit):
     shown = cleaned(text, limit)

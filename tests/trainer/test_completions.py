@@ -6,7 +6,7 @@ import math
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillery_api.formatting import cleaned
@@ -150,6 +150,7 @@ def test_error_in_a_stream_is_an_error():
     assert caught.value.message == "HTTP 503: Gone."
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"data: {text}".encode()))
 def test_no_body_breaks_the_reader(body):
     with pytest.raises(CallError):
@@ -169,6 +170,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_json_of_any_shape_is_a_reply_or_a_call_error(value):
     for body in (json.dumps(value), f"data: {json.dumps(value)}"):
@@ -212,6 +214,7 @@ odd_usages = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(odd_completions, odd_choices, odd_messages, odd_usages)
 def test_completion_with_odd_fields_is_a_reply_or_a_call_error(completion, choice, message, usage):
     odd = {"usage": usage} | completion | {"choices": [{"message": message} | choice]}
@@ -220,6 +223,7 @@ def test_completion_with_odd_fields_is_a_reply_or_a_call_error(completion, choic
             assert_is_well_formed(read_completion(body.encode(), 0.0))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["id", "model", "usage", "created"]), odd_values), st.text(max_size=20))
 def test_reply_counts_whatever_stands_beside_its_content(fields, content):
     body = {"choices": [{"message": {"content": f"answer {content}"}, "finish_reason": "stop"}]} | fields

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillery_api.formatting import cleaned
@@ -169,6 +169,7 @@ def test_wait_of_64_kb_takes_no_time(value):
 waits = st.text(max_size=70) | st.text("0123456789-+:.TZPYMDHSeinfat ,JanGMhu", max_size=40)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -204,6 +205,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(300, 599), st.binary(max_size=100) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_error_of_any_content_is_a_call_error_with_a_short_sentence(status, body):
     error = call_error(ErrorResponse.read(status, body))

@@ -1,7 +1,7 @@
 """What the finish reasons of servers and gateways mean."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillery_trainer.data.finish_reasons import Ending, ending_of
@@ -31,6 +31,7 @@ def test_finish_reason_of_any_server_is_understood(word, ending):
     assert ending_of(word) is ending
 
 
+@settings(deadline=None)
 @given(st.none() | st.integers() | st.text() | st.lists(st.text()) | st.floats() | st.booleans())
 def test_any_value_is_an_ending(value):
     assert isinstance(ending_of(value), Ending)

@@ -80,7 +80,7 @@ async def test_system_text_moves_into_the_first_user_message_from_then_on(tmp_pa
         sent = server.requests[1].messages[0]["content"]
         assert sent.startswith("Answer with a label.\n\nPremise: Person 0 reads")
         assert journal.usage.requests == 7
-    said = "Teacher tester accepts no system message: its text now precedes the first user message.\n"
+    said = "Teacher tester: the server accepts no system message; its text now precedes the first user message.\n"
     assert capfd.readouterr().err == said
 
 

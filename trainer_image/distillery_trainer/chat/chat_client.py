@@ -4,7 +4,6 @@ the budget. No stored reply is paid for twice; a request that a kill or a timeou
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from distillery_api.spec.teacher import PricedJudge, Server
 from distillery_trainer.chat.budget import RequestBudget
 from distillery_trainer.chat.endpoint import Endpoint, connections_allowed
 from distillery_trainer.chat.error_responses import CallError, FailureScope
+from distillery_trainer.chat.notices import Notices
 from distillery_trainer.chat.rate_limits import PATIENCE_SECONDS
 from distillery_trainer.chat.remote_model import RemoteModel
 from distillery_trainer.chat.reply import Failure, Reply
@@ -30,7 +30,6 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 
 _JOURNAL_REPLIES_PER_YIELD = 64
 """Replies from the journal after which other tasks get to run."""
-_MAX_REPORTED_NAMES = 5
 _FIRST_REQUEST_ATTEMPTS = 3
 
 
@@ -82,9 +81,8 @@ class ChatClient:
         """What follows a failed call."""
         self._is_reachable, self._first_request_lock = False, asyncio.Lock()
         self._in_flight: dict[str, asyncio.Event | None] = {}
-        self._reported_names: set[str] = set()
+        self._notices = Notices(model)
         self._reported_limit = 0
-        self._reported_system_messages = False
         self._pool_closer: asyncio.Task[None] | None = None
         self.replies = 0
         """Replies so far, from the journal or from the model."""
@@ -273,32 +271,24 @@ class ChatClient:
             if error.scope is FailureScope.TRANSIENT:
                 server.failed(error, started, self._now())
             raise
+        except Exception:
+            self._usage.abandon(reserved)
+            raise
         self._usage.record_reply(request.key, messages, reply, reserved)
         self.retries.last_reply = self._now()
         server.succeeded(started, self.retries.last_reply, 0 if reply.tokens is None else expected - reply.tokens)
         self.replies += 1
-        self._report(reply, server.endpoint)
+        self._report_concurrency_limit()
+        self._notices.after(reply, server.endpoint)
         return reply
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _report(self, reply: Reply, endpoint: Endpoint) -> None:
-        """Report the concurrency limit where it has changed, and once what differs from the request: the model's name,
-        and where the system text stands."""
+    def _report_concurrency_limit(self) -> None:
         if self._pool.concurrency_limit != self._reported_limit:
             self._reported_limit = self._pool.concurrency_limit
             self._progress.concurrency_limit(self._reported_limit)
-        names, model = self._reported_names, self._model
-        if not endpoint.accepts_system_messages and not self._reported_system_messages:
-            self._reported_system_messages = True
-            sys.stderr.write(
-                f"{model.title} accepts no system message: its text now precedes the first user message.\n"
-            )
-        if reply.model is None or reply.model in names or len(names) >= _MAX_REPORTED_NAMES:
-            return
-        names.add(reply.model)
-        sys.stderr.write(f'{model.title}: requested model "{model.model_id}", got replies from "{reply.model}".\n')
 
     async def _wait(self, seconds: float) -> None:
         """Wait, unless the stage is ending. Raises Stopping."""

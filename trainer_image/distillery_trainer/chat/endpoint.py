@@ -40,7 +40,7 @@ from distillery_trainer.data.rows import Message
 _MAX_CONNECT_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 4.0
 """vLLM closes connections that were idle for 5 seconds, and a call sent at that moment is lost."""
-_MAX_HEADER_BYTES = 64 * 1024
+_MAX_HEADER_BYTES = 16 * 1024
 _OTHER_FILES = 128
 """Open files other than connections: libraries, outputs, segments of the journal."""
 
@@ -104,11 +104,7 @@ class Endpoint:
             if temperature is not None and "temperature" in accepted:
                 sent = accepted | {"temperature": temperature}
             folded = messages if self.accepts_system_messages else with_system_in_first_user_turn(messages)
-            try:
-                async with asyncio.timeout(self._timeout):
-                    response = await self._post(sent, folded)
-            except (TimeoutError, BodyTooLong, aiohttp.ClientError, OSError, ValueError) as error:
-                raise broken_call(error, self._timeout, self._proxy) from error
+            response = await self._post(sent, folded)
             if isinstance(response, Reply):
                 self._check_format(accepted, response)
                 return response
@@ -117,20 +113,28 @@ class Endpoint:
     async def _post(self, parameters: Mapping[str, Any], messages: list[Message]) -> Reply | ErrorResponse:
         body = orjson.dumps({"model": self._model_id, **parameters, "messages": messages})
         started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._timeout):
+                status, raw_headers, content = await self._fetch(body)
+        except (TimeoutError, BodyTooLong, aiohttp.ClientError, OSError, ValueError) as error:
+            raise broken_call(error, self._timeout, self._proxy) from error
+        seconds = time.perf_counter() - started
+        headers = ResponseHeaders.read(raw_headers, self._url, datetime.now(UTC), self._without_key)
+        if headers.allowances:
+            self.on_allowances(headers.allowances)
+        if not _is_success(status):
+            return ErrorResponse.read(status, content, headers, self._without_key)
+        return read_completion(content, seconds, headers, model_id=self._model_id, without_key=self._without_key)
+
+    async def _fetch(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """The status, headers and body of the response; of an error's body the beginning."""
         async with self._open_session().post(self._url, data=body, allow_redirects=False) as response:
             try:
-                is_reply = 200 <= response.status < 300
-                content = await (self._bodies.read(response) if is_reply else self._bodies.read_beginning(response))
+                read = self._bodies.read if _is_success(response.status) else self._bodies.read_beginning
+                return response.status, response.headers, await read(response)
             finally:
                 if not response.content.at_eof():
                     response.close()  # without it, the rest would be unpacked as well
-        headers = ResponseHeaders.read(response.headers, self._url, datetime.now(UTC), self._without_key)
-        if headers.allowances:
-            self.on_allowances(headers.allowances)
-        if not is_reply:
-            return ErrorResponse.read(response.status, content, headers, self._without_key)
-        seconds = time.perf_counter() - started
-        return read_completion(content, seconds, headers, model_id=self._model_id, without_key=self._without_key)
 
     def _open_session(self) -> aiohttp.ClientSession:
         """The session, created on first use because it needs a running event loop."""
@@ -183,3 +187,7 @@ class Endpoint:
         """Omit a parameter from now on, unless another call has replaced it already."""
         if self.parameters.get(parameter) == sent[parameter]:
             self.parameters = without_parameter(self.parameters, parameter)
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300

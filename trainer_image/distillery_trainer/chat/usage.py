@@ -84,6 +84,10 @@ class UsageTracker:
             self._journal.add_failure("not_asked", answered=False, released=reserved)
             self._settle(reserved)
 
+    def abandon(self, reserved: Spending | None) -> None:
+        """Count the reservation of a request as spent, since nobody knows what became of it."""
+        self._settle(reserved)
+
     def _settle(self, reserved: Spending | None) -> None:
         if reserved is not None:
             self._budget.settle()
