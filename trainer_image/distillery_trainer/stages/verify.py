@@ -1,5 +1,6 @@
 """The verify stage: the served student is asked rows of the evaluation, one at a time, and must answer them as it did
-there. What reaches a user is then what was measured: model, prompt, template, sampling and precision alike.
+there. What reaches a user is then what was measured: model, prompt, template, sampling and precision alike. Where it
+answers one of them otherwise, more rows say whether that was chance.
 
 The latency is that of these requests, and of some more of them up to TIMED_CALLS.
 """
@@ -25,7 +26,7 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import task_for
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.verification.comparison import alike, required_share
-from distillery_trainer.verification.evaluated_rows import EvaluatedRow, evaluated_rows, rows_to_ask
+from distillery_trainer.verification.evaluated_rows import VERIFIED_ROWS, EvaluatedRow, evaluated_rows, rows_to_ask
 from distillery_trainer.verification.machine_load import other_load
 from distillery_trainer.verification.served_student import ServedReply, ServedStudent
 
@@ -53,13 +54,27 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     task = task_for(config)
     rows = _rows(config)
     student = ServedStudent(config.server_url or "", config.name, task.student_max_tokens)
-    replies, load = _replies(student, rows, progress)
-    answers = [
-        ServedAnswer(row, served, served.text is not None and alike(task.answer_kind, row.reply, served.text))
-        for row, served in zip(rows, replies, strict=False)
-    ]
+    replies, load = _replies(student, rows[:VERIFIED_ROWS], progress)
+    answers = _compared(task.answer_kind, rows, replies[:VERIFIED_ROWS])
+    if _may_be_chance(answers, len(rows), required_share(task.answer_kind)):
+        more = rows[VERIFIED_ROWS:]
+        answers += _compared(task.answer_kind, more, [student.ask(row.messages) for row in more])
     _write(config, answers)
     return _result(config, answers, _verification(task.answer_kind, answers, replies, load))
+
+
+def _may_be_chance(answers: Sequence[ServedAnswer], rows: int, required: float) -> bool:
+    """Whether too few replies are alike, and enough would be if all further ones of `rows` rows were."""
+    different = sum(not answer.alike for answer in answers)
+    return len(answers) - different < required * len(answers) and rows - different >= required * rows
+
+
+def _compared(kind: AnswerKind, rows: Sequence[EvaluatedRow], replies: Sequence[ServedReply]) -> list[ServedAnswer]:
+    """The first rows with their replies."""
+    return [
+        ServedAnswer(row, served, served.text is not None and alike(kind, row.reply, served.text))
+        for row, served in zip(rows, replies, strict=False)
+    ]
 
 
 def _rows(config: RunConfig) -> list[EvaluatedRow]:

@@ -12,7 +12,9 @@ from distillery_trainer.evaluation.systems import System
 from distillery_trainer.runtime.files import read_rows
 
 VERIFIED_ROWS = 16
-"""Maximum number of rows that the server is asked."""
+"""Number of rows that the server is asked."""
+MORE_ROWS = 48
+"""Number of further rows that it is asked where it answered one of them otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,11 @@ def evaluated_rows(held_out: Path, predictions: Path) -> list[EvaluatedRow]:
 
 
 def rows_to_ask(rows: Sequence[EvaluatedRow]) -> list[EvaluatedRow]:
-    """At most VERIFIED_ROWS rows, always the same ones: as many different answers as possible, each about as often as
-    the others. A reply that was cut off says less, so those with an answer come first."""
+    """The rows for both rounds in their order, always the same ones: as many different answers as possible, each about
+    as often as the others. A reply that was cut off says less, so those with an answer come first."""
     answered = [row for row in rows if row.answer is not None]
     unanswered = [row for row in rows if row.answer is None]
-    return list(islice(chain(_by_turns(answered), unanswered), VERIFIED_ROWS))
+    return list(islice(chain(_by_turns(answered), unanswered), VERIFIED_ROWS + MORE_ROWS))
 
 
 def _by_turns(rows: Sequence[EvaluatedRow]) -> Iterator[EvaluatedRow]:
