@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from distillery_api.runtime.line_checksums import checksum, checksums_file
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import Stage
 from distillery_operator.local import run as local_run
@@ -174,6 +175,23 @@ def test_rows_that_fail_again_leave_the_later_stages_alone(prepared):
     failed = {"rows": {"read": 9, "kept": 8, "rejected": 1, "transientFailures": 1}}
     prepared({"generate": [failed]}).run()
     again = prepared({"generate": [{}, failed]})
+    again.run()
+    assert again.listener.entries == [
+        "generate attempt 1",
+        "generate Done",
+        "train already done",
+        "evaluate already done",
+    ]
+
+
+def test_stage_whose_rows_are_damaged_runs_again(prepared):
+    first = prepared()
+    first.run()
+    (train,) = first.folder.glob("generate-*/train.jsonl")
+    (train.parent / "train.jsonl.crc32").write_bytes(checksums_file([checksum(train.read_bytes())]))
+    assert prepared().run().idle
+    train.write_bytes(train.read_bytes().replace(b"{", b"["))
+    again = prepared()
     again.run()
     assert again.listener.entries == [
         "generate attempt 1",

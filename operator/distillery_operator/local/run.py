@@ -10,6 +10,7 @@ from typing import Protocol
 from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
 from distillery_api.runtime.atomic_files import write_atomically
+from distillery_api.runtime.line_checksums import is_damaged
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
@@ -163,10 +164,13 @@ def record_failure(folder: Path, name: str, reason: Reason, message: str) -> Non
 
 
 def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult | None:
-    """The result of a stage that is done and whose artefacts all exist; None otherwise."""
+    """The result of a stage that is done and whose artefacts all exist, undamaged; None otherwise: what is done a
+    second time costs nothing, since all replies are stored."""
     result = read_stage_result(workspace.stage(planned.folder).result)
-    done = result is not None and result.state is StageOutcome.DONE and not missing_files(result, workspace.root)
-    return result if done else None
+    if result is None or result.state is not StageOutcome.DONE or missing_files(result, workspace.root):
+        return None
+    rows = (workspace.root / path for path in result.files.values() if path.endswith(".jsonl"))
+    return None if any(is_damaged(path) for path in rows) else result
 
 
 def asks_again(finished: StageResult) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from distillery_api.rejection_reasons import RejectionReason
@@ -98,8 +98,10 @@ class HeldOutRow:
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> HeldOutRow:
-        """The row of a file, including files written when its fields had other names."""
-        return cls(**{_EARLIER_FIELDS.get(name, name): value for name, value in row.items()})
+        """The row of a file, including files written when its fields had other names. What else a newer release wrote
+        is left out."""
+        named = {_EARLIER_FIELDS.get(name, name): value for name, value in row.items()}
+        return cls(**{field.name: named[field.name] for field in fields(cls)})
 
 
 _EARLIER_FIELDS = {"short": "studentPrompt", "elaborate": "teacherPrompt", "carved": "fromValidation"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_baseline
 from distillery_trainer.runtime.files import read_rows
+from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.tasks import TaskDefinition, Unreadable
 from distillery_trainer.tasks.summarization import SUMMARY_WORDS
 from distillery_trainer.tasks.task_definition import AnswerKind
@@ -61,9 +62,16 @@ class _TrainingRow:
 
 def _training_rows(task: TaskDefinition, path: Path) -> Iterator[_TrainingRow]:
     """The training rows, without reasoning that the student may have learned with them."""
+    errors = RowErrors()
     for row in read_rows(path):
-        text, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
-        answer = task.read_answer(completion, text)
+        try:
+            text, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
+            answer = task.read_answer(completion, text)
+        except ENDS_STAGE:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is about this row alone
+            errors.message(str(row.get("id")), error)
+            continue
         if not isinstance(answer, Unreadable):
             yield _TrainingRow(text, answer)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distillery_api.paths import Artefact, StageFolder, Workspace
 from distillery_api.runtime.atomic_files import remove_abandoned_drafts
-from distillery_trainer.runtime.files import AtomicFile
+from distillery_trainer.runtime.files import AtomicFile, RowsFile
 
 WAITING_LIMIT = 32 * 1024 * 1024
 """Maximum bytes of finished rows that wait for an earlier one. With rows of 600 bytes and 500 rows per second, a
@@ -23,7 +23,7 @@ class Outputs:
             Artefact.TEST: folder.test,
             Artefact.REJECTED: folder.rejected,
         }
-        self._files = {name: AtomicFile(path) for name, path in paths.items()}
+        self._files = {name: RowsFile(path) for name, path in paths.items()}
         self._student_prompt = folder.student_prompt
         self._waiting: dict[int, tuple[Artefact, bytes]] = {}
         self._next = 0

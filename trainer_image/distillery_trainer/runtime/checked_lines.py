@@ -108,8 +108,8 @@ class DamagedLines:
     """Its file and line, for people."""
 
     def add(self, path: Path, number: int) -> None:
-        """Count a line of a file."""
-        self.first = self.first or f"{path}, line {number:,}"
+        """Count a line of a file; one that is missing has the number 0."""
+        self.first = self.first or (f"{path}, line {number:,}" if number else f"missing in {path}")
         self.count += 1
 
     def __str__(self) -> str:

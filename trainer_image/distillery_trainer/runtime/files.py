@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,6 +10,8 @@ from typing import Any, BinaryIO
 import orjson
 
 from distillery_api.runtime import atomic_files
+from distillery_api.runtime.line_checksums import checked_lines, checksum, checksums_file, checksums_path
+from distillery_trainer.runtime.checked_lines import DamagedLines
 from distillery_trainer.runtime.errors import storage_errors_explained
 
 ROW_LIMIT = 1024 * 1024
@@ -56,13 +59,25 @@ def _skip_to_end_of_line(stream: BinaryIO, step: int) -> None:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON Lines file that a stage wrote. Raises ValueError with file and line of an invalid one."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                yield orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
+    """The objects of a JSON Lines file that a stage wrote. A damaged line is left out; how many there are, and which
+    is the first, is said at the end."""
+    damaged = DamagedLines()
+    for number, line in checked_lines(path):
+        row = _object(line)
+        if row is None:
+            damaged.add(path, number)
+        else:
+            yield row
+    if damaged.count:
+        sys.stderr.write(f"{damaged} To make them anew, run the stage that wrote them again.\n")
+
+
+def _object(line: bytes | None) -> dict[str, Any] | None:
+    try:
+        row = orjson.loads(line or b"")
+    except orjson.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) else None
 
 
 # --- writing
@@ -103,3 +118,22 @@ class AtomicFile(atomic_files.AtomicFile):
         """Give the file its name, with what was written so far."""
         with self._errors_explained:
             super().publish()
+
+
+class RowsFile(AtomicFile):
+    """A JSON Lines file whose lines have checksums, in a file beside it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._checksums = bytearray()
+
+    def write(self, content: bytes) -> None:
+        """Add whole lines."""
+        super().write(content)
+        for line in content.split(b"\n")[:-1]:
+            self._checksums += checksum(line)
+
+    def publish(self) -> None:
+        """Give the file its name, and put the checksums beside it."""
+        super().publish()
+        write_atomically(checksums_path(self.path), checksums_file([bytes(self._checksums)]))

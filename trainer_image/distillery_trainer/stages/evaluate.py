@@ -8,9 +8,11 @@ stored as soon as they are generated, so that a restarted stage generates only w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from distillery_api.evaluation import SMALL_SAMPLE, Evaluation
 from distillery_api.paths import Artefact
@@ -33,7 +35,7 @@ from distillery_trainer.evaluation.systems import (
     score_teacher,
 )
 from distillery_trainer.runtime.errors import UserError
-from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
+from distillery_trainer.runtime.files import RowsFile, read_rows, to_line
 from distillery_trainer.runtime.library_settings import quiet_libraries
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
@@ -58,10 +60,18 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
 
 
 def _read_rows(path: Path, metric: str) -> HeldOutRows:
-    rows = held_out_rows([HeldOutRow.read(row) for row in read_rows(path)], metric)
+    rows = held_out_rows([held_out for row in read_rows(path) if (held_out := _held_out_row(path, row))], metric)
     if not rows.rows:
         raise UserError("No held-out row can be scored: none has gold or an answer.", reason=Reason.TOO_FEW_ROWS)
     return rows
+
+
+def _held_out_row(path: Path, row: Mapping[str, Any]) -> HeldOutRow | None:
+    try:
+        return HeldOutRow.read(row)
+    except KeyError as error:
+        sys.stderr.write(f"A row of {path} has no {error} and is left out.\n")
+        return None
 
 
 def _model_replies(
@@ -135,7 +145,7 @@ def _write_predictions(
     path: Path, rows: HeldOutRows, answers: dict[System, list[ScoredAnswer]], judged: Mapping[System, Sequence[float]]
 ) -> None:
     """The answer of every system to every row, in the order of the table."""
-    with AtomicFile(path) as file:
+    with RowsFile(path) as file:
         for system in System:
             for index, scored in enumerate(answers.get(system, [])):
                 win = judged[system][index] if system in judged else None
