@@ -184,6 +184,28 @@ def test_rows_that_fail_again_leave_the_later_stages_alone(prepared):
     ]
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 900, b'{"name": "con', b"[]"])
+def test_run_whose_result_is_damaged_goes_on(prepared, content):
+    first = prepared()
+    first.run()
+    before = saved(first)
+    (first.folder / "result.json").write_bytes(content)
+    again = prepared()
+    assert again.run().idle
+    assert saved(again) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 900, b'{"stage": "gen'])
+def test_stage_whose_result_is_damaged_runs_again(prepared, content):
+    first = prepared()
+    first.run()
+    (result,) = first.folder.glob("train-*/result.json")
+    result.write_bytes(content)
+    again = prepared()
+    assert again.run().exit_code == 0
+    assert [entry for entry in again.listener.entries if "attempt" in entry] == ["train attempt 1"]
+
+
 def test_stage_whose_rows_are_damaged_runs_again(prepared):
     first = prepared()
     first.run()

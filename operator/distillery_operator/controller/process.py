@@ -147,9 +147,10 @@ async def _watch(operator: Operator, stop: asyncio.Event, stop_watching: asyncio
     """Watch until `stop_watching`. Kopf handles the signals itself once it is ready; they must stop the workers first,
     so the process takes them back."""
     ready = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        restoring = group.create_task(_take_signals_back(ready, stop))
+    restoring = asyncio.create_task(_take_signals_back(ready, stop))
+    try:
         await operator.handlers.watch(ready, stop_watching)
+    finally:
         restoring.cancel()
 
 

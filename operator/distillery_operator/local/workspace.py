@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from distillery_api.paths import Workspace
+from distillery_api.paths import CONFIG_FILE, Workspace
 from distillery_api.runtime.atomic_files import make_folder
 from distillery_api.runtime.file_locks import LockHeld, open_lock_file, take_lock
 
@@ -64,7 +65,21 @@ def owner_of(workspace: Workspace) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        return ""
+        return _name_in_stages(workspace)
+    return _name_in(content) or _name_in_stages(workspace)
+
+
+def _name_in_stages(workspace: Workspace) -> str:
+    """The name in the configurations of the stages, where a power failure has damaged result.json; empty where there
+    are none."""
+    for path in sorted(workspace.root.glob(f"*-*/{CONFIG_FILE}")):
+        with suppress(OSError, ValueError):
+            if name := _name_in(json.loads(path.read_bytes())):
+                return name
+    return ""
+
+
+def _name_in(content: Any) -> str:
     name = content.get("name") if isinstance(content, dict) else None
     return name if isinstance(name, str) else ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from distillery_api.paths import StageFolder
+from distillery_trainer.runtime.checked_lines import checked_line, read_line
 from distillery_trainer.runtime.files import write_atomically
 
 _LENGTH = 8
@@ -17,14 +18,19 @@ def rows_revision(folder: StageFolder) -> str | None:
     The first time it notes the digest. Raises UserError if the volume is full.
     """
     digest = _digest(folder)
+    first = _first_digest(folder)
+    if first is None:
+        write_atomically(folder.first_rows_digest, checked_line({"sha256": digest}))
+    return None if first in (None, digest) else digest[:_LENGTH]
+
+
+def _first_digest(folder: StageFolder) -> str | None:
+    """The digest that was noted; None where there is none yet, or a damaged one."""
     try:
-        first = folder.first_rows_digest.read_text(errors="replace").strip()
+        line = read_line(folder.first_rows_digest.read_bytes())
     except OSError:
-        first = ""
-    if len(first) != len(digest):  # none yet, or damaged
-        write_atomically(folder.first_rows_digest, digest.encode())
         return None
-    return None if digest == first else digest[:_LENGTH]
+    return str(line["sha256"]) if line and "sha256" in line else None
 
 
 def _digest(folder: StageFolder) -> str:
