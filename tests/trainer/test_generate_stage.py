@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from distillery_api.stage_result import RowCounts
 from distillery_trainer.chat.endpoint import connections_allowed
 from generate_run import GenerateRun, gold_of, nli_row, nli_rows
 from teacher_server import gold_teacher
@@ -47,7 +48,7 @@ def test_every_row_is_sent_once_and_kept_in_the_order_of_the_input(run, teacher)
 
 def test_result_counts_rows_usage_and_names_files(run, teacher):
     result = run.run()
-    assert result.rows.model_dump() == {"read": 21, "kept": 21, "rejected": 0, "rejected_by_reason": {}}
+    assert result.rows == RowCounts(read=21, kept=21)
     assert result.splits["validation"].kept == 6
     assert result.usage.requests == 21
     assert result.usage.input_tokens == teacher.statistics()["promptTokens"]

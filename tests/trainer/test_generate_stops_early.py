@@ -60,7 +60,8 @@ def test_kill_repeats_at_most_the_requests_in_flight(tmp_path):
         left = {path.name for path in (run.workspace / run.folder).iterdir()}
         assert left == {
             *("train.jsonl", "validation.jsonl", "test.jsonl", "rejected.jsonl"),
-            *("student-prompt.txt", "metrics-port", "result.json", "README.md"),
+            *("train.jsonl.crc32", "validation.jsonl.crc32", "test.jsonl.crc32", "rejected.jsonl.crc32"),
+            *("student-prompt.txt", "metrics-port", "result.json", "README.md", "first-rows-digest"),
         }
 
 

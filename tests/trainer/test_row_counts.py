@@ -95,4 +95,5 @@ def test_counts_of_all_splits():
         "kept": 3,
         "rejected": 3,
         "rejected_by_reason": {"empty": 3},
+        "transient_failures": 0,
     }

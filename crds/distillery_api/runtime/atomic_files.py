@@ -70,9 +70,15 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 def make_folder(path: Path, *, private: bool) -> None:
     """Make a folder where there is none, and those above it; a private one for its owner alone. Raises OSError."""
-    if not path.is_dir():
+    mode = 0o700 if private else 0o777
+    try:
+        path.mkdir(mode)
+    except FileNotFoundError:
         make_folder(path.parent, private=private)
-        path.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
+        path.mkdir(mode, exist_ok=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
 
 
 def sync_folder(path: Path) -> None:

@@ -19,3 +19,8 @@ class RowRejection:
     """The failed request, if there was one."""
     reply: Reply | None = None
     """The teacher's last reply, if there was one."""
+
+    @property
+    def transient(self) -> bool:
+        """Whether a later run may keep the row, since a request failed for a cause that may pass."""
+        return self.rejection.transient or (self.failure is not None and self.failure.transient)

@@ -71,7 +71,7 @@ class RowCounter:
         self.unanswered += rejection.unanswered
         if rejection.failure:
             self.failed_requests += 1
-        self.transient_failures += rejection.rejection.transient
+        self.transient_failures += rejection.transient
 
     def hold_out(self, rejection: Rejection | None) -> None:
         """Count a held-out row, and why it has no answer."""
