@@ -211,7 +211,7 @@ def test_a_retry_annotation_ends_a_back_off_and_does_nothing_to_a_running_stage(
     assert described(cluster.decisions())[-1] == "Create Job conjnli-generate-khmqypiu-2"
 
 
-def test_a_retry_annotation_asks_rows_again_that_failed_for_a_passing_cause() -> None:
+def test_a_retry_annotation_asks_rows_again_after_a_transient_failure() -> None:
     cluster = begun()
     cluster.start()
     cluster.finish(rows=RowCounts(read=9, kept=6, rejected=3, transient_failures=3))

@@ -152,7 +152,7 @@ def test_second_run_finds_everything_done_and_starts_nothing(prepared):
     assert saved(again) == before
 
 
-def test_next_run_asks_rows_again_that_failed_for_a_passing_cause(prepared):
+def test_next_run_asks_rows_again_after_a_transient_failure(prepared):
     failed = {"read": 9, "kept": 6, "rejected": 3, "rejectedByReason": {"http_500": 3}, "transientFailures": 3}
     answered = {"rows": {"read": 9, "kept": 9}, "rowsRevision": "1a2b3c4d"}
     first = prepared({"generate": [{"rows": failed}]})

@@ -89,7 +89,7 @@ def generate_run(root, teacher):
     return GenerateRun(root, teacher.url, **rows, generation=generation, config=config)
 
 
-def asked(requests):
+def persons(requests):
     return [person(request.messages[-1]["content"]) for request in requests]
 
 
@@ -115,7 +115,7 @@ def test_generate_loses_no_row_and_pays_for_no_intact_reply_twice(tmp_path):
             else:
                 stage.finish()
                 done = True
-            again = intact & set(asked(teacher.requests[before:]))
+            again = intact & set(persons(teacher.requests[before:]))
             assert not again, f"asked again: {again}\n{stage}"
             if done:
                 break

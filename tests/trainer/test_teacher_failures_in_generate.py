@@ -58,7 +58,7 @@ def run(tmp_path, teacher):
 # --- transient failures
 
 
-def test_next_run_asks_rows_again_that_failed_for_a_passing_cause_and_nothing_else(run, teacher):
+def test_next_run_asks_rows_again_after_a_transient_failure_and_nothing_else(run, teacher):
     run.generation = {"minSuccessRatio": 0}
     failing = ("Person 3 ", "Person 101 ", "Person 201 ")
     teacher.faults = lambda call: server_error(500) if any(text in call.text for text in failing) else None
@@ -72,16 +72,16 @@ def test_next_run_asks_rows_again_that_failed_for_a_passing_cause_and_nothing_el
     assert (again.rows.transient_failures, again.rows_revision) == (3, None)
     assert run.rows("train") == kept
 
-    asked = len(teacher.requests)
+    requests = len(teacher.requests)
     teacher.faults = no_faults
     last = run.run()
     assert (last.exit_code, last.rows.kept, last.rows.rejected, last.rows.transient_failures) == (0, 21, 0, 0)
-    assert sorted(gold_key(request) for request in teacher.requests[asked:]) == sorted(failing)
+    assert sorted(gold_key(request) for request in teacher.requests[requests:]) == sorted(failing)
     assert [row["answer"] for row in run.rows("test")] == ["contradiction", "entailment", "neutral"]
     assert len(last.rows_revision) == 8
 
     assert run.run() == last
-    assert len(teacher.requests) == asked + 3
+    assert len(teacher.requests) == requests + 3
 
 
 def gold_key(request):

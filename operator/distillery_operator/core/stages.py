@@ -139,7 +139,7 @@ def last_evaluation(situation: Situation, states: StageStates) -> Evaluation | N
 def stage_state(situation: Situation, planned: PlannedStage) -> StageState:
     """Bring one stage's record up to date, and start it if it is due."""
     record = _up_to_date(situation, planned)
-    if record is None or _asked_again(situation, record):
+    if record is None or _retries_rows(situation, record):
         return _next_attempt(situation, planned, record)
     if record.completion_time:
         return StageState(planned, StagePhase.DONE, record, situation.observation.job_named(record.job))
@@ -213,7 +213,7 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
     )
 
 
-def _asked_again(situation: Situation, record: StageStatus) -> bool:
+def _retries_rows(situation: Situation, record: StageStatus) -> bool:
     """Whether the retry annotation asks for rows of a finished stage that failed for a cause that may have passed.
     While a Job runs it does not."""
     may_change = record.completion_time is not None and record.rows is not None and record.rows.transient_failures > 0
