@@ -22,7 +22,7 @@ def line_with_checksum(row: dict[str, Any]) -> bytes:
 def intact_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of the whole lines whose checksum is right."""
     lines = path.read_bytes().split(b"\n")[:-1]
-    return [json.loads(line) for line in lines if line[-10:-2] == b"%08x" % zlib.crc32(line[:-20])]
+    return [json.loads(line) for line in lines if line[-20:] == b',"crc32":"%08x"}' % zlib.crc32(line[:-20])]
 
 
 def damage_lines(path: Path, random: Random) -> str:
