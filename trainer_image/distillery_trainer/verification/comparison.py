@@ -10,9 +10,11 @@ EXACT_SHARE = 0.95
 """Share of the rows whose label or number must be the same. Arithmetic differs in the last digit between servers, which
 decides between two answers that are equally likely: one row in 200 with vLLM. A wrong template, prompt, precision or
 sampling changes many more."""
-PROSE_SHARE = 0.75
-"""Share of the rows whose prose must be alike: a text that takes another word once may go on otherwise."""
-PROSE_SIMILARITY = 0.7
+PROSE_SHARE = 0.5
+"""Share of the rows whose prose must be alike: a text that takes another word once may go on otherwise.
+SmolLM2-135M-Instruct, greedy, 60 tokens, bfloat16 against float32: 4 of 8 texts were the same and 6 alike; sampled at
+temperature 0.3 3 were alike, at temperature 1 none."""
+PROSE_SIMILARITY = 0.5
 """ROUGE-L from which two texts are alike."""
 
 
