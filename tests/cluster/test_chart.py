@@ -15,10 +15,10 @@ from distillery_api.run_config import METRICS_PORT
 from distillery_api.stage import Stage
 from distillery_operator.controller.settings import OperatorSettings, read_settings
 from distillery_operator.core.retry_policy import RetrySettings
+from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.job import stage_pod
 from distillery_operator.manifests.serving import ServedModel, serving_pod
 from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
-from distillery_operator.planning.plan import make_plan
 from manifest_cases import minimal_manifest
 from waiting import wait_until
 
@@ -309,7 +309,7 @@ def planned(namespace, **spec):
     manifest = minimal_manifest()
     manifest["metadata"] |= {"namespace": namespace, "uid": "0d7b0f9e-6c3f-4b5e-9d5a-111111111111", "generation": 1}
     manifest["spec"] |= spec
-    return make_plan(Distillation.model_validate(manifest))
+    return cluster_plan(Distillation.model_validate(manifest), SETTINGS)
 
 
 def dry_run_pod(control_plane, namespace, template):
