@@ -205,6 +205,27 @@ def test_without_a_reply_of_the_student_there_is_nothing_to_compare(tmp_path):
     assert result.message.startswith("The student replied to no row of the evaluation (")
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("predictions.jsonl", '{"id": "test-0"', "line 1: not JSON"),
+        ("predictions.jsonl", '{"id": "test-0"}\n', "'system'"),
+        ("predictions.jsonl", "[]\n", "list indices must be integers"),
+        ("predictions.jsonl", None, "No such file or directory"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_read_is_named(tmp_path, file, content, words):
+    run = VerifyRun(tmp_path)
+    path = run.run.folder(Stage.EVALUATE) / file
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    code, result = run("http://127.0.0.1:9/v1")
+    assert (code, result.reason) == (2, Reason.VERIFICATION_FAILED)
+    assert result.message.startswith("The evaluation that the student's server is compared with cannot be read: ")
+    assert words in result.message
+
+
 SUMMARY = "The council closed the old bridge on Monday because its northern pillar had moved by two centimetres."
 PROSE = {
     "task": "Summarization",

@@ -37,6 +37,7 @@ MAX_TIMING_SECONDS = 120.0
 _PAUSE_SECONDS = 0.05
 """Before each request, so that the load is that of others and not of the reply before."""
 _SHOWN_BYTES = 80
+_MESSAGE_BYTES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,11 @@ def _compared(kind: AnswerKind, rows: Sequence[EvaluatedRow], replies: Sequence[
 
 def _rows(config: RunConfig) -> list[EvaluatedRow]:
     held_out, predictions = config.input_folder(Stage.GENERATE).test, config.input_folder(Stage.EVALUATE).predictions
-    rows = rows_to_ask(evaluated_rows(held_out, predictions))
+    try:
+        rows = rows_to_ask(evaluated_rows(held_out, predictions))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        message = f"The evaluation that the student's server is compared with cannot be read: {error}"
+        raise UserError(cleaned(message, _MESSAGE_BYTES), reason=Reason.VERIFICATION_FAILED) from error
     if not rows:
         message = f"The student replied to no row of the evaluation ({predictions}), so its server cannot be verified."
         raise UserError(message, reason=Reason.VERIFICATION_FAILED)

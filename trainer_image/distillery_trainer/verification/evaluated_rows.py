@@ -30,7 +30,10 @@ class EvaluatedRow:
 
 
 def evaluated_rows(held_out: Path, predictions: Path) -> list[EvaluatedRow]:
-    """The rows that the student replied to, from the files of generate and evaluate."""
+    """The rows that the student replied to, from the files of generate and evaluate.
+
+    Raises OSError, ValueError, LookupError or TypeError where they are not as those stages write them.
+    """
     prompts = {row.id: row.studentPrompt for row in map(HeldOutRow.read, read_rows(held_out))}
     of_student = (row for row in read_rows(predictions) if row["system"] == System.STUDENT)
     return [
