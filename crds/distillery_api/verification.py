@@ -20,7 +20,7 @@ class Verification(LenientModel):
     alike: int
     """Number of rows that it answered as in the evaluation."""
     required_share: float
-    """Share of the rows that must be answered as in the evaluation: 0.95 for labels and numbers, 0.75 for prose."""
+    """Share of the rows that must be answered as in the evaluation: 0.95 for labels and numbers, 0.5 for prose."""
     latency_seconds: float
     """Median latency of a request, in seconds, with one request at a time."""
     calls: int
