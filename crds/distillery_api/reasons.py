@@ -20,6 +20,7 @@ class Reason(StrEnum):
     # Stalled
     INVALID_SPEC = "InvalidSpec"
     INVALID_DATA = "InvalidData"
+    DATA_UNREACHABLE = "DataUnreachable"
     INVALID_MODEL = "InvalidModel"
     TEACHER_UNREACHABLE = "TeacherUnreachable"
     TEACHER_REJECTED = "TeacherRejected"

@@ -94,6 +94,18 @@ def test_mapped_references_become_mounts_secrets_and_fingerprints(manifest, tmp_
     assert inputs.fingerprints["test.jsonl"].startswith("f2ca1bb6c7e907d0")
 
 
+def test_link_out_of_the_folder_of_a_claim_is_refused(manifest, tmp_path):
+    mappings = supplied(tmp_path)
+    rows = tmp_path / "claim" / "nli" / "train.jsonl"
+    rows.rename(tmp_path / "elsewhere.jsonl")
+    rows.symlink_to(tmp_path / "elsewhere.jsonl")
+    problems, _ = refused(manifest, **mappings)
+    assert problems == [
+        f"7: spec.data.train.uri: pvc://datasets/nli/train.jsonl leads out of {tmp_path}/claim, to"
+        f" {tmp_path}/elsewhere.jsonl; copy the file into the folder, or name another one: --claim datasets=DIR"
+    ]
+
+
 def test_suspended_distillation_does_not_run(manifest, tmp_path):
     manifest.path.write_text(MANIFEST.replace("  task: NLI\n", "  task: NLI\n  suspend: true\n"))
     problems, reason = refused(read_manifest(manifest.path), **supplied(tmp_path))

@@ -14,7 +14,7 @@ from pydantic import Field
 from distillery_api.base import Rule, matches
 
 
-def _has_no(pattern: str, message: str) -> Rule:
+def has_no(pattern: str, message: str) -> Rule:
     """The rule of a text that `pattern` (RE2) matches nowhere."""
     compiled = re.compile(pattern)
     return Rule(f"!self.matches({json.dumps(pattern)})", message, lambda text: compiled.search(text) is None)
@@ -41,34 +41,34 @@ def _ipv6() -> str:
 
 
 _LABEL = "[a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?"
-_HOST = rf"({_LABEL}(\.{_LABEL})*\.?|\[({_ipv6()})\])"
-_PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+HOST = rf"({_LABEL}(\.{_LABEL})*\.?|\[({_ipv6()})\])"
+PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 _PATH = "(/[-a-zA-Z0-9._~!$&'()*+,;=:@%]*)*"
 
 Endpoint = Annotated[
     str,
     Field(max_length=1024),
-    _has_no(
+    has_no(
         "^[^/]*//[^/?#]*@",
         "has a user or a password in it, which anyone could read; remove what stands before @, and name a Secret"
         " that holds the key in apiKey",
     ),
-    _has_no(
+    has_no(
         "/openai/deployments/",
         "is the URL of an Azure deployment; use https://RESOURCE.openai.azure.com/openai/v1, and set model to the name"
         " of the deployment",
     ),
-    _has_no(
+    has_no(
         "/(chat/completions|completions|responses|messages)/?([?#].*)?$",
         "is the address of a single operation, not the base URL of a server; end it before that, for example with /v1",
     ),
-    _has_no(
+    has_no(
         "[?#]",
         "not the base URL of a server, since it has a query or a fragment; remove everything from ? or # on, and name a"
         " Secret that holds the key in apiKey",
     ),
     matches(
-        f"^https?://{_HOST}(:{_PORT})?{_PATH}$",
+        f"^https?://{HOST}(:{PORT})?{_PATH}$",
         "not the base URL of a server; use for example https://teacher.example/v1, without spaces, with a port from 1"
         " to 65535, an IPv6 address in brackets, and characters beyond ASCII as xn--… or %…",
     ),

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, StrictInt
 
 from distillery_api.base import ApiModel, Rule, matches
+from distillery_api.spec.endpoints import HOST, PORT, has_no
 
 _NAME = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
@@ -34,12 +35,19 @@ ShortName = Annotated[
 SecretKey = Annotated[
     str, Field(max_length=253), matches("^[-._a-zA-Z0-9]+$", "not a valid Secret key; use letters, digits, -, _ and .")
 ]
+_USER = "[-a-zA-Z0-9._~!$&'()*+,;=:%]+"
+_SLASH = r"(/|\\|%2[fF]|%5[cC])"
+_inside = has_no(
+    rf"^[a-z0-9]+://(.*{_SLASH})?(\.|%2[eE]){{2}}({_SLASH}|[?#]|$)",
+    "has a part .., which leads out of the place that it names; write the path without it",
+)
 SourceUri = Annotated[
     str,
     Field(max_length=1024),
+    _inside,
     matches(
-        rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|https://[^/\s]+/\S+"
-        r"|(s3|gs|abfs)://[^/\s]+/\S+|hf://datasets/[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?/\S+|[^:]+)$",
+        rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|https://({_USER}@)?{HOST}(:{PORT})?/\S+"
+        r"|(s3|gs|abfs)://[-._@:a-zA-Z0-9]+/\S+|hf://datasets/[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?/\S+|[^:]+)$",
         "not a supported location of rows; use pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH,"
         " s3://BUCKET/KEY, gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH or a path",
     ),
@@ -47,6 +55,7 @@ SourceUri = Annotated[
 ModelUri = Annotated[
     str,
     Field(max_length=1024),
+    _inside,
     matches(
         rf"^(hf://[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?|pvc://{_NAME}/[^/].*|file:///.+|[^:]+)$",
         "not a supported location of a model; use hf://ORG/NAME, pvc://CLAIM/PATH, file:///PATH or a path",

@@ -142,8 +142,16 @@ class _Search:
         if not folder.is_dir():
             self.add_problem(field_path, f"--{flag} {name}={folder}: the folder does not exist; check the path")
             return None
+        path = folder.resolve() / rest
+        if not path.resolve().is_relative_to(folder.resolve()):
+            self.add_problem(
+                field_path,
+                f"{uri} leads out of {folder}, to {path.resolve()}; copy the file into the folder, or name another one:"
+                f" --{flag} {name}=DIR",
+            )
+            return None
         self.mounts[f"{scheme}{name}"] = str(folder.resolve())
-        return folder.resolve() / rest
+        return path
 
     def secrets(self, *, keys: bool) -> dict[str, dict[str, str]]:
         """The variables of every Secret that the manifest refers to, by its name."""
