@@ -32,6 +32,10 @@ class FileServer:
     """How many of the next answers end in the middle."""
     failures: int = 0
     """How many of the next requests are answered with 503."""
+    redirects: dict[str, str] = field(default_factory=dict)
+    """Where requests for a path are sent, by path."""
+    credentials: list[str] = field(default_factory=list)
+    """The Authorization header of each request that has one."""
     requests: list[str] = field(default_factory=list)
     """METHOD PATH of each request, in their order."""
     url: str = ""
@@ -64,6 +68,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0].replace("%2F", "/").replace("%2E", ".")
         self.files.requests.append(f"{self.command} {path}")
+        self.files.credentials.extend(self.headers.get_all("Authorization", []))
+        if target := self.files.redirects.get(path):
+            self._send(302, b"", {"Location": target}, with_body)
+            return
         if refusal := self.files._refusal(path, self.headers.get("Authorization", "")):
             self._send(refusal, _DENIED, {"Content-Type": "application/xml"}, with_body)
             return

@@ -14,6 +14,8 @@ from distillery_trainer.data.addresses import without_secrets
         ("abfs://container@account.example/rows.jsonl", "abfs://container@account.example/rows.jsonl"),
         ("abfs://container@account.example/rows.jsonl?sig=s3cret", "abfs://container@account.example/rows.jsonl?…"),
         ("hf://datasets/org/name@main/rows.jsonl", "hf://datasets/org/name@main/rows.jsonl"),
+        ("https://[x/rows.jsonl?sig=s3cret", "https://…"),
+        ("s3://user:s3cret@[::1::]/rows.jsonl", "s3://…"),
         ("rows/train.jsonl", "rows/train.jsonl"),
         ("rows/what?#1.jsonl", "rows/what?#1.jsonl"),
         ("file:///rows/what?#1.jsonl", "file:///rows/what?#1.jsonl"),

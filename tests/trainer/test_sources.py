@@ -4,6 +4,7 @@ import datetime
 import gzip
 import os
 
+import fsspec
 import orjson
 import pyarrow
 import pytest
@@ -100,6 +101,56 @@ def test_refusal_of_a_web_server_is_an_error_with_split_and_uri(server, tmp_path
         read(source(f"{server.url}/rows.jsonl", "validation", tmp_path))
     assert error.value.message.startswith(f"data.validation: {server.url}/rows.jsonl: ")
     assert sentence in error.value.message
+
+
+def test_redirect_within_the_server_is_followed(server, tmp_path):
+    server.redirects = {"/latest": "/rows.jsonl"}
+    assert read(source(f"{server.url}/latest", scratch=tmp_path)) == ROWS
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://localhost:{port}/rows.jsonl?token=s3cret", "https://127.0.0.1:{port}/rows.jsonl", "http://127.0.0.1:9/a"],
+    ids=["host", "scheme", "port"],
+)
+def test_redirect_to_another_origin_is_refused_with_its_target(server, tmp_path, monkeypatch, target):
+    monkeypatch.setitem(fsspec.config.conf, "https", {"headers": {"Authorization": "Bearer token"}})
+    location = target.format(port=server.url.rpartition(":")[2])
+    server.redirects = {"/moved.jsonl": location}
+    with pytest.raises(UserError) as error:
+        read(source(f"{server.url}/moved.jsonl", scratch=tmp_path))
+    assert error.value.message == (
+        f"data.train: {server.url}/moved.jsonl: the server redirects to another one, {location.partition('?')[0]}; use"
+        " that address."
+    )
+    assert server.requests == ["GET /moved.jsonl"]
+
+
+def test_netrc_is_not_read(server, tmp_path, monkeypatch):
+    write(tmp_path, ".netrc", b"machine 127.0.0.1 login me password s3cret\n").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read(source(f"{server.url}/rows.jsonl", scratch=tmp_path)) == ROWS
+    assert server.credentials == []
+
+
+def test_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.files = {"http://rows.example/rows.jsonl": ROWS}
+    assert read(source("http://rows.example/rows.jsonl", scratch=tmp_path)) == ROWS
+
+
+def test_download_is_for_its_owner_alone(server, tmp_path):
+    scratch = tmp_path / "generate"
+    read(source(f"{server.url}/rows.jsonl", scratch=scratch))
+    assert scratch.stat().st_mode & 0o777 == 0o700
+
+
+def test_unreachable_server_is_no_invalid_data(tmp_path):
+    with pytest.raises(TryLater) as error:
+        read(source("https://127.0.0.1:9/rows.jsonl", scratch=tmp_path))
+    assert error.value.reason == "DataUnreachable"
 
 
 def test_unknown_host_is_an_error(tmp_path):
@@ -264,6 +315,26 @@ def test_sources_of_a_run_are_those_that_are_given(tmp_path):
 def test_what_is_on_a_server_resolves_to_itself(tmp_path, uri):
     config = RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file)
     assert resolve(uri, config) == uri
+
+
+@pytest.mark.parametrize("path", ["../rows.jsonl", "a/../../rows.jsonl", "link/rows.jsonl", "rows-link.jsonl"])
+def test_path_that_leads_out_of_a_claim_is_refused(tmp_path, path):
+    (tmp_path / "claim").mkdir()
+    (tmp_path / "claim" / "link").symlink_to(tmp_path)
+    (tmp_path / "claim" / "rows-link.jsonl").symlink_to(write(tmp_path, "rows.jsonl", ROWS))
+    config = RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file)
+    mounted = config.model_copy(update={"mounts": {"pvc://datasets": str(tmp_path / "claim")}})
+    with pytest.raises(UserError) as error:
+        resolve(f"pvc://datasets/{path}", mounted, "data.train")
+    assert error.value.message == f"data.train: pvc://datasets/{path}: the path leads out of pvc://datasets."
+
+
+def test_link_within_a_claim_is_followed(tmp_path):
+    (tmp_path / "claim").mkdir()
+    (tmp_path / "claim" / "link.jsonl").symlink_to(write(tmp_path / "claim", "rows.jsonl", ROWS))
+    config = RunConfig.read(GenerateRun(tmp_path, "http://127.0.0.1:9/v1").config_file)
+    mounted = config.model_copy(update={"mounts": {"pvc://datasets": str(tmp_path / "claim")}})
+    assert resolve("pvc://datasets/link.jsonl", mounted) == f"{tmp_path}/claim/link.jsonl"
 
 
 # --- compressed files

@@ -10,7 +10,10 @@ def without_secrets(uri: str, *, query: str = "") -> str:
     access. A path on this machine stays as it is."""
     if "://" not in uri or uri.startswith("file://"):
         return uri
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # no address, but it may hold a secret
+        return f"{uri.partition('://')[0]}://…"
     user, _, host = parts.netloc.rpartition("@")
     names_container = parts.scheme not in ("http", "https") and ":" not in user  # abfs://CONTAINER@ACCOUNT
     shown = parts.netloc if names_container else host

@@ -19,14 +19,12 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from distillery_api.formatting import without_hidden_characters
+from distillery_api.formatting import cleaned
 from distillery_api.reasons import Reason
 from distillery_api.runtime.atomic_files import TEMPORARY_SUFFIX
+from distillery_trainer.data.web_server import READ_SECONDS, RedirectedAway, web_server
 from distillery_trainer.runtime.errors import StageError, TryLater, UserError, storage_errors_explained
 
-_CONNECT_SECONDS = 20
-_READ_SECONDS = 60
-"""Maximum time without data from a server within a file."""
 _BACK_OFFS = (0.5, 3.0)
 """Seconds before each retry."""
 _CHUNK = 4 * 1024 * 1024
@@ -53,20 +51,20 @@ class _Scheme:
 
     variables: str
     """The keys of a Secret with credentials."""
-    file_system: Callable[[], Any]
-    """The fsspec file system."""
+    file_system: Callable[[str], Any]
+    """The fsspec file system for a URL."""
     options: Mapping[str, Any]
     """Options for opening a file."""
 
 
-def _object_store(protocol: str) -> Callable[[], Any]:
-    def make() -> Any:
+def _object_store(protocol: str) -> Callable[[str], Any]:
+    def make(_: str) -> Any:
         from obstore import fsspec as object_stores
 
         # The file may be large, so a request may take long. A private store's endpoint may use plain HTTP.
         client = {
             "timeout": timedelta(hours=1),
-            "read_timeout": timedelta(seconds=_READ_SECONDS),
+            "read_timeout": timedelta(seconds=READ_SECONDS),
             "allow_http": True,
         }
         retries = {"max_retries": 3, "retry_timeout": timedelta(minutes=2)}
@@ -77,21 +75,14 @@ def _object_store(protocol: str) -> Callable[[], Any]:
     return make
 
 
-def _web_server() -> Any:
-    import aiohttp
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
-    return fsspec.filesystem("https", client_kwargs={"timeout": timeout, "trust_env": True})
-
-
-def _hub() -> Any:
+def _hub(_: str) -> Any:
     return fsspec.filesystem("hf")
 
 
 # No range requests, which some servers do not support; with a size given, no request for it hides later errors.
 _IN_ONE_STREAM = {"block_size": 0, "size": 1}
 _SCHEMES = {
-    "https": _Scheme('FSSPEC_HTTPS, as {"headers": {"Authorization": "Bearer …"}}', _web_server, _IN_ONE_STREAM),
+    "https": _Scheme('FSSPEC_HTTPS, as {"headers": {"Authorization": "Bearer …"}}', web_server, _IN_ONE_STREAM),
     "s3": _Scheme("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", _object_store("s3"), {"buffer_size": _CHUNK}),
     "gs": _Scheme("GOOGLE_SERVICE_ACCOUNT_KEY", _object_store("gs"), {"buffer_size": _CHUNK}),
     "abfs": _Scheme(
@@ -170,7 +161,7 @@ def download(url: str, subject: str, folder: Path) -> Download:
 def _draft(folder: Path) -> tuple[BinaryIO, str]:
     """A new file with a draft's name, so that a file left by a killed process is removed by the next one."""
     with storage_errors_explained(str(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=".source.", suffix=TEMPORARY_SUFFIX)
     return os.fdopen(descriptor, "w+b"), name
 
@@ -188,7 +179,7 @@ def _fetch_with_retries(scheme: _Scheme, url: str, subject: str, file: BinaryIO)
 def _fetch(scheme: _Scheme, url: str, subject: str, file: BinaryIO) -> None:
     file.seek(0)
     file.truncate()
-    file_system = scheme.file_system()
+    file_system = scheme.file_system(url)
     path = url if url.startswith("http") else url.partition("://")[2]
     try:
         before = _version(file_system, path)
@@ -200,7 +191,7 @@ def _fetch(scheme: _Scheme, url: str, subject: str, file: BinaryIO) -> None:
     except Exception as error:  # each library has its own errors, without a common class
         raise _stage_error(error, subject, scheme) from error
     if changed:
-        raise TryLater(f"{subject}: the file changed during the download.", reason=Reason.INVALID_DATA)
+        raise TryLater(f"{subject}: the file changed during the download.", reason=Reason.DATA_UNREACHABLE)
 
 
 def _version(file_system: Any, path: str) -> object:
@@ -225,13 +216,19 @@ def _copy(stream: BinaryIO, file: BinaryIO) -> None:
 
 def _stage_error(error: Exception, subject: str, scheme: _Scheme) -> StageError:
     """A stage error for a library's error."""
-    if problem := _permanent_problem(error, scheme):
+    if problem := _redirect(error) or _permanent_problem(error, scheme):
         return UserError(f"{subject}: {problem}", reason=Reason.INVALID_DATA)
     if _UNKNOWN_HOST.search(str(error)):
         cause = "the server's name cannot be resolved; correct it, or check the network"
     else:
         cause = f"the file cannot be read from the server ({_first_line(error)})"
-    return TryLater(f"{subject}: {cause}. The next attempt will try again.", reason=Reason.INVALID_DATA)
+    return TryLater(f"{subject}: {cause}. The next attempt will try again.", reason=Reason.DATA_UNREACHABLE)
+
+
+def _redirect(error: Exception) -> str | None:
+    if not isinstance(error, RedirectedAway):
+        return None
+    return f"the server redirects to another one, {cleaned(error.target, _SHOWN_CHARACTERS)}; use that address."
 
 
 def _permanent_problem(error: Exception, scheme: _Scheme) -> str | None:
@@ -269,4 +266,4 @@ def _first_line(error: Exception) -> str:
     """The first line of a library's message, without the signatures of links."""
     lines = str(error).strip().splitlines()
     first = _QUERY.sub(r"\1?…", lines[0].rstrip(".")) if lines else type(error).__name__
-    return without_hidden_characters(first if len(first) <= _SHOWN_CHARACTERS else f"{first[:_SHOWN_CHARACTERS]}…")
+    return cleaned(first, _SHOWN_CHARACTERS)

@@ -111,7 +111,7 @@ def resolve(uri: str, config: RunConfig, field_name: str = "uri") -> str:
 
     `pvc://CLAIM/PATH` and `configmap://NAME/KEY` are below their mount, `file:///PATH` is PATH, a plain path is
     relative to the config's base path, and a URL stays unchanged. Raises UserError for a claim or ConfigMap that is
-    not mounted.
+    not mounted, and for a path that leads out of it, by a link or by `..`.
     """
     if uri.startswith("file://"):
         return uri.removeprefix("file://")
@@ -127,4 +127,7 @@ def resolve(uri: str, config: RunConfig, field_name: str = "uri") -> str:
         raise UserError(
             f"{field_name}: {uri}: {reference} is not mounted (mounted: {mounted}).", reason=Reason.INVALID_DATA
         )
-    return f"{config.mounts[reference].rstrip('/')}/{path}"
+    mount = config.mounts[reference].rstrip("/")
+    if not Path(f"{mount}/{path}").resolve().is_relative_to(Path(mount).resolve()):
+        raise UserError(f"{field_name}: {uri}: the path leads out of {reference}.", reason=Reason.INVALID_DATA)
+    return f"{mount}/{path}"
