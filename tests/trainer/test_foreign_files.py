@@ -41,6 +41,7 @@ WEB_PAGE = (
     "it is a web page, such as a page to log in; use the link to the file itself, and data.credentials if it takes a"
     " login."
 )
+UTF16_SENTENCE = "its text is UTF-16 without a byte order mark; save it as UTF-8."
 XML = "it is XML; convert it to JSON Lines, CSV or Parquet."
 
 
@@ -78,6 +79,10 @@ XML = "it is XML; convert it to JSON Lines, CSV or Parquet."
         (gzip.compress(parquet_file()), "it is a compressed Parquet file; decompress it, since Parquet compresses its"
          " own columns."),
         (gzip.compress(LFS), LFS_SENTENCE),
+        (gzip.compress(gzip.compress(b"{}")), "it is compressed twice; decompress it once."),
+        ("prompt,completion\na,b\n".encode("utf-16-le"), UTF16_SENTENCE),
+        ('{"prompt": "a"}\n'.encode("utf-16-be"), UTF16_SENTENCE),
+        ('{"prompt": "a"}\n'.encode("utf-32"), "its text is UTF-32; save it as UTF-8."),
         (gzip.compress(archive("train.jsonl")), "it is a zip archive; extract it, and name the file with the rows."),
     ],
 )  # fmt: skip
@@ -103,6 +108,16 @@ def test_parquet_by_another_name_is_read(tmp_path):
 def test_rows_about_such_files_are_rows(tmp_path, line):
     [row] = rows_of(tmp_path, line)
     assert row.text
+
+
+def test_json_that_is_named_csv_is_named_as_such(tmp_path):
+    sentence = "it holds JSON, but its name or its format says CSV; name it .jsonl, or correct the format."
+    assert refusal(tmp_path, b'{"prompt": "a", "completion": "b"}\n', "rows.csv") == sentence
+
+
+def test_csv_that_is_named_json_gets_a_hint(tmp_path):
+    [first, _] = rows_of(tmp_path, b"prompt,completion\na,b\n")
+    assert first.rule.endswith("write one object per line, in UTF-8; for a table set the format to CSV")
 
 
 def test_csv_about_markup_is_csv(tmp_path):

@@ -102,6 +102,8 @@ def test_parts_of_a_row_are_used(tmp_path, record, messages, reply):
             {"prompt": "a", "completion": "b", "label": False},
             '"label": marks of good and bad replies are not supported',
         ),
+        ({"prompt": "a", "completion": "b", "label": "True"}, '"label": marks of good and bad replies are not'),
+        ({"messages": '[{"role": "user"}]'}, '"messages" is text that holds a list; write the list itself'),
         ({"prompt": [USER], "context": "c"}, '"context" beside a list of messages; write it into a message'),
         ({"instruction": "a", "history": "before"}, '"history" is not a list; write [["question", "answer"], …]'),
         ({"instruction": "a", "history": [["before"]]}, '"history" holds something else than pairs'),

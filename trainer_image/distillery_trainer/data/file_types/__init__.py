@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 from distillery_api.spec import DataFormat
 from distillery_trainer.data.file_types.compression import decompressed
 from distillery_trainer.data.file_types.csv_tables import csv_records
-from distillery_trainer.data.file_types.foreign_files import refuse_foreign_file
+from distillery_trainer.data.file_types.foreign_files import refuse_foreign_file, refuse_json
 from distillery_trainer.data.file_types.json_lines import json_records
 from distillery_trainer.data.file_types.parquet_tables import PARQUET_MARK, parquet_records
 from distillery_trainer.data.file_types.record import Record, UnusableFile
@@ -48,6 +48,7 @@ def _read(source: Source, stream: BinaryIO) -> Iterator[Record | LineError]:
     if text is not stream:
         refuse_foreign_file(_first_bytes(text), compressed=True)
     if _is_csv(source):
+        refuse_json(_first_bytes(text))
         return csv_records(as_utf8(text), _delimiter(source), source.settings.columns)
     return json_records(text)
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 from distillery_trainer.data.file_types.record import UnusableFile
 
 _SUPPORTED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+COMPRESSED_MARKS = tuple(_SUPPORTED)
 _BUFFER = 256 * 1024
 _UNPACKED_BYTES = 64 * 1024 * 1024
 """A file that unpacks to no more is read, however small it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from distillery_trainer.data.file_types.compression import COMPRESSED_MARKS
 from distillery_trainer.data.file_types.record import UnusableFile
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -20,6 +21,7 @@ _MAGIC: dict[bytes, str] = {
     " `git lfs pull`",
     b"/annex/objects/": "it is a git-annex pointer and not the file itself; fetch the file with `git annex get`",
     b"# xet version": "it is a Xet pointer and not the file itself; download the file with `hf download`",
+    b"\xff\xfe\0\0": "its text is UTF-32; save it as UTF-8",
     b"%PDF-": f"it is a PDF document; {_CONVERT}",
     b"{\\rtf": f"it is an RTF document; {_CONVERT}",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": f"it is an old Excel or Word file; {_TABLE}",
@@ -50,6 +52,7 @@ _WEB_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|sc
 _PROLOGUE = re.compile(rb"\s*<\?xml\b")
 _XML = re.compile(rb"\s*<(\?xml\b|!doctype\b|[a-z][-\w.:]*(\s+[-\w.:]+\s*=\s*[\"'][^\"'>]*[\"'])*\s*/?>)", re.I)
 _NOTEBOOK = re.compile(rb'\s*\{\s*"(cells|metadata|nbformat|nbformat_minor)"\s*:')
+_OBJECT = re.compile(rb'\s*\{\s*"[^"]*"\s*:')
 _NOTEBOOK_KEYS = (b'"cell_type"', b'"nbformat"', b'"kernelspec"')
 
 
@@ -58,9 +61,17 @@ def refuse_foreign_file(start: bytes, *, compressed: bool = False) -> None:
     start = start.removeprefix(_BYTE_ORDER_MARK)
     if compressed and start.startswith(b"PAR1"):
         raise UnusableFile("it is a compressed Parquet file; decompress it, since Parquet compresses its own columns")
+    if compressed and start.startswith(COMPRESSED_MARKS):
+        raise UnusableFile("it is compressed twice; decompress it once")
     for problem in (_by_magic, *_BY_CONTENT):
         if sentence := problem(start):
             raise UnusableFile(sentence)
+
+
+def refuse_json(start: bytes) -> None:
+    """Raise UnusableFile if a table of text begins with an object of JSON."""
+    if _OBJECT.match(start.removeprefix(_BYTE_ORDER_MARK)):
+        raise UnusableFile("it holds JSON, but its name or its format says CSV; name it .jsonl, or correct the format")
 
 
 def _by_magic(start: bytes) -> str | None:
@@ -92,4 +103,11 @@ def _notebook(start: bytes) -> str | None:
     return None
 
 
-_BY_CONTENT: tuple[Callable[[bytes], str | None], ...] = (_archive, _markup, _notebook)
+def _wide_text(start: bytes) -> str | None:
+    little_endian, big_endian = start[1::2], start[:-1:2]
+    if len(start) > 3 and any(start) and not (any(little_endian[:8]) and any(big_endian[:8])):
+        return "its text is UTF-16 without a byte order mark; save it as UTF-8"
+    return None
+
+
+_BY_CONTENT: tuple[Callable[[bytes], str | None], ...] = (_archive, _markup, _notebook, _wide_text)

@@ -42,9 +42,11 @@ def _parse(number: int, line: bytes) -> dict[str, Any]:
     try:
         row = _value(line)
     except orjson.JSONDecodeError as error:
-        raise LineError(number, f"not JSON ({error}); write one object per line, in UTF-8{_hint(line)}") from error
+        raise LineError(
+            number, f"not JSON ({error}); write one object per line, in UTF-8{_hint(line, number)}"
+        ) from error
     if not isinstance(row, dict):
-        raise LineError(number, f'not a JSON object; write {{"messages": [...]}}{_hint(line)}')
+        raise LineError(number, f'not a JSON object; write {{"messages": [...]}}{_hint(line, number)}')
     return row
 
 
@@ -87,8 +89,10 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _hint(line: bytes) -> str:
+def _hint(line: bytes, number: int) -> str:
     """How to fix the usual files that are not JSON Lines."""
+    if number == 1 and line[:1].isalpha() and any(delimiter in line for delimiter in (b",", b";", b"\t", b"|")):
+        return "; for a table set the format to CSV"
     if line in (b"[", b"{"):
         return "; to convert a single list use `jq -c '.[]' FILE`, for indented objects `jq -c . FILE`"
     return "; to convert a single list use `jq -c '.[]' FILE`" if line.startswith(b"[") else ""

@@ -58,6 +58,8 @@ def _is_fine_tuning(message: Any) -> bool:
 def message_list(row: dict[str, Any]) -> list[Any]:
     """The messages, unchecked."""
     messages = row.get("messages")
+    if isinstance(messages, str) and messages.lstrip().startswith("["):
+        raise InvalidRow('"messages" is text that holds a list; write the list itself')
     if not isinstance(messages, list) or not messages:
         raise InvalidRow('"messages" is missing or empty; write a list of {"role", "content"}')
     return messages

@@ -44,7 +44,7 @@ def unused_keys(row: dict[str, Any], used: frozenset[str]) -> tuple[str, ...]:
     """The keys of a row that its format does not know. Raises InvalidRow for one that carries a part of a row and is
     not `used`."""
     _refuse_unsupported(row, "")
-    if isinstance(row.get("label"), bool):
+    if str(row.get("label")).lower() in ("true", "false"):
         raise InvalidRow(
             '"label": marks of good and bad replies are not supported; keep the good rows, without the key'
         )
