@@ -36,6 +36,27 @@ def test_kept_replies_are_not_requested_and_failed_calls_are_listed(tmp_path):
     assert result.splits["train"].rejected_by_reason == {"log_call_failed": 1}
 
 
+def test_responses_beside_prompts_are_not_requested(tmp_path):
+    rows = [{"prompt": nli_row(number)["messages"][0]["content"], "response": "neutral"} for number in range(3)]
+    with gold_teacher(KNOWN) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, train=jsonl(rows), validation=VALIDATION, test=TEST)
+        run.data = {"train": {"uri": "train.jsonl", "replies": "Keep"}}
+        result = run.run()
+    assert result.exit_code == 0, result.message
+    assert [row["completion"][0]["content"] for row in run.rows("train")] == ["neutral"] * 3
+    assert len(teacher.requests) == len(VALIDATION) + len(TEST)
+
+
+def test_keeping_replies_that_no_row_has_ends_the_stage_before_a_request(tmp_path):
+    with gold_teacher(KNOWN) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, validation=VALIDATION, test=TEST)
+        run.data = {"train": {"uri": "train.jsonl", "replies": "Keep"}}
+        result = run.run()
+    assert (result.exit_code, result.reason) == (2, "InvalidData")
+    assert result.message.startswith("data.train: train.jsonl: replies is Keep, but no row has a reply.")
+    assert teacher.requests == []
+
+
 def test_kept_replies_of_held_out_rows_are_the_teachers_answers(tmp_path):
     with gold_teacher(KNOWN) as teacher:
         run = GenerateRun(tmp_path, teacher.url, train=jsonl(LOG), validation=VALIDATION, test=jsonl(LOG))
