@@ -32,6 +32,8 @@ class FileServer:
     """How many of the next answers end in the middle."""
     failures: int = 0
     """How many of the next requests are answered with 503."""
+    content_encoding: str | None = None
+    """The Content-Encoding of every file."""
     redirects: dict[str, str] = field(default_factory=dict)
     """Where requests for a path are sent, by path."""
     credentials: list[str] = field(default_factory=list)
@@ -78,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.files.files[path]
         # An entity tag that follows the content, as servers give it.
         headers = {"ETag": f'"{hash(content):x}"', "Last-Modified": "Wed, 01 Jul 2026 07:28:00 GMT"}
+        if self.files.content_encoding:
+            headers["Content-Encoding"] = self.files.content_encoding
         wanted = self.headers.get("Range")
         if wanted and self.files.ranges:
             first, last = wanted.removeprefix("bytes=").split("-")

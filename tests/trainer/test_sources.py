@@ -126,6 +126,13 @@ def test_redirect_to_another_origin_is_refused_with_its_target(server, tmp_path,
     assert server.requests == ["GET /moved.jsonl"]
 
 
+def test_content_encoding_of_a_server_is_unpacked_as_it_is_read(server, tmp_path):
+    server.files, server.content_encoding = {"/rows.jsonl": gzip.compress(ROWS)}, "gzip"
+    where = source(f"{server.url}/rows.jsonl", scratch=tmp_path)
+    assert read(where).startswith(b"\x1f\x8b")
+    assert [row.line for row in read_valid_rows(where)] == [1, 2, 3]
+
+
 def test_netrc_is_not_read(server, tmp_path, monkeypatch):
     write(tmp_path, ".netrc", b"machine 127.0.0.1 login me password s3cret\n").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))

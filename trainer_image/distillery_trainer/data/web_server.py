@@ -39,6 +39,9 @@ def web_server(url: str) -> Any:
         "timeout": aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=READ_SECONDS),
         "trust_env": False,  # it would read .netrc as well
         "proxy": proxy.url if proxy else None,
+        # What a server compresses all the same is unpacked within bounds when it is read.
+        "headers": {"Accept-Encoding": "identity"},
+        "auto_decompress": False,
         "middlewares": (_stay_at(URL(url).origin()),),
     }
     # An instance is made for one URL: its proxy and its origin.
