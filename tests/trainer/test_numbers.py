@@ -53,6 +53,20 @@ from distillery_trainer.parsing import numbers
         ("**72**.", "72"),
         ("\u0667\u0662\u066b\u0665", "72.5"),
         ("\uff17\uff12", "72"),
+        ("\\boxed{-\\frac{3}{4}}", "-0.75"),
+        ("-\\frac{3}{4}", "-0.75"),
+        ("\\boxed{- 5}", "-5"),
+        ("- 5", "-5"),
+        ("-\u00bd", "-0.5"),
+        ("minus 3", "-3"),
+        ("negative $3", "-3"),
+        ("$-5$", "-5"),
+        ("\u8d1f3", "-3"),
+        ("3 \u00d7 10^8", "300000000"),
+        ("-2.5 \\times 10^{-3}", "-0.0025"),
+        ("3\u00b710\u2074", "30000"),
+        ("10 000", "10000"),
+        ("3 hundred", "300"),
     ],
 )
 def test_one_number_in_canonical_form(text, literal):
@@ -61,7 +75,39 @@ def test_one_number_in_canonical_form(text, literal):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "none", "13 or 12", "12-15", "10:30", "1,2,3", "1.2.3", "3rd", "13th", "GPT4", "1/0", "1e400", "9" * 500],
+    [
+        *("", "none", "13 or 12", "12-15", "10:30", "1,2,3", "1.2.3", "3rd", "13th", "GPT4", "1/0", "1e400", "9" * 500),
+        *(
+            "5\\sqrt{3}",
+            "2\\pi",
+            "2^{10}",
+            "10\u2078",
+            "3:1",
+            "not 72",
+            "$1.5M",
+            "$5m",
+            "2.5k",
+            "5x",
+            "3i",
+            "5!",
+            "5-",
+            "--5",
+        ),
+        *(
+            "\u00b13",
+            "~5",
+            "> 5",
+            "\u2248 3.14",
+            "3 + 4i",
+            "(3, 4)",
+            "[2, 5]",
+            "0.333...",
+            "0.(3)",
+            "1010_2",
+            "12/5/2020",
+        ),
+        *("5 ft 3 in", "2 dozen", "3 quarters", "half of 50", "1 in 6", "50% of 80", "7 R 2", "5\u4e07", "\u2014 5"),
+    ],
 )
 def test_what_is_not_one_number(text):
     assert numbers.parse(text) is None
@@ -92,13 +138,32 @@ def test_numbers_of_a_sentence_are_those_that_stand_alone():
         ("50", "50%"),
         ("50%", "0.5"),
         ("-5", "\u22125"),
+        ("0", "-0.0"),
+        ("6.626e-34", "6.6260e-34"),
+        ("0.30000000000000004", "0.3"),
+        ("0.666666", "2/3"),
+        ("66.6667%", "0.666667"),
     ],
 )
 def test_equal_numbers(answer, gold):
     assert numbers.equal(answer, gold)
 
 
-@pytest.mark.parametrize(("answer", "gold"), [("72", "27"), ("50%", "50"), ("0.33", "1/3"), ("5", "-5"), ("none", "5")])
+DIFFERENT = [
+    ("6.6e-34", "1.6e-19"),
+    ("0", "1e-9"),
+    ("1e-9", "0"),
+    ("1000001", "1000000"),
+    ("1234567.88", "1234567.89"),
+    ("0.00001", "0.00002"),
+    ("1e12", "1000000000001"),
+    ("1/3", "1/4"),
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"), [("72", "27"), ("50%", "50"), ("0.33", "1/3"), ("5", "-5"), ("none", "5"), *DIFFERENT]
+)
 def test_numbers_that_differ(answer, gold):
     assert not numbers.equal(answer, gold)
 

@@ -36,6 +36,7 @@ REASONED = task_definition("Math", chainOfThought=True)
         ('{"answer": 0}', "0"),
         ("<think>70?</think>72", "72"),
         ("```\n72\n```", "72"),
+        ("8 * 9 = 72", "72"),
     ],
 )
 def test_reply_with_one_number(reply, answer):
@@ -48,7 +49,7 @@ def test_reply_with_one_number(reply, answer):
         ("", "empty"),
         ("13 or 12", "several_numbers"),
         ("The answer is 13 or 12.", "several_numbers"),
-        ("8 * 9 = 72", "several_numbers"),
+        ("8 * 9 = 72 and 72 / 2 = 36", "several_numbers"),
         ("12-15", "several_numbers"),
         ("seventy-two", "no_number"),
         ('{"reason": "72"}', "bad_json"),

@@ -4,15 +4,13 @@ in the JSON itself."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-import json_repair
-import orjson
-
-from distillery_api.formatting import valid_unicode
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_trainer.parsing.json_values import REPEATED, Repairs, parsed, with_whole_characters
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 
@@ -21,6 +19,10 @@ _OPENING = re.compile(r"[{\[]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|["{}\[\]]', re.DOTALL)
 _MAX_OPENING_BRACKETS = 50
 """Opening brackets of a reply that are tried as the start of a value."""
+_MAX_SCANNED = 500_000
+"""Characters that are searched for closing brackets, over all opening ones."""
+_MAX_DEPTH = 100
+"""Depth of brackets in brackets beyond which a value is no reply."""
 
 
 def without_code_fence(text: str) -> str:
@@ -28,22 +30,32 @@ def without_code_fence(text: str) -> str:
     return (match[1] if (match := _FENCE.search(text)) else text).strip()
 
 
-def find_json(text: str, wanted: Callable[[Any], bool]) -> Any | None:
-    """The first JSON object or list in the text for which `wanted` is true, ignoring the text around it.
+def find_json(text: str, wanted: Callable[[Any], bool]) -> Sequence[Any]:
+    """The distinct JSON objects or lists in the text for which `wanted` is true, ignoring the text around them.
 
-    Valid JSON takes precedence over JSON that can be repaired (missing or wrong quotes, trailing commas). A value that
-    is never closed was cut off and is ignored. None if there is no such value.
+    Valid JSON takes precedence over JSON that can be repaired (missing or wrong quotes, trailing commas); of the
+    latter, there is one at most. A value that is never closed was cut off and is ignored.
     """
+    text = with_whole_characters(text)
     pieces = list(_balanced_pieces(text))
-    valid = (_parsed(piece) for piece in pieces)
-    if (found := next(filter(wanted, valid), None)) is not None:
-        return found
-    return next(filter(wanted, map(_repaired, [*pieces, *_outermost_piece(text)])), None)
+    if valid := _distinct(filter(wanted, map(parsed, pieces))):
+        return valid
+    repairs = Repairs()
+    candidates = map(repairs.repaired, [*pieces, *_outermost_piece(text)])
+    return _distinct(islice(filter(wanted, candidates), 1))
 
 
 def first_json_object(text: str) -> dict[str, object] | None:
     """The first valid JSON object in the text; None if there is none."""
-    return next((value for piece in _balanced_pieces(text) if isinstance(value := _parsed(piece), dict)), None)
+    return next((value for piece in _balanced_pieces(text) if isinstance(value := parsed(piece), dict)), None)
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    distinct: list[Any] = []
+    for value in values:
+        if value not in distinct:
+            distinct.append(value)
+    return distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +67,11 @@ class JsonField:
 
 def read_json_field(text: str, key: str) -> JsonField | Unreadable | None:
     """The value of `key` in the JSON object of a reply; None if the reply does not look like JSON."""
-    found = find_json(text, lambda value: key in _only_object(value))
-    if found is not None:
-        return JsonField(_only_object(found)[key])
+    found = _distinct(_only_object(value)[key] for value in find_json(text, lambda value: key in _only_object(value)))
+    if len(found) > 1 or REPEATED in found:
+        return Unreadable(RejectionReason.BAD_JSON, f'The reply has the key "{key}" more than once, with other values.')
+    if found:
+        return JsonField(found[0])
     if without_code_fence(text).startswith("{") and first_json_object(text) is not None:
         return Unreadable(RejectionReason.BAD_JSON, f'The reply is JSON without the key "{key}".')
     return Unreadable(RejectionReason.BAD_JSON, "The reply is not valid JSON.") if looks_like_json(text, key) else None
@@ -83,11 +97,13 @@ def _only_object(value: Any) -> dict[str, Any]:
 
 def _balanced_pieces(text: str) -> Iterator[str]:
     """The pieces of text from an opening bracket to its closing one. A valid piece is not searched for inner ones."""
-    position = 0
+    position, scanned = 0, 0
     for _ in range(_MAX_OPENING_BRACKETS):
-        if not (opening := _OPENING.search(text, position)):
+        opening = _OPENING.search(text, position)
+        if not opening or scanned > _MAX_SCANNED:
             return
         end = _end_of_value(text, opening.start())
+        scanned += (end or len(text)) - opening.start()
         if end is None and opening[0] == "{":  # the inside of an object that was cut off is not the reply
             return
         if end is None:
@@ -95,11 +111,12 @@ def _balanced_pieces(text: str) -> Iterator[str]:
             continue
         piece = text[opening.start() : end]
         yield piece
-        position = opening.end() if _parsed(piece) is None else end
+        position = opening.end() if parsed(piece) is None else end
 
 
 def _end_of_value(text: str, start: int) -> int | None:
-    """The position after the bracket that closes the one at `start`, ignoring brackets in strings; None without one."""
+    """The position after the bracket that closes the one at `start`, ignoring brackets in strings; None without one, or
+    if brackets are nested too deeply."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         if token[0] == '"':  # an unterminated string
@@ -107,6 +124,8 @@ def _end_of_value(text: str, start: int) -> int | None:
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
         if depth == 0:
             return token.end()
+        if depth > _MAX_DEPTH:
+            return None
     return None
 
 
@@ -114,28 +133,3 @@ def _outermost_piece(text: str) -> list[str]:
     """The text from the first bracket to the last one; nothing if the reply was cut off before that."""
     opening, end = _OPENING.search(text), max(text.rfind("}"), text.rfind("]"))
     return [text[opening.start() : end + 1]] if opening and opening.start() < end else []
-
-
-def _parsed(piece: str) -> Any | None:
-    try:
-        return orjson.loads(piece)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _repaired(piece: str) -> Any | None:
-    try:
-        return _with_valid_texts(json_repair.loads(piece, skip_json_loads=True))
-    except (ValueError, RecursionError):  # nested too deeply
-        return None
-
-
-def _with_valid_texts(value: Any) -> Any:
-    """A value whose texts a file can hold: JSON may escape half a character."""
-    if isinstance(value, str):
-        return valid_unicode(value)
-    if isinstance(value, list):
-        return [_with_valid_texts(item) for item in value]
-    if isinstance(value, dict):
-        return {valid_unicode(str(key)): _with_valid_texts(item) for key, item in value.items()}
-    return value

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
 from typing import Any, ClassVar
-
-import orjson
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
@@ -25,12 +23,11 @@ _STUDENT_PROMPT = """\
 Solve the problem. Reply with the final answer as a plain number and nothing else: no words, no units, no thousands \
 separators, no working."""
 
-_STATED = re.compile(
-    r"\banswer\b[\"'*_`]*(?:\s+(?:is|equals|would\s+be|must\s+be|should\s+be)\b|\s*[:=])\s*[\"'*_`:(\[{\\ ]*|####\s*",
-    re.IGNORECASE,
-)
-_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_ANOTHER = re.compile(r"\s*(?:or|and|to|/|,|-)\s*[-$]?\d", re.IGNORECASE)
+
+_FENCED = re.compile(r"```[a-zA-Z]*\s[^`]*(?:```)?")
+_CODE_BLOCK = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_ESCAPES_IN_LATEX = str.maketrans({"\f": "\\f", "\b": "\\b", "\t": "\\t"})
+"""What JSON makes of a backslash that a model forgot to escape: the first letters of \\frac, \\boxed and \\times."""
 
 
 class MathTask(ShortAnswerTask):
@@ -77,8 +74,8 @@ class MathTask(ShortAnswerTask):
             return Unreadable(RejectionReason.EMPTY, "The reply is empty.")
         field = read_json_field(text, _KEY)
         if isinstance(field, JsonField):
-            return _read_json_value(field.value)
-        return numbers.parse(text) or field or _read_prose(without_code_fence(text))
+            return _read_json_reply(field.value, text)
+        return numbers.parse(text) or field or _read_prose(_without_code(text))
 
     def vote_key(self, answer: str) -> str:
         """The number in canonical form."""
@@ -95,46 +92,47 @@ class MathTask(ShortAnswerTask):
         return f'the gold answer "{gold}" is not a single number; write a plain number, such as 72 or 0.5'
 
 
+def _without_code(text: str) -> str:
+    """The content of the code fence that the whole reply is in, else the text without the code blocks in it."""
+    return without_code_fence(text) if _FENCED.fullmatch(text) else _CODE_BLOCK.sub("\n", text)
+
+
+def _read_json_reply(value: Any, text: str) -> str | Unreadable:
+    """The number in a structured reply, unless the words after it take it back."""
+    answer = _read_json_value(value)
+    if isinstance(answer, str) and numbers.is_corrected(text[text.rfind("}") + 1 :]):
+        return Unreadable(
+            RejectionReason.SEVERAL_NUMBERS, f'The reply has other numbers after the JSON object with "{_KEY}".'
+        )
+    return answer
+
+
 def _read_json_value(value: Any) -> str | Unreadable:
     """The number in the answer field of a structured reply."""
     if isinstance(value, str) and not value.strip():
         return Unreadable(RejectionReason.EMPTY, f'The reply\'s "{_KEY}" is empty.')
     if isinstance(value, bool | list | dict) or value is None:
-        return Unreadable(
-            RejectionReason.NO_NUMBER, f'The reply\'s "{_KEY}" is {orjson.dumps(value).decode()[:80]}, not a number.'
-        )
-    text = str(value)
+        written = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        return Unreadable(RejectionReason.NO_NUMBER, f'The reply\'s "{_KEY}" is {written[:80]}, not a number.')
+    text = str(value).translate(_ESCAPES_IN_LATEX)
     return numbers.parse(text) or _read_prose(text)
 
 
 def _read_prose(text: str) -> str | Unreadable:
-    plain = numbers.normalize(text)
-    found = numbers.find_in_prose(plain)
-    return _boxed_number(text) or _stated_number(plain, found) or _only_number(found)
+    return numbers.stated_number(text) or _unreadable(text)
 
 
-def _boxed_number(text: str) -> str | None:
-    """The number in the last \\boxed{}."""
-    boxes = _BOXED.findall(text)
-    return numbers.parse(boxes[-1]) if boxes else None
-
-
-def _stated_number(plain: str, found: Sequence[numbers.FoundNumber]) -> str | None:
-    """The last number that is stated to be the answer, with no other one next to it."""
-    by_start = {number.start: number for number in found}
-    stated = [by_start[match.end()] for match in _STATED.finditer(plain) if match.end() in by_start]
-    return stated[-1].literal if stated and not _ANOTHER.match(plain, stated[-1].end) else None
-
-
-def _only_number(found: Sequence[numbers.FoundNumber]) -> str | Unreadable:
-    """The only number of the text."""
-    distinct = list(dict.fromkeys(number.literal for number in found))
-    if not distinct:
+def _unreadable(text: str) -> Unreadable:
+    """Why a reply states no number."""
+    found = dict.fromkeys(number.literal for number in numbers.find_in_prose(numbers.normalize(text)))
+    if not found:
         return Unreadable(RejectionReason.NO_NUMBER, "The reply has no number.")
-    if len(distinct) > 1:
-        listed = ", ".join(distinct[:5])
+    listed = ", ".join(list(found)[:5])
+    if len(found) == 1:
         return Unreadable(
-            RejectionReason.SEVERAL_NUMBERS,
-            f"The reply has several numbers, and none is said to be the answer: {listed}.",
+            RejectionReason.NO_NUMBER, f"The reply has the number {listed}, but does not give it alone as the answer."
         )
-    return distinct[0]
+    return Unreadable(
+        RejectionReason.SEVERAL_NUMBERS,
+        f"The reply has several numbers, and none is said to be the answer: {listed}.",
+    )

@@ -117,9 +117,13 @@ class SummarizationTask(ProseTask):
         if not self.generation.chain_of_density:
             return super().read_answer(text, row_text)
         text = without_reasoning(text).strip()
-        value = find_json(text, lambda value: bool(_rounds(value)))
-        if value is not None:
-            return _last_summary(_rounds(value))
+        found = find_json(text, lambda value: bool(_rounds(value)))
+        if len(found) > 1:
+            return Unreadable(
+                RejectionReason.BAD_JSON, f'The reply has {len(found)} different lists of "{_ROUNDS_KEY}".'
+            )
+        if found:
+            return _last_summary(_rounds(found[0]))
         if looks_like_json(text, _SUMMARY_KEY):
             return Unreadable(
                 RejectionReason.BAD_JSON, f'The reply is not valid JSON with a list of four under "{_ROUNDS_KEY}".'
@@ -128,12 +132,11 @@ class SummarizationTask(ProseTask):
 
     def read_teacher_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The last summary of four, if the teacher was asked for four."""
-        if text.strip() and self._asks_for_rounds:
-            found = find_json(without_reasoning(text), lambda value: bool(_rounds(value)))
-            if found is None:
-                return Unreadable(
-                    RejectionReason.BAD_JSON, f'The reply is not JSON with a list of four under "{_ROUNDS_KEY}".'
-                )
+        must_have_rounds = self._asks_for_rounds and text.strip()
+        if must_have_rounds and not find_json(without_reasoning(text), lambda value: bool(_rounds(value))):
+            return Unreadable(
+                RejectionReason.BAD_JSON, f'The reply is not JSON with a list of four under "{_ROUNDS_KEY}".'
+            )
         return self.read_answer(text, row_text)
 
     def answer_problem(self, answer: str, row_text: str) -> Rejection | None:

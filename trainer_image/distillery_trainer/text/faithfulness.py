@@ -8,7 +8,7 @@ from distillery_trainer.parsing import numbers
 from distillery_trainer.text import entities
 from distillery_trainer.text.words import words
 
-_LIST_MARK = re.compile(r"^\s*\d{1,3}[.)]\s+", re.MULTILINE)
+_LIST_MARK = re.compile(r"^[^\S\n]*\d{1,3}[.)]\s+", re.MULTILINE)
 _SPELLED = {
     word: str(number)
     for number, word in enumerate(
