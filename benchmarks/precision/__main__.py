@@ -16,10 +16,15 @@ from reply_precision import TASKS, Precision, measure, written_tasks
 
 def table_line(name: str, precision: Precision) -> str:
     """The figures of one task, as a line of a Markdown table."""
-    total, told = len(precision.readings), precision.with_answer
-    silent = total - told
+    total, answered = len(precision.readings), precision.with_answer
+    silent = total - answered
     unreadable = silent - sum(reading.sample.says is None for reading in precision.wrong)
-    figures = [total, told, f"{precision.read_right} ({precision.read_right / told:.1%})", len(precision.missed)]
+    figures = [
+        total,
+        answered,
+        f"{precision.read_right} ({precision.read_right / answered:.1%})",
+        len(precision.missed),
+    ]
     cells = [TASKS[name], *figures, silent, unreadable, len(precision.wrong)]
     return f"| {' | '.join(map(str, cells))} |"
 
