@@ -16,6 +16,7 @@ from distillery_trainer.parsing.unreadable import Unreadable
 
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
+_NOTHING_MORE = re.compile(r"[`.\s]*(?:\n|```|\Z)")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|["{}\[\]]', re.DOTALL)
 _MAX_OPENING_BRACKETS = 50
 """Opening brackets of a reply that are tried as the start of a value."""
@@ -130,6 +131,9 @@ def _end_of_value(text: str, start: int) -> int | None:
 
 
 def _outermost_piece(text: str) -> list[str]:
-    """The text from the first bracket to the last one; nothing if the reply was cut off before that."""
-    opening, end = _OPENING.search(text), max(text.rfind("}"), text.rfind("]"))
-    return [text[opening.start() : end + 1]] if opening and opening.start() < end else []
+    """The text from the first bracket to the last one; nothing if the reply was cut off before that: if a sentence goes
+    on after it, or brackets are left open."""
+    opening, end = _OPENING.search(text), max(text.rfind("}"), text.rfind("]")) + 1
+    piece = text[opening.start() : end] if opening else ""
+    is_closed = piece.count("{") <= piece.count("}") and piece.count("[") <= piece.count("]")
+    return [piece] if piece and is_closed and _NOTHING_MORE.match(text, end) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import ClassVar
 
 from distillery_api.rejection_reasons import RejectionReason
@@ -14,6 +15,9 @@ from distillery_trainer.text import languages, rouge
 
 PROSE_TOKENS = 1024
 """Default maximum length of a reply in prose, in tokens."""
+
+_INVISIBLE = string.whitespace + "\u00a0\u3000\u200b\u2060\ufeff"
+"""White space and characters without width, which are nothing at the ends of an answer."""
 
 
 class ProseTask(TaskDefinition):
@@ -44,7 +48,7 @@ class ProseTask(TaskDefinition):
 
     def read_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The whole reply with its formatting, without reasoning."""
-        text = without_reasoning(text).strip()
+        text = without_reasoning(text).strip(_INVISIBLE)
         return text or Unreadable(RejectionReason.EMPTY, "The reply is empty.")
 
     def score(self, answer: str, gold: Gold) -> float:

@@ -179,6 +179,7 @@ def _last_summary(rounds: Sequence[Mapping[str, Any]]) -> str | Unreadable:
 
 
 def _summary(item: Mapping[str, Any]) -> str:
-    """The summary of a round, ignoring the case of its key; empty if there is none."""
-    found = (text for key, text in item.items() if key.casefold().replace(" ", "_") == _SUMMARY_KEY.casefold())
-    return next((text.strip() for text in found if isinstance(text, str)), "")
+    """The summary of a round, ignoring the case of its key; empty if there is none, or two that differ."""
+    found = [text for key, text in item.items() if key.casefold().replace(" ", "_") == _SUMMARY_KEY.casefold()]
+    texts = {text.strip() for text in found if isinstance(text, str)}
+    return texts.pop() if len(texts) == 1 else ""

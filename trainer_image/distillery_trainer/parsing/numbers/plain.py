@@ -27,7 +27,7 @@ _MAX_TAIL = 300
 
 _NOT_AT_END = re.compile(
     r"\s*[\u00d7\u00b7\u00f7^=<>\u2264\u2265\u2260\u2248\u00b1\u221a\u03c0\u221e|\u2030\u00a2_\\~\u2192\u21d2\u2026+?]"
-    r"|[(\[{'\u00b0](?=\S*\d)|\.\.|\.\d|!(?=[\w!(])|\s*\*+\s*[\w(\\$-]|\s+\*|\s*-\s?(?:[\d.($+-]|[A-Za-z]\b|\Z)|-\w"
+    r"|[(\[{'\u00b0](?=\S*\d)|\s*\.\.|\.\d|!(?=[\w!(])|\s*\*+\s*[\w(\\$-]|\s+\*|\s*-\s?(?:[\d.($+-]|[A-Za-z]\b|\Z)|-\w"
     r"|\s*/\s*(?:[^A-Za-z\s]|[abcijknpqrtuvwxyz]\b)|\s*:\s?[-$]?\d|:\w|\s*\(\s*[-$.\d]"
     rf"|\s*[,;]\s*(?:[-+{numerals.CURRENCY}]\s?)?\.?\d|\s*[,;&]\s*\(?\w{{1,3}}\s*=|\s+[xX]\s|\s*[\u0300-\u036f\u20d0-\u20ff\u2080-\u209c]"
     r"|\s+(?:in|for|of|from|by|per|to|at|on|off|over|and|under|into)\s+[-$\u20ac]?\.?\d"
@@ -48,7 +48,7 @@ def parse(text: str) -> str | None:
     if (box := _BOX.search(text)) and not re.search(r"\w", text[: box.start()] + text[box.end() :]):
         text = box[1]
     match = PLAIN.match(text, _BEFORE.match(text).end())  # type: ignore[union-attr] # matches every text
-    if match is None or re.match(r"\.\.|\.\d|_", text[match.end() :]) or not _AFTER.fullmatch(text, match.end()):
+    if match is None or re.match(r"\s*\.\.|\.\d|_", text[match.end() :]) or not _AFTER.fullmatch(text, match.end()):
         return None
     return literal_of(match)
 
