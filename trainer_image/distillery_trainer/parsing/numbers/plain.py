@@ -45,8 +45,8 @@ def parse(text: str) -> str | None:
     if len(text) > _MAX_LENGTH:
         return None
     text = mathematical(text)
-    if (box := _BOX.search(text)) and not re.search(r"\w", text[: box.start()] + text[box.end() :]):
-        text = box[1]
+    if box := _BOX.match(text, _BEFORE.match(text).end()):  # type: ignore[union-attr] # matches every text
+        text = f"{box[1]} {text[box.end() :]}"
     match = PLAIN.match(text, _BEFORE.match(text).end())  # type: ignore[union-attr] # matches every text
     if match is None or re.match(r"\s*\.\.|\.\d|_", text[match.end() :]) or not _AFTER.fullmatch(text, match.end()):
         return None
@@ -84,8 +84,15 @@ def _ends_plainly(match: re.Match[str], after: str, in_prose: bool) -> bool:
         unit = words.UNIT.match(after)
         if _LATIN.match(glued[0]) and (match["currency"] or not unit):
             return False
+        if unit and re.match(r"m [a-z]|[\u00b0\u00ba] ?[NSEW]\b", after):  # 5m people, 40\u00b0 N
+            return False
         after = after[unit.end() :] if unit else after
-    return not (_NOT_AT_END.match(after) or _is_letter(after) or _goes_on(after, bool(match["percent"])))
+    return not changes_value(after, percent=bool(match["percent"]))
+
+
+def changes_value(after: str, *, percent: bool = False) -> bool:
+    """Whether what follows a number makes it another one, or one of several."""
+    return bool(_NOT_AT_END.match(after)) or _is_letter(after) or _goes_on(after, percent)
 
 
 def _is_letter(after: str) -> bool:

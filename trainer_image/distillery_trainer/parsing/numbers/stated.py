@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 
 from distillery_trainer.parsing.numbers import words
 from distillery_trainer.parsing.numbers.notation import mathematical
-from distillery_trainer.parsing.numbers.plain import PLAIN, number_at, parse
+from distillery_trainer.parsing.numbers.plain import PLAIN, changes_value, number_at, parse
 
 _IS = (
     r"(?:\s+(?:to\s+(?:the|this|your)\s+(?:question|problem|exercise)\s+)?(?:is|equals|would\s+be|must\s+be|"
@@ -32,9 +32,10 @@ _MAX_STATEMENTS = 50
 """Answers that a reply may state; more are those of a reply that repeats itself."""
 _RELATION = re.compile(r"[<>\u2264\u2265\u2260\u2248\u00b1~|\u2192\u21d2\u221d]")
 _VARIABLE = re.compile(
-    r"\d[A-Za-z]\b|(?<![A-Za-z])[b-hj-zB-HJ-Z\u0391-\u03c9](?![A-Za-z])|\b(?:sin|cos|tan|log|ln|exp|sqrt|mod)\b"
+    r"\d[A-Za-z]\b|(?<![A-Za-z])[b-hj-zB-HJ-Z\u0391-\u03c9](?![A-Za-z])"
+    r"|\\(?:alpha|beta|gamma|delta|theta|phi|lambda|mu|omega)\b"
 )
-_OPERATOR = re.compile(r"[-+*\u00d7\u00f7\u00b7/^:\u221a\\]|\b(?:sin|cos|tan|log|ln|exp|sqrt|mod|plus|minus|times)\b")
+_OPERATOR = re.compile(r"[-+*\u00d7\u00f7\u00b7/^:\u221a]|\b(?:sin|cos|tan|log|ln|exp|sqrt|mod|plus|minus|times)\b")
 _SEPARATOR = re.compile(r"[,;](?=\s)|\b(?:or|and|if|then|where|when|so)\b")
 _MARKS = r"[\s\"'`*_(\[{:=\u201c]*"
 _REPORTED = re.compile(
@@ -70,8 +71,9 @@ def stated_number(text: str) -> str | None:
 
 def is_corrected(rest: str) -> bool:
     """Whether the text after an answer takes it back for another one."""
-    correction = words.CORRECTION.search(rest)
-    return correction is not None and re.search(r"\d", rest) is not None
+    if words.WITHDRAWAL.search(rest):
+        return True
+    return words.CORRECTION.search(rest) is not None and re.search(r"\d", rest) is not None
 
 
 # --- statements
@@ -84,13 +86,22 @@ def _read(text: str, match: re.Match[str]) -> _Statement | None:
         if boxed is None:
             return _Statement(None, match.start(), match.end())
         literal = parse(boxed[1]) or _value_of_clause(boxed[1].strip(), in_prose=False)
-        return _Statement(None if _is_doubtful(text, match.start()) else literal, match.start(), boxed.end())
+        is_whole = _stands_alone(text, match.start(), boxed.end())
+        return _Statement(literal if is_whole else None, match.start(), boxed.end())
     sentence = _sentence(text, match.end())
     if not re.search(r"\d", sentence) or "\\boxed" in sentence or "\\fbox" in sentence:
         return None
     is_bullet = "\n" in match[0] and re.match(r"[-+] ", sentence)
     literal = None if is_bullet or _is_doubtful(text, match.start()) else _value_of_clause(sentence)
     return _Statement(literal, match.start(), match.end() + len(sentence))
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether nothing around a box is part of its number, and nobody denies it."""
+    before, after = _before(text, start), re.sub(r"^[\s$)\]*]*(?=\S)", " ", text[end : end + _MAX_SENTENCE])
+    if re.match(r"\s*(?:%|per ?cent\b)", after) or words.NEARLY.search(before):
+        return False
+    return not (_is_doubtful(text, start) or changes_value(after))
 
 
 def _last(text: str, statements: list[_Statement]) -> str | None:

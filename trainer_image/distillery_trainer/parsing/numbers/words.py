@@ -27,6 +27,22 @@ NOT_STATED = re.compile(
 )
 """What makes "the answer is" after it another one's, a condition, or a denial."""
 
+WITHDRAWAL = re.compile(
+    r"\b(?:wait|oops|correction|my mistake|a mistake|made an error|that is wrong|that's wrong|is incorrect|was wrong|"
+    r"that was wrong|scratch that|hold on|on second thought|let me re-?\w+|hmm+|actually)\b"
+    r"|\u4e0d\u5bf9|\u7b49\u7b49|\u9519\u4e86",
+    re.IGNORECASE,
+)
+"""What takes an answer back even where no other one follows."""
+
+NEARLY = re.compile(
+    r"(?:[-+*/^\u00d7\u00f7\u00b7\u00b1\u2248~<>\u2264\u2265\u2260\u2014]|\d"
+    r"|\b(?:about|around|approximately|approx\.?|roughly|nearly|almost|than|least|most|over|under|between|or|and|to|"
+    r"half of|twice|times|plus|minus|up to|not|of))[\s$({\[*]*\Z",
+    re.IGNORECASE,
+)
+"""What, before a number, makes it part of another one or an approximation."""
+
 DOUBT = re.compile(
     r"\b(?:not|never|neither|nor|no|none|cannot|unable|impossible|unknown|unclear|unsure|uncertain|undefined|sorry|"
     r"insufficient|missing|without|if|unless|assum\w+|suppos\w+|let|let's|whether|maybe|perhaps|possibly|probably|"
@@ -68,8 +84,10 @@ CHANGES_VALUE = re.compile(
     r"dozens?|hundreds?|thousands?|millions?|billions?|trillions?|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|"
     r"sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|lakhs?|crores?|scores?|gross|pi|root|out of|"
     r"or so|wrong|incorrect|not|n't|unless|otherwise|if|base|binary|hex\w*|octal|[ap]\.?m|o'?clock|bce?|ad|ce|"
-    r"remainders?|approximately|approx|about|roughly|ish|something|odd|mio|mrd|mln|mld|bln|bn|mn|tsd|mill\w*|mil|mille|tausend|"
-    r"millionen|milliarden|millones|millions|mld|permille|bps|basis|percentage|points?|oder|ou|o|\u043e\u0440"
+    r"remainders?|approximately|approx|est\.?|estimated?|about|roughly|ish|something|odd|mio|mrd|mln|mld|bln|bn|mn|tsd|mill\w*|mil|mille|tausend|"
+    r"millionen|milliarden|millones|millions|mld|permille|bps|basis|percentage|points?|repeating|recurring|periodic|bar|"
+    r"lacs?|grand|pairs?|couples?|oder|ou|o|\u043e\u0440"
+    r"|(?-i:January|February|March|April|May|June|July|August|September|October|November|December)"
     rf"|(?:and|to|over|by|point|comma)\s+{NUMBER_WORD})(?!\w)"
     r"|[\u4e07\u842c\u5104\u4ebf\u5343\u767e\u500d\u6210\u6298\u5206\u534a\u591a\u4f59\u9918\u5de6\u53f3]|\u4ee5[\u4e0a\u4e0b\u5185]",
     re.IGNORECASE,
