@@ -86,11 +86,6 @@ class Precision:
         return sum(reading.sample.says is not None and reading.right for reading in self.readings)
 
 
-def written_tasks() -> list[str]:
-    """The tasks that have a file."""
-    return [name for name in TASKS if (FOLDER / f"{name}.jsonl").exists()]
-
-
 def sample_replies(name: str) -> list[SampleReply]:
     """The hand-written replies of a task."""
     lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()

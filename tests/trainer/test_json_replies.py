@@ -1,6 +1,7 @@
 """Structured replies, however they are wrapped, cut or misspelt."""
 
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,29 @@ def test_text_that_looks_like_json_and_is_invalid(reply, message):
 @pytest.mark.parametrize("reply", ["", "72", "The answer is 72.", "It is {72}."])
 def test_prose_is_not_json(reply):
     assert read_json_field(reply, "answer") is None
+
+
+def test_half_a_character_is_replaced_and_all_digits_are_kept():
+    assert read_json_field('{"answer": "half \\ud83d, whole \\ud83d\\ude00"}', "answer") == JsonField(
+        "half \ufffd, whole \U0001f600"
+    )
+    assert read_json_field('{"answer": 0.12345678901234567890}', "answer") == JsonField(
+        Decimal("0.12345678901234567890")
+    )
+
+
+@pytest.mark.parametrize(
+    "reply", ['{"answer": 1, "answer": 2}', "{'answer': 1, 'answer': 2}", '{"answer": 1} {"answer": 2}']
+)
+def test_two_values_under_a_key_are_not_chosen_from(reply):
+    message = 'The reply has the key "answer" more than once, with other values.'
+    assert read_json_field(reply, "answer") == Unreadable("bad_json", message)
+    assert read_json_field(reply.replace("2", "1"), "answer") != JsonField(2)
+
+
+def test_what_was_cut_off_after_a_bracket_is_not_repaired():
+    assert isinstance(read_json_field('{"answer": "\\frac{1}{2} or', "answer"), Unreadable)
+    assert isinstance(read_json_field('{"answer": "\\frac{1}{2}', "answer"), Unreadable)
 
 
 def test_reason_of_a_reply():

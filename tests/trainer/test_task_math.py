@@ -37,6 +37,15 @@ REASONED = task_definition("Math", chainOfThought=True)
         ("<think>70?</think>72", "72"),
         ("```\n72\n```", "72"),
         ("8 * 9 = 72", "72"),
+        ("The answer is $\\boxed{-\\frac{3}{4}}$.", "-0.75"),
+        ('{"reason": "r", "answer": "-\\\\frac{3}{4}"}', "-0.75"),
+        ("\\boxed{- 5}", "-5"),
+        ("minus 3", "-3"),
+        ("The answer is 3 \u00d7 10^8 m/s.", "300000000"),
+        ("The answer is 48 + 24 = 72.", "72"),
+        ("The answer is 10 000 m", "10000"),
+        ('{"reason": "r", "answer": 123456789012345678901}', "123456789012345678901"),
+        ("```python\nprint(8 * 9)\n```\nThe answer is 72.", "72"),
     ],
 )
 def test_reply_with_one_number(reply, answer):
@@ -60,6 +69,17 @@ def test_reply_with_one_number(reply, answer):
         ('{"answer": [72]}', "no_number"),
         ('{"answer": "13 or 12"}', "several_numbers"),
         ("<think>72", "empty"),
+        ("The answer is 5\\sqrt{3}", "several_numbers"),
+        ("The answer is 3:1", "several_numbers"),
+        ("It is not 72.", "no_number"),
+        ("-\\boxed{5}", "no_number"),
+        ("The answer is 72. Wait, no.", "no_number"),
+        ('{"answer": 70, "answer": 72}', "bad_json"),
+        ('{"answer": 70}\n{"answer": 72}', "bad_json"),
+        ('{"answer": 70}\nWait, it is 72.', "several_numbers"),
+        ('{"answer": NaN}', "no_number"),
+        ('{"answer": ' + "9" * 5000 + "}", "no_number"),
+        ('{"answer": ' + "[" * 5000 + "]" * 5000 + "}", "bad_json"),
     ],
 )
 def test_reply_without_one_number(reply, reason):

@@ -30,6 +30,7 @@ _NOT_AT_END = re.compile(
     r"|[(\[{'\u00b0](?=\S*\d)|\s*\.\.|\.\d|!(?=[\w!(])|\s*\*+\s*[\w(\\$-]|\s+\*|\s*-\s?(?:[\d.($+-]|[A-Za-z]\b|\Z)|-\w"
     r"|\s*/\s*(?:[^A-Za-z\s]|[abcijknpqrtuvwxyz]\b)|\s*:\s?[-$]?\d|:\w|\s*\(\s*[-$.\d]"
     rf"|\s*[,;]\s*(?:[-+{numerals.CURRENCY}]\s?)?\.?\d|\s*[,;&]\s*\(?\w{{1,3}}\s*=|\s+[xX]\s|\s*[\u0300-\u036f\u20d0-\u20ff\u2080-\u209c]"
+    r"|\s+(?:of\s+)?(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"
     r"|\s+(?:in|for|of|from|by|per|to|at|on|off|over|and|under|into)\s+[-$\u20ac]?\.?\d"
 )
 _UNITS_WITH_DIGITS = re.compile(r"\b[a-zA-Z]{1,4}(?:\^-?\d|\d\b)")

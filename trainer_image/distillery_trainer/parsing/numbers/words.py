@@ -87,7 +87,6 @@ CHANGES_VALUE = re.compile(
     r"remainders?|approximately|approx|est\.?|estimated?|about|roughly|ish|something|odd|mio|mrd|mln|mld|bln|bn|mn|tsd|mill\w*|mil|mille|tausend|"
     r"millionen|milliarden|millones|millions|mld|permille|bps|basis|percentage|points?|repeating|recurring|periodic|bar|"
     r"lacs?|grand|pairs?|couples?|oder|ou|o|\u043e\u0440"
-    r"|(?-i:January|February|March|April|May|June|July|August|September|October|November|December)"
     rf"|(?:and|to|over|by|point|comma)\s+{NUMBER_WORD})(?!\w)"
     r"|[\u4e07\u842c\u5104\u4ebf\u5343\u767e\u500d\u6210\u6298\u5206\u534a\u591a\u4f59\u9918\u5de6\u53f3]|\u4ee5[\u4e0a\u4e0b\u5185]",
     re.IGNORECASE,
