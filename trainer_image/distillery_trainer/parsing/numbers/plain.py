@@ -26,11 +26,12 @@ _MAX_TAIL = 300
 """Characters after a number that may say what it is part of."""
 
 _NOT_AT_END = re.compile(
-    r"\s*[\u00d7\u00b7\u00f7^=<>\u2264\u2265\u2260\u2248\u00b1\u221a\u03c0\u221e|\u2030\u00a2_\\~\u2192\u21d2\u2026+?]"
-    r"|[(\[{'\u00b0](?=\S*\d)|\s*\.\.|\.\d|!(?=[\w!(])|\s*\*+\s*[\w(\\$-]|\s+\*|\s*-\s?(?:[\d.($+-]|[A-Za-z]\b|\Z)|-\w"
+    r"\s*[\u00d7\u00b7\u00f7^=<>\u2264\u2265\u2260\u2248\u00b1\u221a\u03c0\u221e|\u2030\u00a2_\\~\u2192\u21d2\u2026+?!]"
+    r"|[(\[{'\u00b0](?=\S*\d)|\s*\.\.|\.\d|\s*\*+\s*[\w(\\$-]|\s+\*|\s*-\s?(?:[\d.($+-]|[A-Za-z]\b|\Z)|-\w"
     r"|\s*/\s*(?:[^A-Za-z\s]|[abcijknpqrtuvwxyz]\b)|\s*:\s?[-$]?\d|:\w|\s*\(\s*[-$.\d]"
     rf"|\s*[,;]\s*(?:[-+{numerals.CURRENCY}]\s?)?\.?\d|\s*[,;&]\s*\(?\w{{1,3}}\s*=|\s+[xX]\s|\s*[\u0300-\u036f\u20d0-\u20ff\u2080-\u209c]"
-    r"|\s+(?:of\s+)?(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"
+    r"|\s+(?:of\s+)?(?:January|February|March|April|May|June|July|August|September|October|November|December"
+    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\b"
     r"|\s+(?:in|for|of|from|by|per|to|at|on|off|over|and|under|into)\s+[-$\u20ac]?\.?\d"
 )
 _UNITS_WITH_DIGITS = re.compile(r"\b[a-zA-Z]{1,4}(?:\^-?\d|\d\b)")
@@ -65,22 +66,17 @@ def literal_of(match: re.Match[str]) -> str | None:
     return numerals.literal(number) + ("%" if match["percent"] else "")
 
 
-def number_at(text: str, start: int, *, in_prose: bool = True) -> tuple[str, int] | None:
-    """The plain number at a position of a text in mathematical notation, and its end; None where there is none.
-
-    In prose, an exclamation mark after it ends the sentence; elsewhere it stands for a factorial.
-    """
+def number_at(text: str, start: int) -> tuple[str, int] | None:
+    """The plain number at a position of a text in mathematical notation, and its end; None where there is none."""
     match = PLAIN.match(text, start)
-    if match is None or not _ends_plainly(match, text[match.end() : match.end() + _MAX_TAIL], in_prose):
+    if match is None or not _ends_plainly(match, text[match.end() : match.end() + _MAX_TAIL]):
         return None
     found = literal_of(match)
     return None if found is None else (found, match.end())
 
 
-def _ends_plainly(match: re.Match[str], after: str, in_prose: bool) -> bool:
+def _ends_plainly(match: re.Match[str], after: str) -> bool:
     """Whether what follows a number leaves it what it is."""
-    if not in_prose and after.lstrip().startswith("!"):
-        return False
     if glued := re.match(r"[^\W\d_\u00b0\u00ba]+|[\u00b0\u00ba]", after):
         unit = words.UNIT.match(after)
         if _LATIN.match(glued[0]) and (match["currency"] or not unit):

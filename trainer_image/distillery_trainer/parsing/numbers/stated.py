@@ -85,7 +85,7 @@ def _read(text: str, match: re.Match[str]) -> _Statement | None:
         boxed = _BOXED.match(text, match.end())
         if boxed is None:
             return _Statement(None, match.start(), match.end())
-        literal = parse(boxed[1]) or _value_of_clause(boxed[1].strip(), in_prose=False)
+        literal = parse(boxed[1]) or _value_of_clause(boxed[1].strip())
         is_whole = _stands_alone(text, match.start(), boxed.end())
         return _Statement(literal if is_whole else None, match.start(), boxed.end())
     sentence = _sentence(text, match.end())
@@ -144,16 +144,16 @@ def _sentence(text: str, start: int) -> str:
 # --- equations
 
 
-def _value_of_clause(clause: str, *, in_prose: bool = True) -> str | None:
+def _value_of_clause(clause: str) -> str | None:
     """The number that a clause starts with, or the result of its equation."""
-    if found := number_at(clause, 0, in_prose=in_prose):
+    if found := number_at(clause, 0):
         return found[0]
     *left, result = re.split(r"=+", clause)
     if not left or _RELATION.search(clause) or _SEPARATOR.search("=".join(left)):
         return None
     if not (_is_left_side(left[0]) and _is_left_side(left[-1])):
         return None
-    found = number_at(result, _skip_marks(result), in_prose=in_prose)
+    found = number_at(result, _skip_marks(result))
     return found[0] if found else None
 
 
@@ -201,7 +201,7 @@ def _reported_at(text: str, start: int) -> str | None:
     if not _REPORTED.search("\n" + before) or _LIST_MARK.match(text, start):
         return None
     is_first = not re.search(r"\w", before)
-    found = number_at(text, start, in_prose=not is_first)
+    found = number_at(text, start)
     return found[0] if found and (not is_first or _is_short(_sentence(text, found[1]))) else None
 
 

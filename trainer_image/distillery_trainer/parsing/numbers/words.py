@@ -88,7 +88,9 @@ CHANGES_VALUE = re.compile(
     r"millionen|milliarden|millones|millions|mld|permille|bps|basis|percentage|points?|repeating|recurring|periodic|bar|"
     r"lacs?|grand|pairs?|couples?|oder|ou|o|\u043e\u0440"
     rf"|(?:and|to|over|by|point|comma)\s+{NUMBER_WORD})(?!\w)"
-    r"|[\u4e07\u842c\u5104\u4ebf\u5343\u767e\u500d\u6210\u6298\u5206\u534a\u591a\u4f59\u9918\u5de6\u53f3]|\u4ee5[\u4e0a\u4e0b\u5185]",
+    r"|[\u4e07\u842c\u5104\u4ebf\u5343\u767e\u500d\u6210\u6298\u5206\u534a\u591a\u4f59\u9918\u5de6\u53f3\u5272]|\u4ee5[\u4e0a\u4e0b\u5185]"
+    r"|[\u4e0d\u9519\u932f]|\u306a\u3044|\u307e\u305b\u3093|\uc544\ub2c8|\uc544\ub2d9|\uc54a|\uc5c6"
+    r"|\b(?:nicht|falsch|faux|falso|pas|non|\u043d\u0435\w*)\b",
     re.IGNORECASE,
 )
 """Words after a number that make it part of another one, or no answer."""
