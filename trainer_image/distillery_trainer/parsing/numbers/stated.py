@@ -93,12 +93,12 @@ def _read(text: str, match: re.Match[str]) -> _Statement | None:
         return None
     is_bullet = "\n" in match[0] and re.match(r"[-+] ", sentence)
     literal = None if is_bullet or _is_doubtful(text, match.start()) else _value_of_clause(sentence)
-    return _Statement(literal, match.start(), match.end() + len(sentence))
+    return _Statement(literal, match.start(), match.end())
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether nothing around a box is part of its number, and nobody denies it."""
-    before, after = _before(text, start), re.sub(r"^[\s$)\]*]*(?=\S)", " ", text[end : end + _MAX_SENTENCE])
+    before, after = _before(text, start), re.sub(r"^[ \t$)\]*]*(?=\S)", " ", text[end : end + _MAX_SENTENCE])
     if re.match(r"\s*(?:%|per ?cent\b)", after) or words.NEARLY.search(before):
         return False
     return not (_is_doubtful(text, start) or changes_value(after))
@@ -110,22 +110,14 @@ def _last(text: str, statements: list[_Statement]) -> str | None:
     for earlier, later in pairwise(statements):
         between = text[earlier.end : later.start]
         replaced = words.CORRECTION.search(between) or words.CORRECTION.search(_before(text, earlier.start))
-        if earlier.literal != later.literal and earlier.literal is not None and not replaced:
+        if earlier.literal != later.literal and not replaced:
             return None
     return None if is_corrected(text[last.end :]) else last.literal
 
 
 def _is_doubtful(text: str, position: int) -> bool:
     """Whether the words before a statement make it another one's, a condition, or a denial."""
-    return (
-        re.search(
-            r"\b(?:if|wrong|incorrect|not|never|no|suppose|assume|unless|whether|might|may|false|mistaken\w*|common|some|"
-            r"someone|says?|claims?|could|example|instead of|format|guess|first|second|part|previous|old)\b|n't\b",
-            _before(text, position),
-            re.IGNORECASE,
-        )
-        is not None
-    )
+    return words.NOT_STATED.search(_before(text, position)) is not None
 
 
 def _before(text: str, position: int) -> str:
