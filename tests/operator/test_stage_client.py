@@ -46,6 +46,12 @@ class Pod:
 
 
 @pytest.fixture
+def unreachable_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+
+@pytest.fixture
 async def pod() -> AsyncIterator[Pod]:
     made = Pod()
     application = web.Application()
@@ -96,3 +102,8 @@ async def test_a_silent_pod_costs_two_seconds_at_most(pod: Pod) -> None:
 
 async def test_a_deleted_pod_reports_nothing() -> None:
     assert await read_stage_report("127.0.0.1", 1) == StageReport()
+
+
+async def test_a_stage_is_not_asked_through_a_proxy(pod: Pod, unreachable_proxy: None) -> None:
+    report = await read_stage_report("127.0.0.1", pod.port)
+    assert report.progress == Progress(done=30, total=120, unit="steps")

@@ -191,6 +191,29 @@ def test_requests_are_counted(server: Server) -> None:
     assert b"distillery_server_requests_in_flight 0.0" in content
 
 
+def test_slow_clients_are_ended_and_others_answered(tmp_path: Path) -> None:
+    port, folder = free_port(), write_tiny_model(tmp_path / "model")
+    program = (
+        "import sys, distillery_trainer.serving.connections as connections\n"
+        "connections.MAX_WAITING_SECONDS = 0.5\n"
+        "from distillery_trainer.serving.__main__ import main\n"
+        "sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, f"--model={folder}", "--name=tiny", f"--port={port}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        server = Server(port, folder, process)
+        wait_until_healthy(server)
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
+        for number, connection in enumerate(slow):
+            connection.sendall((b"", b"GET ", b"GET /health HTTP/1.1\r\nX: ")[number % 3])
+        assert server.post("/v1/completions", prompt="a", max_tokens=1)[0] == 200
+        for connection in slow:
+            connection.settimeout(30)
+            assert connection.recv(1) == b""
+            connection.close()
+        process.send_signal(signal.SIGTERM)
+
+
 def test_a_request_in_flight_is_answered_before_the_server_stops(tmp_path: Path) -> None:
     port = free_port()
     server = Server(port, tmp_path, start(write_tiny_model(tmp_path / "model"), port, "--shutdown-timeout=60"))
@@ -213,5 +236,5 @@ def test_a_folder_that_is_no_model_ends_the_server_with_a_sentence(tmp_path: Pat
     output, _ = ended.communicate(timeout=60)
     assert ended.returncode == 2
     assert output.splitlines()[-1] == (
-        f"student.model.uri: {tmp_path}: the folder has no config.json; use a model folder in the Hugging Face format."
+        f"student.model.uri: {tmp_path}: the folder is empty; copy all files of the model into it."
     )

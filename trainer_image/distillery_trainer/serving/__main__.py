@@ -17,7 +17,7 @@ from distillery_trainer.runtime.errors import StageError
 from distillery_trainer.runtime.library_settings import quiet_libraries
 
 PRECISIONS = ("auto", "bfloat16", "float16", "float32")
-_MAX_CONNECTIONS = 256
+_MAX_CONNECTIONS = 1024
 _MAX_HEADER_BYTES = 64 * 1024
 
 
@@ -39,6 +39,7 @@ def _serve(options: argparse.Namespace) -> None:
     import uvicorn
 
     from distillery_trainer.serving.application import StudentApi
+    from distillery_trainer.serving.connections import TimedConnection
     from distillery_trainer.serving.served_model import ServedModel
     from distillery_trainer.student.device import choose_device
 
@@ -48,7 +49,7 @@ def _serve(options: argparse.Namespace) -> None:
         StudentApi(model).application(),
         host=options.host,
         port=options.port,
-        http="h11",
+        http=TimedConnection,
         ws="none",
         server_header=False,
         access_log=False,

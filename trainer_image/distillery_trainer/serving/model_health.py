@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 logger = logging.getLogger(__name__)
 
 MAX_REQUEST_SECONDS = 600.0
-"""A request that takes longer is taken for one that never ends."""
+"""Requests are answered one by one. One that takes longer is taken for one that never ends."""
 PROBE_SECONDS = 20.0
 """How long the model may take for one token."""
 TRUSTED_SECONDS = 30.0
@@ -27,7 +28,7 @@ class ModelHealth:
     """Asks the model for one token; raises an error if it cannot."""
     clock: Callable[[], float] = time.monotonic
     _in_flight: list[float] = field(default_factory=list)
-    _last_answer: float | None = None
+    _last_answer: float = -math.inf
 
     @property
     def requests_in_flight(self) -> int:
@@ -46,10 +47,10 @@ class ModelHealth:
             self._in_flight.remove(started)
 
     async def answers(self) -> bool:
-        """Whether the model answers. Requests are answered one by one, so a busy model is not asked."""
+        """Whether the model answers. A busy one is not asked: its last answer tells."""
         if self._in_flight:
-            return self.clock() - min(self._in_flight) < MAX_REQUEST_SECONDS
-        if self._last_answer is not None and self.clock() - self._last_answer < TRUSTED_SECONDS:
+            return self.clock() - max(self._last_answer, min(self._in_flight)) < MAX_REQUEST_SECONDS
+        if self.clock() - self._last_answer < TRUSTED_SECONDS:
             return True
         try:
             with self.request():
