@@ -40,6 +40,8 @@ for line in sys.stdin:
     print(json.dumps([message, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]), flush=True)
     os._exit(0)
 """
+ENDLESS = b"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+DOUBLING = b"{% set ns = namespace(x='a') %}{% for i in range(35) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}"
 SENTENCE = "student.model.uri: student: "
 GIBIBYTE = 1024**3
 
@@ -156,6 +158,20 @@ def own_tokenizer(folder: Path) -> None:
         (write("tokenizer.json", b"{"), "the tokenizer cannot be read"),
         (write("tokenizer.json", b"[" * 1_000_000), "the tokenizer cannot be read"),
         (write("tokenizer_config.json", b"[1]"), "the tokenizer cannot be read"),
+        (
+            write("chat_template.jinja", ENDLESS),
+            "the chat template takes longer than 10 seconds; use another model.",
+        ),
+        (
+            write("chat_template.jinja", b"{{ 'a' * 10000000000 }}"),
+            "the chat template takes more than 256 MiB of memory; use another model.",
+        ),
+        (
+            write("chat_template.jinja", DOUBLING),
+            "the chat template takes more than 256 MiB of memory; use another model.",
+        ),
+        (write("chat_template.jinja", b"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}"), "the chat template rejects"),
+        (write("chat_template.jinja", b"{{ ().__class__.__base__.__subclasses__() }}"), "the chat template rejects"),
         (change_config(num_hidden_layers=10**9), "config.json states num_hidden_layers: 1e+09, more than any known"),
         (change_config(num_hidden_layers=1_000), "config.json states 1,000 layers, but the weights have"),
         (change_config(num_hidden_layers="many"), "config.json is not valid"),

@@ -9,6 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from distillery_trainer.student.invalid_model import InvalidModel
 from distillery_trainer.student.model_config import first_line
+from distillery_trainer.student.template_trial import try_template
 
 
 def read_tokenizer(path: Path, uri: str, config: Any) -> PreTrainedTokenizerBase:
@@ -18,6 +19,7 @@ def read_tokenizer(path: Path, uri: str, config: Any) -> PreTrainedTokenizerBase
     except Exception as error:  # loading a tokenizer raises whatever the libraries of its format raise
         raise InvalidModel(uri, f"the tokenizer cannot be read: {first_line(error)}; copy its files again.") from error
     tokenizer.chat_template = _one_template(tokenizer, uri)
+    try_template(tokenizer, uri)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     _check_ids(tokenizer, config, uri)
