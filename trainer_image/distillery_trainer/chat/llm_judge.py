@@ -17,6 +17,8 @@ from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.data.rows import Message
 from distillery_trainer.parsing.json_replies import read_reasoning_field
 from distillery_trainer.parsing.labels import LabelParser
+from distillery_trainer.parsing.last_json import LastObject, last_json_object
+from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 
 _MAX_TOKENS = 1024
@@ -29,7 +31,7 @@ class Verdict:
     choice: str
     """One of the allowed verdicts."""
     reply: str
-    """The judge's whole reply."""
+    """The judge's reply, without what it quotes before its verdict."""
 
     @property
     def reason(self) -> str | None:
@@ -91,5 +93,16 @@ class LlmJudge:
             return outcome
         if ending_of(outcome.finish_reason) is Ending.TRUNCATED and not self._prompt.accepts_truncated:
             return Unreadable(RejectionReason.TRUNCATED, "The reply was cut off.")
-        choice = self._parser.read(outcome.content)
-        return choice if isinstance(choice, Unreadable) else Verdict(choice, outcome.content)
+        text = without_reasoning(outcome.content)
+        last = last_json_object(text, self._prompt.key)
+        if last and self._says_otherwise(last):
+            return Unreadable(RejectionReason.BAD_JSON, "The reply goes on after its verdict, and says otherwise.")
+        verdict = last.text if last else text
+        choice = self._parser.read(verdict)
+        return choice if isinstance(choice, Unreadable) else Verdict(choice, verdict)
+
+    def _says_otherwise(self, last: LastObject) -> bool:
+        """Whether the last object may be a quotation: another verdict, whole or cut off, comes after it."""
+        after = self._parser.read(last.after)
+        differs = isinstance(after, str) and after != self._parser.read(last.text)
+        return differs or f'"{self._prompt.key}"' in last.after
