@@ -13,6 +13,11 @@ NLI_LABELS = ("entailment", "neutral", "contradiction")
 
 def task_definition(task: str, labels: tuple[str, ...] = (), **generation: Any) -> TaskDefinition:
     """The task definition of a run with these fields of `generation`."""
+    return task_for(run_config(task, labels, **generation))
+
+
+def run_config(task: str, labels: tuple[str, ...] = (), **generation: Any) -> RunConfig:
+    """The configuration of a generate stage with these fields of `generation`."""
     teacher = {"name": "tester", "endpoint": "http://127.0.0.1:9/v1", "model": "teacher"}
     config = {
         "stage": "generate",
@@ -25,7 +30,7 @@ def task_definition(task: str, labels: tuple[str, ...] = (), **generation: Any) 
         "student": {"model": {"uri": "model"}},
         "training": {},
     }
-    return task_for(RunConfig.model_validate(config))
+    return RunConfig.model_validate(config)
 
 
 def new_row(*texts: str, system: str | None = None, gold: str | list[str] | None = None) -> Row:

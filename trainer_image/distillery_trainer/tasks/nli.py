@@ -16,7 +16,8 @@ from distillery_trainer.tasks.task_definition import AnswerKind, JsonSchema
 _STUDENT_PROMPT = """\
 Decide how the hypothesis relates to the premise. Reply with exactly one of these labels and nothing else: {labels}."""
 
-_PREMISE = re.compile(r"\bpremise\b\s*[:=]\s*(.+?)\s*\bhypothesis\b\s*[:=]", re.IGNORECASE | re.DOTALL)
+_PREMISE = re.compile(r"\bpremise\b\s*[:=]\s*", re.IGNORECASE)
+_HYPOTHESIS = re.compile(r"\bhypothesis\b\s*[:=]", re.IGNORECASE)
 
 
 class NliTask(ShortAnswerTask):
@@ -76,5 +77,13 @@ class NliTask(ShortAnswerTask):
 
     def split_group(self, row: Row) -> str:
         """Rows with the same premise, if the row names one; else rows with the same text."""
-        match = _PREMISE.search(row.text)
-        return " ".join((match[1] if match else row.text).split()).casefold()
+        return " ".join(_premise(row.text).split()).casefold()
+
+
+def _premise(text: str) -> str:
+    """The text from the first "premise:" to "hypothesis:"; all of it if it names none."""
+    if not (mark := _PREMISE.search(text)):
+        return text
+    start = mark.end()
+    end = _HYPOTHESIS.search(text, start + 1) or (mark[0][-1].isspace() and _HYPOTHESIS.match(text, start))
+    return text[start : end.start()] if end else text

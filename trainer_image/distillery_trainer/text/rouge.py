@@ -34,7 +34,27 @@ def scores(answer: str, references: Sequence[str]) -> Rouge:
     if not references:
         raise ValueError("ROUGE needs at least one reference.")
     best = _scorer().score_multi(list(references), answer)
-    return Rouge(**{name: float(score.fmeasure) for name, score in best.items()})
+    overlap = {name: float(score.fmeasure) for name, score in best.items()}
+    return Rouge(**overlap, rougeL=max(_rouge_l(words(answer), words(reference)) for reference in references))
+
+
+def _rouge_l(answer: Sequence[str], reference: Sequence[str]) -> float:
+    """F1 of the longest common subsequence. The library needs minutes for texts of 64 KB."""
+    common = _common_subsequence_length(answer, reference)
+    return 2 * common / (len(answer) + len(reference)) if common else 0.0
+
+
+def _common_subsequence_length(one: Sequence[str], other: Sequence[str]) -> int:
+    """The length of the longest common subsequence, with one bit per word (Hyyrö 2004, doi 10.1007/b97914)."""
+    positions: dict[str, int] = {}
+    for number, word in enumerate(one):
+        positions[word] = positions.get(word, 0) | 1 << number
+    everywhere = (1 << len(one)) - 1
+    unmatched = everywhere
+    for word in other:
+        matched = unmatched & positions.get(word, 0)
+        unmatched = (unmatched + matched | unmatched - matched) & everywhere
+    return len(one) - unmatched.bit_count()
 
 
 class _Tokenizer:
@@ -48,4 +68,4 @@ class _Tokenizer:
 def _scorer() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_Tokenizer())
+    return RougeScorer(["rouge1", "rouge2"], tokenizer=_Tokenizer())

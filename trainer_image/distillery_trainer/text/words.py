@@ -13,6 +13,8 @@ _LETTER = regex.compile(rf"[{_UNSPACED}]\p{{M}}*")
 _WORD = regex.compile(
     rf"[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}]--[{_UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]*", regex.V1
 )
+_MANY_MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
+"""More marks on a letter than a text has (UAX 15): sorting them takes quadratic time."""
 _ASCII_WORD = re.compile("[a-z0-9]+")
 
 
@@ -23,7 +25,7 @@ def words(text: str) -> list[str]:
     """
     if text.isascii():  # the same words, eight times faster
         return _ASCII_WORD.findall(text.lower())
-    found: list[str] = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    found: list[str] = _WORD.findall(unicodedata.normalize("NFKC", _MANY_MARKS.sub(r"\1", text)).casefold())
     return found
 
 

@@ -1,0 +1,21 @@
+"""No text of a row or a reply, however strange, keeps a parser busy for long."""
+
+import time
+
+import pytest
+
+from pathological_strings import LENGTH, PARSERS, STRINGS
+
+
+@pytest.mark.parametrize("string", STRINGS)
+def test_strings_are_64_kb(string):
+    assert len(STRINGS[string]) == LENGTH
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("string", STRINGS)
+def test_64_kb_are_read_within_a_second(string, parser):
+    PARSERS[parser]("x")  # loads its library
+    started = time.process_time()
+    PARSERS[parser](STRINGS[string])
+    assert time.process_time() - started < 1
