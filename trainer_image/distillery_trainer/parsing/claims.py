@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from distillery_trainer.parsing.mentions import Mention
 from distillery_trainer.parsing.negation import is_negated
-from distillery_trainer.parsing.statements import Clarity, clarity_of, ends_choice, heads_line
+from distillery_trainer.parsing.statements import Clarity, clarity_of, ends_choice, has_value, heads_line
 from distillery_trainer.parsing.suppositions import depends, is_supposed
 
 _ALTERNATIVE = re.compile(
@@ -20,6 +20,7 @@ _CONTRAST = re.compile(
     r"[\"')\]]*,?\s*(?:(?:but|sondern|sino|mais|ma|mas|maar|utan|\u0430)\s+(?:(?:rather|instead|it\s+is|is|it's|es)\s+)?"
     r"(?:an?\s+|options?\s+)?|\u800c\u662f)[\"'(\[]*"
 )
+_REFERENCE = re.compile(r"\b(?:in|see|from|per|figure|fig\.?|table|section|step|part)\s*[(\[]\Z")
 _BEFORE_OPTION_TEXT = re.compile(r"[\"')\]]*\s*[.):,(\u2014\u2013-]*[\s\"'(]*")
 
 
@@ -100,6 +101,8 @@ def _is_covered(ends: Sequence[int], mentions: Sequence[Mention], number: int) -
 def _goes_through_labels(folded: str, mentions: Sequence[Mention]) -> bool:
     """Whether lines start with one label after the other; with B before A, the first one may be the answer."""
     heads = [mention.label for mention in mentions if not mention.is_phrase and heads_line(folded, mention)]
+    if len({mention.label for mention in mentions if has_value(folded, mention)}) > 1:
+        return True
     return len(set(heads)) > 1 and (heads[0] < heads[1] or len(heads[0]) > 1)
 
 
@@ -122,7 +125,8 @@ def _claim(masked: str, folded: str, mention: Mention, end: int, in_list: bool) 
         "]",
     )
     clarity = clarity_of(folded, mention, end, in_list=in_list)
-    if bracketed and clarity is Clarity.MENTIONED and ends_choice(folded, end):
+    refers = _REFERENCE.search(folded[max(0, mention.start - 20) : mention.start]) is not None
+    if bracketed and clarity is Clarity.MENTIONED and ends_choice(folded, end) and not refers:
         clarity = Clarity.SAID
     span = (mention.start, mention.end)
     negated = is_negated(masked, span, bracketed=bracketed, stated=bracketed or clarity >= Clarity.STATED)

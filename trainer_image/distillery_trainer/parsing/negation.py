@@ -19,12 +19,15 @@ _SUBJECT = (
     r"no(?!\s+(?:it|this|that|there|the|i|we|doubt|question|denying)\b)"
     r"|nothing|neither|nor|none\s+of(?!\s+the\s+above)"
     r"|(?:incorrect|wrong|worst|false|least\s+likely|least\s+plausible|other|tempting)\s+(?:answers?|options?|choices?|labels?|ones?)"
+    r"|(?:first|initial)\s+(?:guess|instinct|impression|idea)"
 )
 _OTHER = (
     rf"not(?!\s+only\b)|never|cannot|hardly|non|{_CONTRACTED}|n['\u2019]t"
     r"|without(?!\s+(?:a\s+|any\s+)?(?:doubt|question)\b)|rather\s+than|instead\s+of|as\s+opposed\s+to|anything\s+but"
     r"|rul(?:es?|ed|ing)\s+out|eliminat(?:es?|ed|ing)|exclud(?:es?|ed|ing)|discard(?:s|ed|ing)?|except(?:ing)?|besides"
     r"|apart\s+from|other\s+than|all\s+but|everything\s+but|unlike|far\s+from|opposite\s+of|fail(?:s|ed)?\s+to\s+be"
+    r"|lack(?:s|ing)?|absence\s+of|free\s+(?:of|from)|avoid(?:s|ed|ing)?|almost|nearly|barely|scarcely|close\s+to|short\s+of"
+    r"|border(?:s|ing)?\s+on|resembl(?:es?|ing)|refus(?:es?|ed|ing)\s+to|used\s+to\s+be"
 )
 _FILLER = r"(?:\s{1,3}(?:clearly|really|necessarily|simply|exactly|quite|so|be)\b){0,3}"
 _ADJECTIVES = r"\s{1,3}(?:an?|any|the)\b(?:\s{1,3}\w{1,20},(?=\s{1,3}(?!\w{1,20}ly\b)\w{1,20}\W{1,4}\Z))?"
@@ -79,7 +82,9 @@ _REJECTED = re.compile(
     rf"[{QUOTE_CHARACTERS})\]]{{0,4}}(?:\([^()\n]{{1,80}}\)\s{{0,2}})?(?:is|are|was|were|seems?|looks?|would\s+be|must\s+be)\s"
     r"(?:(?:clearly|definitely|also|both|simply|just|obviously|all|therefore|thus|the|an?|out\s+as)\s){0,3}"
     r"(?:wrong|incorrect|false|ruled\s+out|eliminated|excluded|out\b|impossible|invalid|unlikely|implausible|irrelevant"
-    r"|too\s|unsuitable|inappropriate|worse|distractor|off\s+the\s+table|unsupported|contradicted|trap)",
+    r"|too\s|unsuitable|inappropriate|worse|distractor|off\s+the\s+table|unsupported|contradicted|absent|missing"
+    r"|trap|(?:my\s|the\s)?(?:first|initial)\s)"
+    rf"|[{QUOTE_CHARACTERS})\]]{{0,4}}(?:[:=]\s{{0,2}}(?:no|false|incorrect|wrong)\b|fails?\b|not\s{{0,2}}(?:[.!]|\Z)|was\s+expected)",
     re.IGNORECASE,
 )
 """What rejects the label before it: "(A) is too warm"."""

@@ -66,7 +66,7 @@ class ProseReader:
         telling = [claim for claim in claims if not claim.mention.is_phrase]
         worded = [claim for claim in telling if not claim.mention.is_common]
         distinct = {claim.label for claim in worded} | {
-            claim.label for claim in telling if claim.clarity and not claim.negated
+            claim.label for claim in telling if not claim.negated and (claim.clarity or len(claim.label) > 1)
         }
         if len(distinct) > 1:
             return _several([claim.mention for claim in telling if claim.label in distinct])

@@ -116,10 +116,14 @@ _BEFORE_HEAD = re.compile(
     r"(?:(?:sure|ok|okay|certainly|of\s+course|great\s+question|alright|yes)\b[^\n]{0,60}[!.:\n,]\s*)?"
     rf"(?:(?:option|choice|answer|letter)\s+)?[\s\"'(\[{BOX}]*\Z"
 )
+_AFTER_SENTENCE = re.compile(r"[^\W\d_][\"')]*[.!?\u3002][\s\"'(\[]+\Z")
 _NUMBERED = re.compile(r"\d+[.)]\s*\S")
 _PREFERRED = re.compile(r"[\"')\]]*,?\s+(?:not|rather\s+than|instead\s+of)\s+(?:option\s+)?[\"'(\[]*\w(?!\w)")
 _BEFORE_LINE_HEAD = re.compile(r"(?:\d{1,2}[.)]\s+)?(?:(?:option|choice)\s+)?[\s\"'(\[]*")
-_LINE_HEAD_END = re.compile(r"[\"')\]]*\s*(?:[.:)]|\s[-\u2013\u2014]|\(|\s(?:is|would|means)\b)[^\n]*\w")
+_VALUE = re.compile(r"[\"')\]]*\s*[:=]\s*\S|[\"')\]]*\s*\(?\d+(?:\.\d+)?\s?%")
+_LINE_HEAD_END = re.compile(
+    r"[\"')\]]*[ \t]*\n|[\"')\]]*\s*(?:[.:)]|\s[-\u2013\u2014]|\(|\s(?:is|would|means)\b)[^\n]*\w"
+)
 _REJECTED_HEAD = re.compile(
     r"[\"')\]]*\s*[:.,\u2014\u2013-]+\s*(?:no\b|not\b|incorrect|wrong|false|nope|\u2717|\u2718|\u274c|too\b|rejected"
     r"|eliminated|unlikely|impossible)"
@@ -156,6 +160,11 @@ def heads_line(folded: str, mention: Mention) -> bool:
     )
 
 
+def has_value(folded: str, mention: Mention) -> bool:
+    """Whether something is given for a label, as in a list of all: "A: 10 %, B: 85 %"."""
+    return _VALUE.match(folded, mention.end) is not None
+
+
 def ends_choice(folded: str, end: int) -> bool:
     """Whether what follows a letter at `end` belongs to no phrase with it, as a noun does after an article."""
     return _ENDS_CHOICE.match(folded[end : end + _WINDOW]) is not None
@@ -187,9 +196,7 @@ def _is_alone(folded: str, start: int, end: int) -> bool:
     before, after = folded[line_start:start], folded[end : line_end if line_end >= 0 else len(folded)]
     if after.strip(" \t\"'.!)]}*,;:") or len(before) > _WINDOW:
         return False
-    return not before.strip(f" \t\"'([{{*-{BOX}") or (
-        line_end < 0 and re.search(r"[.!?\u3002][\s\"'(\[]+\Z", before) is not None
-    )
+    return not before.strip(f" \t\"'([{{*-{BOX}") or (line_end < 0 and _AFTER_SENTENCE.search(before) is not None)
 
 
 def _is_head(folded: str, mention: Mention, end: int) -> bool:

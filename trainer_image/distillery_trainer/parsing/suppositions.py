@@ -30,6 +30,7 @@ _CONDITION_AFTER = re.compile(
 )
 _SUPPOSED_AFTER = re.compile(
     r"[\"')\]]*\s*\)?\s*(?:would|could|might|may|requires?|needs?|means|refers|describes|implies|wants)\b"
+    r"|[\"')\]]*\s+(?:about|towards?|on|regarding)\b[^.!?\n]{1,120}\b(?:but|however|yet|although|while)\b"
     r"|[^.!?\n]{0,12}(?:\u304b\u3082\u3057\u308c|\u3067\u3057\u3087\u3046\u304b)",
     re.IGNORECASE,
 )
