@@ -11,6 +11,7 @@ from distillery_trainer.chat.waiting_times import seconds_until
 from distillery_trainer.data.rows import Row
 from distillery_trainer.filters import minhash
 from distillery_trainer.filters.redaction import Redactor
+from distillery_trainer.parsing.json_replies import read_json_field
 from distillery_trainer.parsing.labels import LabelParser
 from distillery_trainer.parsing.last_json import last_json_object
 from distillery_trainer.parsing.options import find_options
@@ -100,6 +101,7 @@ STRINGS = {name: (piece * (LENGTH // len(piece) + 1))[:LENGTH] for name, piece i
 """By what they are made of."""
 
 _NLI = task_definition("NLI", ("entailment", "neutral", "contradiction", "not neutral"))
+_MATH = task_definition("Math")
 _LETTERS = task_definition("MultipleChoice")
 _QUESTION = "Which?\nA. one\nB. two\nC. three"
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -123,6 +125,8 @@ PARSERS: Mapping[str, Callable[[str], object]] = {
     "label in a reply": lambda text: _NLI.read_answer(text, ""),
     "label of signs in a reply": LabelParser(("A", "A*", "++", "-1", "\u4e2d\u7acb"), "answer_choice").read,
     "option in a reply": lambda text: _LETTERS.read_answer(text, _QUESTION),
+    "number in a reply": lambda text: _MATH.read_answer(text, ""),
+    "JSON of a reply": lambda text: read_json_field(text, "answer"),
     "options of a row": find_options,
     "comparison of labels": label_key,
     "reasoning": split_reasoning,
