@@ -12,6 +12,7 @@ import urllib.request
 import pytest
 
 from command_line_run import PROGRAM, CommandLineRun, finished, quiet_environment
+from distillery_api.runtime.line_checksums import checksums_path
 from generate_run import gold_of, nli_rows
 from teacher_server import gold_teacher
 from tiny_model import write_tiny_model
@@ -134,7 +135,9 @@ def test_a_verified_students_latency_is_in_the_table(local):
 
 def test_a_student_that_answers_otherwise_is_not_served(local):
     predictions = local.out / local.result["files"]["predictions"]
-    before = predictions.read_text()
+    checksums = checksums_path(predictions)
+    before, sums = predictions.read_text(), checksums.read_bytes()
+    checksums.unlink()  # with them, a changed line would be a damaged one
     lines = [json.loads(line) for line in before.splitlines()]
     next(line for line in lines if line["system"] == "student")["reply"] = "neutral"
     predictions.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -142,6 +145,7 @@ def test_a_student_that_answers_otherwise_is_not_served(local):
         ended = finished(serve(local, free_port()))
     finally:
         predictions.write_text(before)
+        checksums.write_bytes(sums)
     assert ended.exit_code == 2
     assert "The served student answered 1 of 12 rows otherwise than in the evaluation." in ended.stderr
     assert "Serving tiny" not in ended.stdout

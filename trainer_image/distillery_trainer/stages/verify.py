@@ -86,7 +86,7 @@ def _rows(config: RunConfig) -> list[EvaluatedRow]:
         message = f"The evaluation that the student's server is compared with cannot be read: {error}"
         raise UserError(cleaned(message, _MESSAGE_BYTES), reason=Reason.VERIFICATION_FAILED) from error
     if not rows:
-        message = f"The student replied to no row of the evaluation ({predictions}), so its server cannot be verified."
+        message = f"The evaluation holds no reply of the student that can be read ({predictions})."
         raise UserError(message, reason=Reason.VERIFICATION_FAILED)
     return rows
 
