@@ -21,6 +21,10 @@ TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 METRICS_PORT = 9090
 """TCP port of a stage's `/metrics` and `/healthz`."""
 
+STUDENT_CREDENTIALS_PREFIX = "DISTILLERY_STUDENT_"
+"""Begins the names of variables with the student's credentials where a stage has others of its own: in generate, which
+checks the student and reads rows."""
+
 
 class RunConfig(LenientModel):
     """Configuration of one stage of one run. It contains no secrets, only names of environment variables with API

@@ -191,10 +191,20 @@ def test_no_manifest_holds_a_key() -> None:
     assert "DISTILLERY_API_KEY_0" not in json.dumps(job(plan, Stage.TRAIN))
 
 
-def test_credentials_reach_the_stages_that_load_the_model() -> None:
+def test_credentials_reach_the_stages_that_check_or_load_the_model() -> None:
     plan = plan_of(student={"model": {"uri": "hf://org/small"}, "credentials": {"secretName": "hub"}})
     given = [container(job(plan, stage)).get("envFrom") for stage in Stage]
-    assert given == [None, [{"secretRef": {"name": "hub"}}], [{"secretRef": {"name": "hub"}}], None]
+    checked = [{"prefix": "DISTILLERY_STUDENT_", "secretRef": {"name": "hub"}}]
+    assert given == [checked, [{"secretRef": {"name": "hub"}}], [{"secretRef": {"name": "hub"}}], None]
+
+
+def test_claim_of_the_student_is_mounted_where_it_is_checked_and_loaded() -> None:
+    plan = plan_of(student={"model": {"uri": "pvc://models/small"}})
+    mounted = [
+        any(mount["mountPath"] == "/data/pvc/models" for mount in container(job(plan, stage))["volumeMounts"])
+        for stage in Stage
+    ]
+    assert mounted == [True, True, True, False]
 
 
 def test_one_node_volume_takes_trainings_constraints_to_every_stage_and_many_nodes_to_none() -> None:

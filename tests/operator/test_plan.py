@@ -127,7 +127,7 @@ def test_the_claim_is_named_after_the_uid_unless_one_is_given() -> None:
     assert make_plan(distillation(spec(storage={"claimName": "mine"}))).claim_name == "mine"
 
 
-def test_each_stage_reads_only_its_own_sources() -> None:
+def test_each_stage_reads_only_its_own_sources_and_the_first_one_checks_the_student() -> None:
     data = {
         "train": {"uri": "pvc://rows/a"},
         "validation": {"uri": "configmap://few/b"},
@@ -135,7 +135,7 @@ def test_each_stage_reads_only_its_own_sources() -> None:
     }
     model = {"model": {"uri": "pvc://models/small"}}
     parsed = distillation(spec(data=data, student=model)).spec
-    assert mounted_sources(parsed, Stage.GENERATE) == ("configmap://few", "pvc://rows")
+    assert mounted_sources(parsed, Stage.GENERATE) == ("configmap://few", "pvc://models", "pvc://rows")
     assert mounted_sources(parsed, Stage.TRAIN) == ("pvc://models",)
     assert mounted_sources(distillation(spec(student={"model": {"uri": "models/small"}})).spec, Stage.TRAIN) == ()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from generate_run import nli_rows, write_splits
+from generate_run import STUDENT, nli_rows, write_splits
 
 PROGRAM = Path(sys.executable).with_name("distillery")
 FAST = {"epochs": 1, "batchSize": 8, "learningRate": 0.001, "maxLength": 256, "lora": {"rank": 4, "alpha": 8}}
@@ -40,16 +40,20 @@ class CommandLineRun:
         return self.root / "out"
 
     @property
+    def student_uri(self) -> str:
+        """The student's folder if a test has made one."""
+        return self.student if (self.root / self.student).exists() else STUDENT
+
+    @property
     def manifest(self) -> Path:
         """Writes rows and manifest; the manifest's path."""
         data = write_splits(self.root, train=self.train, validation=self.validation, test=self.test)
-        (self.root / self.student).mkdir(exist_ok=True)
         teacher = {"name": "tester", "endpoint": self.endpoint, "model": "teacher", **self.teacher}
         spec = {
             "task": "NLI",
             "data": data,
             "generation": {"teachers": [teacher], "concurrency": 4, "minRows": 1, **self.generation},
-            "student": {"model": {"uri": self.student}},
+            "student": {"model": {"uri": self.student_uri}},
             "training": {**FAST, **self.training},
         }
         identity = {"apiVersion": "distillery.dev/v1alpha1", "kind": "Distillation", "metadata": {"name": self.name}}

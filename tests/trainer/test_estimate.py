@@ -43,8 +43,11 @@ PRICES = (Pricing.model_validate(PRICING), Pricing.model_validate(PRICING))
 JUDGE = {"endpoint": NOWHERE, "model": "judge"}
 
 
+STUDENT = {"student": {"model": {"uri": "model"}}}
+
+
 def config_of(folder, **generation):
-    return RunConfig.read(GenerateRun(folder, NOWHERE, generation=generation).config_file)
+    return RunConfig.read(GenerateRun(folder, NOWHERE, generation=generation, config=STUDENT).config_file)
 
 
 def write_word_tokenizer(folder):
@@ -168,9 +171,8 @@ def dialogue(*turns, **more):
 
 
 def config_of_task(folder, task, **generation):
-    return RunConfig.read(
-        GenerateRun(folder, NOWHERE, generation=generation, config={"task": task, "labels": []}).config_file
-    )
+    config = {"task": task, "labels": [], **STUDENT}
+    return RunConfig.read(GenerateRun(folder, NOWHERE, generation=generation, config=config).config_file)
 
 
 def test_every_turn_of_a_conversation_is_a_request_and_answers_are_as_long_as_existing_replies(tmp_path):
@@ -431,7 +433,7 @@ def long_and_short_rows(count, start=0):
 
 @pytest.mark.parametrize("student", ["unknown", "known"])
 def test_pilot_is_within_fifteen_per_cent_of_an_independent_count(tmp_path, capsys, student):
-    model = {"unknown": "model", "known": str(small_student())}[student]
+    model = {"unknown": "hf://org/unknown", "known": str(small_student())}[student]
     rows = list(long_and_short_rows(400)), list(long_and_short_rows(80, 1000))
     with token_counting_teacher(small_student() / "tokenizer.json") as (teacher, url):
         run = GenerateRun(tmp_path, url, *rows, None, generation={"chainOfThought": True, "concurrency": 16})

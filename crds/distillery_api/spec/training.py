@@ -35,7 +35,7 @@ class Student(ApiModel):
     """Base model to train."""
     credentials: Annotated[SecretReference | None, NotIdentity] = None
     """Secret whose keys become environment variables of the train and evaluate stages, which load the model, for
-    example HF_TOKEN. Default: none."""
+    example HF_TOKEN, and with the prefix DISTILLERY_STUDENT_ of the generate stage, which checks it. Default: none."""
 
 
 class Lora(ApiModel):

@@ -27,7 +27,7 @@ from distillery_operator.local.stage_process import StageListener, StageProcess
 from distillery_operator.local.trainer import require_trainer
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan, PlannedStage
-from distillery_operator.planning.stage_config import StageLocations, api_keys, credentials_secret, run_config
+from distillery_operator.planning.stage_config import StageLocations, api_keys, credentials, run_config
 
 RETRY_SECONDS = (5.0, 15.0, 45.0)
 """Delays before the retries of a stage that failed with exit code TRY_LATER."""
@@ -147,8 +147,11 @@ def stage_variables(plan: Plan, inputs: ResolvedReferences, stage: Stage, *, key
     keys."""
     spec, secrets = plan.spec, inputs.secrets
     key_references = api_keys(spec, stage) if keys else {}
-    secret = credentials_secret(spec, stage)
-    variables = secrets[secret.secret_name] if secret else {}
+    variables = {
+        f"{prefix}{name}": value
+        for prefix, secret in credentials(spec, stage).items()
+        for name, value in secrets[secret.secret_name].items()
+    }
     return {**variables, **{name: secrets[key.secret_name][key.key] for name, key in key_references.items()}}
 
 

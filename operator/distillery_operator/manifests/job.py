@@ -31,7 +31,7 @@ from distillery_operator.planning.plan import Plan, PlannedStage
 from distillery_operator.planning.stage_config import (
     StageLocations,
     api_keys,
-    credentials_secret,
+    credentials,
     mount_path,
     mounted_sources,
     run_config,
@@ -168,5 +168,11 @@ def _api_keys(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
 
 
 def _credentials(plan: Plan, stage: Stage) -> Manifest:
-    secret = credentials_secret(plan.spec, stage)
-    return {} if secret is None else {"envFrom": [{"secretRef": {"name": secret.secret_name}}]}
+    secrets = credentials(plan.spec, stage)
+    entries = [_variables(prefix, secret.secret_name) for prefix, secret in secrets.items()]
+    return {"envFrom": entries} if entries else {}
+
+
+def _variables(prefix: str, secret: str) -> Manifest:
+    """All keys of a Secret as environment variables."""
+    return {**({"prefix": prefix} if prefix else {}), "secretRef": {"name": secret}}

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from distillery_api.run_config import METRICS_PORT, TERMINATION_MESSAGE_PATH, WORKSPACE_PATH, RunConfig
+from distillery_api.run_config import (
+    METRICS_PORT,
+    STUDENT_CREDENTIALS_PREFIX,
+    TERMINATION_MESSAGE_PATH,
+    WORKSPACE_PATH,
+    RunConfig,
+)
 from distillery_api.spec import (
     DistillationSpec,
     Judge,
@@ -94,17 +100,22 @@ def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReferen
     return {f"DISTILLERY_API_KEY_{number}": key for number, key in enumerate(dict.fromkeys(keys))}
 
 
-def credentials_secret(spec: DistillationSpec, stage: Stage) -> SecretReference | None:
-    """The Secret whose keys become environment variables of `stage`: for reading rows, or for loading the base
-    model."""
-    if stage is Stage.VERIFY:
-        return None
-    return spec.data.credentials if stage is Stage.GENERATE else spec.student.credentials
+def credentials(spec: DistillationSpec, stage: Stage) -> dict[str, SecretReference]:
+    """The Secrets whose keys become environment variables of `stage`, by what the names of the variables begin with:
+    for reading rows, and for loading the base model or, in generate, for checking it."""
+    found: dict[str, SecretReference | None] = {}
+    if stage is Stage.GENERATE:
+        found = {"": spec.data.credentials, STUDENT_CREDENTIALS_PREFIX: spec.student.credentials}
+    elif stage is not Stage.VERIFY:
+        found = {"": spec.student.credentials}
+    return {prefix: secret for prefix, secret in found.items() if secret is not None}
 
 
 def mounted_sources(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
-    """The claims and ConfigMaps that `stage` reads, such as `pvc://datasets`, sorted."""
-    found = (_REFERENCE.match(uri) for uri in source_uris(spec, stage))
+    """The claims and ConfigMaps that `stage` reads, such as `pvc://datasets`, sorted. Generate checks the student
+    before the teacher is paid, although the rows do not depend on it."""
+    checked = (spec.student.model.uri,) if stage is Stage.GENERATE else ()
+    found = (_REFERENCE.match(uri) for uri in (*source_uris(spec, stage), *checked))
     return tuple(sorted({match.group(1) for match in found if match}))
 
 

@@ -12,12 +12,16 @@ from distillery_trainer.estimate import from_pilot, from_prompts
 from distillery_trainer.generation.model_clients import open_clients
 from distillery_trainer.generation.pilot import Pilot, evenly_spaced, usable_share
 from distillery_trainer.generation.preflight import PreparedData, run_preflight
+from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import TaskDefinition, task_for
 
 
 def run(config: RunConfig, *, pilot: bool) -> Estimate:
-    """The estimate of a run. Raises StageError if rows are invalid, or if the teacher does not answer the pilot."""
+    """The estimate of a run. Raises StageError if rows are invalid or, for a pilot, the student, or if the teacher does
+    not answer the pilot."""
+    if pilot:
+        check_student(config)
     task = task_for(config)
     data = run_preflight(config, task)
     if pilot:

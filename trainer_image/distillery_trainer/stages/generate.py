@@ -1,7 +1,7 @@
 """The first stage: every row is sent to the teacher, its reply is read, and the row is kept or rejected with a reason.
 
-All rows are checked and the cost is estimated before the first request. Replies are in the journal as soon as they
-arrive: however the stage ends, the next attempt asks only for what was in flight.
+Student and rows are checked and the cost is estimated before the first request. Replies are in the journal as soon as
+they arrive: however the stage ends, the next attempt asks only for what was in flight.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from distillery_trainer.generation.model_clients import open_clients
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import PreparedData, row_counters, run_preflight
 from distillery_trainer.generation.rows_revision import rows_revision
+from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.generation.workers import Workers
 from distillery_trainer.runtime.errors import PartialResult, StageError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
@@ -32,6 +33,8 @@ from distillery_trainer.tasks import TaskDefinition, task_for
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Generate the rows of a run. Raises StageError, with the partial result, if the stage cannot finish."""
+    if not_checked := check_student(config):
+        sys.stderr.write(f"The student is not checked before the teacher is asked: {not_checked}\n")
     task = task_for(config)
     data = run_preflight(config, task)
     counters = row_counters(config, data)

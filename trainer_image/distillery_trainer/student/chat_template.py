@@ -15,7 +15,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from distillery_trainer.data.rows import Message
-from distillery_trainer.student.invalid_model import InvalidModel
+from distillery_trainer.student.invalid_model import InvalidModel, first_line
 
 _BEGINNING = "{#- distillery: how every conversation is rendered #}\n"
 # Templates are rendered with `trim_blocks`, so the line break after a comment is not part of the text.
@@ -109,4 +109,5 @@ def render(tokenizer: PreTrainedTokenizerBase, uri: str, messages: list[Message]
         return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
     except Exception as error:  # a template is a program of the model's folder, and raises what it likes
         roles = ", ".join(message["role"] for message in messages)
-        raise InvalidModel(uri, f"the chat template rejects a chat of {roles}: {error}") from error
+        problem = f"the chat template rejects a chat of {roles} ({first_line(error)})"
+        raise InvalidModel(uri, f"{problem}; correct chat_template.jinja, or use another model.") from error

@@ -26,12 +26,12 @@ def check_description(path: Path, uri: str) -> None:
         raise InvalidModel(uri, problem)
     if not any(path.iterdir()):
         raise InvalidModel(uri, "the folder is empty; copy all files of the model into it.")
+    _refuse_pointers(path, uri)
     check_file_sizes(path, uri)
     if not (path / CONFIG).is_file():
         raise InvalidModel(uri, _without_config(path))
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         raise InvalidModel(uri, "the folder has no tokenizer; save one there with tokenizer.save_pretrained(FOLDER).")
-    _refuse_pointers(path, uri)
 
 
 def check_weights(path: Path, uri: str) -> None:

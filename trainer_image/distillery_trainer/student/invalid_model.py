@@ -1,4 +1,4 @@
-"""The error of a student that cannot be used."""
+"""The error of a student that cannot be used, and what a library says of it."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ class InvalidModel(UserError):
 
     def __init__(self, uri: str, problem: str) -> None:
         super().__init__(f"student.model.uri: {uri}: {cleaned(problem, _LIMIT)}", reason=Reason.INVALID_MODEL)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type if there is none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

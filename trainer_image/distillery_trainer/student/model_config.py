@@ -11,7 +11,7 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from distillery_trainer.student.file_limits import check_numbers
 from distillery_trainer.student.folder_files import CONFIG
-from distillery_trainer.student.invalid_model import InvalidModel
+from distillery_trainer.student.invalid_model import InvalidModel, first_line
 
 _GENERATING = ("CausalLM", "LMHead", "ConditionalGeneration")
 """Parts of the names of architectures that generate text."""
@@ -29,11 +29,6 @@ def read_config(path: Path, uri: str) -> Any:
         raise InvalidModel(uri, f"{CONFIG} is not valid: {first_line(error)}; copy the file again.") from error
     _check_generates(config, uri)
     return config
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type if there is none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _stated(path: Path, uri: str) -> dict[str, Any]:

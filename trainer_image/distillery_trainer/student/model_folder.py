@@ -9,16 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from transformers import (
-    AutoModelForCausalLM,
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from distillery_api.run_config import RunConfig
 from distillery_trainer.data.rows import Message
@@ -26,10 +20,14 @@ from distillery_trainer.data.sources import resolve
 from distillery_trainer.student import hub
 from distillery_trainer.student.chat_template import render
 from distillery_trainer.student.folder_files import check_description, check_weights
-from distillery_trainer.student.invalid_model import InvalidModel
-from distillery_trainer.student.model_config import first_line, read_config
+from distillery_trainer.student.invalid_model import InvalidModel, first_line
+from distillery_trainer.student.model_config import read_config
 from distillery_trainer.student.tokenizer import read_tokenizer
 from distillery_trainer.student.weight_shapes import check_shapes
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 _GENERATION_CONFIG = "generation_config.json"
 _PROBE: tuple[Message, ...] = ({"role": "user", "content": "A"}, {"role": "assistant", "content": "B"})
@@ -60,6 +58,8 @@ class ModelFolder:
 
     def load(self, dtype: torch.dtype | str, device: str = "cpu") -> PreTrainedModel:
         """The model with its weights. `dtype` "auto" is that of the files. Raises InvalidModel."""
+        from transformers import AutoModelForCausalLM  # takes seconds, and a check loads no weights
+
         with _load_errors_explained(self.uri):
             model, loading = AutoModelForCausalLM.from_pretrained(
                 self.path, dtype=dtype, output_loading_info=True, trust_remote_code=False, use_safetensors=True
@@ -73,10 +73,17 @@ class ModelFolder:
 
 def locate(config: RunConfig) -> Path:
     """The folder of the base model, downloaded first if it is on the Hub. Raises UserError, TryLater."""
+    return _locate(config, hub.download)
+
+
+def locate_description(config: RunConfig) -> Path:
+    """The same, but what is downloaded has no weights."""
+    return _locate(config, hub.download_description)
+
+
+def _locate(config: RunConfig, download: Callable[[str], Path]) -> Path:
     uri = config.student.model.uri
-    if uri.startswith("hf://"):
-        return hub.download(uri)
-    return Path(resolve(uri, config, "student.model.uri"))
+    return download(uri) if hub.is_on_hub(uri) else Path(resolve(uri, config, "student.model.uri"))
 
 
 def open_folder(path: Path, uri: str, choose_template: ChooseTemplate | None = None) -> ModelFolder:

@@ -7,8 +7,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from distillery_trainer.student.invalid_model import InvalidModel
-from distillery_trainer.student.model_config import first_line
+from distillery_trainer.student.invalid_model import InvalidModel, first_line
 from distillery_trainer.student.template_trial import try_template
 
 

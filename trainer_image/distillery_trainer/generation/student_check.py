@@ -1,0 +1,78 @@
+"""The student is checked before the teacher is paid, in a process of its own: the libraries of models stay out of this
+one. What only the loaded weights can tell is left to the train stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from huggingface_hub import constants, try_to_load_from_cache
+
+from distillery_api.reasons import Reason
+from distillery_api.run_config import STUDENT_CREDENTIALS_PREFIX, RunConfig
+from distillery_api.stage import ExitCode
+from distillery_trainer.data.sources import resolve
+from distillery_trainer.runtime.errors import UserError
+
+_COMMAND = (sys.executable, "-m", "distillery_trainer.student.check")
+_TIMEOUT_SECONDS = 120
+_HUB = "hf://"
+
+
+def check_student(config: RunConfig) -> str | None:
+    """Check the student. Returns why it cannot be checked here; None if it was. Raises UserError if it cannot be
+    trained."""
+    return _unavailable(config) or _checked(config)
+
+
+def _unavailable(config: RunConfig) -> str | None:
+    """Why there is nothing to check here; None if there may be."""
+    uri = config.student.model.uri
+    if uri.startswith(_HUB):
+        name, _, revision = uri.removeprefix(_HUB).partition("@")
+        cached = try_to_load_from_cache(name, "config.json", revision=revision or None)
+        offline = constants.HF_HUB_OFFLINE and not isinstance(cached, str)
+        return f"{uri} is not on this machine, and HF_HUB_OFFLINE is set." if offline else None
+    try:
+        resolve(uri, config, "student.model.uri")
+    except UserError as error:  # an earlier release of the operator does not mount it in this stage
+        return error.message
+    return None
+
+
+def _checked(config: RunConfig) -> str | None:
+    try:
+        ended = subprocess.run(  # noqa: S603 - our own interpreter
+            _COMMAND,
+            input=config.model_dump_json(by_alias=True, exclude_none=True),
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            env=_environment(config, os.environ),
+        )
+    except subprocess.TimeoutExpired:
+        return f"it could not be read within {_TIMEOUT_SECONDS} seconds."
+    if ended.returncode == ExitCode.DONE:
+        return None
+    if ended.returncode not in (ExitCode.USER_ERROR, ExitCode.TRY_LATER):
+        last_line = (ended.stderr.strip() or f"exit code {ended.returncode}").splitlines()[-1]
+        return f"the check failed ({last_line})."
+    error = json.loads(ended.stdout)
+    if ended.returncode == ExitCode.USER_ERROR:
+        raise UserError(error["message"], reason=Reason(error["reason"]))
+    return str(error["message"])
+
+
+def _environment(config: RunConfig, variables: Mapping[str, str]) -> dict[str, str]:
+    """Without the keys of teacher and judge, and with the student's credentials under their own names."""
+    keys = set(config.api_key_variables.values())
+    credentials = {
+        name.removeprefix(STUDENT_CREDENTIALS_PREFIX): value
+        for name, value in variables.items()
+        if name.startswith(STUDENT_CREDENTIALS_PREFIX)
+    }
+    return {name: value for name, value in variables.items() if name not in keys} | credentials
