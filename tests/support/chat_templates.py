@@ -60,7 +60,7 @@ CHAT_TEMPLATES: dict[str, str] = {
         + _ANSWER
         + "{%- if add_generation_prompt and mode == '/no_think' %}{{- '<think>\\n\\n</think>\\n' }}{%- endif %}"
     ),
-    # Hunyuan: thinking off adds an empty block to the prompt, which a given answer does not have.
+    # Hunyuan, Gemma 4: thinking off adds an empty block to the prompt, which a given answer does not have.
     "empty block in the prompt only": (
         "{%- for m in messages %}" + _SPLIT_REASONING + "{{- '<|im_start|>' + m.role + '\\n' + content }}"
         "{{- '<|im_end|>\\n' }}{%- endfor %}"

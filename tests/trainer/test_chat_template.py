@@ -30,7 +30,7 @@ PROMPT_TEXTS = {
     "thinks by default": SYSTEM_AND_USER + "<|im_start|>assistant\n<think>\n\n</think>\n\n",
     "names its mode": "<|im_start|>system\nToday: 9 November 2026, /no_think\nSay a label.<|im_end|>\n"
     "<|im_start|>user\nA cat sits.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n",
-    "empty block in the prompt only": SYSTEM_AND_USER + "<|im_start|>assistant\n",
+    "empty block in the prompt only": SYSTEM_AND_USER + "<|im_start|>assistant\n<think>\n\n</think>\n",
     "thinking": SYSTEM_AND_USER + "<|im_start|>assistant\n</think>",
     "refuses system messages": "<|im_start|><repo_name>user\nSay a label.\n\nA cat sits.<|im_end|>\n<repo_name>model\n",
     "wants roles to alternate": "<|im_start|>[INST] Say a label.\n\nA cat sits. [/INST]",
@@ -129,6 +129,15 @@ def test_kept_reasoning_is_learnt_where_a_server_lets_the_model_reason(student, 
     server = read_tokenizer(saved)
     for arguments in SERVER_ARGUMENTS:
         assert server.apply_chat_template(PROMPT, add_generation_prompt=True, return_dict=False, **arguments) == trained
+
+
+@pytest.mark.parametrize("answer", ["end", "im", "assistant", "think", "B", "a cat", "<", "user\nA cat sits.", "1"])
+def test_answer_that_resembles_the_template_is_learnt_once(student, answer):
+    base, _ = student(CHAT_TEMPLATES["empty block in the prompt only"])
+    row = RowEncoder(base, 256).encode({"prompt": PROMPT, "completion": [{"role": "assistant", "content": answer}]})
+    assert base.tokenizer.decode([label for label in row.labels if label != IGNORED]) == f"{answer}<|im_end|>\n"
+    trained = base.tokenizer.decode(row.input_ids[: row.labels.count(IGNORED)])
+    assert trained == PROMPT_TEXTS["empty block in the prompt only"]
 
 
 def test_template_that_always_thinks_makes_untrainable_rows(student):

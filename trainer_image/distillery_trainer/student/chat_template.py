@@ -27,6 +27,7 @@ _PROBE: tuple[Message, Message] = (
     {"role": "system", "content": "Distillery asks whether this text is rendered."},
     {"role": "user", "content": "A"},
 )
+_EMPTY_BLOCK = re.compile(r"(<think>|\[THINK\]|<\|channel>thought)\s*(</think>|\[/THINK\]|<channel\|>)\s*\Z")
 _ANSWER = "B"
 _REASONING = "Distillery asks whether this reasoning is rendered."
 _REASONED_ANSWER = f"<think>\n{_REASONING}\n</think>\n\n{_ANSWER}"
@@ -59,14 +60,11 @@ class Rendering:
         """The prelude, where one is needed, and the family's own template. A prelude that is there already is
         replaced."""
         family = str(tokenizer.chat_template).rpartition(_END)[2]
-        candidates = [
-            _with_prelude(_switches(family, on=on) + self._date(family) + fold, family)
-            # Some templates write an empty think block before an answer to come, but not before a given one.
-            for on in (self.thinking, not self.thinking)
-            for fold in ("", _FOLD_SYSTEM_MESSAGE)
-        ]
-        suitable = (template for template in candidates if self._suits_training(tokenizer, template))
-        return next(suitable, candidates[0])
+        decided = self._switches(family) + self._date(family)
+        plain, folded = (_with_prelude(prelude, family) for prelude in (decided, decided + _FOLD_SYSTEM_MESSAGE))
+        return (
+            plain if self._suits_training(tokenizer, plain) or not self._suits_training(tokenizer, folded) else folded
+        )
 
     def _suits_training(self, tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
         """Whether a template renders a system message, and the prompt alike with and without an answer. Some families
@@ -82,7 +80,11 @@ class Rendering:
         except Exception:  # noqa: BLE001 - a template is a program of the model's folder, and raises what it likes
             return False
         keeps_reasoning = not self.thinking or _REASONING in whole
-        return system["content"] in prompt and whole.startswith(prompt) and keeps_reasoning
+        return system["content"] in prompt and keeps_reasoning and continued(prompt, whole) is not None
+
+    def _switches(self, family: str) -> str:
+        switches = [name for name in _THINKING_SWITCHES if re.search(rf"\b{name}\b", family)]
+        return "".join(f"{{%- set {name} = {str(self.thinking).lower()} %}}\n" for name in switches)
 
     def _date(self, family: str) -> str:
         """A function of the name that templates call for today's date. It knows the directives that they use."""
@@ -94,13 +96,21 @@ class Rendering:
         return f"{{%- macro {_DATE_FUNCTION}(format) %}}{{{{- format{values} }}}}{{%- endmacro %}}\n"
 
 
-def _switches(family: str, *, on: bool) -> str:
-    switches = [name for name in _THINKING_SWITCHES if re.search(rf"\b{name}\b", family)]
-    return "".join(f"{{%- set {name} = {str(on).lower()} %}}\n" for name in switches)
-
-
 def _with_prelude(prelude: str, family: str) -> str:
     return _BEGINNING + prelude + _END + family if prelude else family
+
+
+def continued(prompt: str, whole: str) -> str | None:
+    """A rendered prompt and what follows it in `whole`, the rendered prompt with its answer.
+
+    None if the template writes the prompt differently before an answer. An empty think block at the end of the prompt
+    may be missing before a given answer, as in Gemma 4: a server's prompt has it, so it belongs to the row.
+    """
+    if whole.startswith(prompt):
+        return whole
+    block = _EMPTY_BLOCK.search(prompt)
+    missing = block and whole.startswith(prompt[: block.start()]) and not whole.startswith(block[1], block.start())
+    return prompt + whole[block.start() :] if block and missing else None
 
 
 def render(tokenizer: PreTrainedTokenizerBase, uri: str, messages: list[Message], **options: Any) -> str:

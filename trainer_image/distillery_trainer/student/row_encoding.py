@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.rows import Message, Rejection
-from distillery_trainer.student.chat_template import render
+from distillery_trainer.student.chat_template import continued, render
 from distillery_trainer.student.model_folder import ModelFolder, last_token_with_text
 
 IGNORED = -100
@@ -53,7 +53,8 @@ class RowEncoder:
 
     def _prompt_and_whole(self, prompt: list[Message], completion: list[Message]) -> tuple[list[int], list[int]]:
         prompt_text = _prompt_text(self._base, prompt)
-        whole_text = render(self._tokenizer, self._base.uri, prompt + completion)
+        rendered = render(self._tokenizer, self._base.uri, prompt + completion)
+        whole_text = continued(prompt_text, rendered) or rendered
         beginning, whole = _ids(self._tokenizer, prompt_text), _ids(self._tokenizer, whole_text)
         if whole_text.startswith(prompt_text) and whole[: len(beginning)] != beginning:
             # Read as one text, the prompt's last token may join the answer's first; a server knows the prompt only.
