@@ -180,7 +180,7 @@ def test_taken_port_is_reported(local):
     ("missing", "words"),
     [("tokenizer.json", "tokenizer"), ("chat_template.jinja", "chat template")],
 )
-def test_student_without_its_parts_is_named_and_the_rows_are_kept(local, tmp_path, missing, words):
+def test_student_without_its_parts_is_named_before_the_teacher_is_asked(local, tmp_path, missing, words):
     write_tiny_model(tmp_path / "student")
     (tmp_path / "student" / missing).unlink()
     broken = CommandLineRun(tmp_path, local.endpoint)
@@ -190,5 +190,5 @@ def test_student_without_its_parts_is_named_and_the_rows_are_kept(local, tmp_pat
     assert words in ended.stderr
     result = broken.result
     assert (result["state"], result["reason"]) == ("Failed", "InvalidModel")
-    assert result["rows"]["kept"] == 42
-    assert (tmp_path / "out" / result["files"]["train"]).exists()
+    assert "train" not in result["files"]
+    assert list((tmp_path / "out").glob("replies/*.jsonl")) == []
