@@ -44,12 +44,12 @@ def unreachable_proxy(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_stage_of_this_machine_is_not_asked_through_a_proxy(tmp_path, answering_port, unreachable_proxy):
+def test_a_stage_of_this_machine_is_reached_without_a_proxy(tmp_path, answering_port, unreachable_proxy):
     (tmp_path / "metrics-port").write_text(str(answering_port))
     assert read_metrics(StageFolder(tmp_path)).progress.done == 3
 
 
-def test_a_student_of_this_machine_is_not_asked_through_a_proxy(tmp_path, answering_port, unreachable_proxy):
+def test_a_student_of_this_machine_is_reached_without_a_proxy(tmp_path, answering_port, unreachable_proxy):
     result = RunResult(name="tiny", state=RunState.DONE, reason=Reason.SUCCEEDED)
     server = StudentServer(tmp_path, "tiny", tmp_path, None, "auto", "127.0.0.1", answering_port, result)
     assert server.answers()

@@ -29,7 +29,7 @@ async def responded(path, method="POST", **headers):
 
 
 @pytest.mark.parametrize("path", SERVED)
-async def test_request_to_a_served_path_is_passed_on(path):
+async def test_request_to_a_served_path_reaches_the_server(path):
     assert await responded(path, content_length="2") == (200, b"answered")
     assert await responded(path, method="GET") == (200, b"answered")
 
@@ -73,7 +73,7 @@ async def test_body_has_a_known_and_bounded_length(headers, status):
     assert (await responded("/v1/completions", **headers))[0] == status
 
 
-async def test_start_of_the_server_is_passed_on_and_a_websocket_is_closed():
+async def test_start_reaches_the_server_and_a_websocket_is_closed():
     seen, sent = [], []
 
     async def inner(scope, receive, send):

@@ -140,7 +140,7 @@ async def test_server_that_asks_to_wait_for_longer_than_all_patience_ends_the_st
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_later_request_that_is_asked_to_wait_for_years_ends_the_stage(tmp_path, status):
+async def test_later_request_that_is_to_wait_for_years_ends_the_stage(tmp_path, status):
     respond = always(http(status, b"{}", {"Retry-After": "100000000"}))
     (error,) = await asyncio.wait_for(first_reply_then(tmp_path, respond, attempts=2), 10)
     assert isinstance(error, TryLater)

@@ -109,7 +109,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes, sentence: str) ->
     assert refusal(body) == sentence
 
 
-def test_a_template_beside_a_harmless_one_of_the_same_name_is_not_passed_on() -> None:
+def test_a_template_beside_a_harmless_one_of_the_same_name_does_not_reach_the_model() -> None:
     body = b'{"model": "student", "messages": [{"role": "user", "content": "Hello"}], "chat_template": "x", '
     assert read_request(body + b'"chat_template": null}', ChatRequest, "student") == read_chat()
     assert refusal(body + b'"chat_template": "y"}') == f"chat_template: {REFUSED}"

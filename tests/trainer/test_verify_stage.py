@@ -132,7 +132,7 @@ def test_a_server_that_answers_otherwise_fails_and_one_row_is_shown(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "different", "code", "asked"),
+    ("rows", "different", "code", "compared"),
     [
         (40, {7: "x"}, 0, 40),  # one answer in forty may be chance
         (40, {7: "x", 20: "x"}, 0, 40),
@@ -143,13 +143,13 @@ def test_a_server_that_answers_otherwise_fails_and_one_row_is_shown(tmp_path):
         (90, {20: "x", 21: "x"}, 0, 16),  # only the first 16 decide whether there are more
     ],
 )
-def test_a_label_that_differs_is_followed_by_more_rows(tmp_path, rows, different, code, asked):
+def test_a_label_that_differs_is_followed_by_more_rows(tmp_path, rows, different, code, compared):
     run = VerifyRun(tmp_path, replies={n: label(n) for n in range(rows)})
     with student_server(run, differs=different) as server:
         found, result = run(server.url)
     assert found == code, result.message
     stored = read_rows(tmp_path / result.folder / "served-replies.jsonl")
-    assert len(stored) == asked
+    assert len(stored) == compared
 
 
 def test_a_server_that_an_earlier_attempt_verified_is_verified_again(tmp_path):

@@ -53,7 +53,7 @@ def test_parser_of_vllm_accepts_the_commands(vllm):
     assert [options.get("kv_cache_memory_bytes") for options in commands] == [1024**3, None, 2 * 1024**3]
 
 
-def test_same_question_has_one_answer(server):
+def test_same_request_has_one_reply(server):
     assert len({server.ask("Tell me a story.", max_tokens=20, seed=seed) for seed in range(8)}) == 1
 
 

@@ -136,7 +136,7 @@ def clarity_of(folded: str, mention: Mention, end: int, *, in_list: bool) -> Cla
     `in_list`: the text goes through the labels one by one, so that the first one is no answer.
     """
     before, after = folded[max(0, mention.start - _WINDOW) : mention.start], folded[end : end + _WINDOW]
-    if _is_question(after):
+    if _is_inquiry(after):
         return Clarity.MENTIONED
     fits = not mention.is_common or end > mention.end or _ENDS_CHOICE.match(after) is not None
     if fits and (said := _as_answer(before)):
@@ -186,7 +186,7 @@ def _is_right(after: str) -> bool:
     return not (match["adjective"] and not match["of"] and _NOT_A_CHOICE_AFTER.match(after, match.end()))
 
 
-def _is_question(after: str) -> bool:
+def _is_inquiry(after: str) -> bool:
     return re.match(r"[\"')\]]*\s*[?\uff1f]", after) is not None
 
 

@@ -34,14 +34,14 @@ _SUPPOSED_AFTER = re.compile(
     r"|[^.!?\n]{0,12}(?:\u304b\u3082\u3057\u308c|\u3067\u3057\u3087\u3046\u304b)",
     re.IGNORECASE,
 )
-_ASKED = re.compile(r"[^.!\n\u3002?\uff1f]{0,160}[?\uff1f]")
+_INQUIRY = re.compile(r"[^.!\n\u3002?\uff1f]{0,160}[?\uff1f]")
 
 
 def is_supposed(text: str, start: int, end: int) -> bool:
     """Whether the label from `start` to `end` is only supposed, doubted or asked about."""
     sentence = _last_part(text[max(0, start - _WINDOW) : start], _SENTENCE_END)
     clause, after = _last_part(sentence, _CLAUSE_END), text[end : end + _WINDOW]
-    if _ASKED.match(after) or _CONDITION_AFTER.match(after) or _SUPPOSED_AFTER.match(after):
+    if _INQUIRY.match(after) or _CONDITION_AFTER.match(after) or _SUPPOSED_AFTER.match(after):
         return True
     if _DOUBT.search(clause) or _PURPOSE.match(sentence) or _CONDITION.search(clause):
         return True
