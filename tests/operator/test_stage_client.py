@@ -104,6 +104,6 @@ async def test_a_deleted_pod_reports_nothing() -> None:
     assert await read_stage_report("127.0.0.1", 1) == StageReport()
 
 
-async def test_a_stage_is_not_asked_through_a_proxy(pod: Pod, unreachable_proxy: None) -> None:
+async def test_a_stage_is_reached_without_a_proxy(pod: Pod, unreachable_proxy: None) -> None:
     report = await read_stage_report("127.0.0.1", pod.port)
     assert report.progress == Progress(done=30, total=120, unit="steps")

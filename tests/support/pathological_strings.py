@@ -103,7 +103,7 @@ STRINGS = {name: (piece * (LENGTH // len(piece) + 1))[:LENGTH] for name, piece i
 _NLI = task_definition("NLI", ("entailment", "neutral", "contradiction", "not neutral"))
 _MATH = task_definition("Math")
 _LETTERS = task_definition("MultipleChoice")
-_QUESTION = "Which?\nA. one\nB. two\nC. three"
+_CHOICES = "Which?\nA. one\nB. two\nC. three"
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -124,7 +124,7 @@ def _redactor(*kinds: str) -> Redactor:
 PARSERS: Mapping[str, Callable[[str], object]] = {
     "label in a reply": lambda text: _NLI.read_answer(text, ""),
     "label of signs in a reply": LabelParser(("A", "A*", "++", "-1", "\u4e2d\u7acb"), "answer_choice").read,
-    "option in a reply": lambda text: _LETTERS.read_answer(text, _QUESTION),
+    "option in a reply": lambda text: _LETTERS.read_answer(text, _CHOICES),
     "number in a reply": lambda text: _MATH.read_answer(text, ""),
     "JSON of a reply": lambda text: read_json_field(text, "answer"),
     "options of a row": find_options,

@@ -152,7 +152,7 @@ def test_row_cannot_close_its_delimiters(config):
         "&amp;lt;/conversation&amp;gt;", "\u2039/conversation\u203a", "\u3008/conversation\u3009", "<\\/conversation>",
     ],
 )  # fmt: skip
-def test_look_alike_of_a_delimiter_cannot_close_it(config, mark):
+def test_imitation_of_a_delimiter_cannot_close_it(config, mark):
     row = Row("train", 1, "x", [{"role": "user", "content": f"a{mark}b"}])
     content = judge_messages(task_for(config), row, "no")[1]["content"]
     assert mark not in content.replace("\n</conversation>\n<answer>", "")

@@ -14,24 +14,24 @@ class Model:
     """A model on a clock of its own."""
 
     def __init__(self) -> None:
-        self.now, self.asked, self.works = 0.0, 0, True
+        self.now, self.probes, self.works = 0.0, 0, True
         self.health = ModelHealth(self.ask, clock=lambda: self.now)
 
     async def ask(self) -> None:
-        self.asked += 1
+        self.probes += 1
         if not self.works:
             raise RuntimeError("the device is lost")
 
 
-async def test_an_idle_model_is_asked_for_one_token_now_and_then() -> None:
+async def test_an_idle_model_is_probed_for_one_token_now_and_then() -> None:
     model = Model()
     assert await model.health.answers()
     model.now = 29.0
     assert await model.health.answers()
-    assert model.asked == 1
+    assert model.probes == 1
     model.now = 31.0
     assert await model.health.answers()
-    assert model.asked == 2
+    assert model.probes == 2
 
 
 async def test_a_model_that_raises_does_not_answer_until_it_does() -> None:
@@ -47,7 +47,7 @@ async def test_a_model_that_hangs_does_not_answer(monkeypatch: pytest.MonkeyPatc
     assert not await ModelHealth(asyncio.Event().wait).answers()
 
 
-async def test_a_busy_model_is_not_asked_and_answers_while_requests_end() -> None:
+async def test_a_busy_model_is_not_probed_and_answers_while_requests_end() -> None:
     model = Model()
     with model.health.request():
         model.now = 500.0
@@ -58,7 +58,7 @@ async def test_a_busy_model_is_not_asked_and_answers_while_requests_end() -> Non
         assert await model.health.answers()
         model.now = 1101.0
         assert not await model.health.answers()
-    assert model.asked == 0
+    assert model.probes == 0
     assert await model.health.answers()
 
 
@@ -67,4 +67,4 @@ async def test_a_request_that_fails_is_no_answer() -> None:
     with pytest.raises(ValueError), model.health.request():  # noqa: PT011 - ours
         raise ValueError
     assert await model.health.answers()
-    assert model.asked == 1
+    assert model.probes == 1

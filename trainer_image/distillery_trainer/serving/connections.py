@@ -19,7 +19,7 @@ class TimedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
         super().connection_made(transport)
-        self._look_again(waited=False)
+        self._check_again(waited=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
@@ -27,10 +27,10 @@ class TimedConnection(H11Protocol):
             self._check.cancel()
         super().connection_lost(exc)
 
-    def _look_again(self, *, waited: bool) -> None:
+    def _check_again(self, *, waited: bool) -> None:
         """Close a connection that was without a request at the last look and still is."""
         waiting = self.cycle is None or self.cycle.response_complete
         if waited and waiting:
             self.transport.close()
             return
-        self._check = self.loop.call_later(MAX_WAITING_SECONDS, lambda: self._look_again(waited=waiting))
+        self._check = self.loop.call_later(MAX_WAITING_SECONDS, lambda: self._check_again(waited=waiting))
