@@ -180,7 +180,7 @@ def test_taken_port_is_reported(local):
     ("missing", "words"),
     [("tokenizer.json", "tokenizer"), ("chat_template.jinja", "chat template")],
 )
-def test_student_without_its_parts_is_named_before_the_teacher_is_asked(local, tmp_path, missing, words):
+def test_student_without_its_parts_is_named_before_the_first_request(local, tmp_path, missing, words):
     write_tiny_model(tmp_path / "student")
     (tmp_path / "student" / missing).unlink()
     broken = CommandLineRun(tmp_path, local.endpoint)

@@ -221,7 +221,7 @@ def test_student_that_cannot_be_trained_is_a_user_error_with_one_sentence(tiny, 
 
 
 @pytest.mark.parametrize("case", ["an empty folder", "no chat template", "padding without an embedding", "quantised"])
-def test_teacher_is_not_asked_for_such_a_student(tiny, tmp_path, case):
+def test_no_request_is_sent_for_such_a_student(tiny, tmp_path, case):
     break_folder, sentence = BROKEN[case]
     folder = shutil.copytree(tiny, tmp_path / "student")
     break_folder(folder)
