@@ -177,6 +177,11 @@ def test_letter_in_prose_is_an_article_not_a_choice():
     assert LETTERS.read("A man reads.").reason == "label_not_allowed"
 
 
+@pytest.mark.parametrize("degree", ["less", "the least", "partly", "only partially", "semi", "half"])
+def test_a_degree_of_a_label_is_not_that_label(degree):
+    assert isinstance(PARSER.read(f"The pair is {degree} neutral."), Unreadable)
+
+
 @pytest.mark.parametrize(
     ("reply", "label"),
     [

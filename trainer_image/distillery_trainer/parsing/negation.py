@@ -28,6 +28,7 @@ _OTHER = (
     r"|apart\s+from|other\s+than|all\s+but|everything\s+but|unlike|far\s+from|opposite\s+of|fail(?:s|ed)?\s+to\s+be"
     r"|lack(?:s|ing)?|absence\s+of|free\s+(?:of|from)|avoid(?:s|ed|ing)?|almost|nearly|barely|scarcely|close\s+to|short\s+of"
     r"|border(?:s|ing)?\s+on|resembl(?:es?|ing)|refus(?:es?|ed|ing)\s+to|used\s+to\s+be"
+    r"|less|least|partly|partially|semi|half"
 )
 _FILLER = r"(?:\s{1,3}(?:clearly|really|necessarily|simply|exactly|quite|so|be)\b){0,3}"
 _ADJECTIVES = r"\s{1,3}(?:an?|any|the)\b(?:\s{1,3}\w{1,20},(?=\s{1,3}(?!\w{1,20}ly\b)\w{1,20}\W{1,4}\Z))?"
