@@ -72,6 +72,7 @@ class StudentServer:
 
         Raises ServingError; an error of `ready` ends the server.
         """
+        refuse_missing_libraries()
         refuse_taken_port(self.host, self.port)
         process = self._start()
         try:
@@ -124,12 +125,6 @@ def student_server(folder: Path, host: str, port: int) -> StudentServer:
         model, prompt = _model(folder, result), _student_prompt(folder, result)
     except OutsideFolder as error:
         raise ServingError(str(error)) from None
-    missing = [name for name in SERVER_LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ServingError(
-            f"serving requires libraries that are not installed ({', '.join(missing)});"
-            " run: pip install 'distillery[trainer]'"
-        )
     return StudentServer(folder, result.name, model, prompt, _precision(result), host, port, result)
 
 
@@ -168,6 +163,16 @@ def _student_prompt(folder: Path, result: RunResult) -> str | None:
 def _precision(result: RunResult) -> str:
     measured = result.evaluation.precision if result.evaluation else None
     return measured if measured in PRECISIONS else "auto"
+
+
+def refuse_missing_libraries() -> None:
+    """Raises ServingError if a library that the server needs is not installed."""
+    missing = [name for name in SERVER_LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ServingError(
+            f"serving requires libraries that are not installed ({', '.join(missing)});"
+            " run: pip install 'distillery[trainer]'"
+        )
 
 
 def refuse_taken_port(host: str, port: int) -> None:
