@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,15 @@ def test_export_writes_into_a_pipe_that_stays_one(export):
     assert json.loads(os.read(reader, 10_000)) == CHAT
     assert Path("pipe").is_fifo()
     os.close(reader)
+
+
+def test_export_writes_into_the_pipe_that_a_shell_names(tmp_path):
+    stored(tmp_path / "generate-a", ROW)
+    command = [sys.executable, "-c", "from distillery_operator.cli import main; main()", "export"]
+    arguments = [str(tmp_path / "generate-a"), "--output", "/dev/stdout"]
+    result = subprocess.run([*command, *arguments], capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert json.loads(result.stdout.splitlines()[0]) == CHAT
 
 
 def test_export_to_a_device_leaves_the_device(export):

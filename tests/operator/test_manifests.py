@@ -362,6 +362,22 @@ def test_stage_has_a_memory_limit_unless_its_user_says_what_it_needs(training: R
     assert (limits or {}).get("memory") == limit
 
 
+@pytest.mark.parametrize(
+    ("training", "requested"),
+    [
+        ({}, "1Gi"),
+        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "1Gi"),
+        ({"resources": {"requests": {"cpu": 2}}}, "1Gi"),
+        (with_memory("requests"), "64Gi"),
+        (with_memory("limits"), None),
+    ],
+)
+def test_default_limit_is_no_request(training: Raw, requested: str | None) -> None:
+    """Kubernetes takes a limit without a request for both: no node with less memory could run the stage."""
+    resources = container(job(plan_of(training=training), Stage.TRAIN))["resources"]
+    assert resources.get("requests", {}).get("memory") == requested
+
+
 @pytest.mark.parametrize("stage", Stage)
 def test_volumes_that_are_not_the_workspace_are_bounded(stage: Stage) -> None:
     volumes = pod_spec(job(plan_of(), stage))["volumes"]

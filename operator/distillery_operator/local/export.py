@@ -92,9 +92,8 @@ def _opened(output: Path) -> Iterator[Callable[[str], object]]:
         return
     if output.is_dir():
         raise ExportError(f"{output} is a folder; give the name of a file in it")
-    # A link keeps leading to its file, and a pipe or a device is no file to replace.
-    file = output.resolve()
-    with file.open("wb") if _is_stream(file) else AtomicFile(file) as stream:
+    # A link keeps leading to its file. A pipe or a device, which may have no name but this one, is no file to replace.
+    with output.open("wb") if _is_stream(output) else AtomicFile(output.resolve()) as stream:
         yield lambda text: stream.write(text.encode())
 
 

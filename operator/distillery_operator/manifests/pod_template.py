@@ -172,7 +172,9 @@ def _resources(container: GeneratedContainer, options: StageOptions) -> Manifest
     # A limit below a request that the user made is invalid.
     if container.memory_limit is None or mentions_memory(options):
         return resources
-    return merged_map(resources, {"limits": {"memory": container.memory_limit}})
+    # Without a request of its own, a container would request as much as its limit.
+    default = {"requests": {"memory": container.requests["memory"]}, "limits": {"memory": container.memory_limit}}
+    return merged_map(resources, default)
 
 
 def _scratch_volumes(container: GeneratedContainer) -> list[Manifest]:

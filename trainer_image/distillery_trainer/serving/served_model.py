@@ -16,6 +16,8 @@ from distillery_trainer.student.model_folder import ModelFolder, open_folder
 
 DEFAULT_MAX_TOKENS = 1024
 """Maximum length of a reply to a request that states none."""
+MAX_TOKENS = 32_768
+"""Maximum length of any reply of a model that does not say how long its context is."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class ServedModel:
         refuses the messages, or if there is no room."""
         limit = body["max_tokens"] or DEFAULT_MAX_TOKENS
         if self.folder.positions is None:
-            return body | {"max_tokens": limit}
+            return body | {"max_tokens": min(limit, MAX_TOKENS)}
         room = self.folder.positions - self._prompt_length(body)
         if room < 1:
             raise RefusedRequest(
