@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from distillery_api.stage import Stage
+from distillery_api.stage import Stage, stages_until
 from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.job import configuration_digest, stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.pod_template import VolumeUse
@@ -207,12 +207,77 @@ def test_claim_of_the_student_is_mounted_where_it_is_checked_and_loaded() -> Non
     assert mounted == [True, True, True, False]
 
 
-def test_one_node_volume_takes_trainings_constraints_to_every_stage_and_many_nodes_to_none() -> None:
+def test_one_node_volume_takes_trainings_constraints_to_every_stage_of_a_run_and_many_nodes_to_none() -> None:
     plan = plan_of(training=ON_GPUS)
-    for stage in Stage:
+    for stage in stages_until(None):
         assert pod_spec(job(plan, stage))["nodeSelector"] == {"pool": "gpu"}
         assert pod_spec(job(plan, stage))["tolerations"] == [TOLERATION]
     assert "nodeSelector" not in pod_spec(job(plan, Stage.EVALUATE, MANY_NODES))
+
+
+BESIDE_SERVER = VolumeUse(shared=False, beside_server=True)
+SERVERS_NODE = {
+    "labelSelector": {"matchLabels": {"distillery.dev/name": "conjnli", "app.kubernetes.io/component": "serving"}},
+    "topologyKey": "kubernetes.io/hostname",
+}
+REQUIRED = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [SERVERS_NODE]}}
+PREFERRED = {
+    "podAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": SERVERS_NODE}]
+    }
+}
+SPOT = {"key": "spot", "operator": "Exists"}
+
+
+def on_nodes(**fields: Any) -> Raw:
+    return {"podTemplate": {"spec": fields}}
+
+
+@pytest.mark.parametrize(
+    ("serving", "constraints"),
+    [
+        ({}, {}),
+        (
+            on_nodes(nodeSelector={"pool": "cpu"}, tolerations=[SPOT]),
+            {"nodeSelector": {"pool": "cpu"}, "tolerations": [SPOT]},
+        ),
+        (
+            {"resources": {"limits": {"nvidia.com/gpu": 1}}, **on_nodes(tolerations=[TOLERATION])},
+            {"tolerations": [TOLERATION]},
+        ),
+    ],
+)
+@pytest.mark.parametrize(("volume", "affinity"), [(BESIDE_SERVER, REQUIRED), (MANY_NODES, PREFERRED)])
+def test_verify_runs_where_the_server_may_and_not_where_training_or_evaluation_must(
+    serving: Raw, constraints: Raw, volume: VolumeUse, affinity: Raw
+) -> None:
+    device = {"name": "stage", "resources": {"limits": {"nvidia.com/gpu": 1}}, "env": [{"name": "A", "value": "b"}]}
+    evaluation = on_nodes(
+        nodeSelector={"pool": "gpu"},
+        tolerations=[TOLERATION],
+        runtimeClassName="nvidia",
+        priorityClassName="low",
+        containers=[device, {"name": "proxy", "resources": {"limits": {"cpu": 1}}}],
+    )
+    manifest = job(plan_of(training=ON_GPUS, evaluation=evaluation, serving=serving), Stage.VERIFY, volume)
+    pod = pod_spec(manifest)
+    about_nodes = ("nodeSelector", "tolerations", "affinity", "runtimeClassName")
+    assert {key: pod[key] for key in about_nodes if key in pod} == {**constraints, "affinity": affinity}
+    assert container(manifest)["resources"] == {
+        "requests": {"cpu": "100m", "memory": "256Mi"},
+        "limits": {"memory": "2Gi"},
+    }
+    assert container(manifest, "proxy")["resources"] == {"limits": {"cpu": 1}}
+    assert pod["priorityClassName"] == "low"
+    assert {"name": "A", "value": "b"} in container(manifest)["env"]
+
+
+def test_servers_that_keep_away_from_each_other_do_not_keep_verify_away() -> None:
+    zone = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]}
+    of_nodes = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": zone}}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [SERVERS_NODE]}}
+    plan = plan_of(serving=on_nodes(affinity={**of_nodes, **apart}))
+    assert pod_spec(job(plan, Stage.VERIFY, BESIDE_SERVER))["affinity"] == {**of_nodes, **REQUIRED}
 
 
 def test_a_stage_beside_a_server_keeps_its_users_own_affinity() -> None:

@@ -96,12 +96,18 @@ def pod_template(
 
 def node_constraints(plan: Plan, stage: Stage, volume: VolumeUse) -> Manifest:
     """Node constraints of a stage's Pod: a volume that only one node can mount binds all stages to the nodes of the
-    training, and to the node of a server that uses it. Verify prefers the server's node in any case: the latency that
-    it measures is then without the network's, and the load that it sees is the server's."""
+    training, and to the node of a server that uses it. Verify runs where the server may, and prefers the server's node
+    in any case: the latency that it measures is then without the network's, and the load that it sees is the
+    server's."""
+    if stage is Stage.VERIFY:
+        beside = not volume.shared and volume.beside_server
+        return merged_map(
+            _servers_constraints(plan), {"affinity": _beside_server(plan) if beside else _near_server(plan)}
+        )
     if volume.shared:
-        return {"affinity": _near_server(plan)} if stage is Stage.VERIFY else {}
+        return {}
     # The training's own template already contains its constraints.
-    base = _training_constraints(plan) if stage is not Stage.TRAIN else {}
+    base = _constraints(plan.spec.training) if stage is not Stage.TRAIN else {}
     return merged_map(base, {"affinity": _beside_server(plan)} if volume.beside_server else {})
 
 
@@ -190,10 +196,19 @@ def _scratch_mounts(container: GeneratedContainer) -> list[Manifest]:
     return [{"name": name, "mountPath": path} for name, path in mounts.items()]
 
 
-def _training_constraints(plan: Plan) -> Manifest:
-    template = plan.spec.training.pod_template
+def _constraints(options: StageOptions) -> Manifest:
+    """The node constraints of a user's template."""
+    template = options.pod_template
     spec = template.to_manifest().get("spec", {}) if template else {}
     return {key: spec[key] for key in _NODE_CONSTRAINTS if key in spec}
+
+
+def _servers_constraints(plan: Plan) -> Manifest:
+    """The node constraints of the server, without those about other Pods: servers that keep away from each other do not
+    keep verify away."""
+    constraints = _constraints(plan.spec.serving)
+    of_nodes = {key: value for key, value in (constraints.get("affinity") or {}).items() if key == "nodeAffinity"}
+    return {**constraints, "affinity": of_nodes}
 
 
 def _beside_server(plan: Plan) -> Manifest:

@@ -19,6 +19,7 @@ from distillery_api.spec import (
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import input_hashes, revised
+from distillery_operator.planning.verify_options import verify_options
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,7 @@ class Plan:
             Stage.GENERATE: self.spec.generation,
             Stage.TRAIN: self.spec.training,
             Stage.EVALUATE: self.spec.evaluation,
-            # It loads no model: like evaluate, without a GPU.
-            Stage.VERIFY: self.spec.evaluation.model_copy(update={"resources": None}),
+            Stage.VERIFY: verify_options(self.spec.evaluation),
         }
         return options[stage]
 
