@@ -258,6 +258,47 @@ def test_rows_that_fail_again_run_no_later_stage() -> None:
     assert cluster.reason() == "Serving"
 
 
+TRANSIENT = RowCounts(read=9, kept=6, rejected=3, transient_failures=3)
+
+
+@pytest.mark.parametrize("stage", [Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY])
+def test_a_retry_after_a_later_stage_failed_is_about_that_stage(stage: Stage) -> None:
+    cluster = begun()
+    cluster.start()
+    cluster.finish(rows=TRANSIENT)
+    cluster.run_stages(*(each for each in (Stage.TRAIN, Stage.EVALUATE) if each.number < stage.number))
+    cluster.settle()
+    if stage is Stage.VERIFY:
+        cluster.serve()
+        cluster.settle()
+    cluster.start()
+    cluster.fail(2)
+    cluster.settle()
+    cluster.request_retry()
+    cluster.settle()
+    assert [cluster.record(each).attempts for each in (Stage.GENERATE, stage)] == [1, 2]
+    assert cluster.job()["metadata"]["name"] == cluster.record(stage).job
+
+
+def test_what_later_stages_did_stays_known_while_rows_are_asked_again() -> None:
+    cluster = begun()
+    cluster.start()
+    cluster.finish(rows=TRANSIENT)
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY)
+    later, history = cluster.status.stages[1:], cluster.status.history
+    cluster.request_retry()
+    cluster.settle()
+    assert (cluster.record(Stage.GENERATE).completion_time, cluster.status.stages[1:]) == (None, later)
+    for name in (record.job for record in later):
+        del cluster.objects["Job", name or ""]
+    cluster.start()
+    cluster.finish(rows=TRANSIENT)
+    made = len(cluster.created)
+    cluster.settle()
+    assert (cluster.created[made:], cluster.status.stages[1:], cluster.status.history) == ([], later, history)
+    assert cluster.reason() == "Serving"
+
+
 def test_a_retry_while_a_later_stage_runs_leaves_the_rows_as_they_are() -> None:
     cluster = begun()
     cluster.start()

@@ -596,20 +596,21 @@ def test_an_earlier_student_stays_verified_and_available_while_a_new_one_is_made
     assert (cluster.truth(AVAILABLE), cluster.reason()) == ("False", "Verifying")
 
 
-def test_a_student_scaled_to_zero_waits_to_be_verified_and_says_so() -> None:
+def test_a_student_scaled_to_zero_is_ready_and_verified_once_it_is_scaled_up() -> None:
     cluster = evaluated(serving={"runtime": "Transformers", "replicas": 0})
     cluster.serve()
     cluster.settle()
-    assert (cluster.truth(READY), cluster.reason(RECONCILING), message(cluster)) == (
-        "False",
-        "Queued",
-        "verify: serving is scaled to zero; the student is verified once serving.replicas is 1 or more",
-    )
+    waiting = "serving is scaled to zero; the student is verified once it is scaled up"
+    assert (cluster.truth(READY), cluster.reason(), message(cluster)) == ("True", "Serving", waiting)
+    verified = cluster.condition(ConditionType.VERIFIED)
+    assert verified is not None
+    assert (verified.status, verified.reason, verified.message) == ("False", "Queued", waiting)
+    assert (cluster.truth(AVAILABLE), cluster.status.progress, cluster.requeue_after()) == ("False", "done", None)
     cluster.change(serving={"runtime": "Transformers", "replicas": 1})
     cluster.settle()
     cluster.serve()
     cluster.settle()
-    assert cluster.reason() == "Verifying"
+    assert (cluster.truth(READY), cluster.reason()) == ("False", "Verifying")
 
 
 def test_a_student_that_an_earlier_release_made_is_verified_once_and_not_trained_again() -> None:

@@ -21,9 +21,9 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
-from distillery_operator.core.situation import Situation, find_condition
+from distillery_operator.core.situation import find_condition
 from distillery_operator.core.stages import StagePhase, StageState
-from distillery_operator.core.verification import served_verification
+from distillery_operator.core.verification import served_verification, waits_for_scale_up
 
 _STAGE_CONDITIONS = {
     Stage.GENERATE: ConditionType.DATA_GENERATED,
@@ -80,6 +80,8 @@ def summarise(assessment: Assessment) -> Summary:
 def _is_about_server(assessment: Assessment) -> bool:
     """Whether the server's state is what to report: once all stages are done, and while verify waits for it."""
     states, rollout = assessment.stages, assessment.rollout
+    if waits_for_scale_up(states):
+        return True
     waits_for_server = states.current.planned.stage is Stage.VERIFY and rollout.phase is not RolloutPhase.SERVING
     return states.finished or (waits_for_server and not states.current.stalled)
 
@@ -113,13 +115,13 @@ def _retry_sentence(record: StageStatus, problem: Problem) -> str:
 
 
 def _rollout_summary(assessment: Assessment) -> Summary:
-    situation, rollout = assessment.situation, assessment.rollout
+    rollout = assessment.rollout
     if rollout.phase is RolloutPhase.OFF:
         return Summary(
             OverallState.READY, Reason.SUCCEEDED, "the student is trained and evaluated; serving.mode is None"
         )
     if rollout.phase is RolloutPhase.SERVING:
-        return Summary(OverallState.READY, Reason.SERVING, _serving_sentence(situation))
+        return Summary(OverallState.READY, Reason.SERVING, _serving_sentence(assessment))
     problem = rollout.problem
     if rollout.stalled and problem:
         return Summary(OverallState.STALLED, problem.reason or Reason.ROLLOUT_FAILED, f"serving: {problem.message}")
@@ -128,9 +130,11 @@ def _rollout_summary(assessment: Assessment) -> Summary:
     return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, "serving: the new student's server is starting")
 
 
-def _serving_sentence(situation: Situation) -> str:
-    replicas = situation.plan.spec.serving.replicas
-    return f"the student is served at {service_url(situation.plan)}" if replicas else "serving is scaled to zero"
+def _serving_sentence(assessment: Assessment) -> str:
+    plan, waiting = assessment.situation.plan, assessment.stages.current.problem
+    if plan.spec.serving.replicas:
+        return f"the student is served at {service_url(plan)}"
+    return waiting.message if waiting else "serving is scaled to zero"
 
 
 def conditions(assessment: Assessment) -> tuple[Condition, ...]:
@@ -172,6 +176,9 @@ def _stage_facts(assessment: Assessment, summary: Summary) -> Iterable[Fact]:
         elif state.phase is StagePhase.DONE:
             message = (state.record and state.record.message) or f"{state.planned.folder} is done"
             yield kind, ConditionStatus.TRUE, Reason.SUCCEEDED, message
+        elif state.problem and summary.state is OverallState.READY:
+            # Verify waits for a server that nobody wants.
+            yield kind, ConditionStatus.FALSE, Reason.QUEUED, state.problem.message
         else:
             yield kind, ConditionStatus.FALSE, summary.reason, summary.message
 

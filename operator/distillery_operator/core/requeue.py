@@ -10,6 +10,7 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.observation import JobState
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
 from distillery_operator.core.stages import StagePhase, StageState
+from distillery_operator.core.verification import waits_for_scale_up
 
 UNWATCHED_REQUEUE = timedelta(minutes=1)
 """How often to check what no event reports, such as whether a name has become free."""
@@ -49,6 +50,7 @@ def _waits_for_unwatched(assessment: Assessment) -> bool:
     """Whether a precondition, or a server that only a person can repair, may depend on what is not watched."""
     current = assessment.stages.current
     waiting = current.phase is StagePhase.WAITING and not assessment.situation.plan.suspended
-    # A rollout consists of what is watched.
+    # A rollout consists of what is watched, and so does the spec.
     for_rollout = current.problem is not None and current.problem.reason is Reason.ROLLING_OUT
-    return (waiting and not for_rollout) or assessment.rollout.stalled
+    watched = for_rollout or waits_for_scale_up(assessment.stages)
+    return (waiting and not watched) or assessment.rollout.stalled

@@ -215,9 +215,12 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
 
 def _retries_rows(situation: Situation, record: StageStatus) -> bool:
     """Whether the retry annotation asks for rows of a finished stage that failed for a cause that may have passed.
-    While a Job runs it does not."""
+    While a Job runs, or a later stage has not finished, it does not: it is about that stage then."""
     may_change = record.completion_time is not None and record.rows is not None and record.rows.transient_failures > 0
-    return may_change and situation.retry_requested and unmet_precondition(situation) is None
+    if not (may_change and situation.retry_requested) or unmet_precondition(situation):
+        return False
+    later = [_up_to_date(situation, planned) for planned in situation.plan.stages if planned.stage is not record.name]
+    return all(each is None or each.completion_time for each in later)
 
 
 def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> StageState:

@@ -27,7 +27,7 @@ from distillery_operator.core.observation import Ownership, StageReport
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation, newly_evaluated
-from distillery_operator.core.verification import served_verification
+from distillery_operator.core.verification import served_verification, waits_for_scale_up
 from distillery_operator.planning import names
 
 HISTORY_LENGTH = 5
@@ -37,15 +37,16 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
     """The status that follows from the assessment; it already names what `decide` will create. `report` is what the
     running stage answered last."""
     situation, states = assessment.situation, assessment.stages
-    records = tuple(_with_progress(situation, state, report.progress) for state in states.stages if state.record)
-    stages = tuple(record for record in records if record)
+    reported = (_with_progress(situation, state, report.progress) for state in states.stages)
+    records = tuple(record for record in reported if record)
+    stages = (*records, *_kept_records(situation, states))
     return DistillationStatus(
         observed_generation=situation.plan.generation,
         conditions=conditions(assessment),
         stages=stages,
-        progress=_progress_text(assessment, stages[-1] if stages else None),
+        progress=_progress_text(assessment, records[-1] if records else None),
         workspace_claim=_claim(situation, states),
-        usage=_usage(states.records),
+        usage=_usage(stages),
         estimate=_estimate(situation, states, report.estimate),
         evaluation=_evaluation(situation, states),
         serving=_serving(assessment),
@@ -76,6 +77,13 @@ def _with_progress(situation: Situation, state: StageState, progress: Progress |
     return state.record.model_copy(update={"progress": progress})
 
 
+def _kept_records(situation: Situation, states: StageStates) -> tuple[StageStatus, ...]:
+    """What later stages did for the same inputs, while rows are asked again: it counts if the rows stay as they are."""
+    later = situation.plan.stages[len(states.stages) :]
+    recorded = (situation.recorded(planned) for planned in later)
+    return tuple(record for record in recorded if record)
+
+
 def _with_eta(progress: Progress, record: StageStatus, now: datetime) -> Progress:
     """An estimate from the speed since the start. A later attempt resumes where the one before ended, so its speed is
     not known."""
@@ -96,7 +104,7 @@ def _progress_text(assessment: Assessment, record: StageStatus | None) -> str:
     served = assessment.rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
     if not served and (states.finished or stage is Stage.VERIFY):
         return "rolling out"
-    if states.finished:
+    if states.finished or waits_for_scale_up(states):
         return "done"
     text = f"{stage.number}/{len(assessment.situation.plan.stages)} {stage}"
     progress = record.progress if record and record.name is stage else None

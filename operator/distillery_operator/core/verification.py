@@ -16,6 +16,8 @@ from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, joined_states, stage_state
 
+_SCALED_TO_ZERO = Problem(None, "serving is scaled to zero; the student is verified once it is scaled up")
+
 
 def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:
     """The states of all stages: verify begins once the newest student is evaluated."""
@@ -32,7 +34,12 @@ def _unserved(situation: Situation, rollout: Rollout) -> Problem | None:
         return Problem(Reason.ROLLING_OUT, "waiting for the new student's server")
     if situation.plan.spec.serving.replicas:
         return None
-    return Problem(None, "serving is scaled to zero; the student is verified once serving.replicas is 1 or more")
+    return _SCALED_TO_ZERO
+
+
+def waits_for_scale_up(states: StageStates) -> bool:
+    """Whether verify alone is left, and nobody wants a server that it could ask."""
+    return states.current.problem == _SCALED_TO_ZERO
 
 
 def served_verification(situation: Situation, states: StageStates) -> Verification | None:
