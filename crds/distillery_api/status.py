@@ -125,6 +125,8 @@ class ServingStatus(LenientModel):
     """File in the workspace with the student prompt."""
     verification: Verification | None = None
     """How the served student answered rows of the evaluation; absent until it has answered enough of them as there."""
+    taken_over: bool | None = None
+    """True for a student that a release without verification served: it counts as available until it is verified."""
 
 
 class Run(LenientModel):

@@ -631,6 +631,48 @@ def test_a_student_that_an_earlier_release_made_is_verified_once_and_not_trained
     assert (cluster.truth(READY), cluster.truth(AVAILABLE), len(cluster.created)) == ("True", "True", made + 1)
 
 
+def of_earlier_release(**changes: Any) -> SimulatedCluster:
+    """A served student as a release without verification left it, under a spec with these changes."""
+    cluster = served()
+    cluster.objects.pop(("Job", cluster.record(Stage.VERIFY).job or ""))
+    cluster.objects["Deployment", "conjnli"]["metadata"]["annotations"]["distillery.dev/digest"] = "older"
+    assert cluster.status.serving is not None
+    serving = cluster.status.serving.model_copy(update={"verification": None})
+    conditions = tuple(each for each in cluster.status.conditions if each.type is not ConditionType.VERIFIED)
+    update = {"stages": cluster.status.stages[:3], "serving": serving, "conditions": conditions}
+    cluster.status = cluster.status.model_copy(update=update)
+    cluster.change(**changes)
+    cluster.settle()
+    return cluster
+
+
+def test_a_suspended_student_of_an_earlier_release_stays_available_until_verify_has_run() -> None:
+    cluster = of_earlier_release(suspend=True)
+    assert (cluster.truth(AVAILABLE), cluster.reason()) == ("True", "Suspended")
+    # Its server is replaced, and none answers meanwhile.
+    cluster.serve(ready=0)
+    cluster.settle()
+    assert cluster.truth(AVAILABLE) == "False"
+    cluster.serve()
+    cluster.settle()
+    assert cluster.truth(AVAILABLE) == "True"
+    assert message(cluster, AVAILABLE) == "a server of train-nxevyml5/model is available, and not verified yet"
+    cluster.change(suspend=False)
+    cluster.settle()
+    assert (cluster.truth(AVAILABLE), cluster.truth(READY), cluster.reason()) == ("True", "Unknown", "Verifying")
+    cluster.start()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+    cluster.settle()
+    assert (cluster.truth(AVAILABLE), cluster.reason(STALLED)) == ("False", "VerificationFailed")
+    cluster.request_retry()
+    cluster.settle()
+    assert cluster.truth(AVAILABLE) == "False"
+    cluster.start()
+    cluster.finish()
+    cluster.settle()
+    assert (cluster.truth(AVAILABLE), cluster.truth(READY)) == ("True", "True")
+
+
 def test_an_invalid_spec_stalls_and_leaves_what_serves_alone() -> None:
     cluster = served()
     before = cluster.status

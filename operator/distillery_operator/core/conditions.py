@@ -23,7 +23,7 @@ from distillery_operator.core.problem import Problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import find_condition
 from distillery_operator.core.stages import StagePhase, StageState
-from distillery_operator.core.verification import served_verification, waits_for_scale_up
+from distillery_operator.core.verification import is_taken_over, served_verification, waits_for_scale_up
 
 _STAGE_CONDITIONS = {
     Stage.GENERATE: ConditionType.DATA_GENERATED,
@@ -69,7 +69,7 @@ def summarise(assessment: Assessment) -> Summary:
         return Summary(
             OverallState.SUSPENDED,
             Reason.SUSPENDED,
-            "spec.suspend is true; finished stages are kept, and a served student stays available",
+            "spec.suspend is true; finished stages are kept, and a student that is served stays served",
         )
     if situation.refused:
         reason = situation.refused.reason or Reason.INVALID_SPEC
@@ -191,6 +191,8 @@ def _availability(assessment: Assessment) -> Fact:
     path = seen.model_path
     if not seen.available:
         return kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, f"no server of {path} is available"
+    if is_taken_over(assessment.situation, assessment.stages):
+        return kind, ConditionStatus.TRUE, Reason.SERVING, f"a server of {path} is available, and not verified yet"
     if served_verification(assessment.situation, assessment.stages) is None:
         return kind, ConditionStatus.FALSE, Reason.VERIFYING, f"the server of {path} answers, but is not verified"
     return kind, ConditionStatus.TRUE, Reason.SERVING, f"a server of {path} is available"

@@ -27,7 +27,7 @@ from distillery_operator.core.observation import Ownership, StageReport
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation, newly_evaluated
-from distillery_operator.core.verification import served_verification, waits_for_scale_up
+from distillery_operator.core.verification import is_taken_over, served_verification, waits_for_scale_up
 from distillery_operator.planning import names
 
 HISTORY_LENGTH = 5
@@ -180,4 +180,5 @@ def _serving(assessment: Assessment) -> ServingStatus | None:
         student_prompt=seen.student_prompt if seen else rollout.model.student_prompt,
         blocked_since=rollout.blocked_since,
         verification=served_verification(situation, assessment.stages) if seen else None,
+        taken_over=True if seen and is_taken_over(situation, assessment.stages) else None,
     )

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
+from distillery_api.status import ConditionStatus, ConditionType
 from distillery_api.verification import Verification
 from distillery_operator.core.observation import ObservedDeployment
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
-from distillery_operator.core.situation import Situation
+from distillery_operator.core.situation import Situation, find_condition
 from distillery_operator.core.stages import StageStates, joined_states, stage_state
 
 _SCALED_TO_ZERO = Problem(None, "serving is scaled to zero; the student is verified once it is scaled up")
@@ -57,3 +58,19 @@ def _earlier_verification(situation: Situation, seen: ObservedDeployment) -> Ver
     serving = situation.previous.serving
     before = serving.verification if serving else None
     return before if before and (before.server == seen.digest or not seen.rolled_out) else None
+
+
+def is_taken_over(situation: Situation, states: StageStates) -> bool:
+    """Whether a release without verification served the student that is being served, and verify has not run yet."""
+    serving, seen = situation.previous.serving, situation.observation.deployment
+    if serving is None or seen is None or serving.model_path != seen.model_path or serving.verification:
+        return False
+    verify = states.current.record if states.current.planned.stage is Stage.VERIFY else None
+    has_run = verify is not None and (verify.completion_time is not None or verify.reason is not None)
+    return not has_run and bool(serving.taken_over or _is_of_release_without_verification(situation))
+
+
+def _is_of_release_without_verification(situation: Situation) -> bool:
+    available = find_condition(situation.previous, ConditionType.AVAILABLE)
+    was_available = available is not None and available.status is ConditionStatus.TRUE
+    return was_available and find_condition(situation.previous, ConditionType.VERIFIED) is None
