@@ -280,7 +280,7 @@ def test_a_retry_after_a_later_stage_failed_is_about_that_stage(stage: Stage) ->
     assert cluster.job()["metadata"]["name"] == cluster.record(stage).job
 
 
-def test_what_later_stages_did_stays_known_while_rows_are_asked_again() -> None:
+def test_what_later_stages_did_stays_known_while_rows_are_requested_again() -> None:
     cluster = begun()
     cluster.start()
     cluster.finish(rows=TRANSIENT)
