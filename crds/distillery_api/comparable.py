@@ -59,7 +59,7 @@ def plain(text: str) -> str:
     """
     if text.isascii():
         return text
-    visible = _INVISIBLE.sub("", text).translate(_SAME_MARKS).translate(_SAME_WIDTH)
+    visible = _INVISIBLE.sub("", text).translate(_SAME_WIDTH).translate(_SAME_MARKS)
     composed = unicodedata.normalize("NFC", with_few_marks(visible))
     return composed.replace("i\u0307", "i").translate(_FOLDED_TO_SEVERAL)
 

@@ -32,12 +32,20 @@ from distillery_api.comparable import comparable, label_key, plain
         ("(B).", "b)"),
         ('"n/a"', "N/A"),
         ("\u300c\u4e2d\u7acb\u300d\u3002", "\u4e2d\u7acb"),
+        ("\uff8a\uff72\uff61", "\u30cf\u30a4\u3002"),
+        ("\uff8a\uff72\uff61", "\u30cf\u30a4"),
+        ("\uff62\uff8a\uff72\uff63", "\u30cf\u30a4"),
         ("# Yes!", "yes"),
         ("**++**", "++"),
     ],
 )
 def test_texts_that_are_the_same_label(text, other):
     assert label_key(text) == label_key(other)
+
+
+def test_half_width_punctuation_is_plain():
+    assert plain("\uff62\uff8a\uff72\uff64\uff72\uff74\uff61\uff63") == '"\u30cf\u30a4,\u30a4\u30a8."'
+    assert label_key("\uff8a\uff72\uff61") == "\u30cf\u30a4"
 
 
 def test_labels_that_differ():

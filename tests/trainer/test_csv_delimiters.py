@@ -56,6 +56,23 @@ def test_first_rows_show_the_delimiter(tmp_path, content, text):
     assert [getattr(row, "text", row) for row in rows] == [text]
 
 
+@pytest.mark.parametrize("text", ["Hello, world; x", "a,b", "a|b", "a\tb", "a;b", 'Say "hi", then go', "a, 'b;\tc|d"])
+@pytest.mark.parametrize("rows_before", [0, 30])
+def test_under_one_name_each_row_is_one_cell(tmp_path, text, rows_before):
+    rows = ["Hello", '"Hello, ""world"""'] * rows_before + [text]
+    content = "\n".join(["prompt", *rows, ""]).encode()
+    expected = ["Hello", 'Hello, "world"'] * rows_before + [text]
+    assert [row.text for row in rows_of(tmp_path, content, "rows.csv")] == expected
+
+
+def test_broken_quotes_under_one_name_are_named(tmp_path):
+    [error] = rows_of(tmp_path, b'prompt\n"a" b\n', "rows.csv")
+    assert (error.line, error.rule) == (
+        2,
+        "not CSV ('' expected after '\"'); quote text that contains quotes or line breaks",
+    )
+
+
 def test_delimiter_of_unknown_names_is_the_one_of_all_rows(tmp_path):
     content = b"frage;antwort, kurz\nWas?;4\nWie, und warum?;5\n"
     [first, _] = rows_of(tmp_path, content, "rows.csv", columns={"prompt": "question"})

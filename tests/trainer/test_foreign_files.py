@@ -6,7 +6,7 @@ import zipfile
 
 import pyarrow
 import pytest
-from pyarrow import parquet
+from pyarrow import orc, parquet
 
 from data_source import refusal, rows_of
 
@@ -27,6 +27,12 @@ def arrow_file() -> bytes:
     table = pyarrow.table({"prompt": ["a"]})
     with pyarrow.ipc.new_file(stream, table.schema) as writer:
         writer.write(table)
+    return stream.getvalue()
+
+
+def orc_file() -> bytes:
+    stream = io.BytesIO()
+    orc.write_table(pyarrow.table({"prompt": ["a"]}), stream)
     return stream.getvalue()
 
 
@@ -76,6 +82,11 @@ XML = "it is XML; convert it to JSON Lines, CSV or Parquet."
         (b"\x80\x04\x95\x0f\x00", "it is a Python pickle, which is never loaded; convert it to JSON Lines, CSV or"
          " Parquet."),
         (arrow_file(), "it is an Arrow (Feather) file; save it as Parquet."),
+        (orc_file(), "it is an ORC file; convert it to JSON Lines, CSV or Parquet."),
+        (b"PARE\x2c\x00\x00\x00\x8f", "it is an encrypted Parquet file; store it without encryption."),
+        (b"GGUF\x03\x00\x00\x00", "it is a model (GGUF), not rows."),
+        (b"GIF89a\x01\x00\x01\x00", "it is a picture, not rows."),
+        (b"BZh11AY&SY", "the file is compressed with bzip2; compress it with gzip or zstd, or not at all."),
         (gzip.compress(parquet_file()), "it is a compressed Parquet file; decompress it, since Parquet compresses its"
          " own columns."),
         (gzip.compress(LFS), LFS_SENTENCE),
@@ -118,6 +129,13 @@ def test_json_that_is_named_csv_is_named_as_such(tmp_path):
 def test_csv_that_is_named_json_gets_a_hint(tmp_path):
     [first, _] = rows_of(tmp_path, b"prompt,completion\na,b\n")
     assert first.rule.endswith("write one object per line, in UTF-8; for a table set the format to CSV")
+
+
+@pytest.mark.parametrize("name", ["ORCID", "ORC", "PARENT", "BZh", "BZh9", "GGUF", "GIF89a", "ARROW1", "FEA1"])
+def test_column_may_be_named_like_the_mark_of_another_file(tmp_path, name):
+    content = f"{name},prompt,completion\n0000-0001,Où ça ?,Là-bas\n".encode()
+    [row] = rows_of(tmp_path, content, "rows.csv")
+    assert (row.text, row.reply) == ("Où ça ?", "Là-bas")
 
 
 def test_csv_about_markup_is_csv(tmp_path):

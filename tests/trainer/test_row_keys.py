@@ -73,6 +73,17 @@ def test_history_of_an_alpaca_row_becomes_earlier_turns(tmp_path):
         ({"chosen": [USER, ASSISTANT], "rejected": [USER, ASSISTANT]}, ["user: a"], "b"),
         ({"instruction": "a", "chosen": "b", "rejected": "c"}, ["user: a"], "b"),
         ({"conversations": TURNS[:1], "chosen": TURNS[1], "rejected": TURNS[1]}, ["user: a"], "b"),
+        ({"instruction": "a", "output": "True", "label": "True"}, ["user: a"], "True"),
+        ({"instruction": "a", "output": "True", "label": True}, ["user: a"], "True"),
+        ({"prompt": "a", "completion": "b", "weight": 1}, ["user: a"], "b"),
+        ({"prompt": "a", "completion": "b", "weight": 1.0}, ["user: a"], "b"),
+        ({"prompt": "a", "completion": "b", "weight": "1"}, ["user: a"], "b"),
+        ({"prompt": "a", "completion": "b", "weight": "1.0"}, ["user: a"], "b"),
+        ({"prompt": "a", "completion": "b", "weight": ""}, ["user: a"], "b"),
+        ({"prompt": "a", "completion": "b", "weight": None}, ["user: a"], "b"),
+        ({"conversations": [TURNS[0], {**TURNS[1], "content": "b"}]}, ["user: a"], "b"),
+        ({"conversations": [TURNS[0], {**TURNS[1], "content": None}]}, ["user: a"], "b"),
+        ({"conversations": [TURNS[0], {"from": "gpt", "value": None, "content": "b"}]}, ["user: a"], "b"),
     ],
 )
 def test_parts_of_a_row_are_used(tmp_path, record, messages, reply):
@@ -112,6 +123,13 @@ def test_parts_of_a_row_are_used(tmp_path, record, messages, reply):
             'message 1: "name": names of participants are not supported',
         ),
         ({"conversations": [TURNS[0], {**TURNS[1], "weight": 0}]}, 'message 2: "weight" is 0, but all answers are'),
+        ({"prompt": "a", "completion": "b", "weight": "0"}, '"weight" is 0, but all answers are trained on'),
+        ({"prompt": "a", "completion": "b", "weight": "0.5"}, '"weight" is 0.5, but all answers are trained on'),
+        (
+            {"conversations": [TURNS[0], {**TURNS[1], "content": "c"}]},
+            'message 2: "value" and "content" hold the same part of the row; keep one of them',
+        ),
+        ({"conversations": [{"from": "human", "value": ""}]}, "message 1: the content is an empty string"),
         ({"conversations": [TURNS[0], {**TURNS[1], "tool_calls": [{}]}]}, 'message 2: "tool_calls": tool calls are'),
         ({"messages": [USER, {**ASSISTANT, "reasoning_content": "r"}]}, 'message 2: unknown key "reasoning_content"'),
     ],
@@ -224,6 +242,11 @@ def test_quoted_keys_and_values_are_short_and_hold_no_control_characters(tmp_pat
     assert "\x1b" not in message
     assert "\x9b" not in message
     assert "\u202e" not in message
+
+
+def test_weight_of_one_in_a_table_is_all_the_weight_there_is(tmp_path):
+    [row] = rows_of(tmp_path, b"prompt,completion,weight\na,b,1\n", "rows.csv")
+    assert (row.text, row.reply) == ("a", "b")
 
 
 def test_lone_surrogate_becomes_a_replacement_character(tmp_path):

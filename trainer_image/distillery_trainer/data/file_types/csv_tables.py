@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from distillery_api.formatting import cleaned
 from distillery_api.spec import Columns
 from distillery_trainer.data.file_types.csv_delimiters import SEPARATOR_LINE, find_delimiter
 from distillery_trainer.data.file_types.record import Record, UnusableFile
@@ -17,6 +18,7 @@ COLUMN_LIMIT = 2_000
 """Columns of a table, of any file type."""
 _BYTE_ORDER_MARK = "\ufeff"
 _SAMPLE_LINES = 20
+_SHOWN_BYTES = 200
 
 
 def csv_records(
@@ -40,7 +42,9 @@ def csv_records(
                 yield _csv_record(start, header, cells)
             start = lines.begin_row()
     except csv.Error as error:  # an unclosed quote swallows what follows it, so nothing after it can be trusted
-        yield LineError(start, f"not CSV ({error}); quote text that contains quotes or line breaks")
+        yield LineError(
+            start, f"not CSV ({cleaned(str(error), _SHOWN_BYTES)}); quote text that contains quotes or line breaks"
+        )
 
 
 def check_names(number: int, names: list[str]) -> None:

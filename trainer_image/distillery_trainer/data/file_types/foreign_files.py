@@ -25,7 +25,7 @@ _MAGIC: dict[bytes, str] = {
     b"%PDF-": f"it is a PDF document; {_CONVERT}",
     b"{\\rtf": f"it is an RTF document; {_CONVERT}",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": f"it is an old Excel or Word file; {_TABLE}",
-    b"BZh": f"the file is compressed with bzip2; {_COMPRESS}",
+    **{b"BZh%d1AY&SY" % level: f"the file is compressed with bzip2; {_COMPRESS}" for level in range(1, 10)},
     b"\xfd7zXZ\x00": f"the file is compressed with xz; {_COMPRESS}",
     b"\x04\x22\x4d\x18": f"the file is compressed with lz4; {_COMPRESS}",
     b"\xff\x06\x00\x00sNaPpY": f"the file is compressed with snappy; {_COMPRESS}",
@@ -47,6 +47,9 @@ _MAGIC: dict[bytes, str] = {
     b"GIF8": "it is a picture, not rows",
     b"\x7fELF": "it is a program, not rows",
 }
+_NO_TEXT = re.compile(rb"[\0-\x08]")
+_MARK_BYTES = 64
+"""How far a file is searched for what no text has, if its mark is letters alone: a column may be named ORCID."""
 _OFFICE_FILES = {b"xl/": "an Excel file", b"word/": "a Word file", b"[Content_Types].xml": "an Office file"}
 _WEB_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|title|meta)\b", re.I | re.S)
 _PROLOGUE = re.compile(rb"\s*<\?xml\b")
@@ -75,7 +78,15 @@ def refuse_json(start: bytes) -> None:
 
 
 def _by_magic(start: bytes) -> str | None:
-    return next((sentence for magic, sentence in _MAGIC.items() if start.startswith(magic)), None)
+    is_binary = _NO_TEXT.search(start, 0, _MARK_BYTES) is not None
+    return next(
+        (
+            sentence
+            for magic, sentence in _MAGIC.items()
+            if start.startswith(magic) and (is_binary or not magic.isalnum())
+        ),
+        None,
+    )
 
 
 def _archive(start: bytes) -> str | None:

@@ -17,6 +17,7 @@ from distillery_trainer.data.formats.keys import (
     CONTEXT_KEYS,
     SYSTEM_KEYS,
     only_value,
+    refuse_mark_of_reply,
     unused_keys,
     unused_message_keys,
 )
@@ -43,6 +44,7 @@ _TURN = frozenset({"from", "value", "role", "content"})
 def prompt_completion(row: dict[str, Any]) -> Conversation:
     """`{"prompt", "completion"?, "system"?}`, as strings or as lists of messages. The reply may be called `response`,
     or `chosen` in a row of preferences, whose `chosen` may also repeat the prompt."""
+    refuse_mark_of_reply(row)
     reply = only_value(row, ("completion", "response", "chosen"))
     return _row(row, _with_reply(_prompt(row, reply), reply), unused_keys(row, _PROMPT_COMPLETION))
 
@@ -85,7 +87,13 @@ def _turn(number: int, turn: Any) -> Message:
     role = _SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
     if role is None:
         raise InvalidRow(f'message {number}: "from" is {quoted(speaker)}, which is not one of {", ".join(_SPEAKERS)}')
-    return {"role": role, "content": turn.get("value", turn.get("content"))}  # type: ignore[typeddict-item]
+    return {"role": role, "content": _said(number, turn)}
+
+
+def _said(number: int, turn: dict[str, Any]) -> Any:
+    """What a turn says; of one that says nothing, the value that is no text."""
+    said = only_value(turn, ("value", "content"), f"message {number}: ")
+    return turn.get("value", turn.get("content")) if said is None else said
 
 
 def _text_with_context(key: str, row: dict[str, Any]) -> str:

@@ -44,16 +44,20 @@ def unused_keys(row: dict[str, Any], used: frozenset[str]) -> tuple[str, ...]:
     """The keys of a row that its format does not know. Raises InvalidRow for one that carries a part of a row and is
     not `used`."""
     _refuse_unsupported(row, "")
-    if str(row.get("label")).lower() in ("true", "false"):
-        raise InvalidRow(
-            '"label": marks of good and bad replies are not supported; keep the good rows, without the key'
-        )
     others = [key for key, value in row.items() if key not in used and key not in COMMON_KEYS and not is_blank(value)]
     if parts := [key for key in others if key in _PARTS]:
         raise InvalidRow(f'"{parts[0]}" is no part of this format; remove the key, or join it with another one')
     if row.get("rejected") and is_empty(row.get("chosen")):
         raise InvalidRow('"rejected" is there, but "chosen" is missing; remove the row')
     return tuple(key for key in others if key not in _UNSUPPORTED and key != "weight")
+
+
+def refuse_mark_of_reply(row: dict[str, Any]) -> None:
+    """Raise InvalidRow if a row's `label` says whether its reply is a good one."""
+    if str(row.get("label")).lower() in ("true", "false"):
+        raise InvalidRow(
+            '"label": marks of good and bad replies are not supported; keep the good rows, without the key'
+        )
 
 
 def unused_message_keys(messages: Iterable[Any], used: frozenset[str], name: str) -> tuple[str, ...]:
@@ -78,12 +82,14 @@ def _refuse_unsupported(part: dict[str, Any], where: str) -> None:
     for key in part.keys() & _UNSUPPORTED.keys():
         if not is_blank(part[key]):
             raise InvalidRow(f'{where}"{key}": {_UNSUPPORTED[key]}')
-    if (weight := part.get("weight", 1)) not in (1, None):
+    if not is_blank(weight := part.get("weight")) and weight not in _FULL_WEIGHT:
         raise InvalidRow(
             f'{where}"weight" is {shown(weight)}, but all answers are trained on; remove the answer or the key'
         )
 
 
+_FULL_WEIGHT = (1, "1", "1.0")
+"""As JSON has it, and as the text of a table."""
 _EMPTY_KEYS = frozenset({*_UNSUPPORTED, "name", "weight"})
 """Keys of messages that are refused unless they are empty."""
 
@@ -93,12 +99,15 @@ def is_blank(value: Any) -> bool:
     return is_empty(value) or value == {} or (isinstance(value, str) and value.strip() in ("[]", "{}", "null"))
 
 
-def only_value(row: dict[str, Any], keys: Iterable[str]) -> Any:
-    """The value of the one of these keys that is not empty; None if all are. Raises InvalidRow for two that differ."""
-    given = [key for key in keys if key in row and not is_empty(row[key])]
+def only_value(part: dict[str, Any], keys: Iterable[str], where: str = "") -> Any:
+    """The value of the one of these keys that is not empty; None if all are. Raises InvalidRow for two that differ.
+
+    `where` is how that error begins, such as "message 2: ".
+    """
+    given = [key for key in keys if key in part and not is_empty(part[key])]
     if not given:
         return None
-    value = row[given[0]]
-    if any(row[key] != value for key in given[1:]):
-        raise InvalidRow(f'"{given[0]}" and "{given[1]}" hold the same part of the row; keep one of them')
+    value = part[given[0]]
+    if any(part[key] != value for key in given[1:]):
+        raise InvalidRow(f'{where}"{given[0]}" and "{given[1]}" hold the same part of the row; keep one of them')
     return value
