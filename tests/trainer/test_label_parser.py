@@ -183,6 +183,81 @@ def test_a_degree_of_a_label_is_not_that_label(degree):
 
 
 @pytest.mark.parametrize(
+    "reply",
+    [
+        "The answer is unlikely to be entailment.",
+        "It is unlikely to be a contradiction.",
+        "There is insufficient evidence for entailment.",
+        "There is little support for entailment.",
+        "I doubt that this is a contradiction.",
+        "I doubt it is neutral.",
+        "I strongly doubt this is neutral.",
+        "I disagree that this is neutral.",
+        "It would be wrong to answer entailment.",
+        "It is incorrect to conclude entailment.",
+        "It would be a stretch to call this entailment.",
+        "It's hard to see this as entailment.",
+        "This is a far cry from entailment.",
+        "Few would call this entailment.",
+        "Nobody would say entailment.",
+        "No one would say this is entailment.",
+        "I reject entailment.",
+        "We dismiss neutral.",
+        "Rejected: entailment",
+        "Eliminated: neutral",
+        "incorrect: neutral",
+        "The previous answer, entailment, is wrong.",
+        "Entailment, no.",
+        "Tempting as it is, entailment overreaches.",
+        "A false entailment.",
+    ],
+)
+def test_label_that_is_doubted_or_denied_is_no_answer(reply):
+    assert PARSER.read(reply).reason == "negated_label"
+
+
+@pytest.mark.parametrize(
+    ("labels", "reply"),
+    [
+        (LABELS, "entailment (or neutral)"),
+        (LABELS, "neutral \u2192 entailment"),
+        (LABELS, "neutral -> entailment"),
+        (LABELS, "A naive reader would answer entailment."),
+        (LABELS, "Example: entailment"),
+        (LABELS, "This would be a contradiction if \u2026"),
+        (("positive", "negative"), "false positive"),
+        (("A", "B", "C"), "A->B"),
+        (("A", "B", "C"), "A => C"),
+        (("A", "B", "C"), "I doubt it is B."),
+        (("A", "B", "C"), "Cross off (A)."),
+    ],
+)
+def test_alternatives_examples_and_opinions_of_others_are_unreadable(labels, reply):
+    assert isinstance(LabelParser(labels, "answer_choice").read(reply), Unreadable)
+
+
+@pytest.mark.parametrize("reply", ["No, it is not.", "No, it isn't.", "No, he does not.", "No, they cannot!"])
+def test_negation_that_repeats_the_label_no_is_that_label(reply):
+    assert LabelParser(("yes", "no"), "answer_choice").read(reply) == "no"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "The statement is false: neutral",
+        "It is hard to tell, so neutral.",
+        "There is insufficient evidence: neutral",
+        "There is no doubt that this is neutral.",
+        "That is unlikely, so the answer is neutral.",
+        "It is impossible to know (neutral).",
+        "The premise rejects nothing of it, so it is neutral.",
+    ],
+)
+def test_doubt_of_something_else_does_not_deny_the_label(reply):
+    assert PARSER.read(reply) == "neutral"
+
+
+@pytest.mark.parametrize(
     ("reply", "label"),
     [
         ("not entailment", "not entailment"),

@@ -144,3 +144,63 @@ def test_plain_sentences_are_read(before, unsigned, value):
     after = "}" if "{" in before else "$." if before.endswith("$") else "."
     assert read(f"{before}{unsigned}{after}") == value
     assert read(f"{before}-{unsigned}{after}") == -value
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        r"\boxed{(1,2)}",
+        r"\boxed{(-1,2)}",
+        r"\boxed{[0,1]}",
+        r"$\left(1,2\right)$",
+        "The point is (3,4).",
+        "The interval is [0,1].",
+        "The interval is (0,1].",
+        "The answer is {2,3}.",
+        r"The answer is \{2,3\}.",
+        "The solutions are 2,3.",
+        "The roots are -1,5.",
+        r"\boxed{2,3}",
+        "x = 1,2",
+        "2,3",
+        '{"answer": "2,3"}',
+    ],
+)
+def test_list_without_spaces_is_no_decimal(reply):
+    assert read(reply) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("The answer is 2,5.", Fraction(5, 2)),
+        ("La r\u00e9ponse est \\boxed{3,5}.", Fraction(7, 2)),
+        (r"Die Antwort ist \boxed{2,5}.", Fraction(5, 2)),
+        (r"\boxed{0,5}", Fraction(1, 2)),
+        (r"\boxed{1,200}", 1200),
+        ("1,5 kg", Fraction(3, 2)),
+        ("2,50 \u20ac", Fraction(5, 2)),
+        ("x = 2,5 kg", Fraction(5, 2)),
+        ("The number of solutions is 1,200.", 1200),
+        ("The point is (3,4). The answer is 5.", 5),
+    ],
+)
+def test_decimal_comma_with_evidence_is_read(reply, value):
+    assert read(reply) == value
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I doubt it is 72.",
+        "I disagree that the answer is 72.",
+        "I doubt that the answer is 72.",
+        "I reject that the answer is 72.",
+        "The answer is 5 doubled.",
+        "The answer is 5 tripled.",
+        "5\u2032",
+        "The answer is 5\u2033.",
+    ],
+)
+def test_number_that_is_doubted_or_changed_by_what_follows_is_not_read(reply):
+    assert read(reply) is None

@@ -13,7 +13,7 @@ from distillery_trainer.parsing.statements import Clarity, clarity_of, ends_choi
 from distillery_trainer.parsing.suppositions import depends, is_supposed
 
 _ALTERNATIVE = re.compile(
-    r"[\s\"')\]]*(?:[,/|&;]|\b(?:and|or|nor|versus|vs\.?|und|oder|ou|et|y|o|e|ou|of|en|\u0438|\u0438\u043b\u0438)\b|\u6216|\u548c|\u3068|\u304b|\u0e2b\u0e23\u0e37\u0e2d|\u53ca){1,3}"
+    r"[\s\"'()\[\]]*(?:[,/|&;\u2192\u21d2]|[-=]+>|\b(?:and|or|nor|versus|vs\.?|und|oder|ou|et|y|o|e|ou|of|en|\u0438|\u0438\u043b\u0438)\b|\u6216|\u548c|\u3068|\u304b|\u0e2b\u0e23\u0e37\u0e2d|\u53ca){1,3}"
     r"(?:[\s\"'(\[]|\b(?:and|or|an?|the|options?|either|maybe|perhaps|possibly|even)\b)*"
 )
 _CONTRAST = re.compile(

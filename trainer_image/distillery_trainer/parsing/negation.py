@@ -17,17 +17,23 @@ _CONTRACTED = (
 # A negation in the subject extends beyond the verb: "nothing makes it LABEL".
 _SUBJECT = (
     r"no(?!\s+(?:it|this|that|there|the|i|we|doubt|question|denying)\b)"
-    r"|nothing|neither|nor|none\s+of(?!\s+the\s+above)"
+    r"|nobody|no\s+one|few\s+(?:\w+\s+)?would|nothing|neither|nor|none\s+of(?!\s+the\s+above)"
     r"|(?:incorrect|wrong|worst|false|least\s+likely|least\s+plausible|other|tempting)\s+(?:answers?|options?|choices?|labels?|ones?)"
     r"|(?:first|initial)\s+(?:guess|instinct|impression|idea)"
+    r"|(?:i|we)\s+(?:(?:\w+ly|would|must|have\s+to)\s+)?(?:doubt|disagree|dispute|deny|reject|question)|doubtful"
+    r"|(?:wrong|incorrect|a\s+mistake|mistaken|an\s+error|a\s+stretch|hard|difficult|premature|unreasonable|misleading"
+    r"|impossible)\s+to\s+(?:answer|argue|call|choose|claim|classify|conclude|consider|describe|infer|label|mark|pick|say"
+    r"|see|select|treat)"
 )
 _OTHER = (
     rf"not(?!\s+only\b)|never|cannot|hardly|non|{_CONTRACTED}|n['\u2019]t"
     r"|without(?!\s+(?:a\s+|any\s+)?(?:doubt|question)\b)|rather\s+than|instead\s+of|as\s+opposed\s+to|anything\s+but"
     r"|rul(?:es?|ed|ing)\s+out|eliminat(?:es?|ed|ing)|exclud(?:es?|ed|ing)|discard(?:s|ed|ing)?|except(?:ing)?|besides"
-    r"|apart\s+from|other\s+than|all\s+but|everything\s+but|unlike|far\s+from|opposite\s+of|fail(?:s|ed)?\s+to\s+be"
+    r"|apart\s+from|other\s+than|all\s+but|everything\s+but|unlike|unlikely|far\s+(?:cry\s+)?from|opposite\s+of|fail(?:s|ed)?\s+to\s+be"
     r"|lack(?:s|ing)?|absence\s+of|free\s+(?:of|from)|avoid(?:s|ed|ing)?|almost|nearly|barely|scarcely|close\s+to|short\s+of"
     r"|border(?:s|ing)?\s+on|resembl(?:es?|ing)|refus(?:es?|ed|ing)\s+to|used\s+to\s+be"
+    r"|reject(?:s|ed|ing)?|dismiss(?:es|ed|ing)?|cross(?:es|ed|ing)?\s+(?:off|out)|str(?:ik(?:es?|ing)|uck)\s+out"
+    r"|(?:insufficient|little|scant|weak)\s+(?:evidence|support|basis|grounds|reason)\s+(?:for|of|to)|false(?=[ ]\Z)"
     r"|less|least|partly|partially|semi|half"
 )
 _FILLER = r"(?:\s{1,3}(?:clearly|really|necessarily|simply|exactly|quite|so|be)\b){0,3}"
@@ -69,8 +75,12 @@ _LEADS_TO_BRACKET = re.compile(
 )
 """What links a negation to a bracketed label: "not option (A)", but not "Not enough is known (A)"."""
 
-_NEGATED_COLON = re.compile(rf"\b(?:not|never|neither|cannot)\s{{0,3}}:[{QUOTE_CHARACTERS}(\[]{{0,4}}\Z", re.IGNORECASE)
-"""A colon ends a clause, but not in "the answer is not: LABEL"."""
+_NEGATED_COLON = re.compile(
+    r"(?:\b(?:not|never|neither|cannot)|(?:\A|[\n.;])\s{0,3}(?:rejected|eliminated|excluded|discarded|dismissed|ruled\s+out"
+    rf"|crossed\s+(?:off|out)|incorrect|wrong|false))\s{{0,3}}:[{QUOTE_CHARACTERS}(\[]{{0,4}}\Z",
+    re.IGNORECASE,
+)
+"""A colon ends a clause, but not in "the answer is not: LABEL" and "Rejected: LABEL"."""
 
 _NEGATED_AFTER_LABEL = re.compile(
     rf"[{QUOTE_CHARACTERS})\]]{{1,4}}(?:{_CONTRACTED}|cannot|(?:is|was|do|does|did|can|could|would|will)\s{{1,3}}not)\b"
@@ -80,12 +90,12 @@ _NEGATED_AFTER_LABEL = re.compile(
 """What negates the label before it. A stated label needs `outright`, because an option may be "(B) does not burn"."""
 
 _REJECTED = re.compile(
-    rf"[{QUOTE_CHARACTERS})\]]{{0,4}}(?:\([^()\n]{{1,80}}\)\s{{0,2}})?(?:is|are|was|were|seems?|looks?|would\s+be|must\s+be)\s"
+    rf"[{QUOTE_CHARACTERS})\],]{{0,4}}(?:\([^()\n]{{1,80}}\)\s{{0,2}})?(?:is|are|was|were|seems?|looks?|would\s+be|must\s+be)\s"
     r"(?:(?:clearly|definitely|also|both|simply|just|obviously|all|therefore|thus|the|an?|out\s+as)\s){0,3}"
     r"(?:wrong|incorrect|false|ruled\s+out|eliminated|excluded|out\b|impossible|invalid|unlikely|implausible|irrelevant"
     r"|too\s|unsuitable|inappropriate|worse|distractor|off\s+the\s+table|unsupported|contradicted|absent|missing"
     r"|trap|(?:my\s|the\s)?(?:first|initial)\s)"
-    rf"|[{QUOTE_CHARACTERS})\]]{{0,4}}(?:[:=]\s{{0,2}}(?:no|false|incorrect|wrong)\b|fails?\b|not\s{{0,2}}(?:[.!]|\Z)|was\s+expected)",
+    rf"|[{QUOTE_CHARACTERS})\]]{{0,4}}(?:[:=]\s{{0,2}}(?:no|false|incorrect|wrong)\b|,\s{{0,2}}no\s{{0,2}}(?:[.!]|\Z)|fails?\b|overreach\w*|overstates?\b|goes\s+too\s+far|not\s{{0,2}}(?:[.!]|\Z)|was\s+expected)",
     re.IGNORECASE,
 )
 """What rejects the label before it: "(A) is too warm"."""

@@ -27,7 +27,8 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
         rest = rest[end:].lstrip()
     if not parts:
         return None, text
-    return "\n\n".join(filter(None, parts)), marks.END_OF_TURN.sub("", rest)
+    start = marks.START_OF_ANSWER.match(rest)
+    return "\n\n".join(filter(None, parts)), marks.END_OF_ANSWER.sub("", rest[start.end() if start else 0 :])
 
 
 def without_reasoning(text: str) -> str:

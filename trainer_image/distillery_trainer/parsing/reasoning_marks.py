@@ -1,5 +1,5 @@
 """The marks around reasoning: tags as of DeepSeek R1 and Qwen, [THINK] of Magistral, Kimi's ◁think▷, tokens as of
-Cohere's models, and the channels of gpt-oss (its "harmony" format), also where a server dropped the tokens.
+Cohere's and Gemma's models, and the channels of gpt-oss (its "harmony" format), also where a server dropped the tokens.
 
 Case, white space, attributes, full-width brackets and invisible characters in a tag do not matter.
 """
@@ -14,7 +14,7 @@ _GAP = rf"[\s{_INVISIBLE}]{{0,8}}"
 _SLASH = "[/\uff0f]"
 _NAMES = (
     "think", "thinking", "thought", "thoughts", "thought_process", "chain_of_thought", "inner_thoughts", "antthinking",
-    "seed:think", "reasoning", "reflection", "analysis", "scratchpad",
+    "inner_monologue", "ant_thinking", "seed:think", "reasoning", "reflection", "analysis", "scratchpad",
 )  # fmt: skip
 
 
@@ -24,7 +24,9 @@ def _spelled(word: str) -> str:
 
 
 _NAME = "(?:" + "|".join(_spelled(name) for name in sorted(_NAMES, key=len, reverse=True)) + ")"
-_NAME_IN_TAG = re.compile(_NAME, re.IGNORECASE)
+_TOKENS = {"channel": (r"<\|channel>thought", r"<channel\|>"), "unused": ("<unused94>thought", "<unused95>")}
+"""The tokens around reasoning whose closing one has another name than the opening one, by what both contain."""
+_NAME_IN_TAG = re.compile("|".join([*_TOKENS, _NAME]), re.IGNORECASE)
 _INVISIBLE_CHARACTERS = re.compile(f"[{_INVISIBLE}]")
 _ATTRIBUTES = rf"(?:[\s{_INVISIBLE}][^<>\uff1c\uff1e\u25c1\u25b7]{{0,200}})?"
 
@@ -37,8 +39,14 @@ def _tag(closing: str, token_prefix: str) -> str:
     )
 
 
-_OPENING_TAG = _tag("", "(?:start_|begin_of_)?")
-_CLOSING_TAG = rf"(?:{_tag(_SLASH, '')}|<\|end_(?:of_)?{_NAME}\|>)"
+_OPENING_TAG = (
+    "(?:" + "|".join([_tag("", "(?:start_|begin_of_)?"), *(opening for opening, _ in _TOKENS.values())]) + ")"
+)
+_CLOSING_TAG = (
+    "(?:"
+    + "|".join([_tag(_SLASH, ""), rf"<\|end_(?:of_)?{_NAME}\|>", *(closing for _, closing in _TOKENS.values())])
+    + ")"
+)
 OPENING = re.compile(rf"[\s{_INVISIBLE}]*{_OPENING_TAG}", re.IGNORECASE)
 """An opening tag at the start of a reply, with nothing visible before it."""
 CLOSING_AT_END = re.compile(rf"{_CLOSING_TAG}\Z", re.IGNORECASE)
@@ -72,5 +80,8 @@ CHANNEL_MARK = re.compile(
     rf"(?:<\|(?:end|return|call)\|>\s*)?{_CHANNEL}(?:[^<\n]|<\|constrain\|>){{0,80}}<\|message\|>|<\|(?:end|return|call)\|>"
     rf"|\A[\s{_INVISIBLE}]*(?:analysis|commentary|final)(?:\s*<\|message\|>)?|assistant[\r\n]*(?:final|analysis|commentary)"
 )
-END_OF_TURN = re.compile(r"\s*<\|(?:return|end)\|>\s*\Z")
-"""What ends a reply in channels where the server left it there."""
+START_OF_ANSWER = re.compile(r"\s*<\|(?:begin_of_solution|start_response)\|>\s*", re.IGNORECASE)
+END_OF_ANSWER = re.compile(
+    r"\s{0,20}(?:<\|(?:return|end|end_of_solution|end_response)\|>|<turn\|>)\s*\Z", re.IGNORECASE
+)
+"""What surrounds the answer after reasoning where the server left it there."""

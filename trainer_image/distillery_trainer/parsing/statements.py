@@ -119,6 +119,8 @@ _BEFORE_HEAD = re.compile(
 _AFTER_SENTENCE = re.compile(r"[^\W\d_][\"')]*[.!?\u3002][\s\"'(\[]+\Z")
 _NUMBERED = re.compile(r"\d+[.)]\s*\S")
 _PREFERRED = re.compile(r"[\"')\]]*,?\s+(?:not|rather\s+than|instead\s+of)\s+(?:option\s+)?[\"'(\[]*\w(?!\w)")
+_REPEATED_NO = re.compile(r"no,\s+(?:(?:\w+\s+){1,4}?(?:\w+n't|(?:can)?not)\s*(?:[.!\n]|\Z)|not\s+at\s+all\b)")
+"""A negation that repeats the label "no", as in "No, it is not."."""
 _BEFORE_LINE_HEAD = re.compile(r"(?:\d{1,2}[.)]\s+)?(?:(?:option|choice)\s+)?[\s\"'(\[]*")
 _VALUE = re.compile(r"[\"')\]]*\s*[:=]\s*\S|[\"')\]]*\s*\(?\d+(?:\.\d+)?\s?%")
 _LINE_HEAD_END = re.compile(
@@ -204,7 +206,7 @@ def _is_head(folded: str, mention: Mention, end: int) -> bool:
     after = folded[end : end + _WINDOW]
     if mention.start > _WINDOW or _BEFORE_HEAD.fullmatch(folded[: mention.start]) is None:
         return False
-    if mention.is_common and _PREFERRED.match(after):
+    if (mention.is_common and _PREFERRED.match(after)) or _REPEATED_NO.match(folded, mention.start):
         return True
     if _REJECTED_HEAD.match(after) or (mention.is_common and _NUMBERED.match(folded, mention.start)):
         return False

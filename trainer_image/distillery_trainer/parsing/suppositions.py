@@ -11,11 +11,12 @@ _CLAUSE_END = re.compile(r"[,:\u2014\u2013\uff0c]|\b(?:but|so|therefore|thus|hen
 _DOUBT = re.compile(
     r"\b(?:might|may|could(?!\s+only)|perhaps|maybe|possibly|potentially|whether|unless|unsure|either|suppos(?:e|ing)"
     r"|assum(?:e|ing)|imagine|tempt\w*|think\s+of|consider|considered|looks?\s+like|thought|guessed|some\s+(?:people\s+)?\w+"
-    r"|people|many|others|one\s+could|would\s+have|(?:decid|choos|choice|torn|toss-up)\w*\s+between|choose\s+from|among|decide\s+if|count\s+as|requires?|need"
+    r"|people|many|others|(?:na[i\u00ef]ve|careless|hasty|casual|superficial)\s+\w+|one\s+could|would\s+have|(?:decid|choos|choice|torn|toss-up)\w*\s+between|choose\s+from|among|decide\s+if|count\s+as|requires?|need"
     r"|vielleicht|ob|peut-\u00eatre|si|quiz\u00e1s?|tal\s+vez|talvez|forse|\u0432\u043e\u0437\u043c\u043e\u0436\u043d\u043e)\b"
     r"|\u53ef\u80fd|\u4e5f\u8bb8|\u6216\u8bb8|\u5982\u679c|\u82e5|\u662f\u5426|\u3082\u3057|\u0e2d\u0e32\u0e08|\u0e16\u0e49\u0e32",
     re.IGNORECASE,
 )
+_EXAMPLE = re.compile(r"\b(?:examples?|for\s+instance|e\.g\.?)\s{0,3}[:,]\W{0,4}\Z", re.IGNORECASE)
 _PURPOSE = re.compile(
     r"\s*(?:in\s+order\s+)?(?:for\s+\w+(?:\s+\w+){0,3}\s+)?to\s+(?:be|count|qualify|choose|say)\b", re.IGNORECASE
 )
@@ -43,7 +44,7 @@ def is_supposed(text: str, start: int, end: int) -> bool:
     clause, after = _last_part(sentence, _CLAUSE_END), text[end : end + _WINDOW]
     if _INQUIRY.match(after) or _CONDITION_AFTER.match(after) or _SUPPOSED_AFTER.match(after):
         return True
-    if _DOUBT.search(clause) or _PURPOSE.match(sentence) or _CONDITION.search(clause):
+    if _DOUBT.search(clause) or _EXAMPLE.search(sentence) or _PURPOSE.match(sentence) or _CONDITION.search(clause):
         return True
     is_conditional = _CONDITIONAL.search(clause) is not None
     return is_conditional and (_CONDITION.search(sentence) is not None or _condition_follows(after))

@@ -75,6 +75,7 @@ class MathTask(ShortAnswerTask):
         field = read_json_field(text, _KEY)
         if isinstance(field, JsonField):
             return _read_json_reply(field.value, text)
+        text = numbers.with_spaces_in_lists(text)
         return numbers.parse(text) or field or _read_prose(_without_code(text))
 
     def vote_key(self, answer: str) -> str:
@@ -114,7 +115,7 @@ def _read_json_value(value: Any) -> str | Unreadable:
     if isinstance(value, bool | list | dict) or value is None:
         written = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
         return Unreadable(RejectionReason.NO_NUMBER, f'The reply\'s "{_KEY}" is {written[:80]}, not a number.')
-    text = str(value).translate(_ESCAPES_IN_LATEX)
+    text = numbers.with_spaces_in_lists(str(value).translate(_ESCAPES_IN_LATEX))
     return numbers.parse(text) or _read_prose(text)
 
 

@@ -7,6 +7,7 @@ short decimal stays one (1/3), and a percentage keeps its sign (50%). What is no
 
 from distillery_trainer.parsing.numbers.equality import equal
 from distillery_trainer.parsing.numbers.found import FoundNumber, find_anywhere, find_in_prose
+from distillery_trainer.parsing.numbers.lists import with_spaces_in_lists
 from distillery_trainer.parsing.numbers.notation import normalize
 from distillery_trainer.parsing.numbers.plain import parse
 from distillery_trainer.parsing.numbers.stated import is_corrected, stated_number
@@ -20,4 +21,5 @@ __all__ = [
     "normalize",
     "parse",
     "stated_number",
+    "with_spaces_in_lists",
 ]

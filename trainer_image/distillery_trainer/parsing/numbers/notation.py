@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from distillery_trainer.parsing.numbers import words
+from distillery_trainer.parsing.numbers.lists import with_spaces_in_brackets
 
 _MARKS = str.maketrans(
     dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d", "-")
@@ -84,7 +85,8 @@ def mathematical(text: str) -> str:
     text = _SPACED_POWER.sub("^", _with_fractions(_WRAPPER.sub(r" \1 ", _WRAPPER.sub(r" \1 ", text))))
     text = _SUPERSCRIPTS.sub(lambda match: "^" + match[0].translate(_AS_DIGITS), text)
     text = _POWER_OF_TEN.sub(lambda match: f"10^{match[1] or match[2] or match[3]}", text)
-    return _GROUPED_BY_SPACES.sub(lambda match: match[0].replace(" ", ""), words.MINUS.sub("-", text))
+    text = with_spaces_in_brackets(words.MINUS.sub("-", text))
+    return _GROUPED_BY_SPACES.sub(lambda match: match[0].replace(" ", ""), text)
 
 
 def _without_emphasis(text: str) -> str:

@@ -26,7 +26,7 @@ _MAX_TAIL = 300
 """Characters after a number that may say what it is part of."""
 
 _NOT_AT_END = re.compile(
-    r"\s*[\u00d7\u00b7\u00f7^=<>\u2264\u2265\u2260\u2248\u00b1\u221a\u03c0\u221e|\u2030\u00a2_\\~\u2192\u21d2\u2026+?!]"
+    r"\s*[\u00d7\u00b7\u00f7^=<>\u2264\u2265\u2260\u2248\u00b1\u221a\u03c0\u221e|\u2030\u00a2_\\~\u2192\u21d2\u2026+?!\u2032-\u2037]"
     r"|[(\[{'\u00b0](?=\S*\d)|\s*\.\.|\.\d|\s*\*+\s*[\w(\\$-]|\s+\*|\s*-\s?(?:[\d.($+-]|[A-Za-z]\b|\Z)|-\w"
     r"|\s*/\s*(?:[^A-Za-z\s]|[abcijknpqrtuvwxyz]\b)|\s*:\s?[-$]?\d|:\w|\s*\(\s*[-$.\d]"
     rf"|\s*[,;]\s*(?:[-+{numerals.CURRENCY}]\s?)?\.?\d|\s*[,;&]\s*\(?\w{{1,3}}\s*=|\s+[xX]\s|\s*[\u0300-\u036f\u20d0-\u20ff\u2080-\u209c]"

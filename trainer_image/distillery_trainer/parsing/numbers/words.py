@@ -20,9 +20,13 @@ CORRECTION = re.compile(
 )
 """What stands between an answer and another one that replaces it."""
 
+DOUBTED = r"\b(?:doubt\w*|disagree\w*|disput\w+|den(?:y|ies|ied|ying)|reject\w*|refut\w+|unlikely|hardly)\b"
+"""Verbs and adverbs of somebody who holds that a number is not the answer."""
+
 NOT_STATED = re.compile(
     r"\b(?:if|wrong|incorrect|not|never|no|suppose|assume|unless|whether|might|may|false|mistaken\w*|common|some|"
-    r"someone|says?|claims?|could|example|instead of|format|guess|first|second|part|previous|old)\b|n't\b",
+    r"someone|says?|claims?|could|example|instead of|format|guess|first|second|part|previous|old)\b|n't\b"
+    rf"|{DOUBTED}",
     re.IGNORECASE,
 )
 """What makes "the answer is" after it another one's, a condition, or a denial."""
@@ -54,7 +58,7 @@ DOUBT = re.compile(
     r"|n't\b|\bfor instance\b|[?\u2248\u00b1~<>\u2264\u2265\u2260\uff1f]"
     r"|\u4e0d|\u6ca1|\u7ea6|\u5927\u6982|\u5de6\u53f3|\u975e|\u7121|\u65e0"
     r"|\b(?:no es|ne|pas|nicht|kein\w*|non|n\u00e3o|\u043d\u0435|etwa|ungef\u00e4hr|environ|circa|aproximadamente|unos)"
-    r"\b|\bcasi\b",
+    rf"\b|\bcasi\b|{DOUBTED}",
     re.IGNORECASE,
 )
 """What makes a sentence say something else than that its number is the result."""
@@ -80,7 +84,7 @@ NUMBER_WORD = (
     r"seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|half)"
 )
 CHANGES_VALUE = re.compile(
-    r"\b(?:or|times|plus|minus|divided|multiplied|squared|cubed|factorial|choose|mod|modulo|more|less|fewer|greater|"
+    r"\b(?:or|times|plus|minus|divided|multiplied|squared|cubed|doubled|tripled|quadrupled|halved|factorial|choose|mod|modulo|more|less|fewer|greater|"
     r"dozens?|hundreds?|thousands?|millions?|billions?|trillions?|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|"
     r"sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|lakhs?|crores?|scores?|gross|pi|root|out of|"
     r"or so|wrong|incorrect|not|n't|unless|otherwise|if|base|binary|hex\w*|octal|[ap]\.?m|o'?clock|bce?|ad|ce|"
