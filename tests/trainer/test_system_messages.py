@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat_faults import Fault, server_error
+from chat_faults import Fault, script, server_error, where
 from chat_protocol import refusal
 from direct_chat_client import Reply, ask_all, chat_client, prompt_about, run_config
 from distillery_trainer.chat.error_responses import ErrorResponse
@@ -37,6 +37,15 @@ OTHERS = [
     (429, "System role not supported"),
     (401, "System role not supported"),
     (400, "Your system clock is wrong."),
+    (500, "file system prompt cache could not be read"),
+]
+OF_A_ROW = [
+    refusal(
+        400,
+        "This model's context window is full: no room for the reply after the system prompt",
+        "context_length_exceeded",
+    ),
+    refusal(400, "Attempts to reveal the system prompt are not allowed", "content_filter"),
 ]
 
 
@@ -66,6 +75,9 @@ def test_system_text_precedes_the_first_user_message(roles, sent):
     assert [(message["role"], message["content"]) for message in folded] == sent
 
 
+REFUSED = Fault("no system role", refused=refusal(400, "System role not supported", "bad_request"))
+
+
 def refusing_system_messages(status: int = 400, message: str = "System role not supported"):
     fault = Fault("no system role", refused=refusal(status, message, "bad_request"))
     return lambda call: fault if call.messages[0]["role"] == "system" else None
@@ -92,6 +104,41 @@ async def test_reply_keeps_the_key_of_the_original_request(tmp_path):
         async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
             assert await teacher.ask(PROMPTS[0]) == reply
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("refused", OF_A_ROW, ids=["context", "filter"])
+@pytest.mark.parametrize("place", [0, 3])
+async def test_error_of_a_row_that_mentions_the_system_message_changes_no_other_row(tmp_path, refused, place):
+    faults = where(f"Person {place} ", Fault("row", refused=refused))
+    with gold_teacher({}, faults=faults) as server:
+        async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
+            outcomes = [await teacher.ask(prompt) for prompt in PROMPTS]
+        assert [number for number, outcome in enumerate(outcomes) if not isinstance(outcome, Reply)] == [place]
+        assert [len(request.messages) for request in server.requests] == [2] * 6
+
+
+async def test_server_that_answered_a_system_message_keeps_getting_it(tmp_path):
+    with gold_teacher({}, faults=where("Person 3 ", REFUSED)) as server:
+        async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
+            outcomes = [await teacher.ask(prompt) for prompt in PROMPTS]
+        assert outcomes[3].reason == "http_400"
+        assert [len(request.messages) for request in server.requests] == [2] * 6
+
+
+async def test_rejected_parameter_is_not_taken_for_a_rejected_system_message(tmp_path):
+    message = "temperature is not supported. input={'messages': [{'role': 'system'"
+    with gold_teacher({}, faults=script([Fault("parameter", refused=refusal(400, message, "bad_request"))])) as server:
+        async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
+            assert isinstance(await teacher.ask(PROMPTS[0]), Reply)
+        assert [len(request.messages) for request in server.requests] == [2, 2]
+
+
+async def test_system_message_is_sent_again_where_the_folded_request_failed_as_well(tmp_path):
+    with gold_teacher({}, faults=script([REFUSED, REFUSED])) as server:
+        async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
+            outcomes = [await teacher.ask(prompt) for prompt in PROMPTS[:3]]
+        assert [isinstance(outcome, Reply) for outcome in outcomes] == [False, True, True]
+        assert [len(request.messages) for request in server.requests] == [2, 1, 2, 2]
 
 
 async def test_server_that_refuses_the_folded_conversation_as_well_rejects_the_row(tmp_path):

@@ -41,6 +41,8 @@ _MAX_CONNECT_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 4.0
 """vLLM closes connections that were idle for 5 seconds, and a call sent at that moment is lost."""
 _MAX_HEADER_BYTES = 16 * 1024
+_REASONS_OF_A_ROW = (RejectionReason.CONTENT_FILTER, RejectionReason.CONTEXT_TOO_LONG)
+"""They say nothing about other rows, whatever else the message mentions."""
 _OTHER_FILES = 128
 """Open files other than connections: libraries, outputs, segments of the journal."""
 
@@ -74,7 +76,8 @@ class Endpoint:
         self._proxy: Proxy | None = proxy_for(url)
         self.parameters = dict(parameters)
         self.accepts_system_messages = True
-        """Whether the server has not rejected a system message yet. Then its text goes into the first user message."""
+        """False once the server has rejected a system message and answered its text in the first user message."""
+        self._has_answered_system_message = False
         self._format_watch = FormatWatch()
         self._bodies = BodyReader(output_limit(parameters))
         self._connections = connections
@@ -98,17 +101,19 @@ class Endpoint:
         """
         if self._proxy and not self._proxy.is_usable:
             raise unusable_proxy(self._proxy)
+        folds = not self.accepts_system_messages
         while True:
             accepted = self.parameters
             sent = accepted
             if temperature is not None and "temperature" in accepted:
                 sent = accepted | {"temperature": temperature}
-            folded = messages if self.accepts_system_messages else with_system_in_first_user_turn(messages)
-            response = await self._post(sent, folded)
+            turns = with_system_in_first_user_turn(messages) if folds else messages
+            response = await self._post(sent, turns)
             if isinstance(response, Reply):
+                self._note_system_message(messages, turns)
                 self._check_format(accepted, response)
                 return response
-            self._adapt_to(response, accepted, folded)
+            folds = self._adapt_to(response, accepted, turns) or folds
 
     async def _post(self, parameters: Mapping[str, Any], messages: list[Message]) -> Reply | ErrorResponse:
         body = orjson.dumps({"model": self._model_id, **parameters, "messages": messages})
@@ -153,14 +158,35 @@ class Endpoint:
 
     # --- learning what the server accepts
 
-    def _adapt_to(self, response: ErrorResponse, sent: Mapping[str, Any], messages: list[Message]) -> None:
-        """Omit what the server rejected from now on. Raises CallError where the request as such failed."""
+    def _adapt_to(self, response: ErrorResponse, sent: Mapping[str, Any], turns: list[Message]) -> bool:
+        """Omit a rejected parameter from now on. Returns whether to send the request again without its system message.
+
+        Raises CallError where the request as such failed.
+        """
         error = self._call_error(response)
-        if messages[0]["role"] == "system" and rejects_system_message(response):
-            self.accepts_system_messages = False
-        else:
+        folds = self._is_about_system_message(response, error, sent, turns)
+        if not folds:
             self._drop_rejected(response, error, sent)
         self.on_resend(error)
+        return folds
+
+    def _is_about_system_message(
+        self, response: ErrorResponse, error: CallError, sent: Mapping[str, Any], turns: list[Message]
+    ) -> bool:
+        """Whether the system message may be the reason, and nothing else is."""
+        return (
+            not self._has_answered_system_message
+            and with_system_in_first_user_turn(turns) != turns
+            and error.reason not in _REASONS_OF_A_ROW
+            and rejected_parameter(response, sent) is None
+            and rejects_system_message(response)
+        )
+
+    def _note_system_message(self, messages: list[Message], turns: list[Message]) -> None:
+        """Remember, from a reply, whether the server accepts a system message: one reply to it shows that for good."""
+        self._has_answered_system_message |= turns[0]["role"] == "system"
+        if messages[0]["role"] == "system":
+            self.accepts_system_messages = self._has_answered_system_message
 
     def _call_error(self, response: ErrorResponse) -> CallError:
         error = call_error(response)
@@ -173,7 +199,7 @@ class Endpoint:
     def _drop_rejected(self, response: ErrorResponse, error: CallError, sent: Mapping[str, Any]) -> None:
         """Omit a rejected parameter from now on. Raises CallError where a parameter is not the reason."""
         parameter = rejected_parameter(response, sent)
-        if parameter is None or error.reason in (RejectionReason.CONTENT_FILTER, RejectionReason.CONTEXT_TOO_LONG):
+        if parameter is None or error.reason in _REASONS_OF_A_ROW:
             raise error
         if parameter in OUTPUT_LIMITS and is_too_high(response):
             raise CallError(RejectionReason.OUTPUT_LIMIT, error.message, FailureScope.SERVER)

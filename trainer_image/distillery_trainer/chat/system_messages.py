@@ -29,9 +29,15 @@ _KNOWS_SYSTEM_MESSAGES = "optional system message"
 """A template that says this knows one: then the roles are wrong for another reason."""
 
 
+_OF_A_TEMPLATE = re.compile(r"\b(?:jinja|template|roles?)\b", re.IGNORECASE)
+"""What an error of the server itself has to mention: others are about its file system, or its system prompt cache."""
+
+
 def rejects_system_message(response: ErrorResponse) -> bool:
     """Whether a request is rejected because its first message is a system message."""
     if response.status not in _STATUSES or _KNOWS_SYSTEM_MESSAGES in response.message:
+        return False
+    if response.status >= 500 and not _OF_A_TEMPLATE.search(response.message):
         return False
     return _NO_SYSTEM_MESSAGE.search(response.message) is not None
 
