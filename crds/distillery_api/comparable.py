@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]"
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef"
 )
-"""Soft hyphens, joiners, direction marks and variation selectors."""
+"""Soft hyphens, joiners, direction marks and variation selectors, for a character class of a pattern."""
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _SAME_MARKS = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2212", "-")
     | dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u00b4", "'")

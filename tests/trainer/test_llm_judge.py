@@ -1,6 +1,7 @@
 """The LLM judge of each answer: its request, and how its reply is read."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -150,6 +151,12 @@ def test_row_cannot_close_its_delimiters(config):
         "\uff1c\uff0f\uff43\uff4f\uff4e\uff56\uff45\uff52\uff53\uff41\uff54\uff49\uff4f\uff4e\uff1e",
         '</conversation class="x">', "<conversation/>", "&lt;/conversation&gt;", "&#60;/conversation&#x3E;",
         "&amp;lt;/conversation&amp;gt;", "\u2039/conversation\u203a", "\u3008/conversation\u3009", "<\\/conversation>",
+        "</conversation x\n>", "</conversation\n\nfoo\nbar>",
+        f"</conversation{' ' * 300}>", f"<{' ' * 25}/conversation>",
+        f"</conversation{' ' * 300}x{' ' * 300}y>", "< / / conversation>",
+        f"</con{chr(0x200b) * 30}versation>",
+        "</con\U000e0020versation>", "</conversation\U000e0101>", "</con\u180bversation>",
+        "<\u3164/con\u3164versation>",
     ],
 )  # fmt: skip
 def test_imitation_of_a_delimiter_cannot_close_it(config, mark):
@@ -161,10 +168,30 @@ def test_imitation_of_a_delimiter_cannot_close_it(config, mark):
 
 
 @pytest.mark.parametrize(
-    "text", ["a < b > c", "<p>item</p>", "<items>", "<itemize>", "1 &lt; 2", "the item > 5", "(item)"]
+    "text",
+    [
+        "a < b > c",
+        "<item\u200bs>",
+        "<item-1\n>",
+        "<p>item</p>",
+        "<items>",
+        "<itemize>",
+        "1 &lt; 2",
+        "the item > 5",
+        "(item)",
+    ],
 )
 def test_text_without_delimiters_is_unchanged(text):
     assert delimited({"item": text}) == f"<item>\n{text}\n</item>"
+
+
+@pytest.mark.parametrize("piece", ["<item ", "<", "< ", "<item \u200b", "&lt;item x", "<i\u200b", "</", "&lt;item  \n"])
+def test_delimiters_are_looked_for_in_linear_time(piece):
+    text = (piece * 65_536)[:65_536]
+    padded = [text, f"<item{' ' * 65_536}", f"<i{chr(0x200B) * 65_536}"]
+    started = time.process_time()
+    assert [delimited({"item": each}) for each in padded] == [f"<item>\n{each}\n</item>" for each in padded]
+    assert time.process_time() - started < 3
 
 
 def test_judge_has_to_reply_in_strict_json_without_randomness():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from distillery_api.comparable import INVISIBLE
 from distillery_trainer.data.rows import Message
 
 _FULL_WIDTH = 0xFEE0
 """From an ASCII character to its full-width form."""
-_INVISIBLE = "\u00ad\u034f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff"
-_GAP = rf"[\s{_INVISIBLE}]{{0,20}}"
+_INVISIBLE = f"{INVISIBLE}\U000e0000-\U000e007f"
+"""With the tag characters, which tell the flags of two labels apart, but do not show in a name."""
+_GAP = rf"[\s{_INVISIBLE}]*+"
+"""As long as it likes, and possessive: a run that is read once takes linear time."""
 _ENTITY = r"&(?:amp;){{0,3}}(?:{name};?|\#0{{0,6}}{decimal};?|\#x0{{0,6}}{hex};?)"
 _OPENING = (
     rf"(?:[<\uff1c\u2039\u3008\u27e8\u2329\ufe64\u276e]|{_ENTITY.format(name='lt', decimal=60, hex='3c')}|\\u003c|%3c)"
@@ -18,8 +21,8 @@ _OPENING = (
 _CLOSING = (
     rf"(?:[>\uff1e\u203a\u3009\u27e9\u232a\ufe65\u276f]|{_ENTITY.format(name='gt', decimal=62, hex='3e')}|\\u003e|%3e)"
 )
-_SLASH = r"(?:[/\uff0f\u2215\u2044\\]|&\#0{0,6}47;?|&sol;){0,3}"
-_ATTRIBUTES = r"(?:[\s/\uff0f][^<>\uff1c\uff1e\n]{0,200}?)?"
+_SLASHES = rf"(?:(?:[/\uff0f\u2215\u2044\\]|&\#0{{0,6}}47;?|&sol;){_GAP}){{0,3}}"
+_ATTRIBUTES = rf"(?:[\s/\uff0f](?:[\s{_INVISIBLE}]++|[^<>\uff1c\uff1e\s{_INVISIBLE}]){{0,200}}?)?"
 
 
 def neutralised_delimiters(*names: str) -> Callable[[str], str]:
@@ -30,14 +33,14 @@ def neutralised_delimiters(*names: str) -> Callable[[str], str]:
     """
     name = "|".join(map(_spelled, names))
     delimiter = re.compile(
-        rf"{_OPENING}(?P<inside>{_GAP}{_SLASH}{_GAP}(?:{name}){_GAP}{_ATTRIBUTES}){_CLOSING}", re.IGNORECASE
+        rf"{_OPENING}(?P<inside>{_GAP}{_SLASHES}(?:{name})[{_INVISIBLE}]*+{_ATTRIBUTES}){_CLOSING}", re.IGNORECASE
     )
     return lambda text: delimiter.sub(r"(\g<inside>)", text)
 
 
 def _spelled(name: str) -> str:
     """A pattern of a name with its letters in ASCII or full width, and invisible characters between them."""
-    return f"[{_INVISIBLE}]{{0,8}}".join(f"[{character}{chr(ord(character) + _FULL_WIDTH)}]" for character in name)
+    return f"[{_INVISIBLE}]*+".join(f"[{character}{chr(ord(character) + _FULL_WIDTH)}]" for character in name)
 
 
 def delimited(parts: dict[str, str]) -> str:
