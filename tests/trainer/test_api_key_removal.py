@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from chat_faults import script, where
 from distillery_trainer.chat.api_key import KeyRemoval
+from distillery_trainer.chat.completions import read_completion
+from distillery_trainer.chat.error_responses import ErrorResponse
 from generate_run import GenerateRun, gold_of, nli_rows
 from nonstandard_replies import JSON, changed, sent
 from teacher_server import gold_teacher
@@ -41,6 +43,18 @@ def test_key_is_removed_in_every_form(form):
 @pytest.mark.parametrize("placeholder", ["EMPTY", "ollama", "none", "x", "placeholder", "", None])
 def test_placeholder_is_no_secret(placeholder):
     assert KeyRemoval(placeholder)("EMPTY ollama none x placeholder") == "EMPTY ollama none x placeholder"
+
+
+@pytest.mark.parametrize("key", ["123456", "000000", "not-needed", "no-key-is-required", "1234567890123456789"])
+def test_placeholder_does_not_damage_replies(key):
+    text = "The total is 1234567, not-needed or 0000001; no-key-is-required, 1234567890123456789."
+    body = json.dumps({"choices": [{"message": {"content": text, "reasoning_content": text}, "finish_reason": "stop"}]})
+    reply = read_completion(body.encode(), 0.0, without_key=KeyRemoval(key))
+    assert (reply.content, reply.reasoning) == (text, text)
+
+
+def test_placeholder_is_removed_from_errors_all_the_same():
+    assert ErrorResponse.of_error(401, "Wrong key 123456.", without_key=KeyRemoval("123456")).text == "Wrong key ***."
 
 
 @settings(deadline=None)

@@ -7,10 +7,11 @@ without the API key, or a CallError.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from distillery_api.formatting import cleaned, valid_unicode
+from distillery_trainer.chat.api_key import KeyRemoval
 from distillery_trainer.chat.error_responses import ErrorResponse, bad_response, call_error
 from distillery_trainer.chat.json_bodies import read_json
 from distillery_trainer.chat.reply import Reply
@@ -35,6 +36,7 @@ _STATUS_OF = {
 }
 """HTTP statuses of the error names of OpenAI and Anthropic."""
 _STATUS = re.compile("[45][0-9]{2}")
+_NO_KEY = KeyRemoval()
 
 
 # --- reading a completion
@@ -46,7 +48,7 @@ def read_completion(
     headers: ResponseHeaders = NO_HEADERS,
     *,
     model_id: str = "",
-    without_key: Callable[[str], str] = str,
+    without_key: KeyRemoval = _NO_KEY,
 ) -> Reply:
     """The reply in the body of a completion, or of a stream of its chunks. `model_id` is the requested model.
 
@@ -61,13 +63,13 @@ def read_completion(
         texts = ReplyTexts.read(_object(choice.get("message")))
     except ValueError as error:
         raise bad_response("its body is not a chat completion", headers.request_id) from error
-    reasoning, content = split_reasoning(without_key(valid_unicode(texts.content)))
+    reasoning, content = split_reasoning(without_key.from_reply(valid_unicode(texts.content)))
     counts, model = TokenCounts.read(completion.get("usage")), _name(completion.get("model"))
     return Reply(
         content=content,
         finish_reason=without_key(_finish_reason(choice) or "") or None,
-        reasoning=without_key(valid_unicode(texts.reasoning)) or reasoning,
-        refusal=without_key(valid_unicode(texts.refusal)) or None,
+        reasoning=without_key.from_reply(valid_unicode(texts.reasoning)) or reasoning,
+        refusal=without_key.from_reply(valid_unicode(texts.refusal)) or None,
         input_tokens=counts.input,
         output_tokens=counts.output,
         cached_tokens=counts.cached,
