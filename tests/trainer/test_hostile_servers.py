@@ -139,12 +139,25 @@ async def test_server_that_asks_to_wait_for_longer_than_all_patience_ends_the_st
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [429, 503])
-async def test_later_request_that_is_to_wait_for_years_ends_the_stage(tmp_path, status):
-    respond = always(http(status, b"{}", {"Retry-After": "100000000"}))
+async def test_later_request_whose_rate_limit_lasts_for_years_ends_the_stage(tmp_path):
+    respond = always(http(429, b"{}", {"Retry-After": "100000000"}))
     (error,) = await asyncio.wait_for(first_reply_then(tmp_path, respond, attempts=2), 10)
     assert isinstance(error, TryLater)
     assert "asks to wait 100,000,000 seconds; it has not replied for 0 seconds" in error.message
+
+
+async def test_single_later_request_that_is_to_wait_for_years_is_rejected(tmp_path):
+    respond = always(http(503, b"{}", {"Retry-After": "100000000"}))
+    (failure,) = await asyncio.wait_for(first_reply_then(tmp_path, respond, attempts=2), 10)
+    assert (failure.reason, failure.transient) == ("http_503", True)
+
+
+async def test_all_later_requests_that_are_to_wait_for_years_end_the_stage(tmp_path):
+    respond = always(http(503, b"{}", {"Retry-After": "100000000"}))
+    outcomes = await asyncio.wait_for(first_reply_then(tmp_path, respond, PROMPTS[1:7], attempts=2), 10)
+    assert [outcome.reason for outcome in outcomes[:4]] == ["http_503"] * 4
+    assert all(isinstance(outcome, TryLater) for outcome in outcomes[4:])
+    assert "asks to wait 100,000,000 seconds; it has not replied for 0 seconds" in outcomes[4].message
 
 
 @pytest.mark.parametrize("wait", ["nan", "-1", "soon", "", "1,5"])

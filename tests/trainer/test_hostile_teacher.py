@@ -113,8 +113,11 @@ def run(tmp_path, monkeypatch):
 def test_hostile_teacher_costs_little_memory_and_time_and_loses_no_reply(run, tmp_path, end):
     fault, expected, reason, words = ENDS[end] if end else (None, 0, "Succeeded", "Kept ")
 
+    ended = []
+
     def faults(call):
-        return fault if fault and "Person 105 " in call.text else faults_by_row(call)
+        ended.extend([call] if "Person 100 " in call.text else [])
+        return fault if fault and ended else faults_by_row(call)
 
     with gold_teacher(gold_of(TRAIN, VALIDATION, TEST), api_key=KEY, faults=faults) as teacher:
         run.endpoint = teacher.url

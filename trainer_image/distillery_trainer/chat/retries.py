@@ -99,11 +99,16 @@ class Retries:
         since = attempts.waiting_since = now if attempts.waiting_since is None else attempts.waiting_since
         if now + pause - since <= self.patience:
             return None
-        if self.last_reply >= since:
+        if self.last_reply >= since or self._is_about_a_row(error, server, now):
             return self._failure(error, attempts, server)
-        raise TryLater(
-            self._impatient_message(error, server, now - since), reason=Reason.TEACHER_UNREACHABLE
-        ) from error
+        waited = now - (since if self.last_reply == -math.inf else self.last_reply)
+        raise TryLater(self._impatient_message(error, server, waited), reason=Reason.TEACHER_UNREACHABLE) from error
+
+    def _is_about_a_row(self, error: CallError, server: PooledServer, now: float) -> bool:
+        """Whether a wait beyond all patience is for this row alone, since the server answers others. A rate limit never
+        is."""
+        answers = self.last_reply >= now - self.patience and not server.fails_all_requests
+        return answers and not error.is_rate_limited
 
     def _impatient_message(self, error: CallError, server: PooledServer, waited: float) -> str:
         does = "rate-limits all requests" if error.is_rate_limited else "fails all requests"

@@ -16,6 +16,8 @@ from distillery_trainer.chat.response_headers import Allowance
 
 _FIRST_BACK_OFF = 0.5
 """Seconds that other servers are preferred to one that failed; doubled with each further failure in a row."""
+_FAILURES_OF_A_SERVER = 5
+"""In a row; those of rate limits do not count."""
 _MAX_BACK_OFF = 60.0
 _NEVER = float("inf")
 
@@ -34,6 +36,11 @@ class PooledServer:
         self.pause = ServerPause()
         self._backs_off_until = -_NEVER
         self._failures_in_a_row = 0
+
+    @property
+    def fails_all_requests(self) -> bool:
+        """Whether so many requests failed without a reply between them that it is not about single ones."""
+        return self._failures_in_a_row >= _FAILURES_OF_A_SERVER
 
     @property
     def is_open(self) -> bool:
