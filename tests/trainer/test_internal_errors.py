@@ -9,6 +9,7 @@ from distillery_api.spec import Task
 from distillery_api.stage import Stage
 from distillery_trainer.evaluation.systems import SystemReply, held_out_rows, score_replies
 from distillery_trainer.runtime.errors import UserError, crash
+from distillery_trainer.runtime.row_errors import RowErrors
 from distillery_trainer.tasks import TASK_DEFINITIONS
 from distillery_trainer.tasks.nli import NliTask
 from generate_run import GenerateRun, gold_of, nli_rows
@@ -68,6 +69,15 @@ def test_row_at_which_the_parser_fails_is_rejected_and_all_others_are_kept(tmp_p
     said = capsys.readouterr().err
     assert said.count("Traceback (most recent call last)") == 2
     assert "Row train-8 is rejected, because this software failed at it:" in said
+
+
+def test_control_characters_of_a_row_do_not_reach_the_log(capsys):
+    message = RowErrors().message(
+        "a\x1b]0;title\x07\x1b[2Jb\nc" + "d" * 300, ValueError("\x1b[31mred\x1b[0m \u202eder")
+    )
+    said = capsys.readouterr().err
+    assert said == (f"Row ab c{'d' * 193}… is rejected, because this software failed at it:\nValueError: red der\n")
+    assert message == "Distillery failed at this row (ValueError: red der); please report it with the log."
 
 
 def test_stage_whose_first_rows_all_fail_ends_with_a_sentence(tmp_path, teacher, failing_at):

@@ -10,6 +10,8 @@ import pytest
 import transformers
 
 from chat_templates import ALWAYS_THINKS, CHAT_TEMPLATES
+from distillery_api.run_config import RunConfig
+from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student.check import check
 from generate_run import GenerateRun, gold_of, nli_rows
@@ -341,6 +343,32 @@ def test_student_that_the_hub_does_not_give_is_a_user_error(tiny, tmp_path, beha
         for name, value in behaviour.items():
             setattr(hub, name, value)
         assert checked(tmp_path, HF_ENDPOINT=hub.url) == (2, f"student.model.uri: hf://org/small: {message}")
+
+
+@pytest.mark.parametrize("name", ["org/name--x", "-org/name", "org/na..me", "org/name.git"])
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_name_that_the_hub_refuses_is_no_request_and_a_sentence(tmp_path, monkeypatch, name, offline):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline == "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    run = GenerateRun(tmp_path, "http://127.0.0.1:9", **ROWS, config={"student": {"model": {"uri": f"hf://{name}"}}})
+    with pytest.raises(UserError) as raised:
+        check_student(RunConfig.read(run.config_file))
+    assert raised.value.reason == "InvalidModel"
+    assert raised.value.message == (
+        f"student.model.uri: hf://{name}: this is not a name on the Hub; use hf://ORG/NAME or hf://ORG/NAME@REVISION."
+    )
+
+
+def test_student_is_checked_whatever_the_encoding_of_the_machine(tmp_path):
+    generation = {"prompts": {"student": "Antworte auf Französisch: 中立"}}
+    run = GenerateRun(tmp_path, "http://127.0.0.1:9", **ROWS, generation=generation)
+    run.config = {"student": {"model": {"uri": "empty"}}}
+    (tmp_path / "empty").mkdir()
+    said = run.start(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0").communicate(timeout=120)[1]
+    assert (run.result.exit_code, run.result.message) == (
+        2,
+        "student.model.uri: empty: the folder is empty; copy all files of the model into it.",
+    ), said
 
 
 def test_hub_that_cannot_be_reached_says_nothing_of_the_student(tmp_path):

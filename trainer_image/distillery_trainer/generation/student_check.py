@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 
 from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import STUDENT_CREDENTIALS_PREFIX, RunConfig
@@ -32,15 +33,22 @@ def _unavailable(config: RunConfig) -> str | None:
     """Why there is nothing to check here; None if there may be."""
     uri = config.student.model.uri
     if uri.startswith(_HUB):
-        name, _, revision = uri.removeprefix(_HUB).partition("@")
-        cached = try_to_load_from_cache(name, "config.json", revision=revision or None)
-        offline = constants.HF_HUB_OFFLINE and not isinstance(cached, str)
-        return f"{uri} is not on this machine, and HF_HUB_OFFLINE is set." if offline else None
+        missing = constants.HF_HUB_OFFLINE and not _may_be_cached(uri)
+        return f"{uri} is not on this machine, and HF_HUB_OFFLINE is set." if missing else None
     try:
         resolve(uri, config, "student.model.uri")
     except UserError as error:  # an earlier release of the operator does not mount it in this stage
         return error.message
     return None
+
+
+def _may_be_cached(uri: str) -> bool:
+    """Also of what is no name on the Hub: the check says so."""
+    name, _, revision = uri.removeprefix(_HUB).partition("@")
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str)
+    except HFValidationError:
+        return True
 
 
 def _checked(config: RunConfig) -> str | None:
@@ -50,7 +58,8 @@ def _checked(config: RunConfig) -> str | None:
             input=config.model_dump_json(by_alias=True, exclude_none=True),
             capture_output=True,
             check=False,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_TIMEOUT_SECONDS,
             env=_environment(config, os.environ),
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from distillery_api.formatting import shortened
+from distillery_api.formatting import cleaned, without_hidden_characters
 from distillery_trainer.runtime.errors import StageError, described
 
 ENDS_STAGE = (StageError, OSError, MemoryError)
@@ -15,6 +15,7 @@ ENDS_STAGE = (StageError, OSError, MemoryError)
 _LOGGED = 10
 """Tracebacks in the log; those of further rows are likely the same."""
 _MESSAGE_LIMIT = 300
+_ROW_ID_LIMIT = 200
 
 
 class RowErrors:
@@ -27,7 +28,8 @@ class RowErrors:
         """Log an exception; the sentence for the row's rejection."""
         self.count += 1
         if self.count <= _LOGGED:
-            sys.stderr.write(f"Row {row_id} is rejected, because this software failed at it:\n")
-            traceback.print_exception(error)
-        text = described(error).encode(errors="replace").decode()
-        return f"Distillery failed at this row ({shortened(text, _MESSAGE_LIMIT)}); please report it with the log."
+            shown = without_hidden_characters("".join(traceback.format_exception(error)))
+            id_shown = cleaned(row_id, _ROW_ID_LIMIT)
+            sys.stderr.write(f"Row {id_shown} is rejected, because this software failed at it:\n{shown}")
+        text = cleaned(described(error).encode(errors="replace").decode(), _MESSAGE_LIMIT)
+        return f"Distillery failed at this row ({text}); please report it with the log."

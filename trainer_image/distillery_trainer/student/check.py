@@ -107,7 +107,7 @@ def _not_a_prefix(base: ModelFolder, prompt: list[Message]) -> str:
 def main() -> int:
     """Check the student of the RunConfig on standard input, and return the exit code."""
     try:
-        check(RunConfig.model_validate_json(sys.stdin.read()))
+        check(RunConfig.model_validate_json(sys.stdin.buffer.read()))
     except StageError as error:
         sys.stdout.write(json.dumps({"reason": error.reason, "message": error.message}))
         return error.exit_code
