@@ -163,6 +163,14 @@ def own_tokenizer(folder: Path) -> None:
             "the chat template takes longer than 10 seconds; use another model.",
         ),
         (
+            write("chat_template.jinja", b"{% if add_generation_prompt %}" + ENDLESS + b"{% endif %}"),
+            "the chat template takes longer than 10 seconds; use another model.",
+        ),
+        (
+            write("chat_template.jinja", b"{% if messages[0].role == 'system' %}" + ENDLESS + b"{% endif %}"),
+            "the chat template takes longer than 10 seconds; use another model.",
+        ),
+        (
             write("chat_template.jinja", b"{{ 'a' * 10000000000 }}"),
             "the chat template takes more than 256 MiB of memory; use another model.",
         ),

@@ -34,6 +34,8 @@ def config(tmp_path: Path):
         ("Card 4111 1111 1111 1111!", "Card [CREDIT_CARD]!"),
         ("To DE89 3704 0044 0532 0130 00", "To [BANK_ACCOUNT]"),
         ("See https://example.com/~ann?id=7 there", "See [URL] there"),
+        (f"Home{'.' * 300}www.example.com{'.' * 300}", f"Home{'.' * 300}[URL]{'.' * 300}"),
+        ("a.b." * 98_304 + " shop.example.com", "a.b." * 98_304 + " [URL]"),
         ("Nothing: 1,234.50 of 2023, at 12:30, 3 :: 4.", "Nothing: 1,234.50 of 2023, at 12:30, 3 :: 4."),
         ("", ""),
     ],

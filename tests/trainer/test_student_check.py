@@ -371,6 +371,18 @@ def test_student_is_checked_whatever_the_encoding_of_the_machine(tmp_path):
     ), said
 
 
+@pytest.mark.parametrize("name", ["pvc://models/small", "small"])
+def test_local_student_that_is_not_read_in_time_is_a_user_error(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("distillery_trainer.generation.student_check._unavailable", lambda config: None)
+    monkeypatch.setattr("distillery_trainer.generation.student_check._TIMEOUT_SECONDS", 0.01)
+    run = GenerateRun(tmp_path, "http://127.0.0.1:9", **ROWS, config={"student": {"model": {"uri": name}}})
+    with pytest.raises(UserError) as raised:
+        check_student(RunConfig.read(run.config_file))
+    assert raised.value.message == (
+        f"student.model.uri: {name}: it could not be read within 0.01 seconds; use another model, or a faster volume."
+    )
+
+
 def test_hub_that_cannot_be_reached_says_nothing_of_the_student(tmp_path):
     code, message = checked(tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
     assert code == 3

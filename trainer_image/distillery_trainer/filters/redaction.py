@@ -33,8 +33,8 @@ _RECOGNISERS = {
 
 
 _ANY_DOMAIN = r"[a-z0-9.\-]{1,253}[.]"
-_WHOLE_DOMAIN = r"(?<![a-z0-9.\-])[a-z0-9.\-]+[.](?=[a-z])"
-"""What the library has before the ending of a domain, and what takes its position."""
+_WHOLE_DOMAIN = r"(?<![a-z0-9\-])(?<![a-z0-9\-][.])(?:[a-z0-9\-]+[.]){1,127}(?=[a-z])"
+"""What the library has before the ending of a domain, and what takes its position: as many labels as a domain has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,8 +63,8 @@ def _checked(config: RunConfig) -> str | None:
             timeout=_TIMEOUT_SECONDS,
             env=_environment(config, os.environ),
         )
-    except subprocess.TimeoutExpired:
-        return f"it could not be read within {_TIMEOUT_SECONDS} seconds."
+    except subprocess.TimeoutExpired as expired:
+        return _too_slow(config.student.model.uri, expired)
     if ended.returncode == ExitCode.DONE:
         return None
     if ended.returncode not in (ExitCode.USER_ERROR, ExitCode.TRY_LATER):
@@ -74,6 +74,15 @@ def _checked(config: RunConfig) -> str | None:
     if ended.returncode == ExitCode.USER_ERROR:
         raise UserError(error["message"], reason=Reason(error["reason"]))
     return str(error["message"])
+
+
+def _too_slow(uri: str, error: Exception) -> str:
+    problem = f"it could not be read within {_TIMEOUT_SECONDS} seconds"
+    if uri.startswith(_HUB):  # the network may be slow
+        return f"{problem}."
+    raise UserError(
+        f"student.model.uri: {uri}: {problem}; use another model, or a faster volume.", reason=Reason.INVALID_MODEL
+    ) from error
 
 
 def _environment(config: RunConfig, variables: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from itertools import product
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +19,9 @@ MAX_SECONDS = 10
 MAX_BYTES = 256 * 1024**2
 _OUT_OF_MEMORY = 3
 _STATISTICS = Path("/proc/self/statm")
-_PROBE = ({"role": "user", "content": "A"}, {"role": "assistant", "content": "B"})
+_SYSTEM, _USER, _ANSWER = ({"role": role, "content": "A"} for role in ("system", "user", "assistant"))
+_PROBES = ([_USER], [_USER, _ANSWER], [_SYSTEM, _USER], [_SYSTEM, _USER, _ANSWER], [_SYSTEM, _USER, _ANSWER, _USER])
+"""What rows are rendered as, each with and without the beginning of an answer."""
 
 
 def try_template(tokenizer: PreTrainedTokenizerBase, uri: str) -> None:
@@ -40,11 +43,21 @@ def _render_within_bounds(tokenizer: PreTrainedTokenizerBase) -> NoReturn:
     exit_code = 0
     try:
         _set_bounds()
-        tokenizer.apply_chat_template(list(_PROBE), tokenize=False)
+        for probe, starts_answer in product(_PROBES, (False, True)):
+            _render(tokenizer, probe, starts_answer)
     except MemoryError:
         exit_code = _OUT_OF_MEMORY
     finally:
         os._exit(exit_code)
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, probe: list[dict[str, str]], starts_answer: bool) -> None:
+    try:
+        tokenizer.apply_chat_template(probe, add_generation_prompt=starts_answer, tokenize=False)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001, S110 - it is judged where the template is used
+        pass
 
 
 def _set_bounds() -> None:

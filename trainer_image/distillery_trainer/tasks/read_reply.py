@@ -9,8 +9,11 @@ from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.data.rows import Rejection
-from distillery_trainer.tasks import TaskDefinition, Unreadable
+from distillery_trainer.tasks import AnswerKind, TaskDefinition, Unreadable
 
+_LONGEST_ANSWER = {AnswerKind.LABEL: 64 * 1024, AnswerKind.NUMBER: 64 * 1024}
+_LONGEST_PROSE = 256 * 1024
+"""Characters. While a reply is read, no other row goes on."""
 _REFUSAL_LIMIT = 300
 """Bytes of a refusal that a message quotes."""
 
@@ -42,12 +45,23 @@ def read_reply(outcome: Reply | Failure, task: TaskDefinition, row_text: str, *,
     complete = outcome.finish_reason == "stop" and not outcome.refusal
     if not complete and (incomplete := _incomplete(outcome)) is not None:
         return incomplete
+    if (too_long := _too_long(outcome.content, task.answer_kind)) is not None:
+        return too_long
     read = task.read_answer if existing else task.read_teacher_answer
     answer = read(outcome.content, row_text)
     if isinstance(answer, Unreadable):
         rejection = Rejection(answer.reason, answer.message)
         return ParsedReply(rejection, can_ask_again=bool(outcome.content.strip()))
     return ParsedReply(answer)
+
+
+def _too_long(content: str, kind: AnswerKind) -> ParsedReply | None:
+    """Why a reply is not read; None if it is."""
+    limit = _LONGEST_ANSWER.get(kind, _LONGEST_PROSE)
+    if len(content) <= limit:
+        return None
+    message = f"The reply has {len(content):,} characters, more than the {limit:,} that are read."
+    return _rejected(RejectionReason.TOO_LONG, message)
 
 
 def _incomplete(reply: Reply) -> ParsedReply | None:
