@@ -107,13 +107,13 @@ async def test_reply_keeps_the_key_of_the_original_request(tmp_path):
 
 
 @pytest.mark.parametrize("refused", OF_A_ROW, ids=["context", "filter"])
-@pytest.mark.parametrize("place", [0, 3])
-async def test_error_of_a_row_that_mentions_the_system_message_changes_no_other_row(tmp_path, refused, place):
-    faults = where(f"Person {place} ", Fault("row", refused=refused))
+@pytest.mark.parametrize("number_refused", [0, 3])
+async def test_error_of_a_row_that_mentions_the_system_message_changes_no_other_row(tmp_path, refused, number_refused):
+    faults = where(f"Person {number_refused} ", Fault("row", refused=refused))
     with gold_teacher({}, faults=faults) as server:
         async with chat_client(run_config(tmp_path, server.url)) as (teacher, _):
             outcomes = [await teacher.ask(prompt) for prompt in PROMPTS]
-        assert [number for number, outcome in enumerate(outcomes) if not isinstance(outcome, Reply)] == [place]
+        assert [number for number, outcome in enumerate(outcomes) if not isinstance(outcome, Reply)] == [number_refused]
         assert [len(request.messages) for request in server.requests] == [2] * 6
 
 
