@@ -110,8 +110,8 @@ def test_prompts_are_those_of_the_first_row(tmp_path):
     assert "| temperature | 0.2 |" in text
 
 
-def test_server_s_password_and_query_are_left_out(tmp_path):
-    servers = [{"url": "https://user:s3cret@one.example/v1"}, {"url": "https://two.example/v1"}]
+def test_servers_are_named_and_the_query_of_a_source_is_left_out(tmp_path):
+    servers = [{"url": "https://one.example/v1"}, {"url": "https://two.example/v1"}]
     run = GenerateRun(tmp_path, "", data={"train": {"uri": "https://rows.example/a.jsonl?sig=s3cret"}})
     config = RunConfig.read(_with_servers(run, servers))
     text = card_text(config, task_for(config), RESULT, [SAMPLE])
