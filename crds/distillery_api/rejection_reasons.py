@@ -65,7 +65,7 @@ class RejectionReason(StrEnum):
 
     # The answer
     TOO_LONG = "too_long"
-    """The answer has more words, or the training row more tokens, than allowed."""
+    """The reply has more characters, the answer more words, or the training row more tokens than allowed."""
     UNFAITHFUL = "unfaithful"
     """The summary names numbers or entities that its source does not."""
     WRONG_LANGUAGE = "wrong_language"
