@@ -19,6 +19,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 STUDENT = "hf://org/student"
 LABELS = ("entailment", "neutral", "contradiction")
 
+GENERATE_AND_PRINT_PEAK = """
+import re, sys
+from distillery_trainer.__main__ import main
+exit_code = main(["generate", "--config", sys.argv[1]])
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+sys.exit(exit_code)
+"""
+"""The stage as a program that takes its run.json and prints its own peak memory in KiB, without that of its parent."""
+
 
 def nli_row(number: int, gold: str | None = None, **extra: Any) -> dict[str, Any]:
     """A valid row with this number."""

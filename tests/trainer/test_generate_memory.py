@@ -13,15 +13,7 @@ from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.data.rows import Row
 from distillery_trainer.tasks import task_for
-from generate_run import GenerateRun, nli_row, nli_rows
-
-PEAK = """
-import re, sys
-from distillery_trainer.__main__ import main
-exit_code = main(["generate", "--config", sys.argv[1]])
-print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-sys.exit(exit_code)
-"""
+from generate_run import GENERATE_AND_PRINT_PEAK, GenerateRun, nli_row, nli_rows
 
 
 def peak_mebibytes(folder: Path, rows: int) -> float:
@@ -38,7 +30,7 @@ def peak_mebibytes(folder: Path, rows: int) -> float:
         for row in [*train, *validation, *test]:
             messages = task.teacher_messages(Row("train", 1, "x", row["messages"]))
             journal.add_reply(keys.key(messages), Reply("neutral", "stop"), Spending())
-    command = [sys.executable, "-c", PEAK, str(run.config_file)]
+    command = [sys.executable, "-c", GENERATE_AND_PRINT_PEAK, str(run.config_file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.result.splits["train"].kept == rows
     return int(done.stdout) / 1024

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from chat_faults import closed_connection, content_filtered, cut_off, dropped_connection, empty, html_page, trickling
-from generate_run import GenerateRun, gold_of, nli_rows
+from generate_run import GENERATE_AND_PRINT_PEAK, GenerateRun, gold_of, nli_rows
 from nonstandard_replies import JSON, bomb, changed, completion, error_as_200, moved, sent, streamed, used_up
 from teacher_server import gold_teacher
 
@@ -81,19 +81,10 @@ def faults_by_row(call):
     return with_its_answer(FAULTS[number], TRAIN[number]["gold"]) if number < COUNT else None
 
 
-STAGE = """
-import re, sys
-from distillery_trainer.__main__ import main
-exit_code = main(["generate", "--config", sys.argv[1]])
-print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-sys.exit(exit_code)
-"""
-
-
 def finished(run: GenerateRun) -> tuple[int, str, float, int]:
     """The exit code, the log, the seconds and the peak memory (KiB) of the stage as a process."""
     started = time.monotonic()
-    command = [sys.executable, "-c", STAGE, str(run.config_file)]
+    command = [sys.executable, "-c", GENERATE_AND_PRINT_PEAK, str(run.config_file)]
     process = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False, timeout=120)
     return process.returncode, process.stderr, time.monotonic() - started, int(process.stdout)
 
