@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from distillery_api.spec import Serving, ServingRuntime
 from distillery_operator.manifests import served_paths
@@ -53,7 +54,7 @@ def model_server(serving: Serving, name: str, precision: str, settings: Manifest
     """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto."""
     if serving.runtime is ServingRuntime.TRANSFORMERS:
         return ModelServer(_transformers_command(serving, name, precision), serving.image or settings.trainer_image)
-    modules = {"served_paths": inspect.getsource(served_paths)}
+    modules = _vllm_modules()
     if has_accelerator(serving):
         command, image = _vllm_command(serving, name, precision), serving.image or settings.vllm_image
         return ModelServer(command, image, modules=modules)
@@ -64,6 +65,12 @@ def model_server(serving: Serving, name: str, precision: str, settings: Manifest
         CPU_ENVIRONMENT,
         modules,
     )
+
+
+@cache
+def _vllm_modules() -> Mapping[str, str]:
+    """The modules of ours in vLLM's Pods; read once, not in every reconciliation."""
+    return {"served_paths": inspect.getsource(served_paths)}
 
 
 def _transformers_command(serving: Serving, name: str, precision: str) -> tuple[str, ...]:
