@@ -68,3 +68,14 @@ async def test_a_request_that_fails_is_no_answer() -> None:
         raise ValueError
     assert await model.health.answers()
     assert model.probes == 1
+
+
+async def test_a_long_reply_is_no_fault_while_tokens_are_computed() -> None:
+    model = Model()
+    with model.health.request():
+        for model.now in range(0, 3600, 300):
+            model.health.computed_token("module", "input", "output")
+        model.now = 3899.0
+        assert await model.health.answers()
+        model.now = 3901.0
+        assert not await model.health.answers()

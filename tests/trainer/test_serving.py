@@ -225,6 +225,7 @@ def test_a_request_in_flight_is_answered_before_the_server_stops(tmp_path: Path)
     ask.start()
     while b"in_flight 1.0" not in server.send("GET", "/metrics")[1]:
         time.sleep(0.01)
+    assert server.send("GET", "/health")[0] == 200
     server.process.send_signal(signal.SIGTERM)
     ask.join(timeout=120)
     assert replies[0][0] == 200

@@ -20,6 +20,7 @@ from distillery_operator.manifests.pod_template import (
     pod_template,
     workspace_volume,
 )
+from distillery_operator.manifests.probes import server_probes
 from distillery_operator.manifests.server_modules import (
     module_annotations,
     module_environment,
@@ -31,7 +32,6 @@ from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan
 
-_PROBE_PERIOD_SECONDS = 5
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 """The model is on the volume; nothing has to be downloaded."""
 
@@ -134,7 +134,7 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
         annotations=module_annotations(server.modules),
         further_fields={
             "ports": [{"name": "http", "containerPort": names.SERVING_PORT}],
-            **_probes(settings),
+            **server_probes(settings),
             # Requests keep arriving until every proxy knows that this Pod is terminating.
             "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         },
@@ -143,19 +143,3 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
 
 def _variables(values: Mapping[str, str]) -> tuple[Manifest, ...]:
     return tuple({"name": name, "value": value} for name, value in values.items())
-
-
-def _probes(settings: ManifestSettings) -> Manifest:
-    """Ready when the model answers. There is no liveness probe, because it would kill a busy server."""
-    # A start may take as long as a rollout may.
-    starts = settings.progress_deadline_seconds // _PROBE_PERIOD_SECONDS
-    return {"startupProbe": _probe(failures=starts), "readinessProbe": _probe(failures=3)}
-
-
-def _probe(failures: int) -> Manifest:
-    return {
-        "httpGet": {"path": "/health", "port": "http"},
-        "periodSeconds": _PROBE_PERIOD_SECONDS,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
-    }

@@ -264,7 +264,9 @@ class PodRunner(threading.Thread):
     def _on_failure(self, container: Container, run: ContainerRun, kind: str) -> None:
         self._emit("Unhealthy", f"{kind} probe failed")
         self._emit("Killing", f"Container {container.name} failed {kind.lower()} probe, will be restarted")
-        run.stop(float(self.pod["spec"].get("terminationGracePeriodSeconds", 30)))
+        of_pod = self.pod["spec"].get("terminationGracePeriodSeconds", 30)
+        of_probe = container.spec[f"{kind.lower()}Probe"].get("terminationGracePeriodSeconds", of_pod)
+        run.stop(float(of_probe))
 
     def _begin_probe(self, container: Container, run: ContainerRun, kind: str, report: Callable[[bool], None]) -> None:
         spec = container.spec.get(kind)

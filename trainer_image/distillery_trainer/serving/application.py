@@ -41,6 +41,7 @@ class StudentApi:
         self._chat: Handle = ChatCompletionHandler(model, generation, chat_template_kwargs={}).handle_request
         self._complete: Handle = CompletionHandler(model, generation).handle_request
         self._health = ModelHealth(self._ask_for_one_token)
+        model.model.register_forward_hook(self._health.computed_token)
         self._metrics = ServerMetrics(lambda: self._health.requests_in_flight)
 
     def application(self) -> Starlette:

@@ -1,4 +1,4 @@
-"""Whether the model answers: asked itself where it is idle, judged by its requests where it is busy."""
+"""Whether the model answers: asked itself where it is idle, judged by its work where it is busy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 logger = logging.getLogger(__name__)
 
-MAX_REQUEST_SECONDS = 600.0
-"""Requests are answered one by one. One that takes longer is taken for one that never ends."""
+MAX_SILENT_SECONDS = 600.0
+"""Requests are answered one by one. Where the model computes no token for longer, the present one never ends."""
 PROBE_SECONDS = 20.0
 """How long the model may take for one token."""
 TRUSTED_SECONDS = 30.0
@@ -29,6 +29,7 @@ class ModelHealth:
     clock: Callable[[], float] = time.monotonic
     _in_flight: list[float] = field(default_factory=list)
     _last_answer: float = -math.inf
+    _last_token: float = -math.inf
 
     @property
     def requests_in_flight(self) -> int:
@@ -46,10 +47,16 @@ class ModelHealth:
         finally:
             self._in_flight.remove(started)
 
+    def computed_token(self, *_: object) -> None:
+        """The model has computed a token; it may call this from any thread, with whatever arguments."""
+        self._last_token = self.clock()
+
     async def answers(self) -> bool:
-        """Whether the model answers. A busy one is not asked: its last answer tells."""
+        """Whether the model answers. A busy one is not asked: its last token tells, so that long replies are no
+        fault."""
         if self._in_flight:
-            return self.clock() - max(self._last_answer, min(self._in_flight)) < MAX_REQUEST_SECONDS
+            last_sign = max(self._last_answer, self._last_token, min(self._in_flight))
+            return self.clock() - last_sign < MAX_SILENT_SECONDS
         if self.clock() - self._last_answer < TRUSTED_SECONDS:
             return True
         try:
