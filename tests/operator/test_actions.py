@@ -9,10 +9,10 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts
 from distillery_api.status import ConditionType, DistillationStatus
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import names_to_read
-from simulated_cluster import RUN_STAGES, SimulatedCluster, written
+from simulated_cluster import RUN_STAGES, UID, SimulatedCluster, written
 
 GENERATE_JOB = "conjnli-generate-khmqypiu-1"
 TRAIN_JOB = "conjnli-train-nxevyml5-1"
@@ -27,8 +27,8 @@ def description(action: Action) -> str:
     match action:
         case DryRun(manifest) | Create(manifest) | Apply(manifest):
             return f"{type(action).__name__} {manifest['kind']} {manifest['metadata']['name']}"
-        case Delete(kind, name):
-            return f"Delete {kind} {name}"
+        case Delete(kind, name) | Merge(kind, name):
+            return f"{type(action).__name__} {kind} {name}"
         case Suspend(job, suspended):
             return f"{'Suspend' if suspended else 'Resume'} {job}"
 
@@ -535,14 +535,24 @@ def test_suspended_the_student_that_is_served_stays() -> None:
     assert cluster.truth(ConditionType.AVAILABLE) == "True"
 
 
-def test_retention_sets_and_removes_the_owner_of_the_claim() -> None:
-    cluster = served()
+def test_retention_sets_and_removes_the_owner_of_the_claim_and_nothing_else() -> None:
+    cluster, claim = served(), "conjnli-workspace-5f0c1a2b"
+    backup = {"apiVersion": "v1", "kind": "ConfigMap", "name": "backup", "uid": "uid-of-the-backup"}
+    cluster.objects["PersistentVolumeClaim", claim]["metadata"]["ownerReferences"] = [backup]
+    distillation = {"apiVersion": "distillery.dev/v1alpha1", "kind": "Distillation", "name": "conjnli", "uid": UID}
+    ours = {**distillation, "controller": True, "blockOwnerDeletion": True}
+
     cluster.change(storage={"retention": "Delete"})
-    assert described(cluster.decisions()) == ["Apply PersistentVolumeClaim conjnli-workspace-5f0c1a2b"]
+    patch = {"metadata": {"ownerReferences": [backup, ours]}}
+    assert cluster.decisions() == (Merge("PersistentVolumeClaim", claim, patch),)
     cluster.settle()
-    assert cluster.objects["PersistentVolumeClaim", "conjnli-workspace-5f0c1a2b"]["metadata"]["ownerReferences"]
+    assert cluster.decisions() == ()
+
     cluster.change(storage={})
-    assert described(cluster.decisions()) == ["Apply PersistentVolumeClaim conjnli-workspace-5f0c1a2b"]
+    patch = {"metadata": {"ownerReferences": [backup]}}
+    assert cluster.decisions() == (Merge("PersistentVolumeClaim", claim, patch),)
+    cluster.settle()
+    assert cluster.decisions() == ()
 
 
 def test_a_deleted_workspace_is_not_paid_for_again() -> None:

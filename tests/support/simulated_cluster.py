@@ -19,7 +19,7 @@ from distillery_api.stage_result import Progress, StageOutcome, StageResult
 from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
 from distillery_api.usage import Estimate
 from distillery_api.verification import Verification
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend, decide
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, Observation, StageReport
 from distillery_operator.core.observe import observe
@@ -170,6 +170,8 @@ class SimulatedCluster:
                 self._create(manifest)
             case Apply(manifest):
                 self._apply(manifest)
+            case Merge(kind, name, patch):
+                self._merge(kind, name, patch)
             case Delete(kind, name):
                 self._delete(kind, name)
             case Suspend(job, suspended):
@@ -197,6 +199,11 @@ class SimulatedCluster:
         status = {"status": before["status"]} if "status" in before else {}
         self.objects[key] = {**copy.deepcopy(manifest), **status}
         self.objects[key]["metadata"] |= stamp
+
+    def _merge(self, kind: str, name: str, patch: Raw) -> None:
+        found = self.objects.get((kind, name))
+        if found:
+            self.objects[kind, name] = _merged(found, patch)
 
     def _delete(self, kind: str, name: str) -> None:
         found = self.objects.get((kind, name))
@@ -348,6 +355,15 @@ class SimulatedCluster:
     def jobs(self) -> list[str]:
         """Names of all Jobs."""
         return [name for kind, name in self.objects if kind == "Job"]
+
+
+def _merged(before: Any, patch: Any) -> Any:
+    """A JSON merge patch (RFC 7396)."""
+    if not isinstance(patch, dict):
+        return patch
+    fields = before if isinstance(before, dict) else {}
+    changed = {key: _merged(fields.get(key), value) for key, value in patch.items()}
+    return {key: value for key, value in {**fields, **changed}.items() if value is not None}
 
 
 def owned_by(pod: Raw, job: Raw) -> bool:

@@ -22,7 +22,7 @@ from distillery_operator.cluster.parse_resource import read_distillation, read_m
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.watch_health import MISSED_EVENT_SECONDS, WatchHealth
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Suspend, decide
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, StageReport
 from distillery_operator.core.observe import observe
@@ -235,6 +235,8 @@ class Reconciler:
                 await self._cluster.create(manifest)
             case Apply(manifest):
                 await self._cluster.apply(manifest)
+            case Merge(kind, name, patch):
+                await self._cluster.merge(kind, namespace, name, patch)
             case Delete(kind, name):
                 await self._cluster.delete(kind, namespace, name)
             case Suspend(job, suspended):

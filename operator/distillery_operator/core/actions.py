@@ -8,6 +8,7 @@ from itertools import dropwhile
 
 from distillery_api.stage import Stage
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.claim_owner import owner_patch
 from distillery_operator.core.drift import pending_writes
 from distillery_operator.core.observation import JobState, ObservedJob, Ownership
 from distillery_operator.core.serving_rollout import Rollout, volume_use
@@ -43,6 +44,15 @@ class Apply:
 
 
 @dataclass(frozen=True)
+class Merge:
+    """Change some fields of an object (JSON merge patch)."""
+
+    kind: str
+    name: str
+    patch: Manifest
+
+
+@dataclass(frozen=True)
 class Delete:
     """Delete this, its Pods first (foreground propagation); one that does not exist is no error."""
 
@@ -58,7 +68,7 @@ class Suspend:
     suspended: bool
 
 
-Action = DryRun | Create | Apply | Delete | Suspend
+Action = DryRun | Create | Apply | Merge | Delete | Suspend
 
 
 def decide(assessment: Assessment) -> tuple[Action, ...]:
@@ -140,9 +150,9 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
     claim = situation.observation.claim
     if claim is None or claim.ownership is not Ownership.OURS or situation.plan.spec.storage.claim_name is not None:
         return
-    manifest = workspace_claim(situation.plan)
-    if bool(manifest["metadata"].get("ownerReferences")) != bool(claim.manifest["metadata"].get("ownerReferences")):
-        yield Apply(manifest)
+    patch = owner_patch(situation.plan, claim)
+    if patch:
+        yield Merge("PersistentVolumeClaim", situation.plan.claim_name, patch)
 
 
 def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
