@@ -186,6 +186,7 @@ def test_a_service_of_somebody_else_is_never_taken_over(
 
     assert "the Service small already exists and belongs to something else" in distilled.message()
     assert control_plane.get("service", "small", distilled.namespace) == before
+    assert distilled.jobs() == []
 
 
 def test_a_job_of_somebody_else_is_never_taken_over(distilled: Distilled, start_operator: StartOperator) -> None:

@@ -616,10 +616,32 @@ def test_a_foreign_job_is_never_adopted_nor_deleted() -> None:
     assert cluster.requeue_after() == timedelta(minutes=1)
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "Service"])
+def test_a_foreign_server_is_found_before_anything_is_paid(kind: str) -> None:
+    cluster = SimulatedCluster()
+    theirs = {"replicas": 1, "template": {"spec": {"containers": []}}}
+    cluster.objects[kind, "conjnli"] = {"kind": kind, "metadata": {"name": "conjnli"}, "spec": theirs}
+    cluster.settle()
+    assert (cluster.reason(ConditionType.STALLED), cluster.created) == ("NameConflict", [])
+    stalled = cluster.condition(ConditionType.STALLED)
+    assert stalled is not None
+    assert stalled.message == (
+        f"generate: the {kind} conjnli already exists and belongs to something else; delete it, or choose another"
+        " metadata.name"
+    )
+    assert cluster.requeue_after() == timedelta(minutes=1)
+    cluster.change(serving={"mode": "None"})
+    cluster.settle()
+    assert cluster.jobs() == [GENERATE_JOB]
+
+
 def test_a_foreign_service_keeps_the_student_from_being_served() -> None:
     cluster = begun()
+    cluster.run_stages(Stage.GENERATE, Stage.TRAIN)
+    cluster.start()
     cluster.objects["Service", "conjnli"] = {"kind": "Service", "metadata": {"name": "conjnli"}, "spec": {}}
-    cluster.run_stages(*RUN_STAGES)
+    cluster.finish()
+    cluster.settle()
     assert (cluster.reason(ConditionType.STALLED), described(cluster.decisions())) == ("NameConflict", [])
     cluster.change(serving={"mode": "None"})
     assert described(cluster.decisions()) == []

@@ -253,6 +253,27 @@ class SimulatedCluster:
             "status": {"phase": "Pending"},
         }
 
+    def start_server(self) -> None:
+        """The Deployment's Pod runs on a node, and answers."""
+        owner = {
+            "kind": "Deployment",
+            "name": "conjnli",
+            "uid": self.objects["Deployment", "conjnli"]["metadata"]["uid"],
+        }
+        labels = {"app.kubernetes.io/component": "serving", "distillery.dev/name": "conjnli"}
+        self.pods["conjnli-server"] = {
+            "metadata": {"name": "conjnli-server", "labels": labels, "ownerReferences": [owner]},
+            "spec": {"nodeName": "node-1", "containers": [{"name": "stage"}]},
+            "status": {"phase": "Running"},
+        }
+        self.serve()
+
+    def stop_server(self) -> None:
+        """The Deployment's Pods end, as its replicas ask for none."""
+        assert self.objects["Deployment", "conjnli"]["spec"]["replicas"] == 0
+        del self.pods["conjnli-server"]
+        self.serve()
+
     def job(self, name: str | None = None) -> Raw:
         """The Job of that name, else the one that has not ended."""
         if name:
@@ -267,6 +288,11 @@ class SimulatedCluster:
         """The Pod of the live Job runs."""
         status = {"name": "stage", "state": {"running": {"startedAt": written(self.now)}}, "started": True}
         self.pod()["status"] = {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [status]}
+
+    def find_no_room(self, message: str = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.") -> None:
+        """The scheduler finds no node for the Pod of the live Job."""
+        unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        self.pod()["status"] = {"phase": "Pending", "conditions": [unschedulable]}
 
     def wait_for(self, reason: str, message: str) -> None:
         """The Pod of the live Job waits for something."""

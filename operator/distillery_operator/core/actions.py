@@ -11,7 +11,8 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.claim_owner import owner_patch
 from distillery_operator.core.drift import pending_writes
 from distillery_operator.core.observation import JobState, ObservedJob, Ownership
-from distillery_operator.core.serving_rollout import Rollout, volume_use
+from distillery_operator.core.placement import volume_use
+from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.manifests.child_metadata import Manifest

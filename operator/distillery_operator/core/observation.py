@@ -71,6 +71,8 @@ class ObservedJob:
     pod_ip: str | None = None
     is_active: bool = False
     """Whether its Pod has not ended."""
+    beside_server: bool = False
+    """Whether its template requires the node of a serving Pod."""
 
     @property
     def live(self) -> bool:

@@ -34,6 +34,7 @@ from distillery_operator.core.pod_problems import (
     timestamp,
 )
 from distillery_operator.core.problem import Problem
+from distillery_operator.manifests.pod_template import requires_server
 from distillery_operator.planning import names
 
 UNEXPLAINED_AFTER = timedelta(seconds=20)
@@ -130,6 +131,7 @@ def _observed_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid:
         pod=pod["metadata"]["name"] if pod else None,
         pod_ip=(pod.get("status") or {}).get("podIP") if pod else None,
         is_active=pod is not None and is_active(pod),
+        beside_server=requires_server(job),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from distillery_api.reasons import Reason
+from distillery_operator.core.name_conflicts import server_name_conflict
 from distillery_operator.core.observation import JobState, Ownership
 from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.situation import Situation
@@ -86,6 +87,11 @@ def claim_name_is_free(situation: Situation) -> Problem | None:
     return name_conflict("PersistentVolumeClaim", situation.plan.claim_name)
 
 
+def server_names_are_free(situation: Situation) -> Problem | None:
+    """Nothing is paid for a student that could not be served."""
+    return server_name_conflict(situation)
+
+
 def no_live_job(situation: Situation) -> Problem | None:
     """Two stages at the same time would write to one workspace."""
     live = next((job for job in situation.observation.jobs if job.live), None)
@@ -111,6 +117,7 @@ PRECONDITIONS: tuple[Precondition, ...] = (
     claim_not_terminating,
     volume_not_lost,
     claim_name_is_free,
+    server_names_are_free,
     no_live_job,  # After what only a person can repair: that should be reported without waiting for a Job to stop.
     no_orphaned_pod,
     student_is_served,

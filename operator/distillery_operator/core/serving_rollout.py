@@ -12,13 +12,14 @@ from enum import StrEnum
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
+from distillery_operator.core.name_conflicts import server_name_conflict
 from distillery_operator.core.observation import ObservedDeployment, Ownership
-from distillery_operator.core.problem import Problem, name_conflict
+from distillery_operator.core.placement import volume_use
+from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import BLOCKING_REASONS
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.manifests.child_metadata import Manifest
-from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.serving import (
     UNKNOWN_PRECISION,
     ServedModel,
@@ -67,17 +68,10 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     if model is None:
         return Rollout(RolloutPhase.NOTHING)
     manifests = _manifests(situation, model)
-    conflict = _name_conflict(situation)
+    conflict = server_name_conflict(situation)
     if conflict:
         return Rollout(RolloutPhase.ROLLING_OUT, manifests, model, conflict, stalled=True)
     return _progress(situation, model, manifests)
-
-
-def volume_use(situation: Situation) -> VolumeUse:
-    """What a new Pod needs to know about the workspace."""
-    claim = situation.observation.claim
-    shared = claim.shared if claim else situation.plan.shared_volume
-    return VolumeUse(shared, beside_server=situation.observation.server_on_node)
 
 
 def service_url(plan: Plan) -> str:
@@ -100,13 +94,6 @@ def _served_model(seen: ObservedDeployment | None) -> ServedModel | None:
 def _manifests(situation: Situation, model: ServedModel) -> tuple[Manifest, ...]:
     plan, settings = situation.plan, situation.settings.manifests
     return (serving_deployment(plan, settings, model, volume_use(situation)), serving_service(plan))
-
-
-def _name_conflict(situation: Situation) -> Problem | None:
-    name = names.serving_name(situation.plan.name)
-    seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
-    kinds = (kind for kind, child in seen.items() if child and child.ownership is Ownership.FOREIGN)
-    return next((name_conflict(kind, name) for kind in kinds), None)
 
 
 def _progress(situation: Situation, model: ServedModel, manifests: tuple[Manifest, ...]) -> Rollout:

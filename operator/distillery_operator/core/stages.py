@@ -20,6 +20,7 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import StageStatus
 from distillery_operator.core.observation import JobState, ObservedJob
+from distillery_operator.core.placement import is_misplaced
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem, name_conflict
 from distillery_operator.core.retry_policy import (
@@ -45,7 +46,7 @@ class StagePhase(StrEnum):
     """Its Job is to be created now."""
     UNDER_WAY = "UnderWay"
     REPLACING = "Replacing"
-    """Its Job was made from an outdated template, does not run, and is to be deleted now."""
+    """Its Job was made from an outdated template or for another node, does not run, and is to be deleted now."""
     BACKING_OFF = "BackingOff"
     FAILED = "Failed"
     DONE = "Done"
@@ -246,7 +247,7 @@ def _recorded_attempt(situation: Situation, planned: PlannedStage, record: Stage
     job = situation.observation.job_named(record.job)
     if job is None or job.state in (JobState.TERMINATING, JobState.FOREIGN):
         return _start(situation, planned, record, record)
-    if _outdated(situation, planned, record, job):
+    if _outdated(situation, planned, record, job) or is_misplaced(situation, planned, job):
         return StageState(planned, StagePhase.REPLACING, record, job, job.problem)
     stalled = situation.blocked_too_long(record.blocked_since)
     return StageState(planned, StagePhase.UNDER_WAY, record, job, job.problem, stalled=stalled)

@@ -111,6 +111,14 @@ def node_constraints(plan: Plan, stage: Stage, volume: VolumeUse) -> Manifest:
     return merged_map(base, {"affinity": _beside_server(plan)} if volume.beside_server else {})
 
 
+def requires_server(job: Mapping[str, Any]) -> bool:
+    """Whether a Job's Pod may only run where a serving Pod does."""
+    affinity = (job["spec"].get("template") or {}).get("spec", {}).get("affinity") or {}
+    terms = (affinity.get("podAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+    labels = ((term.get("labelSelector") or {}).get("matchLabels") or {} for term in terms)
+    return any(each.get(names.COMPONENT_LABEL) == names.SERVING_COMPONENT for each in labels)
+
+
 def workspace_volume(plan: Plan) -> Manifest:
     """The workspace as a volume of a Pod."""
     return {"name": WORKSPACE_VOLUME, "persistentVolumeClaim": {"claimName": plan.claim_name}}

@@ -1,0 +1,18 @@
+"""Names of ours that belong to something else. What is not ours is never changed, so only a person can help."""
+
+from __future__ import annotations
+
+from distillery_operator.core.observation import Ownership
+from distillery_operator.core.problem import Problem, name_conflict
+from distillery_operator.core.situation import Situation
+from distillery_operator.planning import names
+
+
+def server_name_conflict(situation: Situation) -> Problem | None:
+    """A Deployment or a Service that has the server's name, where the student is to be served."""
+    if not situation.plan.served:
+        return None
+    name = names.serving_name(situation.plan.name)
+    seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
+    kinds = (kind for kind, child in seen.items() if child and child.ownership is Ownership.FOREIGN)
+    return next((name_conflict(kind, name) for kind in kinds), None)
