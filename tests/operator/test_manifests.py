@@ -27,6 +27,7 @@ from simulated_cluster import distillation, spec
 
 GOLDEN = Path(__file__).parents[1] / "data" / "output" / "manifests"
 SETTINGS = ManifestSettings("distillery-trainer:1", "vllm-openai:1", "vllm-openai-cpu:1")
+LINUX = {"kubernetes.io/os": "linux"}
 ONE_NODE, MANY_NODES = VolumeUse(shared=False), VolumeUse(shared=True)
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 ON_GPUS = {
@@ -210,9 +211,9 @@ def test_claim_of_the_student_is_mounted_where_it_is_checked_and_loaded() -> Non
 def test_one_node_volume_takes_trainings_constraints_to_every_stage_of_a_run_and_many_nodes_to_none() -> None:
     plan = plan_of(training=ON_GPUS)
     for stage in stages_until(None):
-        assert pod_spec(job(plan, stage))["nodeSelector"] == {"pool": "gpu"}
+        assert pod_spec(job(plan, stage))["nodeSelector"] == {**LINUX, "pool": "gpu"}
         assert pod_spec(job(plan, stage))["tolerations"] == [TOLERATION]
-    assert "nodeSelector" not in pod_spec(job(plan, Stage.EVALUATE, MANY_NODES))
+    assert pod_spec(job(plan, Stage.GENERATE, MANY_NODES))["nodeSelector"] == LINUX
 
 
 BESIDE_SERVER = VolumeUse(shared=False, beside_server=True)
@@ -262,7 +263,8 @@ def test_verify_runs_where_the_server_may_and_not_where_training_or_evaluation_m
     manifest = job(plan_of(training=ON_GPUS, evaluation=evaluation, serving=serving), Stage.VERIFY, volume)
     pod = pod_spec(manifest)
     about_nodes = ("nodeSelector", "tolerations", "affinity", "runtimeClassName")
-    assert {key: pod[key] for key in about_nodes if key in pod} == {**constraints, "affinity": affinity}
+    expected = {**constraints, "affinity": affinity, "nodeSelector": {**LINUX, **constraints.get("nodeSelector", {})}}
+    assert {key: pod[key] for key in about_nodes if key in pod} == expected
     assert container(manifest)["resources"] == {
         "requests": {"cpu": "100m", "memory": "256Mi"},
         "limits": {"memory": "2Gi"},

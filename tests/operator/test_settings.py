@@ -103,3 +103,18 @@ def test_other_variables_of_the_same_prefix_are_not_ours() -> None:
 
 def test_two_replicas_without_a_name_get_different_ones() -> None:
     assert read_settings(IMAGES).identity != read_settings(IMAGES).identity
+
+
+def test_labels_of_nodes_are_read_from_the_json_that_helm_writes() -> None:
+    text = '{"kubernetes.io/arch":"amd64"}'
+    manifests = read_settings({**IMAGES, "DISTILLERY_STAGE_NODE_SELECTOR": text}).core.manifests
+    assert manifests.stage_node_selector == {"kubernetes.io/arch": "amd64"}
+    assert read_settings({**IMAGES, "DISTILLERY_STAGE_NODE_SELECTOR": ""}).core.manifests.stage_node_selector == {}
+
+
+@pytest.mark.parametrize("text", ["kubernetes.io/arch=amd64", '["amd64"]', '{"gpu": true}'])
+def test_labels_of_nodes_in_another_notation_are_named(text: str) -> None:
+    assert settings_error(DISTILLERY_STAGE_NODE_SELECTOR=text) == (
+        f"DISTILLERY_STAGE_NODE_SELECTOR={text!r} is not a JSON object of texts; write"
+        ' {"kubernetes.io/arch": "amd64"}'
+    )

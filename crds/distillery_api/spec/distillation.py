@@ -109,9 +109,10 @@ class DistillationSpec(ApiModel):
     training: Training = Training()
     """The second stage: the student is trained on the teacher's answers."""
     evaluation: EvaluationOptions = EvaluationOptions()
-    """The third stage: teacher, base model, student and baselines are evaluated on the held-out rows. Its image and
-    podTemplate also apply to verify, the stage that asks the served student some of these rows; its resources and node
-    constraints do not: verify runs where the server may."""
+    """The third stage: teacher, base model, student and baselines are evaluated on the held-out rows. Without resources
+    of its own, it has those of training, on the nodes of training. Its image and podTemplate also apply to verify, the
+    stage that asks the served student some of these rows; its resources and node constraints do not: verify runs where
+    the server may."""
     serving: Annotated[Serving, NotIdentity] = Serving()
     """How the student is served."""
     storage: Annotated[Storage, NotIdentity] = Storage()

@@ -104,7 +104,9 @@ class StageOptions(ApiModel):
     image: Annotated[Annotated[str, Field(min_length=1, max_length=512)] | None, NotIdentity] = None
     """Container image. Default: the image that the operator is configured with."""
     resources: Annotated[Resources | None, NotIdentity] = None
-    """Compute resources of the container. Default: a small request of CPU and memory, no GPU. A stage that is given no
-    request and no limit of memory has a limit of 2Gi (generate) or 32Gi (train, evaluate)."""
+    """Compute resources of the container. CPU and memory that are neither requested nor limited here get a small
+    request, whatever else is given, and memory of a stage a limit of 2Gi (generate) or 32Gi (train, evaluate). Default:
+    these requests, no GPU; for evaluation, the resources of training, with its node selector, tolerations and affinity;
+    `{}` gives evaluation the small requests."""
     pod_template: Annotated[PodTemplate | None, NotIdentity] = None
-    """Partial PodTemplateSpec, merged over the generated one."""
+    """Partial PodTemplateSpec, merged over the generated one, whose node selector is kubernetes.io/os: linux."""

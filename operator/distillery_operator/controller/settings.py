@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Mapping
@@ -47,6 +48,20 @@ def _namespaces(value: Any) -> Any:
     return names
 
 
+def _node_labels(value: Any) -> Any:
+    """Labels from JSON, as Helm writes a map."""
+    if not isinstance(value, str):
+        return value
+    try:
+        labels = json.loads(value or "{}")
+    except ValueError:
+        labels = None
+    if not isinstance(labels, dict) or not all(isinstance(each, str) for each in labels.values()):
+        example = '{"kubernetes.io/arch": "amd64"}'
+        raise PydanticCustomError("labels", "is not a JSON object of texts; write {example}", {"example": example})
+    return labels
+
+
 def _own_name() -> str:
     return f"{socket.gethostname()}-{uuid4().hex[:8]}"
 
@@ -81,6 +96,8 @@ class OperatorSettings(BaseModel):
     """ConfigMap with the certificate authorities that the stages trust; empty for the public ones."""
     ca_key: Annotated[str, Field(min_length=1)] = "ca.crt"
     """Key in that ConfigMap."""
+    stage_node_selector: Annotated[dict[str, str], BeforeValidator(_node_labels)] = {}
+    """Labels that the nodes of stages and servers must have, as a JSON object."""
     rollout_deadline: Seconds = 3600
     """How long the server of a new student may take to become ready."""
     stage_grace_period: Seconds = 120
@@ -130,6 +147,7 @@ class OperatorSettings(BaseModel):
             fs_group=self.fs_group,
             progress_deadline_seconds=round(self.rollout_deadline),
             stage_grace_seconds=round(self.stage_grace_period),
+            stage_node_selector=self.stage_node_selector,
             certificate_authorities=(
                 CertificateAuthorities(self.ca_config_map, self.ca_key) if self.ca_config_map else None
             ),
@@ -169,7 +187,7 @@ def _message(error: Any) -> str:
     variable = PREFIX + str(error["loc"][0]).upper()
     if error["type"] == "missing":
         return f"{variable} is not set"
-    own_message = error["type"] in ("duration", "namespace")
+    own_message = error["type"] in ("duration", "namespace", "labels")
     message = error["msg"] if own_message else f"is invalid: {error['msg'][0].lower()}{error['msg'][1:]}"
     return f"{variable}={error['input']!r} {message}"
 

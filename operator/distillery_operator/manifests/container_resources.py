@@ -15,10 +15,25 @@ from distillery_operator.planning.names import STAGE_CONTAINER
 Fields = Mapping[str, Any]
 
 
-def mentions_memory(options: StageOptions) -> bool:
-    """Whether the user asks for memory, or limits it."""
+def container_resources(options: StageOptions, requests: Mapping[str, str], memory_limit: str | None) -> dict[str, Any]:
+    """The user's resources, and the default `requests` and `memory_limit` of each resource that the user says nothing
+    about: whoever limits a GPU alone still gets requests of CPU and memory.
+
+    Where the user gives only a limit of a resource, Kubernetes requests as much as that.
+    """
+    defaults: dict[str, Any] = {
+        "requests": {name: each for name, each in requests.items() if not _mentions(options, name)}
+    }
+    if memory_limit is not None and not _mentions(options, "memory"):
+        defaults["limits"] = {"memory": memory_limit}
+    given = options.resources.to_manifest() if options.resources else {}
+    return {kind: each for kind, each in merged_map(defaults, given).items() if each}
+
+
+def _mentions(options: StageOptions, name: str) -> bool:
+    """Whether the user requests a resource, or limits it."""
     given = _given(options)
-    return any("memory" in _fields(given, kind) for kind in ("requests", "limits"))
+    return any(name in _fields(given, kind) for kind in ("requests", "limits"))
 
 
 def has_accelerator(options: StageOptions) -> bool:

@@ -39,7 +39,7 @@ class ModelServer:
     command: tuple[str, ...]
     image: str
     requests: Mapping[str, str] = field(default_factory=lambda: dict(_REQUESTS))
-    """Compute resources to request if the user requests none."""
+    """Compute resources to request where the user says nothing about them."""
     environment: Mapping[str, str] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     """Sources of Python modules that the server imports, by name: its image does not have them."""

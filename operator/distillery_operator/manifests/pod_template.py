@@ -14,7 +14,7 @@ from distillery_api.run_config import TERMINATION_MESSAGE_PATH
 from distillery_api.spec import StageOptions
 from distillery_api.stage import Stage
 from distillery_operator.manifests.child_metadata import Manifest
-from distillery_operator.manifests.container_resources import mentions_memory, processors
+from distillery_operator.manifests.container_resources import container_resources, processors
 from distillery_operator.manifests.pod_template_merge import merged_map, merged_template
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
@@ -67,7 +67,7 @@ class GeneratedContainer:
     mounts: tuple[Manifest, ...]
     volumes: tuple[Manifest, ...]
     requests: dict[str, str]
-    """Compute resources to request if the user requests none."""
+    """Compute resources to request where the user says nothing about them."""
     memory_limit: str | None = None
     """Memory limit if the user says nothing about memory; None for no limit."""
     environment: tuple[Manifest, ...] = ()
@@ -88,7 +88,7 @@ def pod_template(
     annotations = {"annotations": dict(container.annotations)} if container.annotations else {}
     generated = {
         "metadata": {"labels": dict(labels), **annotations},
-        "spec": merged_map(base, _pod_spec(container, options, settings)),
+        "spec": merged_map(_any_node(settings), merged_map(base, _pod_spec(container, options, settings))),
     }
     user = options.pod_template.to_manifest() if options.pod_template else {}
     return merged_template(generated, user, frozenset(volume["name"] for volume in container.volumes))
@@ -131,6 +131,11 @@ def dry_run_pod(plan: Plan, name: str, template: Manifest) -> Manifest:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
+def _any_node(settings: ManifestSettings) -> Manifest:
+    """Where every Pod may run: the images are built for Linux. A user's podTemplate comes before this, key by key."""
+    return {"nodeSelector": {"kubernetes.io/os": "linux", **settings.stage_node_selector}}
+
+
 def _pod_spec(container: GeneratedContainer, options: StageOptions, settings: ManifestSettings) -> Manifest:
     return {
         "automountServiceAccountToken": False,
@@ -161,7 +166,7 @@ def _container(container: GeneratedContainer, options: StageOptions, settings: M
         "imagePullPolicy": settings.image_pull_policy,
         "command": list(container.command),
         "env": [*environment, *container.environment],
-        "resources": _resources(container, options),
+        "resources": container_resources(options, container.requests, container.memory_limit),
         "volumeMounts": [*container.mounts, *_scratch_mounts(container)],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -179,16 +184,6 @@ def _threads(options: StageOptions) -> dict[str, str]:
     """As many threads as there are processors to run them: libraries see those of the whole node."""
     limit = processors(options)
     return {} if limit is None else {"OMP_NUM_THREADS": str(limit)}
-
-
-def _resources(container: GeneratedContainer, options: StageOptions) -> Manifest:
-    resources: Manifest = options.resources.to_manifest() if options.resources else {"requests": container.requests}
-    # A limit below a request that the user made is invalid.
-    if container.memory_limit is None or mentions_memory(options):
-        return resources
-    # Without a request of its own, a container would request as much as its limit.
-    default = {"requests": {"memory": container.requests["memory"]}, "limits": {"memory": container.memory_limit}}
-    return merged_map(resources, default)
 
 
 def _scratch_volumes(container: GeneratedContainer) -> list[Manifest]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,5 @@ class ManifestSettings:
     """Seconds for a stage to write a checkpoint when it is stopped."""
     certificate_authorities: CertificateAuthorities | None = None
     """Whom the stages trust; None for the public authorities."""
+    stage_node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels that the nodes of stages and servers must have, beside that of the operating system."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CPU_REQUESTS = {"cpu": "1", "memory": "4Gi"}
-"""Compute resources of a server on a CPU for which the user requests none."""
+"""Compute resources to request for a server on a CPU where the user says nothing about them."""
 CPU_ENVIRONMENT = {
     # By default, each thread is bound to a processor of the node, and all Pods choose the same ones.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",

@@ -18,6 +18,7 @@ from distillery_api.spec import (
 )
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
+from distillery_operator.planning.evaluate_options import evaluate_options
 from distillery_operator.planning.identity import input_hashes, revised
 from distillery_operator.planning.verify_options import verify_options
 
@@ -128,7 +129,7 @@ class Plan:
         options: Mapping[Stage, StageOptions] = {
             Stage.GENERATE: self.spec.generation,
             Stage.TRAIN: self.spec.training,
-            Stage.EVALUATE: self.spec.evaluation,
+            Stage.EVALUATE: evaluate_options(self.spec.evaluation, self.spec.training),
             Stage.VERIFY: verify_options(self.spec.evaluation),
         }
         return options[stage]
