@@ -54,6 +54,15 @@ class Score(LenientModel):
     `device`, a verified student through its server; the teacher with its requests in the generate stage."""
 
 
+class GateVerdict(LenientModel):
+    """What the quality gate says about the student."""
+
+    met: bool
+    """Whether the student meets every bound of evaluation.gate."""
+    message: Annotated[str, Field(max_length=1024)]
+    """The figures that decided, such as `score 0.58 is below minScore 0.6`."""
+
+
 class Evaluation(LenientModel):
     """The result table. All systems answered the same rows."""
 
@@ -95,6 +104,8 @@ class Evaluation(LenientModel):
     precision: Annotated[str, Field(max_length=16)] | None = None
     """Floating-point precision in which base model and student answered, such as bfloat16. The student is served in
     it."""
+    gate: GateVerdict | None = None
+    """What the quality gate says about the student; absent without evaluation.gate."""
 
     @property
     def is_prose(self) -> bool:

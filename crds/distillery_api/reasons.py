@@ -30,6 +30,7 @@ class Reason(StrEnum):
     TRAINING_FAILED = "TrainingFailed"
     EVALUATION_FAILED = "EvaluationFailed"
     VERIFICATION_FAILED = "VerificationFailed"
+    QUALITY_GATE_FAILED = "QualityGateFailed"
     STORAGE_FULL = "StorageFull"
     OUT_OF_MEMORY = "OutOfMemory"
     ROLLOUT_FAILED = "RolloutFailed"

@@ -129,6 +129,42 @@ def test_serve_requires_a_trained_student(distillery):
     assert "runs/conjnli has no trained student yet" in result.stderr
 
 
+FAILED_GATE = {"met": False, "message": "score 0.75 is below minScore 0.8"}
+
+
+def test_serve_refuses_a_student_that_failed_its_gate_unless_forced(distillery):
+    model = Path("runs/conjnli/train-a/model")
+    model.mkdir(parents=True)
+    evaluation = {"sampleSize": 4, "student": {"score": 0.75}, "gate": FAILED_GATE}
+    run = {"name": "conjnli", "state": "Failed", "reason": "QualityGateFailed", "evaluation": evaluation}
+    Path("runs/conjnli/result.json").write_text(json.dumps({**run, "files": {"model": "train-a/model"}}))
+    result = distillery("serve", "runs/conjnli")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "the student failed the quality gate: score 0.75 is below minScore 0.8; to serve it all the same, run:"
+        " distillery serve runs/conjnli --force\n"
+    )
+    assert "Loading" in distillery("serve", "runs/conjnli", "--force", "--host", "no.such.host.invalid").stdout
+
+
+def test_a_failed_gate_shows_the_table_and_what_to_change(distillery, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support" / "scripted_trainer"))
+    evaluation = {"sampleSize": 4, "student": {"score": 0.75}}
+    monkeypatch.setenv("SCRIPT", json.dumps({"evaluate": [{"evaluation": evaluation}]}))
+    Path("datasets").mkdir()
+    for split in ("train", "validation"):
+        Path(f"datasets/{split}.jsonl").write_text("{}\n")
+    Path("conjnli.yaml").write_text(MANIFEST + "  evaluation: {gate: {minScore: 0.8}}\n")
+    result = distillery("run", "conjnli.yaml", "--claim", "datasets=datasets")
+    assert result.exit_code == 4
+    assert "Quality gate failed: score 0.75 is below minScore 0.8." in result.stdout
+    assert "Serve the student" not in result.stdout
+    assert result.stderr == (
+        "quality gate: score 0.75 is below minScore 0.8. After changing a bound of evaluation.gate, or what the student"
+        " learns from, run the same command again; a changed bound repeats no stage.\n"
+    )
+
+
 def test_command_line_loads_no_heavy_library():
     program = (
         "import sys, distillery_operator.cli;"

@@ -74,6 +74,14 @@ def test_table_shows_the_figures_of_every_system():
     ]
 
 
+@pytest.mark.parametrize(("met", "word"), [(True, "passed"), (False, "failed")])
+def test_the_verdict_of_the_gate_stands_below_the_table(met, word):
+    gate = {"met": met, "message": "the figures"}
+    assert f"Quality gate {word}: the figures." in shown(
+        {**RESULT, "evaluation": {**RESULT["evaluation"], "gate": gate}}
+    )
+
+
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_table_cuts_nothing_off(width):
     text = shown(RESULT, width)

@@ -523,3 +523,29 @@ def test_run_without_retries_fails_at_once(prepared):
     later = {"exit": 3, "reason": "TeacherUnreachable", "message": "no answer"}
     run = replace(prepared({"generate": [later, {}]}), retry_seconds=())
     assert run.run().exit_code == 3
+
+
+GATED = MANIFEST + "  evaluation: {gate: {minScore: 0.8}}\n"
+SCORED = {"evaluate": [{"evaluation": {"sampleSize": 4, "student": {"score": 0.75}}}]}
+
+
+def test_a_student_below_its_gate_fails_the_run_with_an_exit_code_of_its_own(prepared):
+    run = prepared(SCORED, text=GATED)
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.idle) == (4, False)
+    result = saved(run)
+    assert (result["state"], result["reason"]) == ("Failed", "QualityGateFailed")
+    assert result["message"] == "quality gate: score 0.75 is below minScore 0.8"
+    assert result["evaluation"]["gate"] == {"met": False, "message": "score 0.75 is below minScore 0.8"}
+
+
+def test_a_lower_bound_of_the_gate_runs_no_stage_again(prepared):
+    prepared(SCORED, text=GATED).run()
+    again = prepared(text=GATED.replace("0.8", "0.7"))
+    outcome = again.run()
+    assert (outcome.exit_code, outcome.idle) == (0, True)
+    assert saved(again)["evaluation"]["gate"] == {"met": True, "message": "score 0.75 is at least minScore 0.7"}
+
+
+def test_a_run_that_ends_before_the_evaluation_knows_no_gate(prepared):
+    assert prepared(text=GATED, until=Stage.TRAIN).run().exit_code == 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from distillery_api.spec.data import Columns, Data, DataFormat, DataSource, Replies
 from distillery_api.spec.distillation import DistillationSpec
-from distillery_api.spec.evaluation import EvaluationOptions
+from distillery_api.spec.evaluation import EvaluationOptions, Gate
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
@@ -34,6 +34,7 @@ __all__ = [
     "DuplicateMatching",
     "EvaluationOptions",
     "Filters",
+    "Gate",
     "Generation",
     "History",
     "Judge",

@@ -1,9 +1,27 @@
-"""The third stage: all systems are evaluated on the held-out rows."""
+"""The third stage: all systems are evaluated on the held-out rows, and the quality gate decides on the student."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from distillery_api.base import ApiModel, NotIdentity
 from distillery_api.spec.stage_options import StageOptions
 from distillery_api.spec.teacher import Judge
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Gate(ApiModel):
+    """The quality gate: a student that does not meet every bound is not rolled out, and the student that is served
+    stays. A changed bound decides anew at once, and runs no stage again."""
+
+    min_score: Share | None = None
+    """Lowest score of the student, from 0 to 1: status.evaluation.student.score. Default: none."""
+    min_gain_over_base: Share | None = None
+    """Least difference between the score of the student and the better one of the base model's two scores, with the
+    teacher prompt and with the student prompt, from 0 to 1. Default: none."""
 
 
 class EvaluationOptions(StageOptions):
@@ -14,3 +32,6 @@ class EvaluationOptions(StageOptions):
 
     judge: Judge | None = None
     """LLM judge that compares answers with the reference answers, for Summarization and Conversation. Default: none."""
+    gate: Annotated[Gate | None, NotIdentity] = None
+    """Quality gate: bounds that a student must meet before it is rolled out. Default: none, so that every evaluated
+    student is rolled out."""

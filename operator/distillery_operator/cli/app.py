@@ -113,7 +113,8 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
 ) -> None:
     """Run all stages on this machine, without a cluster: generate, train, evaluate.
 
-    After an interruption, run the same command again: it resumes where it left off.
+    After an interruption, run the same command again: it resumes where it left off. Exit code 4: all stages are done,
+    and the student fails evaluation.gate.
     """
     with errors_as_messages():
         run_file(file, out, Stage(until) if until else None, _mappings(claim, configmap, secret), retries)
@@ -152,10 +153,11 @@ def serve(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, such as runs/NAME.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port to listen on.")] = 8000,
+    force: Annotated[bool, typer.Option("--force", help="Serve a student that failed its quality gate, too.")] = False,
 ) -> None:
     """Serve the student of a run with an OpenAI-compatible API."""
     with errors_as_messages():
-        serve_folder(folder, host, port)
+        serve_folder(folder, host, port, force=force)
 
 
 @app.command()

@@ -27,7 +27,7 @@ from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, expor
 from distillery_operator.local.references import InputsError, LocalSubstitutes, find_inputs
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, RunOutcome, record_failure
 from distillery_operator.local.run_result import RunResult, RunState
-from distillery_operator.local.student_server import StudentServer, student_server
+from distillery_operator.local.student_server import StudentServer, refuse_below_gate, student_server
 from distillery_operator.local.student_verification import verify_student
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError
@@ -76,7 +76,10 @@ def _report(outcome: RunOutcome, folder: Path) -> None:
         show_result(console, result, folder)
         _print_next_step(console, outcome, folder)
         return
-    if result.state is RunState.INTERRUPTED:
+    if result.reason is Reason.QUALITY_GATE_FAILED:
+        show_result(console, result, folder)
+        print_error(_gate_advice(result))
+    elif result.state is RunState.INTERRUPTED:
         same_command = shlex.join(["distillery", *sys.argv[1:]])
         print_error(f"Stopped. All finished work is saved. To resume, run: {same_command}")
     else:
@@ -84,6 +87,13 @@ def _report(outcome: RunOutcome, folder: Path) -> None:
         for line in _failure_advice(result, folder):
             print_error(line)
     raise typer.Exit(outcome.exit_code)
+
+
+def _gate_advice(result: RunResult) -> str:
+    return (
+        f"{result.message}. After changing a bound of evaluation.gate, or what the student learns from, run the same"
+        " command again; a changed bound repeats no stage."
+    )
 
 
 def _failure_advice(result: RunResult, folder: Path) -> list[str]:
@@ -150,9 +160,11 @@ def export_folder(folder: Path, split: Split, target: Path) -> None:
         output().print(f"Wrote {count:,} chat rows to {target}.", soft_wrap=True, markup=False)
 
 
-def serve_folder(folder: Path, host: str, port: int) -> None:
+def serve_folder(folder: Path, host: str, port: int, *, force: bool) -> None:
     """`distillery serve`."""
     server = student_server(folder, host, port)
+    if not force:
+        refuse_below_gate(server.result, folder)
     console = output()
     console.print(f"Loading {server.model} …", soft_wrap=True, markup=False)
     with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop:

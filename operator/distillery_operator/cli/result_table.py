@@ -170,7 +170,11 @@ def _style(system: SystemLabel) -> str | None:
 def evaluation_notes(evaluation: Evaluation, verification: Verification | None = None) -> list[str]:
     """Lines below the table that explain it."""
     systems = _scored_systems(evaluation)
-    lines = [_gap_line(evaluation), " ".join(system.explanation for system, _ in systems).strip()]
+    lines = [
+        _gate_line(evaluation),
+        _gap_line(evaluation),
+        " ".join(system.explanation for system, _ in systems).strip(),
+    ]
     if evaluation.judge:
         lines.append(
             f"Win rate: share of rows on which {evaluation.judge} prefers the answer to the reference answer, judged in"
@@ -199,6 +203,12 @@ def _measured_systems(device: str, verification: Verification | None) -> str:
         return f"base model and student run on {device}"
     busy = ", while the machine was busy" if verification.busy else ""
     return f"base model on {device}, student through its server{busy}"
+
+
+def _gate_line(evaluation: Evaluation) -> str:
+    if evaluation.gate is None:
+        return ""
+    return f"Quality gate {'passed' if evaluation.gate.met else 'failed'}: {evaluation.gate.message}."
 
 
 def _gap_line(evaluation: Evaluation) -> str:

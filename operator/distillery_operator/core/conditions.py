@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from distillery_api.evaluation import GateVerdict
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
 from distillery_api.stage import RUNNING_REASONS, Stage
@@ -18,6 +19,7 @@ from distillery_api.status import (
     StageStatus,
 )
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.gated_rollout import verdict_on_newest
 from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
@@ -74,7 +76,16 @@ def summarise(assessment: Assessment) -> Summary:
     if situation.refused:
         reason = situation.refused.reason or Reason.INVALID_SPEC
         return Summary(OverallState.STALLED, reason, shortened(situation.refused.message, MESSAGE_LIMIT))
+    verdict = verdict_on_newest(situation, states)
+    if verdict and not verdict.met:
+        return Summary(OverallState.STALLED, Reason.QUALITY_GATE_FAILED, _gate_sentence(assessment, verdict))
     return _rollout_summary(assessment) if _is_about_server(assessment) else _stage_summary(states.current)
+
+
+def _gate_sentence(assessment: Assessment, verdict: GateVerdict) -> str:
+    served = assessment.rollout.model
+    stays = f"the server keeps {served.model_path}" if served else "no student is served"
+    return f"{verdict.message}; {stays}"
 
 
 def _is_about_server(assessment: Assessment) -> bool:

@@ -1,7 +1,7 @@
 """Which student is to be served, and how far the rollout of its server is.
 
-A server is never taken away for a student that is not evaluated: until then it serves the student it has, with the
-replicas and resources that the spec asks for now.
+A server is never taken away for a student that is not evaluated, or fails the quality gate: until then it serves the
+student it has, with the replicas and resources that the spec asks for now.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
+from distillery_operator.core.gated_rollout import may_be_rolled_out
 from distillery_operator.core.name_conflicts import server_name_conflict
 from distillery_operator.core.observation import ObservedDeployment, Ownership
 from distillery_operator.core.placement import volume_use
@@ -63,8 +64,8 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     """What is served, or to be served, at this moment."""
     if not situation.plan.served:
         return Rollout(RolloutPhase.OFF)
-    evaluated = states.done(Stage.EVALUATE) is not None and not situation.plan.suspended
-    model = _newest_model(situation, states) if evaluated else _served_model(situation.observation.deployment)
+    takes_over = may_be_rolled_out(situation, states) and not situation.plan.suspended
+    model = _newest_model(situation, states) if takes_over else _served_model(situation.observation.deployment)
     if model is None:
         return Rollout(RolloutPhase.NOTHING)
     manifests = _manifests(situation, model)

@@ -23,6 +23,7 @@ from distillery_operator.core.conditions import (
     overall_facts,
 )
 from distillery_operator.core.eta import remaining_seconds
+from distillery_operator.core.gated_rollout import may_be_rolled_out, verdict_on_newest
 from distillery_operator.core.observation import Ownership, StageReport
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
@@ -101,6 +102,8 @@ def _rounded(seconds: float) -> int:
 
 def _progress_text(assessment: Assessment, record: StageStatus | None) -> str:
     states, stage = assessment.stages, assessment.stages.current.planned.stage
+    if states.done(Stage.EVALUATE) and not may_be_rolled_out(assessment.situation, states):
+        return "quality gate failed"
     served = assessment.rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
     if not served and (states.finished or stage is Stage.VERIFY):
         return "rolling out"
@@ -140,10 +143,19 @@ def _estimate(situation: Situation, states: StageStates, reported: Estimate | No
 def _evaluation(situation: Situation, states: StageStates) -> Evaluation | None:
     """The result table of the last finished evaluation, with the student's latency through its server once it is
     verified."""
-    table, verify = last_evaluation(situation, states), states.done(Stage.VERIFY)
+    table, verify = _judged_table(situation, states), states.done(Stage.VERIFY)
     if table is None or verify is None or verify.record is None or verify.record.verification is None:
         return table
     return table.served(verify.record.verification.latency_seconds)
+
+
+def _judged_table(situation: Situation, states: StageStates) -> Evaluation | None:
+    """The result table with the gate's verdict. Until the newest student is evaluated, both are about an earlier
+    one."""
+    table = last_evaluation(situation, states)
+    if table is None or states.done(Stage.EVALUATE) is None:
+        return table
+    return table.model_copy(update={"gate": verdict_on_newest(situation, states)})
 
 
 def _history(situation: Situation, states: StageStates) -> tuple[Run, ...]:

@@ -11,6 +11,7 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import ConditionStatus, ConditionType
 from distillery_api.verification import Verification
+from distillery_operator.core.gated_rollout import may_be_rolled_out
 from distillery_operator.core.observation import ObservedDeployment
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
@@ -21,8 +22,8 @@ _SCALED_TO_ZERO = Problem(None, "serving is scaled to zero; the student is verif
 
 
 def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:
-    """The states of all stages: verify begins once the newest student is evaluated."""
-    if states.done(Stage.EVALUATE) is None or not situation.plan.served:
+    """The states of all stages: verify begins once the newest student is evaluated, and may be rolled out."""
+    if not may_be_rolled_out(situation, states) or not situation.plan.served:
         return states
     waiting = replace(situation, unserved=_unserved(situation, rollout))
     verify = stage_state(waiting, situation.plan.stage(Stage.VERIFY))

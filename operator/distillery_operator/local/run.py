@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from distillery_api.evaluation import GateVerdict
 from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
 from distillery_api.runtime.atomic_files import write_atomically
@@ -14,6 +15,7 @@ from distillery_api.runtime.line_checksums import is_damaged
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_operator.core.gate import gate_verdict
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run_result import (
     RunResult,
@@ -28,6 +30,9 @@ from distillery_operator.local.trainer import require_trainer
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan, PlannedStage
 from distillery_operator.planning.stage_config import StageLocations, api_keys, credentials, run_config
+
+GATE_FAILED_EXIT_CODE = 4
+"""How `distillery run` ends where every stage is done and the student fails the quality gate."""
 
 RETRY_SECONDS = (5.0, 15.0, 45.0)
 """Delays before the retries of a stage that failed with exit code TRY_LATER."""
@@ -86,6 +91,7 @@ class LocalRun:
                 if found.state is StageOutcome.FAILED or self.stop.requested:
                     break
                 self.plan = self.plan.with_rows(found.rows_revision)
+            self.results[-1] = self._judged(self.results[-1])
             return self._finish(workspace, idle)
 
     def _run_stage(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageResult:
@@ -111,6 +117,17 @@ class LocalRun:
         config = run_config(self.plan, planned, locations)
         return StageProcess(config, stage_variables(self.plan, self.inputs, planned.stage), lock)
 
+    def _verdict(self) -> GateVerdict | None:
+        """What the quality gate says, once evaluate is done; None without a gate."""
+        gate, last = self.plan.spec.evaluation.gate, self.results[-1]
+        done = last.stage is Stage.EVALUATE and last.state is StageOutcome.DONE
+        return gate_verdict(gate, last.evaluation) if gate and done else None
+
+    def _judged(self, last: StageResult) -> StageResult:
+        """The last result, with the gate's verdict in its table."""
+        table = last.evaluation and last.evaluation.model_copy(update={"gate": self._verdict()})
+        return last.model_copy(update={"evaluation": table})
+
     def _write_running(self, workspace: Workspace, stage: Stage) -> None:
         running = summarise(
             self.plan.name,
@@ -133,6 +150,10 @@ class LocalRun:
 
     def _conclusion(self) -> tuple[RunState, Reason, str, int]:
         last = self.results[-1]
+        verdict = self._verdict()
+        if verdict and not verdict.met:
+            message = f"quality gate: {verdict.message}"
+            return RunState.FAILED, Reason.QUALITY_GATE_FAILED, message, GATE_FAILED_EXIT_CODE
         if last.state is StageOutcome.DONE and last.stage is stages_until(self.until)[-1]:
             message = f"all stages up to {self.until} are done" if self.until else "all stages are done"
             return RunState.DONE, Reason.SUCCEEDED, message, 0

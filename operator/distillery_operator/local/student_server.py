@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -126,6 +127,16 @@ def student_server(folder: Path, host: str, port: int) -> StudentServer:
     except OutsideFolder as error:
         raise ServingError(str(error)) from None
     return StudentServer(folder, result.name, model, prompt, _precision(result), host, port, result)
+
+
+def refuse_below_gate(result: RunResult, folder: Path) -> None:
+    """Raises ServingError if the student failed the quality gate of its run."""
+    verdict = result.evaluation.gate if result.evaluation else None
+    if verdict and not verdict.met:
+        raise ServingError(
+            f"the student failed the quality gate: {verdict.message}; to serve it all the same, run:"
+            f" distillery serve {shlex.quote(str(folder))} --force"
+        )
 
 
 def _run_result(folder: Path) -> RunResult:

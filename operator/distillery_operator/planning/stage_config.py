@@ -16,6 +16,7 @@ from distillery_api.run_config import (
 )
 from distillery_api.spec import (
     DistillationSpec,
+    EvaluationOptions,
     Judge,
     SecretKeyReference,
     SecretReference,
@@ -81,7 +82,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> 
         student=spec.student,
         training=_without_pod_options(spec.training),
         labels=spec.labels,
-        evaluation=_without_pod_options(spec.evaluation),
+        evaluation=_without_gate(_without_pod_options(spec.evaluation)),
         server_url=locations.server_url,
         request_timeout_seconds=spec.generation.request_timeout,
         api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
@@ -122,6 +123,11 @@ def mounted_sources(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
 def mount_path(reference: str) -> str:
     """Where a Pod mounts `pvc://CLAIM` or `configmap://NAME`."""
     return "/data/" + reference.replace("://", "/")
+
+
+def _without_gate(evaluation: EvaluationOptions) -> EvaluationOptions:
+    """The options without the quality gate, which no stage decides: a changed bound gives no attempt anything new."""
+    return evaluation.model_copy(update={"gate": None})
 
 
 def _without_pod_options(options: Options) -> Options:
