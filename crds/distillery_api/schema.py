@@ -102,9 +102,22 @@ def _children(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
     if node.get("x-kubernetes-preserve-unknown-fields"):
         children["x-kubernetes-preserve-unknown-fields"] = True
     if "items" in node:
-        children["items"] = _structural(node["items"], definitions)
+        children["items"] = _without_defaults(_structural(node["items"], definitions))
         children |= _list_type(node)
     return children
+
+
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a list's items without defaults: tools that compare an object with the manifest in a repository
+    (Argo CD) compare lists as a whole, so an item that the server has added to would always differ. Readers of the
+    object fill these defaults in."""
+    result = {key: value for key, value in schema.items() if key != "default"}
+    if "properties" in schema:
+        result["properties"] = {name: _without_defaults(child) for name, child in schema["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            result[key] = _without_defaults(schema[key])
+    return result
 
 
 def _list_type(node: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from distillery_api.crd import to_yaml
 from distillery_api.schema import structural
-from distillery_api.spec import DistillationSpec, Lora, Storage
+from distillery_api.spec import DistillationSpec, Lora, Storage, Teacher
 
 CRD = Path(__file__).parents[2] / "crds" / "distillations.yaml"
 
@@ -62,3 +62,9 @@ def test_every_text_list_and_map_is_bounded():
             assert "maxItems" in node, node
         if "additionalProperties" in node:
             assert "maxProperties" in node, node
+
+
+def test_items_of_lists_have_no_defaults_so_that_a_stored_list_equals_the_manifests():
+    lists = [node["items"] for node in _nodes(structural(DistillationSpec)) if "items" in node]
+    assert [node for each in lists for node in _nodes(each) if "default" in node] == []
+    assert structural(Teacher)["properties"]["reasoning"]["default"] is False
