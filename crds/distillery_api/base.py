@@ -67,6 +67,17 @@ class NotIdentity:
     """
 
 
+@dataclass(frozen=True)
+class FirstDefault:
+    """The default that a field had when it was introduced, in `Annotated`, once its default has changed.
+
+    The API server stores defaults, so a stored object may hold an earlier release's default as if its user had given
+    it. Identities leave out the first default and no other, so that a release with a new default runs no stage again.
+    """
+
+    value: Any
+
+
 class ApiModel(BaseModel):
     """A strict, immutable piece of the API. Unknown fields are errors; field docstrings are CRD descriptions."""
 

@@ -40,3 +40,16 @@ def test_content_of_local_files_is_part_of_the_hashes():
     distillation = read_manifest(ROOT / "examples/nli.yaml").distillation
     contents = {distillation.spec.data.train.uri: "aaa", distillation.spec.student.model.uri: "bbb"}
     assert hashes(distillation, contents) == GOLDEN["with contents"]["nli.yaml"]
+
+
+def stored_objects() -> list[tuple[str, str, dict[str, Any]]]:
+    """Release, example and object."""
+    files = sorted((ROOT / "tests/data/input/stored_objects").glob("*.yaml"))
+    return [
+        (path.stem, each["metadata"]["name"], each) for path in files for each in yaml.safe_load_all(path.read_text())
+    ]
+
+
+@pytest.mark.parametrize(("release", "example", "stored"), stored_objects(), ids=lambda value: str(value)[:20])
+def test_object_that_an_earlier_release_stored_keeps_its_hashes(release: str, example: str, stored: dict[str, Any]):
+    assert hashes(Distillation.model_validate(stored)) == GOLDEN["examples"][f"{example}.yaml"]

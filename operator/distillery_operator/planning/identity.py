@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distillery_api.base import ApiModel, NotIdentity
-from distillery_api.spec import NLI_LABELS, Data, DistillationSpec, Lora, Task, Training, TrainingMethod
+from pydantic.fields import FieldInfo
+
+from distillery_api.base import ApiModel, FirstDefault, NotIdentity
+from distillery_api.spec import NLI_LABELS, Data, DistillationSpec, Task, TrainingMethod
 from distillery_api.stage import Stage
 
 HASH_LENGTH = 8
@@ -53,25 +55,41 @@ def digest(identity: Any) -> str:
 
 
 def identity_fields(model: ApiModel) -> dict[str, Any]:
-    """The fields of `model` that are part of an identity. Defaults are left out, so that a field added later changes no
-    hash."""
-    return model.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_marked_fields(model))
+    """The fields of `model` that are part of an identity. First defaults are left out, so that neither a field added
+    later nor a default that changes later changes a hash."""
+    plain = model.model_dump(mode="json", by_alias=True)
+    return {
+        alias: _identity_value(getattr(model, name), plain[alias])
+        for name, alias, field in _identity_members(model)
+        if not _is_first_default(getattr(model, name), field)
+    }
 
 
-def _marked_fields(value: Any) -> dict[Any, Any]:
-    """All fields below `value` that are marked as NotIdentity, as `model_dump` excludes them."""
-    if isinstance(value, tuple):
-        return _not_empty({index: _marked_fields(item) for index, item in enumerate(value)})
+def _identity_members(model: ApiModel) -> Iterator[tuple[str, str, FieldInfo]]:
+    """Name, alias and definition of each field that is not marked as NotIdentity."""
+    for name, field in type(model).model_fields.items():
+        if NotIdentity not in field.metadata:
+            yield name, field.alias or name, field
+
+
+def _identity_value(value: Any, plain: Any) -> Any:
+    """What a value adds to an identity; `plain` is the same value as JSON-ready data."""
     if isinstance(value, ApiModel):
-        fields = type(value).model_fields.items()
-        return _not_empty(
-            {name: NotIdentity in field.metadata or _marked_fields(getattr(value, name)) for name, field in fields}
-        )
-    return {}
+        return identity_fields(value)
+    if isinstance(value, tuple):
+        return [_identity_value(item, plain_item) for item, plain_item in zip(value, plain, strict=True)]
+    return plain
 
 
-def _not_empty(marked: dict[Any, Any]) -> dict[Any, Any]:
-    return {key: below for key, below in marked.items() if below}
+def _is_first_default(value: Any, field: FieldInfo) -> bool:
+    """Whether a field has the value that it had by default when it was introduced."""
+    if field.is_required():
+        return False
+    first = next((each.value for each in field.metadata if isinstance(each, FirstDefault)), field.default)
+    if isinstance(value, ApiModel) and isinstance(first, type(value)):
+        fields = type(value).model_fields
+        return all(_is_first_default(getattr(value, name), fields[name]) for name in fields)
+    return bool(value == first)
 
 
 def _rows_identity(spec: DistillationSpec) -> dict[str, Any]:
@@ -91,11 +109,11 @@ def _data_identity(spec: DistillationSpec) -> dict[str, Any]:
 
 def _student_identity(spec: DistillationSpec) -> dict[str, Any]:
     """What determines the student, beside the rows."""
-    training: Training = spec.training
-    if training.method is not TrainingMethod.LORA:
+    training = identity_fields(spec.training)
+    if spec.training.method is not TrainingMethod.LORA:
         # No adapters are trained, whatever the fields of `lora` say.
-        training = training.model_copy(update={"lora": Lora()})
-    return {"model": spec.student.model.uri, **_unless_empty("training", identity_fields(training))}
+        training.pop("lora", None)
+    return {"model": spec.student.model.uri, **_unless_empty("training", training)}
 
 
 def _contents(spec: DistillationSpec, stage: Stage, contents: Mapping[str, str]) -> dict[str, Any]:
