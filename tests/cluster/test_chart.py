@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -133,6 +134,22 @@ def test_wrong_values_are_refused_by_name(render, wrong, where):
     with pytest.raises(CommandFailed, match="values don't meet the specifications of the schema") as refusal:
         render(wrong)
     assert where in str(refusal.value)
+
+
+def test_chart_that_depends_on_this_one_may_switch_it_on_and_off(control_plane, tmp_path):
+    umbrella = tmp_path / "umbrella"
+    shutil.copytree(CHART, umbrella / "charts" / "distillery")
+    dependency = {"name": "distillery", "version": "0.1.0", "condition": "distillery.enabled", "tags": ["models"]}
+    chart = {"apiVersion": "v2", "name": "umbrella", "version": "1.0.0", "dependencies": [dependency]}
+    (umbrella / "Chart.yaml").write_text(yaml.safe_dump(chart))
+
+    def rendered(enabled):
+        values = ("--set", f"distillery.enabled={enabled}", "--set", "global.region=eu", "--set", "tags.models=true")
+        text = control_plane.helm("template", "team", str(umbrella), *values)
+        return [document["kind"] for document in yaml.safe_load_all(text) if document]
+
+    assert "Deployment" in rendered("true")
+    assert rendered("false") == []
 
 
 def test_policies_without_a_namespace_are_refused(render):

@@ -106,6 +106,20 @@ def test_an_operator_that_is_terminated_ends_within_seconds_and_releases_its_lea
     assert lease["spec"].get("holderIdentity", "") == ""
 
 
+def test_a_lease_that_is_missing_or_deleted_is_made_again(
+    distilled: Distilled, start_operator: StartOperator, control_plane: Cluster
+) -> None:
+    distilled.kubectl("delete", "lease", NAME)
+    operator = start_operator()
+    first = control_plane.get("lease", NAME, distilled.namespace)["metadata"]["uid"]
+    distilled.kubectl("delete", "lease", NAME)
+    second = wait_until(lambda: control_plane.get("lease", NAME, distilled.namespace), 20, "another Lease")
+
+    assert second["metadata"]["uid"] != first
+    assert second["spec"]["holderIdentity"] == "one"
+    assert (operator.exit_status, operator.leads()) == (None, True)
+
+
 def test_of_two_replicas_one_works_and_the_other_takes_over_when_it_dies(
     distilled: Distilled, start_operator: StartOperator
 ) -> None:
