@@ -78,6 +78,11 @@ class FirstDefault:
     value: Any
 
 
+class NotServerIdentity:
+    """Marks a field of `spec.serving` that the server's Pods do not depend on, in `Annotated`: changing it replaces no
+    Pod."""
+
+
 class ApiModel(BaseModel):
     """A strict, immutable piece of the API. Unknown fields are errors; field docstrings are CRD descriptions."""
 

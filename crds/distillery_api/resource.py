@@ -17,6 +17,7 @@ SINGULAR = "distillation"
 SHORT_NAME = "distill"
 CATEGORY = "distillery"
 RETRY_ANNOTATION = f"{GROUP}/retry-at"
+RESTART_ANNOTATION = f"{GROUP}/restart-at"
 
 NAME_LIMIT = 40
 _CHARACTERS = matches(

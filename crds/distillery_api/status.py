@@ -113,6 +113,8 @@ class ServingStatus(LenientModel):
     """Folder of the served model in the workspace."""
     image: ShortText | None = None
     """Container image of the server."""
+    server: ShortText | None = None
+    """Digest of the Pod template whose Pods have last replaced all others."""
     replicas: int = 0
     """Number of Pods."""
     ready_replicas: int = 0

@@ -16,9 +16,9 @@ from distillery_api.run_config import METRICS_PORT
 from distillery_api.stage import Stage
 from distillery_operator.controller.settings import OperatorSettings, read_settings
 from distillery_operator.core.retry_policy import RetrySettings
-from distillery_operator.manifests.cluster_plan import cluster_plan
+from distillery_operator.manifests.cluster_plan import cluster_plan, planned_server
 from distillery_operator.manifests.job import stage_pod
-from distillery_operator.manifests.serving import ServedModel, serving_pod
+from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
 from manifest_cases import minimal_manifest
 from waiting import wait_until
@@ -319,7 +319,7 @@ def test_serving_pod_meets_the_restricted_level(control_plane, namespace, runtim
 
 
 def served_pod(plan):
-    return serving_pod(plan, SETTINGS, ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash))
+    return serving_pod(plan, planned_server(plan, SETTINGS))
 
 
 def planned(namespace, **spec):

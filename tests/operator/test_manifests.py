@@ -19,7 +19,8 @@ from distillery_api.stage import Stage, stages_until
 from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.job import configuration_digest, stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.pod_template import VolumeUse
-from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_pod, serving_service
+from distillery_operator.manifests.server import ServedModel, Server
+from distillery_operator.manifests.serving import rendered_server, serving_deployment, serving_pod, serving_service
 from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
@@ -42,8 +43,8 @@ def plan_of(**changes: Any) -> Plan:
     return cluster_plan(distillation(spec(**changes)), SETTINGS)
 
 
-def served(plan: Plan) -> ServedModel:
-    return ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash)
+def served(plan: Plan, precision: str | None = None, settings: ManifestSettings = SETTINGS) -> Server:
+    return rendered_server(plan, settings, ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, precision))
 
 
 def job(plan: Plan, stage: Stage, volume: VolumeUse = ONE_NODE, settings: ManifestSettings = SETTINGS) -> Raw:
@@ -119,8 +120,7 @@ def serving_with_vllm_on_a_cpu() -> list[Raw]:
         "podTemplate": {"spec": {"terminationGracePeriodSeconds": 120}},
     }
     plan = plan_of(serving=serving)
-    model = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, "float32")
-    return [serving_deployment(plan, SETTINGS, model, ONE_NODE)]
+    return [serving_deployment(plan, SETTINGS, served(plan, "float32"), ONE_NODE)]
 
 
 def workspace() -> list[Raw]:
@@ -135,7 +135,7 @@ def check() -> list[Raw]:
         plan_of(),
         ManifestSettings("distillery-trainer:1", "vllm-openai:1", "vllm-openai-cpu:1", run_as_user=None, fs_group=None),
     )
-    return [stage_pod(plan, plan.stage(Stage.GENERATE), unset), serving_pod(plan, unset, served(plan))]
+    return [stage_pod(plan, plan.stage(Stage.GENERATE), unset), serving_pod(plan, served(plan, settings=unset))]
 
 
 def readable(manifest: Raw) -> Raw:
@@ -334,7 +334,8 @@ def test_servers_replace_each_other_one_by_one_only_where_many_nodes_have_the_vo
 
 def test_an_earlier_student_is_served_by_todays_spec() -> None:
     earlier = ServedModel("aaaa", "train-aaaa/model", "generate-aaaa/student-prompt.txt")
-    deployment = serving_deployment(plan_of(serving={"runtime": "VLLM", "replicas": 0}), SETTINGS, earlier, ONE_NODE)
+    plan = plan_of(serving={"runtime": "VLLM", "replicas": 0})
+    deployment = serving_deployment(plan, SETTINGS, rendered_server(plan, SETTINGS, earlier), ONE_NODE)
     assert deployment["metadata"]["labels"]["distillery.dev/hash"] == "aaaa"
     assert deployment["spec"]["replicas"] == 0
     assert container(deployment)["volumeMounts"][0]["subPath"] == "train-aaaa/model"

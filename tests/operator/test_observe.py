@@ -350,11 +350,12 @@ ALL = {"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "availableReplic
         (deployment(observed=2, **ALL), False),
         (deployment(**{**ALL, "replicas": 3}), False),
         (deployment(**{**ALL, "updatedReplicas": 1}), False),
-        (deployment(**{**ALL, "availableReplicas": 1}), False),
+        (deployment(**{**ALL, "availableReplicas": 1}), True),
+        (deployment(**{**ALL, "availableReplicas": 0}), False),
         (deployment(), False),
     ],
 )
-def test_a_server_is_rolled_out_when_all_its_pods_are_new_and_answer(made: Raw, rolled_out: bool) -> None:
+def test_a_server_is_rolled_out_when_all_its_pods_are_new_and_one_answers(made: Raw, rolled_out: bool) -> None:
     found = seen(deployment=made).deployment
     assert found is not None
     assert found.rolled_out is rolled_out

@@ -7,6 +7,7 @@ what happens to Jobs, Pods and Deployments. No part of the core is replaced.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,6 +78,7 @@ class SimulatedCluster:
 
     def __init__(self, **changes: Any) -> None:
         self.now = START
+        self.settings = SETTINGS
         self.spec = spec(**changes)
         self.generation = 1
         self.annotations: dict[str, str] = {}
@@ -89,6 +91,15 @@ class SimulatedCluster:
         self.refusal: str | None = None
         self._serial = 0
 
+    @classmethod
+    def holding(cls, stored: Raw) -> SimulatedCluster:
+        """A cluster that holds a Distillation's spec, status and objects."""
+        cluster = cls()
+        cluster.spec = stored["spec"]
+        cluster.status = DistillationStatus.model_validate(stored["status"])
+        cluster.objects = {(each["kind"], each["metadata"]["name"]): each for each in stored["objects"]}
+        return cluster
+
     # What a person does.
 
     def change(self, **changes: Any) -> None:
@@ -100,6 +111,10 @@ class SimulatedCluster:
         """Sets the retry annotation."""
         self.annotations["distillery.dev/retry-at"] = written(self.now)
 
+    def install(self, **manifest_settings: Any) -> None:
+        """Upgrades the operator: other settings of the installation, such as images."""
+        self.settings = replace(self.settings, manifests=replace(self.settings.manifests, **manifest_settings))
+
     def wait(self, seconds: float) -> None:
         """Lets time pass."""
         self.now += timedelta(seconds=seconds)
@@ -110,7 +125,7 @@ class SimulatedCluster:
     def plan(self) -> Plan:
         """The plan of the present spec."""
         metadata = {"generation": self.generation, "annotations": self.annotations}
-        return plan_for(distillation(self.spec, **metadata), SETTINGS, self.status)
+        return plan_for(distillation(self.spec, **metadata), self.settings, self.status)
 
     def observation(self) -> Observation:
         """What the core sees."""
@@ -127,7 +142,7 @@ class SimulatedCluster:
 
     def assessment(self, refused: Problem | None = None) -> Assessment:
         """What the core makes of the situation."""
-        situation = Situation(self.plan, self.observation(), self.status, self.now, SETTINGS, refused)
+        situation = Situation(self.plan, self.observation(), self.status, self.now, self.settings, refused)
         return assess(situation)
 
     def decisions(self) -> tuple[Action, ...]:
@@ -191,10 +206,11 @@ class SimulatedCluster:
         key = (manifest["kind"], manifest["metadata"]["name"])
         before = self.objects.get(key, {"metadata": {}})
         self._serial += 1
+        changed = before.get("spec") != manifest.get("spec")
         stamp = {
             "uid": before["metadata"].get("uid", f"uid-{self._serial}"),
             "creationTimestamp": before["metadata"].get("creationTimestamp", written(self.now)),
-            "generation": before["metadata"].get("generation", 0) + 1,
+            "generation": before["metadata"].get("generation", 0) + changed,
         }
         status = {"status": before["status"]} if "status" in before else {}
         self.objects[key] = {**copy.deepcopy(manifest), **status}

@@ -13,7 +13,8 @@ from pathlib import Path
 import requests
 
 from distillery_api.stage import Stage
-from distillery_operator.manifests.serving import ServedModel, serving_pod
+from distillery_operator.manifests.server import ServedModel
+from distillery_operator.manifests.serving import rendered_server, serving_pod
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning.plan import make_plan
 from simulated_cluster import distillation, spec
@@ -27,7 +28,7 @@ def pod(**serving):
     """A Pod that serves a student, measured in bfloat16, on vLLM."""
     plan = make_plan(distillation(spec(serving={"runtime": "VLLM", **serving}), name=NAME))
     served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, "bfloat16")
-    return serving_pod(plan, SETTINGS, served)
+    return serving_pod(plan, rendered_server(plan, SETTINGS, served))
 
 
 def pod_container(**serving):

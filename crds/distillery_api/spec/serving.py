@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from distillery_api.base import NotServerIdentity
 from distillery_api.spec.stage_options import StageOptions
 
 
@@ -27,11 +28,11 @@ class ServingRuntime(StrEnum):
 class Serving(StageOptions):
     """How the student is served."""
 
-    mode: ServingMode = ServingMode.DEPLOYMENT
+    mode: Annotated[ServingMode, NotServerIdentity] = ServingMode.DEPLOYMENT
     """Deployment serves the student with a Deployment and a Service of a stable name; None ends the run after the
     evaluation. Default: Deployment."""
     runtime: ServingRuntime = ServingRuntime.VLLM
     """Inference server. VLLM runs on a GPU if you request one in resources, else on the CPU. Transformers is slower,
     answers one request at a time, and needs no further image. Default: VLLM."""
-    replicas: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
+    replicas: Annotated[int, Field(strict=True, ge=0, le=1000), NotServerIdentity] = 1
     """Number of serving Pods. More than one requires a ReadWriteMany volume. Default: 1."""

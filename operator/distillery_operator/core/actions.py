@@ -6,18 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import dropwhile
 
-from distillery_api.stage import Stage
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.claim_owner import owner_patch
 from distillery_operator.core.drift import pending_writes
 from distillery_operator.core.observation import JobState, ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use
+from distillery_operator.core.servers import deployed_server
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.manifests.child_metadata import Manifest
+from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_config_map, stage_job, stage_pod
-from distillery_operator.manifests.serving import ServedModel, serving_pod
+from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.names import config_map_name
 from distillery_operator.planning.plan import PlannedStage
@@ -91,8 +92,16 @@ def _checks(situation: Situation, states: StageStates, rollout: Rollout) -> Iter
     state = states.current
     if state.phase is StagePhase.STARTING and not state.checked:
         yield from (DryRun(pod) for pod in _pods_to_come(situation, state))
-    elif rollout.model and any(manifest["kind"] == "Deployment" for manifest, _ in pending_writes(situation, rollout)):
-        yield DryRun(serving_pod(situation.plan, situation.settings.manifests, rollout.model))
+    elif rollout.server and _replaces_server(situation, rollout):
+        yield DryRun(serving_pod(situation.plan, rollout.server))
+
+
+def _replaces_server(situation: Situation, rollout: Rollout) -> bool:
+    """Whether Pods of another template are to be created: what is deployed was checked when it was."""
+    deployed = deployed_server(situation)
+    if deployed is not None and deployed == rollout.server:
+        return False
+    return any(manifest["kind"] == "Deployment" for manifest, _ in pending_writes(situation, rollout))
 
 
 def _pods_to_come(situation: Situation, state: StageState) -> Iterable[Manifest]:
@@ -100,7 +109,7 @@ def _pods_to_come(situation: Situation, state: StageState) -> Iterable[Manifest]
     to_come = dropwhile(lambda planned: planned != state.planned, plan.stages)
     yield from (stage_pod(plan, planned, settings) for planned in to_come)
     if plan.served:
-        yield serving_pod(plan, settings, ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash))
+        yield serving_pod(plan, planned_server(plan, settings))
 
 
 def _discards(situation: Situation, states: StageStates) -> Iterable[Action]:

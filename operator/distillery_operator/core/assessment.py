@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from distillery_operator.core.serving_rollout import Rollout, serving_rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, stage_states
-from distillery_operator.core.verification import with_verify
+from distillery_operator.core.verification import with_planned_verify, with_verify
 
 
 @dataclass(frozen=True)
@@ -23,4 +23,5 @@ def assess(situation: Situation) -> Assessment:
     """What the situation means."""
     stages = stage_states(situation)
     rollout = serving_rollout(situation, stages)
+    situation = with_planned_verify(situation, stages, rollout)
     return Assessment(situation, with_verify(situation, stages, rollout), rollout)

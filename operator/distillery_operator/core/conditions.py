@@ -83,8 +83,8 @@ def summarise(assessment: Assessment) -> Summary:
 
 
 def _gate_sentence(assessment: Assessment, verdict: GateVerdict) -> str:
-    served = assessment.rollout.model
-    stays = f"the server keeps {served.model_path}" if served else "no student is served"
+    served = assessment.rollout.server
+    stays = f"the server keeps {served.model.model_path}" if served else "no student is served"
     return f"{verdict.message}; {stays}"
 
 

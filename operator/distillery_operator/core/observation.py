@@ -12,6 +12,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, StageResult
 from distillery_api.usage import Estimate
 from distillery_operator.core.problem import Problem
+from distillery_operator.manifests.server import Server
 
 Raw = Mapping[str, Any]
 
@@ -102,7 +103,9 @@ class ObservedDeployment:
     student_prompt: str = ""
     precision: str = ""
     digest: str = ""
-    """Digest of the manifest that it was created from."""
+    """Digest of the Pod template that it was created with."""
+    server: Server | None = None
+    """The server that it stores; None in one of a release that stored none."""
     image: str | None = None
     desired: int = 1
     """Replicas that its spec asks for."""
@@ -117,10 +120,15 @@ class ObservedDeployment:
     manifest: Raw = field(default_factory=dict)
 
     @property
+    def answers(self) -> bool:
+        """Whether at least one Pod answers, or none is wanted."""
+        return self.available > 0 or self.desired == 0
+
+    @property
     def rolled_out(self) -> bool:
-        """Whether all Pods are of the newest version and available."""
-        counts = (self.replicas, self.updated, self.available)
-        return self.current and counts == (self.desired,) * 3
+        """Whether all Pods are of the newest template and it answers, however many of them are there or still to
+        come."""
+        return self.current and self.replicas == self.updated and self.answers
 
 
 @dataclass(frozen=True)

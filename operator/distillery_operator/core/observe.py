@@ -35,6 +35,7 @@ from distillery_operator.core.pod_problems import (
 )
 from distillery_operator.core.problem import Problem
 from distillery_operator.manifests.pod_template import requires_server
+from distillery_operator.manifests.server import server_from_annotation
 from distillery_operator.planning import names
 
 UNEXPLAINED_AFTER = timedelta(seconds=20)
@@ -248,6 +249,7 @@ def _observed_deployment(
         student_prompt=annotations.get(names.STUDENT_PROMPT_ANNOTATION, ""),
         precision=annotations.get(names.PRECISION_ANNOTATION, ""),
         digest=annotations.get(names.DIGEST_ANNOTATION, ""),
+        server=server_from_annotation(annotations.get(names.SERVER_ANNOTATION, "")),
         image=_served_image(raw),
         desired=raw["spec"].get("replicas", 1),
         replicas=status.get("replicas", 0),

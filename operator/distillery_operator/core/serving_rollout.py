@@ -18,16 +18,12 @@ from distillery_operator.core.observation import ObservedDeployment, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import BLOCKING_REASONS
+from distillery_operator.core.servers import deployed_server, server_for
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.manifests.child_metadata import Manifest
-from distillery_operator.manifests.serving import (
-    UNKNOWN_PRECISION,
-    ServedModel,
-    server_digest,
-    serving_deployment,
-    serving_service,
-)
+from distillery_operator.manifests.server import ServedModel, Server, with_servers
+from distillery_operator.manifests.serving import serving_deployment, serving_service
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -50,7 +46,8 @@ class Rollout:
     phase: RolloutPhase
     manifests: tuple[Manifest, ...] = ()
     """The Deployment and the Service that should exist."""
-    model: ServedModel | None = None
+    server: Server | None = None
+    """The server that should exist."""
     problem: Problem | None = None
     stalled: bool = False
     """Whether only a person can help."""
@@ -64,15 +61,14 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     """What is served, or to be served, at this moment."""
     if not situation.plan.served:
         return Rollout(RolloutPhase.OFF)
-    takes_over = may_be_rolled_out(situation, states) and not situation.plan.suspended
-    model = _newest_model(situation, states) if takes_over else _served_model(situation.observation.deployment)
-    if model is None:
+    server = _wanted_server(situation, states)
+    if server is None:
         return Rollout(RolloutPhase.NOTHING)
-    manifests = _manifests(situation, model)
+    manifests = _manifests(situation, server)
     conflict = server_name_conflict(situation)
     if conflict:
-        return Rollout(RolloutPhase.ROLLING_OUT, manifests, model, conflict, stalled=True)
-    return _progress(situation, model, manifests)
+        return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, conflict, stalled=True)
+    return _progress(situation, server, manifests)
 
 
 def service_url(plan: Plan) -> str:
@@ -80,44 +76,54 @@ def service_url(plan: Plan) -> str:
     return names.service_url(plan.name, plan.namespace)
 
 
-def _newest_model(situation: Situation, states: StageStates) -> ServedModel:
+def _wanted_server(situation: Situation, states: StageStates) -> Server | None:
+    """The server of the newest student once it may be rolled out, until then of the one that is served."""
+    deployed = deployed_server(situation)
+    if may_be_rolled_out(situation, states) and not situation.plan.suspended:
+        return server_for(situation, _newest_model(situation, states, deployed))
+    return server_for(situation, deployed.model) if deployed else None
+
+
+def _newest_model(situation: Situation, states: StageStates, deployed: Server | None) -> ServedModel:
     table = last_evaluation(situation, states)
     train_hash = situation.plan.stage(Stage.TRAIN).input_hash
-    return ServedModel.planned(situation.plan, train_hash, table.precision if table else None)
+    precision = table.precision if table else None
+    if precision is None and deployed and deployed.model.train_hash == train_hash:
+        precision = deployed.model.precision  # A lost result table makes it no other student.
+    return ServedModel.planned(situation.plan, train_hash, precision)
 
 
-def _served_model(seen: ObservedDeployment | None) -> ServedModel | None:
-    if seen is None or seen.ownership is not Ownership.OURS:
-        return None
-    return ServedModel(seen.train_hash, seen.model_path, seen.student_prompt, seen.precision or UNKNOWN_PRECISION)
-
-
-def _manifests(situation: Situation, model: ServedModel) -> tuple[Manifest, ...]:
+def _manifests(situation: Situation, server: Server) -> tuple[Manifest, ...]:
     plan, settings = situation.plan, situation.settings.manifests
-    return (serving_deployment(plan, settings, model, volume_use(situation)), serving_service(plan))
+    deployment = serving_deployment(plan, settings, server, volume_use(situation))
+    return (with_servers(deployment, server), serving_service(plan))
 
 
-def _progress(situation: Situation, model: ServedModel, manifests: tuple[Manifest, ...]) -> Rollout:
+def _progress(situation: Situation, server: Server, manifests: tuple[Manifest, ...]) -> Rollout:
     seen = situation.observation.deployment
-    if seen is None or seen.ownership is not Ownership.OURS or seen.digest != _digest(manifests):
-        return Rollout(RolloutPhase.ROLLING_OUT, manifests, model)
-    if seen.rolled_out and seen.desired == situation.plan.spec.serving.replicas and _has_service(situation):
-        return Rollout(RolloutPhase.SERVING, manifests, model)
+    if seen is None or seen.ownership is not Ownership.OURS or seen.digest != server.digest:
+        return Rollout(RolloutPhase.ROLLING_OUT, manifests, server)
+    # How many Pods there are is left to whoever scales them: that makes it no other rollout.
+    if (seen.rolled_out or (was_rolled_out(situation, server) and seen.answers)) and _has_service(situation):
+        return Rollout(RolloutPhase.SERVING, manifests, server)
     since = _blocked_since(situation, seen)
     stalled = situation.blocked_too_long(since) or _is_past_deadline(seen)
     problem = _deadline_problem(seen) or seen.problem
-    return Rollout(RolloutPhase.ROLLING_OUT, manifests, model, problem, stalled, since)
+    return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, problem, stalled, since)
+
+
+def was_rolled_out(situation: Situation, server: Server) -> bool:
+    """Whether the server's Pods have replaced all others before."""
+    before = situation.previous.serving
+    if before is None:
+        return False
+    return server.digest in (before.server, before.verification and before.verification.server)
 
 
 def _has_service(situation: Situation) -> bool:
     """Whether the Service exists: an operator may have died before it created one."""
     service = situation.observation.service
     return service is not None and service.ownership is Ownership.OURS
-
-
-def _digest(manifests: tuple[Manifest, ...]) -> str:
-    deployment = next(manifest for manifest in manifests if manifest["kind"] == "Deployment")
-    return server_digest(deployment)
 
 
 def _is_past_deadline(seen: ObservedDeployment) -> bool:

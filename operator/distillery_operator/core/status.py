@@ -177,20 +177,29 @@ def _history(situation: Situation, states: StageStates) -> tuple[Run, ...]:
 def _serving(assessment: Assessment) -> ServingStatus | None:
     """The server as it is; its address is known from the moment that it is to be created."""
     situation, rollout = assessment.situation, assessment.rollout
-    if rollout.model is None:
+    if rollout.server is None:
         return None
     deployment = situation.observation.deployment
     seen = deployment if deployment and deployment.ownership is Ownership.OURS else None
     return ServingStatus(
         url=service_url(situation.plan),
         model=names.served_model_name(situation.plan.name),
-        model_path=seen.model_path if seen else rollout.model.model_path,
+        model_path=seen.model_path if seen else rollout.server.model.model_path,
         image=seen.image if seen else None,
+        server=_rolled_out(assessment),
         replicas=seen.replicas if seen else 0,
         ready_replicas=seen.ready if seen else 0,
         selector=names.serving_selector(situation.plan.name),
-        student_prompt=seen.student_prompt if seen else rollout.model.student_prompt,
+        student_prompt=seen.student_prompt if seen else rollout.server.model.student_prompt,
         blocked_since=rollout.blocked_since,
         verification=served_verification(situation, assessment.stages) if seen else None,
         taken_over=True if seen and is_taken_over(situation, assessment.stages) else None,
     )
+
+
+def _rolled_out(assessment: Assessment) -> str | None:
+    """The server whose Pods have last replaced all others."""
+    server, before = assessment.rollout.server, assessment.situation.previous.serving
+    if server and assessment.rollout.phase is RolloutPhase.SERVING:
+        return server.digest
+    return before.server if before else None

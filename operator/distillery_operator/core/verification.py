@@ -17,8 +17,17 @@ from distillery_operator.core.problem import Problem
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
 from distillery_operator.core.situation import Situation, find_condition
 from distillery_operator.core.stages import StageStates, joined_states, stage_state
+from distillery_operator.manifests.cluster_plan import plan_with_verify
 
 _SCALED_TO_ZERO = Problem(None, "serving is scaled to zero; the student is verified once it is scaled up")
+
+
+def with_planned_verify(situation: Situation, states: StageStates, rollout: Rollout) -> Situation:
+    """The situation with verify planned for the server that there should be, once the newest student is evaluated."""
+    newest = situation.plan.stage(Stage.TRAIN).input_hash
+    if states.done(Stage.EVALUATE) is None or rollout.server is None or rollout.server.model.train_hash != newest:
+        return situation
+    return replace(situation, plan=plan_with_verify(situation.plan, rollout.server))
 
 
 def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:

@@ -6,22 +6,29 @@ from dataclasses import replace
 
 from distillery_api.resource import Distillation
 from distillery_api.stage import Stage
-from distillery_operator.manifests.pod_template import VolumeUse
-from distillery_operator.manifests.serving import ServedModel, server_digest, serving_deployment
+from distillery_operator.manifests.server import ServedModel, Server
+from distillery_operator.manifests.serving import rendered_server
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
 
 
 def cluster_plan(distillation: Distillation, settings: ManifestSettings, rows_revision: str | None = None) -> Plan:
-    """The stages of `distillation` in a cluster, in order, for rows of this revision."""
+    """The stages of `distillation` in a cluster, in order, for rows of this revision. Verify is planned for the server
+    that would be made now."""
     plan = make_plan(distillation, rows_revision=rows_revision)
-    return replace(plan, stages=(*plan.stages, _verify(plan, settings))) if plan.served else plan
+    return plan_with_verify(plan, planned_server(plan, settings)) if plan.served else plan
 
 
-def _verify(plan: Plan, settings: ManifestSettings) -> PlannedStage:
-    """Verify with its hash over the evaluation and the server's Pod template: whatever changes the server, be it a new
-    release of this software, may change its answers. The number of Pods does not."""
-    served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash)
-    server = server_digest(serving_deployment(plan, settings, served, VolumeUse(plan.shared_volume)))
-    return PlannedStage(Stage.VERIFY, digest({"evaluate": plan.stage(Stage.EVALUATE).input_hash, "server": server}))
+def planned_server(plan: Plan, settings: ManifestSettings) -> Server:
+    """The server of the student that `plan` results in, before its evaluation."""
+    return rendered_server(plan, settings, ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash))
+
+
+def plan_with_verify(plan: Plan, server: Server) -> Plan:
+    """`plan` with verify for `server`. Its hash is over the evaluation and the Pod template that serves: whatever
+    changes the server may change its answers. The number of Pods does not."""
+    evaluate = plan.stage(Stage.EVALUATE).input_hash
+    input_hash = server.verify_hashes.get(evaluate) or digest({"evaluate": evaluate, "server": server.digest})
+    others = (planned for planned in plan.stages if planned.stage is not Stage.VERIFY)
+    return replace(plan, stages=(*others, PlannedStage(Stage.VERIFY, input_hash)))

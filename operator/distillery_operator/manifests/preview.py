@@ -8,10 +8,10 @@ from distillery_api import __version__
 from distillery_api.resource import Distillation
 from distillery_api.stage import Stage
 from distillery_operator.manifests.child_metadata import Manifest
-from distillery_operator.manifests.cluster_plan import cluster_plan
+from distillery_operator.manifests.cluster_plan import cluster_plan, planned_server
 from distillery_operator.manifests.job import stage_config_map, stage_job
 from distillery_operator.manifests.pod_template import VolumeUse
-from distillery_operator.manifests.serving import ServedModel, serving_deployment, serving_service
+from distillery_operator.manifests.serving import serving_deployment, serving_service
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan
@@ -35,8 +35,8 @@ def preview(plan: Plan) -> list[Manifest]:
     children = [] if plan.spec.storage.claim_name else [workspace_claim(plan)]
     for planned in plan.stages:
         if planned.stage is Stage.VERIFY:
-            served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash)
-            children += [serving_deployment(plan, SETTINGS, served, volume), serving_service(plan)]
+            server = planned_server(plan, SETTINGS)
+            children += [serving_deployment(plan, SETTINGS, server, volume), serving_service(plan)]
             volume = replace(volume, beside_server=True)
         children += [stage_config_map(plan, planned), stage_job(plan, planned, 1, SETTINGS, volume)]
     return children

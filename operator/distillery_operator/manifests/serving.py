@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
 from distillery_operator.manifests.model_server import (
@@ -20,7 +19,9 @@ from distillery_operator.manifests.pod_template import (
     pod_template,
     workspace_volume,
 )
+from distillery_operator.manifests.pod_template_merge import merged_map
 from distillery_operator.manifests.probes import server_probes
+from distillery_operator.manifests.server import ServedModel, Server
 from distillery_operator.manifests.server_modules import (
     module_annotations,
     module_environment,
@@ -31,61 +32,48 @@ from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan
+from distillery_operator.planning.server_identity import server_identity
 
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 """The model is on the volume; nothing has to be downloaded."""
 
-UNKNOWN_PRECISION = "auto"
-"""Before the evaluation: the server chooses."""
+
+def identity_of(plan: Plan, served: ServedModel) -> str:
+    """The identity of the server of `served` that the present spec asks for."""
+    return server_identity(plan, train_hash=served.train_hash, model_path=served.model_path, precision=served.precision)
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """The student that is served: the newest, or an earlier one until the newest is trained."""
-
-    train_hash: str
-    model_path: str
-    """Folder of the model, relative to the workspace."""
-    student_prompt: str
-    """File with its system prompt, relative to the workspace."""
-    precision: str = UNKNOWN_PRECISION
-    """Arithmetic in which it was evaluated, such as bfloat16."""
-
-    @classmethod
-    def planned(cls, plan: Plan, train_hash: str, precision: str | None = None) -> ServedModel:
-        """The student that `plan` results in."""
-        return cls(train_hash, plan.model_path, plan.student_prompt_path, precision or UNKNOWN_PRECISION)
-
-
-def serving_deployment(plan: Plan, settings: ManifestSettings, served: ServedModel, volume: VolumeUse) -> Manifest:
-    """The Deployment that serves `served`."""
+def rendered_server(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Server:
+    """The server of `served` as the present spec, settings and release would make it."""
     labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=served.train_hash)
-    spec: Manifest = {
-        "replicas": plan.spec.serving.replicas,
-        "revisionHistoryLimit": 2,
-        "progressDeadlineSeconds": settings.progress_deadline_seconds,
-        "strategy": _strategy(volume),
-        "selector": {"matchLabels": names.serving_labels(plan.name)},
-        "template": _serving_template(plan, settings, served, labels),
-    }
-    metadata = owned_metadata(plan, names.serving_name(plan.name), labels)
+    template = _restarted(plan, _serving_template(plan, settings, served, labels))
+    template_digest = digest(template)
+    labelled = merged_map(template, {"metadata": {"labels": {names.SERVER_LABEL: template_digest}}})
+    return Server(served, identity_of(plan, served), labelled, template_digest, plan.restart_at)
+
+
+def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, volume: VolumeUse) -> Manifest:
+    """The Deployment of `server`."""
+    labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=server.model.train_hash)
     annotations = {
-        names.MODEL_PATH_ANNOTATION: served.model_path,
-        names.STUDENT_PROMPT_ANNOTATION: served.student_prompt,
-        names.PRECISION_ANNOTATION: served.precision,
-        names.DIGEST_ANNOTATION: digest(spec["template"]),
+        names.MODEL_PATH_ANNOTATION: server.model.model_path,
+        names.STUDENT_PROMPT_ANNOTATION: server.model.student_prompt,
+        names.PRECISION_ANNOTATION: server.model.precision,
+        names.DIGEST_ANNOTATION: server.digest,
     }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata | {"annotations": annotations},
-        "spec": spec,
+        "metadata": owned_metadata(plan, names.serving_name(plan.name), labels) | {"annotations": annotations},
+        "spec": {
+            "replicas": plan.spec.serving.replicas,
+            "revisionHistoryLimit": 2,
+            "progressDeadlineSeconds": settings.progress_deadline_seconds,
+            "strategy": _strategy(volume),
+            "selector": {"matchLabels": names.serving_labels(plan.name)},
+            "template": server.template,
+        },
     }
-
-
-def server_digest(deployment: Manifest) -> str:
-    """Which server a Deployment's manifest describes: a digest of its Pod template, whatever the number of Pods."""
-    return str(deployment["metadata"]["annotations"][names.DIGEST_ANNOTATION])
 
 
 def serving_service(plan: Plan) -> Manifest:
@@ -102,10 +90,9 @@ def serving_service(plan: Plan) -> Manifest:
     }
 
 
-def serving_pod(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Manifest:
-    """The Pod that the Deployment would create, for a dry run."""
-    labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=served.train_hash)
-    return dry_run_pod(plan, names.serving_name(plan.name), _serving_template(plan, settings, served, labels))
+def serving_pod(plan: Plan, server: Server) -> Manifest:
+    """The Pod that the server's Deployment would create, for a dry run."""
+    return dry_run_pod(plan, names.serving_name(plan.name), server.template)
 
 
 def _strategy(volume: VolumeUse) -> Manifest:
@@ -113,6 +100,13 @@ def _strategy(volume: VolumeUse) -> Manifest:
     if not volume.shared:
         return {"type": "Recreate"}
     return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+
+
+def _restarted(plan: Plan, template: Manifest) -> Manifest:
+    """The template with a mark of the restart that was requested: other Pods, even where nothing else differs."""
+    if plan.restart_at is None:
+        return template
+    return merged_map(template, {"metadata": {"annotations": {names.RESTARTED_ANNOTATION: plan.restart_at}}})
 
 
 def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedModel, labels: dict[str, str]) -> Manifest:

@@ -61,7 +61,7 @@ def identity_fields(model: ApiModel) -> dict[str, Any]:
     return {
         alias: _identity_value(getattr(model, name), plain[alias])
         for name, alias, field in _identity_members(model)
-        if not _is_first_default(getattr(model, name), field)
+        if not is_first_default(getattr(model, name), field)
     }
 
 
@@ -81,14 +81,14 @@ def _identity_value(value: Any, plain: Any) -> Any:
     return plain
 
 
-def _is_first_default(value: Any, field: FieldInfo) -> bool:
+def is_first_default(value: Any, field: FieldInfo) -> bool:
     """Whether a field has the value that it had by default when it was introduced."""
     if field.is_required():
         return False
     first = next((each.value for each in field.metadata if isinstance(each, FirstDefault)), field.default)
     if isinstance(value, ApiModel) and isinstance(first, type(value)):
         fields = type(value).model_fields
-        return all(_is_first_default(getattr(value, name), fields[name]) for name in fields)
+        return all(is_first_default(getattr(value, name), fields[name]) for name in fields)
     return bool(value == first)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distillery_api.paths import Workspace
-from distillery_api.resource import RETRY_ANNOTATION, Distillation
+from distillery_api.resource import RESTART_ANNOTATION, RETRY_ANNOTATION, Distillation
 from distillery_api.spec import (
     AccessMode,
     DistillationSpec,
@@ -85,6 +85,11 @@ class Plan:
     def retry_at(self) -> str | None:
         """The value of the annotation that requests a retry of a failed stage."""
         return self.distillation.metadata.annotations.get(RETRY_ANNOTATION)
+
+    @property
+    def restart_at(self) -> str | None:
+        """The value of the annotation that requests the server's restart with the present settings."""
+        return self.distillation.metadata.annotations.get(RESTART_ANNOTATION)
 
     @property
     def claim_name(self) -> str:

@@ -1,0 +1,60 @@
+"""Which server is deployed, and which one there should be for a student.
+
+What serves keeps its Pod template until its student or the user's spec changes: neither a new release of this software
+nor a changed setting of the installation replaces a Pod that answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from distillery_api.stage import Stage
+from distillery_operator.core.observation import ObservedDeployment, Ownership
+from distillery_operator.core.situation import Situation
+from distillery_operator.manifests.server import UNKNOWN_PRECISION, ServedModel, Server
+from distillery_operator.manifests.serving import identity_of, rendered_server
+
+
+def deployed_server(situation: Situation) -> Server | None:
+    """The server that our Deployment describes, whether or not its Pods have been replaced yet."""
+    seen = situation.observation.deployment
+    if seen is None or seen.ownership is not Ownership.OURS:
+        return None
+    return seen.server or _taken_over_server(situation, seen)
+
+
+def server_for(situation: Situation, model: ServedModel) -> Server:
+    """The server of `model` that there should be: the deployed one as it is, where it is what the user asks for."""
+    deployed = deployed_server(situation)
+    return deployed if deployed and _is_kept(situation, deployed, model) else _rendered(situation, model)
+
+
+def _is_kept(situation: Situation, deployed: Server, model: ServedModel) -> bool:
+    restart_requested = situation.plan.restart_at not in (None, deployed.restarted_at)
+    return deployed.identity == identity_of(situation.plan, model) and not restart_requested
+
+
+def _rendered(situation: Situation, model: ServedModel) -> Server:
+    return rendered_server(situation.plan, situation.settings.manifests, model)
+
+
+def _taken_over_server(situation: Situation, seen: ObservedDeployment) -> Server:
+    """The server in a Deployment of a release that did not store it. That release had brought the Deployment to the
+    spec which its status is about."""
+    model = ServedModel(seen.train_hash, seen.model_path, seen.student_prompt, seen.precision or UNKNOWN_PRECISION)
+    is_of_spec = situation.previous.observed_generation == situation.plan.generation
+    return Server(
+        model,
+        identity=identity_of(situation.plan, model) if is_of_spec else "",
+        template=dict(seen.manifest["spec"]["template"]),
+        digest=seen.digest,
+        verify_hashes=_recorded_verify(situation),
+    )
+
+
+def _recorded_verify(situation: Situation) -> Mapping[str, str]:
+    """The input hash of verify by that of evaluate, in the status of that release."""
+    hashes = {record.name: record.input_hash for record in situation.previous.stages}
+    if Stage.EVALUATE not in hashes or Stage.VERIFY not in hashes:
+        return {}
+    return {hashes[Stage.EVALUATE]: hashes[Stage.VERIFY]}

@@ -1,0 +1,43 @@
+"""What makes a server another one: the student, and what the user's spec says of its Pods.
+
+Neither the settings of an installation nor details of the generated Pod are part of it, so that a new release of this
+software restarts no server. Fields that are not part of it are marked with `NotServerIdentity` where they are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from distillery_api.base import ApiModel, NotServerIdentity
+from distillery_api.spec import Serving
+from distillery_operator.planning.identity import digest, is_first_default
+from distillery_operator.planning.plan import Plan
+
+
+def server_identity(plan: Plan, *, train_hash: str, model_path: str, precision: str) -> str:
+    """The identity of the server that `plan` asks for, of the student in `model_path`, computing in `precision`."""
+    student = {"train": train_hash, "model": model_path, "precision": precision}
+    return digest({**student, "claim": plan.claim_name, "serving": _serving_fields(plan.spec.serving)})
+
+
+def _serving_fields(serving: Serving) -> dict[str, Any]:
+    """What the user says of the server's Pods. First defaults are left out: neither a field added later nor a default
+    that changes later makes it another server."""
+    values = {field.alias or name: getattr(serving, name) for name, field in _members(serving)}
+    return {alias: _plain(value) for alias, value in values.items()}
+
+
+def _members(serving: Serving) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in type(serving).model_fields.items():
+        beside = NotServerIdentity in field.metadata
+        if not beside and not is_first_default(getattr(serving, name), field):
+            yield name, field
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ApiModel):
+        return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return value
