@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_api.stage import Stage
-from distillery_operator.manifests.cluster_plan import cluster_plan
+from distillery_operator.manifests.cluster_plan import cluster_plan, planned_server
 from distillery_operator.manifests.job import stage_job
 from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.quantities import amount
-from distillery_operator.manifests.serving import ServedModel, serving_deployment
+from distillery_operator.manifests.serving import serving_deployment
 from distillery_operator.manifests.settings import ManifestSettings
 from simulated_cluster import distillation, spec
 
@@ -29,8 +29,7 @@ def pod_of(component: str, settings: ManifestSettings = SETTINGS, **options: Raw
     """The Pod of a stage, or of the server, for the options of the stages and of the server."""
     plan = cluster_plan(distillation(spec(**options)), settings)
     if component == "serving":
-        model = ServedModel.planned(plan, "abcdefgh")
-        manifest = serving_deployment(plan, settings, model, VolumeUse(shared=True))
+        manifest = serving_deployment(plan, settings, planned_server(plan, settings), VolumeUse(shared=True))
     else:
         manifest = stage_job(plan, plan.stage(Stage(component)), 1, settings, VolumeUse(shared=True))
     found: Raw = manifest["spec"]["template"]["spec"]
