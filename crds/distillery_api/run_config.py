@@ -21,6 +21,9 @@ TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 METRICS_PORT = 9090
 """TCP port of a stage's `/metrics` and `/healthz`."""
 
+SERVER_API_KEY_VARIABLE = "DISTILLERY_SERVING_API_KEY"
+"""Variable with the key that clients of the student need: of the Transformers server and of verify, which asks it."""
+
 STUDENT_CREDENTIALS_PREFIX = "DISTILLERY_STUDENT_"
 """Begins the names of variables with the student's credentials where a stage has others of its own: in generate, which
 checks the student and reads rows."""

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from distillery_api.spec import Serving
+from distillery_api.stage import Stage
+from distillery_operator.manifests.cluster_plan import cluster_plan, planned_server
+from distillery_operator.manifests.job import stage_pod
 from distillery_operator.manifests.model_server import ModelServer, model_server
 from distillery_operator.manifests.pod_template import GeneratedContainer, pod_template
+from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.vllm import vllm_command
+from simulated_cluster import distillation, spec
 
 SETTINGS = ManifestSettings("distillery-trainer:1", "vllm-openai:1", "vllm-openai-cpu:1")
 GPU = {"nvidia.com/gpu": 1}
@@ -31,7 +36,7 @@ def value_of(command: tuple[str, ...], flag: str) -> str:
 
 
 def test_vllm_serves_greedily_in_the_measured_precision_and_lets_requests_end() -> None:
-    assert vllm_command("/models/nli", "nli", 8000, precision="bfloat16", drain_seconds=50) == (
+    assert vllm_command("/models/nli", ("nli",), 8000, precision="bfloat16", drain_seconds=50) == (
         *("vllm", "serve", "/models/nli", "--served-model-name", "nli", "--host", "0.0.0.0", "--port", "8000"),
         *("--dtype=bfloat16", "--override-generation-config", '{"temperature":0}', "--max-model-len", "auto"),
         *("--load-format", "safetensors", "--shutdown-timeout", "50"),
@@ -131,3 +136,30 @@ def test_threads_wait_without_spinning_and_are_as_many_as_the_limit(serving: Raw
     variables = {each["name"]: each.get("value") for each in template["spec"]["containers"][0]["env"]}
     assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
     assert variables.get("OMP_NUM_THREADS") == threads
+
+
+def test_further_names_follow_the_first_one_once() -> None:
+    names = {"modelNames": ["gpt-4o", "student", "org/small", "gpt-4o"]}
+    command = server(**names).command
+    first = command.index("--served-model-name")
+    assert command[first + 1 : first + 5] == ("student", "gpt-4o", "org/small", "--host")
+    of_ours = [part for part in server(runtime="Transformers", **names).command if "name" in part]
+    assert of_ours == ["--name=student", "--also-named=gpt-4o", "--also-named=org/small"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), [("VLLM", "VLLM_API_KEY"), ("Transformers", "DISTILLERY_SERVING_API_KEY")]
+)
+def test_the_key_of_clients_reaches_server_and_verify_from_its_secret(runtime: str, name: str) -> None:
+    key = {"secretName": "clients", "key": "token"}
+    plan = cluster_plan(distillation(spec(serving={"runtime": runtime, "apiKey": key})), SETTINGS)
+    verify = stage_pod(plan, plan.stage(Stage.VERIFY), SETTINGS)
+    found = [
+        [each for each in pod["spec"]["containers"][0]["env"] if "valueFrom" in each]
+        for pod in (serving_pod(plan, planned_server(plan, SETTINGS)), verify)
+    ]
+    secret = {"secretKeyRef": {"name": "clients", "key": "token"}}
+    assert found == [
+        [{"name": name, "valueFrom": secret}],
+        [{"name": "DISTILLERY_SERVING_API_KEY", "valueFrom": secret}],
+    ]

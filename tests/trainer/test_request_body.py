@@ -14,12 +14,12 @@ CHAT = {"model": "student", "messages": MESSAGES}
 
 
 def read_chat(**fields: Any) -> dict[str, Any]:
-    return read_request(json.dumps({**CHAT, **fields}).encode(), ChatRequest, "student")
+    return read_request(json.dumps({**CHAT, **fields}).encode(), ChatRequest, ("student", "gpt-4o"))
 
 
 def refusal(content: bytes) -> str:
     with pytest.raises(RefusedRequest) as refused:
-        read_request(content, ChatRequest, "student")
+        read_request(content, ChatRequest, ("student", "gpt-4o"))
     return str(refused.value)
 
 
@@ -49,7 +49,7 @@ def test_limits_streams_and_text_parts_reach_the_model() -> None:
         "stream": True,
     }
     completion = b'{"model": "student", "prompt": "Hello", "max_tokens": 3}'
-    assert read_request(completion, CompletionRequest, "student") == {
+    assert read_request(completion, CompletionRequest, ("student", "gpt-4o")) == {
         "model": "student",
         "prompt": "Hello",
         "max_tokens": 3,
@@ -75,7 +75,7 @@ REFUSED = "not supported by this server with this value; remove it"
         ({"logit_bias": {"5": 100}}, f"logit_bias: {REFUSED}"),
         ({"documents": []}, f"documents: {REFUSED}"),
         ({"temperature": 0.7}, "temperature: this server always gives the most likely answer; remove it, or send 0"),
-        ({"model": "/etc"}, "model: this server has only student"),
+        ({"model": "/etc"}, "model: this server has only student, gpt-4o"),
         ({"model": None}, "model: field required"),
         ({"messages": []}, "messages: list should have at least 1 item after validation, not 0"),
         ({"messages": "Hello"}, "messages: input should be a valid list"),
@@ -111,9 +111,14 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes, sentence: str) ->
 
 def test_a_template_beside_a_harmless_one_of_the_same_name_does_not_reach_the_model() -> None:
     body = b'{"model": "student", "messages": [{"role": "user", "content": "Hello"}], "chat_template": "x", '
-    assert read_request(body + b'"chat_template": null}', ChatRequest, "student") == read_chat()
+    assert read_request(body + b'"chat_template": null}', ChatRequest, ("student", "gpt-4o")) == read_chat()
     assert refusal(body + b'"chat_template": "y"}') == f"chat_template: {REFUSED}"
 
 
 def test_a_long_field_name_is_shortened() -> None:
     assert len(refusal(json.dumps({**CHAT, "a" * 100_000: 1}).encode())) < 300
+
+
+def test_a_further_name_is_the_same_model() -> None:
+    body = json.dumps({**CHAT, "model": "gpt-4o"}).encode()
+    assert read_request(body, ChatRequest, ("student", "gpt-4o"))["model"] == "student"

@@ -239,3 +239,40 @@ def test_a_folder_that_is_no_model_ends_the_server_with_a_sentence(tmp_path: Pat
     assert output.splitlines()[-1] == (
         f"student.model.uri: {tmp_path}: the folder is empty; copy all files of the model into it."
     )
+
+
+def test_requests_need_the_key_and_may_use_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTILLERY_SERVING_API_KEY", "sk-of-clients\n")
+    port = free_port()
+    process = start(write_tiny_model(tmp_path / "model"), port, "--also-named=gpt-4o")
+    server = Server(port, tmp_path, process)
+    wait_until_healthy(server)
+    body = json.dumps({"model": "gpt-4o", "messages": MESSAGES, "max_tokens": 1}).encode()
+
+    def statuses(**headers: str) -> list[int]:
+        answers = [server.send("POST", "/v1/chat/completions", body, **headers)]
+        answers += [server.send("GET", path, **headers) for path in ("/v1/models", "/health", "/metrics")]
+        return [status for status, _ in answers]
+
+    assert statuses(Authorization="Bearer sk-of-clients") == [200, 200, 200, 200]
+    assert statuses(authorization="bearer sk-of-clients") == [200, 200, 200, 200]
+    for wrong in ("sk-of-clients", "Bearer sk-of-client", "Bearer", "Basic sk-of-clients", "Bearer \xff"):
+        assert statuses(Authorization=wrong) == [401, 401, 200, 200]
+    assert statuses() == [401, 401, 200, 200]
+    _, content = server.send("GET", "/v1/models", Authorization="Bearer sk-of-clients")
+    assert [model["id"] for model in json.loads(content)["data"]] == ["tiny", "gpt-4o"]
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+
+
+@pytest.mark.parametrize("key", ["", " \n", "schlüssel"])
+def test_a_key_that_protects_nothing_ends_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("DISTILLERY_SERVING_API_KEY", key)
+    ended = start(tmp_path, free_port())
+    output, _ = ended.communicate(timeout=60)
+    problem = "has characters that no HTTP header can hold" if key.strip() else "is empty"
+    assert (ended.returncode, output.splitlines()[-1]) == (
+        2,
+        "The API key of the student's server (DISTILLERY_SERVING_API_KEY, serving.apiKey) "
+        f"{problem}. Correct the Secret.",
+    )

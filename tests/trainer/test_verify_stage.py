@@ -108,6 +108,26 @@ def test_a_request_is_that_of_a_user(tmp_path):
     assert first == {"model": "tiny", "messages": held_out_row(0)["studentPrompt"], "max_tokens": 32}
 
 
+def test_the_key_of_clients_is_sent_without_the_line_break_of_its_file(tmp_path):
+    run = VerifyRun(tmp_path)
+    with student_server(run, api_key="sk-of-clients") as server:
+        assert run(server.url, DISTILLERY_SERVING_API_KEY="sk-of-clients\n")[0] == 0
+        code, result = run(server.url, DISTILLERY_SERVING_API_KEY="sk-of-others")
+    assert (code, result.reason) == (2, Reason.VERIFICATION_FAILED)
+    assert result.message == (
+        f"The student's server at {server.url} refuses the API key of serving.apiKey (HTTP 401). Restart the server"
+        " after a change of the Secret (annotation distillery.dev/restart-at), and store the key without a line break"
+        " at its end."
+    )
+
+
+def test_an_empty_key_is_no_key(tmp_path):
+    run = VerifyRun(tmp_path)
+    code, result = run("http://127.0.0.1:9/v1", DISTILLERY_SERVING_API_KEY="")
+    assert (code, result.reason) == (2, Reason.CONFIGURATION_MISSING)
+    assert "serving.apiKey) is empty. Correct the Secret." in result.message
+
+
 def test_a_server_that_answers_otherwise_fails_and_one_row_is_shown(tmp_path):
     run = VerifyRun(tmp_path)
     with student_server(run, differs={1: "Neutral", 5: "entailment", 30: "no"}) as server:

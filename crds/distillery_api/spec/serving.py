@@ -7,8 +7,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distillery_api.base import NotServerIdentity
+from distillery_api.base import NotServerIdentity, matches
+from distillery_api.spec.fields import SecretKeyReference
 from distillery_api.spec.stage_options import StageOptions
+
+ModelName = Annotated[
+    str,
+    Field(max_length=128),
+    matches(
+        "^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$",
+        "not a name that requests can use; begin with a letter or a digit, and use letters, digits and - . _ : / @",
+    ),
+]
 
 
 class ServingMode(StrEnum):
@@ -36,3 +46,9 @@ class Serving(StageOptions):
     answers one request at a time, and needs no further image. Default: VLLM."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=1000), NotServerIdentity] = 1
     """Number of serving Pods. More than one requires a ReadWriteMany volume. Default: 1."""
+    model_names: Annotated[tuple[ModelName, ...], Field(max_length=8)] = ()
+    """Further names that requests may use for the student, for example that of the model which it replaces. The first
+    name is always that of the Distillation."""
+    api_key: SecretKeyReference | None = None
+    """Key that every request to /v1 must carry as `Authorization: Bearer KEY`; /health and /metrics stay open. Restart
+    the server after a change of the Secret (annotation distillery.dev/restart-at). Default: no key."""

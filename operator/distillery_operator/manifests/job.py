@@ -22,6 +22,7 @@ from distillery_operator.manifests.pod_template import (
     dry_run_pod,
     node_constraints,
     pod_template,
+    secret_variable,
     workspace_volume,
 )
 from distillery_operator.manifests.settings import ManifestSettings
@@ -161,10 +162,7 @@ def _source_volume(name: str, reference: str) -> Manifest:
 
 
 def _api_keys(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
-    return tuple(
-        {"name": variable, "valueFrom": {"secretKeyRef": {"name": key.secret_name, "key": key.key}}}
-        for variable, key in api_keys(plan.spec, stage).items()
-    )
+    return tuple(secret_variable(variable, key) for variable, key in api_keys(plan.spec, stage).items())
 
 
 def _credentials(plan: Plan, stage: Stage) -> Manifest:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from distillery_api.run_config import SERVER_API_KEY_VARIABLE
 from distillery_api.spec import Serving, ServingRuntime
 from distillery_operator.manifests import served_paths
 from distillery_operator.manifests.container_resources import (
@@ -17,6 +18,7 @@ from distillery_operator.manifests.container_resources import (
 )
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.vllm import (
+    API_KEY_VARIABLE,
     CPU_ENVIRONMENT,
     CPU_REQUESTS,
     cpu_cache_bytes,
@@ -38,6 +40,8 @@ class ModelServer:
 
     command: tuple[str, ...]
     image: str
+    api_key_variable: str
+    """Environment variable in which it expects the key of its clients, if they need one."""
     requests: Mapping[str, str] = field(default_factory=lambda: dict(_REQUESTS))
     """Compute resources to request where the user says nothing about them."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -53,14 +57,16 @@ def model_folder(name: str) -> str:
 def model_server(serving: Serving, name: str, precision: str, settings: ManifestSettings) -> ModelServer:
     """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto."""
     if serving.runtime is ServingRuntime.TRANSFORMERS:
-        return ModelServer(_transformers_command(serving, name, precision), serving.image or settings.trainer_image)
+        command, image = _transformers_command(serving, name, precision), serving.image or settings.trainer_image
+        return ModelServer(command, image, SERVER_API_KEY_VARIABLE)
     modules = _vllm_modules()
     if has_accelerator(serving):
         command, image = _vllm_command(serving, name, precision), serving.image or settings.vllm_image
-        return ModelServer(command, image, modules=modules)
+        return ModelServer(command, image, API_KEY_VARIABLE, modules=modules)
     return ModelServer(
         _vllm_command(serving, name, precision, cpu_cache_bytes(memory(serving))),
         serving.image or settings.vllm_cpu_image,
+        API_KEY_VARIABLE,
         CPU_REQUESTS,
         CPU_ENVIRONMENT,
         modules,
@@ -76,6 +82,7 @@ def _vllm_modules() -> Mapping[str, str]:
 def _transformers_command(serving: Serving, name: str, precision: str) -> tuple[str, ...]:
     return (
         *("python", "-m", "distillery_trainer.serving", f"--model={model_folder(name)}", f"--name={name}"),
+        *(f"--also-named={other}" for other in _other_names(serving, name)),
         *(f"--dtype={precision}", "--host=0.0.0.0", f"--port={names.SERVING_PORT}"),
         f"--shutdown-timeout={_drain_seconds(serving)}",
     )
@@ -84,12 +91,17 @@ def _transformers_command(serving: Serving, name: str, precision: str) -> tuple[
 def _vllm_command(serving: Serving, name: str, precision: str, cpu_cache: int | None = None) -> tuple[str, ...]:
     return vllm_command(
         model_folder(name),
-        name,
+        (name, *_other_names(serving, name)),
         names.SERVING_PORT,
         precision=precision,
         drain_seconds=_drain_seconds(serving),
         cpu_cache=cpu_cache,
     )
+
+
+def _other_names(serving: Serving, name: str) -> tuple[str, ...]:
+    """The further names of the student, each once."""
+    return tuple(other for other in dict.fromkeys(serving.model_names) if other != name)
 
 
 def _drain_seconds(serving: Serving) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distillery_api.run_config import TERMINATION_MESSAGE_PATH
-from distillery_api.spec import StageOptions
+from distillery_api.spec import SecretKeyReference, StageOptions
 from distillery_api.stage import Stage
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.container_resources import container_resources, processors
@@ -122,6 +122,11 @@ def requires_server(job: Mapping[str, Any]) -> bool:
 def workspace_volume(plan: Plan) -> Manifest:
     """The workspace as a volume of a Pod."""
     return {"name": WORKSPACE_VOLUME, "persistentVolumeClaim": {"claimName": plan.claim_name}}
+
+
+def secret_variable(name: str, key: SecretKeyReference) -> Manifest:
+    """An environment variable with the value of a key of a Secret."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": key.secret_name, "key": key.key}}}
 
 
 def dry_run_pod(plan: Plan, name: str, template: Manifest) -> Manifest:

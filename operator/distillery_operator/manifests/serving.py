@@ -8,6 +8,7 @@ from distillery_operator.manifests.child_metadata import Manifest, child_labels,
 from distillery_operator.manifests.model_server import (
     GRACE_SECONDS,
     PRE_STOP_SECONDS,
+    ModelServer,
     model_folder,
     model_server,
 )
@@ -17,6 +18,7 @@ from distillery_operator.manifests.pod_template import (
     VolumeUse,
     dry_run_pod,
     pod_template,
+    secret_variable,
     workspace_volume,
 )
 from distillery_operator.manifests.pod_template_merge import merged_map
@@ -124,7 +126,10 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
         mounts=(mount, *module_mounts(server.modules)),
         volumes=(workspace_volume(plan), *module_volumes(server.modules)),
         requests=dict(server.requests),
-        environment=_variables({**_OFFLINE, **server.environment, **module_environment(server.modules)}),
+        environment=(
+            *_variables({**_OFFLINE, **server.environment, **module_environment(server.modules)}),
+            *_api_key(plan, server),
+        ),
         annotations=module_annotations(server.modules),
         further_fields={
             "ports": [{"name": "http", "containerPort": names.SERVING_PORT}],
@@ -133,6 +138,12 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
             "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         },
     )
+
+
+def _api_key(plan: Plan, server: ModelServer) -> tuple[Manifest, ...]:
+    """The variable with the clients' key, from its Secret."""
+    key = plan.spec.serving.api_key
+    return (secret_variable(server.api_key_variable, key),) if key else ()
 
 
 def _variables(values: Mapping[str, str]) -> tuple[Manifest, ...]:

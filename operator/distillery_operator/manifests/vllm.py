@@ -10,6 +10,9 @@ CPU_ENVIRONMENT = {
 }
 """Variables of a server on a CPU."""
 
+API_KEY_VARIABLE = "VLLM_API_KEY"
+"""Variable with the key of all clients. On the command line, whoever may read Pods would read it."""
+
 _QUIET_PATHS = "/health,/metrics"
 _GREEDY = '{"temperature":0}'
 _MEBIBYTE = 1024**2
@@ -18,15 +21,21 @@ _SMALLEST_CACHE = 256 * _MEBIBYTE
 
 
 def vllm_command(
-    model_folder: str, name: str, port: int, *, precision: str, drain_seconds: int, cpu_cache: int | None = None
+    model_folder: str,
+    served_names: tuple[str, ...],
+    port: int,
+    *,
+    precision: str,
+    drain_seconds: int,
+    cpu_cache: int | None = None,
 ) -> tuple[str, ...]:
-    """The command that serves the model in `model_folder` as `name`.
+    """The command that serves the model in `model_folder` under `served_names`.
 
     `precision` is the arithmetic's name, such as bfloat16, or auto; `drain_seconds` is how long requests in flight may
     take after a stop request; `cpu_cache` is the size of the key-value cache in bytes on a CPU, None on a GPU.
     """
     return (
-        *("vllm", "serve", model_folder, "--served-model-name", name),
+        *("vllm", "serve", model_folder, "--served-model-name", *served_names),
         *("--host", "0.0.0.0", "--port", str(port)),  # noqa: S104 - a Service leads here
         # By default, a student saved in float32 is served in bfloat16.
         f"--dtype={precision}",

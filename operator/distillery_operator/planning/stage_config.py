@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from distillery_api.run_config import (
     METRICS_PORT,
+    SERVER_API_KEY_VARIABLE,
     STUDENT_CREDENTIALS_PREFIX,
     TERMINATION_MESSAGE_PATH,
     WORKSPACE_PATH,
@@ -94,6 +95,8 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> 
 
 def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReference]:
     """The API keys that `stage` needs, by environment variable."""
+    if stage is Stage.VERIFY:
+        return {SERVER_API_KEY_VARIABLE: spec.serving.api_key} if spec.serving.api_key else {}
     judge = spec.generation.judge if stage is Stage.GENERATE else spec.evaluation.judge
     servers = [server for teacher in spec.generation.teachers for server in teacher.all_servers]
     endpoints: dict[Stage, list[Server | Judge | None]] = {Stage.GENERATE: [*servers, judge], Stage.EVALUATE: [judge]}

@@ -1,6 +1,7 @@
 """`python -m distillery_trainer.serving --model FOLDER --name NAME`: load a student and serve it until SIGTERM.
 
-A student that cannot be loaded ends the process with exit code 2, and a sentence as the last line of standard error.
+Where the variable DISTILLERY_SERVING_API_KEY is set, requests to /v1 need that key. A student that cannot be loaded
+ends the process with exit code 2, and a sentence as the last line of standard error.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from distillery_api.runtime.resilient_output import accept_every_character
 from distillery_api.stage import ExitCode
 from distillery_trainer.runtime.errors import StageError
 from distillery_trainer.runtime.library_settings import quiet_libraries
+from distillery_trainer.runtime.server_key import server_key
 
 PRECISIONS = ("auto", "bfloat16", "float16", "float32")
 _MAX_CONNECTIONS = 1024
@@ -39,14 +41,16 @@ def _serve(options: argparse.Namespace) -> None:
     import uvicorn
 
     from distillery_trainer.serving.application import StudentApi
+    from distillery_trainer.serving.client_key import with_key
     from distillery_trainer.serving.connections import TimedConnection
     from distillery_trainer.serving.served_model import ServedModel
     from distillery_trainer.student.device import choose_device
 
+    key = server_key()
     quiet_libraries()
-    model = ServedModel.load(options.model, options.name, options.dtype, choose_device())
+    model = ServedModel.load(options.model, (options.name, *options.also_named), options.dtype, choose_device())
     uvicorn.run(
-        StudentApi(model).application(),
+        with_key(StudentApi(model).application(), key),
         host=options.host,
         port=options.port,
         http=TimedConnection,
@@ -63,6 +67,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="distillery_trainer.serving", description="Serve one student.")
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="the student's folder")
     parser.add_argument("--name", required=True, help="what clients write in `model`")
+    parser.add_argument("--also-named", action="append", default=[], metavar="NAME", help="a further name")
     parser.add_argument("--dtype", choices=PRECISIONS, default="auto", help="arithmetic; auto: the device's own")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)

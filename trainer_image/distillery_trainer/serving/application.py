@@ -64,8 +64,8 @@ class StudentApi:
         return await self._answered(request, CompletionRequest, self._complete)
 
     async def _models(self, request: Request) -> Response:
-        model = {"id": self._model.force_model, "object": "model", "created": 0, "owned_by": "distillery"}
-        return JSONResponse({"object": "list", "data": [model]})
+        common = {"object": "model", "created": 0, "owned_by": "distillery"}
+        return JSONResponse({"object": "list", "data": [{"id": name, **common} for name in self._model.names]})
 
     async def _healthy(self, request: Request) -> Response:
         if await self._health.answers():
@@ -92,7 +92,7 @@ class StudentApi:
             raise HTTPException(503, f"{MAX_REQUESTS_IN_FLIGHT} requests are in flight; ask again later", wait)
         content = await _body(request)
         try:
-            body = read_request(content, kind, self._model.force_model)
+            body = read_request(content, kind, self._model.names)
             return await asyncio.to_thread(self._model.fitted, body)
         except RefusedRequest as error:
             raise HTTPException(400, str(error)) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -88,16 +88,19 @@ class CompletionRequest(_Request):
         return {"model": self.model, "prompt": self.prompt, "max_tokens": self.max_tokens, "stream": self.stream}
 
 
-def read_request(content: bytes, kind: type[ChatRequest] | type[CompletionRequest], served: str) -> dict[str, Any]:
-    """The request to the model `served` for a handler of the Transformers library. Raises RefusedRequest."""
+def read_request(
+    content: bytes, kind: type[ChatRequest] | type[CompletionRequest], served: Sequence[str]
+) -> dict[str, Any]:
+    """The request to the model with the names `served` for a handler of the Transformers library, under its first
+    name. Raises RefusedRequest."""
     fields = _fields(content)
     try:
         request = TypeAdapter(kind).validate_python(fields)
     except ValidationError as error:
         raise RefusedRequest(_sentence(error)) from None
-    if request.model != served:
-        raise RefusedRequest(f"model: this server has only {served}")
-    return request.to_body()
+    if request.model not in served:
+        raise RefusedRequest(f"model: this server has only {', '.join(served)}")
+    return request.to_body() | {"model": served[0]}
 
 
 def _fields(content: bytes) -> dict[str, Any]:

@@ -28,17 +28,19 @@ class ServedModel:
     force_model: str
     folder: ModelFolder
     model: PreTrainedModel
+    names: tuple[str, ...]
+    """All names that requests may use."""
 
     @classmethod
-    def load(cls, path: Path, name: str, precision: str, device: Device) -> ServedModel:
-        """The student in a folder, computing in `precision`: bfloat16, float16, float32, or auto for the device's own.
-        Raises InvalidModel."""
+    def load(cls, path: Path, names: tuple[str, ...], precision: str, device: Device) -> ServedModel:
+        """The student in a folder under `names`, computing in `precision`: bfloat16, float16, float32, or auto for the
+        device's own. Raises InvalidModel."""
         folder = open_folder(path, str(path))
         dtype = device.dtype if precision == "auto" else getattr(torch, precision)
         model = folder.load(dtype, device.kind).eval()
         # Greedy, and at an end as in the evaluation, whatever the folder says.
         model.generation_config.update(do_sample=False, eos_token_id=list(folder.end_of_turn))
-        return cls(name, folder, model)
+        return cls(names[0], folder, model, names)
 
     def process_model_name(self, name: str) -> str:
         """The name under which a model is loaded: a request can name only this one."""

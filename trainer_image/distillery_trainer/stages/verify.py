@@ -22,6 +22,7 @@ from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.verification import BUSY_LOAD, Verification
 from distillery_trainer.runtime.errors import PartialResult, UserError
 from distillery_trainer.runtime.files import AtomicFile, to_line
+from distillery_trainer.runtime.server_key import server_key
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import task_for
 from distillery_trainer.tasks.task_definition import AnswerKind
@@ -54,7 +55,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Ask the served student. Raises StageError."""
     task = task_for(config)
     rows = _rows(config)
-    student = ServedStudent(config.server_url or "", config.name, task.student_max_tokens)
+    student = ServedStudent(config.server_url or "", config.name, task.student_max_tokens, server_key())
     replies, load = _replies(student, rows[:VERIFIED_ROWS], progress)
     answers = _compared(task.answer_kind, rows, replies[:VERIFIED_ROWS])
     if _may_be_chance(answers, len(rows), required_share(task.answer_kind)):

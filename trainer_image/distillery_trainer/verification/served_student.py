@@ -16,7 +16,7 @@ import orjson
 from distillery_api.formatting import cleaned
 from distillery_api.reasons import Reason
 from distillery_trainer.data.rows import Message
-from distillery_trainer.runtime.errors import TryLater
+from distillery_trainer.runtime.errors import TryLater, UserError
 
 REQUEST_SECONDS = 300.0
 """How long a reply may take."""
@@ -27,6 +27,11 @@ _BODY_LIMIT = 4 * 1024 * 1024
 _SERVER_ERROR = 500
 _TRANSIENT = (408, 425, 429)
 """Besides server errors, the HTTP statuses that the same request may not meet again."""
+_KEY_REFUSED = (401, 403)
+_KEY_MESSAGE = (
+    "The student's server at {url} refuses the API key of serving.apiKey (HTTP {status}). Restart the server after a"
+    " change of the Secret (annotation distillery.dev/restart-at), and store the key without a line break at its end."
+)
 
 # A proxy of the environment leads out of the cluster, where nobody knows the server.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -58,12 +63,15 @@ class ServedStudent:
     """What the server calls the student."""
     max_tokens: int
     """Maximum length of a reply, in tokens."""
+    api_key: str | None = None
+    """What its clients must show; None where it needs no key."""
     patience_seconds: float = PATIENCE_SECONDS
     retry_seconds: float = RETRY_SECONDS
     request_seconds: float = REQUEST_SECONDS
 
     def ask(self, messages: Sequence[Message]) -> ServedReply:
-        """The reply to `messages`. Raises TryLater where the server does not answer for `patience_seconds`."""
+        """The reply to `messages`. Raises TryLater where the server does not answer for `patience_seconds`, UserError
+        where it refuses the key."""
         request = {"model": self.model, "messages": list(messages)}
         reply = self._patiently({**request, "max_tokens": self.max_tokens})
         # A maximum that exceeds the server's context together with the prompt may be refused; without one, it takes
@@ -87,6 +95,8 @@ class ServedStudent:
         seconds = time.perf_counter() - started
         if status >= _SERVER_ERROR or status in _TRANSIENT:
             raise _NoAnswer(f"HTTP {status}: {_error_text(body)}")
+        if status in _KEY_REFUSED:
+            raise UserError(_KEY_MESSAGE.format(url=self.url, status=status), reason=Reason.VERIFICATION_FAILED)
         if status != http.client.OK:
             return ServedReply(None, f"HTTP {status}: {_error_text(body)}")
         text = _content(body)
@@ -95,7 +105,10 @@ class ServedStudent:
     def _send(self, body: bytes) -> tuple[int, bytes]:
         """The status and the body of the response. Raises _NoAnswer."""
         url = f"{self.url}/chat/completions"
-        request = urllib.request.Request(url, body, {"content-type": "application/json"})  # noqa: S310 - our own server
+        headers = {"content-type": "application/json"}
+        if self.api_key:
+            headers["authorization"] = f"Bearer {self.api_key}"
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 - our own server
         try:
             with _OPENER.open(request, timeout=self.request_seconds) as response:
                 return response.status, _read(response, self.request_seconds)
