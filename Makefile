@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster test-vllm check format manifests constraints audit benchmarks images clean
+.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster chaos test-vllm check format manifests constraints audit benchmarks images clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ $(VLLM_INSTALLED): tests/vllm/requirements.txt tests/vllm/vllm_distribution/pypr
 
 test-cluster: $(INSTALLED) control-plane ## Run the tests on a real control plane
 	$(BIN)/python -m pytest tests/cluster
+
+chaos: $(INSTALLED) control-plane ## Run whole lives under every fault, on the control plane (about an hour)
+	CHAOS=whole $(BIN)/python -m pytest tests/cluster/chaos
 
 .PHONY: control-plane
 control-plane: $(INSTALLED)

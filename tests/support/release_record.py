@@ -29,6 +29,9 @@ from waiting import wait_until
 
 Manifest = dict[str, Any]
 
+_HEADER = (
+    "# What one release of the operator left in a cluster; see tests/support/release_record.py. It never changes.\n"
+)
 NAMESPACE, UID, UID_START = "NAMESPACE", "UID-OF-THE-DISTILLATION", "UID-START"
 """What stands in the record for what differs from cluster to cluster."""
 DONE = {"evaluate": [{"evaluation": {"sampleSize": 40, "teacher": {"score": 0.9}, "student": {"score": 0.85}}}]}
@@ -53,6 +56,7 @@ def record(cluster: Cluster, node: ProcessNode, folder: Path) -> dict[str, list[
         operator.wait_until_leading()
         distilled.apply(script=DONE)
         distilled.wait_ready()
+        wait_until(lambda: all(_has_ended(job) for job in distilled.children("jobs")), 60, "the Jobs to end")
         served = _objects(distilled)
         waiting = with_script(small_spec(), {"train": [{"waits": True}]})["training"]
         distilled.patch({"training": {**waiting, "learningRate": 0.001}})
@@ -104,12 +108,22 @@ def restored(cluster: Cluster, namespace: str, path: Path) -> None:
     """Create the recorded objects in a namespace, as if that release's operator had made them and had then ended."""
     text = path.read_text().replace(NAMESPACE, namespace)
     distillation = next(iter(yaml.safe_load_all(text)))
-    cluster.apply({key: value for key, value in distillation.items() if key != "status"})
+    _apply_until_generation(
+        cluster,
+        {key: value for key, value in distillation.items() if key != "status"},
+        distillation["status"]["observedGeneration"],
+    )
     uid = cluster.get("distillation", distillation["metadata"]["name"], namespace)["metadata"]["uid"]
     first, *children = yaml.safe_load_all(text.replace(UID_START, uid.partition("-")[0]).replace(UID, uid))
     as_operator = ("--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}")
     cluster.apply(first, None, *as_operator, "--subresource=status")
     cluster.apply(children, None, *as_operator)
+
+
+def _apply_until_generation(cluster: Cluster, distillation: Manifest, generation: int) -> None:
+    """Apply it so often that its generation is the recorded one."""
+    for number in reversed(range(generation)):
+        cluster.apply({**distillation, "spec": {**distillation["spec"], "suspend": bool(number % 2)}})
 
 
 def main(target: Path) -> None:
@@ -122,7 +136,7 @@ def main(target: Path) -> None:
     ):
         recorded = record(plane, node, Path(chosen))
     for name, objects in recorded.items():
-        (target / f"{name}.yaml").write_text(yaml.safe_dump_all(objects, sort_keys=False))
+        (target / f"{name}.yaml").write_text(_HEADER + yaml.safe_dump_all(objects, sort_keys=False))
 
 
 if __name__ == "__main__":
