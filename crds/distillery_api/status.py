@@ -131,6 +131,23 @@ class ServingStatus(LenientModel):
     """True for a student that a release without verification served: it counts as available until it is verified."""
 
 
+class Refusal(LenientModel):
+    """A write that the API server refuses."""
+
+    verb: ShortText
+    """Verb of the request, as in a role: create, patch or delete."""
+    kind: ShortText
+    """Kind of the object. A Pod is created only as a dry run, before anything else is."""
+    name: ShortText
+    """Name of the object."""
+    field: ShortText | None = None
+    """The field that is to be changed, where it is not the whole object."""
+    reason: ShortText
+    """Machine-readable reason: `Queued` where the cause may pass by itself."""
+    message: ShortText
+    """Message of the API server."""
+
+
 class Run(LenientModel):
     """A finished run."""
 
@@ -166,6 +183,9 @@ class DistillationStatus(LenientModel):
     """Result table of the last finished evaluation."""
     serving: ServingStatus | None = None
     """The served student, possibly from an earlier run."""
+    refused: Annotated[tuple[Refusal, ...], Field(max_length=8)] = ()
+    """Writes that the API server refuses. They are tried again about once a minute, and at once when the spec or the
+    annotation distillery.dev/retry-at changes."""
     history: Annotated[tuple[Run, ...], Field(max_length=5)] = ()
     """The last five finished runs, newest first."""
     last_handled_retry_at: ShortText | None = None

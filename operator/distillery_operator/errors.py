@@ -48,12 +48,20 @@ class AlreadyExists(Conflict):
     """An object of that name already exists (409 AlreadyExists)."""
 
 
-class Invalid(ClusterError):
-    """The object itself is invalid (400, 422): a retry does not help."""
+class Refused(ClusterError):
+    """The server answers, and accepts other requests, but not this one: it is not to be repeated at once."""
 
 
-class Forbidden(ClusterError):
-    """The operator's role, or an admission check such as a quota, does not allow it (403)."""
+class Invalid(Refused):
+    """The object itself is invalid (400, 413, 422): a retry does not help."""
+
+
+class Forbidden(Refused):
+    """The operator's role, a quota (403), or an admission policy or webhook (any status) does not allow it."""
+
+
+class AdmissionFailed(Refused):
+    """An admission webhook that has to be asked does not answer (500)."""
 
 
 class Unreachable(ClusterError):

@@ -12,6 +12,7 @@ from distillery_api.status import ConditionType, DistillationStatus
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import names_to_read
+from distillery_operator.errors import Invalid
 from simulated_cluster import RUN_STAGES, UID, SimulatedCluster, written
 
 GENERATE_JOB = "conjnli-generate-khmqypiu-1"
@@ -674,13 +675,17 @@ def test_a_job_left_by_an_earlier_resource_is_waited_for() -> None:
 
 def test_what_the_server_refuses_is_not_started_and_its_message_is_reported() -> None:
     cluster = SimulatedCluster()
-    cluster.refusal = 'Pod "x" is invalid: spec.nodeSelectr: unknown field'
+    cluster.refuses["create", "Pod"] = Invalid('Pod "x" is invalid: spec.nodeSelectr: unknown field')
     cluster.settle()
     assert (cluster.objects, cluster.status.stages) == ({}, ())
     stalled = cluster.condition(ConditionType.STALLED)
     assert stalled is not None
-    assert (stalled.reason, stalled.message) == ("InvalidSpec", 'Pod "x" is invalid: spec.nodeSelectr: unknown field')
-    cluster.refusal = None
+    assert (stalled.reason, stalled.message) == (
+        "InvalidSpec",
+        "the API server refuses to create the Pod conjnli-generate-khmqypiu-check:"
+        ' Pod "x" is invalid: spec.nodeSelectr: unknown field',
+    )
+    cluster.refuses.clear()
     cluster.settle()
     assert cluster.jobs() == [GENERATE_JOB]
 

@@ -17,18 +17,28 @@ from distillery_api.reasons import Reason
 from distillery_api.resource import Distillation
 from distillery_api.stage import Stage, stages_until
 from distillery_api.stage_result import Progress, StageOutcome, StageResult
-from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
+from distillery_api.status import Condition, ConditionType, DistillationStatus, Refusal, StageStatus
 from distillery_api.usage import Estimate
 from distillery_api.verification import Verification
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, Observation, StageReport
 from distillery_operator.core.observe import observe
-from distillery_operator.core.problem import Problem
+from distillery_operator.core.refusals import (
+    Subject,
+    is_held_back,
+    kept_refusals,
+    refusal,
+    still_wanted,
+    subject,
+    with_refusal,
+    without,
+)
 from distillery_operator.core.requeue import requeue_after
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import Settings, Situation, plan_for
 from distillery_operator.core.status import compute_status
+from distillery_operator.errors import Refused
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning.plan import Plan
 
@@ -88,7 +98,9 @@ class SimulatedCluster:
         self.status = DistillationStatus()
         self.created: list[str] = []
         self.checked: list[Raw] = []
-        self.refusal: str | None = None
+        self.refuses: dict[tuple[str, str], Refused] = {}
+        """What the server refuses, by verb and kind; a dry run creates a Pod."""
+        self.refused: list[Subject] = []
         self._serial = 0
 
     @classmethod
@@ -140,9 +152,9 @@ class SimulatedCluster:
         )
         return observe(copy.deepcopy(children), owner_uid=UID, now=self.now)
 
-    def assessment(self, refused: Problem | None = None) -> Assessment:
+    def assessment(self, refusals: tuple[Refusal, ...] = ()) -> Assessment:
         """What the core makes of the situation."""
-        situation = Situation(self.plan, self.observation(), self.status, self.now, self.settings, refused)
+        situation = Situation(self.plan, self.observation(), self.status, self.now, self.settings, refusals)
         return assess(situation)
 
     def decisions(self) -> tuple[Action, ...]:
@@ -156,18 +168,49 @@ class SimulatedCluster:
     def reconcile(
         self, *, dies_after: int | None = None, progress: Progress | None = None, estimate: Estimate | None = None
     ) -> None:
-        """One pass: checks, then the status, then the writes. With `dies_after`, only so many writes are made."""
-        actions = self.decisions()
-        checks = [action for action in actions if isinstance(action, DryRun)]
-        self.checked += [check.manifest for check in checks]
-        refused = Problem(Reason.INVALID_SPEC, self.refusal) if checks and self.refusal else None
-        status = compute_status(self.assessment(refused), StageReport(progress, estimate))
-        writes = [] if refused else [action for action in actions if not isinstance(action, DryRun)]
+        """One pass: checks, then the status, then the writes, each of which is due. With `dies_after`, only so many
+        writes are made."""
+        assessment = self.assessment(self._check())
+        refusals = assessment.situation.refusals
+        writes = [action for action in decide(assessment) if not isinstance(action, DryRun)]
         if dies_after == 0:
             return
-        self.status = DistillationStatus.model_validate_json(status.model_dump_json(by_alias=True))
+        self._write_status(compute_status(assessment, StageReport(progress, estimate)))
         for action in writes[: None if dies_after is None else dies_after - 1]:
+            refusals = self._attempt(action, refusals)
+        if dies_after is None and refusals != assessment.situation.refusals:
+            self._write_status(compute_status(self.assessment(refusals), StageReport()))
+
+    def _write_status(self, status: DistillationStatus) -> None:
+        self.status = DistillationStatus.model_validate_json(status.model_dump_json(by_alias=True))
+
+    def _check(self) -> tuple[Refusal, ...]:
+        """The refusals that still count, after the dry runs."""
+        situation, actions = self.assessment().situation, self.decisions()
+        generation, requested = situation.plan.generation, situation.retry_requested
+        kept = kept_refusals(self.status, generation=generation, retry_requested=requested)
+        checks = [action for action in actions if isinstance(action, DryRun)]
+        self.checked += [check.manifest for check in checks]
+        kept = tuple(each for each in still_wanted(kept, actions) if each.kind != "Pod")
+        return self._refused(checks[0], kept) or kept if checks else kept
+
+    def _attempt(self, action: Action, refusals: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
+        """Carry out an action, unless it is refused or needs one that is."""
+        if is_held_back(action, refusals):
+            return refusals
+        refused = self._refused(action, refusals)
+        if refused is None:
             self._carry_out(action)
+        return without(refusals, action) if refused is None else refused
+
+    def _refused(self, action: Action, refusals: tuple[Refusal, ...]) -> tuple[Refusal, ...] | None:
+        """The refusals with that of the action; None where the server accepts it."""
+        verb, kind, _, _ = subject(action)
+        error = self.refuses.get((verb, kind))
+        if error is None:
+            return None
+        self.refused.append(subject(action))
+        return with_refusal(refusals, refusal(action, error))
 
     def settle(self) -> None:
         """Passes until nothing changes any more."""

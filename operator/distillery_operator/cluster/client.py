@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from distillery_api.resource import API_VERSION, KIND, PLURAL
 from distillery_operator.errors import (
+    AdmissionFailed,
     AlreadyExists,
     ClusterError,
     Conflict,
@@ -163,7 +165,7 @@ class Cluster:
             return
 
     async def check(self, manifest: Manifest) -> None:
-        """Ask the server whether it would accept a new object and knows all its fields; raises Invalid or Forbidden."""
+        """Ask the server whether it would accept a new object and knows all its fields; raises Refused."""
         kind, namespace, _ = _identity(manifest)
         query = {**_WRITE, "dryRun": "All", "fieldValidation": "Strict"}
         await self._request("POST", _path(kind, namespace), query, manifest)
@@ -250,6 +252,10 @@ class ClusterLease:
 
 _WRITE = {"fieldManager": FIELD_MANAGER}
 
+# As k8s.io/apiserver/pkg/admission words them.
+_DENIED = re.compile(r"admission webhook .* denied the request|[Pp]olicy .* denied request")
+_WEBHOOK_FAILED = "failed calling webhook"
+
 
 def _identity(manifest: Manifest) -> tuple[str, str, str]:
     metadata = manifest["metadata"]
@@ -286,10 +292,14 @@ def _refusal(method: str, path: str, status: int, content: bytes) -> ClusterErro
     answer = _status_object(content)
     reason = str(answer.get("reason") or "")
     message = str(answer.get("message") or f"{method} {path} returned HTTP {status}")
-    return _error_class(status, reason)(message, status=status, reason=reason)
+    return _error_class(status, reason, message)(message, status=status, reason=reason)
 
 
-def _error_class(status: int, reason: str) -> type[ClusterError]:
+def _error_class(status: int, reason: str, message: str) -> type[ClusterError]:
+    if _DENIED.search(message):
+        return Forbidden  # Whatever the status: a webhook chooses its own.
+    if _WEBHOOK_FAILED in message:
+        return AdmissionFailed
     if reason == "AlreadyExists":
         return AlreadyExists
     by_status = {400: Invalid, 403: Forbidden, 404: NotFound, 409: Conflict, 413: Invalid, 422: Invalid}

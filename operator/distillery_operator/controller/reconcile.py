@@ -2,35 +2,35 @@
 
 The status is written before the actions and already names what they create, so an operator that dies in between finds
 its intention and carries on with it. Nothing is remembered between two reconciliations but when a stage was last asked
-for its progress.
+for its progress, and when a refused action was last tried.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from distillery_api.reasons import Reason
 from distillery_api.resource import KIND
-from distillery_api.status import ConditionType, DistillationStatus
+from distillery_api.status import DistillationStatus
 from distillery_operator.cluster.client import Cluster
 from distillery_operator.cluster.parse_resource import read_distillation, read_metadata, read_status
 from distillery_operator.cluster.status_writer import StatusWriter
+from distillery_operator.controller.action_requests import ActionRequests, Outcome
 from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.watch_health import MISSED_EVENT_SECONDS, WatchHealth
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend, decide
+from distillery_operator.core.actions import Action, Apply, Create, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, StageReport
 from distillery_operator.core.observe import observe
-from distillery_operator.core.problem import Problem
+from distillery_operator.core.refusals import kept_refusals
 from distillery_operator.core.requeue import requeue_after
-from distillery_operator.core.situation import Settings, Situation, find_condition, names_to_read, plan_for
+from distillery_operator.core.situation import Settings, Situation, names_to_read, plan_for
 from distillery_operator.core.status import compute_status, invalid_status
-from distillery_operator.errors import AlreadyExists, ClusterError, Forbidden, Invalid, InvalidDistillation
+from distillery_operator.errors import ClusterError, InvalidDistillation
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -41,9 +41,6 @@ Manifest = dict[str, Any]
 
 ReadStageReport = Callable[[str], Awaitable[StageReport]]
 """Asks the stage at a Pod's address for its report."""
-
-REFUSED_REQUEUE_SECONDS = 60.0
-"""How soon to try again what a quota, a role or a policy has forbidden: no event says when it is allowed."""
 
 UNWATCHED_REQUEUE_SECONDS = 1.0
 """How soon to observe a created object that is not watched."""
@@ -85,6 +82,7 @@ class Reconciler:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies, self._cluster = dependencies, dependencies.cluster
+        self._requests = ActionRequests(self._cluster)
         self._report_times: dict[Key, float] = {}
 
     async def __call__(self, key: Key) -> float | None:
@@ -127,20 +125,25 @@ class Reconciler:
         """Observe, decide, write the status and act; again where the name of a new object turns out to be in use."""
         children = await self._children(reconciliation)
         for _ in range(_NAME_CONFLICT_ATTEMPTS):
-            assessment = assess(self._situation(reconciliation, children))
+            situation = self._situation(reconciliation, children)
+            assessment = await self._assess(key, situation)
             actions = decide(assessment)
-            refused = await self._check(reconciliation, actions)
             report = await self._stage_report(key, assessment)
-            if refused:
-                assessment = assess(replace(assessment.situation, refused=refused))
             reconciliation = await self._record(reconciliation, assessment, report)
-            if refused:
-                return REFUSED_REQUEUE_SECONDS
-            conflicting = await self._carry_out(reconciliation, assessment, actions)
-            if conflicting is None:
+            outcome = await self._act(key, reconciliation, assessment, actions)
+            if outcome.conflicting is None:
                 break
-            children = _with_child(children, conflicting)
-        return UNWATCHED_REQUEUE_SECONDS if _made_unwatched(actions) else self._requeue_seconds(key, assessment)
+            children = _with_child(children, outcome.conflicting)
+        return self._requeue_seconds(key, assessment, outcome)
+
+    async def _assess(self, key: Key, situation: Situation) -> Assessment:
+        """What the situation means, with what the server refuses of what is to be done."""
+        kept = kept_refusals(
+            situation.previous, generation=situation.plan.generation, retry_requested=situation.retry_requested
+        )
+        accepted = assess(situation)
+        refusals = await self._requests.check(key, decide(accepted), kept)
+        return assess(replace(situation, refusals=refusals)) if refusals else accepted
 
     # --- observe
 
@@ -183,19 +186,6 @@ class Reconciler:
         interval = self._dependencies.progress_interval
         return self._report_times.get(key, -interval) + interval - monotonic()
 
-    # --- decide: in core; here the server says whether it would accept the decision
-
-    async def _check(self, reconciliation: _Reconciliation, actions: Sequence[Action]) -> Problem | None:
-        """Why the server refuses the first object that it would not accept, before anything is written."""
-        for manifest in _to_check(reconciliation.previous, actions):
-            try:
-                await self._cluster.check(manifest)
-            except AlreadyExists:
-                continue
-            except (Invalid, Forbidden) as error:
-                return _refusal(error)
-        return None
-
     # --- write the status
 
     async def _record(
@@ -214,72 +204,39 @@ class Reconciler:
 
     # --- act
 
-    async def _carry_out(
-        self, reconciliation: _Reconciliation, assessment: Assessment, actions: Sequence[Action]
-    ) -> Manifest | None:
-        """Carry out the actions in order; returns the existing object where one has the name of a new one."""
-        for action in actions:
-            try:
-                await self._do(reconciliation.plan.namespace, action)
-            except AlreadyExists:
-                return await self._existing_object(reconciliation.plan.namespace, action)
-            except (Invalid, Forbidden) as error:
-                situation = replace(assessment.situation, previous=reconciliation.previous, refused=_refusal(error))
-                await self._record(reconciliation, assess(situation), StageReport())
-                raise
-        return None
-
-    async def _do(self, namespace: str, action: Action) -> None:
-        match action:
-            case Create(manifest):
-                await self._cluster.create(manifest)
-            case Apply(manifest):
-                await self._cluster.apply(manifest)
-            case Merge(kind, name, patch):
-                await self._cluster.merge(kind, namespace, name, patch)
-            case Delete(kind, name):
-                await self._cluster.delete(kind, namespace, name)
-            case Suspend(job, suspended):
-                await self._cluster.merge("Job", namespace, job, {"spec": {"suspend": suspended}})
-            case DryRun():
-                """Was checked before anything was written."""
-
-    async def _existing_object(self, namespace: str, action: Action) -> Manifest | None:
-        if not isinstance(action, Create):
-            return None
-        return await self._cluster.get(action.manifest["kind"], namespace, action.manifest["metadata"]["name"])
+    async def _act(
+        self, key: Key, reconciliation: _Reconciliation, assessment: Assessment, actions: Sequence[Action]
+    ) -> Outcome:
+        """Carry out the actions, and record what the server refuses now, or no longer."""
+        before = assessment.situation.refusals
+        outcome = await self._requests.carry_out(key, actions, before)
+        if outcome.refusals != before:
+            situation = replace(assessment.situation, previous=reconciliation.previous, refusals=outcome.refusals)
+            await self._record(reconciliation, assess(situation), StageReport())
+        return outcome
 
     # --- and then
 
-    def _requeue_seconds(self, key: Key, assessment: Assessment) -> float | None:
-        requeue = requeue_after(assessment)
+    def _requeue_seconds(self, key: Key, assessment: Assessment, outcome: Outcome) -> float | None:
+        requeue, refused = requeue_after(assessment), self._requests.due_in(key, outcome.refusals)
         seconds = [requeue.total_seconds()] if requeue else []
+        seconds += [refused] if refused is not None else []
         if assessment.situation.observation.running_job:
             seconds.append(max(self._report_due_in(key), 1.0))
+        if _made_unwatched(outcome.sent):
+            seconds.append(UNWATCHED_REQUEUE_SECONDS)
         return min(seconds, default=None)
 
     def _forget(self, key: Key) -> None:
         self._report_times.pop(key, None)
+        self._requests.forget(key)
         self._dependencies.metrics.deleted(key)
         self._dependencies.watch_health.deleted(key)
-
-
-def _to_check(previous: DistillationStatus, actions: Iterable[Action]) -> Iterator[Manifest]:
-    """What the server is to check first: what `decide` asks for, and after a refusal whatever would be created, so that
-    the status does not change to and fro while the refusal lasts."""
-    refused_before = find_condition(previous, ConditionType.STALLED) is not None
-    for action in actions:
-        if isinstance(action, DryRun) or (refused_before and isinstance(action, Create | Apply)):
-            yield action.manifest
 
 
 def _made_unwatched(actions: Iterable[Action]) -> bool:
     """Whether a Service was written: Services are not watched."""
     return any(isinstance(action, Create | Apply) and action.manifest["kind"] == "Service" for action in actions)
-
-
-def _refusal(error: ClusterError) -> Problem:
-    return Problem(Reason.POD_REFUSED if isinstance(error, Forbidden) else Reason.INVALID_SPEC, str(error))
 
 
 def _with_child(children: Children, child: Manifest | None) -> Children:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -16,12 +16,14 @@ from distillery_api.status import (
     ConditionStatus,
     ConditionType,
     DistillationStatus,
+    Refusal,
     StageStatus,
 )
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.blocking import refusal_awaited_by_stage, refusal_of_server, unfulfilled_refusal
 from distillery_operator.core.gated_rollout import verdict_on_newest
 from distillery_operator.core.observation import Ownership
-from distillery_operator.core.problem import Problem
+from distillery_operator.core.problem import Problem, refusal_problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import find_condition
 from distillery_operator.core.stages import StagePhase, StageState
@@ -65,7 +67,30 @@ Fact = tuple[ConditionType, ConditionStatus, str, str]
 
 
 def summarise(assessment: Assessment) -> Summary:
-    """The one thing to say about the resource as a whole."""
+    """The one thing to say about the resource as a whole; what the API server refuses besides is added."""
+    summary = _summary_without_refusals(assessment)
+    refusal = refusal_awaited_by_stage(assessment) or _other_blocking_refusal(assessment, summary)
+    if refusal:
+        return _refusal_summary(refusal_problem(refusal))
+    others = [refusal_problem(each).message for each in assessment.situation.refusals]
+    return replace(summary, message=shortened("; ".join((summary.message, *others)), MESSAGE_LIMIT))
+
+
+def _other_blocking_refusal(assessment: Assessment, summary: Summary) -> Refusal | None:
+    """What is refused apart from the stages counts once nothing else goes on, and nothing else is stalled."""
+    if summary.state is OverallState.READY:
+        return unfulfilled_refusal(assessment)
+    rolling_out = summary.state is OverallState.PROGRESSING and _is_about_server(assessment)
+    return refusal_of_server(assessment) if rolling_out else None
+
+
+def _refusal_summary(problem: Problem) -> Summary:
+    """A cause that may pass by itself is waited for; with any other one a person has to help."""
+    state = OverallState.PROGRESSING if problem.reason is Reason.QUEUED else OverallState.STALLED
+    return Summary(state, problem.reason or Reason.POD_REFUSED, shortened(problem.message, MESSAGE_LIMIT))
+
+
+def _summary_without_refusals(assessment: Assessment) -> Summary:
     situation, states = assessment.situation, assessment.stages
     if situation.plan.suspended:
         return Summary(
@@ -73,9 +98,6 @@ def summarise(assessment: Assessment) -> Summary:
             Reason.SUSPENDED,
             "spec.suspend is true; finished stages are kept, and a student that is served stays served",
         )
-    if situation.refused:
-        reason = situation.refused.reason or Reason.INVALID_SPEC
-        return Summary(OverallState.STALLED, reason, shortened(situation.refused.message, MESSAGE_LIMIT))
     verdict = verdict_on_newest(situation, states)
     if verdict and not verdict.met:
         return Summary(OverallState.STALLED, Reason.QUALITY_GATE_FAILED, _gate_sentence(assessment, verdict))

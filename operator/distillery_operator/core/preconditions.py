@@ -7,7 +7,7 @@ from collections.abc import Callable
 from distillery_api.reasons import Reason
 from distillery_operator.core.name_conflicts import server_name_conflict
 from distillery_operator.core.observation import JobState, Ownership
-from distillery_operator.core.problem import Problem, name_conflict
+from distillery_operator.core.problem import Problem, name_conflict, refusal_problem
 from distillery_operator.core.situation import Situation
 
 Precondition = Callable[[Situation], Problem | None]
@@ -33,8 +33,9 @@ def not_suspended(situation: Situation) -> Problem | None:
 
 
 def not_refused(situation: Situation) -> Problem | None:
-    """The server accepts what would be created."""
-    return situation.refused
+    """The server accepts the Pods of all stages to come: a spec that must fail later should not start."""
+    refused = next((each for each in situation.refusals if each.kind == "Pod"), None)
+    return refusal_problem(refused) if refused else None
 
 
 def given_claim_exists(situation: Situation) -> Problem | None:

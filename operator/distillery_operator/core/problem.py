@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillery_api.reasons import Reason
+from distillery_api.status import Refusal
 
 STAGE_MESSAGE_LIMIT = 1000
 """Bytes of a stage's message in the status."""
@@ -24,3 +25,10 @@ def name_conflict(kind: str, name: str) -> Problem:
         Reason.NAME_CONFLICT,
         f"the {kind} {name} already exists and belongs to something else; delete it, or choose another metadata.name",
     )
+
+
+def refusal_problem(refusal: Refusal) -> Problem:
+    """What the API server refuses, in its words."""
+    reason = Reason(refusal.reason) if refusal.reason in tuple(Reason) else Reason.POD_REFUSED
+    action = f"{refusal.verb} the {refusal.kind} {refusal.name}"
+    return Problem(reason, f"the API server refuses to {action}: {refusal.message}")

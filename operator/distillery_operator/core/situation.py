@@ -8,7 +8,7 @@ from datetime import datetime
 from distillery_api.reasons import Reason
 from distillery_api.resource import Distillation
 from distillery_api.stage import Stage
-from distillery_api.status import Condition, ConditionType, DistillationStatus, StageStatus
+from distillery_api.status import Condition, ConditionType, DistillationStatus, Refusal, StageStatus
 from distillery_operator.core.observation import Observation
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import RetrySettings
@@ -37,8 +37,8 @@ class Situation:
     now: datetime
     """In whole seconds, as the status stores times."""
     settings: Settings
-    refused: Problem | None = None
-    """Set once the server has refused what would be created."""
+    refusals: tuple[Refusal, ...] = ()
+    """What the server refuses of what is to be done."""
     unserved: Problem | None = None
     """Set for verify while the newest student is not served."""
 

@@ -51,6 +51,7 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
         estimate=_estimate(situation, states, report.estimate),
         evaluation=_evaluation(situation, states),
         serving=_serving(assessment),
+        refused=situation.refusals,
         history=_history(situation, states),
         last_handled_retry_at=situation.plan.retry_at or situation.previous.last_handled_retry_at,
     )

@@ -1,0 +1,134 @@
+"""Sends the requests of the core's actions. What the API server refuses is noted, and keeps no other action back that
+does not need it; it is not sent again before its back-off ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distillery_api.reasons import Reason
+from distillery_api.status import Refusal
+from distillery_operator.cluster.client import Cluster
+from distillery_operator.controller.refusal_backoff import RefusalBackoff
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
+from distillery_operator.core.refusals import (
+    is_held_back,
+    refusal,
+    refusal_of,
+    still_wanted,
+    with_refusal,
+    without,
+)
+from distillery_operator.errors import AlreadyExists, NotFound, Refused
+
+Key = tuple[str, str]
+"""Namespace and name of a Distillation."""
+
+Manifest = dict[str, Any]
+Refusals = tuple[Refusal, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of the actions."""
+
+    sent: tuple[Action, ...]
+    """The actions that succeeded."""
+    refusals: Refusals
+    """All that is refused now."""
+    conflicting: Manifest | None = None
+    """The existing object, where one has the name of a new one; the actions after that were not sent."""
+
+
+class ActionRequests:
+    """Carries out actions, and remembers when a refused one is due again."""
+
+    def __init__(self, cluster: Cluster, backoff: RefusalBackoff | None = None) -> None:
+        self._cluster, self._backoff = cluster, backoff or RefusalBackoff()
+
+    async def check(self, key: Key, actions: Sequence[Action], kept: Refusals) -> Refusals:
+        """The refusals after the dry runs: those of `kept` whose actions are still wanted, and the first dry run that
+        the server refuses. While that one is not due again, nothing is asked."""
+        kept = still_wanted(kept, actions)
+        self._backoff.keep(key, kept)
+        dry_runs = [action for action in actions if isinstance(action, DryRun)]
+        before = [each for each in (refusal_of(kept, action) for action in dry_runs) if each]
+        if any(not self._backoff.is_due(key, each) for each in before):
+            return kept
+        refused = await self._first_refused(dry_runs)
+        others = tuple(each for each in kept if each not in before)
+        if refused is None:
+            return others
+        self._backoff.refused(key, refused)
+        return with_refusal(others, refused)
+
+    async def carry_out(self, key: Key, actions: Iterable[Action], refusals: Refusals) -> Outcome:
+        """Carry out the actions in order, but for those that are refused and not due, or need one that is refused."""
+        sent: list[Action] = []
+        for action in actions:
+            before = refusal_of(refusals, action)
+            if isinstance(action, DryRun) or is_held_back(action, refusals):
+                continue
+            if before and not self._backoff.is_due(key, before):
+                continue
+            try:
+                await self._send(key[0], action)
+            except AlreadyExists:
+                return Outcome(tuple(sent), refusals, await self._existing_object(key[0], action))
+            except Refused as error:
+                refusals = with_refusal(refusals, refusal(action, error))
+                self._backoff.refused(key, refusal(action, error))
+            else:
+                refusals = without(refusals, action)
+                sent.append(action)
+        return Outcome(tuple(sent), refusals)
+
+    def due_in(self, key: Key, refusals: Refusals) -> float | None:
+        """Seconds until a refused action is to be sent again."""
+        return self._backoff.next_due_in(key, refusals)
+
+    def forget(self, key: Key) -> None:
+        """The Distillation was deleted."""
+        self._backoff.keep(key, ())
+
+    async def _first_refused(self, dry_runs: Sequence[DryRun]) -> Refusal | None:
+        """The first dry run that the server refuses. What is full now may have room when a later stage starts, so that
+        counts for the first one only."""
+        for number, action in enumerate(dry_runs):
+            try:
+                await self._cluster.check(action.manifest)
+            except AlreadyExists:
+                continue
+            except Refused as error:
+                refused = refusal(action, error)
+                if number == 0 or refused.reason != Reason.QUEUED:
+                    return refused
+        return None
+
+    async def _send(self, namespace: str, action: Action) -> None:
+        match action:
+            case Create(manifest):
+                await self._cluster.create(manifest)
+            case Apply(manifest):
+                await self._cluster.apply(manifest)
+            case Merge(kind, name, patch):
+                await self._change(namespace, kind, name, patch)
+            case Suspend(job, suspended):
+                await self._change(namespace, "Job", job, {"spec": {"suspend": suspended}})
+            case Delete(kind, name):
+                await self._cluster.delete(kind, namespace, name)
+            case DryRun():
+                """Was checked before anything was written."""
+
+    async def _change(self, namespace: str, kind: str, name: str, patch: Manifest) -> None:
+        """Change some fields; of an object that was deleted meanwhile, nothing is left to change."""
+        try:
+            await self._cluster.merge(kind, namespace, name, patch)
+        except NotFound:
+            return
+
+    async def _existing_object(self, namespace: str, action: Action) -> Manifest | None:
+        if not isinstance(action, Create):
+            return None
+        return await self._cluster.get(action.manifest["kind"], namespace, action.manifest["metadata"]["name"])

@@ -1,0 +1,224 @@
+"""The requests of actions, and what becomes of those that the API server refuses.
+
+The server is a small one on loopback that answers each write as the test says; a real one is for the cluster tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from distillery_api.status import Refusal
+from distillery_operator.cluster.client import Cluster
+from distillery_operator.controller.action_requests import ActionRequests
+from distillery_operator.controller.refusal_backoff import RefusalBackoff
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
+from distillery_operator.errors import ClusterError, Unreachable
+
+KEY = ("team-a", "small")
+QUOTA = "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"
+POLICY = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"
+DENIED = 'admission webhook "p" denied the request: no'
+
+
+def manifest(kind: str, name: str = "small") -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"name": name, "namespace": "team-a"}}
+
+
+ACTIONS: dict[str, tuple[Action, str, str]] = {
+    "dry run": (DryRun(manifest("Pod", "small-check")), "POST /api/v1/namespaces/team-a/pods", "create Pod"),
+    "Job": (Create(manifest("Job")), "POST /apis/batch/v1/namespaces/team-a/jobs", "create Job"),
+    "claim": (
+        Create(manifest("PersistentVolumeClaim")),
+        "PATCH /api/v1/namespaces/team-a/persistentvolumeclaims/small",
+        "create PersistentVolumeClaim",
+    ),
+    "apply": (
+        Apply(manifest("Deployment")),
+        "PATCH /apis/apps/v1/namespaces/team-a/deployments/small",
+        "patch Deployment",
+    ),
+    "merge": (
+        Merge("PersistentVolumeClaim", "small", {"metadata": {"ownerReferences": []}}),
+        "PATCH /api/v1/namespaces/team-a/persistentvolumeclaims/small",
+        "patch PersistentVolumeClaim metadata.ownerReferences",
+    ),
+    "suspend": (
+        Suspend("small", suspended=True),
+        "PATCH /apis/batch/v1/namespaces/team-a/jobs/small",
+        "patch Job spec.suspend",
+    ),
+    "delete": (Delete("Job", "small"), "DELETE /apis/batch/v1/namespaces/team-a/jobs/small", "delete Job"),
+}
+"""An action, its request, and what a refusal is about."""
+
+ANSWERS = {
+    "403": (403, "Forbidden", "pods is forbidden: User x cannot create", "PodRefused"),
+    "403 of a quota": (
+        403,
+        "Forbidden",
+        "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2",
+        "Queued",
+    ),
+    "422": (422, "Invalid", "spec.template: Invalid value: field is immutable", "InvalidSpec"),
+    "422 of a policy": (
+        422,
+        "Invalid",
+        "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+        "PodRefused",
+    ),
+    "401 of a policy": (401, "Unauthorized", "ValidatingAdmissionPolicy 'p' denied request: no", "PodRefused"),
+    "413": (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728", "InvalidSpec"),
+    "400 of a webhook": (400, "", DENIED, "PodRefused"),
+    "404 of a webhook": (404, "NotFound", DENIED, "PodRefused"),
+    "409 of a webhook": (409, "Conflict", DENIED, "PodRefused"),
+    "429 of a webhook": (429, "TooManyRequests", DENIED, "PodRefused"),
+    "500 of a webhook": (500, "", DENIED, "PodRefused"),
+    "no webhook": (500, "InternalError", 'Internal error occurred: failed calling webhook "w": no endpoints', "Queued"),
+}
+"""Status, reason and message of the server, and the reason in our status."""
+
+
+@dataclass
+class Server:
+    """Answers reads with 404, and writes as the test says, by method; otherwise with an empty object."""
+
+    answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    writes: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "GET":
+            return web.json_response({"kind": "Status", "reason": "NotFound", "message": "no"}, status=404)
+        self.writes.append(f"{request.method} {request.path}")
+        if request.method not in self.answers:
+            return web.json_response({"metadata": {}})
+        status, reason, message = self.answers[request.method]
+        return web.json_response({"kind": "Status", "reason": reason, "message": message}, status=status)
+
+
+@dataclass
+class Clock:
+    """A monotonic clock that stands still."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def requests(
+    server: Server, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ActionRequests]:
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    content = {
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(content))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    cluster = await Cluster.connect()
+    yield ActionRequests(cluster, RefusalBackoff(clock))
+    await cluster.close()
+    await runner.cleanup()
+
+
+async def one_pass(
+    requests: ActionRequests, actions: list[Action], kept: tuple[Refusal, ...] = ()
+) -> tuple[Refusal, ...]:
+    """What is refused after one pass."""
+    checked = await requests.check(KEY, actions, kept)
+    return (await requests.carry_out(KEY, actions, checked)).refusals
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("what", ACTIONS)
+async def test_a_refused_action_is_tried_again_with_its_own_verb_and_ever_more_rarely(
+    requests: ActionRequests, server: Server, clock: Clock, what: str, answer: tuple[int, str, str, str]
+) -> None:
+    action, request, about = ACTIONS[what]
+    server.answers[request.split()[0]] = answer[:3]
+    refusals: tuple[Refusal, ...] = ()
+    for _ in range(100):  # as if there were an event every three seconds
+        refusals = await one_pass(requests, [action], refusals)
+        clock.now += 3.0
+
+    assert set(server.writes) == {request}
+    assert 6 <= len(server.writes) <= 8
+    assert len(refusals) == 1
+    kept = refusals[0]
+    assert (kept.reason, kept.message) == (answer[3], answer[2])
+    assert " ".join(filter(None, (kept.verb, kept.kind, kept.field))) == about
+
+    server.answers.clear()
+    clock.now += 76.0
+    assert await one_pass(requests, [action], refusals) == ()
+
+
+async def test_what_is_not_refused_is_done_all_the_same(requests: ActionRequests, server: Server) -> None:
+    server.answers["DELETE"] = (403, "Forbidden", DENIED)
+    await one_pass(requests, [ACTIONS["delete"][0], ACTIONS["merge"][0], ACTIONS["Job"][0]])
+    assert server.writes == [ACTIONS["delete"][1], ACTIONS["merge"][1], ACTIONS["Job"][1]]
+
+
+async def test_a_job_waits_for_its_claim_and_its_config_map(requests: ActionRequests, server: Server) -> None:
+    server.answers["PATCH"] = (403, "Forbidden", DENIED)
+    await one_pass(requests, [ACTIONS["claim"][0], Apply(manifest("ConfigMap")), ACTIONS["Job"][0]])
+    assert server.writes == [ACTIONS["claim"][1]]
+
+
+async def test_two_changes_of_one_object_are_refused_apart(requests: ActionRequests, server: Server) -> None:
+    owner, size = ACTIONS["merge"][0], Merge("PersistentVolumeClaim", "small", {"spec": {"resources": {}}})
+    server.answers["PATCH"] = (403, "Forbidden", DENIED)
+    refusals = await one_pass(requests, [owner, size])
+    assert [each.field for each in refusals] == ["metadata.ownerReferences", "spec.resources"]
+
+
+async def test_a_restarted_operator_tries_at_once(requests: ActionRequests, server: Server) -> None:
+    server.answers["POST"] = (403, "Forbidden", DENIED)
+    refusals = await one_pass(requests, [ACTIONS["Job"][0]])
+    server.answers.clear()
+    requests.forget(KEY)
+    assert await one_pass(requests, [ACTIONS["Job"][0]], refusals) == ()
+
+
+@pytest.mark.parametrize("answer", [(500, "InternalError", "etcd"), (503, "", "no"), (429, "TooManyRequests", "busy")])
+async def test_a_server_that_cannot_answer_is_no_refusal(
+    requests: ActionRequests, server: Server, answer: tuple[int, str, str]
+) -> None:
+    server.answers["POST"] = answer
+    with pytest.raises(Unreachable):
+        await one_pass(requests, [ACTIONS["Job"][0]])
+
+
+async def test_nothing_is_left_to_change_of_an_object_that_is_gone(requests: ActionRequests, server: Server) -> None:
+    server.answers["PATCH"] = (404, "NotFound", "jobs.batch not found")
+    assert await one_pass(requests, [ACTIONS["suspend"][0]]) == ()
+
+
+async def test_a_token_that_has_expired_is_no_refusal(requests: ActionRequests, server: Server) -> None:
+    server.answers["POST"] = (401, "Unauthorized", "Unauthorized")
+    with pytest.raises(ClusterError, match="Unauthorized"):
+        await one_pass(requests, [ACTIONS["Job"][0]])
