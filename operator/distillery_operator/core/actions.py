@@ -8,7 +8,7 @@ from itertools import dropwhile
 
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.claim_owner import owner_patch
-from distillery_operator.core.drift import pending_writes
+from distillery_operator.core.drift import added_selectors, pending_writes
 from distillery_operator.core.observation import JobState, ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.servers import deployed_server
@@ -20,7 +20,7 @@ from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.storage import workspace_claim
-from distillery_operator.planning.names import config_map_name
+from distillery_operator.planning.names import config_map_name, serving_name
 from distillery_operator.planning.plan import PlannedStage
 
 
@@ -168,3 +168,6 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
 def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
     for manifest, new in pending_writes(situation, rollout):
         yield Create(manifest) if new else Apply(manifest)
+    added = added_selectors(situation)
+    if added and rollout.manifests:
+        yield Merge("Service", serving_name(situation.plan.name), added)
