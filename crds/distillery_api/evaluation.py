@@ -54,6 +54,25 @@ class Score(LenientModel):
     `device`, a verified student through its server; the teacher with its requests in the generate stage."""
 
 
+class ServingComparison(LenientModel):
+    """The student beside the one that is served, on the same held-out rows."""
+
+    hash: Annotated[str, Field(max_length=63)]
+    """Input hash of the train stage of the student that was served."""
+    better: int | None = None
+    """Number of rows on which the new student has the higher score."""
+    worse: int | None = None
+    """Number of rows on which the new student has the lower score."""
+    p_value: float | None = None
+    """p-value of the difference: McNemar's exact test for labels and numbers, otherwise a paired bootstrap."""
+    difference_low: float | None = None
+    """Lower bound of the 95 % confidence interval of the difference, new student minus serving student (bootstrap)."""
+    difference_high: float | None = None
+    """Upper bound of the 95 % confidence interval of the difference."""
+    problem: Annotated[str, Field(max_length=512)] | None = None
+    """Why the two could not be compared; there are no figures then."""
+
+
 class GateVerdict(LenientModel):
     """What the quality gate says about the student."""
 
@@ -83,6 +102,9 @@ class Evaluation(LenientModel):
     """The base model with the student prompt."""
     student: Score | None = None
     """The student with the student prompt."""
+    serving: Score | None = None
+    """The student that was served during the evaluation, with its own student prompt; only where the quality gate
+    compares the new one with it."""
     majority: Score | None = None
     """Baseline that always gives the most frequent answer of the train rows, for labels and numbers."""
     shallow: Score | None = None
@@ -97,6 +119,8 @@ class Evaluation(LenientModel):
     p_value: float | None = None
     """p-value of the difference between student and base: McNemar's exact test for labels and numbers, otherwise a
     paired bootstrap."""
+    serving_comparison: ServingComparison | None = None
+    """The student beside the one that was served during the evaluation."""
     judge: Annotated[str, Field(max_length=200)] | None = None
     """Model that judged the win rates."""
     device: Annotated[str, Field(max_length=128)] | None = None

@@ -29,6 +29,15 @@ STUDENT_CREDENTIALS_PREFIX = "DISTILLERY_STUDENT_"
 checks the student and reads rows."""
 
 
+class ServingStudent(LenientModel):
+    """The student of an earlier run, which is served while a new one is made."""
+
+    hash: str
+    """Input hash of its train stage."""
+    folders: dict[Stage, str]
+    """Folders of its stages in the workspace: train, generate and, where it is known, evaluate."""
+
+
 class RunConfig(LenientModel):
     """Configuration of one stage of one run. It contains no secrets, only names of environment variables with API
     keys."""
@@ -56,6 +65,9 @@ class RunConfig(LenientModel):
     labels: tuple[str, ...]
     """The allowed answers, including defaults."""
     evaluation: EvaluationOptions = EvaluationOptions()
+    serving_student: ServingStudent | None = None
+    """The student that is served, if the quality gate compares the new one with it (evaluate). It is no part of the
+    stage's identity."""
     server_url: str | None = None
     """Base URL of the student's server, such as `http://NAME.NAMESPACE.svc:8000/v1` (verify). It serves the student
     under the name of the Distillation."""

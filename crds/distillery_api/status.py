@@ -81,6 +81,9 @@ class StageStatus(LenientModel):
     configuration: ShortText | None = None
     """Digest of the configuration of the last attempt. A failed stage runs again when a change of the spec changes
     it."""
+    compared_with: ShortText | None = None
+    """Hash of the student that was served when the last attempt was created, and that the quality gate compares with
+    the new one (evaluate)."""
     completion_time: datetime | None = None
     """Time at which the stage completed."""
     progress: Progress | None = None
@@ -125,6 +128,8 @@ class ServingStatus(LenientModel):
     """Time since which a Pod cannot start."""
     student_prompt: ShortText | None = None
     """File in the workspace with the student prompt."""
+    precision: ShortText | None = None
+    """Floating-point precision that the student is served in, such as bfloat16; auto where the server chooses."""
     verification: Verification | None = None
     """How the served student answered rows of the evaluation; absent until it has answered enough of them as there."""
     taken_over: bool | None = None
@@ -155,6 +160,8 @@ class Run(LenientModel):
     """Time at which the evaluation completed."""
     model_path: ShortText
     """Folder of the model in the workspace."""
+    evaluation: ShortText | None = None
+    """Folder of the evaluation in the workspace."""
     student: float | None = None
     """Score of the student."""
     teacher: float | None = None

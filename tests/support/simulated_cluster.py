@@ -7,12 +7,13 @@ what happens to Jobs, Pods and Deployments. No part of the core is replaced.
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from distillery_api.evaluation import Evaluation as Table
-from distillery_api.evaluation import Score
+from distillery_api.evaluation import Score, ServingComparison
 from distillery_api.reasons import Reason
 from distillery_api.resource import Distillation
 from distillery_api.stage import Stage, stages_until
@@ -101,6 +102,10 @@ class SimulatedCluster:
         self.refuses: dict[tuple[str, str], Refused] = {}
         """What the server refuses, by verb and kind; a dry run creates a Pod."""
         self.refused: list[Subject] = []
+        self.serving_score = 0.9
+        """Of the student that is served, where a new one is compared with it."""
+        self.comparison: Raw | None = {"better": 3, "worse": 3, "p_value": 1.0}
+        """How a new student compares with the one that is served; None in an image of an earlier release."""
         self._serial = 0
 
     @classmethod
@@ -126,6 +131,10 @@ class SimulatedCluster:
     def install(self, **manifest_settings: Any) -> None:
         """Upgrades the operator: other settings of the installation, such as images."""
         self.settings = replace(self.settings, manifests=replace(self.settings.manifests, **manifest_settings))
+
+    def delete(self, kind: str, name: str) -> None:
+        """Deletes an object by hand."""
+        self._delete(kind, name)
 
     def wait(self, seconds: float) -> None:
         """Lets time pass."""
@@ -368,10 +377,20 @@ class SimulatedCluster:
             fields = {
                 "evaluation": Table(sample_size=150, student=Score(score=0.9), teacher=Score(score=0.95))
             } | fields
+            fields = {**fields, "evaluation": self._compared(fields["evaluation"], folder)}
         if stage is Stage.VERIFY:
             fields = {"verification": VERIFIED, "message": VERIFIED.sentence()} | fields
         result = StageResult(stage=stage, folder=folder, state=StageOutcome.DONE, **fields)
         self.end(0, result.termination_message())
+
+    def _compared(self, table: Table | None, folder: str) -> Table | None:
+        """The table as the stage writes it: where its configuration names a student that is served, with that one."""
+        config = json.loads(self.objects["ConfigMap", f"conjnli-{folder}"]["data"]["run.json"])
+        if "servingStudent" not in config or table is None or self.comparison is None:
+            return table
+        comparison = ServingComparison(hash=config["servingStudent"]["hash"], **self.comparison)
+        serving = None if comparison.problem else Score(score=self.serving_score)
+        return table.model_copy(update={"serving": serving, "serving_comparison": comparison})
 
     def fail(self, exit_code: int, reason: Reason | None = None, message: str = "", **fields: Any) -> None:
         """The live Job's stage fails; with a reason, it writes a result."""

@@ -92,12 +92,15 @@ class TrainEvaluateRun:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     task: str = "NLI"
     labels: Sequence[str] = NLI_LABELS
+    serving_student: Mapping[str, Any] | None = None
+    """The student that the new one is compared with."""
 
     def __post_init__(self) -> None:
         generated = self.folder(Stage.GENERATE)
         write_rows(generated / "train.jsonl", self.train)
         write_rows(generated / "validation.jsonl", self.validation)
         write_rows(generated / "test.jsonl", self.test)
+        (generated / "student-prompt.txt").write_text(SYSTEM)
 
     def folder(self, stage: Stage) -> Path:
         return self.workspace / FOLDERS[stage]
@@ -120,6 +123,7 @@ class TrainEvaluateRun:
                 "training": {"maxLength": 256, **self.training},
                 "labels": self.labels,
                 "evaluation": self.evaluation,
+                "servingStudent": self.serving_student,
                 "metricsHost": "127.0.0.1",
                 "metricsPort": 0,
                 "terminationMessagePath": str(self.workspace / f"{stage}-message"),

@@ -97,7 +97,8 @@ def _finished_before(config: RunConfig) -> StageResult | None:
     """The result of an earlier attempt that succeeded, whose termination message may have been lost.
 
     A server may answer otherwise today, so verify always asks it. Rows that failed for a passing cause are asked again,
-    and only these: all replies are in the journal.
+    and only these: all replies are in the journal. An evaluation is completed by the comparison with another student
+    that is served now: all replies of the other systems are stored.
     """
     if config.stage is Stage.VERIFY:
         return None
@@ -106,7 +107,15 @@ def _finished_before(config: RunConfig) -> StageResult | None:
     except (OSError, ValidationError):
         return None
     finished = result.state is StageOutcome.DONE and not (result.rows and result.rows.transient_failures)
-    return result if finished else None
+    return result if finished and _is_compared(config, result) else None
+
+
+def _is_compared(config: RunConfig, result: StageResult) -> bool:
+    """Whether the result says how the student compares with the one that is served now."""
+    if config.serving_student is None:
+        return True
+    known = result.evaluation.serving_comparison if result.evaluation else None
+    return known is not None and known.hash == config.serving_student.hash and known.problem is None
 
 
 def _attempt(config: RunConfig) -> StageResult:

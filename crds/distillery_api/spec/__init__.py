@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from distillery_api.spec.data import Columns, Data, DataFormat, DataSource, Replies
 from distillery_api.spec.distillation import DistillationSpec
-from distillery_api.spec.evaluation import EvaluationOptions, Gate
+from distillery_api.spec.evaluation import AgainstServing, EvaluationOptions, Gate
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
@@ -25,6 +25,7 @@ __all__ = [
     "QUANTITY",
     "REASONING_TASKS",
     "AccessMode",
+    "AgainstServing",
     "Budget",
     "Columns",
     "Data",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -13,6 +14,14 @@ from distillery_api.spec.teacher import Judge
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class AgainstServing(StrEnum):
+    """How a student must compare with the one that is served."""
+
+    NOT_WORSE = "NotWorse"
+    BETTER = "Better"
+    IGNORE = "Ignore"
+
+
 class Gate(ApiModel):
     """The quality gate: a student that does not meet every bound is not rolled out, and the student that is served
     stays. A changed bound decides anew at once, and runs no stage again."""
@@ -22,6 +31,10 @@ class Gate(ApiModel):
     min_gain_over_base: Share | None = None
     """Least difference between the score of the student and the better one of the base model's two scores, with the
     teacher prompt and with the student prompt, from 0 to 1. Default: none."""
+    against_serving: AgainstServing = AgainstServing.NOT_WORSE
+    """How the student must compare with the one that is served, on the same held-out rows, where there is another one:
+    NotWorse refuses a significantly lower score (p < 0.05), Better requires a significantly higher one, Ignore compares
+    nothing. Default: NotWorse."""
 
 
 class EvaluationOptions(StageOptions):

@@ -35,6 +35,7 @@ SYSTEMS = (
     SystemLabel("base_teacher_prompt", "Base model", "teacher"),
     SystemLabel("base", "Base model", "student"),
     SystemLabel("student", "Student", "student"),
+    SystemLabel("serving", "Serving", "student", "Serving: the student of an earlier run, which is served."),
     SystemLabel("majority", "Majority", "-", "Majority: the most frequent answer of the train rows."),
     SystemLabel("shallow", "Shallow", "-", "Shallow: TF-IDF and logistic regression on the train rows."),
     SystemLabel("lead", "Lead", "-", "Lead: the first words of the source, as many as a summary may have."),

@@ -13,6 +13,7 @@ from distillery_operator.core.observation import JobState, ObservedJob, Ownershi
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.servers import deployed_server
 from distillery_operator.core.serving_rollout import Rollout
+from distillery_operator.core.serving_student import serving_student
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.manifests.child_metadata import Manifest
@@ -151,7 +152,7 @@ def _starts(situation: Situation, state: StageState) -> Iterable[Action]:
     if situation.observation.claim is None and situation.plan.spec.storage.claim_name is None:
         yield Create(workspace_claim(situation.plan))
     settings = situation.settings.manifests
-    yield Apply(stage_config_map(situation.plan, state.planned))
+    yield Apply(stage_config_map(situation.plan, state.planned, serving_student(situation)))
     yield Create(stage_job(situation.plan, state.planned, state.record.attempts, settings, volume_use(situation)))
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from distillery_api.evaluation import Evaluation, GateVerdict
-from distillery_api.spec import Gate
+from distillery_api.evaluation import Evaluation, GateVerdict, ServingComparison
+from distillery_api.spec import AgainstServing, Gate
+
+SIGNIFICANT = 0.05
+"""p-values below it tell two students apart."""
 
 _DECIMALS = 9
 """Scores have four digits; what is left of a difference beyond these decimals is the arithmetic's."""
 
 
-def gate_verdict(gate: Gate, table: Evaluation | None) -> GateVerdict:
-    """Whether the student of `table` meets every bound of `gate`, with the figures. One without figures does not."""
+def gate_verdict(gate: Gate, table: Evaluation | None, serving: str | None = None) -> GateVerdict:
+    """Whether the student of `table` meets every bound of `gate`, with the figures. One without figures does not.
+
+    `serving` is the hash of another student that is served, and that it has to be compared with.
+    """
     if table is None or table.student is None:
         return GateVerdict(met=False, message="the result table holds no score of the student")
-    bounds = tuple(_bounds(gate, table, table.student.score))
+    bounds = (*_bounds(gate, table, table.student.score), *_against_serving(gate, table, table.student.score, serving))
     failed = tuple(sentence for met, sentence in bounds if not met)
-    return GateVerdict(met=not failed, message="; ".join(failed or (sentence for _, sentence in bounds)))
+    sentences = failed or tuple(sentence for _, sentence in bounds) or ("no other student is served",)
+    return GateVerdict(met=not failed, message="; ".join(sentences))
 
 
 Bound = tuple[bool, str]
@@ -38,6 +45,36 @@ def _gain_bound(table: Evaluation, score: float, least: float) -> Bound:
     gain = score - max(scores)
     figures = f"gain of {gain:.4g} over the base model ({score:g} against {max(scores):g})"
     return _lower_bound(figures, gain, "minGainOverBase", least)
+
+
+def _against_serving(gate: Gate, table: Evaluation, score: float, serving: str | None) -> Iterator[Bound]:
+    if serving is None or gate.against_serving is AgainstServing.IGNORE:
+        return
+    compared = table.serving_comparison
+    known = compared is not None and compared.hash == serving and compared.p_value is not None
+    if not known or compared is None or table.serving is None:
+        problem = compared.problem if compared and compared.hash == serving else None
+        yield False, _not_compared(serving, problem)
+        return
+    yield _compared(gate.against_serving, score, table.serving.score, compared)
+
+
+def _compared(wanted: AgainstServing, score: float, other: float, compared: ServingComparison) -> Bound:
+    differs = compared.p_value is not None and compared.p_value < SIGNIFICANT
+    worse, better = differs and score < other, differs and score > other
+    met = better if wanted is AgainstServing.BETTER else not worse
+    word = "better" if wanted is AgainstServing.BETTER or better else "worse"
+    negation = "" if (better if word == "better" else worse) else "not "
+    figures = f"{score:g} against {other:g}, p = {compared.p_value:g}"
+    return met, f"{negation}significantly {word} than the student that is served, {compared.hash} ({figures})"
+
+
+def _not_compared(serving: str, problem: str | None) -> str:
+    why = f": {problem}; restore it and retry, or" if problem else ";"
+    return (
+        f"not compared with the student that is served, {serving}{why} set evaluation.gate.againstServing to Ignore to"
+        " do without a comparison"
+    )
 
 
 def _lower_bound(figures: str, value: float, name: str, least: float) -> Bound:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from distillery_api.evaluation import GateVerdict
 from distillery_api.stage import Stage
 from distillery_operator.core.gate import gate_verdict
+from distillery_operator.core.serving_student import serving_student
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
 
@@ -15,7 +16,8 @@ def verdict_on_newest(situation: Situation, states: StageStates) -> GateVerdict 
     gate = situation.plan.spec.evaluation.gate
     if gate is None or states.done(Stage.EVALUATE) is None:
         return None
-    return gate_verdict(gate, last_evaluation(situation, states))
+    serving = serving_student(situation)
+    return gate_verdict(gate, last_evaluation(situation, states), serving.hash if serving else None)
 
 
 def may_be_rolled_out(situation: Situation, states: StageStates) -> bool:

@@ -7,6 +7,7 @@ nor a changed setting of the installation replaces a Pod that answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from distillery_api.stage import Stage
 from distillery_operator.core.observation import ObservedDeployment, Ownership
@@ -21,6 +22,21 @@ def deployed_server(situation: Situation) -> Server | None:
     if seen is None or seen.ownership is not Ownership.OURS:
         return None
     return seen.server or _taken_over_server(situation, seen)
+
+
+def served_model(situation: Situation) -> ServedModel | None:
+    """The student that is served; where somebody has deleted the Deployment, the one that was."""
+    deployed = deployed_server(situation)
+    return deployed.model if deployed else _last_served_model(situation)
+
+
+def _last_served_model(situation: Situation) -> ServedModel | None:
+    before = situation.previous.serving
+    if before is None or before.model_path is None or before.student_prompt is None:
+        return None
+    folder = PurePosixPath(before.model_path).parts[0]
+    train_hash = folder.removeprefix(f"{Stage.TRAIN}-")
+    return ServedModel(train_hash, before.model_path, before.student_prompt, before.precision or UNKNOWN_PRECISION)
 
 
 def server_for(situation: Situation, model: ServedModel) -> Server:

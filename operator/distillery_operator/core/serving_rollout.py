@@ -18,7 +18,7 @@ from distillery_operator.core.observation import ObservedDeployment, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import BLOCKING_REASONS
-from distillery_operator.core.servers import deployed_server, server_for
+from distillery_operator.core.servers import deployed_server, served_model, server_for
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.manifests.child_metadata import Manifest
@@ -81,7 +81,8 @@ def _wanted_server(situation: Situation, states: StageStates) -> Server | None:
     deployed = deployed_server(situation)
     if may_be_rolled_out(situation, states) and not situation.plan.suspended:
         return server_for(situation, _newest_model(situation, states, deployed))
-    return server_for(situation, deployed.model) if deployed else None
+    served = served_model(situation)
+    return server_for(situation, served) if served else None
 
 
 def _newest_model(situation: Situation, states: StageStates, deployed: Server | None) -> ServedModel:

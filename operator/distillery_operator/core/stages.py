@@ -29,6 +29,7 @@ from distillery_operator.core.retry_policy import (
     blocked_after_request,
     failed_after_request,
 )
+from distillery_operator.core.serving_student import compared_hash, compares_anew
 from distillery_operator.core.situation import Situation
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import PlannedStage
@@ -140,7 +141,7 @@ def last_evaluation(situation: Situation, states: StageStates) -> Evaluation | N
 def stage_state(situation: Situation, planned: PlannedStage) -> StageState:
     """Bring one stage's record up to date, and start it if it is due."""
     record = _up_to_date(situation, planned)
-    if record is None or _retries_rows(situation, record):
+    if record is None or _retries_rows(situation, record) or compares_anew(situation, record):
         return _next_attempt(situation, planned, record)
     if record.completion_time:
         return StageState(planned, StagePhase.DONE, record, situation.observation.job_named(record.job))
@@ -204,6 +205,7 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
         start_time=record.start_time,
         last_attempt_time=record.last_attempt_time,
         configuration=record.configuration,
+        compared_with=record.compared_with,
         completion_time=job.finished or now,
         message=shortened(result.message, STAGE_MESSAGE_LIMIT) if result and result.message else None,
         rows=result.rows if result else None,
@@ -292,7 +294,8 @@ def _start(
         return StageState(planned, StagePhase.WAITING, record, job, unmet, stalled=stalled)
     configuration = situation.configuration(planned)
     checked = record is not None and record.configuration == configuration
-    begun = following.model_copy(update={"configuration": configuration})
+    compared_with = compared_hash(situation, planned)
+    begun = following.model_copy(update={"configuration": configuration, "compared_with": compared_with})
     return StageState(planned, StagePhase.STARTING, begun, checked=checked)
 
 

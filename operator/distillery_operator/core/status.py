@@ -13,6 +13,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress
 from distillery_api.status import ConditionType, DistillationStatus, Run, ServingStatus, StageStatus
 from distillery_api.usage import Estimate, Usage
+from distillery_api.verification import Verification
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.conditions import (
     MESSAGE_LIMIT,
@@ -24,7 +25,7 @@ from distillery_operator.core.conditions import (
 )
 from distillery_operator.core.eta import remaining_seconds
 from distillery_operator.core.gated_rollout import may_be_rolled_out, verdict_on_newest
-from distillery_operator.core.observation import Ownership, StageReport
+from distillery_operator.core.observation import ObservedDeployment, Ownership, StageReport
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation, newly_evaluated
@@ -168,6 +169,7 @@ def _history(situation: Situation, states: StageStates) -> tuple[Run, ...]:
     run = Run(
         completion_time=record.completion_time,
         model_path=situation.plan.model_path,
+        evaluation=new.planned.folder,
         student=table.student.score if table and table.student else None,
         teacher=table.teacher.score if table and table.teacher else None,
     )
@@ -192,10 +194,21 @@ def _serving(assessment: Assessment) -> ServingStatus | None:
         ready_replicas=seen.ready if seen else 0,
         selector=names.serving_selector(situation.plan.name),
         student_prompt=seen.student_prompt if seen else rollout.server.model.student_prompt,
+        precision=seen.precision if seen else rollout.server.model.precision,
         blocked_since=rollout.blocked_since,
-        verification=served_verification(situation, assessment.stages) if seen else None,
+        verification=_verification(assessment, seen),
         taken_over=True if seen and is_taken_over(situation, assessment.stages) else None,
     )
+
+
+def _verification(assessment: Assessment, seen: ObservedDeployment | None) -> Verification | None:
+    """How the student answered that is served; where somebody has deleted its Deployment, it holds for the same
+    server."""
+    if seen:
+        return served_verification(assessment.situation, assessment.stages)
+    server, before = assessment.rollout.server, assessment.situation.previous.serving
+    verification = before.verification if before else None
+    return verification if verification and server and verification.server == server.digest else None
 
 
 def _rolled_out(assessment: Assessment) -> str | None:

@@ -7,7 +7,7 @@ later" and "the user must change something".
 from __future__ import annotations
 
 from distillery_api.paths import CONFIG_FILE
-from distillery_api.run_config import METRICS_PORT, WORKSPACE_PATH
+from distillery_api.run_config import METRICS_PORT, WORKSPACE_PATH, ServingStudent
 from distillery_api.stage import ExitCode, Stage
 from distillery_operator.manifests.certificate_authorities import (
     authority_environment,
@@ -52,14 +52,14 @@ parameters on a GPU. A stage that needs more is stopped before it takes the memo
 _LOADS_MODEL = frozenset({Stage.TRAIN, Stage.EVALUATE})
 
 
-def stage_config_map(plan: Plan, planned: PlannedStage) -> Manifest:
-    """The ConfigMap with the stage's RunConfig."""
+def stage_config_map(plan: Plan, planned: PlannedStage, serving_student: ServingStudent | None = None) -> Manifest:
+    """The ConfigMap with the stage's RunConfig. Evaluate compares the new student with `serving_student`."""
     labels = child_labels(plan, planned.stage, input_hash=planned.input_hash)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owned_metadata(plan, names.config_map_name(plan.name, planned.folder), labels),
-        "data": {CONFIG_FILE: _config_text(plan, planned)},
+        "data": {CONFIG_FILE: _config_text(plan, planned, serving_student)},
     }
 
 
@@ -98,8 +98,10 @@ def configuration_digest(plan: Plan, planned: PlannedStage, settings: ManifestSe
     return digest([_config_text(plan, planned), stage_pod(plan, planned, settings)])
 
 
-def _config_text(plan: Plan, planned: PlannedStage) -> str:
+def _config_text(plan: Plan, planned: PlannedStage, serving_student: ServingStudent | None = None) -> str:
     config = run_config(plan, planned, StageLocations.in_pod(plan, planned.stage))
+    if planned.stage is Stage.EVALUATE:
+        config = config.model_copy(update={"serving_student": serving_student})
     return config.model_dump_json(by_alias=True, exclude_none=True, indent=2)
 
 

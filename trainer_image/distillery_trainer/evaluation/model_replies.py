@@ -39,6 +39,13 @@ class SystemRequests:
     """Maximum length of a reply."""
     teacher_replies: Sequence[str | None] = ()
     """For each row the teacher's reply, whose likelihood is measured; () to measure none."""
+    variant: str = ""
+    """Which model it is, where one system may be another model later: its replies are stored by this, too."""
+
+    @property
+    def stored_as(self) -> str:
+        """The name under which its replies are stored."""
+        return f"{self.system}-{self.variant}" if self.variant else str(self.system)
 
 
 @dataclass
@@ -59,7 +66,7 @@ class ModelReplies:
         missing."""
         make_folder(self.folder.path, private=True)
         files = {
-            requests.system: ReplyFile.open(self.folder.system_replies(requests.system), len(requests.prompts))
+            requests.system: ReplyFile.open(self.folder.system_replies(requests.stored_as), len(requests.prompts))
             for requests in all_requests
         }
         self._count(sum(len(file.replies) for file in files.values()))

@@ -48,7 +48,7 @@ def result_table(
         partly_supervised=context.partly_supervised,
         **{_FIELDS[system]: score for system, score in table.items()},
         **_comparison(table),
-        p_value=_p_value(task, answers[System.STUDENT], answers[System.BASE]),
+        p_value=paired_p_value(task, answers[System.STUDENT], answers[System.BASE]),
         judge=context.judge,
         device=context.device,
         precision=context.precision,
@@ -70,11 +70,13 @@ def _comparison(table: dict[System, Score]) -> dict[str, Any]:
     return {"relative_gain": _rounded(gain), "gap_closed": _rounded(gap)}
 
 
-def _p_value(task: TaskDefinition, student: Sequence[ScoredAnswer], base: Sequence[ScoredAnswer]) -> float:
+def paired_p_value(task: TaskDefinition, student: Sequence[ScoredAnswer], other: Sequence[ScoredAnswer]) -> float:
+    """The p-value of the difference between two systems on the same rows: McNemar's exact test for labels and numbers,
+    a paired bootstrap for prose."""
     if task.answer_kind.is_prose:
-        value = scores.paired_bootstrap_p(_scores(student), _scores(base))
+        value = scores.paired_bootstrap_p(_scores(student), _scores(other))
     else:
-        value = scores.mcnemar_p(_correct(student), _correct(base))
+        value = scores.mcnemar_p(_correct(student), _correct(other))
     return float(f"{value:.3g}")
 
 

@@ -31,6 +31,8 @@ class System(StrEnum):
     BASE_TEACHER_PROMPT = "baseTeacherPrompt"
     BASE = "base"
     STUDENT = "student"
+    SERVING = "serving"
+    """The student that is served, of an earlier run."""
     MAJORITY = "majority"
     SHALLOW = "shallow"
     LEAD = "lead"

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distillery_api.evaluation import SMALL_SAMPLE, Evaluation
+from distillery_api.evaluation import SMALL_SAMPLE, Evaluation, ServingComparison
+from distillery_api.formatting import shortened
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
@@ -25,6 +26,7 @@ from distillery_trainer.evaluation.baselines import score_baselines
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.pairwise_judge import wins
 from distillery_trainer.evaluation.result_table import EvaluationContext, result_table
+from distillery_trainer.evaluation.serving_student import NotComparable, comparison, serving_replies
 from distillery_trainer.evaluation.systems import (
     HeldOutRows,
     ScoredAnswer,
@@ -43,6 +45,9 @@ from distillery_trainer.student.model_folder import ModelFolder, locate, open_fo
 from distillery_trainer.tasks import TaskDefinition, task_for
 from distillery_trainer.tasks.task_definition import AnswerKind
 
+_PROBLEM_LIMIT = 400
+"""Bytes."""
+
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Make the result table. Raises StageError."""
@@ -55,8 +60,30 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         answers[system] = score_replies(task, replies, rows)
     answers |= score_baselines(task, rows, generated.train)
     context = _context(config, answers, rows, device, progress)
+    compared = _compared_with_serving(config, task, rows, answers, _models(config, rows, device, progress, systems=1))
     _write_predictions(config.stage_folder.predictions, rows, answers, context.wins)
-    return _result(config, rows, result_table(task, answers, rows, context))
+    table = result_table(task, answers, rows, context).model_copy(update={"serving_comparison": compared})
+    return _result(config, rows, table)
+
+
+def _compared_with_serving(
+    config: RunConfig,
+    task: TaskDefinition,
+    rows: HeldOutRows,
+    answers: dict[System, list[ScoredAnswer]],
+    models: ModelReplies,
+) -> ServingComparison | None:
+    """The student beside the one that is served, whose answers are added to `answers`; None where there is none."""
+    serving = config.serving_student
+    if serving is None:
+        return None
+    try:
+        with _out_of_memory_explained():
+            replies = serving_replies(config, serving, rows, task, models)
+    except NotComparable as error:
+        return ServingComparison(hash=serving.hash, problem=shortened(str(error), _PROBLEM_LIMIT))
+    answers[System.SERVING] = score_replies(task, replies, rows)
+    return comparison(task, serving, answers[System.STUDENT], answers[System.SERVING])
 
 
 def _read_rows(path: Path, metric: str) -> HeldOutRows:
@@ -80,14 +107,21 @@ def _model_replies(
     """The replies of the base model under both prompts, and of the student under the student prompt."""
     *base_requests, student_requests = all_requests = _requests(task, rows)
     merged = config.input_folder(Stage.TRAIN).model
-    total = len(all_requests) * len(rows.rows)
-    models = ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
+    models = _models(config, rows, device, progress, systems=len(all_requests))
     with _out_of_memory_explained():
         replies = {
             **models.replies(base_requests, lambda: _open_base(config, merged)),
             **models.replies([student_requests], lambda: open_folder(merged, str(merged))),
         }
     return {System.BASE_TEACHER_PROMPT: replies[System.BASE]} | replies
+
+
+def _models(
+    config: RunConfig, rows: HeldOutRows, device: Device, progress: ProgressReporter, *, systems: int
+) -> ModelReplies:
+    """Lets the models of so many systems answer the rows, and reports how far that is."""
+    total = systems * len(rows.rows)
+    return ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
 
 
 def _open_base(config: RunConfig, student: Path) -> ModelFolder:
@@ -161,6 +195,7 @@ def _prediction(
         "system": system,
         "reply": scored.reply.text,
         "answer": scored.answer,
+        "finished": scored.reply.finished,
         "correct": scored.correct,
         "score": round(scored.score, 4),
         "win": win,
@@ -186,7 +221,12 @@ def _result(config: RunConfig, rows: HeldOutRows, evaluation: Evaluation) -> Sta
 
 def _message(rows: HeldOutRows, evaluation: Evaluation) -> str:
     number_format = "{:.1%}" if not evaluation.is_prose else "{:.3f}"
-    systems = {"student": evaluation.student, "teacher": evaluation.teacher, "base model": evaluation.base}
+    systems = {
+        "student": evaluation.student,
+        "serving student": evaluation.serving,
+        "teacher": evaluation.teacher,
+        "base model": evaluation.base,
+    }
     listed = ", ".join(
         f"{name} {number_format.format(score.score)}" for name, score in systems.items() if score is not None
     )

@@ -14,7 +14,9 @@ class InvalidModel(UserError):
     """The student's model cannot be used; the message says which one, and what to do about it."""
 
     def __init__(self, uri: str, problem: str) -> None:
-        super().__init__(f"student.model.uri: {uri}: {cleaned(problem, _LIMIT)}", reason=Reason.INVALID_MODEL)
+        self.problem = cleaned(problem, _LIMIT)
+        """The problem alone, without the model's name."""
+        super().__init__(f"student.model.uri: {uri}: {self.problem}", reason=Reason.INVALID_MODEL)
 
 
 def first_line(error: Exception) -> str:
