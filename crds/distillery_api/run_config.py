@@ -71,6 +71,8 @@ class RunConfig(LenientModel):
     server_url: str | None = None
     """Base URL of the student's server, such as `http://NAME.NAMESPACE.svc:8000/v1` (verify). It serves the student
     under the name of the Distillation."""
+    bakes_prompt: bool | None = None
+    """Whether the server's chat template holds the student prompt, so that requests do without (verify)."""
 
     api_key_variables: dict[str, str] = {}
     """Environment variables with API keys, by SECRET/KEY."""

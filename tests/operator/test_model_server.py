@@ -163,3 +163,30 @@ def test_the_key_of_clients_reaches_server_and_verify_from_its_secret(runtime: s
         [{"name": name, "valueFrom": secret}],
         [{"name": "DISTILLERY_SERVING_API_KEY", "valueFrom": secret}],
     ]
+
+
+def test_a_baked_prompt_is_mounted_alone_and_written_into_a_template_before_vllm_starts() -> None:
+    plan = cluster_plan(distillation(spec(serving={"runtime": "VLLM", "bakePrompt": True})), SETTINGS)
+    pod = serving_pod(plan, planned_server(plan, SETTINGS))
+    [container] = pod["spec"]["containers"]
+    generate, train = plan.stage(Stage.GENERATE).folder, plan.stage(Stage.TRAIN).folder
+    of_workspace = [
+        (each["mountPath"], each["subPath"]) for each in container["volumeMounts"] if each["name"] == "workspace"
+    ]
+    assert of_workspace == [
+        ("/models/conjnli", f"{train}/model"),
+        ("/student-prompt.txt", f"{generate}/student-prompt.txt"),
+    ]
+    program = ["python3", "-m", "baked_prompt", "/models/conjnli", "/student-prompt.txt", "/tmp/chat_template.jinja"]
+    assert container["command"][:9] == [*program, "vllm", "serve", "/models/conjnli"]
+    assert container["command"][-2:] == ["--chat-template", "/tmp/chat_template.jinja"]
+    assert "def baked_template(" in pod["metadata"]["annotations"]["distillery.dev/module-baked_prompt"]
+
+
+def test_a_baked_prompt_is_an_option_of_the_other_server() -> None:
+    assert server(runtime="Transformers", bakePrompt=True).command[-1] == "--student-prompt=/student-prompt.txt"
+
+
+def test_arguments_of_the_user_come_last() -> None:
+    command = server(runtimeArgs=["--max-num-seqs", "8", "--max-model-len=1k"], bakePrompt=True).command
+    assert command[-5:] == ("--chat-template", "/tmp/chat_template.jinja", "--max-num-seqs", "8", "--max-model-len=1k")

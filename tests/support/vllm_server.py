@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -57,41 +58,54 @@ class VllmServer:
     process: subprocess.Popen
     address: str
     log: Path
+    key: str | None = None
 
     def post(self, path, timeout=120, **body):
         """The response to a request."""
-        return requests.post(f"{self.address}{path}", json=body, timeout=timeout)
+        return requests.post(f"{self.address}{path}", json=body, timeout=timeout, headers=self._headers())
 
     def get(self, path):
         """The response to a request."""
-        return requests.get(f"{self.address}{path}", timeout=30)
+        return requests.get(f"{self.address}{path}", timeout=30, headers=self._headers())
+
+    def _headers(self):
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def ask(self, text, **fields):
         """The reply to one user message, with no sampling parameter but those in `fields`."""
         messages = [{"role": "user", "content": text}]
-        response = self.post("/v1/chat/completions", model=NAME, messages=messages, **fields)
+        response = self.post("/v1/chat/completions", **{"model": NAME, "messages": messages, **fields})
         response.raise_for_status()
         return response.json()["choices"][0]["message"]["content"]
 
 
 @contextlib.contextmanager
-def vllm_server(programs: Path, model: Path, log: Path) -> Iterator[VllmServer]:
-    """A server of the model in `model`, on the loopback interface. Raises RuntimeError where it does not start."""
-    manifest, port = pod(), free_port()
+def vllm_server(
+    programs: Path, model: Path, log: Path, *, prompt: str | None = None, key: str | None = None, **serving: Any
+) -> Iterator[VllmServer]:
+    """A server of the model in `model`, on the loopback interface, with the fields of `serving`. With `prompt`, it is
+    baked in; with `key`, clients need it. Raises RuntimeError where it does not start."""
+    reference = {"apiKey": {"secretName": "clients"}} if key else {}
+    manifest, port = pod(bakePrompt=prompt is not None, **reference, **serving), free_port()
+    (log.parent / "prompt.txt").write_text(prompt or "")
     container = manifest["spec"]["containers"][0]
     write_modules(log.parent, manifest)
     replaced = {
+        "python3": str(programs / "python"),
         "vllm": str(programs / "vllm"),
+        "/student-prompt.txt": str(log.parent / "prompt.txt"),
+        "/tmp/chat_template.jinja": str(log.parent / "template.jinja"),
         f"/models/{NAME}": str(model),
         "0.0.0.0": "127.0.0.1",
         "8000": str(port),
     }
     command = [replaced.get(part, part) for part in container["command"]]
     environment = {**os.environ, **pod_environment(container), "PYTHONPATH": str(log.parent)}
+    environment |= {"VLLM_API_KEY": key} if key else {}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:
-        running = VllmServer(process, f"http://127.0.0.1:{port}", log)
+        running = VllmServer(process, f"http://127.0.0.1:{port}", log, key)
         wait_until_ready(running)
         yield running
     finally:

@@ -276,3 +276,22 @@ def test_a_key_that_protects_nothing_ends_the_server(tmp_path: Path, monkeypatch
         "The API key of the student's server (DISTILLERY_SERVING_API_KEY, serving.apiKey) "
         f"{problem}. Correct the Secret.",
     )
+
+
+def test_a_baked_prompt_is_the_system_message_of_requests_without_one(server: Server, tmp_path: Path) -> None:
+    prompt, own = 'Say "a label".\n', {"role": "system", "content": "Speak French."}
+    (tmp_path / "prompt.txt").write_text(prompt)
+    port = free_port()
+    process = start(server.folder, port, "--dtype=float32", f"--student-prompt={tmp_path}/prompt.txt")
+    baked = Server(port, server.folder, process)
+    wait_until_healthy(baked)
+
+    def reply(target: Server, *system: dict[str, str]) -> tuple[str, int]:
+        _, body = target.post("/v1/chat/completions", messages=[*system, *MESSAGES], max_tokens=8)
+        return body["choices"][0]["message"]["content"], body["usage"]["prompt_tokens"]
+
+    assert reply(baked) == reply(server, {"role": "system", "content": prompt})
+    assert reply(baked, own) == reply(server, own)
+    assert reply(baked)[1] != reply(server)[1]
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)

@@ -26,7 +26,7 @@ from distillery_api.stage_result import StageResult
 from distillery_trainer.runtime.errors import TryLater
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.verification.comparison import alike
-from distillery_trainer.verification.evaluated_rows import EvaluatedRow, rows_to_ask
+from distillery_trainer.verification.evaluated_rows import EvaluatedRow, rows_to_ask, without_prompt
 from distillery_trainer.verification.machine_load import other_load
 from distillery_trainer.verification.served_student import ServedReply, ServedStudent
 from train_evaluate_run import TrainEvaluateRun, chat, held_out_row, read_rows, write_rows
@@ -106,6 +106,20 @@ def test_a_request_is_that_of_a_user(tmp_path):
         run(server.url)
         first = server.requests[0].body
     assert first == {"model": "tiny", "messages": held_out_row(0)["studentPrompt"], "max_tokens": 32}
+
+
+def test_a_baked_prompt_is_not_sent_and_a_rows_own_system_message_is(tmp_path):
+    run = VerifyRun(tmp_path, settings={})
+    prompt = held_out_row(0)["studentPrompt"][0]["content"]
+    (run.run.folder(Stage.GENERATE) / "student-prompt.txt").write_text(prompt)
+    config = run.config("http://127.0.0.1:9/v1").model_copy(update={"bakes_prompt": True})
+    run.config = lambda url: config.model_copy(update={"server_url": url})  # type: ignore[method-assign]
+    with student_server(run) as server:
+        assert run(server.url)[0] == 0
+        first = server.requests[0].body
+    assert first["messages"] == held_out_row(0)["studentPrompt"][1:]
+    row = EvaluatedRow("test-0", [{"role": "system", "content": "own"}, {"role": "user", "content": "a"}], "b", "b")
+    assert without_prompt(row, prompt) == row
 
 
 def test_the_key_of_clients_is_sent_without_the_line_break_of_its_file(tmp_path):

@@ -4,6 +4,8 @@ import json
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from vllm_server import NAME, pod_container, vllm_server
 
+OPTIONS = Path(__file__).with_name("describe_options.py")
 PARSER = Path(__file__).with_name("parse_command.py")
 QUESTIONS = [
     "What is the capital of France?",
@@ -51,6 +54,40 @@ def test_parser_of_vllm_accepts_the_commands(vllm):
         assert options["trust_request_chat_template"] is False
         assert options["trust_remote_code"] is False
     assert [options.get("kv_cache_memory_bytes") for options in commands] == [1024**3, None, 2 * 1024**3]
+
+
+def test_known_options_are_those_of_the_parser(vllm):
+    result = subprocess.run([vllm / "python", OPTIONS], capture_output=True, text=True, check=False, timeout=120)
+    described = json.loads(result.stdout[result.stdout.index('{"version"') :])
+    assert described == json.loads(files("distillery_api.spec").joinpath("vllm_options.json").read_text())
+
+
+def test_parser_of_vllm_accepts_what_the_spec_accepts(vllm):
+    arguments = ["--max_num_seqs", "64", "--max-model-len", "1k", "--compilation-config.mode", "0", "-tp=1"]
+    [options] = parsed(vllm, pod_container(runtimeArgs=arguments, modelNames=["gpt-4o"]))
+    assert (options["max_num_seqs"], options["max_model_len"], options["tensor_parallel_size"]) == (64, 1000, 1)
+    assert options["served_model_name"] == [NAME, "gpt-4o"]
+
+
+def test_prompt_key_names_and_arguments_are_those_of_the_spec(vllm, student, tmp_path, server):
+    system = {"role": "system", "content": 'Answer with "yes" or "no", in capital letters.'}
+    own = {"role": "system", "content": "Answer in French."}
+    message = {"role": "user", "content": QUESTIONS[1]}
+    spec = {"modelNames": ["gpt-4o"], "runtimeArgs": ["--max-model-len=512"]}
+    expected = [server.ask("", messages=[each, message], max_tokens=12) for each in (system, own)]
+    with vllm_server(
+        vllm, student, tmp_path / "log.txt", prompt=system["content"], key="sk-of-clients", **spec
+    ) as baked:
+        of_client = [[message], [own, message]]
+        replies = [baked.ask("", messages=messages, model="gpt-4o", max_tokens=12) for messages in of_client]
+        [first, second] = baked.get("/v1/models").json()["data"]
+        stranger = replace(baked, key=None)
+        paths = ("/v1/models", "/health", "/metrics")
+        statuses = [stranger.get(path).status_code for path in paths]
+    assert replies == expected
+    assert expected[0] != server.ask(message["content"], max_tokens=12)
+    assert (first["id"], second["id"], first["max_model_len"]) == (NAME, "gpt-4o", 512)
+    assert statuses == [401, 200, 200]
 
 
 def test_same_request_has_one_reply(server):

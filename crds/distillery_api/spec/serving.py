@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from distillery_api.base import NotServerIdentity, matches
-from distillery_api.spec.fields import SecretKeyReference
+from distillery_api.base import NotServerIdentity, Rule, matches
+from distillery_api.spec.fields import Flag, SecretKeyReference
 from distillery_api.spec.stage_options import StageOptions
+from distillery_api.spec.vllm_arguments import checked_arguments
 
 ModelName = Annotated[
     str,
@@ -52,3 +53,21 @@ class Serving(StageOptions):
     api_key: SecretKeyReference | None = None
     """Key that every request to /v1 must carry as `Authorization: Bearer KEY`; /health and /metrics stay open. Restart
     the server after a change of the Secret (annotation distillery.dev/restart-at). Default: no key."""
+    bake_prompt: Flag = False
+    """Puts the student prompt into the served chat template, so that clients send their input only. A client's own
+    system message takes its place. Default: false."""
+    runtime_args: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...],
+        Field(max_length=64),
+        AfterValidator(checked_arguments),
+    ] = ()
+    """Further arguments of `vllm serve`, for example [--max-num-seqs, "64", --enable-prefix-caching]. Options that the
+    operator sets itself are refused. Only with the runtime VLLM."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "size(self.runtimeArgs) == 0 || self.runtime == 'VLLM'",
+            "runtimeArgs are those of vLLM; remove them, or set runtime to VLLM",
+            lambda serving: not serving.runtime_args or serving.runtime is ServingRuntime.VLLM,
+        ),
+    )

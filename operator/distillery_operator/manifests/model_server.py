@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from distillery_api.run_config import SERVER_API_KEY_VARIABLE
+from distillery_api.runtime import baked_prompt
 from distillery_api.spec import Serving, ServingRuntime
 from distillery_operator.manifests import served_paths
 from distillery_operator.manifests.container_resources import (
@@ -23,10 +24,13 @@ from distillery_operator.manifests.vllm import (
     CPU_REQUESTS,
     cpu_cache_bytes,
     vllm_command,
+    with_baked_prompt,
 )
 from distillery_operator.planning import names
 
 MODELS_FOLDER = "/models"
+STUDENT_PROMPT_FILE = "/student-prompt.txt"
+"""Where the student prompt is mounted, if it is baked in."""
 GRACE_SECONDS = 60
 PRE_STOP_SECONDS = 5
 
@@ -59,7 +63,7 @@ def model_server(serving: Serving, name: str, precision: str, settings: Manifest
     if serving.runtime is ServingRuntime.TRANSFORMERS:
         command, image = _transformers_command(serving, name, precision), serving.image or settings.trainer_image
         return ModelServer(command, image, SERVER_API_KEY_VARIABLE)
-    modules = _vllm_modules()
+    modules = _vllm_modules(serving.bake_prompt)
     if has_accelerator(serving):
         command, image = _vllm_command(serving, name, precision), serving.image or settings.vllm_image
         return ModelServer(command, image, API_KEY_VARIABLE, modules=modules)
@@ -74,9 +78,10 @@ def model_server(serving: Serving, name: str, precision: str, settings: Manifest
 
 
 @cache
-def _vllm_modules() -> Mapping[str, str]:
+def _vllm_modules(bakes_prompt: bool) -> Mapping[str, str]:
     """The modules of ours in vLLM's Pods; read once, not in every reconciliation."""
-    return {"served_paths": inspect.getsource(served_paths)}
+    always = {"served_paths": inspect.getsource(served_paths)}
+    return {**always, "baked_prompt": inspect.getsource(baked_prompt)} if bakes_prompt else always
 
 
 def _transformers_command(serving: Serving, name: str, precision: str) -> tuple[str, ...]:
@@ -85,11 +90,12 @@ def _transformers_command(serving: Serving, name: str, precision: str) -> tuple[
         *(f"--also-named={other}" for other in _other_names(serving, name)),
         *(f"--dtype={precision}", "--host=0.0.0.0", f"--port={names.SERVING_PORT}"),
         f"--shutdown-timeout={_drain_seconds(serving)}",
+        *((f"--student-prompt={STUDENT_PROMPT_FILE}",) if serving.bake_prompt else ()),
     )
 
 
 def _vllm_command(serving: Serving, name: str, precision: str, cpu_cache: int | None = None) -> tuple[str, ...]:
-    return vllm_command(
+    command = vllm_command(
         model_folder(name),
         (name, *_other_names(serving, name)),
         names.SERVING_PORT,
@@ -97,6 +103,9 @@ def _vllm_command(serving: Serving, name: str, precision: str, cpu_cache: int | 
         drain_seconds=_drain_seconds(serving),
         cpu_cache=cpu_cache,
     )
+    if serving.bake_prompt:
+        command = with_baked_prompt(command, model_folder(name), STUDENT_PROMPT_FILE)
+    return (*command, *serving.runtime_args)
 
 
 def _other_names(serving: Serving, name: str) -> tuple[str, ...]:

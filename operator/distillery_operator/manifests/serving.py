@@ -8,6 +8,7 @@ from distillery_operator.manifests.child_metadata import Manifest, child_labels,
 from distillery_operator.manifests.model_server import (
     GRACE_SECONDS,
     PRE_STOP_SECONDS,
+    STUDENT_PROMPT_FILE,
     ModelServer,
     model_folder,
     model_server,
@@ -121,11 +122,10 @@ def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedMode
 def _server_container(plan: Plan, settings: ManifestSettings, served: ServedModel) -> GeneratedContainer:
     name = names.served_model_name(plan.name)
     server = model_server(plan.spec.serving, name, served.precision, settings)
-    mount = {"name": WORKSPACE_VOLUME, "mountPath": model_folder(name), "subPath": served.model_path, "readOnly": True}
     return GeneratedContainer(
         command=server.command,
         image=server.image,
-        mounts=(mount, *module_mounts(server.modules)),
+        mounts=(*_workspace_mounts(plan, served), *module_mounts(server.modules)),
         volumes=(workspace_volume(plan), *module_volumes(server.modules)),
         requests=dict(server.requests),
         environment=(
@@ -139,6 +139,17 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
             # Requests keep arriving until every proxy knows that this Pod is terminating.
             "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         },
+    )
+
+
+def _workspace_mounts(plan: Plan, served: ServedModel) -> tuple[Manifest, ...]:
+    """The student and, where the template is to hold it, the student prompt; nothing else of the workspace."""
+    parts = {model_folder(names.served_model_name(plan.name)): served.model_path}
+    if plan.spec.serving.bake_prompt:
+        parts[STUDENT_PROMPT_FILE] = served.student_prompt
+    return tuple(
+        {"name": WORKSPACE_VOLUME, "mountPath": mounted, "subPath": part, "readOnly": True}
+        for mounted, part in parts.items()
     )
 
 

@@ -13,6 +13,7 @@ CPU_ENVIRONMENT = {
 API_KEY_VARIABLE = "VLLM_API_KEY"
 """Variable with the key of all clients. On the command line, whoever may read Pods would read it."""
 
+_BAKED_TEMPLATE = "/tmp/chat_template.jinja"  # noqa: S108 - a volume of the Pod's own
 _QUIET_PATHS = "/health,/metrics"
 _GREEDY = '{"temperature":0}'
 _MEBIBYTE = 1024**2
@@ -52,6 +53,13 @@ def vllm_command(
         *("--middleware", "served_paths.ServedPaths"),
         *_cpu_flags(cpu_cache),
     )
+
+
+def with_baked_prompt(command: tuple[str, ...], model_folder: str, student_prompt: str) -> tuple[str, ...]:
+    """`command` with a chat template that the module baked_prompt writes first, with the prompt in the file
+    `student_prompt` in it."""
+    writes_template = ("python3", "-m", "baked_prompt", model_folder, student_prompt, _BAKED_TEMPLATE)
+    return (*writes_template, *command, "--chat-template", _BAKED_TEMPLATE)
 
 
 def _cpu_flags(cache: int | None) -> tuple[str, ...]:

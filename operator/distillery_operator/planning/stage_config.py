@@ -85,6 +85,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> 
         labels=spec.labels,
         evaluation=_without_gate(_without_pod_options(spec.evaluation)),
         server_url=locations.server_url,
+        bakes_prompt=True if planned.stage is Stage.VERIFY and spec.serving.bake_prompt else None,
         request_timeout_seconds=spec.generation.request_timeout,
         api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
         metrics_host=locations.metrics_host,

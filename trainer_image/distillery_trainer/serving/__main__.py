@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    key = server_key()
     import uvicorn
 
     from distillery_trainer.serving.application import StudentApi
@@ -46,9 +47,9 @@ def _serve(options: argparse.Namespace) -> None:
     from distillery_trainer.serving.served_model import ServedModel
     from distillery_trainer.student.device import choose_device
 
-    key = server_key()
     quiet_libraries()
-    model = ServedModel.load(options.model, (options.name, *options.also_named), options.dtype, choose_device())
+    names = (options.name, *options.also_named)
+    model = ServedModel.load(options.model, names, options.dtype, choose_device(), options.student_prompt)
     uvicorn.run(
         with_key(StudentApi(model).application(), key),
         host=options.host,
@@ -69,6 +70,9 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="what clients write in `model`")
     parser.add_argument("--also-named", action="append", default=[], metavar="NAME", help="a further name")
     parser.add_argument("--dtype", choices=PRECISIONS, default="auto", help="arithmetic; auto: the device's own")
+    parser.add_argument(
+        "--student-prompt", type=Path, metavar="FILE", help="the system message of requests that have none"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(

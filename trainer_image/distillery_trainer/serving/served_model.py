@@ -10,8 +10,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cli.serving.utils import Modality
 
+from distillery_api.runtime.baked_prompt import NoTemplate, baked_template, read_prompt
 from distillery_trainer.serving.request_body import RefusedRequest
 from distillery_trainer.student.device import Device
+from distillery_trainer.student.invalid_model import InvalidModel
 from distillery_trainer.student.model_folder import ModelFolder, open_folder
 
 DEFAULT_MAX_TOKENS = 1024
@@ -32,14 +34,19 @@ class ServedModel:
     """All names that requests may use."""
 
     @classmethod
-    def load(cls, path: Path, names: tuple[str, ...], precision: str, device: Device) -> ServedModel:
+    def load(
+        cls, path: Path, names: tuple[str, ...], precision: str, device: Device, student_prompt: Path | None = None
+    ) -> ServedModel:
         """The student in a folder under `names`, computing in `precision`: bfloat16, float16, float32, or auto for the
-        device's own. Raises InvalidModel."""
+        device's own. The text in the file `student_prompt` is the system message of requests that have none. Raises
+        InvalidModel."""
         folder = open_folder(path, str(path))
         dtype = device.dtype if precision == "auto" else getattr(torch, precision)
         model = folder.load(dtype, device.kind).eval()
         # Greedy, and at an end as in the evaluation, whatever the folder says.
         model.generation_config.update(do_sample=False, eos_token_id=list(folder.end_of_turn))
+        if student_prompt is not None:
+            _bake(folder, student_prompt)
         return cls(names[0], folder, model, names)
 
     def process_model_name(self, name: str) -> str:
@@ -80,3 +87,11 @@ class ServedModel:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RefusedRequest(f"messages: the student's chat template refuses them: {reason}") from error
         return len(tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+
+def _bake(folder: ModelFolder, student_prompt: Path) -> None:
+    try:
+        prompt = read_prompt(student_prompt)
+    except NoTemplate as error:
+        raise InvalidModel(folder.uri, f"{error}.") from error
+    folder.tokenizer.chat_template = baked_template(str(folder.tokenizer.chat_template), prompt)

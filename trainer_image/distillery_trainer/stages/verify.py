@@ -17,6 +17,7 @@ from distillery_api.formatting import cleaned
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.baked_prompt import NoTemplate, read_prompt
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.verification import BUSY_LOAD, Verification
@@ -27,7 +28,13 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import task_for
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.verification.comparison import alike, required_share
-from distillery_trainer.verification.evaluated_rows import VERIFIED_ROWS, EvaluatedRow, evaluated_rows, rows_to_ask
+from distillery_trainer.verification.evaluated_rows import (
+    VERIFIED_ROWS,
+    EvaluatedRow,
+    evaluated_rows,
+    rows_to_ask,
+    without_prompt,
+)
 from distillery_trainer.verification.machine_load import other_load
 from distillery_trainer.verification.served_student import ServedReply, ServedStudent
 
@@ -83,7 +90,10 @@ def _rows(config: RunConfig) -> list[EvaluatedRow]:
     held_out, predictions = config.input_folder(Stage.GENERATE).test, config.input_folder(Stage.EVALUATE).predictions
     try:
         rows = rows_to_ask(evaluated_rows(held_out, predictions))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        if config.bakes_prompt:
+            prompt = read_prompt(config.input_folder(Stage.GENERATE).student_prompt)
+            rows = [without_prompt(row, prompt) for row in rows]
+    except (OSError, ValueError, LookupError, TypeError, NoTemplate) as error:
         message = f"The evaluation that the student's server is compared with cannot be read: {error}"
         raise UserError(cleaned(message, _MESSAGE_BYTES), reason=Reason.VERIFICATION_FAILED) from error
     if not rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 
@@ -41,6 +41,12 @@ def evaluated_rows(held_out: Path, predictions: Path) -> list[EvaluatedRow]:
         for row in of_student
         if row["reply"] is not None
     ]
+
+
+def without_prompt(row: EvaluatedRow, prompt: str) -> EvaluatedRow:
+    """The row as a server with `prompt` in its template is asked; a system message of the row's own stays."""
+    first, *others = row.messages
+    return replace(row, messages=others) if first == {"role": "system", "content": prompt} else row
 
 
 def rows_to_ask(rows: Sequence[EvaluatedRow]) -> list[EvaluatedRow]:
