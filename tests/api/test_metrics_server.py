@@ -95,3 +95,23 @@ def test_clients_that_go_away_leave_nothing_in_the_log(
         connect(server, b"GET /long HTTP/1.1\r\n\r\n").close()
     assert scrape(server) == b"rows 3\n"
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_all_addresses_are_those_of_ipv4_and_of_ipv6(address: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with metrics_server("0.0.0.0", 0, application) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+        thread.start()
+        with urllib.request.urlopen(f"http://{address}:{running.server_port}/metrics", timeout=10) as response:
+            assert response.status == 200
+        running.shutdown()
+        thread.join()
+
+
+def test_an_address_of_ipv6_is_bound() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with metrics_server("::1", 0, application) as running:
+        assert running.server_address[0] == "::1"

@@ -222,3 +222,14 @@ async def test_a_token_that_has_expired_is_no_refusal(requests: ActionRequests, 
     server.answers["POST"] = (401, "Unauthorized", "Unauthorized")
     with pytest.raises(ClusterError, match="Unauthorized"):
         await one_pass(requests, [ACTIONS["Job"][0]])
+
+
+@pytest.mark.parametrize("what", ["apply", "Job"])
+async def test_a_kind_that_the_cluster_does_not_have_is_refused(
+    requests: ActionRequests, server: Server, what: str
+) -> None:
+    message = "the server could not find the requested resource"
+    server.answers[ACTIONS[what][1].split()[0]] = (404, "NotFound", message)
+    refusals = await one_pass(requests, [ACTIONS[what][0], ACTIONS["delete"][0]])
+    assert [(each.reason, each.message) for each in refusals] == [("InvalidSpec", message)]
+    assert server.writes == [ACTIONS[what][1], ACTIONS["delete"][1]]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from distillery_operator.cluster.leader_election import Leader, LeaseTimes
-from distillery_operator.errors import Conflict, LeadershipLost, NotFound, Unreachable
+from distillery_operator.errors import Conflict, Forbidden, LeadershipLost, NotFound, Unreachable
 
 TIMES = LeaseTimes(duration=0.3, renew_deadline=0.15, retry=0.02, request_timeout=0.05)
 
@@ -19,6 +19,7 @@ class Store:
 
     def __init__(self, lease: dict[str, Any] | None = None) -> None:
         self.lease, self.fault, self.version = lease, "", 1
+        self.may_create = True
 
     async def _disturb(self) -> None:
         if self.fault == "unreachable":
@@ -36,6 +37,8 @@ class Store:
 
     async def create_lease(self, spec: dict[str, Any]) -> dict[str, Any]:
         await self._disturb()
+        if not self.may_create:
+            raise Forbidden("leases is forbidden")
         return self._store({"metadata": {"name": "lease", "resourceVersion": "0"}, "spec": spec})
 
     async def replace_lease(self, lease: dict[str, Any]) -> dict[str, Any]:
@@ -244,3 +247,26 @@ async def test_times_are_written_in_utc_with_microseconds() -> None:
         assert spec["renewTime"].endswith("Z")
         assert len(spec["renewTime"]) == len("2026-11-25T04:31:00.123456Z")
         assert spec["leaseDurationSeconds"] == 0
+
+
+async def test_a_lease_that_is_deleted_while_its_holder_leads_is_made_again() -> None:
+    store, work = Store(empty_lease()), Work()
+    async with running(store, "one", work):
+        await within(work.started.wait())
+        store.lease = None
+        await asyncio.sleep(0.1)
+        assert (store.holder, work.runs) == ("one", True)
+
+
+async def test_without_a_lease_and_the_right_to_create_one_it_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    store, work = Store(None), Work()
+    store.may_create = False
+    async with running(store, "one", work):
+        await asyncio.sleep(0.2)
+        assert not work.started.is_set()
+        store.may_create = True
+        await within(work.started.wait())
+    assert [record.message for record in caplog.records if "Lease" in record.message] == [
+        "the lease could not be read or written: there is no Lease, and the operator may not create it:"
+        " leases is forbidden. Create it, or apply the chart again"
+    ]

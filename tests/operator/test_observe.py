@@ -258,8 +258,12 @@ def test_a_pod_that_is_refused_shows_in_the_jobs_events() -> None:
     refused = event("conjnli-train-abcdefgh-2", "FailedCreate", "exceeded quota: compute")
     found = seen_job(job(), events=(refused,))
     assert found.problem is not None
-    assert (found.problem.reason, found.state) == (Reason.POD_REFUSED, JobState.PENDING)
+    assert (found.problem.reason, found.state) == (Reason.QUEUED, JobState.PENDING)
     assert found.problem.message == "its Pod was refused: exceeded quota: compute"
+    unfit = event("conjnli-train-abcdefgh-2", "FailedCreate", 'violates PodSecurity "restricted:latest": privileged')
+    found = seen_job(job(), events=(unfit,))
+    assert found.problem is not None
+    assert found.problem.reason is Reason.POD_REFUSED
     others = (event("another-job", "FailedCreate", "no"), event("conjnli-train-abcdefgh-2", "SuccessfulCreate", "yes"))
     assert seen_job(job(), events=others).problem is None
 

@@ -209,6 +209,7 @@ def test_a_new_spec_and_the_retry_annotation_have_everything_tried_again() -> No
         ("exceeded quota: q, requested: cpu=500m,memory=1Gi, used: cpu=9,memory=0, limited: cpu=9,memory=1Gi", True),
         ("exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0", False),
         ("exceeded quota: q, requested: cpu=?, used: cpu=9, limited: cpu=9", True),
+        ("exceeded quota: q, requested: limits.cpu=4,limits.mem", True),
         ("status unknown for quota: q, resources: pods", True),
         ("failed quota: q: must specify limits.cpu for: stage", False),
         ("insufficient quota to consume: requests.nvidia.com/gpu", False),

@@ -118,3 +118,16 @@ def test_labels_of_nodes_in_another_notation_are_named(text: str) -> None:
         f"DISTILLERY_STAGE_NODE_SELECTOR={text!r} is not a JSON object of texts; write"
         ' {"kubernetes.io/arch": "amd64"}'
     )
+
+
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({}, "0.0.0.0"),
+        ({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, "0.0.0.0"),
+        ({"KUBERNETES_SERVICE_HOST": "fd00:10:96::1"}, "::"),
+        ({"KUBERNETES_SERVICE_HOST": "10.96.0.1", "DISTILLERY_LISTEN_ADDRESS": "::"}, "::"),
+    ],
+)
+def test_students_are_served_at_addresses_of_the_clusters_family(environment: dict[str, str], address: str) -> None:
+    assert read_settings({**IMAGES, **environment}).core.manifests.listen_address == address

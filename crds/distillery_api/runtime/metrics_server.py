@@ -12,6 +12,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the operator and Prometheus ask from other Pods
 MAX_CONNECTIONS = 16
 """When one more arrives, the oldest is closed: a scrape takes milliseconds, so it is that of a slow client."""
 MAX_SECONDS = 10.0
@@ -27,6 +28,12 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         self._opened: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
         super().__init__(*arguments, **options)
+
+    def server_bind(self) -> None:
+        """Bind the address; one of IPv6 for IPv4 as well."""
+        if self.address_family is socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin a connection."""
@@ -70,6 +77,16 @@ class _SilentHandler(WSGIRequestHandler):
         return io.StringIO()
 
 
+class _MetricsServerForIPv6(MetricsServer):
+    address_family = socket.AF_INET6
+
+
 def metrics_server(host: str, port: int, application: Callable[..., Any]) -> MetricsServer:
-    """A server of a WSGI application at an address; port 0 selects a free one. Raises OSError if it is in use."""
-    return make_server(host, port, application, server_class=MetricsServer, handler_class=_SilentHandler)
+    """A server of a WSGI application at an address; port 0 selects a free one. Raises OSError if it is in use.
+
+    0.0.0.0 stands for all addresses of the machine: those of IPv6 too, unless its kernel knows no IPv6.
+    """
+    if host == ALL_ADDRESSES and socket.has_dualstack_ipv6():
+        host = "::"
+    server_class = _MetricsServerForIPv6 if ":" in host else MetricsServer
+    return make_server(host, port, application, server_class=server_class, handler_class=_SilentHandler)

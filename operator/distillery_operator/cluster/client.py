@@ -123,10 +123,14 @@ class Cluster:
         return tuple(found.get("items", ()))
 
     async def events_about(self, namespace: str, name: str) -> tuple[Manifest, ...]:
-        """The Events about the objects of one name, as core/v1, which shows the Events of every component."""
-        found = await self._request(
-            "GET", f"/api/v1/namespaces/{namespace}/events", {"fieldSelector": f"involvedObject.name={name}"}
-        )
+        """The Events about the objects of one name, as core/v1, which shows the Events of every component. None where
+        they may not be listed: they only explain what is known without them."""
+        path, query = f"/api/v1/namespaces/{namespace}/events", {"fieldSelector": f"involvedObject.name={name}"}
+        try:
+            found = await self._request("GET", path, query)
+        except Forbidden as error:
+            logger.debug("no Events: %s", error)
+            return ()
         return tuple(found.get("items", ()))
 
     async def served_schema(self, group_version: str) -> Manifest:

@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from distillery_operator.errors import ClusterError, Conflict, LeadershipLost, NotFound
+from distillery_operator.errors import ClusterError, Conflict, Forbidden, LeadershipLost, NotFound
+
+REPEATED_WARNING_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ class Leader:
         self._store, self._identity, self._on_change = store, identity, on_change
         self._times = times or LeaseTimes()
         self._seen: _ObservedLease | None = None
+        self._warning, self._warned = "", 0.0
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then do `work` for as long as it can be renewed.
@@ -138,14 +141,21 @@ class Leader:
             async with asyncio.timeout(self._times.request_timeout):
                 return await self._acquire_or_renew()
         except (ClusterError, TimeoutError) as error:
-            logger.warning("the lease could not be read or written: %s", error or "timed out")
+            self._warn(f"the lease could not be read or written: {error or 'timed out'}")
             return False
+
+    def _warn(self, problem: str) -> None:
+        """Log a problem, but not again with each attempt while it lasts."""
+        now = asyncio.get_running_loop().time()
+        if problem != self._warning or now - self._warned >= REPEATED_WARNING_SECONDS:
+            logger.warning("%s", problem)
+            self._warning, self._warned = problem, now
 
     async def _acquire_or_renew(self) -> bool:
         try:
             seen = self._observe(await self._store.read_lease())
         except NotFound:
-            return self._observe(await self._store.create_lease(self._spec(None))).holder == self._identity
+            return self._observe(await self._create()).holder == self._identity
         if seen.holder not in ("", self._identity) and not self._has_expired(seen):
             return False
         try:
@@ -153,6 +163,15 @@ class Leader:
         except Conflict:
             return False
         return self._observe(written).holder == self._identity
+
+    async def _create(self) -> Manifest:
+        """Create the Lease, which somebody has deleted, or never created."""
+        try:
+            return await self._store.create_lease(self._spec(None))
+        except Forbidden as error:
+            raise Forbidden(
+                f"there is no Lease, and the operator may not create it: {error}. Create it, or apply the chart again"
+            ) from error
 
     def _observe(self, lease: Manifest) -> _ObservedLease:
         now = asyncio.get_running_loop().time()

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from distillery_api.resource import Distillation, Metadata
 from distillery_api.status import DistillationStatus
+from distillery_operator.cluster.stored_status import read_stored_status
 from distillery_operator.errors import InvalidDistillation
 
 _UNKNOWN_FIELD = "extra_forbidden"
@@ -36,11 +37,8 @@ def read_distillation(resource: Mapping[str, Any]) -> Distillation:
 
 
 def read_status(resource: Mapping[str, Any]) -> DistillationStatus:
-    """Its status; an empty one where it has none, or an invalid one."""
-    try:
-        return DistillationStatus.model_validate(resource.get("status") or {})
-    except ValidationError:
-        return DistillationStatus()
+    """Its status, without what this release does not understand; an empty one where it has none."""
+    return read_stored_status(resource.get("status") or {})
 
 
 def read_metadata(resource: Mapping[str, Any]) -> Metadata:

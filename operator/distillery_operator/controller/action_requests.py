@@ -20,7 +20,7 @@ from distillery_operator.core.refusals import (
     with_refusal,
     without,
 )
-from distillery_operator.errors import AlreadyExists, NotFound, Refused
+from distillery_operator.errors import AlreadyExists, Invalid, NotFound, Refused
 
 Key = tuple[str, str]
 """Namespace and name of a Distillation."""
@@ -108,10 +108,8 @@ class ActionRequests:
 
     async def _send(self, namespace: str, action: Action) -> None:
         match action:
-            case Create(manifest):
-                await self._cluster.create(manifest)
-            case Apply(manifest):
-                await self._cluster.apply(manifest)
+            case Create() | Apply():
+                await self._write(action)
             case Merge(kind, name, patch):
                 await self._change(namespace, kind, name, patch)
             case Suspend(job, suspended):
@@ -120,6 +118,15 @@ class ActionRequests:
                 await self._cluster.delete(kind, namespace, name)
             case DryRun():
                 """Was checked before anything was written."""
+
+    async def _write(self, action: Create | Apply) -> None:
+        """Create or apply. Where there is no place for it, as of a kind that the cluster does not have, it is refused
+        like what is invalid."""
+        write = self._cluster.create if isinstance(action, Create) else self._cluster.apply
+        try:
+            await write(action.manifest)
+        except NotFound as error:
+            raise Invalid(str(error), status=error.status, reason=error.reason) from error
 
     async def _change(self, namespace: str, kind: str, name: str, patch: Manifest) -> None:
         """Change some fields; of an object that was deleted meanwhile, nothing is left to change."""

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from distillery_api.runtime.metrics_server import metrics_server
+from distillery_api.runtime.metrics_server import ALL_ADDRESSES, metrics_server
 from distillery_api.status import ConditionType, DistillationStatus, StageStatus
 
 Key = tuple[str, str]
@@ -73,7 +73,7 @@ class Metrics:
 
     def serve(self, port: int) -> None:
         """Serve /metrics on `port`, from a thread of its own."""
-        server = metrics_server("0.0.0.0", port, make_wsgi_app(self.registry))  # noqa: S104 - Prometheus reads it
+        server = metrics_server(ALL_ADDRESSES, port, make_wsgi_app(self.registry))
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
 

@@ -21,6 +21,7 @@ from distillery_operator.controller.kopf_handlers import EXIT_SECONDS, KopfHandl
 from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.reconcile import Dependencies, Key, Reconciler
 from distillery_operator.controller.settings import OperatorSettings, read_settings
+from distillery_operator.controller.stage_reports import StageReports
 from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.controller.work_queue import WorkQueue, run_workers
 from distillery_operator.errors import NotFound, OperatorError, OutdatedSchema, SettingsError, Unreachable
@@ -66,8 +67,7 @@ class Operator:
             metrics=self.metrics,
             watch_health=self.watch_health,
             clock=_now,
-            read_stage_report=read_stage_report,
-            progress_interval=self.settings.progress_interval,
+            stage_reports=StageReports(read_stage_report, self.settings.progress_interval, self.queue.add),
         )
         return Reconciler(dependencies)
 

@@ -1,14 +1,14 @@
 """One reconciliation of one Distillation: observe, decide, write the status, act. Every event ends up here.
 
 The status is written before the actions and already names what they create, so an operator that dies in between finds
-its intention and carries on with it. Nothing is remembered between two reconciliations but when a stage was last asked
-for its progress, and when a refused action was last tried.
+its intention and carries on with it. Nothing is remembered between two reconciliations but what a running stage has
+answered, and when a refused action was last tried.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import monotonic
@@ -21,6 +21,7 @@ from distillery_operator.cluster.parse_resource import read_distillation, read_m
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.action_requests import ActionRequests, Outcome
 from distillery_operator.controller.metrics import Metrics
+from distillery_operator.controller.stage_reports import StageReports
 from distillery_operator.controller.watch_health import MISSED_EVENT_SECONDS, WatchHealth
 from distillery_operator.core.actions import Action, Apply, Create, decide
 from distillery_operator.core.assessment import Assessment, assess
@@ -39,9 +40,6 @@ Key = tuple[str, str]
 
 Manifest = dict[str, Any]
 
-ReadStageReport = Callable[[str], Awaitable[StageReport]]
-"""Asks the stage at a Pod's address for its report."""
-
 UNWATCHED_REQUEUE_SECONDS = 1.0
 """How soon to observe a created object that is not watched."""
 
@@ -58,9 +56,7 @@ class Dependencies:
     metrics: Metrics
     watch_health: WatchHealth
     clock: Callable[[], datetime]
-    read_stage_report: ReadStageReport
-    progress_interval: float
-    """Minimum seconds between two requests to a running stage."""
+    stage_reports: StageReports
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,6 @@ class Reconciler:
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies, self._cluster = dependencies, dependencies.cluster
         self._requests = ActionRequests(self._cluster)
-        self._report_times: dict[Key, float] = {}
 
     async def __call__(self, key: Key) -> float | None:
         """One reconciliation, timed."""
@@ -128,7 +123,7 @@ class Reconciler:
             situation = self._situation(reconciliation, children)
             assessment = await self._assess(key, situation)
             actions = decide(assessment)
-            report = await self._stage_report(key, assessment)
+            report = self._stage_report(key, assessment)
             reconciliation = await self._record(reconciliation, assessment, report)
             outcome = await self._act(key, reconciliation, assessment, actions)
             if outcome.conflicting is None:
@@ -175,16 +170,12 @@ class Reconciler:
             settings=self._dependencies.settings,
         )
 
-    async def _stage_report(self, key: Key, assessment: Assessment) -> StageReport:
+    def _stage_report(self, key: Key, assessment: Assessment) -> StageReport:
         running = assessment.situation.observation.running_job
-        if running is None or running.pod_ip is None or self._report_due_in(key) > 0:
+        if running is None or running.pod_ip is None:
+            self._dependencies.stage_reports.forget(key)
             return StageReport()
-        self._report_times[key] = monotonic()
-        return await self._dependencies.read_stage_report(running.pod_ip)
-
-    def _report_due_in(self, key: Key) -> float:
-        interval = self._dependencies.progress_interval
-        return self._report_times.get(key, -interval) + interval - monotonic()
+        return self._dependencies.stage_reports.take(key, running.pod_ip)
 
     # --- write the status
 
@@ -222,13 +213,13 @@ class Reconciler:
         seconds = [requeue.total_seconds()] if requeue else []
         seconds += [refused] if refused is not None else []
         if assessment.situation.observation.running_job:
-            seconds.append(max(self._report_due_in(key), 1.0))
+            seconds.append(max(self._dependencies.stage_reports.due_in(key), 1.0))
         if _made_unwatched(outcome.sent):
             seconds.append(UNWATCHED_REQUEUE_SECONDS)
         return min(seconds, default=None)
 
     def _forget(self, key: Key) -> None:
-        self._report_times.pop(key, None)
+        self._dependencies.stage_reports.forget(key)
         self._requests.forget(key)
         self._dependencies.metrics.deleted(key)
         self._dependencies.watch_health.deleted(key)

@@ -98,6 +98,8 @@ class OperatorSettings(BaseModel):
     """Key in that ConfigMap."""
     stage_node_selector: Annotated[dict[str, str], BeforeValidator(_node_labels)] = {}
     """Labels that the nodes of stages and servers must have, as a JSON object."""
+    listen_address: Literal["0.0.0.0", "::"] = "0.0.0.0"  # noqa: S104 - a Service leads there
+    """Address that the servers of students listen on; by default that of the cluster's family of addresses."""
     rollout_deadline: Seconds = 3600
     """How long the server of a new student may take to become ready."""
     stage_grace_period: Seconds = 120
@@ -148,6 +150,7 @@ class OperatorSettings(BaseModel):
             progress_deadline_seconds=round(self.rollout_deadline),
             stage_grace_seconds=round(self.stage_grace_period),
             stage_node_selector=self.stage_node_selector,
+            listen_address=self.listen_address,
             certificate_authorities=(
                 CertificateAuthorities(self.ca_config_map, self.ca_key) if self.ca_config_map else None
             ),
@@ -174,13 +177,19 @@ class OperatorSettings(BaseModel):
 def read_settings(environment: Mapping[str, str]) -> OperatorSettings:
     """The settings in `environment`. Raises SettingsError with a line for each variable that is invalid or missing."""
     known = {PREFIX + name.upper(): name for name in OperatorSettings.model_fields}
-    values = {known[variable]: value for variable, value in environment.items() if variable in known}
+    values = {"listen_address": _listen_address(environment)}
+    values |= {known[variable]: value for variable, value in environment.items() if variable in known}
     try:
         settings = OperatorSettings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("\n".join(_message(detail) for detail in error.errors())) from None
     _check_lease_times(settings)
     return settings
+
+
+def _listen_address(environment: Mapping[str, str]) -> str:
+    """Pods have addresses of the same family as the cluster's own Service, which Kubernetes tells every Pod."""
+    return "::" if ":" in environment.get("KUBERNETES_SERVICE_HOST", "") else "0.0.0.0"  # noqa: S104 - as above
 
 
 def _message(error: Any) -> str:

@@ -34,6 +34,7 @@ from distillery_operator.core.pod_problems import (
     timestamp,
 )
 from distillery_operator.core.problem import Problem
+from distillery_operator.core.quota import frees_itself
 from distillery_operator.manifests.pod_template import requires_server
 from distillery_operator.manifests.server import server_from_annotation
 from distillery_operator.planning import names
@@ -205,10 +206,24 @@ def _unended_state(job: Raw, pod: Raw | None, events: tuple[Raw, ...], now: date
 
 
 def _job_problem(job: Raw, events: tuple[Raw, ...]) -> Problem | None:
-    """Why a Job has no Pod: a quota, or the namespace's pod security, refused it."""
+    """Why a Job has no Pod."""
     name = job["metadata"]["name"]
     refused = [e for e in events if e["involvedObject"].get("name") == name and e.get("reason") == "FailedCreate"]
-    return Problem(Reason.POD_REFUSED, f"its Pod was refused: {refused[-1].get('message', '')}") if refused else None
+    return _pod_refused(refused[-1].get("message", "")) if refused else None
+
+
+def _replica_problem(deployment: Raw) -> Problem | None:
+    """Why a Deployment has no Pod."""
+    if not _holds(deployment, "ReplicaFailure"):
+        return None
+    return _pod_refused(_conditions(deployment)["ReplicaFailure"].get("message", ""))
+
+
+def _pod_refused(message: str) -> Problem:
+    """A quota, or the namespace's pod security, refused a Pod. A quota that others use up frees itself, so that is no
+    more than a queue."""
+    reason = Reason.QUEUED if frees_itself(message) else Reason.POD_REFUSED
+    return Problem(reason, f"its Pod was refused: {message}")
 
 
 def _orphaned_pods(stage_pods: list[Raw], jobs: tuple[ObservedJob, ...]) -> tuple[str, ...]:
@@ -258,7 +273,7 @@ def _observed_deployment(
         available=status.get("availableReplicas", 0),
         current=status.get("observedGeneration", 0) >= metadata.get("generation", 0),
         deadline_exceeded=_conditions(raw).get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded",
-        problem=server_problem(newest, events, now),
+        problem=server_problem(newest, events, now) or _replica_problem(raw),
         manifest=raw,
     )
 

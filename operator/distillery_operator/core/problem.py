@@ -27,8 +27,13 @@ def name_conflict(kind: str, name: str) -> Problem:
     )
 
 
+def known_reason(text: str | None, otherwise: Reason) -> Reason:
+    """The reason that a status gives; `otherwise` for one of a later release."""
+    return Reason(text) if text in tuple(Reason) else otherwise
+
+
 def refusal_problem(refusal: Refusal) -> Problem:
     """What the API server refuses, in its words."""
-    reason = Reason(refusal.reason) if refusal.reason in tuple(Reason) else Reason.POD_REFUSED
+    reason = known_reason(refusal.reason, Reason.POD_REFUSED)
     action = f"{refusal.verb} the {refusal.kind} {refusal.name}"
     return Problem(reason, f"the API server refuses to {action}: {refusal.message}")

@@ -11,6 +11,8 @@ import re
 from distillery_operator.manifests.quantities import amount
 
 _EXCEEDED = re.compile(r"exceeded quota: .*?requested: (?P<requested>.*?), used: .*?, limited: (?P<limited>\S*)")
+_CUT = "exceeded quota: "
+"""The message of an Event ends after 1,024 characters."""
 _UNKNOWN = "status unknown for quota"
 """The quota was created a moment ago, and has not been counted yet."""
 
@@ -20,7 +22,7 @@ def frees_itself(message: str) -> bool:
     that is larger than the whole quota never fits."""
     exceeded = _EXCEEDED.search(message)
     if exceeded is None:
-        return _UNKNOWN in message
+        return _CUT in message or _UNKNOWN in message
     requested, limited = _amounts(exceeded["requested"]), _amounts(exceeded["limited"])
     return all(_fits(requested[name], limit) for name, limit in limited.items() if name in requested)
 

@@ -16,13 +16,12 @@ from enum import StrEnum
 
 from distillery_api.evaluation import Evaluation
 from distillery_api.formatting import shortened
-from distillery_api.reasons import Reason
-from distillery_api.stage import Stage
+from distillery_api.stage import FAILURE_REASONS, Stage
 from distillery_api.status import StageStatus
 from distillery_operator.core.observation import JobState, ObservedJob
 from distillery_operator.core.placement import is_misplaced
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
-from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem, name_conflict
+from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem, known_reason, name_conflict
 from distillery_operator.core.retry_policy import (
     BLOCKING_REASONS,
     after_failure,
@@ -234,7 +233,7 @@ def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageSt
         retry_requested=situation.retry_requested,
         now=situation.now,
     )
-    problem = Problem(Reason(record.reason or ""), record.message or "")
+    problem = Problem(known_reason(record.reason, FAILURE_REASONS[record.name]), record.message or "")
     job = situation.observation.job_named(record.job)
     if record.retry_time is None:
         return StageState(planned, StagePhase.FAILED, record, job, problem, stalled=True)

@@ -60,15 +60,19 @@ def model_folder(name: str) -> str:
 
 def model_server(serving: Serving, name: str, precision: str, settings: ManifestSettings) -> ModelServer:
     """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto."""
+    address = settings.listen_address
     if serving.runtime is ServingRuntime.TRANSFORMERS:
-        command, image = _transformers_command(serving, name, precision), serving.image or settings.trainer_image
+        command, image = (
+            _transformers_command(serving, name, precision, address),
+            serving.image or settings.trainer_image,
+        )
         return ModelServer(command, image, SERVER_API_KEY_VARIABLE)
     modules = _vllm_modules(serving.bake_prompt)
     if has_accelerator(serving):
-        command, image = _vllm_command(serving, name, precision), serving.image or settings.vllm_image
+        command, image = _vllm_command(serving, name, precision, address), serving.image or settings.vllm_image
         return ModelServer(command, image, API_KEY_VARIABLE, modules=modules)
     return ModelServer(
-        _vllm_command(serving, name, precision, cpu_cache_bytes(memory(serving))),
+        _vllm_command(serving, name, precision, address, cpu_cache_bytes(memory(serving))),
         serving.image or settings.vllm_cpu_image,
         API_KEY_VARIABLE,
         CPU_REQUESTS,
@@ -84,21 +88,24 @@ def _vllm_modules(bakes_prompt: bool) -> Mapping[str, str]:
     return {**always, "baked_prompt": inspect.getsource(baked_prompt)} if bakes_prompt else always
 
 
-def _transformers_command(serving: Serving, name: str, precision: str) -> tuple[str, ...]:
+def _transformers_command(serving: Serving, name: str, precision: str, address: str) -> tuple[str, ...]:
     return (
         *("python", "-m", "distillery_trainer.serving", f"--model={model_folder(name)}", f"--name={name}"),
         *(f"--also-named={other}" for other in _other_names(serving, name)),
-        *(f"--dtype={precision}", "--host=0.0.0.0", f"--port={names.SERVING_PORT}"),
+        *(f"--dtype={precision}", f"--host={address}", f"--port={names.SERVING_PORT}"),
         f"--shutdown-timeout={_drain_seconds(serving)}",
         *((f"--student-prompt={STUDENT_PROMPT_FILE}",) if serving.bake_prompt else ()),
     )
 
 
-def _vllm_command(serving: Serving, name: str, precision: str, cpu_cache: int | None = None) -> tuple[str, ...]:
+def _vllm_command(
+    serving: Serving, name: str, precision: str, address: str, cpu_cache: int | None = None
+) -> tuple[str, ...]:
     command = vllm_command(
         model_folder(name),
         (name, *_other_names(serving, name)),
         names.SERVING_PORT,
+        address=address,
         precision=precision,
         drain_seconds=_drain_seconds(serving),
         cpu_cache=cpu_cache,

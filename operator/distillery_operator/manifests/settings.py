@@ -35,5 +35,7 @@ class ManifestSettings:
     """Seconds for a stage to write a checkpoint when it is stopped."""
     certificate_authorities: CertificateAuthorities | None = None
     """Whom the stages trust; None for the public authorities."""
+    listen_address: str = "0.0.0.0"  # noqa: S104 - a Service leads there
+    """Address that the servers of students listen on: `::` where the addresses of Pods are those of IPv6."""
     stage_node_selector: Mapping[str, str] = field(default_factory=dict)
     """Labels that the nodes of stages and servers must have, beside that of the operating system."""

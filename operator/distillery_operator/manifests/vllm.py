@@ -26,18 +26,19 @@ def vllm_command(
     served_names: tuple[str, ...],
     port: int,
     *,
+    address: str = "0.0.0.0",  # noqa: S104 - a Service leads there
     precision: str,
     drain_seconds: int,
     cpu_cache: int | None = None,
 ) -> tuple[str, ...]:
-    """The command that serves the model in `model_folder` under `served_names`.
+    """The command that serves the model in `model_folder` under `served_names`, at `address` and `port`.
 
     `precision` is the arithmetic's name, such as bfloat16, or auto; `drain_seconds` is how long requests in flight may
     take after a stop request; `cpu_cache` is the size of the key-value cache in bytes on a CPU, None on a GPU.
     """
     return (
         *("vllm", "serve", model_folder, "--served-model-name", *served_names),
-        *("--host", "0.0.0.0", "--port", str(port)),  # noqa: S104 - a Service leads here
+        *("--host", address, "--port", str(port)),
         # By default, a student saved in float32 is served in bfloat16.
         f"--dtype={precision}",
         # vLLM ignores the saved `do_sample: false` and samples at temperature 1. A request's own temperature counts.
