@@ -66,7 +66,7 @@ class Serving(StageOptions):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "size(self.runtimeArgs) == 0 || self.runtime == 'VLLM'",
+            "!has(self.runtimeArgs) || size(self.runtimeArgs) == 0 || self.runtime == 'VLLM'",
             "runtimeArgs are those of vLLM; remove them, or set runtime to VLLM",
             lambda serving: not serving.runtime_args or serving.runtime is ServingRuntime.VLLM,
         ),
