@@ -48,6 +48,10 @@ class AlreadyExists(Conflict):
     """An object of that name already exists (409 AlreadyExists)."""
 
 
+class Expired(ClusterError):
+    """The server no longer has the version that was asked for (410)."""
+
+
 class Refused(ClusterError):
     """The server answers, and accepts other requests, but not this one: it is not to be repeated at once."""
 

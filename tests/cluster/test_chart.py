@@ -261,7 +261,8 @@ def test_operator_never_reads_a_secret_and_never_deletes_a_claim(render):
     rights = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     assert not {resource for resource, _ in rights} & {"secrets", "*", "namespaces", "customresourcedefinitions"}
     assert "*" not in {verb for _, verb in rights}
-    assert {verb for resource, verb in rights if resource == "persistentvolumeclaims"} == {"get", "create", "patch"}
+    verbs = {verb for resource, verb in rights if resource == "persistentvolumeclaims"}
+    assert verbs == {"get", "list", "watch", "create", "patch"}
     assert {verb for resource, verb in rights if resource == "pods"} == {"list", "watch", "create"}
 
 

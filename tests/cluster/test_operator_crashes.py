@@ -71,8 +71,8 @@ def test_an_operator_killed_at_every_write_does_nothing_twice(
     assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1, 1]
     assert [len(distilled.jobs(stage)) for stage in ("generate", "train", "evaluate", "verify")] == [1, 1, 1, 1]
     assert len(distilled.children("persistentvolumeclaims")) == 1
-    kinds = {path.rsplit("/", 2)[-1 if path.endswith("jobs") else -2] for _, path in map(str.split, death.seen)}
-    assert kinds == {"small", "jobs", "configmaps", "deployments", "services", "persistentvolumeclaims"}
+    kinds = {path.split("/namespaces/")[1].split("/")[1] for _, path in map(str.split, death.seen)}
+    assert kinds == {"distillations", "jobs", "configmaps", "deployments", "services", "persistentvolumeclaims"}
     assert death.deaths > 15
 
 

@@ -150,7 +150,7 @@ def test_a_missing_secret_is_named_and_found_once_it_is_there(
     spec["generation"]["teachers"][0]["apiKey"] = {"secretName": "teacher"}
     distilled.apply(spec)
     distilled.wait("Reconciling", reason="ConfigurationMissing")
-    assert 'secret "teacher" not found' in distilled.message()
+    wait_until(lambda: 'secret "teacher" not found' in distilled.message(), 30, "the Secret to be named")
 
     distilled.kubectl("create", "secret", "generic", "teacher", "--from-literal=api-key=s3cret")
     distilled.wait_ready(90)

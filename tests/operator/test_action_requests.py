@@ -36,7 +36,7 @@ ACTIONS: dict[str, tuple[Action, str, str]] = {
     "Job": (Create(manifest("Job")), "POST /apis/batch/v1/namespaces/team-a/jobs", "create Job"),
     "claim": (
         Create(manifest("PersistentVolumeClaim")),
-        "PATCH /api/v1/namespaces/team-a/persistentvolumeclaims/small",
+        "POST /api/v1/namespaces/team-a/persistentvolumeclaims",
         "create PersistentVolumeClaim",
     ),
     "apply": (
@@ -184,7 +184,7 @@ async def test_what_is_not_refused_is_done_all_the_same(requests: ActionRequests
 
 
 async def test_a_job_waits_for_its_claim_and_its_config_map(requests: ActionRequests, server: Server) -> None:
-    server.answers["PATCH"] = (403, "Forbidden", DENIED)
+    server.answers["POST"] = (403, "Forbidden", DENIED)
     await one_pass(requests, [ACTIONS["claim"][0], Apply(manifest("ConfigMap")), ACTIONS["Job"][0]])
     assert server.writes == [ACTIONS["claim"][1]]
 

@@ -15,11 +15,12 @@ import pytest
 import yaml
 from aiohttp import web
 
-from distillery_operator.cluster.client import Cluster, ClusterLease
+from distillery_operator.cluster.client import Cluster, ClusterLease, Page
 from distillery_operator.errors import (
     AlreadyExists,
     ClusterError,
     Conflict,
+    Expired,
     Forbidden,
     Invalid,
     NotFound,
@@ -98,10 +99,61 @@ async def test_an_absent_object_is_none(cluster: Cluster, server: Server) -> Non
     assert server.requests[0][1] == "/apis/distillery.dev/v1alpha1/namespaces/team-a/distillations/small"
 
 
-async def test_lists_are_selected_on_the_server(cluster: Cluster, server: Server) -> None:
-    server.answers.append((200, {"items": [JOB]}))
-    assert await cluster.list_labelled("Job", "team-a", "a=b,c=d") == (JOB,)
-    assert server.requests[0][:3] == ("GET", "/apis/batch/v1/namespaces/team-a/jobs", {"labelSelector": "a=b,c=d"})
+async def test_a_list_is_selected_on_the_server_and_read_page_by_page(cluster: Cluster, server: Server) -> None:
+    server.answers.append((200, {"metadata": {"resourceVersion": "8", "continue": "more"}, "items": [JOB]}))
+    server.answers.append((200, {"metadata": {"resourceVersion": "8"}, "items": [SERVICE]}))
+    pages = [page async for page in cluster.pages("Job", "team-a", "a=b,c=d")]
+
+    assert pages == [Page([JOB], "8"), Page([SERVICE], "8")]
+    path, query = "/apis/batch/v1/namespaces/team-a/jobs", {"labelSelector": "a=b,c=d", "limit": "250"}
+    assert server.requests == [("GET", path, query, None), ("GET", path, {**query, "continue": "more"}, None)]
+
+
+async def test_a_list_of_all_namespaces(cluster: Cluster, server: Server) -> None:
+    server.answers.append((200, {"metadata": {"resourceVersion": "8"}, "items": None}))
+
+    assert [page async for page in cluster.pages("Pod", None)] == [Page([], "8")]
+    assert server.requests == [("GET", "/api/v1/pods", {"limit": "250"}, None)]
+
+
+async def test_a_list_whose_version_is_gone_expires(cluster: Cluster, server: Server) -> None:
+    server.refuse(410, "Expired")
+    with pytest.raises(Expired):
+        [page async for page in cluster.pages("Pod", None)]
+
+
+OURS = {"namespace": "team-a", "name": "j", "labels": {"app.kubernetes.io/managed-by": "distillery"}}
+
+
+async def test_what_a_write_returns_is_known_at_once(cluster: Cluster, server: Server) -> None:
+    server.answers.append((201, {**JOB, "metadata": {**OURS, "resourceVersion": "4"}}))
+    await cluster.create(JOB)
+
+    assert cluster.cache.version("Job", "team-a", "j") == 4
+
+
+@pytest.mark.parametrize("ask", [Cluster.delete, Cluster.get])
+async def test_what_the_server_does_not_find_is_no_longer_known(cluster: Cluster, server: Server, ask: Any) -> None:
+    cluster.cache.put("Job", {**JOB, "metadata": {**OURS, "resourceVersion": "4"}})
+    server.refuse(404, "NotFound")
+    await ask(cluster, "Job", "team-a", "j")
+
+    assert cluster.cache.get("Job", "team-a", "j") is None
+
+
+async def test_what_is_not_ours_is_not_kept(cluster: Cluster, server: Server) -> None:
+    server.answers.append((200, {**SERVICE, "metadata": {**SERVICE["metadata"], "resourceVersion": "4"}}))
+
+    assert await cluster.get("Service", "team-a", "s") is not None
+    assert cluster.cache.get("Service", "team-a", "s") is None
+
+
+async def test_a_claim_is_posted_without_a_read(cluster: Cluster, server: Server) -> None:
+    await cluster.create({"kind": "PersistentVolumeClaim", "metadata": {"namespace": "team-a", "name": "c"}})
+
+    assert [(method, path) for method, path, _, _ in server.requests] == [
+        ("POST", "/api/v1/namespaces/team-a/persistentvolumeclaims")
+    ]
 
 
 async def test_a_job_is_posted_without_a_read_before(cluster: Cluster, server: Server) -> None:

@@ -11,9 +11,12 @@ import kopf
 import pytest
 from kopf._core.engines.probing import health_reporter
 from kopf._core.intents.registries import OperatorRegistry
+from kubernetes.aio.client.api_client import ApiClient
 
 from distillery_operator.cluster.client import Cluster
+from distillery_operator.controller.cache_sync import CacheSync
 from distillery_operator.controller.kopf_handlers import KopfHandlers
+from distillery_operator.controller.reconcile import Key
 from distillery_operator.controller.settings import read_settings
 from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.controller.work_queue import WorkQueue
@@ -31,7 +34,9 @@ SETTINGS = read_settings(
 @pytest.fixture
 async def handlers() -> KopfHandlers:
     """Handlers that are called for the probe only, so they need no connection."""
-    return KopfHandlers(SETTINGS, Cluster.__new__(Cluster), WorkQueue(), WatchHealth())
+    cluster, queue, watch_health = Cluster(ApiClient()), WorkQueue[Key](), WatchHealth()
+    cache_sync = CacheSync(cluster, SETTINGS.namespaces, watch_health, queue.add)
+    return KopfHandlers(SETTINGS, cluster, queue, watch_health, cache_sync)
 
 
 @pytest.fixture
@@ -80,6 +85,9 @@ def test_it_watches_what_is_needed_and_no_more(handlers: KopfHandlers) -> None:
     assert list(handlers.watches()) == [
         "distillations.v1alpha1.distillery.dev@a",
         "jobs.v1.batch@a",
-        "deployments.v1.apps@a",
         "pods.v1@a",
+        "deployments.v1.apps@a",
+        "services.v1@a",
+        "persistentvolumeclaims.v1@a",
+        "configmaps.v1@a",
     ]

@@ -27,7 +27,7 @@ def test_the_two_images_are_all_that_must_be_set() -> None:
     settings = read_settings(IMAGES)
 
     assert settings.namespaces == ()
-    assert (settings.workers, settings.resync, settings.progress_interval) == (4, 600, 30)
+    assert (settings.workers, settings.resync, settings.progress_interval) == (16, 600, 30)
     assert settings.core.manifests.trainer_image == "trainer:1"
     assert settings.core.manifests.run_as_user == 10001
     assert settings.core.retry.deadline == timedelta(hours=1)
@@ -98,7 +98,7 @@ def test_a_leader_must_give_up_before_another_may_take_over() -> None:
 
 def test_other_variables_of_the_same_prefix_are_not_ours() -> None:
     """Kubernetes itself sets such variables for a Service called distillery."""
-    assert read_settings({**IMAGES, "DISTILLERY_SERVICE_HOST": "10.0.0.1"}).workers == 4
+    assert read_settings({**IMAGES, "DISTILLERY_SERVICE_HOST": "10.0.0.1"}).workers == 16
 
 
 def test_two_replicas_without_a_name_get_different_ones() -> None:

@@ -44,6 +44,8 @@ class ApiWriteInterceptor:
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="API write interceptor", daemon=True)
         self.server = ""
+        self.requests: list[str] = []
+        """Method and path with query of every request so far, in order."""
 
     def __enter__(self) -> ApiWriteInterceptor:
         self._thread.start()
@@ -82,6 +84,7 @@ class ApiWriteInterceptor:
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        self.requests.append(f"{request.method} {request.path_qs}")
         delivery = Delivery.COMPLETE
         if request.method in WRITES and ELECTION not in request.path and "dryRun" not in request.query:
             delivery = await asyncio.to_thread(self.decide, request.method, request.path)

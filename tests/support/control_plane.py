@@ -119,6 +119,14 @@ class ControlPlane(Cluster):
         """Stop the API server without warning, as a crash would."""
         self._end("kube-apiserver")
 
+    def stop_controllers(self) -> None:
+        """Stop kube-controller-manager: objects stay as they are written."""
+        self._end("kube-controller-manager")
+
+    def stop_scheduler(self) -> None:
+        """Stop kube-scheduler: Pods stay as they are written."""
+        self._end("kube-scheduler")
+
     def token(self, user: str) -> str:
         """The bearer token of one of USERS."""
         return self._tokens[user]

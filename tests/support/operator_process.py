@@ -130,6 +130,11 @@ class OperatorProcess:
         self._process.send_signal(signal.SIGCONT)
 
     @property
+    def pid(self) -> int:
+        """Its process ID."""
+        return self._process.pid
+
+    @property
     def exit_status(self) -> int | None:
         """How it ended; None while it runs."""
         return self._process.poll()

@@ -150,10 +150,11 @@ class SimulatedCluster:
 
     def observation(self) -> Observation:
         """What the core sees."""
-        of_kind = {kind: tuple(o for (k, _), o in self.objects.items() if k == kind) for kind in ("Job",)}
+        of_kind = {kind: tuple(o for (k, _), o in self.objects.items() if k == kind) for kind in ("Job", "ConfigMap")}
         children = Children(
             claim=self.objects.get(("PersistentVolumeClaim", self.plan.claim_name)),
             jobs=of_kind["Job"],
+            config_maps=of_kind["ConfigMap"],
             pods=tuple(self.pods.values()),
             deployment=self.objects.get(("Deployment", "conjnli")),
             service=self.objects.get(("Service", "conjnli")),

@@ -55,15 +55,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, create, patch, delete]
-# Configuration of the stages: created and deleted.
+  verbs: [get, list, watch, create, patch, delete]
+# Configuration of the stages. Only ConfigMaps with the operator's label are asked for.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # Claims are created and updated, never deleted: they hold paid replies.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, create, patch]
+  verbs: [get, list, watch, create, patch]
 # Pods are created only as a dry run, to validate a Pod template before the first paid request.
 - apiGroups: [""]
   resources: [pods]

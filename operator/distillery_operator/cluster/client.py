@@ -1,4 +1,7 @@
-"""Requests to the API server: plain dicts in and out, one exception tree, no cache. The only import of kubernetes.
+"""Requests to the API server: plain dicts in and out, one exception tree. The only import of kubernetes.
+
+What the server answers is put into the object cache, so that whoever reads there finds at least what this process has
+written.
 
 The Kubernetes client is used for connections, credentials and their renewal. Paths are called instead of its generated
 classes, whose models would convert every manifest twice and cost memory.
@@ -11,7 +14,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +24,13 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from distillery_api.resource import API_VERSION, KIND, PLURAL
+from distillery_operator.cluster.object_cache import KINDS, ObjectCache
 from distillery_operator.errors import (
     AdmissionFailed,
     AlreadyExists,
     ClusterError,
     Conflict,
+    Expired,
     Forbidden,
     Invalid,
     NotFound,
@@ -41,6 +46,8 @@ Query = Mapping[str, str]
 FIELD_MANAGER = "distillery"
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
+PAGE_LENGTH = 250
+"""Objects in one answer to a list: a page of Pods is parsed as a whole, which takes several times its size."""
 REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 
@@ -69,11 +76,21 @@ class Credentials:
     key_path: str | None
 
 
+@dataclass(frozen=True)
+class Page:
+    """A part of a list, and the version that the whole list is of."""
+
+    objects: list[Manifest]
+    version: str
+
+
 class Cluster:
-    """Requests to one API server. Every method raises a ClusterError where the request fails."""
+    """Requests to one API server, and what is known of it. Every method raises a ClusterError where the request
+    fails."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self.cache = ObjectCache()
 
     @classmethod
     async def connect(cls) -> Cluster:
@@ -111,16 +128,28 @@ class Cluster:
     # --- reading
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """One object, or None where it does not exist."""
+        """One object as it is at this moment, or None where it does not exist."""
+        known = self._known_version(kind, namespace, name)
         try:
-            return await self._request("GET", _path(kind, namespace, name))
+            return self._noted(await self._request("GET", _path(kind, namespace, name)))
         except NotFound:
+            self._note_absence(kind, namespace, name, known)
             return None
 
-    async def list_labelled(self, kind: str, namespace: str, selector: str) -> tuple[Manifest, ...]:
-        """The objects of one kind in one namespace that match a label selector."""
-        found = await self._request("GET", _path(kind, namespace), {"labelSelector": selector})
-        return tuple(found.get("items", ()))
+    async def pages(self, kind: str, namespace: str | None, selector: str | None = None) -> AsyncIterator[Page]:
+        """All objects of one kind that match a label selector, in one namespace or (None) in all, page by page.
+
+        Raises Expired where the server no longer has the version that the first page was of.
+        """
+        query = {"limit": str(PAGE_LENGTH), **({"labelSelector": selector} if selector else {})}
+        continuation = ""
+        while True:
+            following = {"continue": continuation} if continuation else {}
+            found = await self._request("GET", _path(kind, namespace), {**query, **following})
+            yield Page(found.get("items") or [], str(found["metadata"].get("resourceVersion", "")))
+            continuation = found["metadata"].get("continue") or ""
+            if not continuation:
+                return
 
     async def events_about(self, namespace: str, name: str) -> tuple[Manifest, ...]:
         """The Events about the objects of one name, as core/v1, which shows the Events of every component. None where
@@ -142,12 +171,12 @@ class Cluster:
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object that must not exist yet, and return the stored object; raises AlreadyExists.
 
-        A Job is immutable and is posted. Other kinds are applied if they do not exist: a field that was once posted
-        could never be removed by a later apply.
+        What is never applied again is posted. Other kinds are applied if they do not exist: a field that was once
+        posted could never be removed by a later apply.
         """
         kind, namespace, name = _identity(manifest)
-        if kind == "Job":
-            return await self._request("POST", _path(kind, namespace), _WRITE, manifest)
+        if kind in _POSTED:
+            return await self.post(manifest)
         if await self.get(kind, namespace, name) is not None:
             raise AlreadyExists(f"{kind} {name} already exists", status=409, reason="AlreadyExists")
         return await self.apply(manifest)
@@ -155,18 +184,19 @@ class Cluster:
     async def apply(self, manifest: Manifest) -> Manifest:
         """Bring an object of ours to what `manifest` says (server-side apply), and return the stored object."""
         path = _path(*_identity(manifest))
-        return await self._request("PATCH", path, {**_WRITE, "force": "true"}, manifest, APPLY_PATCH)
+        return self._noted(await self._request("PATCH", path, {**_WRITE, "force": "true"}, manifest, APPLY_PATCH))
 
     async def merge(self, kind: str, namespace: str, name: str, patch: Manifest) -> Manifest:
         """Change some fields of an object (JSON merge patch)."""
-        return await self._request("PATCH", _path(kind, namespace, name), _WRITE, patch, MERGE_PATCH)
+        return self._noted(await self._request("PATCH", _path(kind, namespace, name), _WRITE, patch, MERGE_PATCH))
 
     async def delete(self, kind: str, namespace: str, name: str) -> None:
         """Delete an object, after what it owns; does nothing where it does not exist."""
+        known = self._known_version(kind, namespace, name)
         try:
-            await self._request("DELETE", _path(kind, namespace, name), {"propagationPolicy": "Foreground"})
+            self._noted(await self._request("DELETE", _path(kind, namespace, name), _FOREGROUND))
         except NotFound:
-            return
+            self._note_absence(kind, namespace, name, known)
 
     async def check(self, manifest: Manifest) -> None:
         """Ask the server whether it would accept a new object and knows all its fields; raises Refused."""
@@ -189,16 +219,31 @@ class Cluster:
             "status": status,
         }
         path = _path(KIND, namespace, name) + "/status"
-        return await self._request("PATCH", path, {**_WRITE, "force": "true"}, body, APPLY_PATCH)
+        return self._noted(await self._request("PATCH", path, {**_WRITE, "force": "true"}, body, APPLY_PATCH))
 
     async def post(self, manifest: Manifest) -> Manifest:
         """Create an object as it is, such as an Event."""
         kind, namespace, _ = _identity(manifest)
-        return await self._request("POST", _path(kind, namespace), _WRITE, manifest)
+        return self._noted(await self._request("POST", _path(kind, namespace), _WRITE, manifest))
 
     async def replace(self, manifest: Manifest) -> Manifest:
         """Write an object back as it was read and changed; raises Conflict if it has changed since."""
         return await self._request("PUT", _path(*_identity(manifest)), _WRITE, manifest)
+
+    # --- what is known
+
+    def _known_version(self, kind: str, namespace: str, name: str) -> int:
+        return self.cache.version(kind, namespace, name) if kind in KINDS else 0
+
+    def _noted(self, answer: Manifest) -> Manifest:
+        """The server's answer, which is also put into the cache; the end of a deletion is no object."""
+        if answer.get("kind") in KINDS:
+            self.cache.put(answer["kind"], answer)
+        return answer
+
+    def _note_absence(self, kind: str, namespace: str, name: str, known: int) -> None:
+        if known:
+            self.cache.absent(kind, namespace, name, known)
 
     # --- one request
 
@@ -255,6 +300,8 @@ class ClusterLease:
 
 
 _WRITE = {"fieldManager": FIELD_MANAGER}
+_FOREGROUND = {"propagationPolicy": "Foreground"}
+_POSTED = frozenset({"Job", "PersistentVolumeClaim"})
 
 # As k8s.io/apiserver/pkg/admission words them.
 _DENIED = re.compile(r"admission webhook .* denied the request|[Pp]olicy .* denied request")
@@ -266,10 +313,10 @@ def _identity(manifest: Manifest) -> tuple[str, str, str]:
     return manifest["kind"], metadata["namespace"], metadata["name"]
 
 
-def _path(kind: str, namespace: str, name: str | None = None) -> str:
+def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
     group_version, plural = RESOURCES[kind]
     root = f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
-    path = f"{root}/namespaces/{namespace}/{plural}"
+    path = f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
     return f"{path}/{name}" if name else path
 
 
@@ -306,7 +353,15 @@ def _error_class(status: int, reason: str, message: str) -> type[ClusterError]:
         return AdmissionFailed
     if reason == "AlreadyExists":
         return AlreadyExists
-    by_status = {400: Invalid, 403: Forbidden, 404: NotFound, 409: Conflict, 413: Invalid, 422: Invalid}
+    by_status = {
+        400: Invalid,
+        403: Forbidden,
+        404: NotFound,
+        409: Conflict,
+        410: Expired,
+        413: Invalid,
+        422: Invalid,
+    }
     if status >= 500 or status == 429:
         return Unreachable
     return by_status.get(status, ClusterError)

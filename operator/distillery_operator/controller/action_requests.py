@@ -10,6 +10,7 @@ from typing import Any
 from distillery_api.reasons import Reason
 from distillery_api.status import Refusal
 from distillery_operator.cluster.client import Cluster
+from distillery_operator.controller.accepted_pods import AcceptedPods
 from distillery_operator.controller.refusal_backoff import RefusalBackoff
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
 from distillery_operator.core.refusals import (
@@ -46,6 +47,7 @@ class ActionRequests:
 
     def __init__(self, cluster: Cluster, backoff: RefusalBackoff | None = None) -> None:
         self._cluster, self._backoff = cluster, backoff or RefusalBackoff()
+        self._accepted_pods = AcceptedPods()
 
     async def check(self, key: Key, actions: Sequence[Action], kept: Refusals) -> Refusals:
         """The refusals after the dry runs: those of `kept` whose actions are still wanted, and the first dry run that
@@ -67,10 +69,7 @@ class ActionRequests:
         """Carry out the actions in order, but for those that are refused and not due, or need one that is refused."""
         sent: list[Action] = []
         for action in actions:
-            before = refusal_of(refusals, action)
-            if isinstance(action, DryRun) or is_held_back(action, refusals):
-                continue
-            if before and not self._backoff.is_due(key, before):
+            if not self.is_to_send(key, action, refusals):
                 continue
             try:
                 await self._send(key[0], action)
@@ -83,6 +82,13 @@ class ActionRequests:
                 refusals = without(refusals, action)
                 sent.append(action)
         return Outcome(tuple(sent), refusals)
+
+    def is_to_send(self, key: Key, action: Action, refusals: Refusals) -> bool:
+        """Whether an action changes anything, and neither was refused lately nor needs what is refused."""
+        if isinstance(action, DryRun) or is_held_back(action, refusals):
+            return False
+        before = refusal_of(refusals, action)
+        return before is None or self._backoff.is_due(key, before)
 
     def due_in(self, key: Key, refusals: Refusals) -> float | None:
         """Seconds until a refused action is to be sent again."""
@@ -97,7 +103,7 @@ class ActionRequests:
         counts for the first one only."""
         for number, action in enumerate(dry_runs):
             try:
-                await self._cluster.check(action.manifest)
+                await self._check(action.manifest)
             except AlreadyExists:
                 continue
             except Refused as error:
@@ -105,6 +111,11 @@ class ActionRequests:
                 if number == 0 or refused.reason != Reason.QUEUED:
                     return refused
         return None
+
+    async def _check(self, pod: Manifest) -> None:
+        if pod not in self._accepted_pods:
+            await self._cluster.check(pod)
+            self._accepted_pods.accept(pod)
 
     async def _send(self, namespace: str, action: Action) -> None:
         match action:

@@ -1,4 +1,5 @@
-"""Kopf's part of the process: it watches, and its handlers put keys into the queue. The only import of kopf.
+"""Kopf's part of the process: it watches, and its handlers put what changed into the cache, and keys into the queue.
+The only import of kopf.
 
 Kopf is an informer here and nothing else: no decision depends on what changed, and no finalizer or annotation of
 Kopf's is written.
@@ -14,22 +15,33 @@ from typing import Any
 
 import kopf
 
-from distillery_api.resource import GROUP, PLURAL, VERSION
-from distillery_operator.cluster.client import Cluster
+from distillery_api.resource import GROUP, KIND
+from distillery_operator.cluster.client import RESOURCES, Cluster
+from distillery_operator.cluster.object_cache import KINDS, owner
+from distillery_operator.controller.cache_sync import CacheSync
 from distillery_operator.controller.reconcile import Key
 from distillery_operator.controller.settings import OperatorSettings
 from distillery_operator.controller.watch_health import WatchHealth, watch_problem
 from distillery_operator.controller.work_queue import WorkQueue
 from distillery_operator.planning import names
 
-CHILDREN = (("batch", "v1", "jobs"), ("apps", "v1", "deployments"), ("", "v1", "pods"))
-"""Group, version and plural of the children whose changes matter."""
-
-LIST_CHUNK = 500
+IDLE_SECONDS = 0.5
+"""How long Kopf keeps an object that an event was about; at the start that is every object."""
+LIST_CHUNK = 100
 PROBE_PAUSES = (0.0, 0.2, 0.4)
 """Seconds before each attempt of one probe."""
 EXIT_SECONDS = 10.0
 """How long Kopf may take to end."""
+
+
+def _resource(kind: str) -> tuple[str, str, str]:
+    group_version, plural = RESOURCES[kind]
+    group, _, version = group_version.rpartition("/")
+    return group, version, plural
+
+
+WATCHED = tuple(_resource(kind) for kind in KINDS)
+"""Group, version and plural of the Distillations and of each kind of child."""
 
 
 class RequestBackoff:
@@ -45,25 +57,37 @@ class KopfHandlers:
     """What Kopf calls: on events, when it logs in, and for the liveness probe."""
 
     def __init__(
-        self, settings: OperatorSettings, cluster: Cluster, queue: WorkQueue[Key], watch_health: WatchHealth
+        self,
+        settings: OperatorSettings,
+        cluster: Cluster,
+        queue: WorkQueue[Key],
+        watch_health: WatchHealth,
+        cache_sync: CacheSync,
     ) -> None:
         self._settings, self._cluster = settings, cluster
-        self._queue, self._watch_health = queue, watch_health
+        self._queue, self._watch_health, self._cache_sync = queue, watch_health, cache_sync
 
-    async def on_distillation(self, meta: kopf.Meta, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
-        """An event of a Distillation; its type is None for the initial list."""
-        key = _key(meta.get("namespace"), meta.get("name"))
-        if type == "DELETED":
+    async def on_event(self, event: kopf.RawEvent, resource: kopf.Resource, **_: Any) -> None:
+        """An event of a Distillation or a child. Its type is None where Kopf has listed, at the start and after an
+        interruption. What only repeats what is known, such as our own writes, causes no work."""
+        kind, manifest = str(resource.kind), dict[str, Any](event["object"])
+        key = _key(manifest["metadata"].get("namespace"), owner(kind, manifest))
+        if kind == KIND:
+            self._note_event(key, event)
+        if event["type"] is None:
+            self._cache_sync.watch_listed()
+        if self._take_over(kind, manifest, deleted=event["type"] == "DELETED") and key[1]:
+            self._queue.add(key)
+
+    def _take_over(self, kind: str, manifest: dict[str, Any], *, deleted: bool) -> bool:
+        cache = self._cluster.cache
+        return cache.delete(kind, manifest) if deleted else cache.put(kind, manifest)
+
+    def _note_event(self, key: Key, event: kopf.RawEvent) -> None:
+        if event["type"] == "DELETED":
             self._watch_health.deleted(key)
         else:
-            self._watch_health.event_received(key, str(meta.get("resourceVersion", "")))
-        self._queue.add(key)
-
-    async def on_child(self, meta: kopf.Meta, **_: Any) -> None:
-        """An event of a child, or the list of all children after a watch was interrupted."""
-        owner = meta.labels.get(names.NAME_LABEL)
-        if owner:
-            self._queue.add(_key(meta.get("namespace"), owner))
+            self._watch_health.event_received(key, str(event["object"]["metadata"].get("resourceVersion", "")))
 
     async def log_in(self, **_: Any) -> kopf.ConnectionInfo:
         """The same credentials as for the operator's own requests."""
@@ -95,7 +119,7 @@ class KopfHandlers:
     def watches(self) -> Iterator[str]:
         """What must be watched, as Kopf names it."""
         for namespace in self._settings.namespaces or (None,):
-            for group, version, plural in ((GROUP, VERSION, PLURAL), *CHILDREN):
+            for group, version, plural in WATCHED:
                 yield f"{plural}.{version}.{group}".rstrip(".") + f"@{namespace}"
 
     def registry(self) -> kopf.OperatorRegistry:
@@ -103,9 +127,8 @@ class KopfHandlers:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self.log_in)
         kopf.on.probe(registry=registry, id="watching")(self.probe)
-        kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(self.on_distillation)
-        for child in CHILDREN:
-            kopf.on.event(*child, registry=registry)(self.on_child)
+        for watched in WATCHED:
+            kopf.on.event(*watched, registry=registry)(self.on_event)
         return registry
 
     async def watch(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
@@ -134,8 +157,9 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.persistence.finalizer = f"{GROUP}/unused"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
-    for group, version, plural in CHILDREN:
+    for group, version, plural in WATCHED[1:]:
         settings.watching.label_selectors[group, version, plural] = names.MANAGED_BY_SELECTOR
+    settings.queueing.idle_timeout = IDLE_SECONDS
     settings.watching.chunk_size = LIST_CHUNK
     settings.watching.connect_timeout = 10
     settings.watching.client_timeout = 600

@@ -17,6 +17,7 @@ from distillery_operator.cluster.crd_check import check_served_schema
 from distillery_operator.cluster.leader_election import Leader
 from distillery_operator.cluster.stage_client import read_stage_report
 from distillery_operator.cluster.status_writer import StatusWriter
+from distillery_operator.controller.cache_sync import CacheSync
 from distillery_operator.controller.kopf_handlers import EXIT_SECONDS, KopfHandlers, configure_logging
 from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.reconcile import Dependencies, Key, Reconciler
@@ -47,7 +48,8 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue()
         self.metrics, self.watch_health = Metrics(), WatchHealth()
         self.metrics.watch_queue_depth(lambda: len(self.queue))
-        self.handlers = KopfHandlers(settings, cluster, self.queue, self.watch_health)
+        self.cache_sync = CacheSync(cluster, settings.namespaces or (None,), self.watch_health, self.queue.add)
+        self.handlers = KopfHandlers(settings, cluster, self.queue, self.watch_health, self.cache_sync)
 
     async def reconcile_while_leading(self) -> None:
         """Wait for the lease, then reconcile; ends only by an exception, LeadershipLost among them."""
@@ -57,6 +59,7 @@ class Operator:
 
     async def _work(self) -> None:
         settings = self.settings
+        await self.cache_sync.wait_until_tried()
         await run_workers(self.queue, self._reconciler(), workers=settings.workers, resync_seconds=settings.resync)
 
     def _reconciler(self) -> Reconciler:
@@ -67,6 +70,7 @@ class Operator:
             metrics=self.metrics,
             watch_health=self.watch_health,
             clock=_now,
+            cache_is_complete=self.cache_sync.is_complete,
             stage_reports=StageReports(read_stage_report, self.settings.progress_interval, self.queue.add),
         )
         return Reconciler(dependencies)
@@ -131,10 +135,12 @@ async def _run_until(stop: asyncio.Event, operator: Operator) -> None:
     stop_watching = asyncio.Event()
     leader = asyncio.create_task(operator.reconcile_while_leading(), name="leader")
     watchers = asyncio.create_task(_watch(operator, stop, stop_watching), name="watchers")
+    listing = asyncio.create_task(operator.cache_sync.run(operator.settings.resync), name="cache sync")
     stopped = asyncio.create_task(stop.wait(), name="stop")
-    finished, _ = await asyncio.wait((leader, watchers, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finished, _ = await asyncio.wait((leader, listing, watchers, stopped), return_when=asyncio.FIRST_COMPLETED)
     leader.cancel()
-    await asyncio.wait((leader,))
+    listing.cancel()
+    await asyncio.wait((leader, listing))
     operator.queue.close()
     stop_watching.set()
     await asyncio.wait((watchers,), timeout=EXIT_SECONDS)

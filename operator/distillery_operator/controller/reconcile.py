@@ -1,13 +1,14 @@
 """One reconciliation of one Distillation: observe, decide, write the status, act. Every event ends up here.
 
 The status is written before the actions and already names what they create, so an operator that dies in between finds
-its intention and carries on with it. Nothing is remembered between two reconciliations but what a running stage has
-answered, and when a refused action was last tried.
+its intention and carries on with it. What there is comes from the object cache, which may be behind: a status is
+written only over the version that was read, and before anything else is done without such a write, the server is asked
+whether the Distillation still is as it was read. Nothing else is remembered between two reconciliations but what a
+running stage has answered, and when a refused action was last tried.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,19 +21,19 @@ from distillery_operator.cluster.client import Cluster
 from distillery_operator.cluster.parse_resource import read_distillation, read_metadata, read_status
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.action_requests import ActionRequests, Outcome
+from distillery_operator.controller.known_children import KnownChildren, with_child
 from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.stage_reports import StageReports
-from distillery_operator.controller.watch_health import MISSED_EVENT_SECONDS, WatchHealth
+from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.core.actions import Action, Apply, Create, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, StageReport
 from distillery_operator.core.observe import observe
 from distillery_operator.core.refusals import kept_refusals
 from distillery_operator.core.requeue import requeue_after
-from distillery_operator.core.situation import Settings, Situation, names_to_read, plan_for
+from distillery_operator.core.situation import Settings, Situation, plan_for
 from distillery_operator.core.status import compute_status, invalid_status
-from distillery_operator.errors import ClusterError, InvalidDistillation
-from distillery_operator.planning import names
+from distillery_operator.errors import ClusterError, Conflict, InvalidDistillation, NotFound
 from distillery_operator.planning.plan import Plan
 
 Key = tuple[str, str]
@@ -40,8 +41,6 @@ Key = tuple[str, str]
 
 Manifest = dict[str, Any]
 
-UNWATCHED_REQUEUE_SECONDS = 1.0
-"""How soon to observe a created object that is not watched."""
 
 _NAME_CONFLICT_ATTEMPTS = 3
 
@@ -56,6 +55,8 @@ class Dependencies:
     metrics: Metrics
     watch_health: WatchHealth
     clock: Callable[[], datetime]
+    cache_is_complete: Callable[[str], bool]
+    """Whether all that exists in a namespace is known."""
     stage_reports: StageReports
 
 
@@ -78,7 +79,7 @@ class Reconciler:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies, self._cluster = dependencies, dependencies.cluster
-        self._requests = ActionRequests(self._cluster)
+        self._children, self._requests = KnownChildren(self._cluster), ActionRequests(self._cluster)
 
     async def __call__(self, key: Key) -> float | None:
         """One reconciliation, timed."""
@@ -94,16 +95,18 @@ class Reconciler:
         return requeue_seconds
 
     async def _reconcile(self, key: Key) -> float | None:
-        resource = await self._cluster.get(KIND, *key)
+        if not self._dependencies.cache_is_complete(key[0]):
+            return None  # It is added again once everything in its namespace is known.
+        resource = self._cluster.cache.get(KIND, *key)
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             # Its children are deleted with it, by their owner references.
             self._forget(key)
             return None
-        missed = self._dependencies.watch_health.read(key, resource["metadata"]["resourceVersion"], monotonic())
-        requeue_seconds = await self._reconcile_resource(key, resource)
-        if missed:
-            return min(requeue_seconds or MISSED_EVENT_SECONDS, MISSED_EVENT_SECONDS) + 1
-        return requeue_seconds
+        try:
+            return await self._reconcile_resource(key, resource)
+        except (Conflict, NotFound):
+            await self._cluster.get(KIND, *key)  # The cache was behind.
+            raise
 
     async def _reconcile_resource(self, key: Key, resource: Manifest) -> float | None:
         previous, now = read_status(resource), self._dependencies.clock()
@@ -118,17 +121,22 @@ class Reconciler:
 
     async def _bring_about(self, key: Key, reconciliation: _Reconciliation) -> float | None:
         """Observe, decide, write the status and act; again where the name of a new object turns out to be in use."""
-        children = await self._children(reconciliation)
+        plan, previous, read = reconciliation.plan, reconciliation.previous, reconciliation.resource
+        children = await self._children.collect(plan, previous, reconciliation.now)
         for _ in range(_NAME_CONFLICT_ATTEMPTS):
             situation = self._situation(reconciliation, children)
             assessment = await self._assess(key, situation)
             actions = decide(assessment)
             report = self._stage_report(key, assessment)
-            reconciliation = await self._record(reconciliation, assessment, report)
+            before, reconciliation = reconciliation, await self._record(reconciliation, assessment, report)
+            if before.resource is reconciliation.resource:
+                await self._confirm(key, reconciliation, assessment, actions)
             outcome = await self._act(key, reconciliation, assessment, actions)
             if outcome.conflicting is None:
                 break
-            children = _with_child(children, outcome.conflicting)
+            children = with_child(children, outcome.conflicting)
+        if reconciliation.resource is not read or _made_unchanging(outcome.sent):
+            return 0.0  # Neither our own status nor a new Service causes an event of somebody else's.
         return self._requeue_seconds(key, assessment, outcome)
 
     async def _assess(self, key: Key, situation: Situation) -> Assessment:
@@ -141,25 +149,6 @@ class Reconciler:
         return assess(replace(situation, refusals=refusals)) if refusals else accepted
 
     # --- observe
-
-    async def _children(self, reconciliation: _Reconciliation) -> Children:
-        """Everything that belongs to the Distillation, and the Events about what does not start."""
-        plan, namespace = reconciliation.plan, reconciliation.plan.namespace
-        selector, serving = names.child_selector(plan.name), names.serving_name(plan.name)
-        jobs, pods, claim, deployment, service = await asyncio.gather(
-            self._cluster.list_labelled("Job", namespace, selector),
-            self._cluster.list_labelled("Pod", namespace, selector),
-            self._cluster.get("PersistentVolumeClaim", namespace, plan.claim_name),
-            self._cluster.get("Deployment", namespace, serving),
-            self._cluster.get("Service", namespace, serving),
-        )
-        children = Children(claim=claim, jobs=jobs, pods=pods, deployment=deployment, service=service)
-        for kind, name in names_to_read(plan, reconciliation.previous):
-            if kind == "Job":
-                children = _with_child(children, await self._cluster.get(kind, namespace, name))
-        unexplained = observe(children, owner_uid=plan.uid, now=reconciliation.now).unexplained
-        found = await asyncio.gather(*(self._cluster.events_about(namespace, name) for name in unexplained))
-        return replace(children, events=tuple(event for events in found for event in events))
 
     def _situation(self, reconciliation: _Reconciliation, children: Children) -> Situation:
         return Situation(
@@ -195,6 +184,18 @@ class Reconciler:
 
     # --- act
 
+    async def _confirm(
+        self, key: Key, reconciliation: _Reconciliation, assessment: Assessment, actions: Sequence[Action]
+    ) -> None:
+        """Raises Conflict where the Distillation is not what the actions follow from: the cache may be behind, and what
+        a stage costs, or a Job that is deleted, cannot be given back."""
+        refusals = assessment.situation.refusals
+        if not any(self._requests.is_to_send(key, action, refusals) for action in actions):
+            return
+        version, now = reconciliation.resource["metadata"]["resourceVersion"], await self._cluster.get(KIND, *key)
+        if now is None or now["metadata"]["resourceVersion"] != version:
+            raise Conflict(f"{KIND} {key[1]} has changed since version {version}", status=409, reason="Conflict")
+
     async def _act(
         self, key: Key, reconciliation: _Reconciliation, assessment: Assessment, actions: Sequence[Action]
     ) -> Outcome:
@@ -214,8 +215,6 @@ class Reconciler:
         seconds += [refused] if refused is not None else []
         if assessment.situation.observation.running_job:
             seconds.append(max(self._dependencies.stage_reports.due_in(key), 1.0))
-        if _made_unwatched(outcome.sent):
-            seconds.append(UNWATCHED_REQUEUE_SECONDS)
         return min(seconds, default=None)
 
     def _forget(self, key: Key) -> None:
@@ -225,23 +224,6 @@ class Reconciler:
         self._dependencies.watch_health.deleted(key)
 
 
-def _made_unwatched(actions: Iterable[Action]) -> bool:
-    """Whether a Service was written: Services are not watched."""
+def _made_unchanging(actions: Iterable[Action]) -> bool:
+    """Whether a Service was written: no controller changes it afterwards."""
     return any(isinstance(action, Create | Apply) and action.manifest["kind"] == "Service" for action in actions)
-
-
-def _with_child(children: Children, child: Manifest | None) -> Children:
-    """The children and one more, which a query by label did not find."""
-    if child is None:
-        return children
-    match child["kind"]:
-        case "Job":
-            others = (job for job in children.jobs if job["metadata"]["name"] != child["metadata"]["name"])
-            return replace(children, jobs=(*others, child))
-        case "PersistentVolumeClaim":
-            return replace(children, claim=child)
-        case "Deployment":
-            return replace(children, deployment=child)
-        case "Service":
-            return replace(children, service=child)
-    return children

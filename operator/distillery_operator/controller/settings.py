@@ -124,7 +124,7 @@ class OperatorSettings(BaseModel):
     identity: Annotated[str, Field(min_length=1, default_factory=_own_name)]
     """Name of this replica: that of its Pod, so that a restarted container need not wait for its own lease to expire.
     No two replicas may share it."""
-    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    workers: Annotated[int, Field(ge=1, le=64)] = 16
     """Maximum number of concurrent reconciliations."""
     resync: Seconds = 600
     """How often every Distillation is reconciled although nothing happened."""

@@ -60,6 +60,11 @@ class WatchHealth:
         self._gaps.pop(key, None)
 
     @property
+    def awaits_events(self) -> bool:
+        """Whether a version was read whose event is still missing."""
+        return bool(self._gaps)
+
+    @property
     def missed_events(self) -> tuple[Key, ...]:
         """Objects whose changes no event has reported for too long."""
         return tuple(sorted(key for key, gap in self._gaps.items() if gap.confirmed))

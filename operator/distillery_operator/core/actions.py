@@ -8,7 +8,8 @@ from itertools import dropwhile
 
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.claim_owner import owner_patch
-from distillery_operator.core.drift import added_selectors, pending_writes
+from distillery_operator.core.config_repair import config_map_to_restore
+from distillery_operator.core.drift import pending_writes
 from distillery_operator.core.observation import JobState, ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.servers import deployed_server
@@ -21,7 +22,7 @@ from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.storage import workspace_claim
-from distillery_operator.planning.names import config_map_name, serving_name
+from distillery_operator.planning.names import config_map_name
 from distillery_operator.planning.plan import PlannedStage
 
 
@@ -82,6 +83,7 @@ def decide(assessment: Assessment) -> tuple[Action, ...]:
         *_discards(situation, states),
         *_pauses(situation, states),
         *_starts(situation, states.current),
+        *_config_repairs(situation, states.current),
         *_claim_changes(situation),
         *_serving_writes(situation, rollout),
     )
@@ -156,6 +158,12 @@ def _starts(situation: Situation, state: StageState) -> Iterable[Action]:
     yield Create(stage_job(situation.plan, state.planned, state.record.attempts, settings, volume_use(situation)))
 
 
+def _config_repairs(situation: Situation, state: StageState) -> Iterable[Action]:
+    manifest = config_map_to_restore(situation, state)
+    if manifest:
+        yield Apply(manifest)
+
+
 def _claim_changes(situation: Situation) -> Iterable[Action]:
     """Only the owner of the claim is kept up to date: to enlarge the volume is left to a person."""
     claim = situation.observation.claim
@@ -169,6 +177,3 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
 def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
     for manifest, new in pending_writes(situation, rollout):
         yield Create(manifest) if new else Apply(manifest)
-    added = added_selectors(situation)
-    if added and rollout.manifests:
-        yield Merge("Service", serving_name(situation.plan.name), added)

@@ -11,7 +11,6 @@ from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.quantities import amount
-from distillery_operator.planning import names
 
 
 def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
@@ -28,17 +27,6 @@ def has_drifted(manifest: Manifest, child: ObservedDeployment | ObservedService 
     if child is None:
         return True
     return child.ownership is Ownership.OURS and not includes(child.manifest, manifest)
-
-
-def added_selectors(situation: Situation) -> Manifest | None:
-    """The patch that removes labels which somebody has added to our Service's selector, so that it selects no Pod any
-    more: applying the manifest again would leave them."""
-    service = situation.observation.service
-    if service is None or service.ownership is not Ownership.OURS:
-        return None
-    seen = service.manifest["spec"].get("selector") or {}
-    added = dict.fromkeys(sorted(seen.keys() - names.serving_labels(situation.plan.name).keys()))
-    return {"spec": {"selector": added}} if added else None
 
 
 def includes(seen: Any, expected: Any) -> bool:

@@ -27,6 +27,7 @@ class Children:
     pods: tuple[Raw, ...] = ()
     deployment: Raw | None = None
     service: Raw | None = None
+    config_maps: tuple[Raw, ...] = ()
     events: tuple[Raw, ...] = ()
     """Events about the Pods and Jobs that `Observation.unexplained` names; only these objects need any."""
 
@@ -140,6 +141,15 @@ class ObservedService:
 
 
 @dataclass(frozen=True)
+class ObservedConfigMap:
+    """What a stage is given."""
+
+    name: str
+    ownership: Ownership
+    manifest: Raw = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Observation:
     """All children of one Distillation."""
 
@@ -149,6 +159,7 @@ class Observation:
     """Stage Pods that still run although their Job was deleted."""
     deployment: ObservedDeployment | None = None
     service: ObservedService | None = None
+    config_maps: tuple[ObservedConfigMap, ...] = ()
     server_on_node: bool = False
     """Whether a serving Pod has the workspace mounted on a node."""
     unexplained: tuple[str, ...] = ()
@@ -162,6 +173,10 @@ class Observation:
     def job_named(self, name: str | None) -> ObservedJob | None:
         """The Job of that name."""
         return next((job for job in self.jobs if job.name == name), None)
+
+    def config_map_named(self, name: str) -> ObservedConfigMap | None:
+        """The ConfigMap of that name."""
+        return next((each for each in self.config_maps if each.name == name), None)
 
     def attempts(self, stage: Stage, input_hash: str) -> tuple[ObservedJob, ...]:
         """Our Jobs for one stage's inputs, latest attempt first."""

@@ -19,6 +19,7 @@ from distillery_operator.core.observation import (
     JobState,
     Observation,
     ObservedClaim,
+    ObservedConfigMap,
     ObservedDeployment,
     ObservedJob,
     ObservedService,
@@ -54,6 +55,7 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
         orphaned_pods=_orphaned_pods(stage_pods, jobs),
         deployment=_observed_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
         service=_observed_service(children.service, owner_uid),
+        config_maps=tuple(_observed_config_map(each, owner_uid) for each in children.config_maps),
         server_on_node=any(pod["spec"].get("nodeName") and is_active(pod) for pod in serving_pods),
         unexplained=(*_unexplained_jobs(jobs, now), *_unexplained_servers(serving_pods, now)),
     )
@@ -99,6 +101,10 @@ def _observed_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
 
 def _observed_service(raw: Raw | None, owner_uid: str) -> ObservedService | None:
     return ObservedService(_ownership(raw, owner_uid), raw) if raw else None
+
+
+def _observed_config_map(raw: Raw, owner_uid: str) -> ObservedConfigMap:
+    return ObservedConfigMap(raw["metadata"]["name"], _ownership(raw, owner_uid), raw)
 
 
 @dataclass(frozen=True)

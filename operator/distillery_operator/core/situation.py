@@ -73,13 +73,16 @@ def plan_for(distillation: Distillation, settings: Settings, previous: Distillat
 
 
 def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, str], ...]:
-    """Kind and name of the objects to read by name, because a label query does not find what is not ours."""
+    """Kind and name of the objects to read by name, because the watches do not report what is not ours: those of the
+    server before anything is paid, and all of them while one is taken."""
+    serving = names.serving_name(plan.name)
+    server = (("Deployment", serving), ("Service", serving)) if plan.served else ()
     stalled = find_condition(previous, ConditionType.STALLED)
     if stalled is None or stalled.reason != Reason.NAME_CONFLICT:
-        return ()
+        return () if previous.stages else server
     jobs = tuple(("Job", record.job) for record in previous.stages if record.job and not record.completion_time)
-    serving = names.serving_name(plan.name)
-    return (*jobs, ("Deployment", serving), ("Service", serving))
+    claim = () if plan.spec.storage.claim_name else (("PersistentVolumeClaim", plan.claim_name),)
+    return (*jobs, *claim, *server)
 
 
 def find_condition(status: DistillationStatus, kind: ConditionType) -> Condition | None:

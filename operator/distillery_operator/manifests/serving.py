@@ -70,8 +70,6 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
         "metadata": owned_metadata(plan, names.serving_name(plan.name), labels) | {"annotations": annotations},
         "spec": {
             "replicas": plan.spec.serving.replicas,
-            # A rollout that somebody pauses by hand goes on: only `suspend` pauses.
-            "paused": False,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": settings.progress_deadline_seconds,
             "strategy": _strategy(volume),

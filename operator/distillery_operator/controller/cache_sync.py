@@ -1,0 +1,122 @@
+"""Keeps the object cache complete: lists everything once before any work, and again from time to time.
+
+Kopf's watches bring changes, but neither say when all there is has been brought, nor report what was deleted while a
+watch was interrupted. A list does both. It also shows whether events still arrive: see watch health.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from time import monotonic
+
+from distillery_api.resource import KIND
+from distillery_operator.cluster.client import Cluster, Page
+from distillery_operator.cluster.object_cache import KINDS, Name, listed_names, owner
+from distillery_operator.controller.watch_health import MISSED_EVENT_SECONDS, WatchHealth
+from distillery_operator.errors import ClusterError
+from distillery_operator.planning import names
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0
+RELIST_SECONDS = 5.0
+"""How long after a watch has listed anew its deletions are looked for: its other kinds are about to list as well."""
+QUIET_SECONDS = 30.0
+"""A watch that lists after a pause this long has been interrupted."""
+
+Scope = str | None
+"""A namespace, or None for all."""
+
+
+class CacheSync:
+    """Lists all kinds in every scope. `changed` is called with the key of each Distillation to reconcile for it."""
+
+    def __init__(
+        self, cluster: Cluster, scopes: Iterable[Scope], watch_health: WatchHealth, changed: Callable[[Name], None]
+    ) -> None:
+        self._cluster, self._cache = cluster, cluster.cache
+        self._scopes = tuple(scopes)
+        self._watch_health, self._changed = watch_health, changed
+        self._complete: set[Scope] = set()
+        self._tried = asyncio.Event()
+        self._requested = asyncio.Event()
+        self._listed_at = float("-inf")
+
+    def is_complete(self, namespace: str) -> bool:
+        """Whether all that exists in a namespace has been listed, so that what is not known does not exist."""
+        return None in self._complete or namespace in self._complete
+
+    async def wait_until_tried(self) -> None:
+        """Return once every scope has been listed, or refused."""
+        await self._tried.wait()
+
+    def watch_listed(self) -> None:
+        """A watch has listed an object, as it does at its start and after an interruption."""
+        interrupted = monotonic() - self._listed_at > QUIET_SECONDS and self._tried.is_set()
+        self._listed_at = monotonic()
+        if interrupted:
+            self._requested.set()
+
+    async def run(self, interval: float) -> None:
+        """List until cancelled: at once, every `interval` seconds, and sooner where something has failed."""
+        failures = 0
+        while True:
+            failures = 0 if await self._list_all() else failures + 1
+            await self._pause(self._pause_seconds(failures, interval))
+
+    def _pause_seconds(self, failures: int, interval: float) -> float:
+        if failures:
+            return min(FIRST_RETRY_SECONDS * 2.0 ** (failures - 1), LONGEST_RETRY_SECONDS, interval)
+        return min(interval, MISSED_EVENT_SECONDS + 1) if self._watch_health.awaits_events else interval
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._requested.wait()
+        except TimeoutError:
+            return
+        self._requested.clear()
+        await asyncio.sleep(RELIST_SECONDS)
+
+    async def _list_all(self) -> bool:
+        """List every scope; returns whether all could be. One that cannot does not keep the others from working."""
+        complete = [await self._try_to_list(scope) for scope in self._scopes]
+        self._tried.set()
+        return all(complete)
+
+    async def _try_to_list(self, scope: Scope) -> bool:
+        try:
+            for kind in KINDS:
+                await self._list(kind, scope)
+        except ClusterError as error:
+            logger.warning("cannot list what is in %s: %s", scope or "all namespaces", error)
+            return False
+        if scope not in self._complete:
+            self._complete.add(scope)
+            self._add_all(scope)
+        return True
+
+    async def _list(self, kind: str, scope: Scope) -> None:
+        listed, version = set[Name](), ""
+        selector = None if kind == KIND else names.MANAGED_BY_SELECTOR
+        async for page in self._cluster.pages(kind, scope, selector):
+            listed.update(listed_names(page.objects))
+            version = page.version
+            self._take_over(kind, page)
+        for key in self._cache.keep_only(kind, scope, listed, version):
+            self._changed(key)
+
+    def _take_over(self, kind: str, page: Page) -> None:
+        for manifest in page.objects:
+            key = manifest["metadata"]["namespace"], owner(kind, manifest)
+            if self._cache.put(kind, manifest):
+                self._changed(key)
+            if kind == KIND:
+                self._watch_health.read(key, manifest["metadata"]["resourceVersion"], monotonic())
+
+    def _add_all(self, scope: Scope) -> None:
+        """Work on what was known before the scope was complete has waited for it."""
+        for key in self._cache.keys(scope):
+            self._changed(key)

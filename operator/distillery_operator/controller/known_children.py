@@ -1,0 +1,91 @@
+"""The children of a Distillation, from the object cache. Only what no watch reports is asked of the API server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from distillery_api.status import DistillationStatus
+from distillery_operator.cluster.client import Cluster
+from distillery_operator.core.observation import Children
+from distillery_operator.core.observe import observe
+from distillery_operator.core.situation import names_to_read
+from distillery_operator.planning import names
+from distillery_operator.planning.plan import Plan
+
+Manifest = dict[str, Any]
+
+GIVEN_CLAIM_SECONDS = 600.0
+"""How long a claim that storage.claimName names is taken to be as it was read: no watch reports it."""
+
+
+class KnownChildren:
+    """Collects the children of one Distillation at a time."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._cache = cluster, cluster.cache
+        self._given_claims: dict[tuple[str, str], tuple[float, Manifest]] = {}
+
+    async def collect(self, plan: Plan, previous: DistillationStatus, now: datetime) -> Children:
+        """Everything that belongs to the Distillation, and the Events about what does not start."""
+        children = replace(self._known(plan), claim=await self._claim(plan))
+        for child in await self._named(plan.namespace, names_to_read(plan, previous)):
+            children = with_child(children, child)
+        unexplained = observe(children, owner_uid=plan.uid, now=now).unexplained
+        return replace(children, events=await self._events(plan.namespace, unexplained))
+
+    def _known(self, plan: Plan) -> Children:
+        cache, namespace, serving = self._cache, plan.namespace, names.serving_name(plan.name)
+        return Children(
+            jobs=cache.children("Job", namespace, plan.name),
+            pods=cache.children("Pod", namespace, plan.name),
+            deployment=cache.get("Deployment", namespace, serving),
+            service=cache.get("Service", namespace, serving),
+            config_maps=cache.children("ConfigMap", namespace, plan.name),
+        )
+
+    async def _named(self, namespace: str, named: Iterable[tuple[str, str]]) -> list[Manifest | None]:
+        """The objects of these kinds and names that are not known to be ours."""
+        unknown = ((kind, name) for kind, name in named if not self._cache.version(kind, namespace, name))
+        return await asyncio.gather(*(self._cluster.get(kind, namespace, name) for kind, name in unknown))
+
+    async def _claim(self, plan: Plan) -> Manifest | None:
+        if plan.spec.storage.claim_name is None:
+            return self._cache.get("PersistentVolumeClaim", plan.namespace, plan.claim_name)
+        return await self._given_claim(plan.namespace, plan.claim_name)
+
+    async def _given_claim(self, namespace: str, name: str) -> Manifest | None:
+        read_at, claim = self._given_claims.get((namespace, name), (float("-inf"), None))
+        if claim is not None and monotonic() - read_at < GIVEN_CLAIM_SECONDS:
+            return claim
+        claim = await self._cluster.get("PersistentVolumeClaim", namespace, name)
+        if claim is None:
+            self._given_claims.pop((namespace, name), None)
+        else:
+            self._given_claims[namespace, name] = monotonic(), claim
+        return claim
+
+    async def _events(self, namespace: str, unexplained: Iterable[str]) -> tuple[Manifest, ...]:
+        found = await asyncio.gather(*(self._cluster.events_about(namespace, name) for name in unexplained))
+        return tuple(event for events in found for event in events)
+
+
+def with_child(children: Children, child: Manifest | None) -> Children:
+    """The children and one more, which is not ours or which the cache does not know yet."""
+    if child is None:
+        return children
+    match child["kind"]:
+        case "Job":
+            others = (job for job in children.jobs if job["metadata"]["name"] != child["metadata"]["name"])
+            return replace(children, jobs=(*others, child))
+        case "PersistentVolumeClaim":
+            return replace(children, claim=child)
+        case "Deployment":
+            return replace(children, deployment=child)
+        case "Service":
+            return replace(children, service=child)
+    return children

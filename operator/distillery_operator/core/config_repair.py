@@ -1,0 +1,27 @@
+"""Repairs the ConfigMap of the stage under way: without it a Pod that is created again would never start."""
+
+from __future__ import annotations
+
+from distillery_operator.core.drift import includes
+from distillery_operator.core.observation import Ownership
+from distillery_operator.core.situation import Situation
+from distillery_operator.core.stages import StagePhase, StageState
+from distillery_operator.manifests.child_metadata import Manifest
+from distillery_operator.manifests.job import stage_config_map
+
+
+def config_map_to_restore(situation: Situation, state: StageState) -> Manifest | None:
+    """The manifest of a ConfigMap that was deleted or edited; None where the attempt under way has what it was given.
+
+    What a changed spec would give it is for the next attempt: a running one is never disturbed.
+    """
+    record = state.record
+    if state.phase is not StagePhase.UNDER_WAY or record is None:
+        return None
+    if record.configuration != situation.configuration(state.planned):
+        return None
+    manifest = stage_config_map(situation.plan, state.planned)
+    seen = situation.observation.config_map_named(manifest["metadata"]["name"])
+    if seen is not None and (seen.ownership is not Ownership.OURS or includes(seen.manifest, manifest)):
+        return None
+    return manifest

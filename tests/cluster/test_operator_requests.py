@@ -1,0 +1,108 @@
+"""How little the operator asks of the API server, in requests: its watches and its Lease apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from api_write_interceptor import ApiWriteInterceptor
+from cluster import Cluster
+from control_plane import ControlPlane
+from distillations import Distilled
+from operator_process import NAME, OperatorProcess
+from process_node.node import ProcessNode
+from waiting import wait_until
+
+StartOperator = Callable[..., OperatorProcess]
+
+WHOLE_RUN = 45
+"""Requests: 37 were measured, and a slow machine causes a few more writes of the status."""
+
+
+@pytest.fixture
+def distilled(control_plane: Cluster, namespace: str, scripted_node: ProcessNode) -> Distilled:
+    return Distilled(control_plane, namespace)
+
+
+@pytest.fixture
+def interceptor(control_plane: ControlPlane) -> Iterator[ApiWriteInterceptor]:
+    with ApiWriteInterceptor(control_plane.server, control_plane.certificates.authority) as started:
+        yield started
+
+
+@pytest.fixture
+def start_counted(
+    distilled: Distilled, start_operator: StartOperator, interceptor: ApiWriteInterceptor, control_plane: Cluster
+) -> StartOperator:
+    """Start an operator whose requests are counted."""
+    kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=interceptor.server)
+    return lambda **settings: start_operator(kubeconfig=kubeconfig, **settings)
+
+
+def counted(interceptor: ApiWriteInterceptor, since: int = 0) -> list[str]:
+    """The requests since then that are neither a watch nor about the Lease."""
+    requests = interceptor.requests[since:]
+    return [each for each in requests if "/leases" not in each and "watch=true" not in each]
+
+
+def reconciliations(operator: OperatorProcess) -> float:
+    return operator.metric("distillery_reconcile_seconds_count", outcome="ok") or 0
+
+
+def test_a_whole_run_takes_few_requests(
+    distilled: Distilled, start_counted: StartOperator, interceptor: ApiWriteInterceptor
+) -> None:
+    start_counted(DISTILLERY_PROGRESS_INTERVAL="30s")
+    wait_until(lambda: sum("watch=true" in each for each in interceptor.requests) == 7, 30, "all watches")
+    before = len(interceptor.requests)
+    distilled.apply()
+    distilled.wait_ready()
+    wait_until(lambda: distilled.events()[-1]["reason"] == "Serving", 30, "the last Event")
+
+    requests = counted(interceptor, before)
+    assert len(requests) <= WHOLE_RUN, "\n".join(requests)
+
+
+def test_a_ready_resource_is_looked_after_without_a_request(
+    distilled: Distilled, start_counted: StartOperator, interceptor: ApiWriteInterceptor
+) -> None:
+    operator = start_counted(DISTILLERY_RESYNC="3s")
+    distilled.apply()
+    distilled.wait_ready()
+    settled = reconciliations(operator)
+    wait_until(lambda: reconciliations(operator) >= settled + 2, 60, "the last changes to be dealt with")
+
+    before, reconciled = len(interceptor.requests), reconciliations(operator)
+    wait_until(lambda: reconciliations(operator) >= reconciled + 3, 60, "three resyncs")
+    assert {each for each in counted(interceptor, before) if "limit=" not in each} == set()
+
+
+def test_what_is_deleted_by_hand_is_back_at_once(distilled: Distilled, start_operator: StartOperator) -> None:
+    start_operator()
+    distilled.apply(script={"train": [{"waits": True}]})
+    wait_until(lambda: distilled.children("pods", "train"), 40, "training")
+    config_map = distilled.children("configmaps", "train")[0]
+    distilled.kubectl("delete", "configmap", config_map["metadata"]["name"])
+    restored = wait_until(lambda: distilled.children("configmaps", "train"), 30, "the ConfigMap")[0]
+    assert restored["data"] == config_map["data"]
+    assert restored["metadata"]["uid"] != config_map["metadata"]["uid"]
+
+
+def test_a_deleted_service_is_back_and_until_then_nothing_is_said_to_answer(
+    distilled: Distilled, start_operator: StartOperator
+) -> None:
+    operator = start_operator()
+    distilled.apply()
+    ready = distilled.wait_ready()
+    operator.terminate()
+    distilled.kubectl("delete", "service", "small")
+    operator.start()
+    operator.wait_until_leading()
+
+    wait_until(lambda: distilled.children("services"), 30, "the Service")
+    wait_until(lambda: distilled.get()["metadata"]["resourceVersion"] != ready["metadata"]["resourceVersion"], 30)
+    distilled.wait_ready()
+    distilled.kubectl("delete", "service", "small")
+    wait_until(lambda: distilled.children("services"), 30, "the Service, a second time")
+    distilled.wait_ready()
