@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from time import monotonic
@@ -47,10 +46,13 @@ def _identity(pod: Manifest) -> bytes:
     labels = {key: value for key, value in (pod["metadata"].get("labels") or {}).items() if key not in _OWN_LABELS}
     annotations = pod["metadata"].get("annotations")
     for name in sorted(_own_names(pod), key=len, reverse=True):
-        text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", "*", text)
+        for before, after in _AROUND:
+            text = text.replace(f"{before}{name}{after}", f"{before}*{after}")
     return hashlib.sha256(json.dumps([namespace, labels, annotations, text], sort_keys=True).encode()).digest()
 
 
+_AROUND = (('"', '"'), ("/", '"'), ("/", "/"))
+"""What stands around a name where it is a value of its own, or a part of a path."""
 _OWN_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.HASH_LABEL)
 
 
