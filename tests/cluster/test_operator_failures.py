@@ -221,6 +221,22 @@ def test_an_exceeded_quota_is_reported_in_the_servers_words(
     assert stalled["status"]["conditions"] == distilled.status["conditions"]
 
 
+def test_a_quota_that_others_use_up_is_a_queue(distilled: Distilled, start_operator: StartOperator) -> None:
+    start_operator()
+    distilled.kubectl("create", "quota", "full", "--hard=count/jobs.batch=1")
+    distilled.kubectl("create", "job", "other", "--image=nobody/knows", "--", "true")
+    used = {"count/jobs.batch": "1"}
+    wait_until(lambda: distilled.cluster.get("quota", "full", distilled.namespace)["status"]["used"] == used, 20)
+    distilled.apply()
+    distilled.wait("Reconciling", reason="Queued")
+    assert "exceeded quota: full, requested: count/jobs.batch=1" in distilled.message()
+    assert "Stalled" not in distilled.conditions
+
+    distilled.kubectl("delete", "job", "other")
+    distilled.kubectl("delete", "quota", "full")
+    distilled.wait("DataGenerated")
+
+
 def test_a_crash_looping_server_is_reported_with_its_own_message(
     distilled: Distilled, start_operator: StartOperator, scripted_node: ProcessNode
 ) -> None:
