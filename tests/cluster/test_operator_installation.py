@@ -80,6 +80,28 @@ def test_confined_to_one_namespace_it_leaves_the_others_alone(
     other.delete()
 
 
+def test_a_namespace_without_rights_does_not_stop_the_others_and_is_picked_up_when_they_come(
+    distilled: Distilled, start_operator: StartOperator, control_plane: Cluster
+) -> None:
+    closed = f"{distilled.namespace}-closed"
+    control_plane.kubectl("create", "namespace", closed)
+    later = Distilled(control_plane, closed)
+    operator = start_operator(DISTILLERY_NAMESPACES=f"{closed},{distilled.namespace}")
+    later.apply()
+    distilled.apply()
+    distilled.wait_ready()
+    assert later.status["observedGeneration"] == -1
+    assert operator.metric("distillery_namespace_forbidden", namespace=closed) == 1
+    assert operator.metric("distillery_namespace_forbidden", namespace=distilled.namespace) == 0
+    assert operator.log.count(f"nothing happens in {closed} until the operator may list and watch there") == 1
+
+    grant_rights(control_plane, distilled.namespace, [distilled.namespace, closed])
+    later.wait("Reconciling")
+    wait_until(lambda: operator.health().status_code == 200, 20, "the operator to be well")
+    assert operator.metric("distillery_namespace_forbidden", namespace=closed) == 0
+    control_plane.kubectl("delete", "namespace", closed, "--wait=false")
+
+
 def test_with_an_older_crd_it_does_not_start_and_names_the_missing_fields(
     older_crd: None, start_operator: StartOperator
 ) -> None:

@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
+
 from distillery_operator.cluster.client import Cluster, Page
 from distillery_operator.cluster.object_cache import KINDS, ObjectCache
+from distillery_operator.controller import cache_sync
 from distillery_operator.controller.cache_sync import CacheSync
+from distillery_operator.controller.namespace_rights import NamespaceRights
 from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.errors import ClusterError, Forbidden, Unreachable
 
@@ -134,4 +138,30 @@ async def test_a_change_that_no_event_has_reported_is_noted_for_the_watch_health
     assert health.awaits_events
     health.event_received(KEY, "5")
     assert not health.awaits_events
+    task.cancel()
+
+
+async def test_a_namespace_without_rights_is_named_once_and_picked_up_when_they_come(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_sync, "FIRST_RETRY_SECONDS", 0.001)
+    caplog.set_level("INFO")
+    lists, forbidden = Lists(), list[tuple[str, bool]]()
+    lists.objects = {"Distillation": [distillation(), distillation(namespace="closed")]}
+    lists.failures = {"closed": Forbidden("pods is forbidden")}
+    rights = NamespaceRights(lambda *change: forbidden.append(change))
+    sync = CacheSync(lists, ("closed", "a"), WatchHealth(), lambda _: None, rights)
+    task = await run_until_tried(sync)
+    await until(lambda: len([each for each in lists.requests if each[1] == "closed"]) > 3)
+    assert [kind for kind, scope, _ in lists.requests if scope == "a"] == list(KINDS)
+    assert set(forbidden) == {("closed", True), ("a", False)}
+
+    lists.failures = {}
+    await until(lambda: sync.is_complete("closed"))
+    assert forbidden[-1] == ("closed", False)
+    assert [record.message for record in caplog.records] == [
+        "nothing happens in closed until the operator may list and watch there: pods is forbidden."
+        " Check that it exists and is one of the chart's watchNamespaces, and apply the chart again",
+        "the operator may list and watch in closed now",
+    ]
     task.cancel()

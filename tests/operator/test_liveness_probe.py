@@ -1,4 +1,4 @@
-"""The liveness probe as the kubelet sees it: Kopf's own server, probed over HTTP."""
+"""The liveness probe as the kubelet sees it, over HTTP."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
-import kopf
 import pytest
-from kopf._core.engines.probing import health_reporter
-from kopf._core.intents.registries import OperatorRegistry
 from kubernetes.aio.client.api_client import ApiClient
 
 from distillery_operator.cluster.client import Cluster
 from distillery_operator.controller.cache_sync import CacheSync
+from distillery_operator.controller.health_server import health_server
 from distillery_operator.controller.kopf_handlers import KopfHandlers
 from distillery_operator.controller.reconcile import Key
 from distillery_operator.controller.settings import read_settings
@@ -39,21 +37,14 @@ async def handlers() -> KopfHandlers:
     return KopfHandlers(SETTINGS, cluster, queue, watch_health, cache_sync)
 
 
-@pytest.fixture
-async def url(handlers: KopfHandlers) -> AsyncIterator[str]:
+@pytest.fixture(params=["127.0.0.1", "[::1]"])
+async def url(handlers: KopfHandlers, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    if ":" in request.param and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
     with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"http://127.0.0.1:{free.getsockname()[1]}/healthz"
-    registry = handlers.registry()
-    assert isinstance(registry, OperatorRegistry)
-    ready = asyncio.Event()
-    reporter = health_reporter(
-        address, memo=kopf.Memo(), indices={}, registry=registry, settings=kopf.OperatorSettings(), ready_flag=ready
-    )
-    task = asyncio.create_task(reporter)
-    await ready.wait()
-    yield address
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+        port = free.getsockname()[1]
+    async with health_server(port, handlers.problem):
+        yield f"http://{request.param}:{port}/healthz"
 
 
 async def status_of(url: str) -> int:

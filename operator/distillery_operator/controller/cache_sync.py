@@ -14,8 +14,9 @@ from time import monotonic
 from distillery_api.resource import KIND
 from distillery_operator.cluster.client import Cluster, Page
 from distillery_operator.cluster.object_cache import KINDS, Name, listed_names, owner
+from distillery_operator.controller.namespace_rights import NamespaceRights
 from distillery_operator.controller.watch_health import MISSED_EVENT_SECONDS, WatchHealth
-from distillery_operator.errors import ClusterError
+from distillery_operator.errors import ClusterError, Forbidden
 from distillery_operator.planning import names
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,17 @@ class CacheSync:
     """Lists all kinds in every scope. `changed` is called with the key of each Distillation to reconcile for it."""
 
     def __init__(
-        self, cluster: Cluster, scopes: Iterable[Scope], watch_health: WatchHealth, changed: Callable[[Name], None]
+        self,
+        cluster: Cluster,
+        scopes: Iterable[Scope],
+        watch_health: WatchHealth,
+        changed: Callable[[Name], None],
+        rights: NamespaceRights | None = None,
     ) -> None:
         self._cluster, self._cache = cluster, cluster.cache
         self._scopes = tuple(scopes)
         self._watch_health, self._changed = watch_health, changed
+        self._rights = rights or NamespaceRights(lambda *_: None)
         self._complete: set[Scope] = set()
         self._tried = asyncio.Event()
         self._requested = asyncio.Event()
@@ -60,39 +67,47 @@ class CacheSync:
             self._requested.set()
 
     async def run(self, interval: float) -> None:
-        """List until cancelled: at once, every `interval` seconds, and sooner where something has failed."""
-        failures = 0
+        """List until cancelled: at once, every `interval` seconds, and sooner what could not be listed."""
+        failures, requested, begun, failed = 0, True, 0.0, self._scopes
         while True:
-            failures = 0 if await self._list_all() else failures + 1
-            await self._pause(self._pause_seconds(failures, interval))
+            if requested or monotonic() - begun >= self._interval(interval):
+                begun, failed = monotonic(), self._scopes
+            failed = await self._list_all(failed)
+            failures = failures + 1 if failed else 0
+            rest = begun + self._interval(interval) - monotonic()
+            requested = await self._pause(min(rest, _retry_seconds(failures)))
 
-    def _pause_seconds(self, failures: int, interval: float) -> float:
-        if failures:
-            return min(FIRST_RETRY_SECONDS * 2.0 ** (failures - 1), LONGEST_RETRY_SECONDS, interval)
+    def _interval(self, interval: float) -> float:
         return min(interval, MISSED_EVENT_SECONDS + 1) if self._watch_health.awaits_events else interval
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; returns whether a list of all was requested meanwhile."""
         try:
             async with asyncio.timeout(seconds):
                 await self._requested.wait()
         except TimeoutError:
-            return
+            return False
         self._requested.clear()
         await asyncio.sleep(RELIST_SECONDS)
+        return True
 
-    async def _list_all(self) -> bool:
-        """List every scope; returns whether all could be. One that cannot does not keep the others from working."""
-        complete = [await self._try_to_list(scope) for scope in self._scopes]
+    async def _list_all(self, scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        """List the scopes; returns those that could not be. One of these does not keep the others from working."""
+        failed = tuple([scope for scope in scopes if not await self._try_to_list(scope)])
         self._tried.set()
-        return all(complete)
+        return failed
 
     async def _try_to_list(self, scope: Scope) -> bool:
         try:
             for kind in KINDS:
                 await self._list(kind, scope)
+        except Forbidden as error:
+            self._rights.refused(scope, error)
+            return False
         except ClusterError as error:
             logger.warning("cannot list what is in %s: %s", scope or "all namespaces", error)
             return False
+        self._rights.granted(scope)
         if scope not in self._complete:
             self._complete.add(scope)
             self._add_all(scope)
@@ -120,3 +135,8 @@ class CacheSync:
         """Work on what was known before the scope was complete has waited for it."""
         for key in self._cache.keys(scope):
             self._changed(key)
+
+
+def _retry_seconds(failures: int) -> float:
+    """How soon to list again what could not be listed."""
+    return min(FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10), LONGEST_RETRY_SECONDS) if failures else float("inf")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from itertools import chain, repeat
 from random import random
 from typing import Any
 
@@ -45,11 +46,12 @@ WATCHED = tuple(_resource(kind) for kind in KINDS)
 
 
 class RequestBackoff:
-    """Seconds between the attempts at a request, for about eight minutes. Each is up to a quarter longer at random, so
-    that replicas do not return to a recovering API server all at the same time."""
+    """Seconds between the attempts at a request, without end: one namespace without rights must not end the work in
+    the others. Each is up to a quarter longer at random, so that replicas do not return to a recovering API server all
+    at the same time."""
 
     def __iter__(self) -> Iterator[float]:
-        for seconds in (0.5, 1.0, 2.0, 4.0, *[8.0] * 60):
+        for seconds in chain((0.5, 1.0, 2.0, 4.0, *[8.0] * 15), repeat(30.0)):
             yield seconds * (1 + random() / 4)
 
 
@@ -115,16 +117,16 @@ class KopfHandlers:
             private_key_path=credentials.key_path,
         )
 
-    async def probe(self, **_: Any) -> str:
-        """Fail where this process no longer receives events. Kopf's server answers a moment before the watchers of a
-        new process start, so it tries more than once."""
+    async def problem(self) -> str | None:
+        """Why this process no longer receives events; None where it does. The health server answers a moment before the
+        watchers of a new process start, so this looks more than once."""
         problem = None
         for pause in PROBE_PAUSES:
             await asyncio.sleep(pause)
             problem = self._watch_problem()
             if problem is None:
-                return "ok"
-        raise kopf.PermanentError(problem)
+                return None
+        return problem
 
     def _watch_problem(self) -> str | None:
         living = {task.get_name() for task in asyncio.all_tasks() if not task.done()}
@@ -140,7 +142,6 @@ class KopfHandlers:
         """Which handler is called for what."""
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self.log_in)
-        kopf.on.probe(registry=registry, id="watching")(self.probe)
         for watched in WATCHED:
             kopf.on.event(*watched, registry=registry)(self.on_event)
         return registry
@@ -157,7 +158,6 @@ class KopfHandlers:
             standalone=True,
             ready_flag=ready,
             stop_flag=stop,
-            liveness_endpoint=f"http://0.0.0.0:{self._settings.health_port}/healthz",
         )
 
 
@@ -192,9 +192,16 @@ def configure_logging(settings: OperatorSettings) -> None:
         log_format=kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL,
     )
     logging.getLogger().setLevel(settings.log_level)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_no_repeated_refusal)
     # These log every event and every probe; the operator logs what follows from them.
     for chatty in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _is_no_repeated_refusal(record: logging.LogRecord) -> bool:
+    """Kopf logs each attempt at a watch that is not allowed; `namespace_rights` says it once."""
+    return not (record.name.startswith("kopf") and "APIForbiddenError" in record.getMessage())
 
 
 def _key(namespace: str | None, name: str | None) -> Key:

@@ -45,6 +45,12 @@ class Metrics:
         )
         self._leader = Gauge("distillery_leader", "1 while this replica is the leader.", registry=self.registry)
         self._queued = Gauge("distillery_queue_depth", "Distillations waiting for a worker.", registry=self.registry)
+        self._forbidden = Gauge(
+            "distillery_namespace_forbidden",
+            "1 where the operator may not watch a namespace (empty: all namespaces).",
+            ["namespace"],
+            registry=self.registry,
+        )
         self.registry.register(_Resources(self._figures))
 
     def reconciled(self, outcome: str, seconds: float) -> None:
@@ -56,6 +62,10 @@ class Metrics:
         self._leader.set(leading)
         if not leading:
             self._figures.clear()
+
+    def set_forbidden(self, namespace: str, forbidden: bool) -> None:
+        """Note whether the operator lacks the rights to watch a namespace; empty stands for all."""
+        self._forbidden.labels(namespace).set(forbidden)
 
     def watch_queue_depth(self, depth: Callable[[], int]) -> None:
         """Set the function that returns the depth of the queue."""

@@ -18,8 +18,10 @@ from distillery_operator.cluster.leader_election import Leader
 from distillery_operator.cluster.stage_client import read_stage_report
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.cache_sync import CacheSync
+from distillery_operator.controller.health_server import health_server
 from distillery_operator.controller.kopf_handlers import EXIT_SECONDS, KopfHandlers, configure_logging
 from distillery_operator.controller.metrics import Metrics
+from distillery_operator.controller.namespace_rights import NamespaceRights
 from distillery_operator.controller.reconcile import Dependencies, Key, Reconciler
 from distillery_operator.controller.settings import OperatorSettings, read_settings
 from distillery_operator.controller.stage_reports import StageReports
@@ -48,7 +50,10 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue()
         self.metrics, self.watch_health = Metrics(), WatchHealth()
         self.metrics.watch_queue_depth(lambda: len(self.queue))
-        self.cache_sync = CacheSync(cluster, settings.namespaces or (None,), self.watch_health, self.queue.add)
+        self.rights = NamespaceRights(self.metrics.set_forbidden)
+        self.cache_sync = CacheSync(
+            cluster, settings.namespaces or (None,), self.watch_health, self.queue.add, self.rights
+        )
         self.handlers = KopfHandlers(settings, cluster, self.queue, self.watch_health, self.cache_sync)
 
     async def reconcile_while_leading(self) -> None:
@@ -132,6 +137,11 @@ def _unserved(error: OperatorError) -> OperatorError:
 async def _run_until(stop: asyncio.Event, operator: Operator) -> None:
     """Watch and work until `stop`, or until either ends; the workers end before the watchers do."""
     operator.metrics.serve(operator.settings.metrics_port)
+    async with health_server(operator.settings.health_port, operator.handlers.problem):
+        await _work_until(stop, operator)
+
+
+async def _work_until(stop: asyncio.Event, operator: Operator) -> None:
     stop_watching = asyncio.Event()
     leader = asyncio.create_task(operator.reconcile_while_leading(), name="leader")
     watchers = asyncio.create_task(_watch(operator, stop, stop_watching), name="watchers")
