@@ -158,6 +158,7 @@ class SimulatedCluster:
             pods=tuple(self.pods.values()),
             deployment=self.objects.get(("Deployment", "conjnli")),
             service=self.objects.get(("Service", "conjnli")),
+            disruption_budget=self.objects.get(("PodDisruptionBudget", "conjnli")),
             events=tuple(self.events),
         )
         return observe(copy.deepcopy(children), owner_uid=UID, now=self.now)

@@ -295,3 +295,43 @@ def test_a_baked_prompt_is_the_system_message_of_requests_without_one(server: Se
     assert reply(baked)[1] != reply(server)[1]
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
+
+
+class SteadyClient(threading.Thread):
+    """Sends ten requests a second on one connection that it keeps, and connects again when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port, self.answered, self.closes, self.failures = port, 0, 0, list[str]()
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        while not self.stopped.wait(0.1):
+            try:
+                connection.request("GET", "/v1/models")
+                response = connection.getresponse()
+                response.read()
+            except OSError as error:
+                self.failures.append(repr(error))
+                return
+            self.answered += 1
+            if response.getheader("connection") == "close":
+                self.closes += 1
+                return  # as a client in the cluster, whose next connection leads to another Pod
+
+
+def test_a_client_that_keeps_its_connection_loses_no_request_when_the_server_stops(tmp_path: Path) -> None:
+    port = free_port()
+    process = start(write_tiny_model(tmp_path / "model"), port)
+    wait_until_healthy(Server(port, tmp_path, process))
+    clients = [SteadyClient(port) for _ in range(4)]
+    for client in clients:
+        client.start()
+    while any(client.answered < 3 for client in clients):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    for client in clients:
+        client.join(timeout=30)
+    assert [(client.failures, client.closes) for client in clients] == [([], 1)] * 4
+    assert process.wait(timeout=60) == 0

@@ -56,6 +56,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
 # Configuration of the stages. Only ConfigMaps with the operator's label are asked for.
 - apiGroups: [""]
   resources: [configmaps]

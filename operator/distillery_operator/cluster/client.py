@@ -60,6 +60,7 @@ RESOURCES = {
     "Lease": ("coordination.k8s.io/v1", "leases"),
     "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
     "Pod": ("v1", "pods"),
+    "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
     "Service": ("v1", "services"),
 }
 

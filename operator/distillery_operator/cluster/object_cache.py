@@ -22,7 +22,7 @@ Manifest = dict[str, Any]
 Name = tuple[str, str]
 """Namespace and name."""
 
-KINDS = (KIND, "Job", "Pod", "Deployment", "Service", "PersistentVolumeClaim", "ConfigMap")
+KINDS = (KIND, "Job", "Pod", "Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim", "ConfigMap")
 """What is kept: all Distillations, and the children by their label."""
 
 _UNREAD_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"

@@ -22,6 +22,14 @@ Manifest = dict[str, Any]
 GIVEN_CLAIM_SECONDS = 600.0
 """How long a claim that storage.claimName names is taken to be as it was read: no watch reports it."""
 
+_FIELDS = {
+    "PersistentVolumeClaim": "claim",
+    "Deployment": "deployment",
+    "Service": "service",
+    "PodDisruptionBudget": "disruption_budget",
+}
+"""Where `Children` holds the one object of a kind."""
+
 
 class KnownChildren:
     """Collects the children of one Distillation at a time."""
@@ -45,6 +53,7 @@ class KnownChildren:
             pods=cache.children("Pod", namespace, plan.name),
             deployment=cache.get("Deployment", namespace, serving),
             service=cache.get("Service", namespace, serving),
+            disruption_budget=cache.get("PodDisruptionBudget", namespace, serving),
             config_maps=cache.children("ConfigMap", namespace, plan.name),
         )
 
@@ -78,14 +87,9 @@ def with_child(children: Children, child: Manifest | None) -> Children:
     """The children and one more, which is not ours or which the cache does not know yet."""
     if child is None:
         return children
-    match child["kind"]:
-        case "Job":
-            others = (job for job in children.jobs if job["metadata"]["name"] != child["metadata"]["name"])
-            return replace(children, jobs=(*others, child))
-        case "PersistentVolumeClaim":
-            return replace(children, claim=child)
-        case "Deployment":
-            return replace(children, deployment=child)
-        case "Service":
-            return replace(children, service=child)
-    return children
+    if child["kind"] == "Job":
+        others = (job for job in children.jobs if job["metadata"]["name"] != child["metadata"]["name"])
+        return replace(children, jobs=(*others, child))
+    field = _FIELDS.get(child["kind"])
+    changes: dict[str, Any] = {field: child} if field else {}
+    return replace(children, **changes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import dropwhile
 
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.claim_owner import owner_patch
 from distillery_operator.core.config_repair import config_map_to_restore
-from distillery_operator.core.drift import pending_writes
+from distillery_operator.core.drift import ServerChild, pending_writes
 from distillery_operator.core.observation import JobState, ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.servers import deployed_server
@@ -132,7 +132,12 @@ def _folder_of(job: ObservedJob) -> str:
 
 
 def _server_removal(situation: Situation) -> Iterable[Action]:
-    children = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
+    observation = situation.observation
+    children: Mapping[str, ServerChild | None] = {
+        "Deployment": observation.deployment,
+        "Service": observation.service,
+        "PodDisruptionBudget": observation.disruption_budget,
+    }
     for kind, child in children.items():
         if child and child.ownership is Ownership.OURS:
             yield Delete(kind, child.manifest["metadata"]["name"])

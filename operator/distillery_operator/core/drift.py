@@ -6,23 +6,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distillery_api.reasons import Reason
-from distillery_operator.core.observation import ObservedDeployment, ObservedService, Ownership
+from distillery_operator.core.observation import ObservedBudget, ObservedDeployment, ObservedService, Ownership
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.quantities import amount
+
+ServerChild = ObservedDeployment | ObservedService | ObservedBudget
 
 
 def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
     """The manifests to write, each with whether it is to be created rather than changed."""
     if rollout.problem and rollout.problem.reason is Reason.NAME_CONFLICT:
         return ()
-    seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
+    observation = situation.observation
+    seen: Mapping[str, ServerChild | None] = {
+        "Deployment": observation.deployment,
+        "Service": observation.service,
+        "PodDisruptionBudget": observation.disruption_budget,
+    }
     writes = ((manifest, seen[manifest["kind"]]) for manifest in rollout.manifests)
     return tuple((manifest, child is None) for manifest, child in writes if has_drifted(manifest, child))
 
 
-def has_drifted(manifest: Manifest, child: ObservedDeployment | ObservedService | None) -> bool:
+def has_drifted(manifest: Manifest, child: ServerChild | None) -> bool:
     """Whether an object of ours does not exist, or differs from its manifest."""
     if child is None:
         return True

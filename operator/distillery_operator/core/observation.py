@@ -28,6 +28,7 @@ class Children:
     deployment: Raw | None = None
     service: Raw | None = None
     config_maps: tuple[Raw, ...] = ()
+    disruption_budget: Raw | None = None
     events: tuple[Raw, ...] = ()
     """Events about the Pods and Jobs that `Observation.unexplained` names; only these objects need any."""
 
@@ -150,6 +151,14 @@ class ObservedConfigMap:
 
 
 @dataclass(frozen=True)
+class ObservedBudget:
+    """How many servers a drain of nodes may take at a time."""
+
+    ownership: Ownership
+    manifest: Raw = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Observation:
     """All children of one Distillation."""
 
@@ -160,6 +169,7 @@ class Observation:
     deployment: ObservedDeployment | None = None
     service: ObservedService | None = None
     config_maps: tuple[ObservedConfigMap, ...] = ()
+    disruption_budget: ObservedBudget | None = None
     server_on_node: bool = False
     """Whether a serving Pod has the workspace mounted on a node."""
     unexplained: tuple[str, ...] = ()

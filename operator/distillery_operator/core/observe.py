@@ -18,6 +18,7 @@ from distillery_operator.core.observation import (
     Children,
     JobState,
     Observation,
+    ObservedBudget,
     ObservedClaim,
     ObservedConfigMap,
     ObservedDeployment,
@@ -56,6 +57,7 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
         deployment=_observed_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
         service=_observed_service(children.service, owner_uid),
         config_maps=tuple(_observed_config_map(each, owner_uid) for each in children.config_maps),
+        disruption_budget=_observed_budget(children.disruption_budget, owner_uid),
         server_on_node=any(pod["spec"].get("nodeName") and is_active(pod) for pod in serving_pods),
         unexplained=(*_unexplained_jobs(jobs, now), *_unexplained_servers(serving_pods, now)),
     )
@@ -105,6 +107,10 @@ def _observed_service(raw: Raw | None, owner_uid: str) -> ObservedService | None
 
 def _observed_config_map(raw: Raw, owner_uid: str) -> ObservedConfigMap:
     return ObservedConfigMap(raw["metadata"]["name"], _ownership(raw, owner_uid), raw)
+
+
+def _observed_budget(raw: Raw | None, owner_uid: str) -> ObservedBudget | None:
+    return ObservedBudget(_ownership(raw, owner_uid), raw) if raw else None
 
 
 @dataclass(frozen=True)

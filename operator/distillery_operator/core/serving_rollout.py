@@ -23,7 +23,7 @@ from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.server import ServedModel, Server, with_servers
-from distillery_operator.manifests.serving import serving_deployment, serving_service
+from distillery_operator.manifests.serving import disruption_budget, serving_deployment, serving_service
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -97,7 +97,8 @@ def _newest_model(situation: Situation, states: StageStates, deployed: Server | 
 def _manifests(situation: Situation, server: Server) -> tuple[Manifest, ...]:
     plan, settings = situation.plan, situation.settings.manifests
     deployment = serving_deployment(plan, settings, server, volume_use(situation))
-    return (with_servers(deployment, server), serving_service(plan))
+    budget = (disruption_budget(plan),) if plan.has_several_servers else ()
+    return (with_servers(deployment, server), serving_service(plan), *budget)
 
 
 def _progress(situation: Situation, server: Server, manifests: tuple[Manifest, ...]) -> Rollout:

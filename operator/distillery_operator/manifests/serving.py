@@ -37,6 +37,7 @@ from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan
 from distillery_operator.planning.server_identity import server_identity
 
+_SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 """The model is on the volume; nothing has to be downloaded."""
 
@@ -93,6 +94,17 @@ def serving_service(plan: Plan) -> Manifest:
     }
 
 
+def disruption_budget(plan: Plan) -> Manifest:
+    """The drain of nodes takes one of several serving Pods at a time."""
+    labels = child_labels(plan, names.SERVING_COMPONENT)
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": owned_metadata(plan, names.serving_name(plan.name), labels),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": names.serving_labels(plan.name)}},
+    }
+
+
 def serving_pod(plan: Plan, server: Server) -> Manifest:
     """The Pod that the server's Deployment would create, for a dry run."""
     return dry_run_pod(plan, names.serving_name(plan.name), server.template)
@@ -105,6 +117,17 @@ def _strategy(volume: VolumeUse) -> Manifest:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
 
+def _spread(plan: Plan, topology_key: str) -> Manifest:
+    """Servers of one student prefer to be apart. It stands there for a single one, too, so that a change of their
+    number replaces none."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology_key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": names.serving_labels(plan.name)},
+    }
+
+
 def _restarted(plan: Plan, template: Manifest) -> Manifest:
     """The template with a mark of the restart that was requested: other Pods, even where nothing else differs."""
     if plan.restart_at is None:
@@ -113,7 +136,10 @@ def _restarted(plan: Plan, template: Manifest) -> Manifest:
 
 
 def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedModel, labels: dict[str, str]) -> Manifest:
-    base: Manifest = {"terminationGracePeriodSeconds": GRACE_SECONDS}
+    base: Manifest = {
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "topologySpreadConstraints": [_spread(plan, key) for key in _SPREAD_OVER],
+    }
     return pod_template(_server_container(plan, settings, served), plan.spec.serving, labels, settings, base)
 
 

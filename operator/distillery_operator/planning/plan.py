@@ -82,6 +82,11 @@ class Plan:
         return self.spec.serving.mode is ServingMode.DEPLOYMENT
 
     @property
+    def has_several_servers(self) -> bool:
+        """Whether more than one Pod serves the student, so that one may be missing for a moment."""
+        return self.served and self.spec.serving.replicas > 1
+
+    @property
     def retry_at(self) -> str | None:
         """The value of the annotation that requests a retry of a failed stage."""
         return self.distillation.metadata.annotations.get(RETRY_ANNOTATION)

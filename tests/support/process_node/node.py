@@ -116,6 +116,11 @@ class ProcessNode:
         found = self._api.get(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{claim}")
         return self._volumes.folder_of(found)
 
+    @property
+    def hosts(self) -> Path:
+        """The hosts file of its containers: the ready Pods by the names of their Services."""
+        return self._services.names.file
+
     # ------------------------------------------------------------------ breaking things
 
     def fail_start(

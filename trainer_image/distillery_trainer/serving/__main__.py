@@ -44,13 +44,14 @@ def _serve(options: argparse.Namespace) -> None:
     from distillery_trainer.serving.application import StudentApi
     from distillery_trainer.serving.client_key import with_key
     from distillery_trainer.serving.connections import TimedConnection
+    from distillery_trainer.serving.draining import DrainingServer
     from distillery_trainer.serving.served_model import ServedModel
     from distillery_trainer.student.device import choose_device
 
     quiet_libraries()
     names = (options.name, *options.also_named)
     model = ServedModel.load(options.model, names, options.dtype, choose_device(), options.student_prompt)
-    uvicorn.run(
+    config = uvicorn.Config(
         with_key(StudentApi(model).application(), key),
         host=options.host,
         port=options.port,
@@ -62,6 +63,7 @@ def _serve(options: argparse.Namespace) -> None:
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         timeout_graceful_shutdown=options.shutdown_timeout,
     )
+    DrainingServer(config).run()
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
