@@ -12,6 +12,25 @@ BUSY_LOAD = 0.5
 """Share of the machine's CPUs. Where other processes use as much or more, it is busy, and latencies say little."""
 
 
+class Measurement(LenientModel):
+    """The speed of the served student, measured for a few seconds after its rollout."""
+
+    tokens_per_second: float
+    """Output tokens per second of one client."""
+    concurrent_requests: int
+    """Number of clients at a time, each of which sends the next request after a reply. The figures below are theirs."""
+    concurrent_tokens_per_second: float
+    """Output tokens per second of all clients together."""
+    requests_per_second: float
+    """Replies per second to all clients together."""
+    latency_p50_seconds: float
+    """Median latency, in seconds."""
+    latency_p95_seconds: float
+    """95th percentile of the latency, in seconds."""
+    requests: int
+    """Number of requests."""
+
+
 class Verification(LenientModel):
     """Rows of the evaluation that the served student was asked through its own HTTP server, and its latency there."""
 
@@ -29,6 +48,8 @@ class Verification(LenientModel):
     """Share of the machine's CPUs that other processes used meanwhile; absent if unknown."""
     busy: bool = False
     """Whether the machine was busy meanwhile, so that the latency says little."""
+    measurement: Measurement | None = None
+    """The speed for one and for several clients; absent where the server counts no tokens or is too slow to ask."""
     server: Annotated[str, Field(max_length=1024)] | None = None
     """Digest of the server's Pod template."""
 

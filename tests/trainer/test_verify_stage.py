@@ -25,6 +25,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import StageResult
 from distillery_trainer.runtime.errors import TryLater
 from distillery_trainer.tasks.task_definition import AnswerKind
+from distillery_trainer.verification import measurement
 from distillery_trainer.verification.comparison import alike
 from distillery_trainer.verification.evaluated_rows import EvaluatedRow, rows_to_ask, without_prompt
 from distillery_trainer.verification.machine_load import other_load
@@ -95,8 +96,42 @@ def test_a_server_that_answers_as_the_evaluation_did_is_verified(tmp_path):
     assert (found.rows, found.alike, found.required_share, found.calls) == (16, 16, 0.95, 20)
     assert 0.02 <= found.latency_seconds < 1
     assert result.message == f"16 of 16 rows answered as in the evaluation; {found.latency()} per request"
-    assert len(requests) == 20
-    assert server.peak_in_flight == 1
+    assert [request.body["messages"] for request in requests[16:20]] == [
+        held_out_row(number)["studentPrompt"] for number in range(4)
+    ]
+    assert server.peak_in_flight == 4
+
+
+def test_a_verified_server_is_measured_for_several_clients(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurement, "LOAD_SECONDS", 0.5)
+    row = EvaluatedRow("test-0", [{"role": "user", "content": "a"}], "neutral", "neutral")
+    with TeacherServer(lambda messages: Answer("neutral"), models=("tiny",), latency=0.05) as server:
+        student = ServedStudent(server.url, "tiny", 16)
+        alone = [student.ask(row.messages) for _ in range(3)]
+        found = measurement.measure(student, [row], alone)
+    tokens = alone[0].output_tokens
+    assert found.concurrent_requests == 4
+    assert 0.05 <= found.latency_p50_seconds <= found.latency_p95_seconds < 5
+    assert found.requests >= 4
+    assert found.requests_per_second * tokens == pytest.approx(found.concurrent_tokens_per_second, rel=0.05)
+    assert found.tokens_per_second <= tokens / 0.05
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [ServedReply("neutral", seconds=0.1), ServedReply("neutral", seconds=3.0, output_tokens=2), ServedReply(None)],
+)
+def test_a_server_without_counts_or_too_slow_is_not_measured(reply):
+    row = EvaluatedRow("test-0", [{"role": "user", "content": "a"}], "neutral", "neutral")
+    assert measurement.measure(ServedStudent("http://127.0.0.1:9/v1", "tiny", 16), [row], [reply] * 3) is None
+
+
+def test_a_server_that_fails_under_load_is_not_measured():
+    row = EvaluatedRow("test-0", [{"role": "user", "content": "a"}], "neutral", "neutral")
+    alone = [ServedReply("neutral", seconds=0.1, output_tokens=2)]
+    assert (
+        measurement.measure(ServedStudent("http://127.0.0.1:9/v1", "tiny", 16, retry_seconds=0), [row], alone) is None
+    )
 
 
 def test_a_request_is_that_of_a_user(tmp_path):

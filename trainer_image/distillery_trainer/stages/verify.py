@@ -36,6 +36,7 @@ from distillery_trainer.verification.evaluated_rows import (
     without_prompt,
 )
 from distillery_trainer.verification.machine_load import other_load
+from distillery_trainer.verification.measurement import measure
 from distillery_trainer.verification.served_student import ServedReply, ServedStudent
 
 TIMED_CALLS = 20
@@ -69,7 +70,11 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         more = rows[VERIFIED_ROWS:]
         answers += _compared(task.answer_kind, more, [student.ask(row.messages) for row in more])
     _write(config, answers)
-    return _result(config, answers, _verification(task.answer_kind, answers, replies, load))
+    verification = _verification(task.answer_kind, answers, replies, load)
+    if verification.is_alike_enough:
+        measured = measure(student, rows[:VERIFIED_ROWS], replies)
+        verification = verification.model_copy(update={"measurement": measured})
+    return _result(config, answers, verification)
 
 
 def _may_be_chance(answers: Sequence[ServedAnswer], rows: int, required: float) -> bool:

@@ -47,6 +47,8 @@ class ServedReply:
     """Why there is no reply, such as `HTTP 400: …`."""
     seconds: float = 0.0
     """Latency of the request."""
+    output_tokens: int | None = None
+    """Length of the reply, as the server counts it."""
 
 
 class _NoAnswer(Exception):
@@ -100,7 +102,7 @@ class ServedStudent:
         if status != http.client.OK:
             return ServedReply(None, f"HTTP {status}: {_error_text(body)}")
         text = _content(body)
-        return ServedReply(text, "" if text is not None else "no chat completion", seconds)
+        return ServedReply(text, "" if text is not None else "no chat completion", seconds, _output_tokens(body))
 
     def _send(self, body: bytes) -> tuple[int, bytes]:
         """The status and the body of the response. Raises _NoAnswer."""
@@ -142,6 +144,15 @@ def _content(body: bytes) -> str | None:
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return content if isinstance(content, str) else "" if content is None else None
+
+
+def _output_tokens(body: bytes) -> int | None:
+    """The number of tokens that a chat completion reports."""
+    try:
+        tokens = orjson.loads(body)["usage"]["completion_tokens"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return tokens if isinstance(tokens, int) and tokens > 0 else None
 
 
 def _error_text(body: bytes) -> str:
