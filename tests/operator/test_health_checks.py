@@ -1,14 +1,8 @@
 """The health checks that the chart ships for Argo CD and Flux say what the status says."""
 
-from pathlib import Path
-
-import celpy
 import pytest
-import yaml
-from celpy.adapter import json_to_cel
-from lupa import LuaRuntime
 
-FILES = Path(__file__).parents[2] / "helm" / "distillery" / "files"
+from gitops_health import argo_health, flux_health
 
 
 def distillation(*conditions, observed=2):
@@ -22,23 +16,6 @@ STATES = {
     "Degraded": distillation(("Ready", "False"), ("Stalled", "True")),
     "Suspended": distillation(("Ready", "False"), ("Suspended", "True")),
 }
-
-
-def argo_health(resource):
-    lua = LuaRuntime()
-    lua.globals().obj = lua.table_from(resource, recursive=True)
-    return lua.execute((FILES / "argocd-health.lua").read_text())
-
-
-def flux_health(resource):
-    (check,) = yaml.safe_load((FILES / "flux-health.yaml").read_text())
-    activation = {name: json_to_cel(value) for name, value in resource.items()}
-    return {name for name in ("current", "inProgress", "failed") if evaluate(check[name], activation)}
-
-
-def evaluate(expression, activation):
-    environment = celpy.Environment()
-    return bool(environment.program(environment.compile(expression)).evaluate(activation))
 
 
 @pytest.mark.parametrize("state", STATES)

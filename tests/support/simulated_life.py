@@ -1,0 +1,57 @@
+"""A simulated cluster that is brought to a certain moment of a Distillation's life."""
+
+from __future__ import annotations
+
+from distillery_api.evaluation import Evaluation, Score
+from distillery_api.stage import Stage
+from distillery_api.status import ConditionType
+from simulated_cluster import SimulatedCluster, ended
+
+ROLLOUT, IDLE = "rollout", "idle"
+MOMENTS: tuple[str, ...] = (Stage.GENERATE, Stage.TRAIN, Stage.EVALUATE, ROLLOUT, Stage.VERIFY, IDLE)
+"""What is under way; idle: the student is served and verified."""
+
+
+class SimulatedLife(SimulatedCluster):
+    """A cluster in which everything goes well for a while."""
+
+    @property
+    def live(self) -> Stage | None:
+        """The stage whose Job lives."""
+        live = [found for (kind, _), found in self.objects.items() if kind == "Job" and not ended(found)]
+        return Stage(live[0]["metadata"]["labels"]["app.kubernetes.io/component"]) if live else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the wanted student is served."""
+        return self.truth(ConditionType.READY) == "True"
+
+    @property
+    def under_way(self) -> str:
+        """The moment of this life."""
+        return self.live or (IDLE if self.is_ready else ROLLOUT)
+
+    def complete(self) -> None:
+        """The live Job's stage is done; a student meets every gate."""
+        scores = {name: Score(score=score) for name, score in (("student", 0.9), ("teacher", 0.95), ("base", 0.2))}
+        table = {"evaluation": Evaluation(sample_size=150, **scores)} if self.live is Stage.EVALUATE else {}
+        self.start()
+        self.finish(**table)
+
+    def reach(self, moment: str) -> None:
+        """Goes well until that is under way."""
+        for _ in range(12):
+            self.settle()
+            if self.live:
+                self.start()
+            if moment == self.under_way:
+                return
+            self.goes_well()
+        raise AssertionError(f"never reached {moment}: {self.status}")
+
+    def goes_well(self) -> None:
+        """The live Job is done, or the server answers."""
+        if self.live:
+            self.complete()
+        elif ("Deployment", "conjnli") in self.objects:
+            self.serve()
