@@ -79,6 +79,7 @@ def test_it_watches_what_is_needed_and_no_more(handlers: KopfHandlers) -> None:
         "pods.v1@a",
         "deployments.v1.apps@a",
         "services.v1@a",
+        "poddisruptionbudgets.v1.policy@a",
         "persistentvolumeclaims.v1@a",
         "configmaps.v1@a",
     ]
