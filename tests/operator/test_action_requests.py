@@ -233,3 +233,22 @@ async def test_a_kind_that_the_cluster_does_not_have_is_refused(
     refusals = await one_pass(requests, [ACTIONS[what][0], ACTIONS["delete"][0]])
     assert [(each.reason, each.message) for each in refusals] == [("InvalidSpec", message)]
     assert server.writes == [ACTIONS[what][1], ACTIONS["delete"][1]]
+
+
+async def test_many_refused_deletions_hide_nothing_else_and_are_sent_no_more_often(
+    requests: ActionRequests, server: Server, clock: Clock
+) -> None:
+    server.answers = dict.fromkeys(("DELETE", "PATCH"), (403, "Forbidden", DENIED))
+    actions: list[Action] = [*(Delete("Job", f"old-{number}") for number in range(12)), ACTIONS["apply"][0]]
+    refusals: tuple[Refusal, ...] = ()
+    for _ in range(10):
+        refusals = await one_pass(requests, actions, refusals)
+        clock.now += 0.1
+    assert len(server.writes) == 13
+    assert [each.name for each in refusals] == [*(f"old-{number}" for number in range(7)), "small"]
+    assert refusals[-1].kind == "Deployment"
+
+    server.answers.clear()
+    clock.now += 76.0
+    assert await one_pass(requests, actions, refusals) == ()
+    assert requests.due_in(KEY) is None

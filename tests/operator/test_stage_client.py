@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -63,6 +64,19 @@ async def pod() -> AsyncIterator[Pod]:
     made.port = runner.addresses[0][1]
     yield made
     await runner.cleanup()
+
+
+async def test_a_pod_with_an_address_of_ipv6_is_reached() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    made, application = Pod(), web.Application()
+    application.router.add_get("/metrics", made.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "::1", 0).start()
+    report = await read_stage_report("::1", runner.addresses[0][1])
+    await runner.cleanup()
+    assert report == StageReport(Progress(done=30, total=120, unit="steps"))
 
 
 async def test_a_pod_that_answers_reports_its_progress(pod: Pod) -> None:

@@ -14,10 +14,11 @@ from distillery_operator.controller.accepted_pods import AcceptedPods
 from distillery_operator.controller.refusal_backoff import RefusalBackoff
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
 from distillery_operator.core.refusals import (
+    about,
     is_held_back,
     refusal,
-    refusal_of,
     still_wanted,
+    subject,
     with_refusal,
     without,
 )
@@ -52,17 +53,17 @@ class ActionRequests:
     async def check(self, key: Key, actions: Sequence[Action], kept: Refusals) -> Refusals:
         """The refusals after the dry runs: those of `kept` whose actions are still wanted, and the first dry run that
         the server refuses. While that one is not due again, nothing is asked."""
+        self._backoff.keep(key, map(subject, actions) if kept else ())
         kept = still_wanted(kept, actions)
-        self._backoff.keep(key, kept)
         dry_runs = [action for action in actions if isinstance(action, DryRun)]
-        before = [each for each in (refusal_of(kept, action) for action in dry_runs) if each]
-        if any(not self._backoff.is_due(key, each) for each in before):
+        if not all(self._backoff.is_due(key, subject(action)) for action in dry_runs):
             return kept
         refused = await self._first_refused(dry_runs)
-        others = tuple(each for each in kept if each not in before)
+        checked = {subject(action) for action in dry_runs}
+        others = tuple(each for each in kept if about(each) not in checked)
         if refused is None:
             return others
-        self._backoff.refused(key, refused)
+        self._backoff.refused(key, about(refused))
         return with_refusal(others, refused)
 
     async def carry_out(self, key: Key, actions: Iterable[Action], refusals: Refusals) -> Outcome:
@@ -77,9 +78,10 @@ class ActionRequests:
                 return Outcome(tuple(sent), refusals, await self._existing_object(key[0], action))
             except Refused as error:
                 refusals = with_refusal(refusals, refusal(action, error))
-                self._backoff.refused(key, refusal(action, error))
+                self._backoff.refused(key, subject(action))
             else:
                 refusals = without(refusals, action)
+                self._backoff.succeeded(key, subject(action))
                 sent.append(action)
         return Outcome(tuple(sent), refusals)
 
@@ -87,12 +89,11 @@ class ActionRequests:
         """Whether an action changes anything, and neither was refused lately nor needs what is refused."""
         if isinstance(action, DryRun) or is_held_back(action, refusals):
             return False
-        before = refusal_of(refusals, action)
-        return before is None or self._backoff.is_due(key, before)
+        return self._backoff.is_due(key, subject(action))
 
-    def due_in(self, key: Key, refusals: Refusals) -> float | None:
-        """Seconds until a refused action is to be sent again."""
-        return self._backoff.next_due_in(key, refusals)
+    def due_in(self, key: Key) -> float | None:
+        """Seconds until a refused action is to be sent again; None where none is refused."""
+        return self._backoff.next_due_in(key)
 
     def forget(self, key: Key) -> None:
         """The Distillation was deleted."""

@@ -210,7 +210,7 @@ class Reconciler:
     # --- and then
 
     def _requeue_seconds(self, key: Key, assessment: Assessment, outcome: Outcome) -> float | None:
-        requeue, refused = requeue_after(assessment), self._requests.due_in(key, outcome.refusals)
+        requeue, refused = requeue_after(assessment), self._requests.due_in(key)
         seconds = [requeue.total_seconds()] if requeue else []
         seconds += [refused] if refused is not None else []
         if assessment.situation.observation.running_job:

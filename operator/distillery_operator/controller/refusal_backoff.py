@@ -1,7 +1,7 @@
 """When an action that the API server has refused is to be tried again.
 
-What is refused stands in the status; here is only how often it was tried, so that no event brings it forward. A
-restarted operator tries each once at once.
+What is refused stands in the status, as far as there is room; here is only how often it was tried, so that no event
+brings it forward. A restarted operator tries each once at once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from time import monotonic
 
-from distillery_api.status import Refusal
 from distillery_operator.controller.work_queue import Backoff
-from distillery_operator.core.refusals import Subject, about
+from distillery_operator.core.refusals import Subject
 
 Key = tuple[str, str]
 """Namespace and name of a Distillation."""
@@ -36,28 +35,29 @@ class RefusalBackoff:
         self._clock, self._random = clock, random or Random()
         self._tries: dict[Key, dict[Subject, _Tries]] = {}
 
-    def keep(self, key: Key, refusals: Iterable[Refusal]) -> None:
-        """Forget the tries of all actions but these: the others are not refused any longer."""
+    def keep(self, key: Key, subjects: Iterable[Subject]) -> None:
+        """Forget the tries of all actions but these: the others are not wanted any longer, or are to be tried at
+        once."""
         known = self._tries.pop(key, {})
-        kept = {about(each): known[about(each)] for each in refusals if about(each) in known}
+        kept = {each: known[each] for each in subjects if each in known}
         if kept:
             self._tries[key] = kept
 
-    def refused(self, key: Key, refusal: Refusal) -> None:
+    def refused(self, key: Key, subject: Subject) -> None:
         """The action was tried, and refused."""
         tries = self._tries.setdefault(key, {})
-        before = tries.get(about(refusal))
-        number = before.number + 1 if before else 1
-        tries[about(refusal)] = _Tries(number, self._clock() + WAITS.seconds(number, self._random))
+        number = tries[subject].number + 1 if subject in tries else 1
+        tries[subject] = _Tries(number, self._clock() + WAITS.seconds(number, self._random))
 
-    def is_due(self, key: Key, refusal: Refusal) -> bool:
-        """Whether the action is to be tried again now."""
-        return self._due_in(key, refusal) <= 0
+    def succeeded(self, key: Key, subject: Subject) -> None:
+        """The action was tried, and done."""
+        self._tries.get(key, {}).pop(subject, None)
 
-    def next_due_in(self, key: Key, refusals: Iterable[Refusal]) -> float | None:
-        """Seconds until the first of the actions is to be tried again; None where there are none."""
-        return min((max(self._due_in(key, each), 0.0) for each in refusals), default=None)
+    def is_due(self, key: Key, subject: Subject) -> bool:
+        """Whether the action may be tried now."""
+        tries = self._tries.get(key, {}).get(subject)
+        return tries is None or tries.due <= self._clock()
 
-    def _due_in(self, key: Key, refusal: Refusal) -> float:
-        tries = self._tries.get(key, {}).get(about(refusal))
-        return tries.due - self._clock() if tries else 0.0
+    def next_due_in(self, key: Key) -> float | None:
+        """Seconds until the first refused action is to be tried again; None where none is refused."""
+        return min((max(each.due - self._clock(), 0.0) for each in self._tries.get(key, {}).values()), default=None)

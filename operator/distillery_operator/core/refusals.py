@@ -80,11 +80,6 @@ def kept_refusals(previous: DistillationStatus, *, generation: int, retry_reques
     return () if changed else previous.refused
 
 
-def refusal_of(refusals: Iterable[Refusal], action: Action) -> Refusal | None:
-    """The refusal of that action."""
-    return next((each for each in refusals if about(each) == subject(action)), None)
-
-
 def still_wanted(refusals: Iterable[Refusal], actions: Iterable[Action]) -> tuple[Refusal, ...]:
     """The refusals of actions that are still to be carried out."""
     wanted = {subject(action) for action in actions}
@@ -92,9 +87,14 @@ def still_wanted(refusals: Iterable[Refusal], actions: Iterable[Action]) -> tupl
 
 
 def with_refusal(refusals: Sequence[Refusal], new: Refusal) -> tuple[Refusal, ...]:
-    """The refusals with a new one, in the place of the former one about the same."""
+    """The refusals with a new one, in the place of the former one about the same; where there are too many, without
+    the last of what was only to be cleared away."""
     replaced = tuple(new if about(each) == about(new) else each for each in refusals)
-    return replaced if new in replaced else (*replaced, new)[:KEPT]
+    all_refusals = replaced if new in replaced else (*replaced, new)
+    if len(all_refusals) <= KEPT:
+        return all_refusals
+    surplus = next((each for each in reversed(all_refusals) if each.verb == "delete"), new)
+    return tuple(each for each in all_refusals if each is not surplus)
 
 
 def without(refusals: Iterable[Refusal], action: Action) -> tuple[Refusal, ...]:
