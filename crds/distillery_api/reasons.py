@@ -33,6 +33,8 @@ class Reason(StrEnum):
     QUALITY_GATE_FAILED = "QualityGateFailed"
     STORAGE_FULL = "StorageFull"
     OUT_OF_MEMORY = "OutOfMemory"
+    NO_PROGRESS = "NoProgress"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
     ROLLOUT_FAILED = "RolloutFailed"
     NAME_CONFLICT = "NameConflict"
     # Failures of a Pod
@@ -42,6 +44,7 @@ class Reason(StrEnum):
     WORKSPACE_LOST = "WorkspaceLost"
     CONTAINER_OOM_KILLED = "ContainerOOMKilled"
     POD_EVICTED = "PodEvicted"
+    NODE_LOST = "NodeLost"
     POD_REFUSED = "PodRefused"
     # No failure
     SUCCEEDED = "Succeeded"

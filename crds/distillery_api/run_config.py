@@ -29,6 +29,10 @@ STUDENT_CREDENTIALS_PREFIX = "DISTILLERY_STUDENT_"
 checks the student and reads rows."""
 
 
+GENERATION_BATCH_ROWS = 128
+"""Maximum number of rows that the evaluation lets a model answer at a time."""
+
+
 class ServingStudent(LenientModel):
     """The student of an earlier run, which is served while a new one is made."""
 
@@ -80,6 +84,11 @@ class RunConfig(LenientModel):
     """Timeout of a request to the teacher or a judge, in seconds, including the response body."""
     max_attempts: Annotated[int, Field(ge=1)] = 6
     """Maximum number of requests for one reply, including the first one; then the row is rejected."""
+    micro_batches: Annotated[int, Field(ge=1)] = 1
+    """Number of equal parts in which a batch is processed, to save memory (train, evaluate). The training batch size,
+    and the result up to rounding, stay the same."""
+    progress_timeout_seconds: Annotated[float, Field(gt=0)] = 7200.0
+    """Maximum time without progress, in seconds; then the attempt ends."""
     metrics_host: str = "0.0.0.0"  # noqa: S104 - the operator reads it from another Pod
     """Address that `/metrics` listens on."""
     metrics_port: int = METRICS_PORT

@@ -32,6 +32,15 @@ def stages_until(last: Stage | None) -> tuple[Stage, ...]:
     return (*last.earlier, last)
 
 
+SPEC_SECTIONS = {
+    Stage.GENERATE: "generation",
+    Stage.TRAIN: "training",
+    Stage.EVALUATE: "evaluation",
+    Stage.VERIFY: "evaluation",
+}
+"""The part of the spec that says how each stage's Job runs."""
+
+
 class ExitCode:
     """How a stage ends, as the Job's podFailurePolicy reads it. Anything else is a crash."""
 

@@ -94,6 +94,8 @@ class StageResult(LenientModel):
     """Time at which the attempt began."""
     completion_time: datetime | None = None
     """Time at which it ended."""
+    progress: Progress | None = None
+    """How far a failed attempt got."""
     rows: RowCounts | None = None
     """Number of rows of all splits (generate), or of the rows given to the training (train)."""
     splits: dict[str, RowCounts] = {}
@@ -120,6 +122,7 @@ class StageResult(LenientModel):
             {"message": shortened(self.message, 600)},
             {"message": shortened(self.message, 240)},
             {"files": {}},
+            {"progress": None},
             {"estimate": None},
             {"rows": None},
             {"evaluation": self.evaluation.brief() if self.evaluation else None},

@@ -76,6 +76,15 @@ class StageStatus(LenientModel):
     """Time of the next attempt, after a failure that a retry may resolve."""
     failing_since: datetime | None = None
     """Time at which the first of the consecutive failed attempts ended."""
+    failures: int | None = None
+    """Number of consecutive failed attempts that count towards maxAttempts."""
+    furthest: Progress | None = None
+    """How far the consecutive failed attempts got at most."""
+    full_capacity: ShortText | None = None
+    """Capacity of the workspace claim when the stage found it full. The stage runs again once it is larger."""
+    micro_batches: int | None = None
+    """Number of parts in which each batch is processed since the stage ran out of memory. The training batch size, and
+    the result up to rounding, stay the same."""
     blocked_since: datetime | None = None
     """Time since which the attempt's Pod cannot start, for example because of a missing image or Secret."""
     configuration: ShortText | None = None

@@ -174,7 +174,7 @@ def test_a_long_attempt_restarts_the_retry_deadline_unless_it_ran_out_of_memory(
 
 
 def test_only_the_last_attempts_keep_their_jobs() -> None:
-    cluster = begun()
+    cluster = begun(generation={**SimulatedCluster().spec["generation"], "maxAttempts": 9})
     for _ in range(5):
         cluster.start()
         cluster.fail(1)
@@ -345,6 +345,58 @@ def test_a_change_that_has_nothing_to_do_with_it_leaves_a_stalled_stage_alone() 
     assert described(cluster.decisions()) == []
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"trainer_image": "distillery-trainer:2"}, {"stage_grace_seconds": 7}, {"run_as_user": None, "fs_group": None}],
+)
+def test_an_upgrade_retries_no_stalled_stage(settings: dict[str, Any]) -> None:
+    cluster = begun()
+    cluster.start()
+    cluster.fail(2, Reason.BUDGET_EXCEEDED)
+    cluster.settle()
+    cluster.install(**settings)
+    cluster.settle()
+    cluster.change(serving={"replicas": 0})
+    cluster.settle()
+    assert (cluster.reason(ConditionType.STALLED), cluster.record(Stage.GENERATE).attempts) == ("BudgetExceeded", 1)
+    cluster.change(generation={**cluster.spec["generation"], "budget": {"maxTokens": 10_000_000}})
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).attempts == 2
+
+
+def test_a_release_that_calculates_configurations_otherwise_retries_no_stalled_stage() -> None:
+    cluster = begun()
+    cluster.start()
+    cluster.fail(2, Reason.BUDGET_EXCEEDED)
+    cluster.settle()
+    (record, *_) = cluster.status.stages
+    of_the_release_before = record.model_copy(update={"configuration": "a-digest"})
+    cluster.status = cluster.status.model_copy(update={"stages": (of_the_release_before,)})
+    cluster.settle()
+    cluster.change(suspend=True)
+    cluster.settle()
+    cluster.change(suspend=False)
+    cluster.settle()
+    assert (cluster.reason(ConditionType.STALLED), cluster.record(Stage.GENERATE).attempts) == ("BudgetExceeded", 1)
+
+
+def test_a_pod_that_waits_for_the_installations_image_gets_the_corrected_one() -> None:
+    cluster = begun()
+    cluster.wait_for("ErrImagePull", "not found")
+    cluster.settle()
+    cluster.install(trainer_image="distillery-trainer:2")
+    cluster.settle()
+    assert cluster.job()["spec"]["template"]["spec"]["containers"][0]["image"] == "distillery-trainer:2"
+    assert (cluster.jobs(), cluster.record(Stage.GENERATE).attempts) == ([GENERATE_JOB], 1)
+
+
+def test_an_upgrade_leaves_a_running_stage_alone() -> None:
+    cluster = begun()
+    cluster.start()
+    cluster.install(trainer_image="distillery-trainer:2", stage_grace_seconds=7)
+    assert described(cluster.decisions()) == []
+
+
 def test_an_image_that_cannot_be_pulled_stalls_after_ten_minutes_and_recovers_by_itself() -> None:
     cluster = begun()
     cluster.wait_for("ErrImagePull", "not found")
@@ -467,7 +519,12 @@ def test_a_finished_evaluation_rolls_the_student_out() -> None:
         cluster.finish()
         decisions = described(cluster.decisions())
         cluster.settle()
-    assert decisions == ["DryRun Pod conjnli-check", "Create Deployment conjnli", "Create Service conjnli"]
+    assert decisions == [
+        "DryRun Pod conjnli-check",
+        "Create Deployment conjnli",
+        "Create Service conjnli",
+        "Merge Job conjnli-evaluate-cjwr55cz-1",
+    ]
 
 
 def test_replicas_change_the_deployment_and_nothing_else() -> None:

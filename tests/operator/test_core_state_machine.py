@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from distillery_api.reasons import Reason
 from distillery_api.status import ConditionType
 from distillery_operator.core.actions import Create
-from simulated_cluster import SimulatedCluster, ended, owned_by
+from simulated_cluster import SimulatedCluster, owned_by, stage_ended
 
 LEARNING_RATES = st.sampled_from([0.0003, 0.001])
 MODELS = st.sampled_from(["big-405b", "other"])
@@ -23,7 +23,7 @@ def with_live_pod(
 ) -> Callable[[RuleBasedStateMachine], bool]:
     def check(machine: RuleBasedStateMachine) -> bool:
         cluster: SimulatedCluster = machine.cluster  # type: ignore[attr-defined]
-        jobs = [o for (kind, _), o in cluster.objects.items() if kind == "Job" and not ended(o)]
+        jobs = cluster.live_jobs()
         pods = [pod for job in jobs for pod in cluster.pods.values() if owned_by(pod, job)]
         return bool(pods) and not jobs[0]["spec"]["suspend"] and holds(cluster)
 
@@ -81,10 +81,12 @@ class Life(RuleBasedStateMachine):
     def a_stage_fails(self, exit_code: int, reason: Reason | None) -> None:
         self.cluster.fail(exit_code, reason)
 
-    @rule(rate=LEARNING_RATES, model=MODELS, image=st.sampled_from(["one:1", "two:2"]))
-    def the_spec_changes(self, rate: float, model: str, image: str) -> None:
+    @rule(rate=LEARNING_RATES, model=MODELS, image=st.sampled_from(["one:1", "two:2"]), sidecar=st.booleans())
+    def the_spec_changes(self, rate: float, model: str, image: str, sidecar: bool) -> None:
         teacher = {"name": "big", "endpoint": "https://teacher.example/v1", "model": model}
-        self.cluster.change(training={"learningRate": rate}, generation={"teachers": [teacher], "image": image})
+        mesh = {"podTemplate": {"spec": {"containers": [{"name": "mesh", "image": "mesh:1"}]}}} if sidecar else {}
+        generation = {"teachers": [teacher], "image": image, **mesh}
+        self.cluster.change(training={"learningRate": rate, **mesh}, generation=generation)
 
     @rule(suspend=st.booleans(), mode=st.sampled_from(["Deployment", "None"]), replicas=st.integers(0, 1))
     def serving_or_suspension_changes(self, suspend: bool, mode: str, replicas: int) -> None:
@@ -115,7 +117,8 @@ class Life(RuleBasedStateMachine):
         assert len(self.is_active()) <= 1, self.is_active()
 
     def is_active(self) -> list[str]:
-        return [name for name, pod in self.cluster.pods.items() if pod["status"]["phase"] in ("Pending", "Running")]
+        pods = {name: pod for name, pod in self.cluster.pods.items() if not stage_ended(pod)}
+        return [name for name, pod in pods.items() if pod["status"]["phase"] in ("Pending", "Running")]
 
     @invariant()
     def only_a_verified_student_is_ready_or_available(self) -> None:
@@ -129,7 +132,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def one_job_lives(self) -> None:
-        live = [name for (kind, name), o in self.cluster.objects.items() if kind == "Job" and not ended(o)]
+        live = [job["metadata"]["name"] for job in self.cluster.live_jobs()]
         assert len(live) <= 1, live
 
     @invariant()
@@ -148,9 +151,8 @@ class Life(RuleBasedStateMachine):
     def the_status_names_every_living_job_of_the_present_inputs(self) -> None:
         recorded = {record.job for record in self.cluster.status.stages}
         planned = {planned.folder for planned in self.cluster.plan.stages}
-        for kind, name in self.cluster.objects:
-            of_present_inputs = name.removeprefix("conjnli-").rpartition("-")[0] in planned
-            if kind == "Job" and of_present_inputs and not ended(self.cluster.objects[kind, name]):
+        for name in (job["metadata"]["name"] for job in self.cluster.live_jobs()):
+            if name.removeprefix("conjnli-").rpartition("-")[0] in planned:
                 assert name in recorded or self.cluster.status.observed_generation != self.cluster.generation
 
     @rule()
@@ -171,13 +173,16 @@ class Life(RuleBasedStateMachine):
         cluster.request_retry()
         for _ in range(12):
             cluster.settle()
-            if any(kind == "Job" and not ended(o) for (kind, _), o in cluster.objects.items()):
+            if cluster.live_jobs():
                 cluster.start()
                 cluster.finish()
             if ("Deployment", "conjnli") in cluster.objects:
                 cluster.serve()
             cluster.wait(400)
         assert cluster.truth(ConditionType.READY) == "True", cluster.status
+        cluster.wait(86_400)
+        cluster.settle()
+        assert (cluster.jobs(), cluster.pods) == ([], {}), "a Job, or a sidecar, stays for ever"
 
 
 TestLife = Life.TestCase

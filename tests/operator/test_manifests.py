@@ -365,7 +365,7 @@ def test_without_a_cluster_manifests_have_no_owner() -> None:
     ],
 )
 def test_configuration_is_all_that_an_attempt_is_given(changes: Raw, differs: bool) -> None:
-    digests = [configuration_digest(p, p.stage(Stage.GENERATE), SETTINGS) for p in (plan_of(), plan_of(**changes))]
+    digests = [configuration_digest(p, p.stage(Stage.GENERATE)) for p in (plan_of(), plan_of(**changes))]
     assert (digests[0] != digests[1]) is differs
 
 

@@ -116,6 +116,53 @@ def test_a_sidecar_that_goes_on_or_fails_does_not_undo_a_stage() -> None:
     assert seen_job(job("Failed"), pod("Failed", end)).state is JobState.DONE
 
 
+@pytest.mark.parametrize("exit_code", [1, 2, 3, 137, 143])
+def test_a_failed_stage_has_failed_although_a_sidecar_goes_on(exit_code: int) -> None:
+    found = seen_job(job(), pod("Running", terminated(exit_code, "RuntimeError: no such device")))
+    assert (found.state, found.exit_code, found.finished) == (JobState.FAILED, exit_code, NOW)
+    assert (found.live, found.has_finished) == (False, False)
+    assert found.problem is not None
+    assert found.problem.message == f"exit code {exit_code}: RuntimeError: no such device"
+
+
+def test_a_stage_without_a_result_has_failed_although_a_sidecar_goes_on() -> None:
+    found = seen_job(job(), pod("Running", terminated(0)))
+    assert found.problem is not None
+    assert (found.state, found.problem.message) == (
+        JobState.FAILED,
+        "the Job completed, but its termination message with the result is missing or invalid",
+    )
+
+
+def test_an_evicted_pod_is_replaced_although_its_stage_has_stopped_before_its_sidecar() -> None:
+    stopping = pod(
+        "Running", terminated(143), conditions=[condition("DisruptionTarget", "True", "EvictionByEvictionAPI")]
+    )
+    assert seen_job(job(), stopping).state is JobState.PENDING
+
+
+@pytest.mark.parametrize("kind", ["FailureTarget", "Failed"])
+def test_an_attempt_that_ran_for_too_long_says_so_rather_than_how_it_was_stopped(kind: str) -> None:
+    late = job(kind)
+    late["status"]["conditions"][0] |= {"reason": "DeadlineExceeded"}
+    stopped = pod(
+        "Running", terminated(143, DONE.model_copy(update={"state": StageOutcome.FAILED}).termination_message())
+    )
+    pods = [stopped] if kind == "FailureTarget" else []
+    found = seen_job(late, *pods)
+    assert found.problem is not None
+    assert (found.state, found.problem.reason, found.exit_code) == (JobState.FAILED, Reason.DEADLINE_EXCEEDED, None)
+
+
+def test_an_attempt_whose_job_is_late_to_say_so_ran_for_too_long_by_its_times() -> None:
+    late = job()
+    late["spec"]["activeDeadlineSeconds"] = 300
+    late["status"]["startTime"] = written(START)
+    found = seen_job(late, pod("Running", terminated(143)))
+    assert found.problem is not None
+    assert found.problem.reason is Reason.DEADLINE_EXCEEDED
+
+
 @pytest.mark.parametrize("message", ["", "cut off {", '{"stage": "train"}'])
 def test_a_completed_job_without_a_readable_result_has_failed(message: str) -> None:
     found = seen_job(job("Complete"), pod("Succeeded", terminated(0, message)))
@@ -252,6 +299,112 @@ def test_volumes_that_take_longer_than_a_minute_are_suspected() -> None:
     assert found[0] is Reason.VOLUME_UNAVAILABLE
     pulls = pod(conditions=[scheduled, condition("PodReadyToStartContainers", "True")])
     assert problem(pulls) is None
+
+
+def on_lost_node(seconds: int, **fields: Any) -> Raw:
+    """A running Pod that was to have ended so many seconds ago."""
+    made = pod("Running", {"running": {"startedAt": written(START)}}, **fields)
+    made["metadata"]["deletionTimestamp"] = written(NOW - timedelta(seconds=seconds))
+    return made
+
+
+LOST = (
+    "the node node-1 does not confirm that the Pod conjnli-train-abcdefgh-2-x has ended, so it may still write to the"
+    " workspace. If the node comes back, this ends by itself. If its machine is off or gone for good, run kubectl"
+    " delete node node-1, or kubectl taint node node-1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute; the"
+    " stage then goes on"
+)
+
+
+def test_a_pod_that_its_node_does_not_end_in_time_is_lost() -> None:
+    disruption = condition("DisruptionTarget", "True", "DeletionByTaintManager", "deleting due to NoExecute taint")
+    assert problem(on_lost_node(61, conditions=[disruption])) == (Reason.NODE_LOST, LOST)
+    assert problem(on_lost_node(61)) == (Reason.NODE_LOST, LOST)
+    assert problem(on_lost_node(59, conditions=[disruption])) == (
+        Reason.POD_EVICTED,
+        "the Pod is being evicted from node-1: deleting due to NoExecute taint",
+    )
+    ended = on_lost_node(3600)
+    ended["status"]["containerStatuses"][0]["state"] = terminated(143)
+    assert seen(jobs=[job()], pods=[ended]).lost_pod is None
+
+
+def test_a_lost_pod_of_a_job_that_is_being_deleted_or_gone_is_known() -> None:
+    deleted = seen(jobs=[job(deletionTimestamp=written(NOW))], pods=[on_lost_node(3600)])
+    gone = seen(pods=[on_lost_node(3600)])
+    for found in (deleted, gone):
+        assert found.lost_pod is not None
+        assert (found.lost_pod.problem.message, found.lost_pod.since) == (LOST, NOW - timedelta(hours=1))
+    assert gone.orphaned_pods == ("conjnli-train-abcdefgh-2-x",)
+
+
+def test_a_node_that_has_just_stopped_answering_is_named() -> None:
+    conditions = [condition("Ready", "False"), condition("ContainersReady", "True")]
+    silent = pod("Running", {"running": {"startedAt": written(START)}}, conditions=conditions)
+    assert problem(silent) == (
+        Reason.NODE_LOST,
+        "the node node-1 does not answer; unless it comes back, the Pod is removed once its tolerations end, which is"
+        " after 5 minutes by default",
+    )
+    unready = pod("Running", {"running": {"startedAt": written(START)}}, conditions=[condition("Ready", "False")])
+    assert seen_job(job(), unready).state is JobState.RUNNING
+
+
+def unbound(*events: Raw) -> tuple[ObservedJob, Observation]:
+    immediate = condition("PodScheduled", "False", "Unschedulable", "pod has unbound immediate PersistentVolumeClaims")
+    found = seen(jobs=[job()], pods=[pod(conditions=[immediate])], claim=claim(phase="Pending"), events=tuple(events))
+    return found.jobs[0], found
+
+
+@pytest.mark.parametrize(
+    ("event_", "reason", "message"),
+    [
+        (
+            event("w", "ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found'),
+            Reason.CONFIGURATION_MISSING,
+            'the claim w gets no volume: storageclass.storage.k8s.io "fast" not found; create the storage class, or'
+            " make one the default",
+        ),
+        (
+            event("w", "FailedBinding", "no persistent volumes available for this claim and no storage class is set"),
+            Reason.CONFIGURATION_MISSING,
+            "the claim w gets no volume: no persistent volumes available for this claim and no storage class is set;"
+            " create the storage class, or make one the default",
+        ),
+        (
+            event("w", "ProvisioningFailed", "rpc error: code = ResourceExhausted desc = quota of the account"),
+            Reason.VOLUME_UNAVAILABLE,
+            "the claim w gets no volume: rpc error: code = ResourceExhausted desc = quota of the account",
+        ),
+    ],
+)
+def test_a_claim_that_gets_no_volume_says_why(event_: Raw, reason: Reason, message: str) -> None:
+    found, _ = unbound(event_)
+    assert found.problem is not None
+    assert (found.problem.reason, found.problem.message) == (reason, message)
+
+
+def test_a_claim_that_waits_for_its_first_pod_or_is_being_provisioned_is_no_problem() -> None:
+    usual = [
+        event("w", "WaitForFirstConsumer", "waiting for first consumer to be created before binding"),
+        event("w", "ExternalProvisioning", "waiting for a volume to be created"),
+        event("another", "ProvisioningFailed", "no"),
+    ]
+    found, observation = unbound(*usual)
+    assert found.problem is not None
+    assert found.problem.reason is Reason.UNSCHEDULABLE
+    assert observation.unexplained == ("w",)
+
+
+def test_an_old_event_of_a_claim_that_has_its_volume_is_no_problem() -> None:
+    failed = event("w", "ProvisioningFailed", "no")
+    assert seen(jobs=[job()], pods=[pod()], claim=claim(), events=(failed,)).jobs[0].problem is None
+
+
+def test_a_missing_storage_class_that_the_scheduler_finds_is_named() -> None:
+    message = 'running PreFilter plugin "VolumeBinding": storageclass.storage.k8s.io "fast" not found'
+    waits = pod(conditions=[condition("PodScheduled", "False", "SchedulerError", message)])
+    assert problem(waits) == (Reason.CONFIGURATION_MISSING, message)
 
 
 def test_a_pod_that_is_refused_shows_in_the_jobs_events() -> None:

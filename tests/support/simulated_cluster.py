@@ -89,7 +89,6 @@ class SimulatedCluster:
 
     def __init__(self, **changes: Any) -> None:
         self.now = START
-        self.settings = SETTINGS
         self.spec = spec(**changes)
         self.generation = 1
         self.annotations: dict[str, str] = {}
@@ -97,6 +96,7 @@ class SimulatedCluster:
         self.pods: dict[str, Raw] = {}
         self.events: list[Raw] = []
         self.status = DistillationStatus()
+        self.settings = SETTINGS
         self.created: list[str] = []
         self.checked: list[Raw] = []
         self.refuses: dict[tuple[str, str], Refused] = {}
@@ -292,7 +292,7 @@ class SimulatedCluster:
     def collect(self) -> None:
         """Garbage collector and Job controller: what is being deleted goes, and a Job gets its Pod."""
         for key, found in list(self.objects.items()):
-            if found["metadata"].get("deletionTimestamp"):
+            if found["metadata"].get("deletionTimestamp") or (key[0] == "Job" and has_expired(found, self.now)):
                 self._remove_pods(found)
                 del self.objects[key]
             elif key[0] == "Job" and not ended(found):
@@ -309,6 +309,7 @@ class SimulatedCluster:
 
     def _make_pod(self, job: Raw) -> None:
         self._serial += 1
+        job["status"] = {"startTime": written(self.now)}
         name = f"{job['metadata']['name']}-{self._serial:05}"
         template = copy.deepcopy(job["spec"]["template"])
         owner = {"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
@@ -348,7 +349,12 @@ class SimulatedCluster:
         """The Job of that name, else the one that has not ended."""
         if name:
             return self.objects["Job", name]
-        return next(o for (kind, _), o in self.objects.items() if kind == "Job" and not ended(o))
+        return next(job for job in self.live_jobs())
+
+    def live_jobs(self) -> list[Raw]:
+        """The Jobs whose stage has not ended."""
+        jobs = [o for (kind, _), o in self.objects.items() if kind == "Job" and not ended(o)]
+        return [job for job in jobs if not any(stage_ended(pod) for pod in self.pods.values() if owned_by(pod, job))]
 
     def pod(self, job: Raw | None = None) -> Raw:
         """The Pod of the Job."""
@@ -357,7 +363,9 @@ class SimulatedCluster:
     def start(self) -> None:
         """The Pod of the live Job runs."""
         status = {"name": "stage", "state": {"running": {"startedAt": written(self.now)}}, "started": True}
-        self.pod()["status"] = {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [status]}
+        pod = self.pod()
+        pod["spec"]["nodeName"] = "node-1"
+        pod["status"] = {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [status]}
 
     def find_no_room(self, message: str = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.") -> None:
         """The scheduler finds no node for the Pod of the live Job."""
@@ -410,15 +418,33 @@ class SimulatedCluster:
         self.end(exit_code, result.termination_message() if reason else message)
 
     def end(self, exit_code: int, message: str = "", reason: str = "Error") -> None:
-        """The live Job's container ends, and the Job with it."""
+        """The live Job's container ends, and the Job with it unless a sidecar runs on."""
         job, pod = self.job(), self.pod()
+        sidecar = any(each["name"] != "stage" for each in pod["spec"]["containers"])
         terminated = {"exitCode": exit_code, "message": message, "reason": reason, "finishedAt": written(self.now)}
         pod["status"] = {
-            "phase": "Failed" if exit_code else "Succeeded",
+            "phase": "Running" if sidecar else "Failed" if exit_code else "Succeeded",
             "containerStatuses": [{"name": "stage", "state": {"terminated": terminated}}],
         }
+        if sidecar:
+            return
         condition = {"type": "Failed" if exit_code else "Complete", "status": "True"}
-        job["status"] = {"conditions": [condition | {"lastTransitionTime": written(self.now)}]}
+        job["status"] = {**job["status"], "conditions": [condition | {"lastTransitionTime": written(self.now)}]}
+
+    def evict(self) -> None:
+        """The kubelet removes the live Job's Pod, and the Job fails."""
+        self.end(137)
+        self.pod(self._last_job())["status"] |= {"reason": "Evicted", "message": "low on ephemeral storage"}
+
+    def exceed_deadline(self) -> None:
+        """The Job controller stops the live Job at its deadline."""
+        job = self.job()
+        self._remove_pods(job)
+        failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}
+        job["status"] = {**job["status"], "conditions": [failed | {"lastTransitionTime": written(self.now)}]}
+
+    def _last_job(self) -> Raw:
+        return next(o for (kind, _), o in reversed(self.objects.items()) if kind == "Job")
 
     def serve(self, ready: int | None = None) -> None:
         """The Deployment's Pods are of its newest version, and answer."""
@@ -480,3 +506,15 @@ def owned_by(pod: Raw, job: Raw) -> bool:
 def ended(job: Raw) -> bool:
     """Whether the Job has ended or is being deleted."""
     return bool(job.get("status", {}).get("conditions")) or "deletionTimestamp" in job["metadata"]
+
+
+def stage_ended(pod: Raw) -> bool:
+    """Whether the Pod's stage has ended; a sidecar may run on."""
+    return any("terminated" in each["state"] for each in pod["status"].get("containerStatuses", ()))
+
+
+def has_expired(job: Raw, now: datetime) -> bool:
+    """Whether a finished Job's time to live is over."""
+    times = [each["lastTransitionTime"] for each in job.get("status", {}).get("conditions", ())]
+    lifetime = job["spec"].get("ttlSecondsAfterFinished")
+    return lifetime is not None and any(datetime.fromisoformat(t) + timedelta(seconds=lifetime) <= now for t in times)

@@ -94,6 +94,7 @@ class TrainEvaluateRun:
     labels: Sequence[str] = NLI_LABELS
     serving_student: Mapping[str, Any] | None = None
     """The student that the new one is compared with."""
+    micro_batches: int = 1
 
     def __post_init__(self) -> None:
         generated = self.folder(Stage.GENERATE)
@@ -124,6 +125,7 @@ class TrainEvaluateRun:
                 "labels": self.labels,
                 "evaluation": self.evaluation,
                 "servingStudent": self.serving_student,
+                "microBatches": self.micro_batches,
                 "metricsHost": "127.0.0.1",
                 "metricsPort": 0,
                 "terminationMessagePath": str(self.workspace / f"{stage}-message"),

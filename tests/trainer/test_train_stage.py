@@ -66,6 +66,33 @@ def test_full_training_changes_every_weight_and_leaves_no_adapter(tiny, tmp_path
     )
 
 
+def test_a_batch_in_parts_trains_the_same_weights(tiny, tmp_path):
+    # Answers of different lengths, and a last batch that is not full.
+    rows = [training_row(number, "neutral " * (1 + number % 5)) for number in range(11)]
+    training = {"learningRate": 0.01, "epochs": 2, "batchSize": 4, "warmupSteps": 0}
+    figures = []
+    for parts in (1, 4):
+        run = TrainEvaluateRun(tmp_path / str(parts), tiny, train=rows, training=training, micro_batches=parts)
+        code, said = finish(run)
+        assert code == 0, said
+        trained = run.result(Stage.TRAIN).training
+        figures.append((trained.steps, trained.train_loss, trained.validation_loss))
+    assert figures[0][0] == 6
+    assert figures[1] == pytest.approx(figures[0], rel=2e-3)
+
+
+def test_a_training_continues_with_its_batches_in_parts(tiny, tmp_path):
+    run = TrainEvaluateRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 8, "batchSize": 4})
+    process = run.start(Stage.TRAIN)
+    wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*/trainer_state.json")), 120)
+    process.kill()
+    process.wait()
+    run.micro_batches = 2
+    code, said = finish(run)
+    assert code == 0, said
+    assert run.result(Stage.TRAIN).training.steps == 120
+
+
 def test_untrainable_rows_are_counted_and_stored(tiny, tmp_path):
     rows = [*training_rows(6), training_row(6, text="word " * 300)]
     run = TrainEvaluateRun(tmp_path, tiny, train=rows, training={"batchSize": 6})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -21,13 +22,14 @@ from distillery_api.formatting import without_hidden_characters
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.resilient_output import accept_every_character
-from distillery_api.stage import ExitCode, Stage
+from distillery_api.stage import SPEC_SECTIONS, ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.usage import Estimate
-from distillery_trainer.runtime.errors import StageError, UserError, crash
+from distillery_trainer.runtime.errors import StageError, TryLater, UserError, crash
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.signals import on_termination, raise_terminated
 from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
+from distillery_trainer.runtime.watchdog import watched
 
 ESTIMATE = "estimate"
 
@@ -123,12 +125,15 @@ def _attempt(config: RunConfig) -> StageResult:
     started = datetime.now(UTC)
     result = _result_of(config).model_copy(update={"start_time": started, "completion_time": datetime.now(UTC)})
     try:
-        text = result.model_dump_json(by_alias=True, exclude_none=True, indent=2)
-        write_atomically(config.stage_folder.result, text.encode())
+        write_atomically(config.stage_folder.result, _json(result))
     except (OSError, StageError) as error:
         _print_message(f"The result could not be written: {error}")
         return result if result.exit_code else _failed(config, _as_stage_error(error))
     return result
+
+
+def _json(result: StageResult) -> bytes:
+    return result.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode()
 
 
 def _as_stage_error(error: OSError | StageError) -> StageError:
@@ -138,14 +143,43 @@ def _as_stage_error(error: OSError | StageError) -> StageError:
 def _result_of(config: RunConfig) -> StageResult:
     reporter = ProgressReporter(config.stage)
     try:
-        with _progress_served(config, reporter):
+        with _progress_served(config, reporter), _hang_ended(config, reporter):
             stage = importlib.import_module(f"distillery_trainer.stages.{config.stage}")
             result: StageResult = stage.run(config, reporter)
             return result
     except StageError as error:
-        return _failed(config, error)
+        return _failed(config, error, reporter)
     except Exception as error:  # noqa: BLE001 - a bug: the traceback goes into a bug report, the result to the user
-        return _failed(config, crash(config.stage, error))
+        return _failed(config, crash(config.stage, error), reporter)
+
+
+@contextlib.contextmanager
+def _hang_ended(config: RunConfig, reporter: ProgressReporter) -> Iterator[None]:
+    def end() -> None:
+        result = _failed(config, _hang(config, reporter), reporter)
+        _write_termination_message(result, config.termination_message_path)
+        _print_message(result.message)
+        with contextlib.suppress(OSError, StageError):
+            write_atomically(config.stage_folder.result, _json(result))
+        os._exit(result.exit_code)
+
+    with watched(lambda: reporter.activity, config.progress_timeout_seconds, end):
+        yield
+
+
+def _hang(config: RunConfig, reporter: ProgressReporter) -> StageError:
+    at = reporter.progress
+    where = f" after {at.done:,} of {at.total:,} {at.unit}" if at and at.total else ""
+    section = SPEC_SECTIONS[config.stage]
+    return TryLater(
+        f"The {config.stage} stage made no progress for {_duration(config.progress_timeout_seconds)}{where}, and was"
+        f" ended. The log shows what each of its threads was doing. If nothing hangs, raise {section}.progressTimeout.",
+        reason=Reason.NO_PROGRESS,
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 @contextlib.contextmanager
@@ -163,7 +197,7 @@ def _progress_served(config: RunConfig, reporter: ProgressReporter) -> Iterator[
         yield
 
 
-def _failed(config: RunConfig, error: StageError) -> StageResult:
+def _failed(config: RunConfig, error: StageError, reporter: ProgressReporter | None = None) -> StageResult:
     return StageResult(
         stage=config.stage,
         folder=config.folder,
@@ -171,6 +205,7 @@ def _failed(config: RunConfig, error: StageError) -> StageResult:
         exit_code=error.exit_code,
         reason=error.reason,
         message=error.message,
+        progress=reporter.progress if reporter else None,
         rows=error.partial_result.rows,
         splits=dict(error.partial_result.splits),
         usage=error.partial_result.usage,

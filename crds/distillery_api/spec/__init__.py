@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from distillery_api.spec.data import Columns, Data, DataFormat, DataSource, Replies
 from distillery_api.spec.distillation import DistillationSpec
+from distillery_api.spec.durations import parse_duration
 from distillery_api.spec.evaluation import AgainstServing, EvaluationOptions, Gate
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.serving import Serving, ServingMode, ServingRuntime
-from distillery_api.spec.stage_options import PodTemplate, Resources, StageOptions
+from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
 from distillery_api.spec.teacher import Budget, Judge, Limits, PricedJudge, Pricing, Prompts, Sampling, Server, Teacher
@@ -38,6 +39,7 @@ __all__ = [
     "Gate",
     "Generation",
     "History",
+    "JobOptions",
     "Judge",
     "Limits",
     "Lora",
@@ -65,4 +67,5 @@ __all__ = [
     "Teacher",
     "Training",
     "TrainingMethod",
+    "parse_duration",
 ]

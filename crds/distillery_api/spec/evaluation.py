@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from distillery_api.base import ApiModel, NotIdentity
-from distillery_api.spec.stage_options import StageOptions
+from distillery_api.spec.stage_options import JobOptions
 from distillery_api.spec.teacher import Judge
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,7 +37,7 @@ class Gate(ApiModel):
     nothing. Default: NotWorse."""
 
 
-class EvaluationOptions(StageOptions):
+class EvaluationOptions(JobOptions):
     """The third stage: teacher, base model, student and baselines are evaluated on the held-out rows. Without resources
     of its own, it has those of training, on the nodes of training. Its image and podTemplate also apply to verify, the
     stage that asks the served student some of these rows; its resources and node constraints do not: verify runs where

@@ -10,7 +10,7 @@ from pydantic import Field
 from distillery_api.base import NotIdentity, Rule
 from distillery_api.spec.fields import Flag, Language
 from distillery_api.spec.filters import Filters, Redaction
-from distillery_api.spec.stage_options import StageOptions
+from distillery_api.spec.stage_options import JobOptions
 from distillery_api.spec.teacher import Budget, PricedJudge, Pricing, Prompts, Sampling, Teacher
 
 _SINGLE_TEMPERATURE = 0.2
@@ -33,7 +33,7 @@ def _judge_is_paid_as_the_teacher_is(generation: Generation) -> bool:
     return generation.pricing is not None and generation.pricing.currency == generation.judge.pricing.currency
 
 
-class Generation(StageOptions):
+class Generation(JobOptions):
     """The first stage: the teacher answers the rows."""
 
     teachers: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from distillery_api.base import ApiModel, NotIdentity, OpenModel, Rule
+from distillery_api.spec.durations import Duration
 from distillery_api.spec.fields import Quantity, ShortName
 
 RESERVED_LABEL_PREFIXES = ("app.kubernetes.io/", "distillery.dev/", "batch.kubernetes.io/")
@@ -110,3 +111,19 @@ class StageOptions(ApiModel):
     `{}` gives evaluation the small requests."""
     pod_template: Annotated[PodTemplate | None, NotIdentity] = None
     """Partial PodTemplateSpec, merged over the generated one, whose node selector is kubernetes.io/os: linux."""
+
+
+class JobOptions(StageOptions):
+    """Where, how and for how long a stage's Job runs. Changing these fields does not run a finished stage again."""
+
+    timeout: Annotated[Duration | None, NotIdentity] = None
+    """Maximum time for which one attempt runs, such as 12h or 90m; the wait for a node does not count. An attempt that
+    takes longer is stopped, what it has saved is kept, and the Distillation is Stalled (DeadlineExceeded). Default:
+    none."""
+    progress_timeout: Annotated[Duration | None, NotIdentity] = None
+    """Maximum time without progress, such as 30m. An attempt that hangs for longer is ended and tried again; loading a
+    model is progress, and so is each reply and each training step. Default: 2h."""
+    max_attempts: Annotated[Annotated[int, Field(strict=True, ge=1, le=100)] | None, NotIdentity] = None
+    """Number of failed attempts in a row, none of which got further than those before, after which the Distillation is
+    Stalled. Attempts that were evicted, preempted, stopped or lost with their node do not count, nor do short ones that
+    found a server unreachable. Default: 5."""

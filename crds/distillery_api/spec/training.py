@@ -9,7 +9,7 @@ from pydantic import Field
 
 from distillery_api.base import ApiModel, NotIdentity
 from distillery_api.spec.fields import ModelUri, SecretReference
-from distillery_api.spec.stage_options import StageOptions
+from distillery_api.spec.stage_options import JobOptions
 
 
 class TrainingMethod(StrEnum):
@@ -49,7 +49,7 @@ class Lora(ApiModel):
     """Dropout probability of the adapters' inputs, from 0 to below 1. Default: 0."""
 
 
-class Training(StageOptions):
+class Training(JobOptions):
     """The second stage: the student is trained on the teacher's answers, with the student prompt."""
 
     method: TrainingMethod = TrainingMethod.LORA

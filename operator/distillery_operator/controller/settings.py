@@ -105,6 +105,11 @@ class OperatorSettings(BaseModel):
     stage_grace_period: Seconds = 120
     """How long a stage may take to write its checkpoint when it is stopped."""
 
+    job_ttl: Seconds = 86_400
+    """How long the Job of an ended attempt, with its logs, is kept."""
+    sidecar_grace_period: Seconds = 60
+    """How long the other containers of a Pod may run after its stage."""
+
     retry_first_delay: Seconds = 10
     retry_longest_delay: Seconds = 300
     retry_deadline: Seconds = 3600
@@ -161,7 +166,12 @@ class OperatorSettings(BaseModel):
             deadline=timedelta(seconds=self.retry_deadline),
             blocked_deadline=timedelta(seconds=self.blocked_deadline),
         )
-        return Settings(manifests, retry)
+        return Settings(
+            manifests,
+            retry,
+            job_ttl=timedelta(seconds=self.job_ttl),
+            sidecar_grace=timedelta(seconds=self.sidecar_grace_period),
+        )
 
     @property
     def lease_times(self) -> LeaseTimes:

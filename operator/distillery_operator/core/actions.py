@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from itertools import dropwhile
 
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.attempt_deadline import deadline_patch
 from distillery_operator.core.claim_owner import owner_patch
-from distillery_operator.core.config_repair import config_map_to_restore
+from distillery_operator.core.config_repair import config_map_of_attempt, config_map_to_restore
 from distillery_operator.core.drift import ServerChild, pending_writes
+from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
 from distillery_operator.core.observation import JobState, ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.servers import deployed_server
 from distillery_operator.core.serving_rollout import Rollout
-from distillery_operator.core.serving_student import serving_student
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.cluster_plan import planned_server
-from distillery_operator.manifests.job import stage_config_map, stage_job, stage_pod
+from distillery_operator.manifests.job import stage_job, stage_pod
 from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.names import config_map_name
@@ -82,10 +83,12 @@ def decide(assessment: Assessment) -> tuple[Action, ...]:
         *_checks(situation, states, rollout),
         *_discards(situation, states),
         *_pauses(situation, states),
+        *_deadlines(situation, states.current),
         *_starts(situation, states.current),
         *_config_repairs(situation, states.current),
         *_claim_changes(situation),
         *_serving_writes(situation, rollout),
+        *_farewells(situation, states),
     )
 
 
@@ -153,13 +156,19 @@ def _pauses(situation: Situation, states: StageStates) -> Iterable[Action]:
         yield Suspend(job.name, suspended=False)
 
 
+def _deadlines(situation: Situation, state: StageState) -> Iterable[Action]:
+    patch = deadline_patch(situation, state)
+    if patch and state.job and state.phase is StagePhase.UNDER_WAY and not situation.plan.suspended:
+        yield Merge("Job", state.job.name, patch)
+
+
 def _starts(situation: Situation, state: StageState) -> Iterable[Action]:
     if state.phase is not StagePhase.STARTING or state.record is None:
         return
     if situation.observation.claim is None and situation.plan.spec.storage.claim_name is None:
         yield Create(workspace_claim(situation.plan))
     settings = situation.settings.manifests
-    yield Apply(stage_config_map(situation.plan, state.planned, serving_student(situation)))
+    yield Apply(config_map_of_attempt(situation, state.planned, state.record))
     yield Create(stage_job(situation.plan, state.planned, state.record.attempts, settings, volume_use(situation)))
 
 
@@ -182,3 +191,10 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
 def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
     for manifest, new in pending_writes(situation, rollout):
         yield Create(manifest) if new else Apply(manifest)
+
+
+def _farewells(situation: Situation, states: StageStates) -> Iterable[Action]:
+    """Last, since nothing depends on it."""
+    lifetime = {"spec": {"ttlSecondsAfterFinished": round(situation.settings.job_ttl.total_seconds())}}
+    yield from (Delete("Job", job.name) for job in outlived_jobs(situation, states))
+    yield from (Merge("Job", job.name, lifetime) for job in jobs_to_expire(situation, states))

@@ -6,6 +6,9 @@ from distillery_api.status import Refusal
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.stages import StagePhase
 
+_LIFETIME = "spec.ttlSecondsAfterFinished"
+_LIMITS = frozenset({_LIFETIME, "spec.activeDeadlineSeconds"})
+"""Fields of a Job without which it runs all the same."""
 _ATTEMPT = frozenset({"Pod", "PersistentVolumeClaim", "ConfigMap", "Job"})
 """Kinds of what an attempt needs; a Pod is only ever created in a dry run."""
 
@@ -36,10 +39,12 @@ def _is_awaited(assessment: Assessment, refusal: Refusal) -> bool:
         case StagePhase.STARTING:
             return refusal.verb != "delete" and refusal.field is None and refusal.kind in _ATTEMPT
         case StagePhase.REPLACING | StagePhase.UNDER_WAY:
-            return refusal.kind == "Job" and current.job is not None and current.job.name == refusal.name
+            ours = current.job is not None and current.job.name == refusal.name
+            return ours and refusal.kind == "Job" and refusal.field not in _LIMITS
     return False
 
 
 def _is_housekeeping(refusal: Refusal) -> bool:
     """Whether the action only clears away what is no longer needed."""
-    return refusal.verb == "delete" and refusal.kind in ("Job", "ConfigMap")
+    clears_away = refusal.verb == "delete" and refusal.kind in ("Job", "ConfigMap")
+    return clears_away or refusal.field == _LIFETIME

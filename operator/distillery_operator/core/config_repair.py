@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from distillery_api.status import StageStatus
 from distillery_operator.core.drift import includes
 from distillery_operator.core.observation import Ownership
+from distillery_operator.core.serving_student import serving_student
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.job import stage_config_map
+from distillery_operator.planning.plan import PlannedStage
+
+
+def config_map_of_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> Manifest:
+    """What the attempt that `record` names is given."""
+    return stage_config_map(situation.plan, planned, serving_student(situation), record.micro_batches or 1)
 
 
 def config_map_to_restore(situation: Situation, state: StageState) -> Manifest | None:
@@ -20,7 +28,7 @@ def config_map_to_restore(situation: Situation, state: StageState) -> Manifest |
         return None
     if record.configuration != situation.configuration(state.planned):
         return None
-    manifest = stage_config_map(situation.plan, state.planned)
+    manifest = config_map_of_attempt(situation, state.planned, record)
     seen = situation.observation.config_map_named(manifest["metadata"]["name"])
     if seen is not None and (seen.ownership is not Ownership.OURS or includes(seen.manifest, manifest)):
         return None

@@ -64,18 +64,30 @@ class ObservedJob:
     attempt: int = 0
     state: JobState = JobState.PENDING
     created: datetime | None = None
+    started: datetime | None = None
+    """When the Job began; its Pod may have waited for a node since."""
+    stage_started: datetime | None = None
+    """When the stage's container began."""
+    deadline_seconds: int | None = None
+    """How long after its start the Job is stopped; None for never."""
     finished: datetime | None = None
     exit_code: int | None = None
     result: StageResult | None = None
     """What the stage wrote when it ended, done or failed."""
     problem: Problem | None = None
     """Why it failed, or what keeps it from starting."""
+    image: str | None = None
+    """Image of the stage."""
     pod: str | None = None
     pod_ip: str | None = None
     is_active: bool = False
     """Whether its Pod has not ended."""
     beside_server: bool = False
     """Whether its template requires the node of a serving Pod."""
+    has_finished: bool = False
+    """Whether the Job itself has ended. Where a sidecar outlives the stage, it has not although the attempt has."""
+    ttl_seconds: int | None = None
+    """How long after its end the cluster deletes it; None for never."""
 
     @property
     def live(self) -> bool:
@@ -159,6 +171,14 @@ class ObservedBudget:
 
 
 @dataclass(frozen=True)
+class LostPod:
+    """A stage's Pod that should have ended, of which its node says nothing."""
+
+    problem: Problem
+    since: datetime
+
+
+@dataclass(frozen=True)
 class Observation:
     """All children of one Distillation."""
 
@@ -166,6 +186,8 @@ class Observation:
     jobs: tuple[ObservedJob, ...] = ()
     orphaned_pods: tuple[str, ...] = ()
     """Stage Pods that still run although their Job was deleted."""
+    lost_pod: LostPod | None = None
+    """A stage's Pod that is lost with its node."""
     deployment: ObservedDeployment | None = None
     service: ObservedService | None = None
     config_maps: tuple[ObservedConfigMap, ...] = ()
@@ -173,7 +195,7 @@ class Observation:
     server_on_node: bool = False
     """Whether a serving Pod has the workspace mounted on a node."""
     unexplained: tuple[str, ...] = ()
-    """Pods and Jobs that do not start and do not say why."""
+    """Pods and Jobs that do not start and do not say why, and a claim without a volume that they wait for."""
 
     @property
     def running_job(self) -> ObservedJob | None:

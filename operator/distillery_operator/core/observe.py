@@ -7,13 +7,21 @@ looks into raw objects. Causes are named as a person would name them: not "job f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from distillery_api.reasons import Reason
 from distillery_api.resource import KIND
 from distillery_api.stage import Stage
-from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_operator.core.attempt_state import (
+    AttemptState,
+    attempt_state,
+    is_done,
+    job_has_finished,
+    job_start,
+    refused_pod,
+)
+from distillery_operator.core.lost_nodes import lost_pod
 from distillery_operator.core.observation import (
     Children,
     JobState,
@@ -28,15 +36,14 @@ from distillery_operator.core.observation import (
     Raw,
 )
 from distillery_operator.core.pod_problems import (
-    container_end,
     created,
     is_active,
     pending_problem,
     server_problem,
-    timestamp,
+    stage_start,
 )
 from distillery_operator.core.problem import Problem
-from distillery_operator.core.quota import frees_itself
+from distillery_operator.core.unbound_claims import claim_problem, is_unbound
 from distillery_operator.manifests.pod_template import requires_server
 from distillery_operator.manifests.server import server_from_annotation
 from distillery_operator.planning import names
@@ -49,17 +56,26 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
     """The observation of `children` by the Distillation with the UID `owner_uid`."""
     stage_pods = [pod for pod in children.pods if _component(pod) in tuple(Stage)]
     serving_pods = [pod for pod in children.pods if _component(pod) == names.SERVING_COMPONENT]
-    jobs = tuple(_observed_job(job, stage_pods, children.events, owner_uid, now) for job in children.jobs)
+    unbound = claim_problem(children.claim, children.events)
+    jobs = tuple(
+        _waiting_for_volume(_observed_job(job, stage_pods, children.events, owner_uid, now), unbound)
+        for job in children.jobs
+    )
     return Observation(
         claim=_observed_claim(children.claim, owner_uid),
         jobs=jobs,
         orphaned_pods=_orphaned_pods(stage_pods, jobs),
+        lost_pod=lost_pod(stage_pods, now),
         deployment=_observed_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
         service=_observed_service(children.service, owner_uid),
         config_maps=tuple(_observed_config_map(each, owner_uid) for each in children.config_maps),
         disruption_budget=_observed_budget(children.disruption_budget, owner_uid),
         server_on_node=any(pod["spec"].get("nodeName") and is_active(pod) for pod in serving_pods),
-        unexplained=(*_unexplained_jobs(jobs, now), *_unexplained_servers(serving_pods, now)),
+        unexplained=(
+            *_unexplained_jobs(jobs, now),
+            *_unexplained_servers(serving_pods, now),
+            *_unexplained_claims(children.claim, jobs, now),
+        ),
     )
 
 
@@ -75,10 +91,6 @@ def _component(raw: Raw) -> str | None:
 def _conditions(raw: Raw) -> dict[str, Raw]:
     conditions: Iterable[Raw] = (raw.get("status") or {}).get("conditions") or ()
     return {condition["type"]: condition for condition in conditions}
-
-
-def _holds(raw: Raw, condition: str) -> bool:
-    return _conditions(raw).get(condition, {}).get("status") == "True"
 
 
 def _ownership(raw: Raw, owner_uid: str) -> Ownership:
@@ -113,24 +125,13 @@ def _observed_budget(raw: Raw | None, owner_uid: str) -> ObservedBudget | None:
     return ObservedBudget(_ownership(raw, owner_uid), raw) if raw else None
 
 
-@dataclass(frozen=True)
-class _AttemptState:
-    """The state of an attempt, and how it ended if it has."""
-
-    state: JobState
-    problem: Problem | None = None
-    result: StageResult | None = None
-    exit_code: int | None = None
-    finished: datetime | None = None
-
-
 def _observed_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> ObservedJob:
     ownership = _ownership(job, owner_uid)
     if ownership is Ownership.FOREIGN:
         return ObservedJob(name=job["metadata"]["name"], created=created(job), state=JobState.FOREIGN)
     pod = _latest_pod(job, pods)
-    terminating = _AttemptState(JobState.TERMINATING) if ownership is Ownership.TERMINATING else None
-    attempt = terminating or _ended_state(job, pod) or _unended_state(job, pod, events, now)
+    terminating = AttemptState(JobState.TERMINATING) if ownership is Ownership.TERMINATING else None
+    attempt = terminating or attempt_state(job, pod, events, now)
     return ObservedJob(
         name=job["metadata"]["name"],
         stage=_stage(job),
@@ -138,15 +139,27 @@ def _observed_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid:
         attempt=_attempt_number(job),
         state=attempt.state,
         created=created(job),
+        started=job_start(job),
+        stage_started=stage_start(pod) if pod else None,
+        deadline_seconds=job["spec"].get("activeDeadlineSeconds"),
         finished=attempt.finished,
         exit_code=attempt.exit_code,
         result=attempt.result,
         problem=attempt.problem,
+        image=_image(job),
         pod=pod["metadata"]["name"] if pod else None,
         pod_ip=(pod.get("status") or {}).get("podIP") if pod else None,
         is_active=pod is not None and is_active(pod),
         beside_server=requires_server(job),
+        has_finished=job_has_finished(job),
+        ttl_seconds=job["spec"].get("ttlSecondsAfterFinished"),
     )
+
+
+def _waiting_for_volume(job: ObservedJob, unbound: Problem | None) -> ObservedJob:
+    """The Job, with what keeps its claim from getting a volume where the scheduler cannot say more."""
+    unexplained = job.problem is None or job.problem.reason is Reason.UNSCHEDULABLE
+    return replace(job, problem=unbound) if unbound and unexplained and job.state is JobState.PENDING else job
 
 
 def _stage(job: Raw) -> Stage | None:
@@ -163,79 +176,17 @@ def _latest_pod(job: Raw, pods: list[Raw]) -> Raw | None:
     uid = job["metadata"].get("uid")
     own = [pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ())]
     # A Pod that ended well counts before a later one.
-    return max(own, key=lambda pod: (_done_result(pod) is not None, _creation(pod)), default=None)
+    return max(own, key=lambda pod: (is_done(pod), _creation(pod)), default=None)
 
 
 def _creation(raw: Raw) -> str:
     return str(raw["metadata"].get("creationTimestamp") or "")
 
 
-def _done_result(pod: Raw | None) -> StageResult | None:
-    """The result of a stage that is done. Its container counts, not the Pod: a sidecar may outlive it, or fail."""
-    end = container_end(pod) if pod else None
-    done = end and end.exit_code == 0 and end.result and end.result.state is StageOutcome.DONE
-    return end.result if end and done else None
-
-
-def _ended_state(job: Raw, pod: Raw | None) -> _AttemptState | None:
-    """How the attempt ended, or None while it has not."""
-    end = container_end(pod) if pod else None
-    if end and _done_result(pod):
-        return _AttemptState(JobState.DONE, result=end.result, exit_code=0, finished=end.finished)
-    if _holds(job, "Complete"):
-        return _AttemptState(JobState.FAILED, _LOST_RESULT, finished=_finished(job, "Complete"))
-    if not _holds(job, "Failed"):
-        return None
-    finished = _finished(job, "Failed")
-    if end is None:
-        return _AttemptState(JobState.FAILED, _job_failure(_conditions(job)["Failed"], pod), finished=finished)
-    return _AttemptState(JobState.FAILED, end.problem, end.result, end.exit_code, finished)
-
-
-def _job_failure(failed: Raw, pod: Raw | None) -> Problem:
-    """Why a Job failed whose Pod does not say why."""
-    if pod is None and failed.get("reason") == "BackoffLimitExceeded":
-        return Problem(None, "its Pod was deleted, and its last message with it")
-    return Problem(None, f"the Job failed: {failed.get('message') or failed.get('reason')}")
-
-
-_LOST_RESULT = Problem(None, "the Job completed, but its termination message with the result is missing or invalid")
-
-
-def _finished(job: Raw, condition: str) -> datetime | None:
-    return timestamp(_conditions(job)[condition].get("lastTransitionTime"))
-
-
-def _unended_state(job: Raw, pod: Raw | None, events: tuple[Raw, ...], now: datetime) -> _AttemptState:
-    """The state of an attempt that has not ended."""
-    if job["spec"].get("suspend"):
-        return _AttemptState(JobState.SUSPENDED)
-    if pod is None:
-        return _AttemptState(JobState.PENDING, _job_problem(job, events))
-    problem = pending_problem(pod, events, now)
-    running = problem is None and (pod.get("status") or {}).get("phase") == "Running" and is_active(pod)
-    return _AttemptState(JobState.RUNNING if running else JobState.PENDING, problem)
-
-
-def _job_problem(job: Raw, events: tuple[Raw, ...]) -> Problem | None:
-    """Why a Job has no Pod."""
-    name = job["metadata"]["name"]
-    refused = [e for e in events if e["involvedObject"].get("name") == name and e.get("reason") == "FailedCreate"]
-    return _pod_refused(refused[-1].get("message", "")) if refused else None
-
-
 def _replica_problem(deployment: Raw) -> Problem | None:
     """Why a Deployment has no Pod."""
-    if not _holds(deployment, "ReplicaFailure"):
-        return None
-    return _pod_refused(_conditions(deployment)["ReplicaFailure"].get("message", ""))
-
-
-def _pod_refused(message: str) -> Problem:
-    """A quota, or the namespace's pod security, refused a Pod. A quota that others use up frees itself, so that is no
-    more than a queue."""
-    reason = Reason.QUEUED if frees_itself(message) else Reason.POD_REFUSED
-    return Problem(reason, f"its Pod was refused: {message}")
+    failure = _conditions(deployment).get("ReplicaFailure", {})
+    return refused_pod(failure.get("message", "")) if failure.get("status") == "True" else None
 
 
 def _orphaned_pods(stage_pods: list[Raw], jobs: tuple[ObservedJob, ...]) -> tuple[str, ...]:
@@ -254,6 +205,11 @@ def _unexplained_servers(pods: list[Raw], now: datetime) -> Iterable[str]:
     pending = (pod for pod in pods if (pod.get("status") or {}).get("phase") == "Pending")
     unexplained = (pod for pod in pending if not pending_problem(pod, (), now))
     return (pod["metadata"]["name"] for pod in unexplained if _is_overdue(created(pod), now))
+
+
+def _unexplained_claims(claim: Raw | None, jobs: tuple[ObservedJob, ...], now: datetime) -> Iterable[str]:
+    waiting = any(job.state is JobState.PENDING and _is_overdue(job.created, now) for job in jobs)
+    return (claim["metadata"]["name"],) if claim and waiting and is_unbound(claim) else ()
 
 
 def _is_overdue(since: datetime | None, now: datetime) -> bool:
@@ -277,7 +233,7 @@ def _observed_deployment(
         precision=annotations.get(names.PRECISION_ANNOTATION, ""),
         digest=annotations.get(names.DIGEST_ANNOTATION, ""),
         server=server_from_annotation(annotations.get(names.SERVER_ANNOTATION, "")),
-        image=_served_image(raw),
+        image=_image(raw),
         desired=raw["spec"].get("replicas", 1),
         replicas=status.get("replicas", 0),
         ready=status.get("readyReplicas", 0),
@@ -290,6 +246,7 @@ def _observed_deployment(
     )
 
 
-def _served_image(raw: Raw) -> str | None:
-    containers = raw["spec"]["template"]["spec"]["containers"]
+def _image(raw: Raw) -> str | None:
+    """The image of the generated container in the template of a Job or Deployment."""
+    containers = (raw["spec"].get("template") or {}).get("spec", {}).get("containers", ())
     return next((each["image"] for each in containers if each["name"] == names.STAGE_CONTAINER), None)

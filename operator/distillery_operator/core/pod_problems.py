@@ -23,8 +23,10 @@ _MESSAGE_LIMIT = 600
 _PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _CREATION_REASONS = ("CreateContainerError", "RunContainerError")
 _MOUNT_REASONS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+_LOST_WITH_NODE = ("ContainerStatusUnknown", "Unknown")
 _MISSING_OBJECT = re.compile(
-    r"""(configmap|secret|persistentvolumeclaim) ["'].+["'] not found|non-existent (?:config|secret) key"""
+    r"""(configmap|secret|persistentvolumeclaim|storageclass[.a-z0-9]*) ["'].+["'] not found"""
+    r"|non-existent (?:config|secret) key"
 )
 
 
@@ -53,7 +55,22 @@ def is_active(pod: Raw) -> bool:
     """Whether the generated container may still run; a sidecar that outlives it does not count."""
     if _status(pod).get("phase") in ("Succeeded", "Failed"):
         return False
-    return "terminated" not in (_stage_status(pod).get("state") or {})
+    return not stage_container_ended(pod)
+
+
+def stage_container_ended(pod: Raw) -> bool:
+    """Whether the generated container has ended, whatever its Pod does."""
+    return "terminated" in (_stage_status(pod).get("state") or {})
+
+
+def stage_start(pod: Raw) -> datetime | None:
+    """When the generated container began, where it runs."""
+    return timestamp(((_stage_status(pod).get("state") or {}).get("running") or {}).get("startedAt"))
+
+
+def is_disrupted(pod: Raw) -> bool:
+    """Whether the Pod is removed through no fault of its own: its Job creates another one afterwards."""
+    return pod_condition(pod, "DisruptionTarget").get("status") == "True"
 
 
 def container_end(pod: Raw) -> ContainerEnd | None:
@@ -92,7 +109,8 @@ def _is_terminating(pod: Raw) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp"))
 
 
-def _condition(pod: Raw, kind: str) -> Raw:
+def pod_condition(pod: Raw, kind: str) -> Raw:
+    """The Pod's condition of that kind; empty where it has none."""
     conditions: Iterable[Raw] = _status(pod).get("conditions") or ()
     return next((condition for condition in conditions if condition["type"] == kind), {})
 
@@ -131,6 +149,9 @@ def _failure(pod: Raw, terminated: Raw, result: StageResult | None) -> Problem:
         return _out_of_memory(pod)
     if _status(pod).get("reason") == "Evicted":
         return _pod_failure(pod)
+    if terminated.get("reason") in _LOST_WITH_NODE:
+        node = pod["spec"].get("nodeName", "its node")
+        return Problem(Reason.POD_EVICTED, f"the container was lost when {node} restarted")
     if result:
         return Problem(result.reason, result.message)
     output = _last_line(terminated.get("message"))
@@ -175,17 +196,15 @@ def _pod_failure(pod: Raw) -> Problem:
 
 
 def _disruption(pod: Raw) -> Problem | None:
-    """A Pod that is removed through no fault of its own: the Job creates another one afterwards."""
-    condition = _condition(pod, "DisruptionTarget")
-    if condition.get("status") != "True":
+    if not is_disrupted(pod):
         return None
-    node = pod["spec"].get("nodeName", "its node")
+    node, condition = pod["spec"].get("nodeName", "its node"), pod_condition(pod, "DisruptionTarget")
     return Problem(Reason.POD_EVICTED, f"the Pod is being evicted from {node}: {_said(condition)}")
 
 
 def _unschedulable(pod: Raw) -> Problem | None:
-    condition = _condition(pod, "PodScheduled")
-    if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
+    condition = pod_condition(pod, "PodScheduled")
+    if condition.get("status") != "False" or condition.get("reason") not in ("Unschedulable", "SchedulerError"):
         return None
     message = _said(condition)
     missing = _MISSING_OBJECT.search(message)
@@ -242,7 +261,7 @@ def _mount_problem(pod: Raw, events: Iterable[Raw]) -> Problem | None:
 
 def _volumes_not_ready(pod: Raw, now: datetime) -> Problem | None:
     """What the Pod's own state says where no event does: its volumes are mounted before its images are pulled."""
-    scheduled, ready = _condition(pod, "PodScheduled"), _condition(pod, "PodReadyToStartContainers")
+    scheduled, ready = pod_condition(pod, "PodScheduled"), pod_condition(pod, "PodReadyToStartContainers")
     since = timestamp(scheduled.get("lastTransitionTime"))
     waits = scheduled.get("status") == "True" and ready.get("status") == "False"
     if not waits or _status(pod).get("phase") != "Pending" or since is None:

@@ -96,12 +96,16 @@ def server_names_are_free(situation: Situation) -> Problem | None:
 def no_live_job(situation: Situation) -> Problem | None:
     """Two stages at the same time would write to one workspace."""
     live = next((job for job in situation.observation.jobs if job.live), None)
+    if live and situation.observation.lost_pod:
+        return situation.observation.lost_pod.problem
     return Problem(None, f"waiting for the Job {live.name} to stop") if live else None
 
 
 def no_orphaned_pod(situation: Situation) -> Problem | None:
     """A Pod may still write to the workspace although its Job was deleted."""
     orphaned = situation.observation.orphaned_pods
+    if orphaned and situation.observation.lost_pod:
+        return situation.observation.lost_pod.problem
     return Problem(None, f"waiting for the Pod {orphaned[0]} to stop") if orphaned else None
 
 

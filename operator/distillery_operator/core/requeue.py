@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 
 from distillery_api.reasons import Reason
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.ended_jobs import next_outlived
 from distillery_operator.core.observation import JobState
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
 from distillery_operator.core.stages import StagePhase, StageState
+from distillery_operator.core.unbound_claims import is_unbound
 from distillery_operator.core.verification import waits_for_scale_up
 
 UNWATCHED_REQUEUE = timedelta(minutes=1)
@@ -25,12 +27,13 @@ def requeue_after(assessment: Assessment) -> timedelta | None:
     """When to reconcile again although nothing happens; None where only an event changes anything."""
     delays = [moment - assessment.situation.now for moment in _moments(assessment)]
     delays += [UNEXPLAINED_REQUEUE] if _waits_for_pod(assessment.stages.current, assessment.rollout) else []
+    delays += [UNEXPLAINED_REQUEUE] if _waits_for_volume(assessment) else []
     delays += [UNWATCHED_REQUEUE] if _waits_for_unwatched(assessment) else []
     return max(min(delays), SHORTEST_REQUEUE) if delays else None
 
 
 def _moments(assessment: Assessment) -> Iterable[datetime]:
-    """When the next attempt is due, and when a Pod will have been blocked for too long."""
+    """When the next attempt is due, and when a Pod will have been blocked, or outlived its stage, for too long."""
     situation, current = assessment.situation, assessment.stages.current
     record = current.record
     if record and record.retry_time and current.phase is StagePhase.BACKING_OFF:
@@ -38,6 +41,7 @@ def _moments(assessment: Assessment) -> Iterable[datetime]:
     blocked_since = [record.blocked_since if record else None, assessment.rollout.blocked_since]
     deadlines = (since + situation.settings.retry.blocked_deadline for since in blocked_since if since)
     yield from (deadline for deadline in deadlines if deadline > situation.now)
+    yield from next_outlived(situation, assessment.stages)
 
 
 def _waits_for_pod(state: StageState, rollout: Rollout) -> bool:
@@ -46,11 +50,21 @@ def _waits_for_pod(state: StageState, rollout: Rollout) -> bool:
     return pending or (rollout.phase is RolloutPhase.ROLLING_OUT and rollout.problem is None)
 
 
+def _waits_for_volume(assessment: Assessment) -> bool:
+    """Whether a claim has no volume: only its events say why."""
+    claim, job = assessment.situation.observation.claim, assessment.stages.current.job
+    return claim is not None and job is not None and job.state is JobState.PENDING and is_unbound(claim.manifest)
+
+
 def _waits_for_unwatched(assessment: Assessment) -> bool:
-    """Whether a precondition, or a server that only a person can repair, may depend on what is not watched."""
+    """Whether a precondition, a full volume, or a server that only a person can repair, may depend on what is not
+    watched."""
     current = assessment.stages.current
     waiting = current.phase is StagePhase.WAITING and not assessment.situation.plan.suspended
     # A rollout consists of what is watched, and so does the spec.
     for_rollout = current.problem is not None and current.problem.reason is Reason.ROLLING_OUT
     watched = for_rollout or waits_for_scale_up(assessment.stages)
-    return (waiting and not watched) or assessment.rollout.stalled
+    full = current.record is not None and current.record.full_capacity is not None and current.stalled
+    # A node that no longer answers sends no event either.
+    stopping = current.problem is not None and current.problem.reason is Reason.POD_EVICTED
+    return (waiting and not watched) or full or stopping or assessment.rollout.stalled

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
-from distillery_api.stage import FAILURE_REASONS, ExitCode
 from distillery_api.status import StageStatus
-from distillery_operator.core.observation import ObservedJob
-from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem
 
 BLOCKING_REASONS = frozenset(
     {
         Reason.IMAGE_PULL_ERROR,
         Reason.CONFIGURATION_MISSING,
         Reason.VOLUME_UNAVAILABLE,
+        Reason.NODE_LOST,
         Reason.INVALID_SPEC,
         Reason.POD_REFUSED,
     }
@@ -46,37 +43,23 @@ class RetrySettings:
         return blocked_since is not None and now - blocked_since >= self.blocked_deadline
 
 
-def after_failure(record: StageStatus, job: ObservedJob, now: datetime, retry: RetrySettings) -> StageStatus:
-    """The stage's record after a failed attempt: with the time of the next one, unless no retry can help or attempts
-    have failed for too long."""
-    finished = job.finished or now
-    failing_since = _failing_since(record, job, finished, retry)
-    due = finished + retry.delay(record.attempts)
-    final = job.exit_code == ExitCode.USER_ERROR or due > failing_since + retry.deadline
-    problem = job.problem or Problem(None, "no reason was reported")
-    return record.model_copy(
-        update={
-            "reason": problem.reason or FAILURE_REASONS[record.name],
-            "message": shortened(problem.message, STAGE_MESSAGE_LIMIT),
-            "failing_since": failing_since,
-            "retry_time": None if final else due,
-            "blocked_since": None,
-            "progress": None,
-            "rows": (job.result and job.result.rows) or record.rows,
-            "usage": (job.result and job.result.usage) or record.usage,
-        }
-    )
-
-
 def failed_after_request(
-    record: StageStatus, *, configuration: str, retry_requested: bool, now: datetime
+    record: StageStatus, *, configuration: str, spec_changed: bool, retry_requested: bool, now: datetime
 ) -> StageStatus:
-    """The record of a failed stage. The retry annotation, or a configuration that differs from the last attempt's,
-    makes it due at once."""
-    due = record.failing_since is None
-    if due or (not retry_requested and record.configuration == configuration):
-        return record
-    return record.model_copy(update={"retry_time": now, "failing_since": None})
+    """The record of a failed stage. The retry annotation, or a change of the spec that gives it another configuration,
+    makes it due at once. Where another release of this software calculates another one, nobody has changed anything."""
+    reconfigured = spec_changed and record.configuration != configuration
+    if not retry_requested and not reconfigured:
+        is_due = record.retry_time is not None and record.retry_time <= now
+        return record if is_due else record.model_copy(update={"configuration": configuration})
+    return due_now(record, now, micro_batches=None if reconfigured else record.micro_batches)
+
+
+def due_now(record: StageStatus, now: datetime, **fields: object) -> StageStatus:
+    """The record of a failed stage whose next attempt is due, as if none had failed before it."""
+    was_due = record.retry_time is not None and record.retry_time <= now
+    anew = {"failing_since": None, "failures": None, "furthest": None, "full_capacity": None}
+    return record.model_copy(update={"retry_time": record.retry_time if was_due else now, **anew, **fields})
 
 
 def blocked_after_request(record: StageStatus, *, retry_requested: bool) -> StageStatus:
@@ -85,11 +68,3 @@ def blocked_after_request(record: StageStatus, *, retry_requested: bool) -> Stag
         return record
     # An unknown configuration never fits, so the Job is replaced even if the operator dies before it does that.
     return record.model_copy(update={"configuration": None})
-
-
-def _failing_since(record: StageStatus, job: ObservedJob, finished: datetime, retry: RetrySettings) -> datetime:
-    """When the failures in a row began. An attempt that ran for longer than the deadline got past what failed those
-    before it, so it starts a new row. Not so if it ran out of memory: that can happen late, and again and again."""
-    out_of_memory = job.problem is not None and job.problem.reason is Reason.CONTAINER_OOM_KILLED
-    lasted = record.last_attempt_time is not None and finished - record.last_attempt_time > retry.deadline
-    return finished if record.failing_since is None or (lasted and not out_of_memory) else record.failing_since

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from distillery_api.reasons import Reason
 from distillery_api.resource import Distillation
@@ -13,7 +13,7 @@ from distillery_operator.core.observation import Observation
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.manifests.cluster_plan import cluster_plan
-from distillery_operator.manifests.job import configuration_digest
+from distillery_operator.manifests.job import configuration_digest, stage_image
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan, PlannedStage
@@ -25,6 +25,10 @@ class Settings:
 
     manifests: ManifestSettings
     retry: RetrySettings = field(default_factory=RetrySettings)
+    job_ttl: timedelta = timedelta(days=1)
+    """How long a finished Job, with its logs, is kept once its result is in the status."""
+    sidecar_grace: timedelta = timedelta(minutes=1)
+    """How long the other containers of a Pod may run after its stage."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,18 @@ class Situation:
         """Whether the retry annotation asks for a retry that has not happened yet."""
         return self.plan.retry_at is not None and self.plan.retry_at != self.previous.last_handled_retry_at
 
+    @property
+    def spec_changed(self) -> bool:
+        """Whether somebody has changed the spec since the previous status."""
+        return self.plan.generation != self.previous.observed_generation
+
     def configuration(self, planned: PlannedStage) -> str:
-        """Digest of what an attempt would be given now."""
-        return configuration_digest(self.plan, planned, self.settings.manifests)
+        """Digest of what the spec would give an attempt now."""
+        return configuration_digest(self.plan, planned)
+
+    def image(self, planned: PlannedStage) -> str:
+        """The image that an attempt would run now."""
+        return stage_image(self.plan, planned, self.settings.manifests)
 
     def recorded(self, planned: PlannedStage) -> StageStatus | None:
         """The stage's record in the previous status, if it is about the same inputs."""

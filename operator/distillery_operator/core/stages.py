@@ -18,14 +18,16 @@ from distillery_api.evaluation import Evaluation
 from distillery_api.formatting import shortened
 from distillery_api.stage import FAILURE_REASONS, Stage
 from distillery_api.status import StageStatus
+from distillery_operator.core.enlarged_volume import volume_has_grown
+from distillery_operator.core.failed_attempt import after_failure
 from distillery_operator.core.observation import JobState, ObservedJob
 from distillery_operator.core.placement import is_misplaced
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem, known_reason, name_conflict
 from distillery_operator.core.retry_policy import (
     BLOCKING_REASONS,
-    after_failure,
     blocked_after_request,
+    due_now,
     failed_after_request,
 )
 from distillery_operator.core.serving_student import compared_hash, compares_anew
@@ -162,7 +164,7 @@ def _up_to_date(situation: Situation, planned: PlannedStage) -> StageStatus | No
         return None
     # An earlier attempt may be done as well, where rows are asked again.
     done = next((job for job in jobs if job.state is JobState.DONE and job.attempt >= record.attempts), None)
-    return _completed(record, done, situation.now) if done else _with_job(situation, record)
+    return _completed(record, done, situation.now) if done else _with_job(situation, planned, record)
 
 
 def _adopted(situation: Situation, planned: PlannedStage, job: ObservedJob) -> StageStatus:
@@ -178,12 +180,12 @@ def _adopted(situation: Situation, planned: PlannedStage, job: ObservedJob) -> S
     )
 
 
-def _with_job(situation: Situation, record: StageStatus) -> StageStatus:
+def _with_job(situation: Situation, planned: PlannedStage, record: StageStatus) -> StageStatus:
     job = situation.observation.job_named(record.job)
     if record.reason:
         return record
     if job and job.state is JobState.FAILED:
-        return after_failure(record, job, situation.now, situation.settings.retry)
+        return after_failure(situation, planned, record, job)
     blocked = job is not None and _blocked(job)
     return record.model_copy(
         update={"blocked_since": (record.blocked_since or situation.now) if blocked else None},
@@ -205,6 +207,7 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
         last_attempt_time=record.last_attempt_time,
         configuration=record.configuration,
         compared_with=record.compared_with,
+        micro_batches=record.micro_batches,
         completion_time=job.finished or now,
         message=shortened(result.message, STAGE_MESSAGE_LIMIT) if result and result.message else None,
         rows=result.rows if result else None,
@@ -230,9 +233,12 @@ def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageSt
     record = failed_after_request(
         record,
         configuration=situation.configuration(planned),
+        spec_changed=situation.spec_changed,
         retry_requested=situation.retry_requested,
         now=situation.now,
     )
+    if volume_has_grown(record, situation.observation.claim):
+        record = due_now(record, situation.now)
     problem = Problem(known_reason(record.reason, FAILURE_REASONS[record.name]), record.message or "")
     job = situation.observation.job_named(record.job)
     if record.retry_time is None:
@@ -255,11 +261,13 @@ def _recorded_attempt(situation: Situation, planned: PlannedStage, record: Stage
 
 
 def _outdated(situation: Situation, planned: PlannedStage, record: StageStatus, job: ObservedJob) -> bool:
-    """Whether a Job does not run for a cause that a changed spec may have removed. A running one is never disturbed."""
+    """Whether a Job does not run for a cause that a changed spec, or another image of the installation, may have
+    removed. A running one is never disturbed."""
     if situation.plan.suspended or job.state not in (JobState.PENDING, JobState.SUSPENDED):
         return False
     stuck = job.state is JobState.SUSPENDED or job.problem is not None
-    return stuck and record.configuration != situation.configuration(planned)
+    changed = record.configuration != situation.configuration(planned)
+    return stuck and (changed or job.image not in (None, situation.image(planned)))
 
 
 def _next_attempt(situation: Situation, planned: PlannedStage, record: StageStatus | None) -> StageState:
@@ -289,13 +297,18 @@ def _start(
         return StageState(planned, StagePhase.WAITING, following, job, problem, stalled=True)
     unmet = unmet_precondition(situation)
     if unmet:
-        stalled = unmet.reason in STALLING_REASONS
+        stalled = unmet.reason in STALLING_REASONS or _is_lost_for_long(situation, unmet)
         return StageState(planned, StagePhase.WAITING, record, job, unmet, stalled=stalled)
     configuration = situation.configuration(planned)
     checked = record is not None and record.configuration == configuration
     compared_with = compared_hash(situation, planned)
     begun = following.model_copy(update={"configuration": configuration, "compared_with": compared_with})
     return StageState(planned, StagePhase.STARTING, begun, checked=checked)
+
+
+def _is_lost_for_long(situation: Situation, unmet: Problem) -> bool:
+    lost = situation.observation.lost_pod
+    return lost is not None and unmet == lost.problem and situation.blocked_too_long(lost.since)
 
 
 def _discarded(situation: Situation, states: Iterable[StageState]) -> tuple[ObservedJob, ...]:

@@ -49,17 +49,21 @@ _REQUESTS = {
 _MEMORY_LIMITS = {Stage.GENERATE: "2Gi", Stage.TRAIN: "32Gi", Stage.EVALUATE: "32Gi", Stage.VERIFY: "2Gi"}
 """Several times what a stage needs: generate and verify whatever their rows, the others with a student of 8 billion
 parameters on a GPU. A stage that needs more is stopped before it takes the memory of its neighbours."""
+_ANY_INSTALLATION = ManifestSettings(trainer_image="", vllm_image="", vllm_cpu_image="")
 _LOADS_MODEL = frozenset({Stage.TRAIN, Stage.EVALUATE})
 
 
-def stage_config_map(plan: Plan, planned: PlannedStage, serving_student: ServingStudent | None = None) -> Manifest:
-    """The ConfigMap with the stage's RunConfig. Evaluate compares the new student with `serving_student`."""
+def stage_config_map(
+    plan: Plan, planned: PlannedStage, serving_student: ServingStudent | None = None, micro_batches: int = 1
+) -> Manifest:
+    """The ConfigMap with the stage's RunConfig. Evaluate compares the new student with `serving_student`; batches are
+    processed in so many parts."""
     labels = child_labels(plan, planned.stage, input_hash=planned.input_hash)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owned_metadata(plan, names.config_map_name(plan.name, planned.folder), labels),
-        "data": {CONFIG_FILE: _config_text(plan, planned, serving_student)},
+        "data": {CONFIG_FILE: _config_text(plan, planned, serving_student, micro_batches)},
     }
 
 
@@ -92,14 +96,23 @@ def stage_pod(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> 
     return dry_run_pod(plan, names.config_map_name(plan.name, planned.folder), template)
 
 
-def configuration_digest(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> str:
-    """A digest of everything that an attempt is given, identity or not: a stage that failed because its budget or
-    memory was too small runs again when the limit is raised."""
-    return digest([_config_text(plan, planned), stage_pod(plan, planned, settings)])
+def stage_image(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> str:
+    """The stage's image: the user's, else the installation's."""
+    return plan.options(planned.stage).image or settings.trainer_image
 
 
-def _config_text(plan: Plan, planned: PlannedStage, serving_student: ServingStudent | None = None) -> str:
-    config = run_config(plan, planned, StageLocations.in_pod(plan, planned.stage))
+def configuration_digest(plan: Plan, planned: PlannedStage) -> str:
+    """A digest of everything that the spec gives an attempt, identity or not: a stage that failed because its budget or
+    memory was too small runs again when the limit is raised. What the installation gives it does not count."""
+    options = plan.options(planned.stage)
+    limits = [options.timeout, options.max_attempts]
+    return digest([_config_text(plan, planned), stage_pod(plan, planned, _ANY_INSTALLATION), limits])
+
+
+def _config_text(
+    plan: Plan, planned: PlannedStage, serving_student: ServingStudent | None = None, micro_batches: int = 1
+) -> str:
+    config = run_config(plan, planned, StageLocations.in_pod(plan, planned.stage), micro_batches)
     if planned.stage is Stage.EVALUATE:
         config = config.model_copy(update={"serving_student": serving_student})
     return config.model_dump_json(by_alias=True, exclude_none=True, indent=2)
@@ -132,7 +145,7 @@ def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettin
     sources = mounted_sources(plan.spec, stage)
     return GeneratedContainer(
         command=("python", "-m", "distillery_trainer", str(stage), "--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
-        image=plan.options(stage).image or settings.trainer_image,
+        image=stage_image(plan, planned, settings),
         mounts=(
             {"name": WORKSPACE_VOLUME, "mountPath": WORKSPACE_PATH},
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distillery_api.spec import EvaluationOptions, PodTemplate, StageOptions, Training
+from distillery_api.spec import EvaluationOptions, JobOptions, PodTemplate, StageOptions, Training
 from distillery_operator.planning.names import STAGE_CONTAINER
 
 Fields = Mapping[str, Any]
@@ -16,7 +16,7 @@ _OF_THE_DEVICE = ("resourceClaims", "runtimeClassName")
 _OF_THE_NODE = ("nodeSelector", "tolerations", "affinity")
 
 
-def evaluate_options(evaluation: EvaluationOptions, training: Training) -> StageOptions:
+def evaluate_options(evaluation: EvaluationOptions, training: Training) -> JobOptions:
     """Evaluate's options. Where they name no resources, the training's resources and node constraints apply, each
     constraint unless evaluate has one of its own."""
     own, others = _pod_spec(evaluation), _pod_spec(training)

@@ -13,8 +13,8 @@ from distillery_api.resource import RESTART_ANNOTATION, RETRY_ANNOTATION, Distil
 from distillery_api.spec import (
     AccessMode,
     DistillationSpec,
+    JobOptions,
     ServingMode,
-    StageOptions,
 )
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
@@ -134,9 +134,9 @@ class Plan:
         """The stages before `stage`."""
         return tuple(self.stage(earlier) for earlier in stage.earlier)
 
-    def options(self, stage: Stage) -> StageOptions:
+    def options(self, stage: Stage) -> JobOptions:
         """Where and how `stage` runs."""
-        options: Mapping[Stage, StageOptions] = {
+        options: Mapping[Stage, JobOptions] = {
             Stage.GENERATE: self.spec.generation,
             Stage.TRAIN: self.spec.training,
             Stage.EVALUATE: evaluate_options(self.spec.evaluation, self.spec.training),

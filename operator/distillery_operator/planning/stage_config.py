@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from distillery_api.run_config import (
@@ -18,11 +19,12 @@ from distillery_api.run_config import (
 from distillery_api.spec import (
     DistillationSpec,
     EvaluationOptions,
+    JobOptions,
     Judge,
     SecretKeyReference,
     SecretReference,
     Server,
-    StageOptions,
+    parse_duration,
 )
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
@@ -32,7 +34,10 @@ from distillery_operator.planning.plan import Plan, PlannedStage
 _REFERENCE = re.compile(r"((?:pvc|configmap)://[^/]+)/")
 
 
-Options = TypeVar("Options", bound=StageOptions)
+PROGRESS_TIMEOUT = timedelta(hours=2)
+"""How long a stage may make no progress, unless the spec says otherwise. A request may wait for an hour."""
+
+Options = TypeVar("Options", bound=JobOptions)
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,9 @@ class StageLocations:
         )
 
 
-def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> RunConfig:
-    """The RunConfig of a planned stage."""
-    spec = plan.spec
+def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, micro_batches: int = 1) -> RunConfig:
+    """The RunConfig of a planned stage, whose batches are processed in so many parts."""
+    spec, patience = plan.spec, plan.options(planned.stage).progress_timeout
     return RunConfig(
         stage=planned.stage,
         name=plan.name,
@@ -79,15 +84,17 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations) -> 
         mounts=dict(locations.mounts),
         task=spec.task,
         data=spec.data,
-        generation=_without_pod_options(spec.generation),
+        generation=_without_job_options(spec.generation),
         student=spec.student,
-        training=_without_pod_options(spec.training),
+        training=_without_job_options(spec.training),
         labels=spec.labels,
-        evaluation=_without_gate(_without_pod_options(spec.evaluation)),
+        evaluation=_without_gate(_without_job_options(spec.evaluation)),
         server_url=locations.server_url,
         bakes_prompt=True if planned.stage is Stage.VERIFY and spec.serving.bake_prompt else None,
         request_timeout_seconds=spec.generation.request_timeout,
         api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
+        micro_batches=micro_batches,
+        progress_timeout_seconds=(parse_duration(patience) if patience else PROGRESS_TIMEOUT).total_seconds(),
         metrics_host=locations.metrics_host,
         metrics_port=locations.metrics_port,
         termination_message_path=locations.termination_message_path,
@@ -134,6 +141,6 @@ def _without_gate(evaluation: EvaluationOptions) -> EvaluationOptions:
     return evaluation.model_copy(update={"gate": None})
 
 
-def _without_pod_options(options: Options) -> Options:
-    """The options without image, resources and Pod template, which concern the Pod and not the process in it."""
-    return options.model_copy(update=dict.fromkeys(StageOptions.model_fields))
+def _without_job_options(options: Options) -> Options:
+    """The options without image, resources, limits and the like, which concern the Job and not the process in it."""
+    return options.model_copy(update=dict.fromkeys(JobOptions.model_fields))

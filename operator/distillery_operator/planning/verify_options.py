@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distillery_api.spec import EvaluationOptions, PodTemplate, StageOptions
+from distillery_api.spec import EvaluationOptions, JobOptions, PodTemplate
 from distillery_operator.planning.names import STAGE_CONTAINER
 
 Fields = Mapping[str, Any]
@@ -26,7 +26,7 @@ _OF_THE_NODE = frozenset(
 """Fields of a Pod's spec that choose its node, or ask the node for a device."""
 
 
-def verify_options(evaluation: EvaluationOptions) -> StageOptions:
+def verify_options(evaluation: EvaluationOptions) -> JobOptions:
     """Evaluate's options without what they ask of a node."""
     template = evaluation.pod_template
     kept = template and PodTemplate.model_validate(_anywhere(template.to_manifest()))

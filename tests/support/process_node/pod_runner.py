@@ -128,10 +128,13 @@ class PodRunner(threading.Thread):
         return self._start_what_is_due()
 
     def _end(self, ending: Disruption) -> float:
+        # Said before the containers end, as a kubelet does: their end alone looks like the stage's own.
+        self._state.message, self._state.disrupted = ending.message, ending.disrupted
+        if ending.disrupted:
+            self._report()
         if self._stop_containers(ending.grace_s):
             self._state.over = True
-            self._state.reason, self._state.message = ending.reason, ending.message
-            self._state.disrupted = ending.disrupted
+            self._state.reason = ending.reason
         return IDLE_SECONDS
 
     @property

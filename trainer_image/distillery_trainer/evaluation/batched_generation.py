@@ -9,7 +9,7 @@ replies among a few that never end, this is several times faster.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,10 +17,9 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from distillery_api.run_config import GENERATION_BATCH_ROWS
 from distillery_trainer.student.device import Device, is_out_of_memory
 
-MAX_BATCH_ROWS = 128
-"""Maximum number of rows in a batch, if they fit into memory."""
 MIN_SHARED_TOKENS = 16
 """Minimum length of a common beginning of prompts that is processed once."""
 _MEMORY_SHARE = 0.4
@@ -57,7 +56,10 @@ class BatchedGenerator:
     """Token ids that end a reply."""
     padding: int
     """Token id that pads shorter prompts; it is never attended to."""
-    max_rows: int = field(default=MAX_BATCH_ROWS)
+    max_rows: int = field(default=GENERATION_BATCH_ROWS)
+    """Maximum number of rows in a batch, if they fit into memory."""
+    alive: Callable[[], object] = lambda: None
+    """Called for every token that a batch generates."""
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
         """The index of each request and its reply, in the order in which the replies end.
@@ -92,6 +94,7 @@ class BatchedGenerator:
             self, [request.prompt for request in requests], max(request.max_tokens for request in requests)
         )
         while True:
+            self.alive()
             tokens, continues = state.next_tokens(), []
             for row, token in zip(rows, tokens, strict=True):
                 ended = token in self.end_of_turn

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from distillery_api.paths import StageFolder
+from distillery_api.run_config import GENERATION_BATCH_ROWS
 from distillery_api.runtime.atomic_files import make_folder
 from distillery_trainer.data.rows import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
@@ -57,6 +58,10 @@ class ModelReplies:
     report_progress: Callable[[int], None]
     """Called with the number of replies so far."""
     clock: Callable[[], float] = time.perf_counter
+    alive: Callable[[], object] = lambda: None
+    """Called whenever something was done, although no reply is."""
+    micro_batches: int = 1
+    """Number of parts in which each batch is processed, to save memory."""
     _done: int = 0
 
     def replies(
@@ -82,7 +87,8 @@ class ModelReplies:
 
     def _load(self, model: ModelFolder) -> BatchedGenerator:
         loaded = model.load(self.device.dtype, self.device.kind).eval()
-        return BatchedGenerator(loaded, self.device, model.end_of_turn, model.tokenizer.pad_token_id or 0)
+        padding, rows = model.tokenizer.pad_token_id or 0, max(1, GENERATION_BATCH_ROWS // self.micro_batches)
+        return BatchedGenerator(loaded, self.device, model.end_of_turn, padding, max_rows=rows, alive=self.alive)
 
     def _complete(
         self, requests: SystemRequests, file: ReplyFile, model: ModelFolder, generator: BatchedGenerator
@@ -122,6 +128,7 @@ class ModelReplies:
         for row, text in list(file.unmeasured(requests.teacher_replies)):
             loss, tokens = likelihood.negative_log_likelihood(requests.prompts[row], text)
             file.append_to(stream, row, replace(file.replies[row], teacher_loss=loss, teacher_tokens=tokens))
+            self.alive()
 
 
 def _encoded(requests: SystemRequests, model: ModelFolder) -> list[GenerationRequest]:

@@ -14,6 +14,7 @@ from prometheus_client.exposition import make_wsgi_app
 
 from distillery_api.runtime.metrics_server import metrics_server
 from distillery_api.stage import Stage
+from distillery_api.stage_result import Progress
 from distillery_api.usage import Estimate
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.signals import termination_deferred
@@ -42,6 +43,10 @@ class ProgressReporter:
         self._expected_cost = self._gauge("distillery_estimated_cost", "Expected cost of all requests.", "currency")
         self._children: dict[tuple[Counter, str], Counter] = {}
         self._unit: str | None = None
+        self.progress: Progress | None = None
+        """How far the stage is; None until it says so."""
+        self.activity = 0
+        """Another number whenever something was done."""
         self.estimate: Estimate | None = None
         """Expected usage and cost of the teacher's requests, once known."""
 
@@ -51,8 +56,16 @@ class ProgressReporter:
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(name, description, labels, registry=self.registry)
 
+    def alive(self) -> None:
+        """Report that something was done, although no further unit is."""
+        self.activity += 1
+
     def update(self, done: int, total: int, unit: str = "rows") -> None:
         """Report that `done` of `total` units (0: unknown) are done. A new unit replaces the last one."""
+        progress = Progress(done=done, total=total, unit=unit)
+        if progress != self.progress:
+            self.progress = progress
+            self.alive()
         if unit != self._unit:
             self._done.clear()
             self._total.clear()
@@ -63,6 +76,7 @@ class ProgressReporter:
     def teacher_request(self, outcome: str) -> None:
         """Count a request to the teacher; `outcome` is "ok" or the reason of its failure."""
         self._child(self._requests, outcome).inc()
+        self.alive()
 
     def teacher_tokens(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> None:
         """Count the tokens of a reply; `cached_tokens` are the input tokens that the server read from its cache."""

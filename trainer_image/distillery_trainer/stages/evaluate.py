@@ -121,7 +121,9 @@ def _models(
 ) -> ModelReplies:
     """Lets the models of so many systems answer the rows, and reports how far that is."""
     total = systems * len(rows.rows)
-    return ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
+    models = ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
+    models.alive, models.micro_batches = progress.alive, config.micro_batches
+    return models
 
 
 def _open_base(config: RunConfig, student: Path) -> ModelFolder:

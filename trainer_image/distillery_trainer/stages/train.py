@@ -49,7 +49,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
     device = choose_device()
     started = time.monotonic()
-    with _failures_explained(rows.partial_result()):
+    with _failures_explained(config, rows.partial_result()):
         trained = _train(config, base, rows, device, progress)
         seconds = time.monotonic() - started
         _save(config, base, trained, folder)
@@ -113,6 +113,7 @@ def encode_rows(
             ("validation", generated.validation, rows.validation),
         ):
             for line, row in enumerate(read_rows(path), start=1):
+                progress.alive()
                 encoded = _encoded(encoder, row, errors)
                 if isinstance(encoded, EncodedRow):
                     kept.append(encoded)
@@ -171,7 +172,7 @@ def _train(
 ) -> TrainedModel:
     lora = config.training.method is TrainingMethod.LORA
     folder = config.stage_folder.checkpoints
-    monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"))
+    monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"), progress.alive)
     with on_termination(monitor.stop), weight_storage_errors_explained(str(folder)):
         setup = TrainingSetup(
             # Frozen weights need only the precision of the arithmetic; trained weights need more.
@@ -183,6 +184,7 @@ def _train(
             training=config.training,
             device=device,
             folder=folder,
+            micro_batches=config.micro_batches,
         )
         trained = train(setup, monitor)
     if trained is None:
@@ -201,7 +203,7 @@ def _save(config: RunConfig, base: ModelFolder, trained: TrainedModel, folder: S
 
 
 @contextmanager
-def _failures_explained(partial_result: PartialResult) -> Iterator[None]:
+def _failures_explained(config: RunConfig, partial_result: PartialResult) -> Iterator[None]:
     """Turn failures of a training into errors that name the setting to change."""
     try:
         yield
@@ -211,14 +213,17 @@ def _failures_explained(partial_result: PartialResult) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        message = (
-            "The training ran out of memory. Lower training.batchSize or training.maxLength, choose a smaller student,"
-            " or raise the memory in training.resources."
-        )
-        raise UserError(message, reason=Reason.OUT_OF_MEMORY, partial_result=partial_result) from error
+        raise UserError(_out_of_memory(config), reason=Reason.OUT_OF_MEMORY, partial_result=partial_result) from error
     except StageError as error:
         error.partial_result = partial_result
         raise
+
+
+def _out_of_memory(config: RunConfig) -> str:
+    divisible = config.micro_batches < config.training.batch_size
+    batch = "training.batchSize or " if divisible else ""
+    where = "The training ran out of memory" + ("" if divisible else ", even for one row at a time")
+    return f"{where}. Lower {batch}training.maxLength, choose a smaller student, or use a device with more memory."
 
 
 # --- the result

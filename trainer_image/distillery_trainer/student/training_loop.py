@@ -77,6 +77,8 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
 
     report: Callable[[int, int], None]
     """Called with the steps done and the total steps."""
+    alive: Callable[[], object] = lambda: None
+    """Called whenever something was done, although no step is."""
     clock: Callable[[], float] = time.monotonic
     stop_requested: bool = False
     _last_save: float = field(init=False)
@@ -102,6 +104,14 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         elif self.stop_requested or self.clock() - self._last_save > CHECKPOINT_SECONDS:
             control.should_log = control.should_save = True
             control.should_training_stop = self.stop_requested
+
+    def on_substep_end(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Say that a micro-batch is done."""
+        self.alive()
+
+    def on_prediction_step(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Say that a batch of validation rows is done."""
+        self.alive()
 
     def on_epoch_end(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Skip evaluation and checkpoint of an interrupted epoch: its checkpoint is already saved."""
@@ -156,14 +166,25 @@ class TrainingSetup:
     device: Device
     folder: Path
     """For the checkpoints."""
+    micro_batches: int = 1
+    """Number of parts in which each batch is processed; a divisor of the batch size. Their gradients are added up, so
+    the weights stay the same, up to rounding."""
+
+    @property
+    def rows_at_a_time(self) -> int:
+        """Number of rows in memory at a time."""
+        return max(1, self.training.batch_size // self.micro_batches)
 
     def keeps_activations(self) -> bool:
-        """Whether the activations of the largest possible step need less than half of the free memory."""
+        """Whether the activations of the largest possible micro-batch need less than half of the free memory. Once
+        the memory was exhausted, none are kept."""
+        if self.micro_batches > 1:
+            return False
         longest = max(len(row.input_ids) for row in self.train_rows)
         config = self.model.config.get_text_config()
         width = _ACTIVATION_BYTES * config.num_hidden_layers * config.hidden_size
         scale = 1 if self.device.dtype is torch.bfloat16 else 2
-        needed: int = longest * self.training.batch_size * width * scale
+        needed: int = longest * self.rows_at_a_time * width * scale
         return needed < self.device.free_memory() // 2
 
 
@@ -193,8 +214,9 @@ def trainer_arguments(setup: TrainingSetup) -> SFTConfig:
     return SFTConfig(
         output_dir=str(setup.folder),
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch_size,
-        per_device_eval_batch_size=2 * training.batch_size,
+        per_device_train_batch_size=setup.rows_at_a_time,
+        per_device_eval_batch_size=2 * setup.rows_at_a_time,
+        gradient_accumulation_steps=setup.micro_batches,
         learning_rate=training.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=training.warmup_steps,

@@ -1,0 +1,35 @@
+"""What helps a stage that ran out of memory: fewer rows at a time. The result stays the same, up to rounding: training
+adds up the gradients of all parts of a batch before each step, and evaluation answers each row by itself."""
+
+from __future__ import annotations
+
+from distillery_api.reasons import Reason
+from distillery_api.run_config import GENERATION_BATCH_ROWS
+from distillery_api.stage import Stage
+from distillery_api.status import StageStatus
+from distillery_operator.core.observation import ObservedJob
+from distillery_operator.planning.plan import Plan
+
+_OUT_OF_MEMORY = frozenset({Reason.OUT_OF_MEMORY, Reason.CONTAINER_OOM_KILLED})
+
+
+def ran_out_of_memory(job: ObservedJob) -> bool:
+    """Whether memory was what the attempt lacked: its container's, or its device's."""
+    return job.problem is not None and job.problem.reason in _OUT_OF_MEMORY
+
+
+def batch_rows(plan: Plan, stage: Stage) -> int | None:
+    """How many rows the stage has in memory at a time unless told otherwise; None where that is not what fills it."""
+    return {Stage.TRAIN: plan.spec.training.batch_size, Stage.EVALUATE: GENERATION_BATCH_ROWS}.get(stage)
+
+
+def more_parts(rows: int, record: StageStatus) -> int | None:
+    """Into how many equal parts to divide a batch of `rows` next, at least twice as many as before; None where each has
+    one row already."""
+    wanted = 2 * (record.micro_batches or 1)
+    return next((parts for parts in range(wanted, rows + 1) if rows % parts == 0), None)
+
+
+def smaller_batches_sentence(rows: int, parts: int) -> str:
+    """What the next attempt does."""
+    return f"the next attempt has {rows // parts} of {rows} rows in memory at a time, and the same result"
