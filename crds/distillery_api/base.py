@@ -60,6 +60,12 @@ def matches(pattern: str, message: str) -> Rule:
     return Rule(f"self.matches({json.dumps(pattern)})", message, lambda text: compiled.fullmatch(text) is not None)
 
 
+def transition(expression: str, message: str) -> Rule:
+    """The rule of a change, over `self` and `oldSelf` in CEL. Only the API server, which has the former object, checks
+    it; it skips a change of a former object that breaks another rule."""
+    return Rule(expression, message, lambda _: True)
+
+
 class NotIdentity:
     """Marks a field that no stage's result depends on, in `Annotated`: changing it runs no stage again.
 

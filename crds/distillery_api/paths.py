@@ -53,6 +53,15 @@ class Workspace:
         """Held by the stage that asks the teacher."""
         return self.replies / ".lock"
 
+    def stage_lock(self, folder: str) -> Path:
+        """Held by the stage that works in this folder, and by those that read it. It lies outside, so that it outlives
+        the folder."""
+        return self.root / ".locks" / f"{folder}.lock"
+
+    def users(self, folder: str) -> Path:
+        """An empty file for each Distillation that uses a stage's folder, by its name."""
+        return self.root / ".users" / folder
+
     @property
     def result(self) -> Path:
         """The whole run, for a person or a script."""

@@ -17,6 +17,8 @@ class Reason(StrEnum):
     VERIFYING = "Verifying"
     PROGRESSING_WITH_RETRY = "ProgressingWithRetry"
     UNSCHEDULABLE = "Unschedulable"
+    WORKSPACE_IN_USE = "WorkspaceInUse"
+    YIELDED_GPU = "YieldedGPU"
     # Stalled
     INVALID_SPEC = "InvalidSpec"
     INVALID_DATA = "InvalidData"
@@ -42,6 +44,7 @@ class Reason(StrEnum):
     CONFIGURATION_MISSING = "ConfigurationMissing"
     VOLUME_UNAVAILABLE = "VolumeUnavailable"
     WORKSPACE_LOST = "WorkspaceLost"
+    WORKSPACE_CHANGED = "WorkspaceChanged"
     CONTAINER_OOM_KILLED = "ContainerOOMKilled"
     POD_EVICTED = "PodEvicted"
     NODE_LOST = "NodeLost"

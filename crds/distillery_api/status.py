@@ -87,6 +87,8 @@ class StageStatus(LenientModel):
     the result up to rounding, stay the same."""
     blocked_since: datetime | None = None
     """Time since which the attempt's Pod cannot start, for example because of a missing image or Secret."""
+    unschedulable_since: datetime | None = None
+    """Time since which the attempt's Pod finds no room beside the served student."""
     configuration: ShortText | None = None
     """Digest of the configuration of the last attempt. A failed stage runs again when a change of the spec changes
     it."""
@@ -190,6 +192,12 @@ class DistillationStatus(LenientModel):
     """Human-readable progress: the running stage and its completed share."""
     workspace_claim: ShortText | None = None
     """PersistentVolumeClaim of the workspace."""
+    workspace_uid: Annotated[ShortText | None, Field(alias="workspaceUID")] = None
+    """UID of that claim: finished stages belong to it."""
+    workspace_capacity: ShortText | None = None
+    """Size of its volume."""
+    workspace_message: ShortText | None = None
+    """What an enlargement of the volume waits for."""
     usage: Usage | None = None
     """Requests, tokens and cost of the generate stage, for the current inputs. Requests to evaluation.judge are not
     included."""

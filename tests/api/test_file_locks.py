@@ -45,6 +45,18 @@ def test_child_process_that_inherits_the_file_holds_the_lock_too(path: Path):
     os.close(other)
 
 
+def test_shared_lock_keeps_out_only_those_that_want_the_file_for_themselves(path: Path):
+    first, second, third = (open_lock_file(path) for _ in range(3))
+    take_lock(first, "first reader", shared=True)
+    take_lock(second, "second reader", shared=True)
+    with pytest.raises(LockHeld, match="second reader"):
+        take_lock(third, "writer")
+    os.close(first)
+    os.close(second)
+    take_lock(third, "writer")
+    os.close(third)
+
+
 def test_lock_file_is_for_its_owner_alone(path: Path):
     os.close(open_lock_file(path))
     assert path.stat().st_mode & 0o777 == 0o600

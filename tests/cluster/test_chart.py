@@ -189,6 +189,7 @@ def test_operator_reads_its_settings_from_changed_values(render):
             "retry.longestDelay=2m",
             "retry.deadline=3h",
             "retry.blockedDeadline=90s",
+            "retry.unschedulableDeadline=4h",
             "rolloutDeadline=2h",
             "stageGracePeriod=5m",
             "workers=8",
@@ -213,6 +214,7 @@ def test_operator_reads_its_settings_from_changed_values(render):
         longest_delay=timedelta(minutes=2),
         deadline=timedelta(hours=3),
         blocked_deadline=timedelta(seconds=90),
+        unschedulable_deadline=timedelta(hours=4),
     )
     assert (settings.namespaces, settings.workers) == (("team-a", "team-b"), 8)
     assert (settings.log_level, settings.log_format) == ("DEBUG", "text")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from manifest_cases import ManifestCase, manifest_cases
+from manifest_cases import ManifestCase, manifest_cases, minimal_manifest
 from waiting import wait_until
 
 pytestmark = pytest.mark.cluster
@@ -57,3 +57,49 @@ def test_explain_shows_the_description(dry_run, kubectl):
         "Minimum share of the train rows, and of the validation rows, that must get a readable, allowed answer"
         in " ".join(kubectl("explain", "distillation.spec.generation.minSuccessRatio").split())
     )
+
+
+DESCRIBED = {"size": "100Gi", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}
+
+
+@pytest.fixture(scope="module")
+def stored(control_plane, dry_run):
+    """Stores a Distillation with this spec.storage, and asks what the server would say to a change to another one."""
+    manifest = minimal_manifest()
+    names = (f"stored-{number}" for number in range(1000))
+
+    def change(before, after):
+        metadata = {"name": next(names), "namespace": "default"}
+        spec = manifest["spec"] | ({} if before is None else {"storage": before})
+        control_plane.apply(manifest | {"metadata": metadata, "spec": spec})
+        spec = manifest["spec"] | ({} if after is None else {"storage": after})
+        return dry_run(manifest | {"metadata": metadata, "spec": spec})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        ({"claimName": "a"}, {"claimName": "b"}, "claimName cannot be changed: the present claim holds what finished"),
+        ({"claimName": "a"}, None, "claimName cannot be changed"),
+        (None, {"claimName": "a"}, "claimName cannot be changed"),
+        (DESCRIBED, {"claimName": "a"}, "claimName cannot be changed"),
+        (DESCRIBED, DESCRIBED | {"storageClassName": "slow"}, "storageClassName cannot be changed"),
+        (None, {"storageClassName": "fast"}, "storageClassName cannot be changed"),
+        ({"storageClassName": "fast"}, None, "storageClassName cannot be changed"),
+        (None, {"accessModes": ["ReadWriteMany"]}, "accessModes cannot be changed"),
+        (None, {"accessModes": ["ReadWriteOnce"]}, None),
+        (DESCRIBED, DESCRIBED | {"size": "99Gi"}, "size can only grow"),
+        (DESCRIBED, DESCRIBED | {"size": "100000Mi"}, "size can only grow"),
+        (DESCRIBED, {"storageClassName": "fast"}, "size can only grow"),
+        (None, {"size": "20Gi"}, "size can only grow (without one, it is 50Gi)"),
+        (None, {"size": 53687091200}, None),
+        (DESCRIBED, DESCRIBED | {"size": "0.2Ti"}, None),
+        (DESCRIBED, DESCRIBED | {"size": "102400Mi", "retention": "Delete"}, None),
+        ({"retention": "Delete"}, None, None),
+    ],
+)
+def test_server_judges_a_change_of_the_storage(stored, before, after, refused):
+    said = stored(before, after)
+    assert said == "" if refused is None else refused in said

@@ -85,12 +85,15 @@ class Life(RuleBasedStateMachine):
     def the_spec_changes(self, rate: float, model: str, image: str, sidecar: bool) -> None:
         teacher = {"name": "big", "endpoint": "https://teacher.example/v1", "model": model}
         mesh = {"podTemplate": {"spec": {"containers": [{"name": "mesh", "image": "mesh:1"}]}}} if sidecar else {}
+        training = {**self.cluster.spec.get("training", {}), "learningRate": rate, "podTemplate": {}, **mesh}
         generation = {"teachers": [teacher], "image": image, **mesh}
-        self.cluster.change(training={"learningRate": rate, **mesh}, generation=generation)
+        self.cluster.change(training=training, generation=generation)
 
     @rule(suspend=st.booleans(), mode=st.sampled_from(["Deployment", "None"]), replicas=st.integers(0, 1))
     def serving_or_suspension_changes(self, suspend: bool, mode: str, replicas: int) -> None:
-        self.cluster.change(suspend=suspend, serving={"mode": mode, "replicas": replicas})
+        self.cluster.change(
+            suspend=suspend, serving={**self.cluster.spec["serving"], "mode": mode, "replicas": replicas}
+        )
 
     @rule()
     def a_person_requests_a_retry(self) -> None:
@@ -185,7 +188,47 @@ class Life(RuleBasedStateMachine):
         assert (cluster.jobs(), cluster.pods) == ([], {}), "a Job, or a sidecar, stays for ever"
 
 
+class LifeWithOneGpu(Life):
+    """Training, evaluation and server share the GPU of one node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        gpu = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+        self.cluster = SimulatedCluster(training=gpu, evaluation=gpu, serving=gpu)
+
+    @rule()
+    def the_servers_pod_follows_its_deployment(self) -> None:
+        deployment = self.cluster.objects.get(("Deployment", "conjnli"))
+        if deployment and deployment["spec"]["replicas"]:
+            self.cluster.start_server()
+        elif deployment and "conjnli-server" in self.cluster.pods:
+            self.cluster.stop_server()
+        elif deployment is None:
+            self.cluster.pods.pop("conjnli-server", None)
+
+    def is_active(self) -> list[str]:
+        return [name for name in super().is_active() if name != "conjnli-server"]
+
+    @precondition(lambda self: self.cluster.truth(ConditionType.STALLED))
+    @rule()
+    def a_stalled_run_leaves_the_server_up(self) -> None:
+        self.cluster.settle()
+        if self.cluster.truth(ConditionType.STALLED):
+            assert deployment_replicas(self.cluster) == self.cluster.plan.spec.serving.replicas
+
+    def teardown(self) -> None:
+        super().teardown()
+        assert deployment_replicas(self.cluster) == 1
+
+
+def deployment_replicas(cluster: SimulatedCluster) -> int:
+    deployment = cluster.objects.get(("Deployment", "conjnli"))
+    return deployment["spec"]["replicas"] if deployment else cluster.plan.spec.serving.replicas
+
+
 TestLife = Life.TestCase
 TestLife.settings = settings(
     max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+TestLifeWithOneGpu = LifeWithOneGpu.TestCase
+TestLifeWithOneGpu.settings = settings(TestLife.settings, max_examples=12)

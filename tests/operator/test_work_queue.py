@@ -158,7 +158,7 @@ async def test_work_is_repeated_after_the_seconds_it_returned_and_at_the_latest_
     work, queue = Recorder(lambda key, _: 0.01 if key == "eager" else None), WorkQueue[str]()
     for key in ("eager", "calm"):
         queue.add(key)
-    await run_for(queue, work, 0.1, resync=0.06)
+    await run_for(queue, work, 0.5, resync=0.3)
 
     assert work.calls.count("calm") == 2
     assert work.calls.count("eager") > 4

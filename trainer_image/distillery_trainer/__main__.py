@@ -27,6 +27,8 @@ from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.usage import Estimate
 from distillery_trainer.runtime.errors import StageError, TryLater, UserError, crash
 from distillery_trainer.runtime.files import write_atomically
+from distillery_trainer.runtime.folder_locks import locked_folders
+from distillery_trainer.runtime.pruning import note_use, prune
 from distillery_trainer.runtime.signals import on_termination, raise_terminated
 from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
 from distillery_trainer.runtime.watchdog import watched
@@ -49,7 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(config: RunConfig) -> int:
-    result = _finished_before(config) or _attempt(config)
+    try:
+        with locked_folders(config):
+            note_use(config)
+            for folder in prune(config):
+                _print_message(f"{folder} is deleted: no kept run needs it.")
+            result = _finished_before(config) or _attempt(config)
+    except StageError as error:  # the folder, and the result in it, are another stage's
+        result = _failed(config, error)
     _print_message(result.message)
     _write_termination_message(result, config.termination_message_path)
     return result.exit_code

@@ -26,23 +26,23 @@ def open_lock_file(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def take_lock(descriptor: int, holder: str) -> None:
-    """Lock an open lock file and note `holder` in it, for people. Child processes that inherit the descriptor hold the
-    lock as well.
+def take_lock(descriptor: int, holder: str, *, shared: bool = False) -> None:
+    """Lock an open lock file and note `holder` in it, for people; a shared lock keeps out only those that are not.
+    Child processes that inherit the descriptor hold the lock as well.
 
     Raises LockHeld, or OSError where the file system has no locks.
     """
-    if not try_lock(descriptor):
+    if not try_lock(descriptor, shared=shared):
         raise LockHeld(os.pread(descriptor, _NAME_BYTES, 0).decode(errors="replace").strip())
     with contextlib.suppress(OSError):  # a full volume is no reason not to hold the lock
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{holder}\n".encode(), 0)
 
 
-def try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     """Lock an open file; False where another process holds the lock. Raises OSError where the file system has none."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _HELD:
             return False

@@ -47,6 +47,10 @@ class Serving(StageOptions):
     answers one request at a time, and needs no further image. Default: VLLM."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=1000), NotServerIdentity] = 1
     """Number of serving Pods. More than one requires a ReadWriteMany volume. Default: 1."""
+    yield_gpu: Annotated[Flag | None, Field(alias="yieldGPU"), NotServerIdentity] = None
+    """Stops the server while a stage that asks for a GPU (train, evaluate) runs, and starts it again afterwards, also
+    where the stage fails or is suspended. Without it, both need a GPU at the same time. Default: true where only one
+    node can mount the volume and server and stage both ask for a GPU, else false."""
     model_names: Annotated[tuple[ModelName, ...], Field(max_length=8)] = ()
     """Further names that requests may use for the student, for example that of the model which it replaces. The first
     name is always that of the Distillation."""

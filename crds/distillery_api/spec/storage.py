@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel, Rule
+from distillery_api.base import ApiModel, Rule, transition
 from distillery_api.spec.fields import ObjectName, Quantity
 
 
@@ -30,19 +30,45 @@ def _claim_is_named_or_described(storage: Storage) -> bool:
     return storage.claim_name is None or all(value is None for value in described)
 
 
+_NEW_CLAIM = "to use another volume, apply a Distillation of another name"
+_TRANSITIONS = (
+    transition(
+        "has(self.claimName) == has(oldSelf.claimName)"
+        " && (!has(self.claimName) || self.claimName == oldSelf.claimName)",
+        f"claimName cannot be changed: the present claim holds what finished stages left; {_NEW_CLAIM}",
+    ),
+    transition(
+        "has(self.storageClassName) == has(oldSelf.storageClassName)"
+        " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+        f"storageClassName cannot be changed, as that of a claim cannot; {_NEW_CLAIM}",
+    ),
+    transition(
+        "(has(self.accessModes) ? self.accessModes : ['ReadWriteOnce'])"
+        " == (has(oldSelf.accessModes) ? oldSelf.accessModes : ['ReadWriteOnce'])",
+        f"accessModes cannot be changed, as those of a claim cannot; {_NEW_CLAIM}",
+    ),
+    transition(
+        "quantity(has(self.size) ? string(self.size) : '50Gi')"
+        ".compareTo(quantity(has(oldSelf.size) ? string(oldSelf.size) : '50Gi')) >= 0",
+        "size can only grow (without one, it is 50Gi): no volume can shrink; set the former size or a larger one",
+    ),
+)
+
+
 class Storage(ApiModel):
     """The workspace volume, which holds replies, rows and models. With ReadWriteOnce (the default), all stages and the
     server run on one node, and replacing the served student causes a short downtime; with ReadWriteMany, neither is the
     case."""
 
     claim_name: ObjectName | None = None
-    """Name of an existing PersistentVolumeClaim to use. Cannot be combined with the other fields."""
+    """Name of an existing PersistentVolumeClaim to use. Cannot be changed, or combined with the other fields."""
     size: Quantity | None = None
-    """Size of the claim to create. Default: 50Gi."""
+    """Size of the claim to create. Raise it to enlarge the volume, where its storage class allows that. Default:
+    50Gi."""
     storage_class_name: ObjectName | None = None
-    """Storage class of the claim to create. Default: the cluster's default class."""
+    """Storage class of the claim to create; cannot be changed. Default: the cluster's default class."""
     access_modes: Annotated[tuple[AccessMode, ...], Field(min_length=1, max_length=2)] | None = None
-    """Access modes of the claim to create. Default: ReadWriteOnce."""
+    """Access modes of the claim to create; cannot be changed. Default: ReadWriteOnce."""
     retention: Retention | None = None
     """What happens to the created claim when the Distillation is deleted: Retain keeps it, with all paid replies;
     Delete deletes it. Default: Retain."""
@@ -55,6 +81,7 @@ class Storage(ApiModel):
             " (an existing claim) or the others (a claim to create)",
             _claim_is_named_or_described,
         ),
+        *_TRANSITIONS,
     )
 
 

@@ -116,6 +116,8 @@ class OperatorSettings(BaseModel):
     """How long attempts may fail in a row before the stage is stalled."""
     blocked_deadline: Seconds = 600
     """How long a Pod may be kept from starting before its stage or server is stalled."""
+    unschedulable_deadline: Seconds = 3600
+    """How long a stage's Pod may find no room beside the served student before the stage is stalled."""
 
     namespaces: Annotated[tuple[str, ...], BeforeValidator(_namespaces)] = ()
     """Namespaces to watch, separated by commas; empty watches all."""
@@ -165,6 +167,7 @@ class OperatorSettings(BaseModel):
             longest_delay=timedelta(seconds=self.retry_longest_delay),
             deadline=timedelta(seconds=self.retry_deadline),
             blocked_deadline=timedelta(seconds=self.blocked_deadline),
+            unschedulable_deadline=timedelta(seconds=self.unschedulable_deadline),
         )
         return Settings(
             manifests,

@@ -8,10 +8,11 @@ from itertools import dropwhile
 
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.attempt_deadline import deadline_patch
-from distillery_operator.core.claim_owner import owner_patch
+from distillery_operator.core.claim_changes import claim_patches
 from distillery_operator.core.config_repair import config_map_of_attempt, config_map_to_restore
 from distillery_operator.core.drift import ServerChild, pending_writes
 from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
+from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import JobState, ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.servers import deployed_server
@@ -98,6 +99,9 @@ def _checks(situation: Situation, states: StageStates, rollout: Rollout) -> Iter
     state = states.current
     if state.phase is StagePhase.STARTING and not state.checked:
         yield from (DryRun(pod) for pod in _pods_to_come(situation, state))
+    elif state.problem == GPU_IN_USE and _server_is_up(situation):
+        # The server is not stopped for a stage that would be refused.
+        yield from (DryRun(pod) for pod in _pods_to_come(situation, state))
     elif rollout.server and _replaces_server(situation, rollout):
         yield DryRun(serving_pod(situation.plan, rollout.server))
 
@@ -108,6 +112,11 @@ def _replaces_server(situation: Situation, rollout: Rollout) -> bool:
     if deployed is not None and deployed == rollout.server:
         return False
     return any(manifest["kind"] == "Deployment" for manifest, _ in pending_writes(situation, rollout))
+
+
+def _server_is_up(situation: Situation) -> bool:
+    deployment = situation.observation.deployment
+    return deployment is not None and deployment.desired > 0
 
 
 def _pods_to_come(situation: Situation, state: StageState) -> Iterable[Manifest]:
@@ -179,12 +188,10 @@ def _config_repairs(situation: Situation, state: StageState) -> Iterable[Action]
 
 
 def _claim_changes(situation: Situation) -> Iterable[Action]:
-    """Only the owner of the claim is kept up to date: to enlarge the volume is left to a person."""
     claim = situation.observation.claim
     if claim is None or claim.ownership is not Ownership.OURS or situation.plan.spec.storage.claim_name is not None:
         return
-    patch = owner_patch(situation.plan, claim)
-    if patch:
+    for patch in claim_patches(situation.plan, claim):
         yield Merge("PersistentVolumeClaim", situation.plan.claim_name, patch)
 
 

@@ -46,5 +46,6 @@ def _is_awaited(assessment: Assessment, refusal: Refusal) -> bool:
 
 def _is_housekeeping(refusal: Refusal) -> bool:
     """Whether the action only clears away what is no longer needed."""
+    relabels = refusal.kind == "PersistentVolumeClaim" and (refusal.field or "").startswith("metadata.labels.")
     clears_away = refusal.verb == "delete" and refusal.kind in ("Job", "ConfigMap")
-    return clears_away or refusal.field == _LIFETIME
+    return clears_away or relabels or refusal.field == _LIFETIME

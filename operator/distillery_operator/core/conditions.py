@@ -28,6 +28,7 @@ from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import find_condition
 from distillery_operator.core.stages import StagePhase, StageState
 from distillery_operator.core.verification import is_taken_over, served_verification, waits_for_scale_up
+from distillery_operator.core.workspace import workspace_problem
 
 _STAGE_CONDITIONS = {
     Stage.GENERATE: ConditionType.DATA_GENERATED,
@@ -98,10 +99,18 @@ def _summary_without_refusals(assessment: Assessment) -> Summary:
             Reason.SUSPENDED,
             "spec.suspend is true; finished stages are kept, and a student that is served stays served",
         )
+    lost = workspace_problem(situation)
+    if lost and states.current.problem != lost:
+        return _workspace_summary(lost)
     verdict = verdict_on_newest(situation, states)
     if verdict and not verdict.met:
         return Summary(OverallState.STALLED, Reason.QUALITY_GATE_FAILED, _gate_sentence(assessment, verdict))
     return _rollout_summary(assessment) if _is_about_server(assessment) else _stage_summary(states.current)
+
+
+def _workspace_summary(problem: Problem) -> Summary:
+    message = shortened(problem.message, MESSAGE_LIMIT)
+    return Summary(OverallState.STALLED, problem.reason or Reason.WORKSPACE_LOST, message)
 
 
 def _gate_sentence(assessment: Assessment, verdict: GateVerdict) -> str:
@@ -123,6 +132,8 @@ def _stage_summary(state: StageState) -> Summary:
     stage, record, problem = state.planned.stage, state.record, state.problem
     if state.stalled and problem:
         return _summary(OverallState.STALLED, problem.reason or RUNNING_REASONS[stage], stage, problem.message)
+    if state.phase is StagePhase.BACKING_OFF and problem and problem.reason is Reason.WORKSPACE_IN_USE:
+        return _summary(OverallState.PROGRESSING, Reason.QUEUED, stage, problem.message)
     if state.phase is StagePhase.BACKING_OFF and record and problem:
         return _summary(
             OverallState.PROGRESSING, Reason.PROGRESSING_WITH_RETRY, stage, _retry_sentence(record, problem)
@@ -222,6 +233,10 @@ def _availability(assessment: Assessment) -> Fact:
     if seen is None or seen.ownership is not Ownership.OURS:
         return kind, ConditionStatus.FALSE, Reason.NOT_STARTED, "no student is served"
     path = seen.model_path
+    if not seen.available and assessment.rollout.phase is RolloutPhase.YIELDED:
+        stage = assessment.stages.current.planned.stage
+        message = f"the server of {path} is stopped while {stage} uses its GPU, and starts again afterwards"
+        return kind, ConditionStatus.FALSE, Reason.YIELDED_GPU, message
     if not seen.available:
         return kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, f"no server of {path} is available"
     if is_taken_over(assessment.situation, assessment.stages):

@@ -35,6 +35,8 @@ def after_failure(situation: Situation, planned: PlannedStage, record: StageStat
     job, failed = replace(job, finished=finished), _failed(record, job)
     if _is_not_its_fault(job):
         return failed.model_copy(update={"retry_time": finished + retry.first_delay, "progress": None})
+    if failed.reason == Reason.WORKSPACE_IN_USE:  # Another stage is at work in the folder: nothing has failed.
+        return failed.model_copy(update={"retry_time": finished + retry.delay(record.attempts), "progress": None})
     full = capacity(situation.observation.claim) if failed.reason == Reason.STORAGE_FULL else None
     failed = failed.model_copy(update={"retry_time": finished + retry.delay(record.attempts), "full_capacity": full})
     rows = batch_rows(situation.plan, planned.stage) if ran_out_of_memory(job) else None
@@ -46,6 +48,20 @@ def after_failure(situation: Situation, planned: PlannedStage, record: StageStat
     return _counted(failed, job, min(limit, 2) if rows else limit, retry.deadline)
 
 
+def given_up(record: StageStatus, problem: Problem, now: datetime) -> StageStatus:
+    """The record of an attempt that did not start and is not waited for any longer."""
+    return record.model_copy(
+        update={
+            "reason": problem.reason or FAILURE_REASONS[record.name],
+            "message": shortened(problem.message, STAGE_MESSAGE_LIMIT),
+            "failing_since": now,
+            "retry_time": None,
+            "blocked_since": None,
+            "unschedulable_since": None,
+        }
+    )
+
+
 def _failed(record: StageStatus, job: ObservedJob) -> StageStatus:
     problem = job.problem or Problem(None, "no reason was reported")
     return record.model_copy(
@@ -53,6 +69,7 @@ def _failed(record: StageStatus, job: ObservedJob) -> StageStatus:
             "reason": problem.reason or FAILURE_REASONS[record.name],
             "message": shortened(problem.message, STAGE_MESSAGE_LIMIT),
             "blocked_since": None,
+            "unschedulable_since": None,
             "rows": (job.result and job.result.rows) or record.rows,
             "usage": (job.result and job.result.usage) or record.usage,
         }

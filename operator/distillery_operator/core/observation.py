@@ -104,6 +104,15 @@ class ObservedClaim:
     """Whether many nodes can mount it."""
     lost: bool = False
     """Whether its volume has disappeared."""
+    uid: str = ""
+    bound: bool = False
+    """Whether it has a volume."""
+    requested: str | None = None
+    """Size that it asks for, as a quantity."""
+    capacity: str | None = None
+    """Size of its volume, as a quantity."""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    """Messages of its conditions, by type: an enlargement and what it waits for."""
     manifest: Raw = field(default_factory=dict)
 
 

@@ -110,7 +110,19 @@ def _observed_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
     terminating = bool(raw["metadata"].get("deletionTimestamp"))
     ownership = Ownership.TERMINATING if terminating else Ownership.OURS if ours else Ownership.FOREIGN
     shared = "ReadWriteMany" in raw["spec"].get("accessModes", ())
-    return ObservedClaim(ownership, shared, (raw.get("status") or {}).get("phase") == "Lost", raw)
+    status = raw.get("status") or {}
+    holding = {kind: each for kind, each in _conditions(raw).items() if each.get("status") == "True"}
+    return ObservedClaim(
+        ownership,
+        shared,
+        lost=status.get("phase") == "Lost",
+        uid=raw["metadata"].get("uid") or "",
+        bound=status.get("phase") == "Bound",
+        requested=((raw["spec"].get("resources") or {}).get("requests") or {}).get("storage"),
+        capacity=(status.get("capacity") or {}).get("storage"),
+        conditions={kind: each.get("message") or kind for kind, each in holding.items()},
+        manifest=raw,
+    )
 
 
 def _observed_service(raw: Raw | None, owner_uid: str) -> ObservedService | None:

@@ -6,19 +6,18 @@ from collections.abc import Callable
 
 from distillery_api.reasons import Reason
 from distillery_operator.core.name_conflicts import server_name_conflict
-from distillery_operator.core.observation import JobState, Ownership
+from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem, name_conflict, refusal_problem
 from distillery_operator.core.situation import Situation
+from distillery_operator.core.workspace import workspace_problem
 
 Precondition = Callable[[Situation], Problem | None]
 """Returns the problem where the precondition is not met."""
 
-STALLING_REASONS = frozenset({Reason.NAME_CONFLICT, Reason.INVALID_SPEC, Reason.WORKSPACE_LOST})
-"""Reasons that no time removes: only a person can help. With any other reason the operator waits."""
-
-_WORKSPACE_REMEDY = (
-    "restore the claim, or delete this Distillation and apply it again, which runs and pays for every stage again"
+STALLING_REASONS = frozenset(
+    {Reason.NAME_CONFLICT, Reason.INVALID_SPEC, Reason.WORKSPACE_LOST, Reason.WORKSPACE_CHANGED}
 )
+"""Reasons that no time removes: only a person can help. With any other reason the operator waits."""
 
 
 def unmet_precondition(situation: Situation) -> Problem | None:
@@ -46,20 +45,9 @@ def given_claim_exists(situation: Situation) -> Problem | None:
     return Problem(Reason.CONFIGURATION_MISSING, f"storage.claimName: the PersistentVolumeClaim {name} does not exist")
 
 
-def own_claim_not_deleted(situation: Situation) -> Problem | None:
-    """A new claim would be empty, so every stage would run, and cost, again: only a person may decide that."""
-    if situation.observation.claim is not None or not _any_stage_finished(situation):
-        return None
-    return Problem(
-        Reason.WORKSPACE_LOST,
-        f"the claim {situation.plan.claim_name} no longer exists, and with it the rows and models of finished stages;"
-        f" {_WORKSPACE_REMEDY}",
-    )
-
-
-def _any_stage_finished(situation: Situation) -> bool:
-    recorded = any(record.completion_time for record in situation.previous.stages)
-    return recorded or any(job.state is JobState.DONE for job in situation.observation.jobs)
+def workspace_is_the_same(situation: Situation) -> Problem | None:
+    """Finished stages belong to one claim, which is there to stay."""
+    return workspace_problem(situation)
 
 
 def claim_not_terminating(situation: Situation) -> Problem | None:
@@ -68,16 +56,6 @@ def claim_not_terminating(situation: Situation) -> Problem | None:
     if claim is None or claim.ownership is not Ownership.TERMINATING:
         return None
     return Problem(Reason.VOLUME_UNAVAILABLE, f"waiting for the claim {situation.plan.claim_name} to be deleted")
-
-
-def volume_not_lost(situation: Situation) -> Problem | None:
-    """A claim that has lost its volume does not get it back by itself."""
-    claim = situation.observation.claim
-    if claim is None or not claim.lost:
-        return None
-    is_given = situation.plan.spec.storage.claim_name is not None
-    remedy = "restore the volume from a backup" if is_given else _WORKSPACE_REMEDY
-    return Problem(Reason.WORKSPACE_LOST, f"the claim {situation.plan.claim_name} has lost its volume; {remedy}")
 
 
 def claim_name_is_free(situation: Situation) -> Problem | None:
@@ -117,10 +95,9 @@ def student_is_served(situation: Situation) -> Problem | None:
 PRECONDITIONS: tuple[Precondition, ...] = (
     not_suspended,  # First, so that nothing else is reported while the user wants no work.
     not_refused,
+    workspace_is_the_same,
     given_claim_exists,
-    own_claim_not_deleted,
     claim_not_terminating,
-    volume_not_lost,
     claim_name_is_free,
     server_names_are_free,
     no_live_job,  # After what only a person can repair: that should be reported without waiting for a Job to stop.

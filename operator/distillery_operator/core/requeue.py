@@ -38,8 +38,9 @@ def _moments(assessment: Assessment) -> Iterable[datetime]:
     record = current.record
     if record and record.retry_time and current.phase is StagePhase.BACKING_OFF:
         yield record.retry_time
-    blocked_since = [record.blocked_since if record else None, assessment.rollout.blocked_since]
-    deadlines = (since + situation.settings.retry.blocked_deadline for since in blocked_since if since)
+    retry, server_blocked_since = situation.settings.retry, assessment.rollout.blocked_since
+    deadlines = [*retry.waiting_deadlines(record)] if record else []
+    deadlines += [server_blocked_since + retry.blocked_deadline] if server_blocked_since else []
     yield from (deadline for deadline in deadlines if deadline > situation.now)
     yield from next_outlived(situation, assessment.stages)
 

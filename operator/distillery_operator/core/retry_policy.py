@@ -32,6 +32,8 @@ class RetrySettings:
     """How long attempts may fail in a row before the stage is stalled."""
     blocked_deadline: timedelta = timedelta(minutes=10)
     """How long something may keep a Pod from starting before its stage or server is stalled."""
+    unschedulable_deadline: timedelta = timedelta(hours=1)
+    """How long a stage's Pod may find no room beside the served student before the stage is stalled."""
 
     def delay(self, attempts: int) -> timedelta:
         """The pause after that many attempts; it doubles from attempt to attempt."""
@@ -41,6 +43,18 @@ class RetrySettings:
     def blocked_too_long(self, blocked_since: datetime | None, now: datetime) -> bool:
         """Whether a Pod has been kept from starting for longer than the deadline."""
         return blocked_since is not None and now - blocked_since >= self.blocked_deadline
+
+    def waited_too_long(self, record: StageStatus, now: datetime) -> bool:
+        """Whether an attempt's Pod has not started for longer than the deadline of what keeps it."""
+        return any(now >= deadline for deadline in self.waiting_deadlines(record))
+
+    def waiting_deadlines(self, record: StageStatus) -> tuple[datetime, ...]:
+        """When an attempt whose Pod does not start will have waited too long."""
+        waits = (
+            (record.blocked_since, self.blocked_deadline),
+            (record.unschedulable_since, self.unschedulable_deadline),
+        )
+        return tuple(since + deadline for since, deadline in waits if since)
 
 
 def failed_after_request(
@@ -63,8 +77,8 @@ def due_now(record: StageStatus, now: datetime, **fields: object) -> StageStatus
 
 
 def blocked_after_request(record: StageStatus, *, retry_requested: bool) -> StageStatus:
-    """The record of an attempt that has not failed. The retry annotation lets a blocked one be replaced."""
-    if not retry_requested or record.blocked_since is None:
+    """The record of an attempt that has not failed. The retry annotation lets one be replaced that does not start."""
+    if not retry_requested or (record.blocked_since is None and record.unschedulable_since is None):
         return record
     # An unknown configuration never fits, so the Job is replaced even if the operator dies before it does that.
     return record.model_copy(update={"configuration": None})

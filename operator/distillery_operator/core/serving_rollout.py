@@ -21,6 +21,8 @@ from distillery_operator.core.retry_policy import BLOCKING_REASONS
 from distillery_operator.core.servers import deployed_server, served_model, server_for
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
+from distillery_operator.core.workspace import workspace_problem
+from distillery_operator.core.yielded_server import is_yielded, without_pods
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.server import ServedModel, Server, with_servers
 from distillery_operator.manifests.serving import disruption_budget, serving_deployment, serving_service
@@ -35,6 +37,8 @@ class RolloutPhase(StrEnum):
     """The spec asks for no server."""
     NOTHING = "Nothing"
     """There is no student to serve yet."""
+    YIELDED = "Yielded"
+    """It is stopped for a stage that uses its GPU."""
     ROLLING_OUT = "RollingOut"
     SERVING = "Serving"
 
@@ -61,6 +65,10 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     """What is served, or to be served, at this moment."""
     if not situation.plan.served:
         return Rollout(RolloutPhase.OFF)
+    lost = workspace_problem(situation)
+    if lost:
+        # What serves goes on as it is: a new Pod would not start, or find nothing to serve.
+        return Rollout(RolloutPhase.ROLLING_OUT, (), deployed_server(situation), lost, stalled=True)
     server = _wanted_server(situation, states)
     if server is None:
         return Rollout(RolloutPhase.NOTHING)
@@ -68,6 +76,8 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     conflict = server_name_conflict(situation)
     if conflict:
         return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, conflict, stalled=True)
+    if is_yielded(situation, states):
+        return Rollout(RolloutPhase.YIELDED, _stopped(manifests), server)
     return _progress(situation, server, manifests)
 
 
@@ -126,6 +136,10 @@ def _has_service(situation: Situation) -> bool:
     """Whether the Service exists: an operator may have died before it created one."""
     service = situation.observation.service
     return service is not None and service.ownership is Ownership.OURS
+
+
+def _stopped(manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+    return tuple(without_pods(each) if each["kind"] == "Deployment" else each for each in manifests)
 
 
 def _is_past_deadline(seen: ObservedDeployment) -> bool:

@@ -16,10 +16,12 @@ from enum import StrEnum
 
 from distillery_api.evaluation import Evaluation
 from distillery_api.formatting import shortened
+from distillery_api.reasons import Reason
 from distillery_api.stage import FAILURE_REASONS, Stage
 from distillery_api.status import StageStatus
 from distillery_operator.core.enlarged_volume import volume_has_grown
-from distillery_operator.core.failed_attempt import after_failure
+from distillery_operator.core.failed_attempt import after_failure, given_up
+from distillery_operator.core.gpu_yield import explained, is_servers_share, lacks_room, unreleased_gpu, yields_gpu
 from distillery_operator.core.observation import JobState, ObservedJob
 from distillery_operator.core.placement import is_misplaced
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
@@ -186,14 +188,19 @@ def _with_job(situation: Situation, planned: PlannedStage, record: StageStatus) 
         return record
     if job and job.state is JobState.FAILED:
         return after_failure(situation, planned, record, job)
-    blocked = job is not None and _blocked(job)
+    reason = job.problem.reason if job and job.state is JobState.PENDING and job.problem else None
     return record.model_copy(
-        update={"blocked_since": (record.blocked_since or situation.now) if blocked else None},
+        update={
+            "blocked_since": (record.blocked_since or situation.now) if reason in BLOCKING_REASONS else None,
+            "unschedulable_since": (
+                (record.unschedulable_since or situation.now) if _lacks_room(situation, planned, reason) else None
+            ),
+        },
     )
 
 
-def _blocked(job: ObservedJob) -> bool:
-    return job.state is JobState.PENDING and job.problem is not None and job.problem.reason in BLOCKING_REASONS
+def _lacks_room(situation: Situation, planned: PlannedStage, reason: Reason | None) -> bool:
+    return reason is Reason.UNSCHEDULABLE and lacks_room(situation, planned)
 
 
 def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageStatus:
@@ -256,8 +263,13 @@ def _recorded_attempt(situation: Situation, planned: PlannedStage, record: Stage
         return _start(situation, planned, record, record)
     if _outdated(situation, planned, record, job) or is_misplaced(situation, planned, job):
         return StageState(planned, StagePhase.REPLACING, record, job, job.problem)
-    stalled = situation.blocked_too_long(record.blocked_since)
-    return StageState(planned, StagePhase.UNDER_WAY, record, job, job.problem, stalled=stalled)
+    problem = explained(situation, planned, job.problem)
+    stalled = situation.settings.retry.waited_too_long(record, situation.now)
+    if stalled and problem and yields_gpu(situation, planned):
+        # Its Pod may hold the GPU that the server needs.
+        record = given_up(record, problem, situation.now)
+        return StageState(planned, StagePhase.FAILED, record, job, problem, stalled=True)
+    return StageState(planned, StagePhase.UNDER_WAY, record, job, problem, stalled=stalled)
 
 
 def _outdated(situation: Situation, planned: PlannedStage, record: StageStatus, job: ObservedJob) -> bool:
@@ -295,7 +307,7 @@ def _start(
     if job and job.state is JobState.FOREIGN:
         problem = name_conflict("Job", job.name)
         return StageState(planned, StagePhase.WAITING, following, job, problem, stalled=True)
-    unmet = unmet_precondition(situation)
+    unmet = _unmet(situation, planned)
     if unmet:
         stalled = unmet.reason in STALLING_REASONS or _is_lost_for_long(situation, unmet)
         return StageState(planned, StagePhase.WAITING, record, job, unmet, stalled=stalled)
@@ -311,6 +323,14 @@ def _is_lost_for_long(situation: Situation, unmet: Problem) -> bool:
     return lost is not None and unmet == lost.problem and situation.blocked_too_long(lost.since)
 
 
+def _unmet(situation: Situation, planned: PlannedStage) -> Problem | None:
+    """Why the stage may not start. A quota that is full of the server's GPU has room once the server has stopped."""
+    unmet = unmet_precondition(situation)
+    if unmet and not is_servers_share(situation, unmet):
+        return unmet
+    return unreleased_gpu(situation, planned) or unmet
+
+
 def _discarded(situation: Situation, states: Iterable[StageState]) -> tuple[ObservedJob, ...]:
     planned = {(stage.stage, stage.input_hash) for stage in situation.plan.stages}
     return tuple(
@@ -318,8 +338,14 @@ def _discarded(situation: Situation, states: Iterable[StageState]) -> tuple[Obse
         for job in situation.observation.jobs
         if job.stage
         and job.state is not JobState.TERMINATING
-        and ((job.stage, job.input_hash) not in planned or _is_old(job, states))
+        and ((job.stage, job.input_hash) not in planned or _is_old(job, states) or _is_given_up(job, states))
     )
+
+
+def _is_given_up(job: ObservedJob, states: Iterable[StageState]) -> bool:
+    """Whether a Job has not started and is not waited for any longer."""
+    given_up = {state.record.job for state in states if state.record and state.phase is StagePhase.FAILED}
+    return job.state is JobState.PENDING and job.name in given_up
 
 
 def _is_old(job: ObservedJob, states: Iterable[StageState]) -> bool:

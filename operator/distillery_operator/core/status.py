@@ -30,6 +30,8 @@ from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation, newly_evaluated
 from distillery_operator.core.verification import is_taken_over, served_verification, waits_for_scale_up
+from distillery_operator.core.volume_resize import resize_message
+from distillery_operator.core.workspace import recorded_workspace
 from distillery_operator.planning import names
 
 HISTORY_LENGTH = 5
@@ -42,12 +44,18 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
     reported = (_with_progress(situation, state, report.progress) for state in states.stages)
     records = tuple(record for record in reported if record)
     stages = (*records, *_kept_records(situation, states))
+    claim = situation.observation.claim
+    creates = states.current.phase is StagePhase.STARTING
+    workspace_claim, workspace_uid = recorded_workspace(situation, creates=creates)
     return DistillationStatus(
         observed_generation=situation.plan.generation,
         conditions=conditions(assessment),
         stages=stages,
         progress=_progress_text(assessment, records[-1] if records else None),
-        workspace_claim=_claim(situation, states),
+        workspace_claim=workspace_claim,
+        workspace_uid=workspace_uid,
+        workspace_capacity=claim.capacity if claim else None,
+        workspace_message=resize_message(claim),
         usage=_usage(stages),
         estimate=_estimate(situation, states, report.estimate),
         evaluation=_evaluation(situation, states),
@@ -122,11 +130,6 @@ def _remaining_text(seconds: int | None) -> str:
     if seconds is None:
         return ""
     return f", {seconds} s left" if seconds < 60 else f", {round(seconds / 60)} min left"
-
-
-def _claim(situation: Situation, states: StageStates) -> str | None:
-    known = situation.observation.claim or states.current.phase is StagePhase.STARTING
-    return situation.plan.claim_name if known else situation.previous.workspace_claim
 
 
 def _usage(records: Iterable[StageStatus]) -> Usage | None:

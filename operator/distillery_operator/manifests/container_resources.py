@@ -39,9 +39,14 @@ def _mentions(options: StageOptions, name: str) -> bool:
 def has_accelerator(options: StageOptions) -> bool:
     """Whether the container asks for a GPU or another device: such resources have a domain, as nvidia.com/gpu does, or
     are claims."""
+    return bool(_given(options).get("claims")) or bool(devices(options))
+
+
+def devices(options: StageOptions) -> tuple[str, ...]:
+    """The names of the devices that the container asks for, such as nvidia.com/gpu."""
     given = _given(options)
-    devices = {**_fields(given, "requests"), **_fields(given, "limits")}
-    return bool(given.get("claims")) or any("/" in name and amount(value) for name, value in devices.items())
+    resources = {**_fields(given, "requests"), **_fields(given, "limits")}
+    return tuple(name for name, value in resources.items() if "/" in name and amount(value))
 
 
 def memory(options: StageOptions) -> int | None:

@@ -16,6 +16,9 @@ def workspace_claim(plan: Plan) -> Manifest:
     storage = plan.spec.storage
     owner = owner_reference(plan) if storage.retention is Retention.DELETE else {}
     labels = child_labels(plan, names.WORKSPACE_COMPONENT) | ({names.UID_LABEL: plan.uid} if plan.uid else {})
+    # Argo CD takes what has this label for a part of an application, and prunes what is not in Git. The claim has no
+    # owner that would tell otherwise.
+    del labels[names.INSTANCE_LABEL]
     spec: Manifest = {
         "accessModes": [str(mode) for mode in storage.access_modes or (AccessMode.READ_WRITE_ONCE,)],
         "resources": {"requests": {"storage": storage.size or DEFAULT_STORAGE_SIZE}},

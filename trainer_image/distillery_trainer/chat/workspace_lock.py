@@ -45,4 +45,4 @@ def _already_locked(folder: Path, holder: str) -> TryLater:
         f"Another stage ({holder or 'unknown'}) is already sending requests for the workspace {folder.parent}. Wait"
         " until it has finished, or give this run its own workspace."
     )
-    return TryLater(message, reason=Reason.VOLUME_UNAVAILABLE)
+    return TryLater(message, reason=Reason.WORKSPACE_IN_USE)

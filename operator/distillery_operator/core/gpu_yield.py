@@ -1,0 +1,68 @@
+"""Whether the server gives its GPU to a stage for as long as the stage runs (`serving.yieldGPU`).
+
+On one node with one GPU, a student cannot be trained beside the one that is served. What is decided here follows from
+the present spec and the objects that are there, so the server comes back whatever ends the stage.
+"""
+
+from __future__ import annotations
+
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_operator.core.observation import Ownership
+from distillery_operator.core.placement import volume_use
+from distillery_operator.core.problem import Problem
+from distillery_operator.core.situation import Situation
+from distillery_operator.manifests.container_resources import devices, has_accelerator
+from distillery_operator.planning.plan import PlannedStage
+
+_GPU_STAGES = frozenset({Stage.TRAIN, Stage.EVALUATE})
+GPU_IN_USE = Problem(None, "waiting for the student's server to stop: this stage uses its GPU (serving.yieldGPU)")
+
+
+def yields_gpu(situation: Situation, planned: PlannedStage) -> bool:
+    """Whether the server is stopped for this stage."""
+    chosen = situation.plan.spec.serving.yield_gpu
+    wanted = not volume_use(situation).shared if chosen is None else chosen
+    return wanted and _compete(situation, planned)
+
+
+def unreleased_gpu(situation: Situation, planned: PlannedStage) -> Problem | None:
+    """Why the stage cannot have the server's GPU yet."""
+    deployment = situation.observation.deployment
+    if deployment is None or not yields_gpu(situation, planned):
+        return None
+    return GPU_IN_USE if deployment.desired or situation.observation.server_on_node else None
+
+
+def is_servers_share(situation: Situation, problem: Problem) -> bool:
+    """Whether a quota is full of what the server itself uses: a device."""
+    used = devices(situation.plan.spec.serving)
+    return problem.reason is Reason.QUEUED and any(name in problem.message for name in used)
+
+
+def lacks_room(situation: Situation, planned: PlannedStage) -> bool:
+    """Whether a stage that finds no room competes with the served student, so that waiting alone does not help."""
+    bound = situation.observation.server_on_node and not volume_use(situation).shared
+    return bound or _compete(situation, planned)
+
+
+def explained(situation: Situation, planned: PlannedStage, problem: Problem | None) -> Problem | None:
+    """A problem in plain words where the served student takes the room."""
+    if problem is None or problem.reason is not Reason.UNSCHEDULABLE or not situation.observation.server_on_node:
+        return problem
+    if yields_gpu(situation, planned) or not lacks_room(situation, planned):
+        return problem
+    remedy = (
+        "set serving.yieldGPU to true, which stops the server for this stage, or add a GPU"
+        if _compete(situation, planned)
+        else "lower the resources of the stage, use a ReadWriteMany volume, or set serving.replicas to 0 until it ends"
+    )
+    return Problem(problem.reason, f"there is no room beside the served student; {remedy}: {problem.message}")
+
+
+def _compete(situation: Situation, planned: PlannedStage) -> bool:
+    """Whether the stage and a server of ours both ask for a GPU."""
+    plan, deployment = situation.plan, situation.observation.deployment
+    serves = deployment is not None and deployment.ownership is Ownership.OURS and plan.spec.serving.replicas > 0
+    asks = planned.stage in _GPU_STAGES and has_accelerator(plan.options(planned.stage))
+    return plan.served and serves and asks and has_accelerator(plan.spec.serving)
