@@ -116,6 +116,19 @@ def test_evaluate_alone_knows_which_student_is_served_and_where_it_lies() -> Non
     assert cluster.record(Stage.EVALUATE).compared_with == "nxevyml5"
 
 
+def test_a_running_evaluation_keeps_the_student_that_it_is_compared_with() -> None:
+    cluster = served()
+    cluster.change(training={"seed": 7})
+    cluster.settle()
+    cluster.run_stages(Stage.TRAIN)
+    cluster.start()
+    cluster.settle()
+    assert configured(cluster)["hash"] == "nxevyml5"
+    cluster.delete("ConfigMap", f"conjnli-{cluster.plan.stage(Stage.EVALUATE).folder}")
+    cluster.settle()
+    assert configured(cluster)["hash"] == "nxevyml5"
+
+
 @pytest.mark.parametrize("evaluation", [{}, {"gate": {"minScore": 0.1, "againstServing": "Ignore"}}])
 def test_without_a_comparison_in_the_gate_it_knows_of_none(evaluation: dict[str, Any]) -> None:
     cluster = with_second_student(served(evaluation=evaluation))

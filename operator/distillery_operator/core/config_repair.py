@@ -5,7 +5,7 @@ from __future__ import annotations
 from distillery_api.status import StageStatus
 from distillery_operator.core.drift import includes
 from distillery_operator.core.observation import Ownership
-from distillery_operator.core.serving_student import serving_student
+from distillery_operator.core.serving_student import compared_hash, serving_student
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState
 from distillery_operator.manifests.child_metadata import Manifest
@@ -27,6 +27,8 @@ def config_map_to_restore(situation: Situation, state: StageState) -> Manifest |
     if state.phase is not StagePhase.UNDER_WAY or record is None:
         return None
     if record.configuration != situation.configuration(state.planned):
+        return None
+    if record.compared_with != compared_hash(situation, state.planned):
         return None
     manifest = config_map_of_attempt(situation, state.planned, record)
     seen = situation.observation.config_map_named(manifest["metadata"]["name"])
