@@ -116,6 +116,17 @@ class StageStatus(LenientModel):
     """How the served student answered (verify)."""
 
 
+class ServingCost(LenientModel):
+    """Cost of a thousand calls, in the currency of the teacher's pricing."""
+
+    per_thousand_calls: float
+    """Of the student: serving.costPerHour at the measured speed."""
+    teacher_per_thousand_calls: float | None = None
+    """Of the teacher: the mean of what the generate stage has paid; absent without pricing."""
+    currency: Annotated[str, Field(max_length=3)] | None = None
+    """Currency of the teacher's pricing."""
+
+
 class ServingStatus(LenientModel):
     """The served student."""
 
@@ -143,6 +154,8 @@ class ServingStatus(LenientModel):
     """Floating-point precision that the student is served in, such as bfloat16; auto where the server chooses."""
     verification: Verification | None = None
     """How the served student answered rows of the evaluation; absent until it has answered enough of them as there."""
+    cost: ServingCost | None = None
+    """Cost of a thousand calls; absent without serving.costPerHour, and until the speed is measured."""
     taken_over: bool | None = None
     """True for a student that a release without verification served: it counts as available until it is verified."""
 

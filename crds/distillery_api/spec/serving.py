@@ -67,6 +67,9 @@ class Serving(StageOptions):
     ] = ()
     """Further arguments of `vllm serve`, for example [--max-num-seqs, "64", --enable-prefix-caching]. Options that the
     operator sets itself are refused. Only with the runtime VLLM."""
+    cost_per_hour: Annotated[float | None, Field(ge=0, le=1_000_000), NotServerIdentity] = None
+    """What the serving Pods cost per hour, in the currency of the teacher's pricing. With it, status.serving.cost
+    compares a thousand calls of the student with a thousand of the teacher's."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

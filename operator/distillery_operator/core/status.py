@@ -26,6 +26,7 @@ from distillery_operator.core.conditions import (
 from distillery_operator.core.eta import remaining_seconds
 from distillery_operator.core.gated_rollout import may_be_rolled_out, verdict_on_newest
 from distillery_operator.core.observation import ObservedDeployment, Ownership, StageReport
+from distillery_operator.core.serving_cost import serving_cost
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation, newly_evaluated
@@ -59,7 +60,7 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
         usage=_usage(stages),
         estimate=_estimate(situation, states, report.estimate),
         evaluation=_evaluation(situation, states),
-        serving=_serving(assessment),
+        serving=_serving(assessment, _usage(stages)),
         refused=situation.refusals,
         history=_history(situation, states),
         last_handled_retry_at=situation.plan.retry_at or situation.previous.last_handled_retry_at,
@@ -180,13 +181,14 @@ def _history(situation: Situation, states: StageStates) -> tuple[Run, ...]:
     return (run, *others)[:HISTORY_LENGTH]
 
 
-def _serving(assessment: Assessment) -> ServingStatus | None:
+def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | None:
     """The server as it is; its address is known from the moment that it is to be created."""
     situation, rollout = assessment.situation, assessment.rollout
     if rollout.server is None:
         return None
     deployment = situation.observation.deployment
     seen = deployment if deployment and deployment.ownership is Ownership.OURS else None
+    verification = _verification(assessment, seen)
     return ServingStatus(
         url=service_url(situation.plan),
         model=names.served_model_name(situation.plan.name),
@@ -199,7 +201,8 @@ def _serving(assessment: Assessment) -> ServingStatus | None:
         student_prompt=seen.student_prompt if seen else rollout.server.model.student_prompt,
         precision=seen.precision if seen else rollout.server.model.precision,
         blocked_since=rollout.blocked_since,
-        verification=_verification(assessment, seen),
+        verification=verification,
+        cost=serving_cost(situation.plan.spec.serving.cost_per_hour, verification, usage),
         taken_over=True if seen and is_taken_over(situation, assessment.stages) else None,
     )
 
