@@ -10,14 +10,15 @@ from api_write_interceptor import ApiWriteInterceptor
 from cluster import Cluster
 from control_plane import ControlPlane
 from distillations import Distilled
+from distillery_operator.cluster.object_cache import KINDS
 from operator_process import NAME, OperatorProcess
 from process_node.node import ProcessNode
 from waiting import wait_until
 
 StartOperator = Callable[..., OperatorProcess]
 
-WHOLE_RUN = 45
-"""Requests: 37 were measured, and a slow machine causes a few more writes of the status."""
+WHOLE_RUN = 55
+"""Requests: about 42 were measured, and a slow machine causes a few more writes of the status."""
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def start_counted(
 
 
 def counted(interceptor: ApiWriteInterceptor, since: int = 0) -> list[str]:
-    """The requests since then that are neither a watch nor about the Lease."""
+    """The requests since then that are about single resources: neither a watch, nor a list, nor about the Lease."""
     requests = interceptor.requests[since:]
-    return [each for each in requests if "/leases" not in each and "watch=true" not in each]
+    return [each for each in requests if not any(part in each for part in ("/leases", "watch=true", "limit="))]
 
 
 def reconciliations(operator: OperatorProcess) -> float:
@@ -54,7 +55,8 @@ def test_a_whole_run_takes_few_requests(
     distilled: Distilled, start_counted: StartOperator, interceptor: ApiWriteInterceptor
 ) -> None:
     start_counted(DISTILLERY_PROGRESS_INTERVAL="30s")
-    wait_until(lambda: sum("watch=true" in each for each in interceptor.requests) == 7, 30, "all watches")
+    watches = len(KINDS)
+    wait_until(lambda: sum("watch=true" in each for each in interceptor.requests) == watches, 60, "all watches")
     before = len(interceptor.requests)
     distilled.apply()
     distilled.wait_ready()
@@ -75,7 +77,7 @@ def test_a_ready_resource_is_looked_after_without_a_request(
 
     before, reconciled = len(interceptor.requests), reconciliations(operator)
     wait_until(lambda: reconciliations(operator) >= reconciled + 3, 60, "three resyncs")
-    assert {each for each in counted(interceptor, before) if "limit=" not in each} == set()
+    assert set(counted(interceptor, before)) == set()
 
 
 def test_what_is_deleted_by_hand_is_back_at_once(distilled: Distilled, start_operator: StartOperator) -> None:

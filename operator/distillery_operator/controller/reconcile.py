@@ -2,9 +2,9 @@
 
 The status is written before the actions and already names what they create, so an operator that dies in between finds
 its intention and carries on with it. What there is comes from the object cache, which may be behind: a status is
-written only over the version that was read, and before anything else is done without such a write, the server is asked
-whether the Distillation still is as it was read. Nothing else is remembered between two reconciliations but what a
-running stage has answered, and when a refused action was last tried.
+written only over the version that was read, and before anything is created or deleted without such a write, the server
+is asked whether the Distillation still is as it was read. Nothing else is remembered between two reconciliations but
+what a running stage has answered, and when a refused action was last tried.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from distillery_operator.controller.known_children import KnownChildren, with_ch
 from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.stage_reports import StageReports
 from distillery_operator.controller.watch_health import WatchHealth
-from distillery_operator.core.actions import Action, Apply, Create, decide
+from distillery_operator.core.actions import Action, Apply, Create, Delete, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.observation import Children, StageReport
 from distillery_operator.core.observe import observe
@@ -190,7 +190,8 @@ class Reconciler:
         """Raises Conflict where the Distillation is not what the actions follow from: the cache may be behind, and what
         a stage costs, or a Job that is deleted, cannot be given back."""
         refusals = assessment.situation.refusals
-        if not any(self._requests.is_to_send(key, action, refusals) for action in actions):
+        final = (action for action in actions if isinstance(action, Create | Delete))
+        if not any(self._requests.is_to_send(key, action, refusals) for action in final):
             return
         version, now = reconciliation.resource["metadata"]["resourceVersion"], await self._cluster.get(KIND, *key)
         if now is None or now["metadata"]["resourceVersion"] != version:
