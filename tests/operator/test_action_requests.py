@@ -18,7 +18,7 @@ from distillery_api.status import Refusal
 from distillery_operator.cluster.client import Cluster
 from distillery_operator.controller.action_requests import ActionRequests
 from distillery_operator.controller.refusal_backoff import RefusalBackoff
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
 from distillery_operator.errors import ClusterError, Unreachable
 
 KEY = ("team-a", "small")
@@ -50,9 +50,18 @@ ACTIONS: dict[str, tuple[Action, str, str]] = {
         "patch PersistentVolumeClaim metadata.ownerReferences",
     ),
     "suspend": (
-        Suspend("small", suspended=True),
+        Merge(
+            "Job",
+            "small",
+            {"spec": {"suspend": True}, "metadata": {"annotations": {"distillery.dev/suspended": "true"}}},
+        ),
         "PATCH /apis/batch/v1/namespaces/team-a/jobs/small",
         "patch Job spec.suspend",
+    ),
+    "suspend in a queue": (
+        Merge("Workload", "small", {"spec": {"active": False}}),
+        "PATCH /apis/kueue.x-k8s.io/v1beta2/namespaces/team-a/workloads/small",
+        "patch Workload spec.active",
     ),
     "delete": (Delete("Job", "small"), "DELETE /apis/batch/v1/namespaces/team-a/jobs/small", "delete Job"),
 }

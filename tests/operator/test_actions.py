@@ -9,7 +9,7 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts
 from distillery_api.status import ConditionType, DistillationStatus
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.core.situation import names_to_read
 from distillery_operator.errors import Invalid
@@ -28,10 +28,10 @@ def description(action: Action) -> str:
     match action:
         case DryRun(manifest) | Create(manifest) | Apply(manifest):
             return f"{type(action).__name__} {manifest['kind']} {manifest['metadata']['name']}"
+        case Merge("Job", name, {"spec": {"suspend": suspended}}):
+            return f"{'Suspend' if suspended else 'Resume'} {name}"
         case Delete(kind, name) | Merge(kind, name):
             return f"{type(action).__name__} {kind} {name}"
-        case Suspend(job, suspended):
-            return f"{'Suspend' if suspended else 'Resume'} {job}"
 
 
 def begun(**changes: Any) -> SimulatedCluster:

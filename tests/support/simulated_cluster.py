@@ -21,10 +21,11 @@ from distillery_api.stage_result import Progress, StageOutcome, StageResult
 from distillery_api.status import Condition, ConditionType, DistillationStatus, Refusal, StageStatus
 from distillery_api.usage import Estimate
 from distillery_api.verification import Verification
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend, decide
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, decide
 from distillery_operator.core.assessment import Assessment, assess
-from distillery_operator.core.observation import Children, Observation, StageReport
+from distillery_operator.core.observation import Children, Observation, StageReport, Workloads
 from distillery_operator.core.observe import observe
+from distillery_operator.core.observe_queue import waiting_jobs
 from distillery_operator.core.refusals import (
     Subject,
     is_held_back,
@@ -92,6 +93,8 @@ class SimulatedCluster:
         self.spec = spec(**changes)
         self.generation = 1
         self.annotations: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
+        self.kueue = False
         self.objects: dict[tuple[str, str], Raw] = {}
         self.pods: dict[str, Raw] = {}
         self.events: list[Raw] = []
@@ -145,7 +148,7 @@ class SimulatedCluster:
     @property
     def plan(self) -> Plan:
         """The plan of the present spec."""
-        metadata = {"generation": self.generation, "annotations": self.annotations}
+        metadata = {"generation": self.generation, "annotations": self.annotations, "labels": self.labels}
         return plan_for(distillation(self.spec, **metadata), self.settings, self.status)
 
     def observation(self) -> Observation:
@@ -159,9 +162,17 @@ class SimulatedCluster:
             deployment=self.objects.get(("Deployment", "conjnli")),
             service=self.objects.get(("Service", "conjnli")),
             disruption_budget=self.objects.get(("PodDisruptionBudget", "conjnli")),
+            workloads=self._workloads(of_kind["Job"]),
             events=tuple(self.events),
         )
         return observe(copy.deepcopy(children), owner_uid=UID, now=self.now)
+
+    def _workloads(self, jobs: tuple[Raw, ...]) -> Workloads:
+        uids = waiting_jobs(jobs, suspended=self.plan.suspended)
+        if uids and not self.kueue:
+            return Workloads(unreadable="no Kueue answers")
+        found = (each for (kind, _), each in self.objects.items() if kind == "Workload")
+        return Workloads(tuple(each for each in found if each["metadata"]["labels"]["kueue.x-k8s.io/job-uid"] in uids))
 
     def assessment(self, refusals: tuple[Refusal, ...] = ()) -> Assessment:
         """What the core makes of the situation."""
@@ -243,8 +254,6 @@ class SimulatedCluster:
                 self._merge(kind, name, patch)
             case Delete(kind, name):
                 self._delete(kind, name)
-            case Suspend(job, suspended):
-                self._suspend(job, suspended)
 
     def _create(self, manifest: Raw) -> None:
         key = (manifest["kind"], manifest["metadata"]["name"])
@@ -281,11 +290,6 @@ class SimulatedCluster:
             found["metadata"]["deletionTimestamp"] = written(self.now)
         else:
             self.objects.pop((kind, name), None)
-
-    def _suspend(self, name: str, suspended: bool) -> None:
-        job = self.objects.get(("Job", name))
-        if job:
-            job["spec"]["suspend"] = suspended
 
     # What controllers and kubelets do.
 
@@ -505,7 +509,8 @@ def owned_by(pod: Raw, job: Raw) -> bool:
 
 def ended(job: Raw) -> bool:
     """Whether the Job has ended or is being deleted."""
-    return bool(job.get("status", {}).get("conditions")) or "deletionTimestamp" in job["metadata"]
+    conditions = job.get("status", {}).get("conditions", ())
+    return any(each["type"] in ("Complete", "Failed") for each in conditions) or "deletionTimestamp" in job["metadata"]
 
 
 def stage_ended(pod: Raw) -> bool:

@@ -12,6 +12,7 @@ from distillery_api.spec.evaluation import AgainstServing, EvaluationOptions, Ga
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
+from distillery_api.spec.queue import Queue
 from distillery_api.spec.serving import Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
@@ -48,6 +49,7 @@ __all__ = [
     "PricedJudge",
     "Pricing",
     "Prompts",
+    "Queue",
     "Redaction",
     "Replies",
     "Resources",

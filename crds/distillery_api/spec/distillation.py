@@ -10,6 +10,7 @@ from distillery_api.spec.data import Data
 from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import Flag
 from distillery_api.spec.generation import Generation
+from distillery_api.spec.queue import ManagedBy, Queue
 from distillery_api.spec.serving import Serving, ServingMode
 from distillery_api.spec.storage import AccessMode, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
@@ -100,6 +101,11 @@ class DistillationSpec(ApiModel):
     Summarization, or Conversation (one or more turns)."""
     suspend: Annotated[Flag, NotIdentity] = False
     """Stops running stages and starts no new ones. Results are kept, and the student stays served. Default: false."""
+    queue: Annotated[Queue | None, NotIdentity] = None
+    """Queue of Kueue in which the Jobs wait. The labels kueue.x-k8s.io/queue-name and kueue.x-k8s.io/priority-class of
+    the Distillation mean the same; what is said here comes first. Default: none."""
+    managed_by: Annotated[ManagedBy | None, NotIdentity] = None
+    """Controller of the Distillation; only distillery.dev/operator is possible. Default: distillery.dev/operator."""
     data: Data
     """Input rows."""
     generation: Generation

@@ -71,6 +71,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, create]
+# Why a Job waits in a queue of Kueue, and to stop one there. Used only where a Distillation names a queue.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list, patch]
 # Events explain why a Pod does not start; the operator creates its own on transitions.
 - apiGroups: [""]
   resources: [events]

@@ -62,6 +62,7 @@ RESOURCES = {
     "Pod": ("v1", "pods"),
     "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
     "Service": ("v1", "services"),
+    "Workload": ("kueue.x-k8s.io/v1beta2", "workloads"),
 }
 
 

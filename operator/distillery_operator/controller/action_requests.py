@@ -12,7 +12,7 @@ from distillery_api.status import Refusal
 from distillery_operator.cluster.client import Cluster
 from distillery_operator.controller.accepted_pods import AcceptedPods
 from distillery_operator.controller.refusal_backoff import RefusalBackoff
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
 from distillery_operator.core.refusals import (
     about,
     is_held_back,
@@ -124,8 +124,6 @@ class ActionRequests:
                 await self._write(action)
             case Merge(kind, name, patch):
                 await self._change(namespace, kind, name, patch)
-            case Suspend(job, suspended):
-                await self._change(namespace, "Job", job, {"spec": {"suspend": suspended}})
             case Delete(kind, name):
                 await self._cluster.delete(kind, namespace, name)
             case DryRun():

@@ -11,8 +11,10 @@ from typing import Any
 
 from distillery_api.status import DistillationStatus
 from distillery_operator.cluster.client import Cluster
+from distillery_operator.cluster.kueue import read_workloads
 from distillery_operator.core.observation import Children
 from distillery_operator.core.observe import observe
+from distillery_operator.core.observe_queue import waiting_jobs
 from distillery_operator.core.situation import names_to_read
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
@@ -43,6 +45,8 @@ class KnownChildren:
         children = replace(self._known(plan), claim=await self._claim(plan))
         for child in await self._named(plan.namespace, names_to_read(plan, previous)):
             children = with_child(children, child)
+        waiting = waiting_jobs(children.jobs, suspended=plan.suspended)
+        children = replace(children, workloads=await read_workloads(self._cluster, plan.namespace, waiting))
         unexplained = observe(children, owner_uid=plan.uid, now=now).unexplained
         return replace(children, events=await self._events(plan.namespace, unexplained))
 

@@ -13,12 +13,13 @@ from distillery_operator.core.config_repair import config_map_of_attempt, config
 from distillery_operator.core.drift import ServerChild, pending_writes
 from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
 from distillery_operator.core.gpu_yield import GPU_IN_USE
-from distillery_operator.core.observation import JobState, ObservedJob, Ownership
+from distillery_operator.core.observation import ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.servers import deployed_server
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
+from distillery_operator.core.suspension import suspension_patches
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_job, stage_pod
@@ -66,15 +67,7 @@ class Delete:
     name: str
 
 
-@dataclass(frozen=True)
-class Suspend:
-    """Suspend a Job, or resume it."""
-
-    job: str
-    suspended: bool
-
-
-Action = DryRun | Create | Apply | Merge | Delete | Suspend
+Action = DryRun | Create | Apply | Merge | Delete
 
 
 def decide(assessment: Assessment) -> tuple[Action, ...]:
@@ -157,12 +150,8 @@ def _server_removal(situation: Situation) -> Iterable[Action]:
 
 def _pauses(situation: Situation, states: StageStates) -> Iterable[Action]:
     job = states.current.job
-    if job is None or states.current.phase is not StagePhase.UNDER_WAY:
-        return
-    if situation.plan.suspended and job.state in (JobState.PENDING, JobState.RUNNING):
-        yield Suspend(job.name, suspended=True)
-    elif not situation.plan.suspended and job.state is JobState.SUSPENDED:
-        yield Suspend(job.name, suspended=False)
+    if job is not None and states.current.phase is StagePhase.UNDER_WAY:
+        yield from (Merge(*patch) for patch in suspension_patches(situation, job))
 
 
 def _deadlines(situation: Situation, state: StageState) -> Iterable[Action]:

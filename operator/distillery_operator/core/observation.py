@@ -18,6 +18,15 @@ Raw = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Workloads:
+    """Kueue's objects about Jobs in a queue."""
+
+    items: tuple[Raw, ...] = ()
+    unreadable: str | None = None
+    """Why there are none to read, as a sentence's part: no Kueue answers."""
+
+
+@dataclass(frozen=True)
 class Children:
     """Raw objects, as read from the API server."""
 
@@ -29,6 +38,8 @@ class Children:
     service: Raw | None = None
     config_maps: tuple[Raw, ...] = ()
     disruption_budget: Raw | None = None
+    workloads: Workloads = Workloads()
+    """Of the Jobs that `core/observe_queue.py` names; only these need any."""
     events: tuple[Raw, ...] = ()
     """Events about the Pods and Jobs that `Observation.unexplained` names; only these objects need any."""
 
@@ -52,6 +63,39 @@ class JobState(StrEnum):
     FAILED = "Failed"
     TERMINATING = "Terminating"
     FOREIGN = "Foreign"
+
+
+@dataclass(frozen=True)
+class ObservedWorkload:
+    """Kueue's object about a Job in a queue."""
+
+    name: str
+    active: bool = True
+    """Whether Kueue may start the Job."""
+    stopped_by_us: bool = False
+    """Whether this operator made it inactive."""
+    given_up: bool = False
+    """Whether Kueue itself made it inactive, or declared it finished: only a person can help."""
+    message: str = ""
+    """Why Kueue does not start the Job, in its words."""
+
+
+@dataclass(frozen=True)
+class Queueing:
+    """What is known of who starts and stops a Job, beside this operator."""
+
+    stopped_by_us: bool = False
+    """Whether this operator suspended it."""
+    suspended_since: datetime | None = None
+    queue: str | None = None
+    """The queue that it is in."""
+    workload: ObservedWorkload | None = None
+    unreadable: str | None = None
+    """Why Kueue's object about it cannot be read."""
+    other_controller: str | None = None
+    """Who runs the Job in place of Kubernetes' own controller."""
+    configuration: str | None = None
+    """Digest of what the user said about the Job."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +126,7 @@ class ObservedJob:
     pod_ip: str | None = None
     is_active: bool = False
     """Whether its Pod has not ended."""
+    queueing: Queueing = Queueing()
     beside_server: bool = False
     """Whether its template requires the node of a serving Pod."""
     has_finished: bool = False

@@ -35,6 +35,7 @@ from distillery_operator.core.observation import (
     Ownership,
     Raw,
 )
+from distillery_operator.core.observe_queue import observed_queueing
 from distillery_operator.core.pod_problems import (
     created,
     is_active,
@@ -58,8 +59,7 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
     serving_pods = [pod for pod in children.pods if _component(pod) == names.SERVING_COMPONENT]
     unbound = claim_problem(children.claim, children.events)
     jobs = tuple(
-        _waiting_for_volume(_observed_job(job, stage_pods, children.events, owner_uid, now), unbound)
-        for job in children.jobs
+        _waiting_for_volume(_observed_job(job, stage_pods, children, owner_uid, now), unbound) for job in children.jobs
     )
     return Observation(
         claim=_observed_claim(children.claim, owner_uid),
@@ -137,13 +137,13 @@ def _observed_budget(raw: Raw | None, owner_uid: str) -> ObservedBudget | None:
     return ObservedBudget(_ownership(raw, owner_uid), raw) if raw else None
 
 
-def _observed_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime) -> ObservedJob:
+def _observed_job(job: Raw, pods: list[Raw], children: Children, owner_uid: str, now: datetime) -> ObservedJob:
     ownership = _ownership(job, owner_uid)
     if ownership is Ownership.FOREIGN:
         return ObservedJob(name=job["metadata"]["name"], created=created(job), state=JobState.FOREIGN)
     pod = _latest_pod(job, pods)
     terminating = AttemptState(JobState.TERMINATING) if ownership is Ownership.TERMINATING else None
-    attempt = terminating or attempt_state(job, pod, events, now)
+    attempt = terminating or attempt_state(job, pod, children.events, now)
     return ObservedJob(
         name=job["metadata"]["name"],
         stage=_stage(job),
@@ -162,6 +162,7 @@ def _observed_job(job: Raw, pods: list[Raw], events: tuple[Raw, ...], owner_uid:
         pod=pod["metadata"]["name"] if pod else None,
         pod_ip=(pod.get("status") or {}).get("podIP") if pod else None,
         is_active=pod is not None and is_active(pod),
+        queueing=observed_queueing(job, children.workloads),
         beside_server=requires_server(job),
         has_finished=job_has_finished(job),
         ttl_seconds=job["spec"].get("ttlSecondsAfterFinished"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from distillery_api.formatting import cleaned
 from distillery_api.reasons import Reason
 from distillery_api.status import DistillationStatus, Refusal
-from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, Suspend
+from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT
 from distillery_operator.core.quota import frees_itself
 from distillery_operator.errors import AdmissionFailed, Invalid, Refused
@@ -40,8 +40,6 @@ def subject(action: Action) -> Subject:
             return "patch", manifest["kind"], manifest["metadata"]["name"], None
         case Merge(kind, name, patch):
             return "patch", kind, name, _field(patch)
-        case Suspend(job):
-            return "patch", "Job", job, "spec.suspend"
         case Delete(kind, name):
             return "delete", kind, name, None
 

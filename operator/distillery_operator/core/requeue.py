@@ -9,6 +9,7 @@ from distillery_api.reasons import Reason
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.ended_jobs import next_outlived
 from distillery_operator.core.observation import JobState
+from distillery_operator.core.queueing import queue_requeue
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
 from distillery_operator.core.stages import StagePhase, StageState
 from distillery_operator.core.unbound_claims import is_unbound
@@ -29,6 +30,8 @@ def requeue_after(assessment: Assessment) -> timedelta | None:
     delays += [UNEXPLAINED_REQUEUE] if _waits_for_pod(assessment.stages.current, assessment.rollout) else []
     delays += [UNEXPLAINED_REQUEUE] if _waits_for_volume(assessment) else []
     delays += [UNWATCHED_REQUEUE] if _waits_for_unwatched(assessment) else []
+    in_queue = queue_requeue(assessment.situation, assessment.stages.current.job)
+    delays += [in_queue] if in_queue else []
     return max(min(delays), SHORTEST_REQUEUE) if delays else None
 
 

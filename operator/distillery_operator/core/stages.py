@@ -26,6 +26,12 @@ from distillery_operator.core.observation import JobState, ObservedJob
 from distillery_operator.core.placement import is_misplaced
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem, known_reason, name_conflict
+from distillery_operator.core.queueing import (
+    holding_problem,
+    is_held,
+    is_outdated_in_queue,
+    only_a_person_can_resume,
+)
 from distillery_operator.core.retry_policy import (
     BLOCKING_REASONS,
     blocked_after_request,
@@ -263,12 +269,13 @@ def _recorded_attempt(situation: Situation, planned: PlannedStage, record: Stage
         return _start(situation, planned, record, record)
     if _outdated(situation, planned, record, job) or is_misplaced(situation, planned, job):
         return StageState(planned, StagePhase.REPLACING, record, job, job.problem)
-    problem = explained(situation, planned, job.problem)
+    problem = holding_problem(situation, job) or explained(situation, planned, job.problem)
     stalled = situation.settings.retry.waited_too_long(record, situation.now)
     if stalled and problem and yields_gpu(situation, planned):
         # Its Pod may hold the GPU that the server needs.
         record = given_up(record, problem, situation.now)
         return StageState(planned, StagePhase.FAILED, record, job, problem, stalled=True)
+    stalled = stalled or only_a_person_can_resume(job)
     return StageState(planned, StagePhase.UNDER_WAY, record, job, problem, stalled=stalled)
 
 
@@ -277,6 +284,8 @@ def _outdated(situation: Situation, planned: PlannedStage, record: StageStatus, 
     removed. A running one is never disturbed."""
     if situation.plan.suspended or job.state not in (JobState.PENDING, JobState.SUSPENDED):
         return False
+    if is_held(situation, job):
+        return is_outdated_in_queue(situation, planned, job)
     stuck = job.state is JobState.SUSPENDED or job.problem is not None
     changed = record.configuration != situation.configuration(planned)
     return stuck and (changed or job.image not in (None, situation.image(planned)))

@@ -29,6 +29,7 @@ from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan, PlannedStage
+from distillery_operator.planning.queue import queue_labels
 from distillery_operator.planning.stage_config import (
     StageLocations,
     api_keys,
@@ -37,6 +38,7 @@ from distillery_operator.planning.stage_config import (
     mounted_sources,
     run_config,
 )
+from distillery_operator.planning.user_configuration import user_configuration
 
 CONFIG_FOLDER = "/etc/distillery"
 
@@ -72,12 +74,16 @@ def stage_job(
 ) -> Manifest:
     """One attempt at a stage."""
     labels = child_labels(plan, planned.stage, input_hash=planned.input_hash, attempt=str(attempt))
+    queue = queue_labels(plan)
+    metadata = owned_metadata(plan, names.job_name(plan.name, planned.folder, attempt), {**labels, **queue})
+    configuration = {names.CONFIGURATION_ANNOTATION: user_configuration(plan, planned.stage)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": owned_metadata(plan, names.job_name(plan.name, planned.folder, attempt), labels),
+        "metadata": {**metadata, "annotations": configuration},
         "spec": {
-            "suspend": False,
+            # In a queue, Kueue starts it.
+            "suspend": bool(queue),
             "completions": 1,
             "parallelism": 1,
             "backoffLimit": 0,
@@ -105,8 +111,9 @@ def configuration_digest(plan: Plan, planned: PlannedStage) -> str:
     """A digest of everything that the spec gives an attempt, identity or not: a stage that failed because its budget or
     memory was too small runs again when the limit is raised. What the installation gives it does not count."""
     options = plan.options(planned.stage)
-    limits = [options.timeout, options.max_attempts]
-    return digest([_config_text(plan, planned), stage_pod(plan, planned, _ANY_INSTALLATION), limits])
+    limits, queue = [options.timeout, options.max_attempts], queue_labels(plan)
+    pod = stage_pod(plan, planned, _ANY_INSTALLATION)
+    return digest([_config_text(plan, planned), pod, limits, *([queue] if queue else [])])
 
 
 def _config_text(

@@ -35,6 +35,7 @@ from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan
+from distillery_operator.planning.queue import serving_queue_labels
 from distillery_operator.planning.server_identity import server_identity
 
 _SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
@@ -59,6 +60,7 @@ def rendered_server(plan: Plan, settings: ManifestSettings, served: ServedModel)
 def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, volume: VolumeUse) -> Manifest:
     """The Deployment of `server`."""
     labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=server.model.train_hash)
+    metadata = owned_metadata(plan, names.serving_name(plan.name), {**labels, **serving_queue_labels(plan)})
     annotations = {
         names.MODEL_PATH_ANNOTATION: server.model.model_path,
         names.STUDENT_PROMPT_ANNOTATION: server.model.student_prompt,
@@ -68,7 +70,7 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": owned_metadata(plan, names.serving_name(plan.name), labels) | {"annotations": annotations},
+        "metadata": metadata | {"annotations": annotations},
         "spec": {
             "replicas": plan.spec.serving.replicas,
             "revisionHistoryLimit": 2,

@@ -84,11 +84,11 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         mounts=dict(locations.mounts),
         task=spec.task,
         data=spec.data,
-        generation=_without_job_options(spec.generation),
+        generation=without_job_options(spec.generation),
         student=spec.student,
-        training=_without_job_options(spec.training),
+        training=without_job_options(spec.training),
         labels=spec.labels,
-        evaluation=_without_gate(_without_job_options(spec.evaluation)),
+        evaluation=_without_gate(without_job_options(spec.evaluation)),
         server_url=locations.server_url,
         bakes_prompt=True if planned.stage is Stage.VERIFY and spec.serving.bake_prompt else None,
         request_timeout_seconds=spec.generation.request_timeout,
@@ -141,6 +141,6 @@ def _without_gate(evaluation: EvaluationOptions) -> EvaluationOptions:
     return evaluation.model_copy(update={"gate": None})
 
 
-def _without_job_options(options: Options) -> Options:
+def without_job_options(options: Options) -> Options:
     """The options without image, resources, limits and the like, which concern the Job and not the process in it."""
     return options.model_copy(update=dict.fromkeys(JobOptions.model_fields))

@@ -1,0 +1,20 @@
+"""Kueue's objects about Jobs in a queue. A cluster without Kueue does not serve them."""
+
+from __future__ import annotations
+
+from distillery_operator.cluster.client import Cluster
+from distillery_operator.core.observation import Workloads
+from distillery_operator.core.observe_queue import workload_selector
+from distillery_operator.errors import NotFound
+
+_NO_KUEUE = "no Kueue answers: the cluster does not serve workloads of kueue.x-k8s.io/v1beta2"
+
+
+async def read_workloads(cluster: Cluster, namespace: str, job_uids: tuple[str, ...]) -> Workloads:
+    """The Workloads of Jobs with these UIDs; without any, no request."""
+    if not job_uids:
+        return Workloads()
+    try:
+        return Workloads(await cluster.list_labelled("Workload", namespace, workload_selector(job_uids)))
+    except NotFound:
+        return Workloads(unreadable=_NO_KUEUE)
