@@ -49,8 +49,8 @@ def test_validate_lists_the_problems_of_all_files(distillery):
     assert result.stderr.splitlines() == [
         "bad.yaml:5: spec.task: `Haiku` is not an allowed value; write NLI, MultipleChoice, Math, Summarization or"
         " Conversation",
-        "bad.yaml:10: spec.speed: unknown field; known fields are task, suspend, queue, managedBy, data,"
-        " generation, student, training, evaluation, serving, storage",
+        "bad.yaml:10: spec.speed: unknown field; known fields are task, suspend, queue, managedBy, childMetadata,"
+        " data, generation, student, training, evaluation, serving, storage",
         "nothing.yaml: the file does not exist; check the path",
     ]
     assert result.stdout == "conjnli.yaml: conjnli is valid\n"

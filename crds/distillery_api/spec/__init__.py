@@ -5,6 +5,7 @@ What the operator reports belongs in status.py; what follows from a spec belongs
 
 from __future__ import annotations
 
+from distillery_api.spec.child_metadata import ChildMetadata
 from distillery_api.spec.data import Columns, Data, DataFormat, DataSource, Replies
 from distillery_api.spec.distillation import DistillationSpec
 from distillery_api.spec.durations import parse_duration
@@ -29,6 +30,7 @@ __all__ = [
     "AccessMode",
     "AgainstServing",
     "Budget",
+    "ChildMetadata",
     "Columns",
     "Data",
     "DataFormat",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, ClassVar
 
 from distillery_api.base import ApiModel, NotIdentity, Rule
+from distillery_api.spec.child_metadata import ChildMetadata
 from distillery_api.spec.data import Data
 from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import Flag
@@ -106,6 +107,8 @@ class DistillationSpec(ApiModel):
     the Distillation mean the same; what is said here comes first. Default: none."""
     managed_by: Annotated[ManagedBy | None, NotIdentity] = None
     """Controller of the Distillation; only distillery.dev/operator is possible. Default: distillery.dev/operator."""
+    child_metadata: Annotated[ChildMetadata | None, NotIdentity] = None
+    """Labels and annotations of all children, for policies and cost reports. Default: none."""
     data: Data
     """Input rows."""
     generation: Generation

@@ -33,7 +33,13 @@ def has_drifted(manifest: Manifest, child: ServerChild | None) -> bool:
     """Whether an object of ours does not exist, or differs from its manifest."""
     if child is None:
         return True
-    return child.ownership is Ownership.OURS and not includes(child.manifest, manifest)
+    same = includes(child.manifest, manifest) and _user_keys(child.manifest) == _user_keys(manifest)
+    return child.ownership is Ownership.OURS and not same
+
+
+def _user_keys(manifest: Mapping[str, Any]) -> Any:
+    """The note of the user's labels and annotations: one that the user no longer wants is a difference, too."""
+    return (manifest["metadata"].get("annotations") or {}).get(names.CHILD_METADATA_ANNOTATION)
 
 
 def includes(seen: Any, expected: Any) -> bool:

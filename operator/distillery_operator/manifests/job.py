@@ -14,7 +14,7 @@ from distillery_operator.manifests.certificate_authorities import (
     authority_mounts,
     authority_volumes,
 )
-from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
+from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owned_metadata
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
     GeneratedContainer,
@@ -75,12 +75,12 @@ def stage_job(
     """One attempt at a stage."""
     labels = child_labels(plan, planned.stage, input_hash=planned.input_hash, attempt=str(attempt))
     queue = queue_labels(plan)
-    metadata = owned_metadata(plan, names.job_name(plan.name, planned.folder, attempt), {**labels, **queue})
+    name = names.job_name(plan.name, planned.folder, attempt)
     configuration = {names.CONFIGURATION_ANNOTATION: user_configuration(plan, planned.stage)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**metadata, "annotations": configuration},
+        "metadata": owned_metadata(plan, name, {**labels, **queue}, configuration),
         "spec": {
             # In a queue, Kueue starts it.
             "suspend": bool(queue),
@@ -171,6 +171,7 @@ def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettin
         requests=_REQUESTS[stage],
         memory_limit=_MEMORY_LIMITS[stage],
         environment=(*_api_keys(plan, stage), *authority_environment(settings)),
+        annotations=child_annotations(plan),
         needs_shared_memory=stage in _LOADS_MODEL,
         further_fields={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},
     )

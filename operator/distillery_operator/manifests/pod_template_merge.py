@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from distillery_api.spec.stage_options import RESERVED_LABEL_PREFIXES
 from distillery_operator.planning.names import STAGE_CONTAINER
 
 _KEYS = {
@@ -39,7 +40,10 @@ def merged_template(
     """The Pod template `user` over `generated`, with restartPolicy, our labels, and the generated container's command,
     mounts and volumes as generated."""
     merged = merged_map(generated, user)
-    labels = {**merged["metadata"]["labels"], **generated["metadata"]["labels"]}
+    ours = {
+        key: each for key, each in generated["metadata"]["labels"].items() if key.startswith(RESERVED_LABEL_PREFIXES)
+    }
+    labels = {**merged["metadata"]["labels"], **ours}
     spec = _reserved_spec(merged["spec"], generated["spec"], reserved_volumes)
     return {"metadata": {**merged["metadata"], "labels": labels}, "spec": spec}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from distillery_operator.manifests.child_metadata import Manifest, child_labels, owned_metadata
+from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owned_metadata
 from distillery_operator.manifests.model_server import (
     GRACE_SECONDS,
     PRE_STOP_SECONDS,
@@ -60,7 +60,6 @@ def rendered_server(plan: Plan, settings: ManifestSettings, served: ServedModel)
 def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, volume: VolumeUse) -> Manifest:
     """The Deployment of `server`."""
     labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=server.model.train_hash)
-    metadata = owned_metadata(plan, names.serving_name(plan.name), {**labels, **serving_queue_labels(plan)})
     annotations = {
         names.MODEL_PATH_ANNOTATION: server.model.model_path,
         names.STUDENT_PROMPT_ANNOTATION: server.model.student_prompt,
@@ -70,7 +69,9 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata | {"annotations": annotations},
+        "metadata": owned_metadata(
+            plan, names.serving_name(plan.name), {**labels, **serving_queue_labels(plan)}, annotations
+        ),
         "spec": {
             "replicas": plan.spec.serving.replicas,
             "revisionHistoryLimit": 2,
@@ -158,7 +159,7 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
             *_variables({**_OFFLINE, **server.environment, **module_environment(server.modules)}),
             *_api_key(plan, server),
         ),
-        annotations=module_annotations(server.modules),
+        annotations={**child_annotations(plan), **module_annotations(server.modules)},
         further_fields={
             "ports": [{"name": "http", "containerPort": names.SERVING_PORT}],
             **server_probes(settings),

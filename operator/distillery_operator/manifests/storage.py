@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distillery_api.spec import DEFAULT_STORAGE_SIZE, AccessMode, Retention
-from distillery_operator.manifests.child_metadata import Manifest, child_labels, owner_reference
+from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owner_reference
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -19,6 +19,8 @@ def workspace_claim(plan: Plan) -> Manifest:
     # Argo CD takes what has this label for a part of an application, and prunes what is not in Git. The claim has no
     # owner that would tell otherwise.
     del labels[names.INSTANCE_LABEL]
+    annotations = child_annotations(plan)
+    annotated = {"annotations": annotations} if annotations else {}
     spec: Manifest = {
         "accessModes": [str(mode) for mode in storage.access_modes or (AccessMode.READ_WRITE_ONCE,)],
         "resources": {"requests": {"storage": storage.size or DEFAULT_STORAGE_SIZE}},
@@ -26,6 +28,6 @@ def workspace_claim(plan: Plan) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": plan.claim_name, "namespace": plan.namespace, "labels": labels, **owner},
+        "metadata": {"name": plan.claim_name, "namespace": plan.namespace, "labels": labels, **owner, **annotated},
         "spec": spec | ({"storageClassName": storage.storage_class_name} if storage.storage_class_name else {}),
     }
