@@ -201,6 +201,17 @@ def test_a_preempted_job_is_queued_again_and_uses_no_attempt() -> None:
     assert (cluster.record(Stage.GENERATE).attempts, cluster.jobs()) == (1, [JOB])
 
 
+def test_a_job_that_kueue_is_about_to_stop_or_start_is_read_again_soon() -> None:
+    cluster, kueue = running()
+    # Kueue suspends the Job first, and takes its quota back once its Pods have ended.
+    cluster.job()["spec"]["suspend"] = True
+    evicted = {"type": "Evicted", "status": "True", "reason": "Preempted", "message": PREEMPTED}
+    kueue.workload["status"]["conditions"].append(evicted)
+    cluster.reconcile()
+    assert message(cluster) == f"{WAITS}: {PREEMPTED}"
+    assert cluster.requeue_after().total_seconds() == 2  # type: ignore[union-attr]
+
+
 def test_the_pod_that_preemption_stops_is_no_failure() -> None:
     cluster, kueue = running()
     kueue.preempt()

@@ -76,6 +76,8 @@ class ObservedWorkload:
     """Whether this operator made it inactive."""
     given_up: bool = False
     """Whether Kueue itself made it inactive, or declared it finished: only a person can help."""
+    changing: bool = False
+    """Whether Kueue is about to start the Job, or has just stopped it."""
     message: str = ""
     """Why Kueue does not start the Job, in its words."""
 

@@ -45,7 +45,7 @@ def _queue(job: Raw) -> str | None:
 
 
 def _has_ended(job: Raw) -> bool:
-    return any(_condition(job, kind).get("status") == "True" for kind in _ENDED)
+    return any(_holds(job, kind) for kind in _ENDED)
 
 
 def _workload(job: Raw, workloads: Workloads) -> ObservedWorkload | None:
@@ -58,13 +58,14 @@ def _workload(job: Raw, workloads: Workloads) -> ObservedWorkload | None:
 def _observed_workload(workload: Raw) -> ObservedWorkload:
     active = workload["spec"].get("active", True)
     by_us = names.SUSPENDED_ANNOTATION in (workload["metadata"].get("annotations") or {})
-    finished, evicted = _condition(workload, "Finished"), _condition(workload, "Evicted")
+    evicted = _condition(workload, "Evicted")
     by_kueue = not active and not by_us and str(evicted.get("reason", "")).startswith("DeactivatedDueTo")
     return ObservedWorkload(
         name=workload["metadata"]["name"],
         active=active,
         stopped_by_us=by_us,
-        given_up=finished.get("status") == "True" or by_kueue,
+        changing=_holds(workload, "Admitted"),
+        given_up=_holds(workload, "Finished") or by_kueue,
         message=_message(workload, active=active),
     )
 
@@ -73,15 +74,21 @@ def _message(workload: Raw, *, active: bool) -> str:
     """Why Kueue does not start the Job: what ended it, else what keeps it from its quota, else from its start."""
     finished, evicted = _condition(workload, "Finished"), _condition(workload, "Evicted")
     quota, admitted = _condition(workload, "QuotaReserved"), _condition(workload, "Admitted")
-    if finished.get("status") == "True":
+    if _holds(workload, "Finished"):
         return str(finished.get("message", ""))
     if not active:
         return f"spec.active is false: {evicted.get('message') or 'somebody has made it inactive'}"
-    if quota.get("status") != "True":
+    if not _holds(workload, "QuotaReserved"):
         return str(quota.get("message", ""))
+    if _holds(workload, "Evicted"):
+        return str(evicted.get("message", ""))
     checks = (check for check in (workload.get("status") or {}).get("admissionChecks") or ())
     pending = [f"{check['name']}: {check.get('message') or check.get('state')}" for check in checks]
     return str(admitted.get("message") or "; ".join(pending))
+
+
+def _holds(raw: Raw, kind: str) -> bool:
+    return _condition(raw, kind).get("status") == "True"
 
 
 def _condition(raw: Raw, kind: str) -> Raw:

@@ -19,7 +19,7 @@ QUEUE_REQUEUE = timedelta(minutes=1)
 """How often to read why a Job waits in its queue: Kueue's objects are not watched."""
 
 FIRST_QUEUE_REQUEUE = timedelta(seconds=2)
-"""How soon to read it while Kueue has not said anything yet."""
+"""How soon to read it while Kueue has not said anything yet, or is about to start or to stop the Job."""
 
 _TRAVELLING = (
     "sends its Jobs to other clusters (MultiKueue), where the workspace volume does not exist; choose a queue of this"
@@ -100,4 +100,5 @@ def queue_requeue(situation: Situation, job: ObservedJob | None) -> timedelta | 
     workload = job.queueing.workload
     told = job.queueing.unreadable or (workload and workload.message)
     young = job.created is not None and situation.now - job.created < QUEUE_REQUEUE
-    return FIRST_QUEUE_REQUEUE if young and not told else QUEUE_REQUEUE
+    changing = workload is not None and workload.changing
+    return FIRST_QUEUE_REQUEUE if changing or (young and not told) else QUEUE_REQUEUE
