@@ -53,7 +53,7 @@ def test_an_older_crd_is_refused_with_the_fields_it_lacks() -> None:
 def test_of_many_fields_a_few_are_named() -> None:
     document = served()
     properties(document)["spec"]["properties"] = {}
-    with pytest.raises(OutdatedSchema, match=r"lacks spec.data, spec.evaluation, spec.generation, .* more;"):
+    with pytest.raises(OutdatedSchema, match=r"lacks (spec\.[a-zA-Z]+,? ){5}and [0-9]+ more;"):
         check_served_schema(document)
 
 
