@@ -170,7 +170,7 @@ def test_a_queue_without_kueue_is_said() -> None:
     assert cluster.job()["spec"]["suspend"]
 
 
-def test_before_kueue_says_anything_it_is_asked_again_soon() -> None:
+def test_before_kueue_says_anything_its_workload_is_read_again_soon() -> None:
     cluster = SimulatedCluster(queue=QUEUED)
     cluster.kueue = True
     cluster.settle()
@@ -353,7 +353,7 @@ def test_a_queue_that_sends_jobs_to_other_clusters_is_refused() -> None:
     assert (cluster.reason(), cluster.job()["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]) == ("Queued", "here")
 
 
-def test_kueue_is_asked_only_about_jobs_that_wait_in_a_queue() -> None:
+def test_workloads_are_read_only_of_jobs_that_wait_in_a_queue() -> None:
     cluster, kueue = queued()
     uid = cluster.job()["metadata"]["uid"]
     assert waiting_jobs([cluster.job()], suspended=False) == (uid,)

@@ -98,7 +98,7 @@ def queue_requeue(situation: Situation, job: ObservedJob | None) -> timedelta | 
     if job is None or job.queueing.queue is None or job.state is not JobState.SUSPENDED:
         return None
     workload = job.queueing.workload
-    told = job.queueing.unreadable or (workload and workload.message)
+    reported = job.queueing.unreadable or (workload and workload.message)
     young = job.created is not None and situation.now - job.created < QUEUE_REQUEUE
     changing = workload is not None and workload.changing
-    return FIRST_QUEUE_REQUEUE if changing or (young and not told) else QUEUE_REQUEUE
+    return FIRST_QUEUE_REQUEUE if changing or (young and not reported) else QUEUE_REQUEUE
