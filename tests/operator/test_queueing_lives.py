@@ -96,7 +96,7 @@ class QueuedLife(RuleBasedStateMachine):
         assert truths != ["True", "True"]
 
     def teardown(self) -> None:
-        """Whatever happened, the stage runs and is done once everybody wants it to."""
+        """Whatever happened, the stage runs and is done once all want it to."""
         cluster, kueue = self.cluster, self.kueue
         cluster.change(suspend=False)
         self.settle()

@@ -14,7 +14,9 @@ async def read_workloads(cluster: Cluster, namespace: str, job_uids: tuple[str, 
     """The Workloads of Jobs with these UIDs; without any, no request."""
     if not job_uids:
         return Workloads()
+    selector = workload_selector(job_uids)
     try:
-        return Workloads(await cluster.list_labelled("Workload", namespace, workload_selector(job_uids)))
+        pages = [page async for page in cluster.pages("Workload", namespace, selector)]
+        return Workloads(tuple(item for page in pages for item in page.objects))
     except NotFound:
         return Workloads(unreadable=_NO_KUEUE)

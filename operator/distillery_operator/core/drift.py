@@ -11,6 +11,7 @@ from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.quantities import amount
+from distillery_operator.planning import names
 
 ServerChild = ObservedDeployment | ObservedService | ObservedBudget
 
