@@ -76,8 +76,8 @@ def at(moment: str, base: str) -> ChangingLife:
 
 
 def served(given: DistillationSpec) -> DistillationSpec:
-    """The spec, neither suspended nor without a server."""
-    return given.model_copy(update={"suspend": False, "serving": PLAIN.serving})
+    """The spec, neither suspended, nor in a queue, nor without a server."""
+    return given.model_copy(update={"suspend": False, "queue": None, "serving": PLAIN.serving})
 
 
 PLAIN = DistillationSpec.model_validate(spec())
