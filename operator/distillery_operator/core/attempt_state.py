@@ -90,8 +90,8 @@ def _ended_state(job: Raw, pod: Raw | None) -> AttemptState | None:
 
 def _failed_before_its_job(job: Raw, pod: Raw | None, end: ContainerEnd | None) -> AttemptState | None:
     """How a stage failed whose Job goes on: for a moment, or for as long as a sidecar runs. A Pod that is removed
-    through no fault of its own is replaced by its Job."""
-    if pod is None or end is None or not stage_container_ended(pod) or is_disrupted(pod):
+    through no fault of its own is replaced by its Job, and so is that of a suspended Job once it goes on."""
+    if pod is None or end is None or not stage_container_ended(pod) or is_disrupted(pod) or job["spec"].get("suspend"):
         return None
     if _is_past_deadline(job, end):
         return AttemptState(JobState.FAILED, _TOO_LONG, end.result, None, end.finished)

@@ -1,4 +1,5 @@
-"""What is changed in a workspace claim of ours that exists: its owner, its labels and annotations, and its size, which only ever grows.
+"""What is changed in a workspace claim of ours that exists: its owner, its labels and annotations, and its size, which
+only ever grows.
 
 Each change is a patch of its own, so that one that is refused, such as a size that the storage class cannot give, keeps
 no other from being made.
@@ -20,7 +21,12 @@ from distillery_operator.planning.plan import Plan
 
 def claim_patches(plan: Plan, claim: ObservedClaim) -> Iterator[Manifest]:
     """The JSON merge patches that bring the claim to the spec."""
-    patches = (owner_patch(plan, claim), _label_patch(plan, claim), metadata_patch(plan, claim), _size_patch(plan, claim))
+    patches = (
+        owner_patch(plan, claim),
+        _label_patch(plan, claim),
+        metadata_patch(plan, claim),
+        _size_patch(plan, claim),
+    )
     yield from (patch for patch in patches if patch)
 
 
