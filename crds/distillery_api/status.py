@@ -207,6 +207,8 @@ class DistillationStatus(LenientModel):
     """PersistentVolumeClaim of the workspace."""
     workspace_uid: Annotated[ShortText | None, Field(alias="workspaceUID")] = None
     """UID of that claim: finished stages belong to it."""
+    prunable_folders: Annotated[tuple[ShortText, ...], Field(max_length=32)] = ()
+    """Folders of models that no kept run needs (storage.history): deleted, or to be deleted by the next stage."""
     workspace_capacity: ShortText | None = None
     """Size of its volume."""
     workspace_message: ShortText | None = None

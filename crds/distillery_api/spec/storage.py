@@ -73,6 +73,10 @@ class Storage(ApiModel):
     """What happens to the created claim when the Distillation is deleted: Retain keeps it, with all paid replies;
     Delete deletes it. Default: Retain."""
 
+    history: Annotated[int, Field(strict=True, ge=1, le=5)] = 5
+    """Number of finished runs whose models are kept. Older ones are deleted once a later run is trained, but never the
+    model that is served or may be served again by itself, and no reply. Default: 5."""
+
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.claimName) || (!has(self.size) && !has(self.storageClassName) && !has(self.accessModes)"

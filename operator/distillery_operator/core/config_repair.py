@@ -5,6 +5,7 @@ from __future__ import annotations
 from distillery_api.status import StageStatus
 from distillery_operator.core.drift import includes
 from distillery_operator.core.observation import Ownership
+from distillery_operator.core.pruning import folders_to_prune
 from distillery_operator.core.serving_student import compared_hash, serving_student
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState
@@ -15,7 +16,8 @@ from distillery_operator.planning.plan import PlannedStage
 
 def config_map_of_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> Manifest:
     """What the attempt that `record` names is given."""
-    return stage_config_map(situation.plan, planned, serving_student(situation), record.micro_batches or 1)
+    student, prune = serving_student(situation), folders_to_prune(situation, planned)
+    return stage_config_map(situation.plan, planned, student, record.micro_batches or 1, prune)
 
 
 def config_map_to_restore(situation: Situation, state: StageState) -> Manifest | None:

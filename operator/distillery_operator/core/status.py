@@ -26,6 +26,7 @@ from distillery_operator.core.conditions import (
 from distillery_operator.core.eta import remaining_seconds
 from distillery_operator.core.gated_rollout import may_be_rolled_out, verdict_on_newest
 from distillery_operator.core.observation import ObservedDeployment, Ownership, StageReport
+from distillery_operator.core.pruning import prunable_folders
 from distillery_operator.core.serving_cost import serving_cost
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
@@ -45,6 +46,7 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
     reported = (_with_progress(situation, state, report.progress) for state in states.stages)
     records = tuple(record for record in reported if record)
     stages = (*records, *_kept_records(situation, states))
+    runs = _history(situation, states)
     claim = situation.observation.claim
     creates = states.current.phase is StagePhase.STARTING
     workspace_claim, workspace_uid = recorded_workspace(situation, creates=creates)
@@ -55,6 +57,7 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
         progress=_progress_text(assessment, records[-1] if records else None),
         workspace_claim=workspace_claim,
         workspace_uid=workspace_uid,
+        prunable_folders=prunable_folders(situation, runs),
         workspace_capacity=claim.capacity if claim else None,
         workspace_message=resize_message(claim),
         usage=_usage(stages),
@@ -62,7 +65,7 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
         evaluation=_evaluation(situation, states),
         serving=_serving(assessment, _usage(stages)),
         refused=situation.refusals,
-        history=_history(situation, states),
+        history=runs,
         last_handled_retry_at=situation.plan.retry_at or situation.previous.last_handled_retry_at,
     )
 

@@ -56,16 +56,20 @@ _LOADS_MODEL = frozenset({Stage.TRAIN, Stage.EVALUATE})
 
 
 def stage_config_map(
-    plan: Plan, planned: PlannedStage, serving_student: ServingStudent | None = None, micro_batches: int = 1
+    plan: Plan,
+    planned: PlannedStage,
+    serving_student: ServingStudent | None = None,
+    micro_batches: int = 1,
+    prune: tuple[str, ...] = (),
 ) -> Manifest:
     """The ConfigMap with the stage's RunConfig. Evaluate compares the new student with `serving_student`; batches are
-    processed in so many parts."""
+    processed in so many parts; the folders in `prune` are deleted first."""
     labels = child_labels(plan, planned.stage, input_hash=planned.input_hash)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owned_metadata(plan, names.config_map_name(plan.name, planned.folder), labels),
-        "data": {CONFIG_FILE: _config_text(plan, planned, serving_student, micro_batches)},
+        "data": {CONFIG_FILE: _config_text(plan, planned, serving_student, micro_batches, prune)},
     }
 
 
@@ -117,12 +121,18 @@ def configuration_digest(plan: Plan, planned: PlannedStage) -> str:
 
 
 def _config_text(
-    plan: Plan, planned: PlannedStage, serving_student: ServingStudent | None = None, micro_batches: int = 1
+    plan: Plan,
+    planned: PlannedStage,
+    serving_student: ServingStudent | None = None,
+    micro_batches: int = 1,
+    prune: tuple[str, ...] = (),
 ) -> str:
     config = run_config(plan, planned, StageLocations.in_pod(plan, planned.stage), micro_batches)
     if planned.stage is Stage.EVALUATE:
         config = config.model_copy(update={"serving_student": serving_student})
-    return config.model_dump_json(by_alias=True, exclude_none=True, indent=2)
+    config = config.model_copy(update={"prune": prune})
+    # Without folders, the text, and with it the configuration's digest, is that of earlier releases.
+    return config.model_dump_json(by_alias=True, exclude_none=True, exclude=None if prune else {"prune"}, indent=2)
 
 
 def _failure_rules() -> list[Manifest]:

@@ -1,0 +1,52 @@
+"""Which models in the workspace no kept run needs: the newest `storage.history` runs are kept, and every model that the
+server, its status or `spec.serving` names.
+
+The status lists what may be deleted until it is forgotten, since a deletion that was cut short is to be repeated; a
+model in that list counts as gone. A later run must be trained before anything is deleted, so that a spec that was
+changed by mistake costs no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from distillery_api.stage import Stage
+from distillery_api.status import Run
+from distillery_operator.core.situation import Situation
+from distillery_operator.planning.plan import PlannedStage
+
+PRUNING_STAGES = frozenset({Stage.EVALUATE, Stage.VERIFY})
+"""The stages that delete."""
+
+REMEMBERED = 32
+
+
+def prunable_folders(situation: Situation, history: Sequence[Run]) -> tuple[str, ...]:
+    """The folders of models that may be deleted, for the status with this history, newest run first; the last ones to
+    become so."""
+    previous, planned = situation.previous, situation.plan.stage(Stage.TRAIN).folder
+    trained = (PlannedStage(each.name, each.input_hash) for each in previous.stages if each.name is Stage.TRAIN)
+    known = (*(each.folder for each in trained), *(_folder(run) for run in reversed(previous.history)))
+    newest = {_folder(run) for run in history[: situation.plan.spec.storage.history]}
+    named = _names(situation)
+    new = (folder for folder in known if folder not in newest and folder.removeprefix("train-") not in named)
+    folders = dict.fromkeys((*previous.prunable_folders, *new))
+    return tuple(folder for folder in folders if folder != planned)[-REMEMBERED:]
+
+
+def folders_to_prune(situation: Situation, planned: PlannedStage) -> tuple[str, ...]:
+    """The folders that an attempt at this stage deletes."""
+    return prunable_folders(situation, situation.previous.history) if planned.stage in PRUNING_STAGES else ()
+
+
+def _folder(run: Run) -> str:
+    return run.model_path.partition("/")[0]
+
+
+def _names(situation: Situation) -> str:
+    """Everything that may name a model in use: one that serves, or that the server may go back to."""
+    deployment, serving = situation.observation.deployment, situation.previous.serving
+    manifest = json.dumps(deployment.manifest) if deployment else ""
+    reported = serving.model_dump_json() if serving else ""
+    return manifest + reported + situation.plan.spec.serving.model_dump_json()
