@@ -58,9 +58,9 @@ def test_a_lost_node_is_named_and_costs_no_attempt_when_it_comes_back(
     limits = {"maxAttempts": 1}
     spec = small_spec(training=limits, serving={"mode": "None"})
     distilled.apply(spec, script={"train": [{"waits": True}, {}]})
-    claim = distilled.wait("DataGenerated")["status"]["workspaceClaim"]
-    workspace = scripted_node.volume(distilled.namespace, claim)
-    wait_until(lambda: list(workspace.glob("train-*/running")), 40, "training")
+    distilled.wait("DataGenerated")
+    wait_until(lambda: distilled.children("pods", "train"), 40, "the training's Pod")
+    distilled.kubectl("wait", "--for=condition=Ready", "pod", "-l=app.kubernetes.io/component=train", "--timeout=40s")
 
     scripted_node.lose()
     distilled.wait("Reconciling", reason="NodeLost", seconds=90)
