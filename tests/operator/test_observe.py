@@ -10,6 +10,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_operator.core.observation import Children, JobState, Observation, ObservedJob, Ownership
 from distillery_operator.core.observe import observe
+from distillery_operator.core.problem import Problem
 from simulated_cluster import START, UID, written
 
 Raw = dict[str, Any]
@@ -565,3 +566,19 @@ def test_a_server_holds_the_volume_once_it_is_on_a_node() -> None:
     del waiting["spec"]["nodeName"]
     assert seen(pods=[on_node]).server_on_node
     assert not seen(pods=[waiting]).server_on_node
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("exceeded quota: gpu, requested: pods=1, used: pods=5, limited: pods=5", Reason.QUEUED),
+        ("exceeded quota: gpu, requested: pods=1, used: pods=0, limited: pods=0", Reason.POD_REFUSED),
+        ('violates PodSecurity "restricted:latest": privileged', Reason.POD_REFUSED),
+    ],
+)
+def test_a_server_without_a_pod_says_who_refused_it(message: str, reason: Reason) -> None:
+    made = deployment()
+    made["status"]["conditions"].append({"type": "ReplicaFailure", "status": "True", "message": message})
+    found = seen(deployment=made).deployment
+    assert found is not None
+    assert found.problem == Problem(reason, f"its Pod was refused: {message}")
