@@ -98,9 +98,9 @@ def change(name: str) -> tuple[str, DistillationSpec]:
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:
+    """A spec with that field alone, by the names in Python."""
     first, _, rest = name.partition(".")
-    field = "".join(part if not index else part.capitalize() for index, part in enumerate(first.split("_")))
-    return {field: nested(rest, value) if rest else value}
+    return {first: nested(rest, value) if rest else value}
 
 
 def merged(one: Any, other: Any) -> Any:
