@@ -66,6 +66,8 @@ class TrainingFigures(LenientModel):
     """Floating-point precision, such as bfloat16."""
     seconds: float
     """Wall-clock time of the training, in seconds."""
+    model_digest: Annotated[str, Field(max_length=80)] | None = None
+    """SHA-256 over the names and contents of the model's files, such as sha256:9f86…"""
 
 
 class StageOutcome(StrEnum):

@@ -127,13 +127,44 @@ class ServingCost(LenientModel):
     """Currency of the teacher's pricing."""
 
 
+class Candidate(LenientModel):
+    """A server that is being rolled out, while the one before it still answers."""
+
+    train: ShortText | None = None
+    """Hash of its run's training."""
+    model_path: ShortText | None = None
+    """Folder of its model in the workspace."""
+    image: ShortText | None = None
+    """Container image of its server."""
+    ready_replicas: int = 0
+    """Number of its ready Pods."""
+
+
+class FailedRollout(LenientModel):
+    """A rollout that failed and was rolled back. It is not tried again until the spec asks for another server, or the
+    annotation distillery.dev/retry-at is set."""
+
+    server: ShortText
+    """What was asked for: digest of the evaluation, and of the server's identity and restart."""
+    train: ShortText
+    """Hash of its run's training."""
+    reason: ShortText
+    """Machine-readable reason."""
+    message: ShortText
+    """Why it failed."""
+    time: datetime
+    """Time at which it was found to have failed."""
+
+
 class ServingStatus(LenientModel):
-    """The served student."""
+    """The served student: the one that answers, also while another one is being rolled out."""
 
     url: ShortText | None = None
     """Base URL of the OpenAI-compatible API in the cluster."""
     model: ShortText | None = None
     """Value for `model` in requests: the name of the Distillation."""
+    train: ShortText | None = None
+    """Hash of the training of the served run, as in history."""
     model_path: ShortText | None = None
     """Folder of the served model in the workspace."""
     image: ShortText | None = None
@@ -158,6 +189,10 @@ class ServingStatus(LenientModel):
     """Cost of a thousand calls; absent without serving.costPerHour, and until the speed is measured."""
     taken_over: bool | None = None
     """True for a student that a release without verification served: it counts as available until it is verified."""
+    candidate: Candidate | None = None
+    """The server that is being rolled out, while the one above still answers."""
+    failed_rollout: FailedRollout | None = None
+    """The last rollout, where it failed and was rolled back."""
 
 
 class Refusal(LenientModel):
@@ -182,14 +217,34 @@ class Run(LenientModel):
 
     completion_time: datetime
     """Time at which the evaluation completed."""
+    generate: ShortText | None = None
+    """Hash of the generated rows."""
+    train: ShortText | None = None
+    """Hash of the training: the run's name, for example in serving.pinnedRun."""
+    evaluate: ShortText | None = None
+    """Hash of the evaluation."""
     model_path: ShortText
     """Folder of the model in the workspace."""
     evaluation: ShortText | None = None
     """Folder of the evaluation in the workspace."""
+    student_prompt: ShortText | None = None
+    """File in the workspace with the student prompt."""
+    data_card: ShortText | None = None
+    """File in the workspace that says what the rows are."""
+    model_digest: ShortText | None = None
+    """SHA-256 over the names and contents of the model's files."""
+    precision: ShortText | None = None
+    """Floating-point precision in which the student was evaluated."""
     student: float | None = None
     """Score of the student."""
     teacher: float | None = None
     """Score of the teacher."""
+    base: float | None = None
+    """Score of the base model, under the prompt with which it is better."""
+    served_time: datetime | None = None
+    """Time at which it was last found, once rolled out, to answer as in its evaluation; absent if it never was."""
+    verification: Verification | None = None
+    """How it answered then."""
 
 
 class DistillationStatus(LenientModel):
@@ -225,7 +280,7 @@ class DistillationStatus(LenientModel):
     refused: Annotated[tuple[Refusal, ...], Field(max_length=8)] = ()
     """Writes that the API server refuses. They are tried again about once a minute, and at once when the spec or the
     annotation distillery.dev/retry-at changes."""
-    history: Annotated[tuple[Run, ...], Field(max_length=5)] = ()
-    """The last five finished runs, newest first."""
+    history: Annotated[tuple[Run, ...], Field(max_length=24)] = ()
+    """The last finished runs, newest first, and those that are served."""
     last_handled_retry_at: ShortText | None = None
     """Last handled value of the annotation distillery.dev/retry-at."""

@@ -11,7 +11,7 @@ from distillery_api.reasons import Reason
 from distillery_api.resource import Metadata
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, RowCounts, TrainingFigures
-from distillery_api.status import ConditionType, DistillationStatus
+from distillery_api.status import ConditionType, DistillationStatus, Run
 from distillery_api.usage import Estimate, Usage
 from distillery_operator.core.status import invalid_status
 from simulated_cluster import RUN_STAGES, START, VERIFIED, SimulatedCluster
@@ -616,31 +616,36 @@ def test_a_student_scaled_to_zero_is_ready_and_verified_once_it_is_scaled_up() -
 def test_a_student_that_an_earlier_release_made_is_verified_once_and_not_trained_again() -> None:
     cluster = served()
     made = len(cluster.created)
-    # As that release left it: a status without verify, and a Deployment whose digest says something else.
-    cluster.objects.pop(("Job", cluster.record(Stage.VERIFY).job or ""))
-    cluster.objects["Deployment", "conjnli"]["metadata"]["annotations"]["distillery.dev/digest"] = "older"
-    assert cluster.status.serving is not None
-    serving = cluster.status.serving.model_copy(update={"verification": None})
-    cluster.status = cluster.status.model_copy(update={"stages": cluster.status.stages[:3], "serving": serving})
+    left_by_earlier_release(cluster)
     cluster.settle()
     cluster.serve()
     cluster.settle()
-    assert cluster.created[made:] == [f"conjnli-{cluster.plan.stage(Stage.VERIFY).folder}-1"]
+    assert cluster.created[made:] == [f"conjnli-verify-{cluster.record(Stage.VERIFY).input_hash}-1"]
     cluster.finish()
     cluster.settle()
     assert (cluster.truth(READY), cluster.truth(AVAILABLE), len(cluster.created)) == ("True", "True", made + 1)
 
 
+def left_by_earlier_release(cluster: SimulatedCluster) -> None:
+    """As that release left it: a status without verify, and a Deployment whose digest says something else."""
+    cluster.objects.pop(("Job", cluster.record(Stage.VERIFY).job or ""))
+    annotations = cluster.objects["Deployment", "conjnli"]["metadata"]["annotations"]
+    annotations["distillery.dev/digest"] = "older"
+    del annotations["distillery.dev/server"]
+    assert cluster.status.serving is not None
+    serving = cluster.status.serving.model_copy(update={"verification": None})
+    (run,) = cluster.status.history
+    history = (Run(completion_time=run.completion_time, model_path=run.model_path, student=run.student),)
+    update = {"stages": cluster.status.stages[:3], "serving": serving, "history": history}
+    cluster.status = cluster.status.model_copy(update=update)
+
+
 def of_earlier_release(**changes: Any) -> SimulatedCluster:
     """A served student as a release without verification left it, under a spec with these changes."""
     cluster = served()
-    cluster.objects.pop(("Job", cluster.record(Stage.VERIFY).job or ""))
-    cluster.objects["Deployment", "conjnli"]["metadata"]["annotations"]["distillery.dev/digest"] = "older"
-    assert cluster.status.serving is not None
-    serving = cluster.status.serving.model_copy(update={"verification": None})
+    left_by_earlier_release(cluster)
     conditions = tuple(each for each in cluster.status.conditions if each.type is not ConditionType.VERIFIED)
-    update = {"stages": cluster.status.stages[:3], "serving": serving, "conditions": conditions}
-    cluster.status = cluster.status.model_copy(update=update)
+    cluster.status = cluster.status.model_copy(update={"conditions": conditions})
     cluster.change(**changes)
     cluster.settle()
     return cluster

@@ -97,6 +97,7 @@ class SimulatedCluster:
         self.kueue = False
         self.objects: dict[tuple[str, str], Raw] = {}
         self.pods: dict[str, Raw] = {}
+        self.serving_pods: list[Raw] = []
         self.events: list[Raw] = []
         self.status = DistillationStatus()
         self.settings = SETTINGS
@@ -118,6 +119,7 @@ class SimulatedCluster:
         cluster.spec = stored["spec"]
         cluster.status = DistillationStatus.model_validate(stored["status"])
         cluster.objects = {(each["kind"], each["metadata"]["name"]): each for each in stored["objects"]}
+        cluster.serving_pods = [cluster._serving_pod(ready=True)]
         return cluster
 
     # What a person does.
@@ -158,7 +160,7 @@ class SimulatedCluster:
             claim=self.objects.get(("PersistentVolumeClaim", self.plan.claim_name)),
             jobs=of_kind["Job"],
             config_maps=of_kind["ConfigMap"],
-            pods=tuple(self.pods.values()),
+            pods=(*self.pods.values(), *self.serving_pods),
             deployment=self.objects.get(("Deployment", "conjnli")),
             service=self.objects.get(("Service", "conjnli")),
             disruption_budget=self.objects.get(("PodDisruptionBudget", "conjnli")),
@@ -290,6 +292,7 @@ class SimulatedCluster:
             found["metadata"]["deletionTimestamp"] = written(self.now)
         else:
             self.objects.pop((kind, name), None)
+            self.serving_pods = [] if kind == "Deployment" else self.serving_pods
 
     # What controllers and kubelets do.
 
@@ -456,6 +459,45 @@ class SimulatedCluster:
         count = deployment["spec"]["replicas"] if ready is None else ready
         counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "availableReplicas"), count)
         deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
+        self.serving_pods = [self._serving_pod(ready=True) for _ in range(count)]
+
+    def roll_out(self, waiting: Raw | None = None, *, ready: bool = False) -> None:
+        """A Pod of the Deployment's newest version is there beside those before, which answer; `waiting` is what keeps
+        it from starting."""
+        deployment = self.objects["Deployment", "conjnli"]
+        new = self._serving_pod(ready=ready, waiting=waiting)
+        old = [pod for pod in self.serving_pods if pod["metadata"]["labels"] != new["metadata"]["labels"]]
+        if deployment["spec"]["strategy"]["type"] == "Recreate":
+            old = []
+        self.serving_pods = [*old, new]
+        available = len(old) + ready
+        deployment["status"] = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": len(old) + 1,
+            "updatedReplicas": 1,
+            "readyReplicas": available,
+            "availableReplicas": available,
+        }
+
+    def _serving_pod(self, *, ready: bool, waiting: Raw | None = None) -> Raw:
+        template = copy.deepcopy(self.objects["Deployment", "conjnli"]["spec"]["template"])
+        self._serial += 1
+        state: Raw = {"waiting": waiting} if waiting else {"running": {}}
+        container = {"name": "stage", "image": "distillery-trainer:1", "state": state, "ready": ready, "started": ready}
+        return {
+            "metadata": {
+                **template["metadata"],
+                "name": f"conjnli-{self._serial:05}",
+                "creationTimestamp": written(self.now),
+                "ownerReferences": [{"kind": "ReplicaSet", "name": "conjnli", "uid": "replica-set"}],
+            },
+            "spec": template["spec"],
+            "status": {
+                "phase": "Pending" if waiting else "Running",
+                "conditions": [{"type": "Ready", "status": str(ready)}],
+                "containerStatuses": [container],
+            },
+        }
 
     def run_stages(self, *stages: Stage) -> None:
         """Passes until those stages are done; before verify, the server starts."""

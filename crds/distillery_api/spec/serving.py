@@ -70,6 +70,9 @@ class Serving(StageOptions):
     cost_per_hour: Annotated[float | None, Field(ge=0, le=1_000_000), NotServerIdentity] = None
     """What the serving Pods cost per hour, in the currency of the teacher's pricing. With it, status.serving.cost
     compares a thousand calls of the student with a thousand of the teacher's."""
+    pinned_run: Annotated[Annotated[str, Field(min_length=1, max_length=63)] | None, NotServerIdentity] = None
+    """Hash of the training of a run in status.history, which is served instead of the newest one. New runs are made and
+    evaluated, but not served. Default: the newest run."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distillery_operator.core.serving_rollout import Rollout, serving_rollout
+from distillery_operator.core.serving_rollout import Rollout, serving_rollout, with_failure
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, stage_states
 from distillery_operator.core.verification import with_planned_verify, with_verify
@@ -24,4 +24,5 @@ def assess(situation: Situation) -> Assessment:
     stages = stage_states(situation)
     rollout = serving_rollout(situation, stages)
     situation = with_planned_verify(situation, stages, rollout)
-    return Assessment(situation, with_verify(situation, stages, rollout), rollout)
+    stages = with_verify(situation, stages, rollout)
+    return Assessment(situation, stages, with_failure(situation, stages, rollout))

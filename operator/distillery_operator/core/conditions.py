@@ -16,18 +16,20 @@ from distillery_api.status import (
     ConditionStatus,
     ConditionType,
     DistillationStatus,
+    FailedRollout,
     Refusal,
     StageStatus,
 )
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.availability import availability
 from distillery_operator.core.blocking import refusal_awaited_by_stage, refusal_of_server, unfulfilled_refusal
 from distillery_operator.core.gated_rollout import verdict_on_newest
-from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem, refusal_problem
+from distillery_operator.core.runs import pin_problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import find_condition
 from distillery_operator.core.stages import StagePhase, StageState
-from distillery_operator.core.verification import is_taken_over, served_verification, waits_for_scale_up
+from distillery_operator.core.verification import waits_for_scale_up
 from distillery_operator.core.workspace import workspace_problem
 
 _STAGE_CONDITIONS = {
@@ -102,8 +104,11 @@ def _summary_without_refusals(assessment: Assessment) -> Summary:
     lost = workspace_problem(situation)
     if lost and states.current.problem != lost:
         return _workspace_summary(lost)
+    unknown = pin_problem(situation)
+    if unknown:
+        return Summary(OverallState.STALLED, Reason.INVALID_SPEC, shortened(unknown.message, MESSAGE_LIMIT))
     verdict = verdict_on_newest(situation, states)
-    if verdict and not verdict.met:
+    if verdict and not verdict.met and not situation.plan.spec.serving.pinned_run:
         return Summary(OverallState.STALLED, Reason.QUALITY_GATE_FAILED, _gate_sentence(assessment, verdict))
     return _rollout_summary(assessment) if _is_about_server(assessment) else _stage_summary(states.current)
 
@@ -122,7 +127,7 @@ def _gate_sentence(assessment: Assessment, verdict: GateVerdict) -> str:
 def _is_about_server(assessment: Assessment) -> bool:
     """Whether the server's state is what to report: once all stages are done, and while verify waits for it."""
     states, rollout = assessment.stages, assessment.rollout
-    if waits_for_scale_up(states):
+    if waits_for_scale_up(states) or rollout.failed:
         return True
     waits_for_server = states.current.planned.stage is Stage.VERIFY and rollout.phase is not RolloutPhase.SERVING
     return states.finished or (waits_for_server and not states.current.stalled)
@@ -164,6 +169,10 @@ def _rollout_summary(assessment: Assessment) -> Summary:
         return Summary(
             OverallState.READY, Reason.SUCCEEDED, "the student is trained and evaluated; serving.mode is None"
         )
+    if rollout.failed:
+        return Summary(
+            OverallState.STALLED, Reason(rollout.failed.reason), _failed_sentence(assessment, rollout.failed)
+        )
     if rollout.phase is RolloutPhase.SERVING:
         return Summary(OverallState.READY, Reason.SERVING, _serving_sentence(assessment))
     problem = rollout.problem
@@ -174,19 +183,35 @@ def _rollout_summary(assessment: Assessment) -> Summary:
     return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, "serving: the new student's server is starting")
 
 
+def _failed_sentence(assessment: Assessment, failed: FailedRollout) -> str:
+    """Why a rollout failed, and what serves instead."""
+    server, phase = assessment.rollout.server, assessment.rollout.phase
+    path = server.model.model_path if server else ""
+    back = f"{path} serves again" if phase is RolloutPhase.SERVING else f"going back to {path}"
+    if server and server.digest == (assessment.rollout.wanted and assessment.rollout.wanted.digest):
+        back = "going back to the server before"
+    return shortened(f"serving train-{failed.train}: {failed.message}; {back}", MESSAGE_LIMIT)
+
+
 def _serving_sentence(assessment: Assessment) -> str:
     plan, waiting = assessment.situation.plan, assessment.stages.current.problem
     if plan.spec.serving.replicas:
-        return f"the student is served at {service_url(plan)}"
+        pinned = plan.spec.serving.pinned_run
+        which = f"the student of the pinned run {pinned}" if pinned else "the student"
+        return f"{which} is served at {service_url(plan)}"
     return waiting.message if waiting else "serving is scaled to zero"
 
 
 def conditions(assessment: Assessment) -> tuple[Condition, ...]:
     """All conditions, Ready first."""
     situation, summary = assessment.situation, summarise(assessment)
-    available = _availability(assessment)
-    serves = available[1] is ConditionStatus.TRUE
-    facts = [*overall_facts(summary, serves=serves), *_stage_facts(assessment, summary), available]
+    available = availability(assessment)
+    truth = ConditionStatus.TRUE if available.holds else ConditionStatus.FALSE
+    facts = [
+        *overall_facts(summary, serves=available.holds),
+        *_stage_facts(assessment, summary),
+        (ConditionType.AVAILABLE, truth, available.reason, available.message),
+    ]
     return dated(facts, situation.previous, situation.plan.generation, situation.now)
 
 
@@ -225,25 +250,6 @@ def _stage_facts(assessment: Assessment, summary: Summary) -> Iterable[Fact]:
             yield kind, ConditionStatus.FALSE, Reason.QUEUED, state.problem.message
         else:
             yield kind, ConditionStatus.FALSE, summary.reason, summary.message
-
-
-def _availability(assessment: Assessment) -> Fact:
-    """A student is available once its server is, and has answered rows of the evaluation as it did there."""
-    seen, kind = assessment.situation.observation.deployment, ConditionType.AVAILABLE
-    if seen is None or seen.ownership is not Ownership.OURS:
-        return kind, ConditionStatus.FALSE, Reason.NOT_STARTED, "no student is served"
-    path = seen.model_path
-    if not seen.available and assessment.rollout.phase is RolloutPhase.YIELDED:
-        stage = assessment.stages.current.planned.stage
-        message = f"the server of {path} is stopped while {stage} uses its GPU, and starts again afterwards"
-        return kind, ConditionStatus.FALSE, Reason.YIELDED_GPU, message
-    if not seen.available:
-        return kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, f"no server of {path} is available"
-    if is_taken_over(assessment.situation, assessment.stages):
-        return kind, ConditionStatus.TRUE, Reason.SERVING, f"a server of {path} is available, and not verified yet"
-    if served_verification(assessment.situation, assessment.stages) is None:
-        return kind, ConditionStatus.FALSE, Reason.VERIFYING, f"the server of {path} answers, but is not verified"
-    return kind, ConditionStatus.TRUE, Reason.SERVING, f"a server of {path} is available"
 
 
 def dated(facts: Iterable[Fact], previous: DistillationStatus, generation: int, now: datetime) -> tuple[Condition, ...]:

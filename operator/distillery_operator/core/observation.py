@@ -164,6 +164,15 @@ class ObservedClaim:
 
 
 @dataclass(frozen=True)
+class ReadyPod:
+    """A serving Pod that answers."""
+
+    server: str
+    """What it is labelled with; empty for one that an earlier release made."""
+    train_hash: str
+
+
+@dataclass(frozen=True)
 class ObservedDeployment:
     """The server."""
 
@@ -176,6 +185,10 @@ class ObservedDeployment:
     """Digest of the Pod template that it was created with."""
     server: Server | None = None
     """The server that it stores; None in one of a release that stored none."""
+    fallback: Server | None = None
+    """The server that answered well before this one."""
+    ready_pods: tuple[ReadyPod, ...] = ()
+    """The Pods that answer, of whatever template."""
     image: str | None = None
     desired: int = 1
     """Replicas that its spec asks for."""

@@ -34,11 +34,13 @@ from distillery_operator.core.observation import (
     ObservedService,
     Ownership,
     Raw,
+    ReadyPod,
 )
 from distillery_operator.core.observe_queue import observed_queueing
 from distillery_operator.core.pod_problems import (
     created,
     is_active,
+    is_ready,
     pending_problem,
     server_problem,
     stage_start,
@@ -237,7 +239,7 @@ def _observed_deployment(
     status, metadata = raw.get("status") or {}, raw["metadata"]
     annotations = metadata.get("annotations") or {}
     train_hash = _labels(raw).get(names.HASH_LABEL, "")
-    newest = [pod for pod in pods if _labels(pod).get(names.HASH_LABEL) == train_hash]
+    newest = [pod for pod in pods if _is_newest(pod, raw)]
     return ObservedDeployment(
         ownership=_ownership(raw, owner_uid),
         train_hash=train_hash,
@@ -246,6 +248,8 @@ def _observed_deployment(
         precision=annotations.get(names.PRECISION_ANNOTATION, ""),
         digest=annotations.get(names.DIGEST_ANNOTATION, ""),
         server=server_from_annotation(annotations.get(names.SERVER_ANNOTATION, "")),
+        fallback=server_from_annotation(annotations.get(names.FALLBACK_ANNOTATION, "")),
+        ready_pods=tuple(_ready_pod(pod) for pod in pods if is_ready(pod)),
         image=_image(raw),
         desired=raw["spec"].get("replicas", 1),
         replicas=status.get("replicas", 0),
@@ -263,3 +267,14 @@ def _image(raw: Raw) -> str | None:
     """The image of the generated container in the template of a Job or Deployment."""
     containers = (raw["spec"].get("template") or {}).get("spec", {}).get("containers", ())
     return next((each["image"] for each in containers if each["name"] == names.STAGE_CONTAINER), None)
+
+
+def _is_newest(pod: Raw, deployment: Raw) -> bool:
+    """Whether a serving Pod is of the Deployment's present template."""
+    template = (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    same_student = _labels(pod).get(names.HASH_LABEL) == _labels(deployment).get(names.HASH_LABEL)
+    return same_student and _labels(pod).get(names.SERVER_LABEL) == template.get(names.SERVER_LABEL)
+
+
+def _ready_pod(pod: Raw) -> ReadyPod:
+    return ReadyPod(_labels(pod).get(names.SERVER_LABEL, ""), _labels(pod).get(names.HASH_LABEL, ""))

@@ -73,6 +73,11 @@ def is_disrupted(pod: Raw) -> bool:
     return pod_condition(pod, "DisruptionTarget").get("status") == "True"
 
 
+def is_ready(pod: Raw) -> bool:
+    """Whether a serving Pod answers: it receives the requests to its Service."""
+    return _condition(pod, "Ready").get("status") == "True" and not _is_terminating(pod)
+
+
 def container_end(pod: Raw) -> ContainerEnd | None:
     """How the generated container ended, or the Pod without it; None while it has not."""
     terminated = (_stage_status(pod).get("state") or {}).get("terminated")

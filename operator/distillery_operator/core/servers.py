@@ -39,6 +39,20 @@ def _last_served_model(situation: Situation) -> ServedModel | None:
     return ServedModel(train_hash, before.model_path, before.student_prompt, before.precision or UNKNOWN_PRECISION)
 
 
+def fallback_server(situation: Situation) -> Server | None:
+    """The server that answered well before the deployed one."""
+    seen = situation.observation.deployment
+    return seen.fallback if seen and seen.ownership is Ownership.OURS else None
+
+
+def answering_servers(situation: Situation) -> tuple[Server, ...]:
+    """The servers at least one of whose Pods is ready; the one from before a rollout first."""
+    seen, known = situation.observation.deployment, (fallback_server(situation), deployed_server(situation))
+    ready = {(pod.server, pod.train_hash) for pod in seen.ready_pods} if seen else set()
+    answering = (each for each in known if each and (each.pod_label, each.model.train_hash) in ready)
+    return tuple({each.digest: each for each in answering}.values())
+
+
 def server_for(situation: Situation, model: ServedModel) -> Server:
     """The server of `model` that there should be: the deployed one as it is, where it is what the user asks for."""
     deployed = deployed_server(situation)

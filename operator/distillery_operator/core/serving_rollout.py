@@ -6,19 +6,28 @@ student it has, with the replicas and resources that the spec asks for now.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
+from distillery_api.status import FailedRollout
 from distillery_operator.core.gated_rollout import may_be_rolled_out
 from distillery_operator.core.name_conflicts import server_name_conflict
 from distillery_operator.core.observation import ObservedDeployment, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import BLOCKING_REASONS
-from distillery_operator.core.servers import deployed_server, served_model, server_for
+from distillery_operator.core.rollback import earlier_server, known_failure, new_failure
+from distillery_operator.core.runs import known_verification, model_of, pinned_run
+from distillery_operator.core.servers import (
+    answering_servers,
+    deployed_server,
+    fallback_server,
+    served_model,
+    server_for,
+)
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.core.workspace import workspace_problem
@@ -52,6 +61,10 @@ class Rollout:
     """The Deployment and the Service that should exist."""
     server: Server | None = None
     """The server that should exist."""
+    wanted: Server | None = None
+    """The server that is asked for: another one than `server` where its rollout failed."""
+    failed: FailedRollout | None = None
+    """The failed rollout of what is asked for."""
     problem: Problem | None = None
     stalled: bool = False
     """Whether only a person can help."""
@@ -68,14 +81,30 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     lost = workspace_problem(situation)
     if lost:
         # What serves goes on as it is: a new Pod would not start, or find nothing to serve.
-        return Rollout(RolloutPhase.ROLLING_OUT, (), deployed_server(situation), lost, stalled=True)
-    server = _wanted_server(situation, states)
-    if server is None:
+        return Rollout(RolloutPhase.ROLLING_OUT, (), deployed_server(situation), problem=lost, stalled=True)
+    wanted = _wanted_server(situation, states)
+    if wanted is None:
         return Rollout(RolloutPhase.NOTHING)
+    failed = known_failure(situation, wanted)
+    server = earlier_server(situation, failed) if failed else None
+    rollout = _rollout_of(situation, states, server or wanted)
+    return replace(rollout, wanted=wanted, failed=failed if server else None)
+
+
+def with_failure(situation: Situation, states: StageStates, rollout: Rollout) -> Rollout:
+    """The rollout, with its failure where it has just failed and another server can serve."""
+    if rollout.server is None or rollout.wanted is None or rollout.failed or situation.retry_requested:
+        return rollout
+    conflict = rollout.problem is not None and rollout.problem.reason is Reason.NAME_CONFLICT
+    problem = rollout.problem if rollout.stalled and not conflict else None
+    return replace(rollout, failed=new_failure(situation, states, rollout.server, problem))
+
+
+def _rollout_of(situation: Situation, states: StageStates, server: Server) -> Rollout:
     manifests = _manifests(situation, server)
     conflict = server_name_conflict(situation)
     if conflict:
-        return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, conflict, stalled=True)
+        return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, problem=conflict, stalled=True)
     if is_yielded(situation, states):
         return Rollout(RolloutPhase.YIELDED, _stopped(manifests), server)
     return _progress(situation, server, manifests)
@@ -87,9 +116,14 @@ def service_url(plan: Plan) -> str:
 
 
 def _wanted_server(situation: Situation, states: StageStates) -> Server | None:
-    """The server of the newest student once it may be rolled out, until then of the one that is served."""
-    deployed = deployed_server(situation)
-    if may_be_rolled_out(situation, states) and not situation.plan.suspended:
+    """The server of the newest student once it may be rolled out, or of the run that is pinned; until then that of the
+    student that is served."""
+    deployed, suspended = deployed_server(situation), situation.plan.suspended
+    pinned = pinned_run(situation)
+    if pinned and not suspended:
+        return server_for(situation, model_of(pinned))
+    is_pinned = situation.plan.spec.serving.pinned_run is not None
+    if may_be_rolled_out(situation, states) and not suspended and not is_pinned:
         return server_for(situation, _newest_model(situation, states, deployed))
     served = served_model(situation)
     return server_for(situation, served) if served else None
@@ -108,7 +142,16 @@ def _manifests(situation: Situation, server: Server) -> tuple[Manifest, ...]:
     plan, settings = situation.plan, situation.settings.manifests
     deployment = serving_deployment(plan, settings, server, volume_use(situation))
     budget = (disruption_budget(plan),) if plan.has_several_servers else ()
-    return (with_servers(deployment, server), serving_service(plan), *budget)
+    return (with_servers(deployment, server, _fallback(situation, server)), serving_service(plan), *budget)
+
+
+def _fallback(situation: Situation, server: Server) -> Server | None:
+    """The server to go back to where `server` fails: the last that answered well."""
+    deployed = deployed_server(situation)
+    if deployed and deployed.digest != server.digest and _answered_well(situation, deployed):
+        return deployed
+    fallback = fallback_server(situation)
+    return fallback if fallback and fallback.digest != server.digest else None
 
 
 def _progress(situation: Situation, server: Server, manifests: tuple[Manifest, ...]) -> Rollout:
@@ -116,20 +159,27 @@ def _progress(situation: Situation, server: Server, manifests: tuple[Manifest, .
     if seen is None or seen.ownership is not Ownership.OURS or seen.digest != server.digest:
         return Rollout(RolloutPhase.ROLLING_OUT, manifests, server)
     # How many Pods there are is left to whoever scales them: that makes it no other rollout.
-    if (seen.rolled_out or (was_rolled_out(situation, server) and seen.answers)) and _has_service(situation):
+    if (seen.rolled_out or _answers_still(situation, server)) and _has_service(situation):
         return Rollout(RolloutPhase.SERVING, manifests, server)
     since = _blocked_since(situation, seen)
     stalled = situation.blocked_too_long(since) or _is_past_deadline(seen)
     problem = _deadline_problem(seen) or seen.problem
-    return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, problem, stalled, since)
+    return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, problem=problem, stalled=stalled, blocked_since=since)
 
 
-def was_rolled_out(situation: Situation, server: Server) -> bool:
-    """Whether the server's Pods have replaced all others before."""
+def _answered_well(situation: Situation, server: Server) -> bool:
+    serving = situation.previous.serving
+    taken_over = serving is not None and serving.taken_over and serving.model_path == server.model.model_path
+    return bool(taken_over) or known_verification(situation, server.digest) is not None
+
+
+def _answers_still(situation: Situation, server: Server) -> bool:
+    """Whether the server's Pods have replaced all others before, and one of them answers, or none is wanted."""
     before = situation.previous.serving
-    if before is None:
+    rolled_out = before is not None and before.server == server.digest
+    if not (rolled_out or known_verification(situation, server.digest)):
         return False
-    return server.digest in (before.server, before.verification and before.verification.server)
+    return server in answering_servers(situation) or situation.plan.spec.serving.replicas == 0
 
 
 def _has_service(situation: Situation) -> bool:

@@ -11,10 +11,10 @@ from distillery_api.reasons import Reason
 from distillery_api.resource import Metadata
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress
-from distillery_api.status import ConditionType, DistillationStatus, Run, ServingStatus, StageStatus
+from distillery_api.status import Candidate, ConditionType, DistillationStatus, ServingStatus, StageStatus
 from distillery_api.usage import Estimate, Usage
-from distillery_api.verification import Verification
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.availability import candidate, is_taken_over, served_server, verification_of
 from distillery_operator.core.conditions import (
     MESSAGE_LIMIT,
     OverallState,
@@ -25,18 +25,17 @@ from distillery_operator.core.conditions import (
 )
 from distillery_operator.core.eta import remaining_seconds
 from distillery_operator.core.gated_rollout import may_be_rolled_out, verdict_on_newest
-from distillery_operator.core.observation import ObservedDeployment, Ownership, StageReport
+from distillery_operator.core.history import history
+from distillery_operator.core.observation import Ownership, StageReport
 from distillery_operator.core.pruning import prunable_folders
 from distillery_operator.core.serving_cost import serving_cost
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
-from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation, newly_evaluated
-from distillery_operator.core.verification import is_taken_over, served_verification, waits_for_scale_up
+from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation
+from distillery_operator.core.verification import waits_for_scale_up
 from distillery_operator.core.volume_resize import resize_message
 from distillery_operator.core.workspace import recorded_workspace
 from distillery_operator.planning import names
-
-HISTORY_LENGTH = 5
 
 
 def compute_status(assessment: Assessment, report: StageReport) -> DistillationStatus:
@@ -46,7 +45,7 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
     reported = (_with_progress(situation, state, report.progress) for state in states.stages)
     records = tuple(record for record in reported if record)
     stages = (*records, *_kept_records(situation, states))
-    runs = _history(situation, states)
+    runs = history(assessment)
     claim = situation.observation.claim
     creates = states.current.phase is StagePhase.STARTING
     workspace_claim, workspace_uid = recorded_workspace(situation, creates=creates)
@@ -116,7 +115,8 @@ def _rounded(seconds: float) -> int:
 
 def _progress_text(assessment: Assessment, record: StageStatus | None) -> str:
     states, stage = assessment.stages, assessment.stages.current.planned.stage
-    if states.done(Stage.EVALUATE) and not may_be_rolled_out(assessment.situation, states):
+    pinned = assessment.situation.plan.spec.serving.pinned_run
+    if not pinned and states.done(Stage.EVALUATE) and not may_be_rolled_out(assessment.situation, states):
         return "quality gate failed"
     served = assessment.rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
     if not served and (states.finished or stage is Stage.VERIFY):
@@ -167,57 +167,44 @@ def _judged_table(situation: Situation, states: StageStates) -> Evaluation | Non
     return table.model_copy(update={"gate": verdict_on_newest(situation, states)})
 
 
-def _history(situation: Situation, states: StageStates) -> tuple[Run, ...]:
-    new = newly_evaluated(situation, states)
-    record = new.record if new else None
-    if new is None or record is None or record.completion_time is None:
-        return situation.previous.history
-    table = last_evaluation(situation, states)
-    run = Run(
-        completion_time=record.completion_time,
-        model_path=situation.plan.model_path,
-        evaluation=new.planned.folder,
-        student=table.student.score if table and table.student else None,
-        teacher=table.teacher.score if table and table.teacher else None,
-    )
-    others = (before for before in situation.previous.history if before.model_path != run.model_path)
-    return (run, *others)[:HISTORY_LENGTH]
-
-
 def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | None:
     """The server as it is; its address is known from the moment that it is to be created."""
-    situation, rollout = assessment.situation, assessment.rollout
-    if rollout.server is None:
+    situation, rollout, served = assessment.situation, assessment.rollout, served_server(assessment)
+    if served is None:
         return None
     deployment = situation.observation.deployment
     seen = deployment if deployment and deployment.ownership is Ownership.OURS else None
-    verification = _verification(assessment, seen)
+    verification = verification_of(assessment, served)
     return ServingStatus(
         url=service_url(situation.plan),
         model=names.served_model_name(situation.plan.name),
-        model_path=seen.model_path if seen else rollout.server.model.model_path,
-        image=seen.image if seen else None,
+        train=served.model.train_hash,
+        model_path=served.model.model_path,
+        image=served.image if seen else None,
         server=_rolled_out(assessment),
         replicas=seen.replicas if seen else 0,
         ready_replicas=seen.ready if seen else 0,
         selector=names.serving_selector(situation.plan.name),
-        student_prompt=seen.student_prompt if seen else rollout.server.model.student_prompt,
-        precision=seen.precision if seen else rollout.server.model.precision,
+        student_prompt=served.model.student_prompt,
+        precision=served.model.precision,
         blocked_since=rollout.blocked_since,
         verification=verification,
         cost=serving_cost(situation.plan.spec.serving.cost_per_hour, verification, usage),
-        taken_over=True if seen and is_taken_over(situation, assessment.stages) else None,
+        taken_over=True if seen and is_taken_over(assessment, served) else None,
+        candidate=_candidate(assessment),
+        failed_rollout=rollout.failed,
     )
 
 
-def _verification(assessment: Assessment, seen: ObservedDeployment | None) -> Verification | None:
-    """How the student answered that is served; where somebody has deleted its Deployment, it holds for the same
-    server."""
-    if seen:
-        return served_verification(assessment.situation, assessment.stages)
-    server, before = assessment.rollout.server, assessment.situation.previous.serving
-    verification = before.verification if before else None
-    return verification if verification and server and verification.server == server.digest else None
+def _candidate(assessment: Assessment) -> Candidate | None:
+    server, seen = candidate(assessment), assessment.situation.observation.deployment
+    if server is None:
+        return None
+    pods = seen.ready_pods if seen else ()
+    ready = sum((pod.server, pod.train_hash) == (server.pod_label, server.model.train_hash) for pod in pods)
+    return Candidate(
+        train=server.model.train_hash, model_path=server.model.model_path, image=server.image, ready_replicas=ready
+    )
 
 
 def _rolled_out(assessment: Assessment) -> str | None:

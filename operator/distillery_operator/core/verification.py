@@ -9,38 +9,64 @@ from dataclasses import replace
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
-from distillery_api.status import ConditionStatus, ConditionType
-from distillery_api.verification import Verification
+from distillery_api.status import StageStatus
 from distillery_operator.core.gated_rollout import may_be_rolled_out
-from distillery_operator.core.observation import ObservedDeployment
 from distillery_operator.core.problem import Problem
+from distillery_operator.core.runs import inputs_of, pinned_run, run_named
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
-from distillery_operator.core.situation import Situation, find_condition
-from distillery_operator.core.stages import StageStates, joined_states, stage_state
+from distillery_operator.core.situation import Situation
+from distillery_operator.core.stages import StagePhase, StageState, StageStates, joined_states, stage_state
 from distillery_operator.manifests.cluster_plan import plan_with_verify
+from distillery_operator.planning.plan import PlannedStage
 
 _SCALED_TO_ZERO = Problem(None, "serving is scaled to zero; the student is verified once it is scaled up")
 
 
 def with_planned_verify(situation: Situation, states: StageStates, rollout: Rollout) -> Situation:
-    """The situation with verify planned for the server that there should be, once the newest student is evaluated."""
-    newest = situation.plan.stage(Stage.TRAIN).input_hash
-    if states.done(Stage.EVALUATE) is None or rollout.server is None or rollout.server.model.train_hash != newest:
+    """The situation with verify planned for the server that is asked for, once the newest student is evaluated."""
+    wanted, pinned = rollout.wanted, pinned_run(situation)
+    if states.done(Stage.EVALUATE) is None or wanted is None:
         return situation
-    return replace(situation, plan=plan_with_verify(situation.plan, rollout.server))
+    if pinned and wanted.model.train_hash == pinned.train:
+        return replace(situation, plan=plan_with_verify(situation.plan, wanted, inputs_of(pinned)))
+    if wanted.model.train_hash != situation.plan.stage(Stage.TRAIN).input_hash:
+        return situation
+    return replace(situation, plan=plan_with_verify(situation.plan, wanted))
 
 
 def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:
     """The states of all stages: verify begins once the newest student is evaluated, and may be rolled out."""
-    if not may_be_rolled_out(situation, states) or not situation.plan.served:
+    chosen = states.done(Stage.EVALUATE) if pinned_run(situation) else may_be_rolled_out(situation, states)
+    if not chosen or not situation.plan.served:
         return states
+    planned = situation.plan.stage(Stage.VERIFY)
     waiting = replace(situation, unserved=_unserved(situation, rollout))
-    verify = stage_state(waiting, situation.plan.stage(Stage.VERIFY))
+    verify = _verified_before(situation, planned, rollout) or stage_state(waiting, planned)
     return joined_states(situation, (*states.stages, verify))
+
+
+def _verified_before(situation: Situation, planned: PlannedStage, rollout: Rollout) -> StageState | None:
+    """Verify as it ended when the same server was verified earlier: it has served in between another one."""
+    wanted, evaluate = rollout.wanted, situation.plan.earlier(planned)[-1].input_hash
+    run = run_named(situation, wanted.model.train_hash) if wanted else None
+    if situation.recorded(planned) or wanted is None or run is None or run.verification is None:
+        return None
+    if run.evaluate != evaluate or run.verification.server != wanted.digest:
+        return None
+    record = StageStatus(
+        name=planned.stage,
+        input_hash=planned.input_hash,
+        completion_time=run.served_time,
+        verification=run.verification,
+        message=run.verification.sentence(),
+    )
+    return StageState(planned, StagePhase.DONE, record)
 
 
 def _unserved(situation: Situation, rollout: Rollout) -> Problem | None:
     """Why the newest student cannot be asked yet."""
+    if rollout.failed:
+        return Problem(Reason.ROLLING_OUT, "the new student's server could not be rolled out")
     if rollout.phase is not RolloutPhase.SERVING:
         return Problem(Reason.ROLLING_OUT, "waiting for the new student's server")
     if situation.plan.spec.serving.replicas:
@@ -51,36 +77,3 @@ def _unserved(situation: Situation, rollout: Rollout) -> Problem | None:
 def waits_for_scale_up(states: StageStates) -> bool:
     """Whether verify alone is left, and nobody wants a server that it could ask."""
     return states.current.problem == _SCALED_TO_ZERO
-
-
-def served_verification(situation: Situation, states: StageStates) -> Verification | None:
-    """How the student answered that is being served, the newest or an earlier one; None where it is not verified."""
-    seen, verify = situation.observation.deployment, states.done(Stage.VERIFY)
-    if seen is None:
-        return None
-    if verify and verify.record and verify.record.verification:
-        return verify.record.verification.model_copy(update={"server": seen.digest})
-    return _earlier_verification(situation, seen)
-
-
-def _earlier_verification(situation: Situation, seen: ObservedDeployment) -> Verification | None:
-    """A rollout replaces the verified server only where it is complete: until then, Pods of that server may answer."""
-    serving = situation.previous.serving
-    before = serving.verification if serving else None
-    return before if before and (before.server == seen.digest or not seen.rolled_out) else None
-
-
-def is_taken_over(situation: Situation, states: StageStates) -> bool:
-    """Whether a release without verification served the student that is being served, and verify has not run yet."""
-    serving, seen = situation.previous.serving, situation.observation.deployment
-    if serving is None or seen is None or serving.model_path != seen.model_path or serving.verification:
-        return False
-    verify = states.current.record if states.current.planned.stage is Stage.VERIFY else None
-    has_run = verify is not None and (verify.completion_time is not None or verify.reason is not None)
-    return not has_run and bool(serving.taken_over or _is_of_release_without_verification(situation))
-
-
-def _is_of_release_without_verification(situation: Situation) -> bool:
-    available = find_condition(situation.previous, ConditionType.AVAILABLE)
-    was_available = available is not None and available.status is ConditionStatus.TRUE
-    return was_available and find_condition(situation.previous, ConditionType.VERIFIED) is None

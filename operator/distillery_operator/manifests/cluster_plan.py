@@ -25,10 +25,11 @@ def planned_server(plan: Plan, settings: ManifestSettings) -> Server:
     return rendered_server(plan, settings, ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash))
 
 
-def plan_with_verify(plan: Plan, server: Server) -> Plan:
-    """`plan` with verify for `server`. Its hash is over the evaluation and the Pod template that serves: whatever
-    changes the server may change its answers. The number of Pods does not."""
-    evaluate = plan.stage(Stage.EVALUATE).input_hash
+def plan_with_verify(plan: Plan, server: Server, inputs: tuple[PlannedStage, ...] = ()) -> Plan:
+    """`plan` with verify for `server`, whose student `inputs` made if not the plan's own stages. Its hash is over the
+    evaluation and the Pod template that serves: whatever changes the server may change its answers. The number of Pods
+    does not."""
+    evaluate = (inputs or plan.earlier(PlannedStage(Stage.VERIFY, "")))[-1].input_hash
     input_hash = server.verify_hashes.get(evaluate) or digest({"evaluate": evaluate, "server": server.digest})
     others = (planned for planned in plan.stages if planned.stage is not Stage.VERIFY)
-    return replace(plan, stages=(*others, PlannedStage(Stage.VERIFY, input_hash)))
+    return replace(plan, stages=(*others, PlannedStage(Stage.VERIFY, input_hash, inputs)))

@@ -55,6 +55,17 @@ class Server:
     verify_hashes: Mapping[str, str] = field(default_factory=dict)
     """The input hash of verify by that of evaluate, where an earlier release determined it."""
 
+    @property
+    def pod_label(self) -> str:
+        """What its Pods are labelled with; empty for a server that an earlier release deployed."""
+        return str(self.template["metadata"].get("labels", {}).get(names.SERVER_LABEL, ""))
+
+    @property
+    def image(self) -> str | None:
+        """The image of its container."""
+        containers = self.template["spec"]["containers"]
+        return next((each.get("image") for each in containers if each["name"] == names.STAGE_CONTAINER), None)
+
     def to_annotation(self) -> str:
         """The server as text."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
@@ -70,8 +81,9 @@ def server_from_annotation(text: str) -> Server | None:
         return None
 
 
-def with_servers(deployment: Manifest, server: Server) -> Manifest:
-    """The Deployment with what is needed to keep its server."""
+def with_servers(deployment: Manifest, server: Server, fallback: Server | None) -> Manifest:
+    """The Deployment with what is needed to keep its server, and to go back to the one that answered well before."""
     metadata = deployment["metadata"]
-    annotations = {**metadata["annotations"], names.SERVER_ANNOTATION: server.to_annotation()}
-    return {**deployment, "metadata": {**metadata, "annotations": annotations}}
+    stored = {names.SERVER_ANNOTATION: server, names.FALLBACK_ANNOTATION: fallback}
+    texts = {annotation: each.to_annotation() for annotation, each in stored.items() if each}
+    return {**deployment, "metadata": {**metadata, "annotations": {**metadata["annotations"], **texts}}}

@@ -29,6 +29,8 @@ class PlannedStage:
 
     stage: Stage
     input_hash: str
+    inputs: tuple[PlannedStage, ...] = ()
+    """The stages before it, where they are not those of the plan: verify may ask the student of an earlier run."""
 
     @property
     def folder(self) -> str:
@@ -130,9 +132,9 @@ class Plan:
         """The planned stage of that kind."""
         return next(planned for planned in self.stages if planned.stage is stage)
 
-    def earlier(self, stage: Stage) -> tuple[PlannedStage, ...]:
-        """The stages before `stage`."""
-        return tuple(self.stage(earlier) for earlier in stage.earlier)
+    def earlier(self, planned: PlannedStage) -> tuple[PlannedStage, ...]:
+        """The stages before `planned`."""
+        return planned.inputs or tuple(self.stage(earlier) for earlier in planned.stage.earlier)
 
     def options(self, stage: Stage) -> JobOptions:
         """Where and how `stage` runs."""

@@ -78,7 +78,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         stage=planned.stage,
         name=plan.name,
         folder=planned.folder,
-        inputs={earlier.stage: earlier.folder for earlier in plan.earlier(planned.stage)},
+        inputs={earlier.stage: earlier.folder for earlier in plan.earlier(planned)},
         workspace=locations.workspace,
         base_path=locations.base_path,
         mounts=dict(locations.mounts),

@@ -35,6 +35,7 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.chat_template import Rendering
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
+from distillery_trainer.student.model_digest import model_digest
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
@@ -54,7 +55,8 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         seconds = time.monotonic() - started
         _save(config, base, trained, folder)
     shutil.rmtree(folder.checkpoints)
-    return _result(config, folder, rows, _figures(trained, device, seconds))
+    figures = _figures(trained, device, seconds).model_copy(update={"model_digest": model_digest(folder.model)})
+    return _result(config, folder, rows, figures)
 
 
 # --- the rows

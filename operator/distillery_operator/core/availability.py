@@ -1,0 +1,91 @@
+"""Which student answers at this moment, and whether it is known to answer as its evaluation did.
+
+During a rollout that is still the student from before, whatever the Deployment describes already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.status import ConditionStatus, ConditionType
+from distillery_api.verification import Verification
+from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.runs import known_verification
+from distillery_operator.core.servers import answering_servers, deployed_server
+from distillery_operator.core.serving_rollout import RolloutPhase
+from distillery_operator.core.situation import Situation, find_condition
+from distillery_operator.manifests.server import Server
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a student is available, and why."""
+
+    holds: bool
+    reason: Reason
+    message: str
+
+
+def served_server(assessment: Assessment) -> Server | None:
+    """The server that answers; of two during a rollout, the one from before. Where none does, the one that is to."""
+    situation = assessment.situation
+    answering = answering_servers(situation)
+    return answering[0] if answering else deployed_server(situation) or assessment.rollout.server
+
+
+def candidate(assessment: Assessment) -> Server | None:
+    """The server that is being rolled out while another one still answers."""
+    served, server = served_server(assessment), assessment.rollout.server
+    return server if served and server and served.digest != server.digest else None
+
+
+def verification_of(assessment: Assessment, server: Server) -> Verification | None:
+    """How that server answered rows of the evaluation; None where it is not verified."""
+    verify, wanted = assessment.stages.done(Stage.VERIFY), assessment.rollout.wanted
+    if verify and verify.record and verify.record.verification and wanted and wanted.digest == server.digest:
+        return verify.record.verification.model_copy(update={"server": server.digest})
+    return known_verification(assessment.situation, server.digest)
+
+
+def availability(assessment: Assessment) -> Availability:
+    """A student is available once its server is, and has answered rows of the evaluation as it did there."""
+    situation, answering = assessment.situation, answering_servers(assessment.situation)
+    deployed = deployed_server(situation)
+    if deployed is None:
+        return Availability(False, Reason.NOT_STARTED, "no student is served")
+    if not answering and assessment.rollout.phase is RolloutPhase.YIELDED:
+        stage = assessment.stages.current.planned.stage
+        path = deployed.model.model_path
+        message = f"the server of {path} is stopped while {stage} uses its GPU, and starts again afterwards"
+        return Availability(False, Reason.YIELDED_GPU, message)
+    if not answering:
+        return Availability(False, Reason.ROLLING_OUT, f"no server of {deployed.model.model_path} is available")
+    paths = " and ".join(server.model.model_path for server in answering)
+    if is_taken_over(assessment, answering[0]):
+        return Availability(True, Reason.SERVING, f"a server of {paths} is available, and not verified yet")
+    unverified = [server.model.model_path for server in answering if verification_of(assessment, server) is None]
+    if len(unverified) == len(answering):
+        return Availability(False, Reason.VERIFYING, f"the server of {paths} answers, but is not verified")
+    if unverified:
+        message = f"servers of {paths} answer; that of {unverified[0]} is not verified yet"
+        return Availability(True, Reason.SERVING, message)
+    return Availability(True, Reason.SERVING, f"a server of {paths} is available")
+
+
+def is_taken_over(assessment: Assessment, server: Server) -> bool:
+    """Whether a release without verification served this student, and verify has not run yet."""
+    situation, states = assessment.situation, assessment.stages
+    serving = situation.previous.serving
+    if serving is None or serving.model_path != server.model.model_path or serving.verification:
+        return False
+    verify = states.current.record if states.current.planned.stage is Stage.VERIFY else None
+    has_run = verify is not None and (verify.completion_time is not None or verify.reason is not None)
+    return not has_run and bool(serving.taken_over or _is_of_release_without_verification(situation))
+
+
+def _is_of_release_without_verification(situation: Situation) -> bool:
+    available = find_condition(situation.previous, ConditionType.AVAILABLE)
+    was_available = available is not None and available.status is ConditionStatus.TRUE
+    return was_available and find_condition(situation.previous, ConditionType.VERIFIED) is None

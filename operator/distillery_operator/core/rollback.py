@@ -1,0 +1,77 @@
+"""Rollouts that fail go back by themselves to the server that answered well before.
+
+A failed rollout is written to the status first, and the server that served before comes back in the next
+reconciliation: an operator that dies in between carries on there. What failed is not tried again until somebody asks
+for another server, or for a retry.
+"""
+
+from __future__ import annotations
+
+from distillery_api.formatting import shortened
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.status import FailedRollout
+from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem
+from distillery_operator.core.runs import known_verification
+from distillery_operator.core.servers import deployed_server, fallback_server
+from distillery_operator.core.situation import Situation
+from distillery_operator.core.stages import StagePhase, StageStates
+from distillery_operator.manifests.server import Server
+from distillery_operator.planning.identity import digest
+
+
+def request_of(situation: Situation, server: Server) -> str:
+    """What was asked for when this server was: the same until somebody asks for something else."""
+    evaluate = situation.plan.stage(Stage.EVALUATE).input_hash
+    return digest({"evaluate": evaluate, "identity": server.identity, "restart": server.restarted_at})
+
+
+def known_failure(situation: Situation, wanted: Server) -> FailedRollout | None:
+    """The failed rollout of what is wanted, unless it is to be tried again."""
+    failed = situation.previous.serving and situation.previous.serving.failed_rollout
+    if not failed or situation.retry_requested or failed.server != request_of(situation, wanted):
+        return None
+    return failed
+
+
+def earlier_server(situation: Situation, failed: FailedRollout) -> Server | None:
+    """The server to go back to, or that has been gone back to."""
+    deployed = deployed_server(situation)
+    if deployed and request_of(situation, deployed) != failed.server:
+        return deployed
+    return fallback_server(situation)
+
+
+def new_failure(
+    situation: Situation, states: StageStates, server: Server, problem: Problem | None
+) -> FailedRollout | None:
+    """The failure of the rollout of `server`, where another one can serve instead; `problem` is what only a person can
+    repair."""
+    deployed, fallback = deployed_server(situation), fallback_server(situation)
+    if deployed is None or deployed.digest != server.digest or fallback is None or fallback.digest == server.digest:
+        return None
+    why = problem or _failed_verification(states)
+    if why is None or _has_served_well(situation, server):
+        return None
+    return FailedRollout(
+        server=request_of(situation, server),
+        train=server.model.train_hash,
+        reason=why.reason or Reason.ROLLOUT_FAILED,
+        message=shortened(why.message, STAGE_MESSAGE_LIMIT),
+        time=situation.now,
+    )
+
+
+def _has_served_well(situation: Situation, server: Server) -> bool:
+    """Whether this rollout of the server was complete and verified: what fails later is no failed rollout."""
+    before = situation.previous.serving
+    rolled_out = before is not None and before.server == server.digest
+    return rolled_out and known_verification(situation, server.digest) is not None
+
+
+def _failed_verification(states: StageStates) -> Problem | None:
+    """Why the server was found to answer otherwise than the evaluation. That nobody could ask it says nothing of it."""
+    verify = states.current
+    if verify.planned.stage is not Stage.VERIFY or verify.phase is not StagePhase.FAILED:
+        return None
+    return verify.problem if verify.problem and verify.problem.reason is Reason.VERIFICATION_FAILED else None

@@ -1,0 +1,280 @@
+"""A rollout that fails goes back by itself, and the status says what answers all the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.status import ConditionType, ServingStatus
+from distillery_operator.core.history import runs_in_use
+from simulated_cluster import VERIFIED, SimulatedCluster
+
+READY, STALLED, AVAILABLE = ConditionType.READY, ConditionType.STALLED, ConditionType.AVAILABLE
+SHARED = {"accessModes": ["ReadWriteMany"]}
+OLD_MODEL = "train-nxevyml5/model"
+NO_IMAGE = {"reason": "ErrImagePull", "message": "not found"}
+
+Raw = dict[str, Any]
+
+
+def served(**changes: Any) -> SimulatedCluster:
+    cluster = SimulatedCluster(**changes)
+    cluster.run_stages(*Stage)
+    return cluster
+
+
+def with_new_student(**changes: Any) -> SimulatedCluster:
+    """A served student, and a new one whose rollout has just begun."""
+    cluster = served(**changes)
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    return cluster
+
+
+def deployed_model(cluster: SimulatedCluster) -> str:
+    return str(cluster.objects["Deployment", "conjnli"]["metadata"]["annotations"]["distillery.dev/model-path"])
+
+
+def serving(cluster: SimulatedCluster) -> ServingStatus:
+    assert cluster.status.serving is not None
+    return cluster.status.serving
+
+
+def message(cluster: SimulatedCluster, kind: ConditionType = READY) -> str:
+    found = cluster.condition(kind)
+    assert found is not None
+    return found.message
+
+
+def fail_to_start(cluster: SimulatedCluster) -> None:
+    cluster.roll_out(NO_IMAGE)
+    cluster.settle()
+    cluster.wait(600)
+
+
+def fail_to_become_ready(cluster: SimulatedCluster) -> None:
+    cluster.roll_out()
+    conditions = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
+    cluster.objects["Deployment", "conjnli"]["status"]["conditions"] = conditions
+
+
+def answer_otherwise(cluster: SimulatedCluster) -> None:
+    cluster.serve()
+    cluster.settle()
+    cluster.start()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+
+
+FAILURES = [
+    (fail_to_start, "ImagePullError", "the image distillery-trainer:1 cannot be pulled: not found"),
+    (fail_to_become_ready, "RolloutFailed", "the server did not become ready before the rollout deadline"),
+    (answer_otherwise, "VerificationFailed", "3 of 16 rows were answered otherwise"),
+]
+
+
+@pytest.mark.parametrize("storage", [{}, SHARED], ids=["one node", "many nodes"])
+@pytest.mark.parametrize(("fail", "reason", "why"), FAILURES, ids=[reason for _, reason, _ in FAILURES])
+def test_a_failed_rollout_goes_back_and_says_why(storage: Raw, fail: Any, reason: str, why: str) -> None:
+    cluster = with_new_student(storage=storage)
+    assert deployed_model(cluster) != OLD_MODEL
+    new = serving(cluster).candidate
+    fail(cluster)
+    cluster.settle()
+    assert deployed_model(cluster) == OLD_MODEL
+    # Where both cannot run beside each other, the old one has to start again.
+    stays = storage == SHARED and fail is not answer_otherwise
+    assert message(cluster).endswith("; " + (f"{OLD_MODEL} serves again" if stays else f"going back to {OLD_MODEL}"))
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.truth(AVAILABLE), cluster.reason(STALLED)) == ("False", "True", reason)
+    train = cluster.plan.stage(Stage.TRAIN).folder
+    assert message(cluster) == f"serving {train}: {why}; {OLD_MODEL} serves again"
+    assert (serving(cluster).model_path, serving(cluster).candidate) == (OLD_MODEL, None)
+    assert new is None or new.train != serving(cluster).train
+
+
+@pytest.mark.parametrize("fail", [fail for fail, _, _ in FAILURES], ids=[reason for _, reason, _ in FAILURES])
+def test_what_failed_is_not_tried_again_by_itself(fail: Any) -> None:
+    cluster = with_new_student()
+    fail(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    for _ in range(3):
+        cluster.wait(10_000)
+        cluster.settle()
+        assert deployed_model(cluster) == OLD_MODEL
+    # Neither by a new release, nor by what has nothing to do with it.
+    cluster.install(trainer_image="distillery-trainer:2")
+    cluster.change(generation={**cluster.spec["generation"], "concurrency": 7})
+    cluster.settle()
+    assert (deployed_model(cluster), cluster.truth(AVAILABLE)) == (OLD_MODEL, "True")
+
+
+@pytest.mark.parametrize("fail", [fail for fail, _, _ in FAILURES], ids=[reason for _, reason, _ in FAILURES])
+def test_a_retry_tries_it_again_and_may_succeed(fail: Any) -> None:
+    cluster = with_new_student()
+    fail(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    cluster.wait(1)
+    cluster.request_retry()
+    cluster.settle()
+    assert (deployed_model(cluster), cluster.truth(STALLED)) == (cluster.plan.model_path, None)
+    cluster.run_stages(Stage.VERIFY)
+    assert (cluster.truth(READY), serving(cluster).failed_rollout) == ("True", None)
+
+
+def test_a_changed_server_in_the_spec_is_tried() -> None:
+    cluster = with_new_student()
+    fail_to_start(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.change(serving={"runtime": "Transformers", "image": "mine:2"})
+    cluster.run_stages(Stage.VERIFY)
+    assert (deployed_model(cluster), cluster.truth(READY)) == (cluster.plan.model_path, "True")
+
+
+def test_a_changed_server_of_the_same_student_goes_back_as_well() -> None:
+    cluster = served()
+    before = cluster.objects["Deployment", "conjnli"]["spec"]["template"]
+    cluster.change(serving={"runtime": "Transformers", "image": "nowhere:1"})
+    cluster.settle()
+    fail_to_start(cluster)
+    cluster.settle()
+    cluster.serve()
+    created = len(cluster.created)
+    cluster.settle()
+    assert cluster.objects["Deployment", "conjnli"]["spec"]["template"] == before
+    assert (cluster.truth(AVAILABLE), cluster.reason(STALLED)) == ("True", "ImagePullError")
+    assert cluster.created[created:] == []
+
+
+def test_a_requested_restart_that_fails_goes_back() -> None:
+    cluster = served()
+    before = cluster.objects["Deployment", "conjnli"]["spec"]["template"]
+    cluster.install(trainer_image="nowhere:1")
+    cluster.annotations["distillery.dev/restart-at"] = "now"
+    cluster.settle()
+    fail_to_start(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert cluster.objects["Deployment", "conjnli"]["spec"]["template"] == before
+    assert (cluster.truth(AVAILABLE), cluster.reason(STALLED)) == ("True", "ImagePullError")
+
+
+def test_a_first_rollout_has_nothing_to_go_back_to() -> None:
+    cluster = SimulatedCluster()
+    cluster.run_stages(Stage.GENERATE, Stage.TRAIN, Stage.EVALUATE)
+    fail_to_start(cluster)
+    cluster.settle()
+    assert (cluster.reason(STALLED), deployed_model(cluster)) == ("ImagePullError", OLD_MODEL)
+
+
+def test_a_server_that_has_answered_well_is_not_rolled_back_when_it_fails_later() -> None:
+    cluster = with_new_student()
+    cluster.run_stages(Stage.VERIFY)
+    new = deployed_model(cluster)
+    fail_to_start(cluster)
+    cluster.settle()
+    assert (deployed_model(cluster), cluster.reason(STALLED)) == (new, "ImagePullError")
+
+
+def test_that_nobody_can_ask_the_server_takes_nothing_back() -> None:
+    cluster = with_new_student()
+    cluster.serve()
+    cluster.settle()
+    cluster.start()
+    cluster.fail(2, Reason.INVALID_SPEC, "something else")
+    cluster.settle()
+    assert (cluster.reason(STALLED), deployed_model(cluster)) == ("InvalidSpec", cluster.plan.model_path)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+@pytest.mark.parametrize("fail", [fail for fail, _, _ in FAILURES], ids=[reason for _, reason, _ in FAILURES])
+def test_an_operator_that_dies_at_any_step_neither_flaps_nor_stops(fail: Any, writes: int) -> None:
+    cluster = with_new_student()
+    fail(cluster)
+    for _ in range(4):
+        cluster.reconcile(dies_after=writes)
+        if deployed_model(cluster) == OLD_MODEL:
+            cluster.serve()
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert (deployed_model(cluster), cluster.truth(AVAILABLE)) == (OLD_MODEL, "True")
+
+
+# --- what answers
+
+
+def test_during_a_rollout_the_status_names_the_student_that_answers() -> None:
+    cluster = with_new_student(storage=SHARED)
+    new = cluster.plan.model_path
+    for ready in (False, True):
+        cluster.roll_out(ready=ready)
+        cluster.settle()
+        candidate = serving(cluster).candidate
+        assert (serving(cluster).model_path, serving(cluster).train) == (OLD_MODEL, "nxevyml5")
+        assert candidate is not None
+        assert (candidate.model_path, candidate.ready_replicas) == (new, int(ready))
+        assert (cluster.truth(READY), cluster.truth(AVAILABLE)) == ("Unknown", "True")
+    assert message(cluster, AVAILABLE) == f"servers of {OLD_MODEL} and {new} answer; that of {new} is not verified yet"
+    cluster.serve()
+    cluster.settle()
+    assert (serving(cluster).model_path, serving(cluster).candidate) == (new, None)
+    assert (cluster.truth(AVAILABLE), cluster.reason(AVAILABLE)) == ("False", "Verifying")
+
+
+def test_before_the_first_pod_answers_nobody_is_available() -> None:
+    cluster = with_new_student()
+    cluster.roll_out()
+    cluster.settle()
+    assert (cluster.truth(AVAILABLE), cluster.reason(AVAILABLE)) == ("False", "RollingOut")
+
+
+# --- history
+
+
+def test_history_says_what_a_run_was_made_of_and_how_it_served() -> None:
+    cluster = served()
+    plan = cluster.plan
+    (run,) = cluster.status.history
+    assert (run.generate, run.train, run.evaluate) == tuple(each.input_hash for each in plan.stages[:3])
+    assert (run.model_path, run.student_prompt) == (OLD_MODEL, "generate-khmqypiu/student-prompt.txt")
+    assert run.data_card == "generate-khmqypiu/README.md"
+    assert (run.student, run.teacher, run.base) == (0.9, 0.95, None)
+    assert run.verification is not None
+    assert (run.verification.alike, run.served_time) == (VERIFIED.alike, cluster.now)
+
+
+def test_a_run_that_was_never_served_says_so() -> None:
+    cluster = with_new_student()
+    newest, before = cluster.status.history
+    assert (newest.model_path, newest.served_time, newest.verification) == (cluster.plan.model_path, None, None)
+    assert before.served_time is not None
+
+
+def test_the_run_that_serves_is_never_forgotten() -> None:
+    cluster = served()
+    for seed in range(1, 8):
+        cluster.change(training={"seed": seed}, serving={"runtime": "Transformers", "image": f"nowhere:{seed}"})
+        cluster.settle()
+        cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    assert [run.model_path for run in cluster.status.history].count(OLD_MODEL) == 1
+    assert len(cluster.status.history) == 6
+    assert "nxevyml5" in runs_in_use(cluster.assessment().situation)
+
+
+def test_a_run_of_an_earlier_release_gets_its_hashes() -> None:
+    cluster = served()
+    (run,) = cluster.status.history
+    bare = type(run)(completion_time=run.completion_time, model_path=run.model_path, student=run.student)
+    cluster.status = cluster.status.model_copy(update={"history": (bare,)})
+    cluster.settle()
+    assert [each.train for each in cluster.status.history] == ["nxevyml5"]

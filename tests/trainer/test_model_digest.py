@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from distillery_trainer.student.model_digest import model_digest
+
+
+def test_a_models_digest_is_what_sha256sum_says(tmp_path: Path) -> None:
+    for name, text in (("config.json", "{}"), ("model.safetensors", "weights"), ("Readme.md", "")):
+        (tmp_path / name).write_text(text)
+    command = "LC_ALL=C; sha256sum * | sha256sum"
+    told = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert model_digest(tmp_path) == "sha256:" + told.stdout.split()[0]
+
+
+def test_another_weight_or_name_is_another_model(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = model_digest(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    renamed = model_digest(tmp_path)
+    (tmp_path / "b").write_text("2")
+    assert len({first, renamed, model_digest(tmp_path)}) == 3
