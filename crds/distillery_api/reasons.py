@@ -54,4 +54,5 @@ class Reason(StrEnum):
     SERVING = "Serving"
     NOT_STARTED = "NotStarted"
     SUSPENDED = "Suspended"
+    AWAITING_PROMOTION = "AwaitingPromotion"
     TERMINATED = "Terminated"

@@ -18,6 +18,7 @@ SHORT_NAME = "distill"
 CATEGORY = "distillery"
 RETRY_ANNOTATION = f"{GROUP}/retry-at"
 RESTART_ANNOTATION = f"{GROUP}/restart-at"
+PROMOTE_ANNOTATION = f"{GROUP}/promote"
 
 NAME_LIMIT = 40
 _CHARACTERS = matches(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from distillery_api.usage import Estimate
 from distillery_api.verification import Verification
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, decide
 from distillery_operator.core.assessment import Assessment, assess
+from distillery_operator.core.fleet import FleetState, fleet_state
 from distillery_operator.core.observation import Children, Observation, StageReport, Workloads
 from distillery_operator.core.observe import observe
 from distillery_operator.core.observe_queue import waiting_jobs
@@ -90,6 +92,7 @@ class SimulatedCluster:
 
     def __init__(self, **changes: Any) -> None:
         self.now = START
+        self.fleet_turn: Callable[[FleetState], bool] = lambda state: False
         self.spec = spec(**changes)
         self.generation = 1
         self.annotations: dict[str, str] = {}
@@ -179,7 +182,7 @@ class SimulatedCluster:
     def assessment(self, refusals: tuple[Refusal, ...] = ()) -> Assessment:
         """What the core makes of the situation."""
         situation = Situation(self.plan, self.observation(), self.status, self.now, self.settings, refusals)
-        return assess(situation)
+        return assess(replace(situation, fleet_turn=self.fleet_turn(fleet_state(situation))))
 
     def decisions(self) -> tuple[Action, ...]:
         """What the core would do now."""

@@ -14,7 +14,7 @@ from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretRefer
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.queue import Queue
-from distillery_api.spec.serving import Serving, ServingMode, ServingRuntime
+from distillery_api.spec.serving import RolloutOptions, RolloutStrategy, Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
@@ -56,6 +56,8 @@ __all__ = [
     "Replies",
     "Resources",
     "Retention",
+    "RolloutOptions",
+    "RolloutStrategy",
     "Sampling",
     "SecretKeyReference",
     "SecretReference",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from distillery_api.base import NotServerIdentity, Rule, matches
+from distillery_api.base import ApiModel, NotServerIdentity, Rule, matches
 from distillery_api.spec.fields import Flag, SecretKeyReference
 from distillery_api.spec.stage_options import StageOptions
 from distillery_api.spec.vllm_arguments import checked_arguments
@@ -34,6 +34,23 @@ class ServingRuntime(StrEnum):
 
     VLLM = "VLLM"
     TRANSFORMERS = "Transformers"
+
+
+class RolloutStrategy(StrEnum):
+    """How a new server replaces the one before."""
+
+    ROLLING = "Rolling"
+    RECREATE = "Recreate"
+    MANUAL = "Manual"
+
+
+class RolloutOptions(ApiModel):
+    """How a new student takes over."""
+
+    strategy: RolloutStrategy = RolloutStrategy.ROLLING
+    """Rolling: a new Pod answers before an old one stops, if the volume is ReadWriteMany; otherwise as Recreate.
+    Recreate: the old Pods stop before the new ones start, which needs no further GPU. Manual: as Rolling, once a person
+    has set the annotation distillery.dev/promote to the new run's hash. Default: Rolling."""
 
 
 class Serving(StageOptions):
@@ -73,6 +90,8 @@ class Serving(StageOptions):
     pinned_run: Annotated[Annotated[str, Field(min_length=1, max_length=63)] | None, NotServerIdentity] = None
     """Hash of the training of a run in status.history, which is served instead of the newest one. New runs are made and
     evaluated, but not served. Default: the newest run."""
+    rollout: Annotated[RolloutOptions, NotServerIdentity] = RolloutOptions()
+    """How a new student takes over from the one that is served."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

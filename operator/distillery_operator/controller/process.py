@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 from distillery_api.resource import API_VERSION, GROUP, PLURAL
@@ -18,6 +19,7 @@ from distillery_operator.cluster.leader_election import Leader
 from distillery_operator.cluster.stage_client import read_stage_report
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.cache_sync import CacheSync
+from distillery_operator.controller.fleet_rollout import FleetRollout
 from distillery_operator.controller.health_server import health_server
 from distillery_operator.controller.kopf_handlers import EXIT_SECONDS, KopfHandlers, configure_logging
 from distillery_operator.controller.metrics import Metrics
@@ -77,6 +79,7 @@ class Operator:
             clock=_now,
             cache_is_complete=self.cache_sync.is_complete,
             stage_reports=StageReports(read_stage_report, self.settings.progress_interval, self.queue.add),
+            fleet=FleetRollout(monotonic, self.queue.add),
         )
         return Reconciler(dependencies)
 

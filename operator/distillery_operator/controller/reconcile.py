@@ -21,12 +21,14 @@ from distillery_operator.cluster.client import Cluster
 from distillery_operator.cluster.parse_resource import read_distillation, read_metadata, read_status
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.action_requests import ActionRequests, Outcome
+from distillery_operator.controller.fleet_rollout import FleetRollout
 from distillery_operator.controller.known_children import KnownChildren, with_child
 from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.stage_reports import StageReports
 from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.core.actions import Action, Apply, Create, Delete, decide
 from distillery_operator.core.assessment import Assessment, assess
+from distillery_operator.core.fleet import fleet_state
 from distillery_operator.core.observation import Children, StageReport
 from distillery_operator.core.observe import observe
 from distillery_operator.core.refusals import kept_refusals
@@ -58,6 +60,7 @@ class Dependencies:
     cache_is_complete: Callable[[str], bool]
     """Whether all that exists in a namespace is known."""
     stage_reports: StageReports
+    fleet: FleetRollout
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Reconciler:
         plan, previous, read = reconciliation.plan, reconciliation.previous, reconciliation.resource
         children = await self._children.collect(plan, previous, reconciliation.now)
         for _ in range(_NAME_CONFLICT_ATTEMPTS):
-            situation = self._situation(reconciliation, children)
+            situation = self._situation(key, reconciliation, children)
             assessment = await self._assess(key, situation)
             actions = decide(assessment)
             report = self._stage_report(key, assessment)
@@ -150,14 +153,16 @@ class Reconciler:
 
     # --- observe
 
-    def _situation(self, reconciliation: _Reconciliation, children: Children) -> Situation:
-        return Situation(
+    def _situation(self, key: Key, reconciliation: _Reconciliation, children: Children) -> Situation:
+        situation = Situation(
             plan=reconciliation.plan,
             observation=observe(children, owner_uid=reconciliation.plan.uid, now=reconciliation.now),
             previous=reconciliation.previous,
             now=reconciliation.now.replace(microsecond=0),
             settings=self._dependencies.settings,
         )
+        turn = self._dependencies.fleet.has_turn(key, fleet_state(situation))
+        return replace(situation, fleet_turn=turn)
 
     def _stage_report(self, key: Key, assessment: Assessment) -> StageReport:
         running = assessment.situation.observation.running_job
@@ -216,11 +221,14 @@ class Reconciler:
         seconds += [refused] if refused is not None else []
         if assessment.situation.observation.running_job:
             seconds.append(max(self._dependencies.stage_reports.due_in(key), 1.0))
+        waits_for_turn = self._dependencies.fleet.requeue_seconds(key)
+        seconds += [waits_for_turn] if waits_for_turn is not None else []
         return min(seconds, default=None)
 
     def _forget(self, key: Key) -> None:
         self._dependencies.stage_reports.forget(key)
         self._requests.forget(key)
+        self._dependencies.fleet.forget(key)
         self._dependencies.metrics.deleted(key)
         self._dependencies.watch_health.deleted(key)
 

@@ -102,6 +102,9 @@ class OperatorSettings(BaseModel):
     """Address that the servers of students listen on; by default that of the cluster's family of addresses."""
     rollout_deadline: Seconds = 3600
     """How long the server of a new student may take to become ready."""
+    rollout_fleet: str = ""
+    """A name for a rollout of the fleet: where it is new, every server is moved to the present images and settings, one
+    Distillation after the other."""
     stage_grace_period: Seconds = 120
     """How long a stage may take to write its checkpoint when it is stopped."""
 
@@ -172,6 +175,7 @@ class OperatorSettings(BaseModel):
         return Settings(
             manifests,
             retry,
+            fleet_rollout=self.rollout_fleet or None,
             job_ttl=timedelta(seconds=self.job_ttl),
             sidecar_grace=timedelta(seconds=self.sidecar_grace_period),
         )

@@ -55,13 +55,8 @@ def availability(assessment: Assessment) -> Availability:
     deployed = deployed_server(situation)
     if deployed is None:
         return Availability(False, Reason.NOT_STARTED, "no student is served")
-    if not answering and assessment.rollout.phase is RolloutPhase.YIELDED:
-        stage = assessment.stages.current.planned.stage
-        path = deployed.model.model_path
-        message = f"the server of {path} is stopped while {stage} uses its GPU, and starts again afterwards"
-        return Availability(False, Reason.YIELDED_GPU, message)
     if not answering:
-        return Availability(False, Reason.ROLLING_OUT, f"no server of {deployed.model.model_path} is available")
+        return _silence(assessment, deployed.model.model_path)
     paths = " and ".join(server.model.model_path for server in answering)
     if is_taken_over(assessment, answering[0]):
         return Availability(True, Reason.SERVING, f"a server of {paths} is available, and not verified yet")
@@ -72,6 +67,15 @@ def availability(assessment: Assessment) -> Availability:
         message = f"servers of {paths} answer; that of {unverified[0]} is not verified yet"
         return Availability(True, Reason.SERVING, message)
     return Availability(True, Reason.SERVING, f"a server of {paths} is available")
+
+
+def _silence(assessment: Assessment, path: str) -> Availability:
+    """Why no Pod answers."""
+    if assessment.rollout.phase is RolloutPhase.YIELDED:
+        stage = assessment.stages.current.planned.stage
+        message = f"the server of {path} is stopped while {stage} uses its GPU, and starts again afterwards"
+        return Availability(False, Reason.YIELDED_GPU, message)
+    return Availability(False, Reason.ROLLING_OUT, f"no server of {path} is available")
 
 
 def is_taken_over(assessment: Assessment, server: Server) -> bool:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from distillery_api.evaluation import GateVerdict
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
+from distillery_api.resource import PROMOTE_ANNOTATION
 from distillery_api.stage import RUNNING_REASONS, Stage
 from distillery_api.status import (
     Condition,
@@ -21,9 +22,9 @@ from distillery_api.status import (
     StageStatus,
 )
 from distillery_operator.core.assessment import Assessment
-from distillery_operator.core.availability import availability
+from distillery_operator.core.availability import availability, served_server
 from distillery_operator.core.blocking import refusal_awaited_by_stage, refusal_of_server, unfulfilled_refusal
-from distillery_operator.core.gated_rollout import verdict_on_newest
+from distillery_operator.core.gated_rollout import awaits_promotion, verdict_on_newest
 from distillery_operator.core.problem import Problem, refusal_problem
 from distillery_operator.core.runs import pin_problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
@@ -110,12 +111,23 @@ def _summary_without_refusals(assessment: Assessment) -> Summary:
     verdict = verdict_on_newest(situation, states)
     if verdict and not verdict.met and not situation.plan.spec.serving.pinned_run:
         return Summary(OverallState.STALLED, Reason.QUALITY_GATE_FAILED, _gate_sentence(assessment, verdict))
+    if awaits_promotion(situation, states):
+        return Summary(OverallState.SUSPENDED, Reason.AWAITING_PROMOTION, _promotion_sentence(assessment))
     return _rollout_summary(assessment) if _is_about_server(assessment) else _stage_summary(states.current)
 
 
 def _workspace_summary(problem: Problem) -> Summary:
     message = shortened(problem.message, MESSAGE_LIMIT)
     return Summary(OverallState.STALLED, problem.reason or Reason.WORKSPACE_LOST, message)
+
+
+def _promotion_sentence(assessment: Assessment) -> str:
+    """What a person has to do, and what serves until then."""
+    plan, served = assessment.situation.plan, served_server(assessment)
+    newest = plan.stage(Stage.TRAIN).input_hash
+    stays = f"{served.model.model_path} serves until then" if served else "no student is served until then"
+    command = f"kubectl annotate distill {plan.name} {PROMOTE_ANNOTATION}={newest} --overwrite"
+    return f"the student of run {newest} is evaluated and waits to be promoted: {command}; {stays}"
 
 
 def _gate_sentence(assessment: Assessment, verdict: GateVerdict) -> str:
@@ -190,7 +202,8 @@ def _failed_sentence(assessment: Assessment, failed: FailedRollout) -> str:
     back = f"{path} serves again" if phase is RolloutPhase.SERVING else f"going back to {path}"
     if server and server.digest == (assessment.rollout.wanted and assessment.rollout.wanted.digest):
         back = "going back to the server before"
-    return shortened(f"serving train-{failed.train}: {failed.message}; {back}", MESSAGE_LIMIT)
+    stops = "; the rollout of the fleet stops here" if assessment.situation.fleet_turn else ""
+    return shortened(f"serving train-{failed.train}: {failed.message}; {back}{stops}", MESSAGE_LIMIT)
 
 
 def _serving_sentence(assessment: Assessment) -> str:

@@ -45,6 +45,7 @@ _NORMAL_REASONS = frozenset(
         Reason.ROLLING_OUT,
         Reason.VERIFYING,
         Reason.SUSPENDED,
+        Reason.AWAITING_PROMOTION,
     }
 )
 

@@ -1,11 +1,13 @@
-"""Whether the newest student may take over from the one that is served: once it is evaluated and has passed the quality
-gate, if the spec has one."""
+"""Whether the newest student may take over from the one that is served: once it is evaluated, has passed the quality
+gate and is promoted, if the spec asks for these."""
 
 from __future__ import annotations
 
 from distillery_api.evaluation import GateVerdict
+from distillery_api.spec import RolloutStrategy
 from distillery_api.stage import Stage
 from distillery_operator.core.gate import gate_verdict
+from distillery_operator.core.servers import deployed_server
 from distillery_operator.core.serving_student import serving_student
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
@@ -21,6 +23,19 @@ def verdict_on_newest(situation: Situation, states: StageStates) -> GateVerdict 
 
 
 def may_be_rolled_out(situation: Situation, states: StageStates) -> bool:
-    """Whether the newest student is evaluated and has not failed the gate."""
+    """Whether the newest student is evaluated, has not failed the gate, and waits for nobody."""
+    return _passed(situation, states) and not awaits_promotion(situation, states)
+
+
+def awaits_promotion(situation: Situation, states: StageStates) -> bool:
+    """Whether a person has to promote the newest student before it is rolled out."""
+    serving, newest = situation.plan.spec.serving, situation.plan.stage(Stage.TRAIN).input_hash
+    manual = serving.rollout.strategy is RolloutStrategy.MANUAL and situation.plan.served and not serving.pinned_run
+    deployed = deployed_server(situation)
+    is_deployed = deployed is not None and deployed.model.train_hash == newest
+    return manual and not is_deployed and situation.plan.promoted != newest and _passed(situation, states)
+
+
+def _passed(situation: Situation, states: StageStates) -> bool:
     verdict = verdict_on_newest(situation, states)
     return states.done(Stage.EVALUATE) is not None and (verdict is None or verdict.met)

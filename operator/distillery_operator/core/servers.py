@@ -7,6 +7,7 @@ nor a changed setting of the installation replaces a Pod that answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from distillery_api.stage import Stage
@@ -56,7 +57,19 @@ def answering_servers(situation: Situation) -> tuple[Server, ...]:
 def server_for(situation: Situation, model: ServedModel) -> Server:
     """The server of `model` that there should be: the deployed one as it is, where it is what the user asks for."""
     deployed = deployed_server(situation)
-    return deployed if deployed and _is_kept(situation, deployed, model) else _rendered(situation, model)
+    if deployed is None or not _is_kept(situation, deployed, model):
+        return _rendered(situation, model)
+    if situation.fleet_turn and is_outdated(situation, deployed):
+        return _rendered(situation, model)
+    return deployed
+
+
+def is_outdated(situation: Situation, deployed: Server) -> bool:
+    """Whether the rollout of the fleet that is asked for has another Pod template for this server."""
+    fleet = situation.settings.fleet_rollout
+    if fleet is None or deployed.fleet == fleet:
+        return False
+    return _rendered(situation, deployed.model).digest != deployed.digest
 
 
 def _is_kept(situation: Situation, deployed: Server, model: ServedModel) -> bool:
@@ -65,7 +78,8 @@ def _is_kept(situation: Situation, deployed: Server, model: ServedModel) -> bool
 
 
 def _rendered(situation: Situation, model: ServedModel) -> Server:
-    return rendered_server(situation.plan, situation.settings.manifests, model)
+    server = rendered_server(situation.plan, situation.settings.manifests, model)
+    return replace(server, fleet=situation.settings.fleet_rollout)
 
 
 def _taken_over_server(situation: Situation, seen: ObservedDeployment) -> Server:

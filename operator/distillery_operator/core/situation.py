@@ -29,6 +29,8 @@ class Settings:
     """How long a finished Job, with its logs, is kept once its result is in the status."""
     sidecar_grace: timedelta = timedelta(minutes=1)
     """How long the other containers of a Pod may run after its stage."""
+    fleet_rollout: str | None = None
+    """The rollout of the fleet that is asked for, by any name; None for none."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Situation:
     """What the server refuses of what is to be done."""
     unserved: Problem | None = None
     """Set for verify while the newest student is not served."""
+
+    fleet_turn: bool = False
+    """Whether it is this Distillation's turn in the rollout of the fleet."""
 
     @property
     def retry_requested(self) -> bool:

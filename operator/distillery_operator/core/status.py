@@ -24,7 +24,7 @@ from distillery_operator.core.conditions import (
     overall_facts,
 )
 from distillery_operator.core.eta import remaining_seconds
-from distillery_operator.core.gated_rollout import may_be_rolled_out, verdict_on_newest
+from distillery_operator.core.gated_rollout import awaits_promotion, may_be_rolled_out, verdict_on_newest
 from distillery_operator.core.history import history
 from distillery_operator.core.observation import Ownership, StageReport
 from distillery_operator.core.pruning import prunable_folders
@@ -115,6 +115,8 @@ def _rounded(seconds: float) -> int:
 
 def _progress_text(assessment: Assessment, record: StageStatus | None) -> str:
     states, stage = assessment.stages, assessment.stages.current.planned.stage
+    if awaits_promotion(assessment.situation, states):
+        return "awaiting promotion"
     pinned = assessment.situation.plan.spec.serving.pinned_run
     if not pinned and states.done(Stage.EVALUATE) and not may_be_rolled_out(assessment.situation, states):
         return "quality gate failed"

@@ -52,6 +52,8 @@ class Server:
     """Of the template: what is verified."""
     restarted_at: str | None = None
     """The value of the annotation that its restart was requested with."""
+    fleet: str | None = None
+    """The rollout of the fleet that it was last part of."""
     verify_hashes: Mapping[str, str] = field(default_factory=dict)
     """The input hash of verify by that of evaluate, where an earlier release determined it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from distillery_api.spec import RolloutStrategy
 from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owned_metadata
 from distillery_operator.manifests.model_server import (
     GRACE_SECONDS,
@@ -76,7 +77,7 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
             "replicas": plan.spec.serving.replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": settings.progress_deadline_seconds,
-            "strategy": _strategy(volume),
+            "strategy": _strategy(plan, volume),
             "selector": {"matchLabels": names.serving_labels(plan.name)},
             "template": server.template,
         },
@@ -113,9 +114,9 @@ def serving_pod(plan: Plan, server: Server) -> Manifest:
     return dry_run_pod(plan, names.serving_name(plan.name), server.template)
 
 
-def _strategy(volume: VolumeUse) -> Manifest:
+def _strategy(plan: Plan, volume: VolumeUse) -> Manifest:
     """If only one node can mount the volume, a second server may never start, so the first one is stopped before."""
-    if not volume.shared:
+    if not volume.shared or plan.spec.serving.rollout.strategy is RolloutStrategy.RECREATE:
         return {"type": "Recreate"}
     return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 

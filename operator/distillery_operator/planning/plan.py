@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distillery_api.paths import Workspace
-from distillery_api.resource import RESTART_ANNOTATION, RETRY_ANNOTATION, Distillation
+from distillery_api.resource import PROMOTE_ANNOTATION, RESTART_ANNOTATION, RETRY_ANNOTATION, Distillation
 from distillery_api.spec import (
     AccessMode,
     DistillationSpec,
@@ -97,6 +97,11 @@ class Plan:
     def restart_at(self) -> str | None:
         """The value of the annotation that requests the server's restart with the present settings."""
         return self.distillation.metadata.annotations.get(RESTART_ANNOTATION)
+
+    @property
+    def promoted(self) -> str | None:
+        """The run that a person has promoted: the hash of its training."""
+        return self.distillation.metadata.annotations.get(PROMOTE_ANNOTATION)
 
     @property
     def claim_name(self) -> str:
