@@ -1,0 +1,77 @@
+"""Roll-back, a pinned run and a promotion on the real control plane, in the life of one Distillation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cluster import Cluster
+from distillations import Distilled, small_spec
+from operator_process import OperatorProcess
+from process_node.node import ProcessNode
+from waiting import wait_until
+
+pytestmark = pytest.mark.cluster
+
+StartOperator = Callable[..., OperatorProcess]
+OTHERWISE = {"exit": 2, "reason": "VerificationFailed", "message": "3 of 16 rows were answered otherwise."}
+
+
+@pytest.fixture
+def distilled(control_plane: Cluster, namespace: str, scripted_node: ProcessNode) -> Distilled:
+    return Distilled(control_plane, namespace)
+
+
+def deployment(distilled: Distilled) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(distilled.kubectl("get", "deployment", "small", "-o", "json"))
+    return found
+
+
+def served_run(distilled: Distilled) -> str:
+    return str(distilled.status["serving"]["train"])
+
+
+def test_a_failed_rollout_goes_back_and_an_earlier_run_is_served_when_it_is_pinned(
+    distilled: Distilled, start_operator: StartOperator
+) -> None:
+    start_operator()
+    distilled.apply()
+    distilled.wait_ready()
+    first, template = served_run(distilled), deployment(distilled)["spec"]["template"]
+
+    distilled.apply(small_spec(training={"learningRate": 0.001}), {"verify": [OTHERWISE, {}]})
+    distilled.wait("Stalled", reason="VerificationFailed")
+    distilled.wait("Available")
+    wait_until(lambda: distilled.message().endswith(f"train-{first}/model serves again"), 40, "the first student")
+    assert (served_run(distilled), deployment(distilled)["spec"]["template"]) == (first, template)
+    assert "3 of 16 rows were answered otherwise." in distilled.message()
+
+    distilled.kubectl("annotate", "distillation/small", "distillery.dev/retry-at=now")
+    distilled.wait_ready()
+    second, jobs = served_run(distilled), distilled.jobs()
+    assert [run["train"] for run in distilled.status["history"]] == [second, first]
+
+    distilled.patch({"serving": {"pinnedRun": first}})
+    distilled.wait_ready()
+    assert (served_run(distilled), deployment(distilled)["spec"]["template"]) == (first, template)
+    assert set(distilled.jobs()) <= set(jobs)  # no stage ran again
+
+    distilled.patch({"serving": {"pinnedRun": "unknown"}})
+    distilled.wait("Stalled", reason="InvalidSpec")
+    assert f"known are {second}, {first}" in distilled.message()
+    assert distilled.conditions["Available"] == ("True", "Serving")
+
+
+def test_a_student_waits_for_its_promotion(distilled: Distilled, start_operator: StartOperator) -> None:
+    start_operator()
+    distilled.apply(small_spec(serving={"runtime": "Transformers", "rollout": {"strategy": "Manual"}}))
+    distilled.wait("Suspended", reason="AwaitingPromotion")
+    assert distilled.children("deployments") == []
+
+    [run] = distilled.status["history"]
+    distilled.kubectl("annotate", "distillation/small", f"distillery.dev/promote={run['train']}")
+    distilled.wait_ready()
+    assert (served_run(distilled), "Suspended" in distilled.conditions) == (run["train"], False)
