@@ -77,7 +77,10 @@ class Life(RuleBasedStateMachine):
         self.cluster.finish()
 
     @precondition(with_live_pod())
-    @rule(exit_code=st.sampled_from([1, 2, 3, 137, 143]), reason=st.sampled_from([None, Reason.TEACHER_UNREACHABLE]))
+    @rule(
+        exit_code=st.sampled_from([1, 2, 3, 137, 143]),
+        reason=st.sampled_from([None, Reason.TEACHER_UNREACHABLE, Reason.VERIFICATION_FAILED]),
+    )
     def a_stage_fails(self, exit_code: int, reason: Reason | None) -> None:
         self.cluster.fail(exit_code, reason)
 
@@ -103,6 +106,32 @@ class Life(RuleBasedStateMachine):
     @rule()
     def the_server_answers(self) -> None:
         self.cluster.serve()
+
+    @rule(image=st.sampled_from(["mine:1", "mine:2"]))
+    def the_server_of_the_spec_changes(self, image: str) -> None:
+        self.cluster.change(serving={**self.cluster.spec["serving"], "image": image})
+
+    @rule(run=st.sampled_from([None, "nxevyml5", "unknown"]))
+    def a_person_pins_a_run(self, run: str | None) -> None:
+        self.cluster.change(serving={**self.cluster.spec["serving"], "pinnedRun": run})
+
+    @rule(image=st.sampled_from(["distillery-trainer:1", "distillery-trainer:2"]))
+    def the_operator_is_upgraded_and_replaces_no_server_by_itself(self, image: str) -> None:
+        for _ in range(2):
+            self.the_operator_passes()
+        before = self.deployed_server()
+        self.cluster.install(trainer_image=image)
+        self.the_operator_passes()
+        assert before in (None, self.deployed_server())
+
+    def deployed_server(self) -> str | None:
+        deployment = self.cluster.objects.get(("Deployment", "conjnli"))
+        return deployment["metadata"]["annotations"]["distillery.dev/digest"] if deployment else None
+
+    @precondition(lambda self: ("Deployment", "conjnli") in self.cluster.objects)
+    @rule(ready=st.booleans())
+    def a_new_server_waits_for_its_image(self, ready: bool) -> None:
+        self.cluster.roll_out(None if ready else {"reason": "ErrImagePull", "message": "not found"}, ready=ready)
 
     @precondition(lambda self: ("Deployment", "conjnli") in self.cluster.objects)
     @rule()
@@ -171,7 +200,7 @@ class Life(RuleBasedStateMachine):
         """Left alone, with a patient and lucky cluster, every life comes to rest."""
         cluster = self.cluster
         # Without a Pod, nobody can verify the student.
-        cluster.change(suspend=False, serving={**cluster.spec["serving"], "replicas": 1})
+        cluster.change(suspend=False, serving={**cluster.spec["serving"], "replicas": 1, "pinnedRun": None})
         cluster.wait(1)  # the annotation of the same second would be no new request
         cluster.request_retry()
         for _ in range(12):
