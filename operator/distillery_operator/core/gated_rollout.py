@@ -24,7 +24,7 @@ def verdict_on_newest(situation: Situation, states: StageStates) -> GateVerdict 
 
 def may_be_rolled_out(situation: Situation, states: StageStates) -> bool:
     """Whether the newest student is evaluated, has not failed the gate, and waits for nobody."""
-    return _passed(situation, states) and not awaits_promotion(situation, states)
+    return _meets_gate(situation, states) and not awaits_promotion(situation, states)
 
 
 def awaits_promotion(situation: Situation, states: StageStates) -> bool:
@@ -33,9 +33,9 @@ def awaits_promotion(situation: Situation, states: StageStates) -> bool:
     manual = serving.rollout.strategy is RolloutStrategy.MANUAL and situation.plan.served and not serving.pinned_run
     deployed = deployed_server(situation)
     is_deployed = deployed is not None and deployed.model.train_hash == newest
-    return manual and not is_deployed and situation.plan.promoted != newest and _passed(situation, states)
+    return manual and not is_deployed and situation.plan.promoted != newest and _meets_gate(situation, states)
 
 
-def _passed(situation: Situation, states: StageStates) -> bool:
+def _meets_gate(situation: Situation, states: StageStates) -> bool:
     verdict = verdict_on_newest(situation, states)
     return states.done(Stage.EVALUATE) is not None and (verdict is None or verdict.met)
