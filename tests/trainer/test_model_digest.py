@@ -10,8 +10,8 @@ def test_a_models_digest_is_what_sha256sum_says(tmp_path: Path) -> None:
     for name, text in (("config.json", "{}"), ("model.safetensors", "weights"), ("Readme.md", "")):
         (tmp_path / name).write_text(text)
     command = "LC_ALL=C; sha256sum * | sha256sum"
-    told = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert model_digest(tmp_path) == "sha256:" + told.stdout.split()[0]
+    printed = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert model_digest(tmp_path) == "sha256:" + printed.stdout.split()[0]
 
 
 def test_another_weight_or_name_is_another_model(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from distillery_operator.planning.identity import digest
 def request_of(situation: Situation, server: Server) -> str:
     """What was asked for when this server was: the same until somebody asks for something else."""
     evaluate = situation.plan.stage(Stage.EVALUATE).input_hash
-    asked = {"evaluate": evaluate, "identity": server.identity, "restart": server.restarted_at}
-    return digest({**asked, "fleet": server.fleet})
+    request = {"evaluate": evaluate, "identity": server.identity, "restart": server.restarted_at}
+    return digest({**request, "fleet": server.fleet})
 
 
 def known_failure(situation: Situation, wanted: Server) -> FailedRollout | None:
