@@ -75,7 +75,7 @@ def is_disrupted(pod: Raw) -> bool:
 
 def is_ready(pod: Raw) -> bool:
     """Whether a serving Pod answers: it receives the requests to its Service."""
-    return _condition(pod, "Ready").get("status") == "True" and not _is_terminating(pod)
+    return pod_condition(pod, "Ready").get("status") == "True" and not _is_terminating(pod)
 
 
 def container_end(pod: Raw) -> ContainerEnd | None:
