@@ -153,3 +153,24 @@ def test_an_operator_that_dies_while_it_pins_carries_on(writes: int) -> None:
     cluster.serve()
     cluster.settle()
     assert (deployed_run(cluster), cluster.truth(READY), created) == (FIRST, "True", [])
+
+
+def test_a_run_whose_model_was_deleted_cannot_be_pinned() -> None:
+    cluster = with_two_runs()
+    newest = deployed_run(cluster)
+    cluster.status = cluster.status.model_copy(update={"prunable_folders": (f"train-{FIRST}",)})
+    cluster.change(serving={**TRANSFORMERS, "pinnedRun": FIRST})
+    cluster.settle()
+    stalled = cluster.condition(STALLED)
+    assert stalled is not None
+    assert f"known are {newest}." in stalled.message
+    assert deployed_run(cluster) == newest
+
+
+def test_the_model_that_a_failed_rollout_goes_back_to_is_never_deleted() -> None:
+    cluster = SimulatedCluster(storage={"history": 1})
+    cluster.run_stages(*Stage)
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    assert deployed_run(cluster) != FIRST
+    assert f"train-{FIRST}" not in cluster.status.prunable_folders

@@ -48,5 +48,7 @@ def _names(situation: Situation) -> str:
     """Everything that may name a model in use: one that serves, or that the server may go back to."""
     deployment, serving = situation.observation.deployment, situation.previous.serving
     manifest = json.dumps(deployment.manifest) if deployment else ""
+    # The Deployment stores it compressed.
+    fallback = deployment.fallback.model.model_path if deployment and deployment.fallback else ""
     reported = serving.model_dump_json() if serving else ""
-    return manifest + reported + situation.plan.spec.serving.model_dump_json()
+    return manifest + fallback + reported + situation.plan.spec.serving.model_dump_json()

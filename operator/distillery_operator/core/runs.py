@@ -26,7 +26,12 @@ def pinned_run(situation: Situation) -> Run | None:
     """The run that `serving.pinnedRun` names, if it is known."""
     name = situation.plan.spec.serving.pinned_run
     run = run_named(situation, name) if name else None
-    return run if run and inputs_of(run) else None
+    return run if run and _can_be_served(situation, run) else None
+
+
+def _can_be_served(situation: Situation, run: Run) -> bool:
+    """Whether all that it was made of is known, and its model has not been deleted (`storage.history`)."""
+    return bool(inputs_of(run)) and f"{Stage.TRAIN}-{train_hash(run)}" not in situation.previous.prunable_folders
 
 
 def pin_problem(situation: Situation) -> Problem | None:
@@ -34,7 +39,7 @@ def pin_problem(situation: Situation) -> Problem | None:
     name = situation.plan.spec.serving.pinned_run
     if not situation.plan.served or name is None or pinned_run(situation):
         return None
-    known = ", ".join(train_hash(run) for run in situation.previous.history if inputs_of(run))
+    known = ", ".join(train_hash(run) for run in situation.previous.history if _can_be_served(situation, run))
     listed = f"known are {known}" if known else "no run has finished yet"
     return Problem(
         Reason.INVALID_SPEC,
