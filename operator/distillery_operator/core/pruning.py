@@ -48,7 +48,14 @@ def _names(situation: Situation) -> str:
     """Everything that may name a model in use: one that serves, or that the server may go back to."""
     deployment, serving = situation.observation.deployment, situation.previous.serving
     manifest = json.dumps(deployment.manifest) if deployment else ""
-    # The Deployment stores it compressed.
-    fallback = deployment.fallback.model.model_path if deployment and deployment.fallback else ""
     reported = serving.model_dump_json() if serving else ""
-    return manifest + fallback + reported + situation.plan.spec.serving.model_dump_json()
+    return manifest + _fallback(situation) + reported + situation.plan.spec.serving.model_dump_json()
+
+
+def _fallback(situation: Situation) -> str:
+    """The model to go back to, which the Deployment stores compressed, until the deployed one is verified."""
+    deployment, serving = situation.observation.deployment, situation.previous.serving
+    verification = serving.verification if serving else None
+    if deployment is None or deployment.fallback is None or (verification and verification.server == deployment.digest):
+        return ""
+    return deployment.fallback.model.model_path
