@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,12 @@ class Life:
     distilled: Distilled
     faults: ApiFaults
     operator: OperatorProcess
+    node: ProcessNode
+
+    def workspace(self, claim: str | None = None) -> Path:
+        """The folder of a claim, by default of its own."""
+        name = claim or wait_until(lambda: self.distilled.status.get("workspaceClaim"), 30, "the claim")
+        return wait_until(lambda: self.node.volume(self.distilled.namespace, name), 30, "the volume")
 
     @property
     def witness(self) -> Witness:
@@ -62,6 +69,7 @@ class Life:
         self.swap()
         assert self.distilled.status["serving"]["modelPath"] != first
         assert [each["attempts"] for each in self.distilled.status["stages"]] == [1, 1, 1, 1]
+        assert not (self.workspace() / "two-writers").exists()
         self.end()
         self.witness.assert_no_job_twice()
         self.witness.assert_no_status_backwards()
@@ -79,7 +87,7 @@ def life(
         operator = start_operator(
             kubeconfig=control_plane.kubeconfig_for(NAME, namespace, server=faults.server), DISTILLERY_RESYNC="15s"
         )
-        yield Life(Distilled(control_plane, namespace), faults, operator)
+        yield Life(Distilled(control_plane, namespace), faults, operator, scripted_node)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ libraries that are not installed.
 Speaks plain JSON: importing the API would take longer than everything else here.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -38,13 +39,25 @@ def main():
     if "metrics" in attempt:
         serve(config, folder / "metrics-port", attempt["metrics"], json.dumps(attempt.get("estimate")))
     (folder / "running").touch()
+    writing = only_writer(Path(config["workspace"]))
     if attempt.get("waits"):
         attempt |= waited(Path(config["workspace"]) / "go on", stopped)
     if "dies" in attempt:
         os.kill(os.getpid(), attempt["dies"])
     if not attempt.get("silent"):
         report(config, folder, json.dumps(result(config, attempt)))
+    writing.close()
     return attempt.get("exit", 0)
+
+
+def only_writer(workspace):
+    """The workspace's lock for as long as this process lives; a second process in it leaves a mark."""
+    lock = (workspace / ".writer").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        (workspace / "two-writers").touch()
+    return lock
 
 
 def estimate(config):
