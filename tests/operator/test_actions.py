@@ -577,6 +577,22 @@ def test_drift_in_the_deployment_is_repaired() -> None:
     assert described(cluster.decisions()) == ["Create Service conjnli"]
 
 
+def test_deployment_that_was_paused_by_hand_is_resumed() -> None:
+    cluster = served()
+    cluster.objects["Deployment", "conjnli"]["spec"]["paused"] = True
+    (action,) = cluster.decisions()
+    assert isinstance(action, Apply)
+    assert action.manifest["spec"]["paused"] is False
+
+
+def test_labels_that_were_added_to_the_services_selector_are_removed() -> None:
+    cluster = served()
+    cluster.objects["Service", "conjnli"]["spec"]["selector"] |= {"release": "blue", "team": "a"}
+    assert cluster.decisions() == (
+        Merge("Service", "conjnli", {"spec": {"selector": {"release": None, "team": None}}}),
+    )
+
+
 def test_what_the_server_adds_to_the_deployment_is_no_drift() -> None:
     cluster = served()
     deployment = cluster.objects["Deployment", "conjnli"]

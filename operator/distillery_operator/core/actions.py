@@ -10,7 +10,7 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.attempt_deadline import deadline_patch
 from distillery_operator.core.claim_changes import claim_patches
 from distillery_operator.core.config_repair import config_map_of_attempt, config_map_to_restore
-from distillery_operator.core.drift import ServerChild, pending_writes
+from distillery_operator.core.drift import ServerChild, added_selectors, pending_writes
 from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
 from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import ObservedJob, Ownership
@@ -25,7 +25,7 @@ from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_job, stage_pod
 from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.storage import workspace_claim
-from distillery_operator.planning.names import config_map_name
+from distillery_operator.planning.names import config_map_name, serving_name
 from distillery_operator.planning.plan import PlannedStage
 
 
@@ -187,6 +187,9 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
 def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
     for manifest, new in pending_writes(situation, rollout):
         yield Create(manifest) if new else Apply(manifest)
+    added = added_selectors(situation, rollout)
+    if added:
+        yield Merge("Service", serving_name(situation.plan.name), added)
 
 
 def _farewells(situation: Situation, states: StageStates) -> Iterable[Action]:

@@ -43,6 +43,17 @@ def _user_keys(manifest: Mapping[str, Any]) -> Any:
     return (manifest["metadata"].get("annotations") or {}).get(names.CHILD_METADATA_ANNOTATION)
 
 
+def added_selectors(situation: Situation, rollout: Rollout) -> Manifest | None:
+    """The patch that removes labels which somebody has added to our Service's selector, so that it selects no Pod any
+    more: applying the manifest again would leave them."""
+    service = situation.observation.service
+    wanted = next((each["spec"]["selector"] for each in rollout.manifests if each["kind"] == "Service"), None)
+    if wanted is None or service is None or service.ownership is not Ownership.OURS:
+        return None
+    added = sorted((service.manifest["spec"].get("selector") or {}).keys() - wanted.keys())
+    return {"spec": {"selector": dict.fromkeys(added)}} if added else None
+
+
 def includes(seen: Any, expected: Any) -> bool:
     """Whether a value of the API server has all that the expected one says; the server adds defaults, and may write
     quantities in another way."""

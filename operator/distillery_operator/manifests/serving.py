@@ -75,6 +75,8 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
         ),
         "spec": {
             "replicas": plan.spec.serving.replicas,
+            # A rollout that somebody pauses by hand goes on: only `suspend` pauses.
+            "paused": False,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": settings.progress_deadline_seconds,
             "strategy": _strategy(plan, volume),
