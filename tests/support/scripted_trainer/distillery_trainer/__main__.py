@@ -39,14 +39,14 @@ def main():
     if "metrics" in attempt:
         serve(config, folder / "metrics-port", attempt["metrics"], json.dumps(attempt.get("estimate")))
     (folder / "running").touch()
-    writing = only_writer(Path(config["workspace"]))
+    lock = only_writer(Path(config["workspace"]))
     if attempt.get("waits"):
         attempt |= waited(Path(config["workspace"]) / "go on", stopped)
     if "dies" in attempt:
         os.kill(os.getpid(), attempt["dies"])
     if not attempt.get("silent"):
         report(config, folder, json.dumps(result(config, attempt)))
-    writing.close()
+    lock.close()
     return attempt.get("exit", 0)
 
 
