@@ -163,8 +163,24 @@ def test_a_run_whose_model_was_deleted_cannot_be_pinned() -> None:
     cluster.settle()
     stalled = cluster.condition(STALLED)
     assert stalled is not None
-    assert f"known are {newest}." in stalled.message
+    assert stalled.message == (
+        f"serving.pinnedRun: the model of the run {FIRST} has been deleted (storage.history), or is about to be; known"
+        f" are {newest}. Remove pinnedRun to serve the newest run"
+    )
     assert deployed_run(cluster) == newest
+
+
+def test_a_run_of_an_earlier_release_cannot_be_pinned_and_says_why() -> None:
+    cluster = with_two_runs()
+    newest, first = cluster.status.history
+    cluster.status = cluster.status.model_copy(
+        update={"history": (newest, first.model_copy(update={"generate": None, "train": None, "evaluate": None}))}
+    )
+    cluster.change(serving={**TRANSFORMERS, "pinnedRun": FIRST})
+    cluster.settle()
+    stalled = cluster.condition(STALLED)
+    assert stalled is not None
+    assert f"the run {FIRST} is of an earlier release, which did not write down what it was made of" in stalled.message
 
 
 def test_the_model_that_a_failed_rollout_goes_back_to_is_never_deleted() -> None:

@@ -40,12 +40,19 @@ def pin_problem(situation: Situation) -> Problem | None:
     if not situation.plan.served or name is None or pinned_run(situation):
         return None
     known = ", ".join(train_hash(run) for run in situation.previous.history if _can_be_served(situation, run))
-    listed = f"known are {known}" if known else "no run has finished yet"
-    return Problem(
-        Reason.INVALID_SPEC,
-        f"serving.pinnedRun: there is no run {name} in status.history; {listed}. Remove pinnedRun"
-        " to serve the newest run",
-    )
+    why = _why_not_served(situation, name)
+    none = "none of the known ones can be served" if situation.previous.history else "no run has finished yet"
+    listed = f"known are {known}" if known else none
+    return Problem(Reason.INVALID_SPEC, f"serving.pinnedRun: {why}; {listed}. Remove pinnedRun to serve the newest run")
+
+
+def _why_not_served(situation: Situation, name: str) -> str:
+    run = run_named(situation, name)
+    if run is None:
+        return f"there is no run {name} in status.history"
+    if not inputs_of(run):
+        return f"the run {name} is of an earlier release, which did not write down what it was made of"
+    return f"the model of the run {name} has been deleted (storage.history), or is about to be"
 
 
 def model_of(run: Run) -> ServedModel:
