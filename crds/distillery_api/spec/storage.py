@@ -61,7 +61,8 @@ class Storage(ApiModel):
     case."""
 
     claim_name: ObjectName | None = None
-    """Name of an existing PersistentVolumeClaim to use. Cannot be changed, or combined with the other fields."""
+    """Name of an existing PersistentVolumeClaim to use. Cannot be changed, or combined with size, storageClassName,
+    accessModes or retention."""
     size: Quantity | None = None
     """Size of the claim to create. Raise it to enlarge the volume, where its storage class allows that. Default:
     50Gi."""
@@ -72,7 +73,6 @@ class Storage(ApiModel):
     retention: Retention | None = None
     """What happens to the created claim when the Distillation is deleted: Retain keeps it, with all paid replies;
     Delete deletes it. Default: Retain."""
-
     history: Annotated[int, Field(strict=True, ge=1, le=5)] = 5
     """Number of finished runs whose models are kept. Older ones are deleted once a later run is trained, but never the
     model that is served or may be served again by itself, and no reply. Default: 5."""
