@@ -61,7 +61,28 @@ def test_what_stalls_is_a_warning() -> None:
 def test_being_ready_is_reported_after_the_stages() -> None:
     before = status(Ready="False/Evaluating", Evaluated="False/Evaluating")
     after = status(Ready="True/Serving", Evaluated="True/Succeeded")
-    assert events(before, after) == [("Evaluated", False), ("Serving", False)]
+    assert status_changes(before, after) == (StatusChange("Serving", "about Evaluated; about Ready"),)
+
+
+def test_a_stage_that_ends_and_the_next_one_that_starts_are_one_event() -> None:
+    before = status(Reconciling="True/GeneratingData", DataGenerated="False/GeneratingData")
+    after = status(Reconciling="True/Training", DataGenerated="True/Succeeded")
+    assert status_changes(before, after) == (StatusChange("Training", "about DataGenerated; about Reconciling"),)
+
+
+def test_a_warning_stands_apart_from_the_stage_that_ended() -> None:
+    before = status(Reconciling="True/Evaluating", Evaluated="False/Evaluating")
+    after = status(Stalled="True/QualityGateFailed", Evaluated="True/Succeeded")
+    assert events(before, after) == [("Evaluated", False), ("QualityGateFailed", True)]
+
+
+def test_what_does_not_fit_into_one_note_is_two_events() -> None:
+    before, after = status(), status(Reconciling="True/Training", DataGenerated="True/Succeeded")
+    ended, begun = (each.model_copy(update={"message": "a" * 600}) for each in after.conditions)
+    assert events(before, DistillationStatus(conditions=(ended, begun))) == [
+        ("DataGenerated", False),
+        ("Training", False),
+    ]
 
 
 def test_an_event_names_its_object_and_its_reporter() -> None:

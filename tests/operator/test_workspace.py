@@ -145,3 +145,17 @@ def test_paid_replies_of_an_unfinished_stage_are_not_paid_again_in_a_new_claim(
     cluster.settle()
     assert stalled(cluster)[0] == reason
     assert (("PersistentVolumeClaim", CLAIM) in cluster.objects) == (reason is None)
+
+
+def test_a_claim_is_recorded_once_it_has_a_volume_together_with_its_capacity() -> None:
+    cluster = SimulatedCluster()
+    cluster.reconcile()
+    claim = cluster.objects["PersistentVolumeClaim", cluster.plan.claim_name]
+    claim["status"] = {"phase": "Pending"}
+    before = cluster.status
+    cluster.reconcile()
+    assert cluster.status == before
+
+    claim["status"] = {"phase": "Bound", "capacity": {"storage": "1Gi"}}
+    cluster.reconcile()
+    assert (cluster.status.workspace_uid, cluster.status.workspace_capacity) == (claim["metadata"]["uid"], "1Gi")

@@ -5,6 +5,7 @@ Events are for people who run `kubectl describe`. Nothing depends on one, and a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +64,10 @@ def status_changes(before: DistillationStatus, after: DistillationStatus) -> tup
     """The changes from one status to the next that are worth an Event, in the order of the Events."""
     old = {condition.type: condition for condition in before.conditions}
     new = {condition.type: condition for condition in after.conditions}
-    changed = (new[kind] for kind in _REPORTED if kind in new and _is_change(old.get(kind), new[kind]))
-    return tuple(_change(condition) for condition in changed)
+    changed = [new[kind] for kind in _REPORTED if kind in new and _is_change(old.get(kind), new[kind])]
+    ended = [_change(condition) for condition in changed if condition.type in _STAGES_DONE]
+    others = [_change(condition) for condition in changed if condition.type not in _STAGES_DONE]
+    return _joined(ended, others)
 
 
 def event_manifest(
@@ -100,6 +103,14 @@ def _is_change(old: Condition | None, new: Condition) -> bool:
         return False
     became_true = old is None or old.status is not ConditionStatus.TRUE
     return became_true or (new.type not in _ONCE_TRUE and old is not None and old.reason != new.reason)
+
+
+def _joined(ended: Sequence[StatusChange], others: Sequence[StatusChange]) -> tuple[StatusChange, ...]:
+    """The end of a stage and what begins with it as one change, which saves a request; but a warning stands alone."""
+    note = "; ".join(change.note for change in (*ended, *others[:1]))
+    if not ended or not others or others[0].warning or len(note) > NOTE_LIMIT:
+        return (*ended, *others)
+    return (StatusChange(others[0].reason, note), *others[1:])
 
 
 def _change(condition: Condition) -> StatusChange:

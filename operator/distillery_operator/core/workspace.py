@@ -29,13 +29,15 @@ def workspace_problem(situation: Situation) -> Problem | None:
 
 def recorded_workspace(situation: Situation, *, creates: bool) -> tuple[str | None, str | None]:
     """Name and UID of the workspace claim for the status: the one that finished stages belong to, even where there is
-    another one now. `creates` says that the claim is being created."""
+    another one now. `creates` says that the claim is being created. One without a volume holds nothing yet: its UID is
+    written together with its capacity."""
     claim, previous = situation.observation.claim, situation.previous
     if claim is None:
         return (situation.plan.claim_name, None) if creates else (previous.workspace_claim, previous.workspace_uid)
     if workspace_problem(situation):
         return previous.workspace_claim or situation.plan.claim_name, previous.workspace_uid or claim.uid
-    return situation.plan.claim_name, claim.uid
+    begun = claim.bound or _holds_results(situation)
+    return situation.plan.claim_name, claim.uid if begun else previous.workspace_uid
 
 
 def _deleted(situation: Situation) -> Problem | None:
