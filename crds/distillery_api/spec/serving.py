@@ -70,7 +70,7 @@ class Serving(StageOptions):
     node can mount the volume and server and stage both ask for a GPU, else false."""
     model_names: Annotated[tuple[ModelName, ...], Field(max_length=8)] = ()
     """Further names that requests may use for the student, for example that of the model which it replaces. The first
-    name is always that of the Distillation."""
+    name is always that of the Distillation. Default: none."""
     api_key: SecretKeyReference | None = None
     """Key that every request to /v1 must carry as `Authorization: Bearer KEY`; /health and /metrics stay open. Restart
     the server after a change of the Secret (annotation distillery.dev/restart-at). Default: no key."""
@@ -83,10 +83,10 @@ class Serving(StageOptions):
         AfterValidator(checked_arguments),
     ] = ()
     """Further arguments of `vllm serve`, for example [--max-num-seqs, "64", --enable-prefix-caching]. Options that the
-    operator sets itself are refused. Only with the runtime VLLM."""
+    operator sets itself are refused. Only with the runtime VLLM. Default: none."""
     cost_per_hour: Annotated[float | None, Field(ge=0, le=1_000_000), NotServerIdentity] = None
     """What the serving Pods cost per hour, in the currency of the teacher's pricing. With it, status.serving.cost
-    compares a thousand calls of the student with a thousand of the teacher's."""
+    compares a thousand calls of the student with a thousand of the teacher's. Default: unknown."""
     pinned_run: Annotated[Annotated[str, Field(min_length=1, max_length=63)] | None, NotServerIdentity] = None
     """Hash of the training of a run in status.history, which is served instead of the newest one. New runs are made and
     evaluated, but not served. Default: the newest run."""

@@ -110,7 +110,8 @@ class StageOptions(ApiModel):
     these requests, no GPU; for evaluation, the resources of training, with its node selector, tolerations and affinity;
     `{}` gives evaluation the small requests."""
     pod_template: Annotated[PodTemplate | None, NotIdentity] = None
-    """Partial PodTemplateSpec, merged over the generated one, whose node selector is kubernetes.io/os: linux."""
+    """Partial PodTemplateSpec, merged over the generated one, whose node selector is kubernetes.io/os: linux. Default:
+    none."""
 
 
 class JobOptions(StageOptions):

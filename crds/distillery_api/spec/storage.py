@@ -62,7 +62,7 @@ class Storage(ApiModel):
 
     claim_name: ObjectName | None = None
     """Name of an existing PersistentVolumeClaim to use. Cannot be changed, or combined with size, storageClassName,
-    accessModes or retention."""
+    accessModes or retention. Default: a claim of the Distillation's own, which the operator creates."""
     size: Quantity | None = None
     """Size of the claim to create. Raise it to enlarge the volume, where its storage class allows that. Default:
     50Gi."""
