@@ -1,14 +1,19 @@
-"""The manifests in examples/ are what users copy: each is valid, plans, and there is one for every task."""
+"""Manifests in examples/ and in the pages are what users copy: each is valid, plans, and every task has an example."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from distillery_api.spec import Task
-from distillery_operator.manifest_input.manifest_file import read_manifest
+from distillery_operator.manifest_input.manifest_file import ManifestError, read_manifest
 from distillery_operator.manifests.preview import preview, preview_plan
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
 
 def test_there_is_one_for_every_task():
@@ -20,3 +25,44 @@ def test_there_is_one_for_every_task():
 def test_example_becomes_manifests_for_a_cluster(path: Path):
     kinds = [manifest["kind"] for manifest in preview(preview_plan(read_manifest(path).distillation))]
     assert kinds.count("Job") == 4
+
+
+def blocks() -> Iterator[Any]:
+    """Every piece of a Distillation in the pages, with the place where it stands."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text()
+        for block in re.finditer(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, block.start()) + 1
+            for piece in yaml.safe_load_all(block[1]):
+                if piece.get("kind", "Distillation") == "Distillation":
+                    yield pytest.param(piece, id=f"{page.name}:{line}")
+
+
+def whole_manifest(piece: dict[str, Any], task: Task) -> dict[str, Any]:
+    """A manifest with the piece in it: a whole one, a spec, or a part of a spec."""
+    if "kind" in piece:
+        return piece
+    given = piece.get("spec", piece)
+    generation = {"teachers": [{"name": "t", "endpoint": "https://teacher.example/v1", "model": "m"}]}
+    spec = {
+        "task": str(task),
+        "data": {"train": {"uri": "train.jsonl"}, "validationFraction": 0.1},
+        "student": {"model": {"uri": "hf://org/student"}},
+        **given,
+        "generation": {**generation, **given.get("generation", {})},
+    }
+    head = {"apiVersion": "distillery.dev/v1alpha1", "kind": "Distillation", "metadata": {"name": "conjnli"}}
+    return {**head, "spec": spec}
+
+
+@pytest.mark.parametrize("piece", list(blocks()))
+def test_what_the_pages_show_is_valid_for_a_task(piece: dict[str, Any], tmp_path: Path):
+    problems = []
+    for task in Task:
+        file = tmp_path / f"{task}.yaml"
+        file.write_text(yaml.safe_dump(whole_manifest(piece, task)))
+        try:
+            read_manifest(file)
+        except ManifestError as error:
+            problems.append(str(error))
+    assert len(problems) < len(Task), problems
