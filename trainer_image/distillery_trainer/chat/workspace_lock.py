@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from distillery_api.paths import Workspace
 from distillery_api.reasons import Reason
-from distillery_api.runtime.file_locks import LockHeld, open_lock_file, take_lock
-from distillery_trainer.runtime.errors import TryLater, storage_errors_explained
+from distillery_trainer.runtime.errors import TryLater
+from distillery_trainer.runtime.folder_locks import locked_file
 
 
-@contextlib.contextmanager
-def locked_workspace(workspace: Workspace, holder: str) -> Iterator[None]:
+def locked_workspace(workspace: Workspace, holder: str) -> contextlib.AbstractContextManager[None]:
     """Hold the lock of the workspace's replies, which the system releases when the process ends in any way.
 
     Raises TryLater where another stage holds it. On a file system without locks, nothing is locked.
     """
-    folder = workspace.replies
-    with storage_errors_explained(str(folder)):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = open_lock_file(workspace.replies_lock)
-    try:
-        _lock(descriptor, folder, f"{holder} on {socket.gethostname()}")
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path, holder: str) -> None:
-    try:
-        take_lock(descriptor, holder)
-    except LockHeld as held:
-        raise _already_locked(folder, held.holder) from held
-    except OSError:
-        return  # a file system without locks is used without one
+    return locked_file(workspace.replies_lock, holder, partial(_already_locked, workspace.replies))
 
 
 def _already_locked(folder: Path, holder: str) -> TryLater:
