@@ -258,8 +258,8 @@ def test_without_a_gpu_the_status_says_how_to_make_room_on_the_node_of_the_volum
     reconciling = cluster.condition(ConditionType.RECONCILING)
     assert reconciling is not None
     assert reconciling.message == (
-        "train: there is no room beside the served student; lower the resources of the stage, use a ReadWriteMany"
-        " volume, or set serving.replicas to 0 until it ends: 0/1 nodes are available: 1 Insufficient cpu."
+        "train: there is no room beside the served student; lower the resources of the stage, or set"
+        " serving.replicas to 0 until it ends: 0/1 nodes are available: 1 Insufficient cpu."
     )
     cluster.wait(3600)
     cluster.settle()

@@ -55,7 +55,7 @@ def explained(situation: Situation, planned: PlannedStage, problem: Problem | No
     remedy = (
         "set serving.yieldGPU to true, which stops the server for this stage, or add a GPU"
         if _compete(situation, planned)
-        else "lower the resources of the stage, use a ReadWriteMany volume, or set serving.replicas to 0 until it ends"
+        else "lower the resources of the stage, or set serving.replicas to 0 until it ends"
     )
     return Problem(problem.reason, f"there is no room beside the served student; {remedy}: {problem.message}")
 
