@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from pydantic_core import PydanticCustomError
 
-from distillery_api.spec.vllm_options import VllmOption, vllm_options
+from distillery_api.spec.vllm_options import VllmOption, vllm_options, vllm_release
 
 _OURS = "is set by the operator"
 _CODE = "can run code that is not in the image"
@@ -79,7 +79,7 @@ def _unknown(flag: str, name: str) -> str:
     free = [each for each in vllm_options() if each not in RESERVED]
     near = [each for each in free if len(name) > 5 and each.startswith(name)] or get_close_matches(name, free, 1, 0.75)
     hint = f"; did you mean {near[0]}?" if near else "; remove it"
-    return f"{flag} is no option of vLLM{hint}"
+    return f"{flag} is no option of vLLM {vllm_release()}{hint}"
 
 
 def _values(option: VllmOption, rest: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 _KINDS = {
     "integer": r"[+-]?\d+",
@@ -62,12 +63,24 @@ def _is_json(value: str) -> bool:
     return True
 
 
+def vllm_release() -> str:
+    """The release of vLLM whose options these are, such as 0.32."""
+    return ".".join(_content()["version"].split(".")[:2])
+
+
 @cache
 def vllm_options() -> Mapping[str, VllmOption]:
     """The options by each of their flags."""
-    content = json.loads(files("distillery_api.spec").joinpath("vllm_options.json").read_text(encoding="utf-8"))
+    content = _content()
     options = [
         VllmOption(tuple(each["flags"]), each["values"], each.get("kind", "text"), tuple(each.get("choices", ())))
         for each in content["options"]
     ]
     return {flag: option for option in options for flag in option.flags}
+
+
+@cache
+def _content() -> Mapping[str, Any]:
+    text = files("distillery_api.spec").joinpath("vllm_options.json").read_text(encoding="utf-8")
+    content: Mapping[str, Any] = json.loads(text)
+    return content
