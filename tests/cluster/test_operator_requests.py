@@ -18,7 +18,7 @@ from waiting import wait_until
 StartOperator = Callable[..., OperatorProcess]
 
 WHOLE_RUN = 40
-"""Requests, with the patches by which finished Jobs get a time to live; 39 are expected."""
+"""Requests, with the patches by which finished Jobs get a time to live; 37 are expected."""
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from distillery_operator.cluster.client import Cluster
 from distillery_operator.controller.action_requests import ActionRequests
 from distillery_operator.controller.refusal_backoff import RefusalBackoff
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
-from distillery_operator.errors import ClusterError, Unreachable
+from distillery_operator.errors import AlreadyExists, ClusterError, Unreachable
 
 KEY = ("team-a", "small")
 QUOTA = "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"
@@ -132,9 +132,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def requests(
-    server: Server, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[ActionRequests]:
+async def cluster(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
@@ -149,9 +147,14 @@ async def requests(
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(content))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     cluster = await Cluster.connect()
-    yield ActionRequests(cluster, RefusalBackoff(clock))
+    yield cluster
     await cluster.close()
     await runner.cleanup()
+
+
+@pytest.fixture
+def requests(cluster: Cluster, clock: Clock) -> ActionRequests:
+    return ActionRequests(cluster, RefusalBackoff(clock))
 
 
 async def one_pass(
@@ -159,7 +162,10 @@ async def one_pass(
 ) -> tuple[Refusal, ...]:
     """What is refused after one pass."""
     checked = await requests.check(KEY, actions, kept)
-    return (await requests.carry_out(KEY, actions, checked)).refusals
+    outcome = await requests.carry_out(KEY, actions, checked)
+    if outcome.failure:
+        raise outcome.failure
+    return outcome.refusals
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
@@ -261,3 +267,64 @@ async def test_many_refused_deletions_hide_nothing_else_and_are_sent_no_more_oft
     clock.now += 76.0
     assert await one_pass(requests, actions, refusals) == ()
     assert requests.due_in(KEY) is None
+
+
+DELETION, CLAIM_PATCH = ACTIONS["delete"], ACTIONS["merge"]
+
+
+@pytest.mark.parametrize("answer", [(500, "InternalError", "etcd"), (504, "Timeout", "no answer in time")])
+async def test_what_the_server_does_not_answer_keeps_nothing_else_back(
+    requests: ActionRequests, server: Server, answer: tuple[int, str, str]
+) -> None:
+    server.answers["DELETE"] = answer
+    with pytest.raises(Unreachable):
+        await one_pass(requests, [DELETION[0], CLAIM_PATCH[0], ACTIONS["Job"][0]])
+    assert server.writes == [DELETION[1], CLAIM_PATCH[1], ACTIONS["Job"][1]]
+
+
+async def test_what_needs_an_object_that_was_not_answered_for_waits(requests: ActionRequests, server: Server) -> None:
+    server.answers["POST"] = (504, "Timeout", "no answer in time")
+    with pytest.raises(Unreachable):
+        await one_pass(requests, [ACTIONS["claim"][0], ACTIONS["Job"][0], ACTIONS["apply"][0]])
+    assert server.writes == [ACTIONS["claim"][1], ACTIONS["apply"][1]]
+
+
+async def test_a_refusal_beside_what_is_not_answered_is_kept(requests: ActionRequests, server: Server) -> None:
+    server.answers.update(DELETE=(504, "Timeout", "no"), PATCH=(403, "Forbidden", DENIED))
+    outcome = await requests.carry_out(KEY, [DELETION[0], CLAIM_PATCH[0]], ())
+    assert [each.kind for each in outcome.refusals] == ["PersistentVolumeClaim"]
+    assert isinstance(outcome.failure, Unreachable)
+
+
+async def test_a_second_request_without_an_answer_ends_the_pass(requests: ActionRequests, server: Server) -> None:
+    server.answers = dict.fromkeys(("DELETE", "PATCH"), (504, "Timeout", "no answer in time"))
+    with pytest.raises(Unreachable):
+        await one_pass(requests, [DELETION[0], CLAIM_PATCH[0], ACTIONS["Job"][0]])
+    assert server.writes == [DELETION[1], CLAIM_PATCH[1]]
+
+
+async def test_a_server_that_asks_for_rest_gets_it(requests: ActionRequests, server: Server) -> None:
+    server.answers["DELETE"] = (429, "TooManyRequests", "busy")
+    with pytest.raises(Unreachable):
+        await one_pass(requests, [DELETION[0], ACTIONS["Job"][0]])
+    assert server.writes == [DELETION[1]]
+
+
+async def test_a_name_that_was_taken_for_a_moment_is_tried_again(requests: ActionRequests, server: Server) -> None:
+    server.answers["POST"] = (409, "AlreadyExists", 'jobs.batch "small" already exists')
+    with pytest.raises(AlreadyExists):  # which has the whole pass done again
+        await one_pass(requests, [ACTIONS["Job"][0], ACTIONS["apply"][0]])
+
+
+@pytest.mark.parametrize("what", ["delete", "suspend"])
+async def test_what_was_gone_before_is_noticed_at_once(
+    requests: ActionRequests, cluster: Cluster, server: Server, what: str
+) -> None:
+    known = manifest("Job")
+    known["metadata"].update(resourceVersion="5", labels={"app.kubernetes.io/managed-by": "distillery"})
+    cluster.cache.put("Job", known)
+    assert not (await requests.carry_out(KEY, [ACTIONS[what][0]], ())).found_gone
+
+    server.answers = dict.fromkeys(("DELETE", "PATCH"), (404, "NotFound", "jobs.batch not found"))
+    assert (await requests.carry_out(KEY, [ACTIONS[what][0]], ())).found_gone
+    assert cluster.cache.get("Job", "team-a", "small") is None

@@ -163,19 +163,21 @@ async def test_a_job_is_posted_without_a_read_before(cluster: Cluster, server: S
     ]
 
 
-async def test_other_children_are_applied_where_there_is_none(cluster: Cluster, server: Server) -> None:
-    server.refuse(404, "NotFound")
+async def test_other_children_are_applied_in_a_version_that_only_an_absent_object_can_have(
+    cluster: Cluster, server: Server
+) -> None:
     await cluster.create(SERVICE)
-    method, path, query, body = server.requests[1]
-    assert (method, path, body) == ("PATCH", "/api/v1/namespaces/team-a/services/s", SERVICE)
+    method, path, query, body = server.requests[0]
+    assert (method, path) == ("PATCH", "/api/v1/namespaces/team-a/services/s")
+    assert body == {**SERVICE, "metadata": {**SERVICE["metadata"], "resourceVersion": "1"}}
     assert query == {"fieldManager": "distillery", "force": "true"}
-    assert server.headers[1]["Content-Type"] == "application/apply-patch+yaml"
+    assert server.headers[0]["Content-Type"] == "application/apply-patch+yaml"
 
 
 async def test_an_existing_object_is_left_alone(cluster: Cluster, server: Server) -> None:
+    server.refuse(409, "Conflict", 'Operation cannot be fulfilled on services "s": the object has been modified')
     with pytest.raises(AlreadyExists):
         await cluster.create(SERVICE)
-    assert [request[0] for request in server.requests] == ["GET"]
 
 
 async def test_a_status_goes_with_the_version_that_was_read(cluster: Cluster, server: Server) -> None:
@@ -201,11 +203,16 @@ async def test_a_check_is_a_strict_dry_run(cluster: Cluster, server: Server) -> 
 
 async def test_a_deletion_waits_for_what_the_object_owns(cluster: Cluster, server: Server) -> None:
     await cluster.delete("Job", "team-a", "j")
-    assert server.requests[0][:3] == (
-        "DELETE",
-        "/apis/batch/v1/namespaces/team-a/jobs/j",
-        {"propagationPolicy": "Foreground"},
-    )
+    path = "/apis/batch/v1/namespaces/team-a/jobs/j"
+    assert server.requests[0] == ("DELETE", path, {}, {"propagationPolicy": "Foreground"})
+
+
+async def test_only_the_object_that_is_known_is_deleted(cluster: Cluster, server: Server) -> None:
+    cluster.cache.put("Job", {**JOB, "metadata": {**OURS, "uid": "u1", "resourceVersion": "5"}})
+    server.refuse(409, "Conflict", "the UID in the precondition (u1) does not match the UID in record (u2)")
+    with pytest.raises(Conflict):
+        await cluster.delete("Job", "team-a", "j")
+    assert server.requests[0][3] == {"propagationPolicy": "Foreground", "preconditions": {"uid": "u1"}}
 
 
 async def test_deleting_what_does_not_exist_is_no_error(cluster: Cluster, server: Server) -> None:

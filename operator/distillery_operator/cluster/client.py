@@ -173,15 +173,17 @@ class Cluster:
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object that must not exist yet, and return the stored object; raises AlreadyExists.
 
-        What is never applied again is posted. Other kinds are applied if they do not exist: a field that was once
-        posted could never be removed by a later apply.
+        What is never applied again is posted. Other kinds are applied: a field that was once posted could never be
+        removed by a later apply. The server compares the version where there is an object, and with none it creates
+        one.
         """
-        kind, namespace, name = _identity(manifest)
+        kind, _, name = _identity(manifest)
         if kind in _POSTED:
             return await self.post(manifest)
-        if await self.get(kind, namespace, name) is not None:
-            raise AlreadyExists(f"{kind} {name} already exists", status=409, reason="AlreadyExists")
-        return await self.apply(manifest)
+        try:
+            return await self.apply({**manifest, "metadata": {**manifest["metadata"], "resourceVersion": _OF_NONE}})
+        except Conflict as error:
+            raise AlreadyExists(f"{kind} {name} already exists", status=409, reason="AlreadyExists") from error
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Bring an object of ours to what `manifest` says (server-side apply), and return the stored object."""
@@ -189,16 +191,27 @@ class Cluster:
         return self._noted(await self._request("PATCH", path, {**_WRITE, "force": "true"}, manifest, APPLY_PATCH))
 
     async def merge(self, kind: str, namespace: str, name: str, patch: Manifest) -> Manifest:
-        """Change some fields of an object (JSON merge patch)."""
-        return self._noted(await self._request("PATCH", _path(kind, namespace, name), _WRITE, patch, MERGE_PATCH))
-
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete an object, after what it owns; does nothing where it does not exist."""
+        """Change some fields of an object (JSON merge patch); raises NotFound."""
         known = self._known_version(kind, namespace, name)
         try:
-            self._noted(await self._request("DELETE", _path(kind, namespace, name), _FOREGROUND))
+            return self._noted(await self._request("PATCH", _path(kind, namespace, name), _WRITE, patch, MERGE_PATCH))
         except NotFound:
             self._note_absence(kind, namespace, name, known)
+            raise
+
+    async def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object, after what it owns; does nothing where it does not exist.
+
+        Raises Conflict where the name belongs to another object than the one that is known.
+        """
+        known, options = self._known_version(kind, namespace, name), self._delete_options(kind, namespace, name)
+        try:
+            self._noted(await self._request("DELETE", _path(kind, namespace, name), None, options))
+        except NotFound:
+            self._note_absence(kind, namespace, name, known)
+        except Conflict:
+            await self.get(kind, namespace, name)
+            raise
 
     async def check(self, manifest: Manifest) -> None:
         """Ask the server whether it would accept a new object and knows all its fields; raises Refused."""
@@ -233,6 +246,11 @@ class Cluster:
         return await self._request("PUT", _path(*_identity(manifest)), _WRITE, manifest)
 
     # --- what is known
+
+    def _delete_options(self, kind: str, namespace: str, name: str) -> Manifest:
+        known = self.cache.get(kind, namespace, name) if kind in KINDS else None
+        uid = known["metadata"].get("uid") if known else None
+        return {"propagationPolicy": "Foreground", **({"preconditions": {"uid": uid}} if uid else {})}
 
     def _known_version(self, kind: str, namespace: str, name: str) -> int:
         return self.cache.version(kind, namespace, name) if kind in KINDS else 0
@@ -302,7 +320,8 @@ class ClusterLease:
 
 
 _WRITE = {"fieldManager": FIELD_MANAGER}
-_FOREGROUND = {"propagationPolicy": "Foreground"}
+_OF_NONE = "1"
+"""A version that no object has: the store had it before its first write."""
 _POSTED = frozenset({"Job", "PersistentVolumeClaim"})
 
 # As k8s.io/apiserver/pkg/admission words them.

@@ -106,6 +106,12 @@ class ObjectCache:
         stored = self._kinds[kind].stored.get((namespace, name))
         return stored.version if stored else 0
 
+    def owner(self, kind: str, namespace: str, name: str) -> str:
+        """The name of the Distillation that a known object belonged to when it was seen last; empty where none is
+        known."""
+        stored = self._kinds[kind].stored.get((namespace, name))
+        return stored.owner if stored else ""
+
     def keys(self, namespace: str | None) -> tuple[Name, ...]:
         """Namespace and name of the Distillations in one namespace or (None) in all."""
         return tuple(name for name in self._kinds[KIND].stored if namespace in (None, name[0]))

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from distillery_api.reasons import Reason
 from distillery_api.status import Refusal
 from distillery_operator.cluster.client import Cluster
+from distillery_operator.cluster.object_cache import KINDS
 from distillery_operator.controller.accepted_pods import AcceptedPods
 from distillery_operator.controller.refusal_backoff import RefusalBackoff
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
@@ -22,7 +24,7 @@ from distillery_operator.core.refusals import (
     with_refusal,
     without,
 )
-from distillery_operator.errors import AlreadyExists, Invalid, NotFound, Refused
+from distillery_operator.errors import AlreadyExists, ClusterError, Invalid, NotFound, Refused, Unreachable
 
 Key = tuple[str, str]
 """Namespace and name of a Distillation."""
@@ -41,6 +43,10 @@ class Outcome:
     """All that is refused now."""
     conflicting: Manifest | None = None
     """The existing object, where one has the name of a new one; the actions after that were not sent."""
+    failure: Unreachable | None = None
+    """Why an action is to be tried again as soon as the server answers."""
+    found_gone: bool = False
+    """Whether something that was to be changed or deleted did not exist any more, which no event has reported."""
 
 
 class ActionRequests:
@@ -67,23 +73,45 @@ class ActionRequests:
         return with_refusal(others, refused)
 
     async def carry_out(self, key: Key, actions: Iterable[Action], refusals: Refusals) -> Outcome:
-        """Carry out the actions in order, but for those that are refused and not due, or need one that is refused."""
+        """Carry out the actions in order, but for those that are refused and not due, or need one that is refused.
+
+        One that the server does not answer keeps none back but those that need it; a second one ends the pass.
+        """
         sent: list[Action] = []
+        unanswered: dict[Refusal, Unreachable] = {}
         for action in actions:
-            if not self.is_to_send(key, action, refusals):
+            if not self.is_to_send(key, action, (*refusals, *unanswered)):
                 continue
-            try:
-                await self._send(key[0], action)
-            except AlreadyExists:
-                return Outcome(tuple(sent), refusals, await self._existing_object(key[0], action))
-            except Refused as error:
-                refusals = with_refusal(refusals, refusal(action, error))
-                self._backoff.refused(key, subject(action))
-            else:
-                refusals = without(refusals, action)
-                self._backoff.succeeded(key, subject(action))
+            error = await self._try(key[0], action)
+            refusals = self._noted(key, action, error, refusals)
+            if isinstance(error, AlreadyExists):
+                return Outcome(tuple(sent), refusals, await self._existing_object(key[0], action, error))
+            if isinstance(error, Unreachable):
+                unanswered[refusal(action, error)] = error
+            elif error is None:
                 sent.append(action)
-        return Outcome(tuple(sent), refusals)
+            if len(unanswered) > 1 or _asks_for_rest(error):
+                break
+        failure, found_gone = next(iter(unanswered.values()), None), self._found_gone(key[0], sent)
+        return Outcome(tuple(sent), refusals, failure=failure, found_gone=found_gone)
+
+    async def _try(self, namespace: str, action: Action) -> AlreadyExists | Refused | Unreachable | None:
+        """Send an action; returns why it is not done."""
+        try:
+            await self._send(namespace, action)
+        except (AlreadyExists, Refused, Unreachable) as error:
+            return error
+        return None
+
+    def _noted(self, key: Key, action: Action, error: ClusterError | None, refusals: Refusals) -> Refusals:
+        """What is refused after an action was sent."""
+        if isinstance(error, Refused):
+            self._backoff.refused(key, subject(action))
+            return with_refusal(refusals, refusal(action, error))
+        if error is not None:
+            return refusals
+        self._backoff.succeeded(key, subject(action))
+        return without(refusals, action)
 
     def is_to_send(self, key: Key, action: Action, refusals: Refusals) -> bool:
         """Whether an action changes anything, and neither was refused lately nor needs what is refused."""
@@ -145,7 +173,19 @@ class ActionRequests:
         except NotFound:
             return
 
-    async def _existing_object(self, namespace: str, action: Action) -> Manifest | None:
+    def _found_gone(self, namespace: str, sent: Iterable[Action]) -> bool:
+        changed = (action for action in sent if isinstance(action, Merge | Delete) and action.kind in KINDS)
+        return any(not self._cluster.cache.version(action.kind, namespace, action.name) for action in changed)
+
+    async def _existing_object(self, namespace: str, action: Action, error: AlreadyExists) -> Manifest:
+        """The object that has the name of a new one; raises the error where it is gone again."""
         if not isinstance(action, Create):
-            return None
-        return await self._cluster.get(action.manifest["kind"], namespace, action.manifest["metadata"]["name"])
+            raise error
+        existing = await self._cluster.get(action.manifest["kind"], namespace, action.manifest["metadata"]["name"])
+        if existing is None:
+            raise error
+        return existing
+
+
+def _asks_for_rest(error: ClusterError | None) -> bool:
+    return error is not None and error.status == HTTPStatus.TOO_MANY_REQUESTS and not isinstance(error, Refused)

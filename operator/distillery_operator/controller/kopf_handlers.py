@@ -92,7 +92,14 @@ class KopfHandlers:
             self._note_event(key, event)
         if event["type"] is None:
             self._cache_sync.watch_listed()
-        if self._take_over(kind, manifest, deleted=event["type"] == "DELETED") and key[1]:
+        former = key[0], self._cluster.cache.owner(kind, key[0], manifest["metadata"]["name"])
+        if self._take_over(kind, manifest, deleted=event["type"] == "DELETED"):
+            for each in {former, key}:
+                self._add(each)
+
+    def _add(self, key: Key) -> None:
+        """Nobody is named by what was not known before, or has lost its label."""
+        if key[1]:
             self._queue.add(key)
 
     def _take_over(self, kind: str, manifest: dict[str, Any], *, deleted: bool) -> bool:

@@ -138,8 +138,9 @@ class Reconciler:
             if outcome.conflicting is None:
                 break
             children = with_child(children, outcome.conflicting)
-        if reconciliation.resource is not read or _made_unchanging(outcome.sent):
-            return 0.0  # Neither our own status nor a new Service causes an event of somebody else's.
+        if reconciliation.resource is not read or _made_unchanging(outcome.sent) or outcome.found_gone:
+            # Neither our own status, nor a new Service, nor what was gone before causes an event of somebody else's.
+            return 0.0
         return self._requeue_seconds(key, assessment, outcome)
 
     async def _assess(self, key: Key, situation: Situation) -> Assessment:
@@ -211,6 +212,8 @@ class Reconciler:
         if outcome.refusals != before:
             situation = replace(assessment.situation, previous=reconciliation.previous, refusals=outcome.refusals)
             await self._record(reconciliation, assess(situation), StageReport())
+        if outcome.failure:
+            raise outcome.failure
         return outcome
 
     # --- and then

@@ -14,7 +14,7 @@ from distillery_api.status import DistillationStatus, Refusal
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT
 from distillery_operator.core.quota import frees_itself
-from distillery_operator.errors import AdmissionFailed, Invalid, Refused
+from distillery_operator.errors import AdmissionFailed, ClusterError, Invalid
 
 Subject = tuple[str, str, str, str | None]
 """Verb, kind, name and field of an action: what a refusal is about."""
@@ -58,14 +58,14 @@ def about(refusal: Refusal) -> Subject:
     return refusal.verb, refusal.kind, refusal.name, refusal.field
 
 
-def refusal(action: Action, error: Refused) -> Refusal:
+def refusal(action: Action, error: ClusterError) -> Refusal:
     """What is kept of the server's refusal of an action."""
     verb, kind, name, field = subject(action)
     message = cleaned(str(error), STAGE_MESSAGE_LIMIT)
     return Refusal(verb=verb, kind=kind, name=name, field=field, reason=str(_reason(error)), message=message)
 
 
-def _reason(error: Refused) -> Reason:
+def _reason(error: ClusterError) -> Reason:
     """Queued where time may remove the cause: a full quota, or an admission webhook that does not answer."""
     if isinstance(error, AdmissionFailed) or frees_itself(str(error)):
         return Reason.QUEUED
