@@ -139,3 +139,23 @@ def test_who_has_no_turn_asks_again_only_while_nobody_has() -> None:
     assert turns.has_turn(first, FleetState.UNREADY)  # its Pods are being replaced
     assert not turns.has_turn(second, FleetState.OUTDATED)
     assert turns.requeue_seconds(second) is None
+
+
+def test_one_that_is_suspended_while_it_moves_does_not_hold_up_the_others() -> None:
+    fleet = Fleet()
+    fleet.ask_for("december")
+    fleet.seconds += SETTLING_SECONDS
+    fleet.clusters[0].settle()
+    fleet.clusters[0].change(suspend=True)
+    fleet.settle()
+    assert fleet.moved() == [True, True, False]
+
+
+def test_one_that_failed_and_is_suspended_still_stops_the_others() -> None:
+    fleet = Fleet()
+    fleet.ask_for("december")
+    fleet.seconds += SETTLING_SECONDS
+    fail_to_move(fleet.clusters[0])
+    fleet.clusters[0].change(suspend=True)
+    fleet.settle()
+    assert fleet.moved() == [False, False, False]

@@ -214,3 +214,31 @@ def test_a_changed_bound_does_not_retry_a_failed_stage() -> None:
     cluster.change(evaluation={"gate": {"minScore": 0.5}})
     cluster.settle()
     assert cluster.jobs() == jobs
+
+
+def test_the_server_that_stays_is_verified_where_it_is_changed() -> None:
+    cluster = gated(0.7, minScore=0.6)
+    verified(cluster)
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN)
+    evaluated(cluster, 0.5)
+    created = len(cluster.created)
+    cluster.change(serving={"runtime": "Transformers", "image": "mine:2"})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert cluster.truth(ConditionType.AVAILABLE) == "False"
+    assert [name.rsplit("-", 2)[0] for name in cluster.created[created:]] == ["conjnli-verify"]
+    config = cluster.objects["ConfigMap", cluster.created[-1].removesuffix("-1")]["data"]["run.json"]
+    assert "train-nxevyml5" in config
+    verified(cluster)
+    assert (cluster.truth(ConditionType.AVAILABLE), cluster.reason()) == ("True", "QualityGateFailed")
+    assert (served_model(cluster), len(cluster.created), cluster.decisions()) == (FIRST, created + 1, ())
+
+
+def test_a_bound_that_is_raised_before_verify_does_not_leave_the_server_unverified() -> None:
+    cluster = gated(0.7, minScore=0.6)
+    cluster.serve()
+    cluster.change(evaluation={"gate": {"minScore": 0.9}})
+    verified(cluster)
+    assert (cluster.truth(ConditionType.AVAILABLE), cluster.reason()) == ("True", "QualityGateFailed")

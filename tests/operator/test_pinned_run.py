@@ -9,7 +9,7 @@ import pytest
 from distillery_api.stage import Stage
 from distillery_api.status import ConditionType
 from distillery_operator.core.actions import Create
-from simulated_cluster import SimulatedCluster
+from simulated_cluster import VERIFIED, SimulatedCluster
 
 READY, STALLED, AVAILABLE = ConditionType.READY, ConditionType.STALLED, ConditionType.AVAILABLE
 FIRST = "nxevyml5"
@@ -190,3 +190,50 @@ def test_the_model_that_a_failed_rollout_goes_back_to_is_never_deleted() -> None
     cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
     assert deployed_run(cluster) != FIRST
     assert f"train-{FIRST}" not in cluster.status.prunable_folders
+
+
+def test_a_pin_that_becomes_unknown_asks_the_earlier_student_nothing_of_the_newest() -> None:
+    cluster = with_two_runs()
+    cluster.change(serving={**TRANSFORMERS, "pinnedRun": FIRST})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    created = len(cluster.created)
+    cluster.change(serving={**TRANSFORMERS, "pinnedRun": "aaaaaaaa"})
+    cluster.settle()
+    assert (cluster.created[created:], deployed_run(cluster)) == ([], FIRST)
+    assert (cluster.reason(STALLED), cluster.truth(AVAILABLE)) == ("InvalidSpec", "True")
+
+
+def test_the_result_table_keeps_its_own_students_latency_while_another_run_is_pinned() -> None:
+    cluster = with_two_runs()
+    cluster.change(serving={**TRANSFORMERS, "pinnedRun": FIRST, "image": "mine:2"})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    cluster.start()
+    cluster.finish(verification=VERIFIED.model_copy(update={"latency_seconds": 77.0}))
+    cluster.settle()
+    assert cluster.status.evaluation is not None
+    assert cluster.status.evaluation.student is not None
+    assert cluster.status.evaluation.student.latency_seconds != 77.0
+    assert cluster.status.serving is not None
+    assert cluster.status.serving.verification is not None
+    assert cluster.status.serving.verification.latency_seconds == 77.0
+
+
+def test_until_a_pinned_run_serves_the_model_to_go_back_to_is_kept() -> None:
+    cluster = with_two_runs(storage={"history": 2})
+    cluster.change(training={"seed": 8}, evaluation={"gate": {"minScore": 0.99}})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    served = deployed_run(cluster)
+    cluster.change(training={"seed": 9})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    # The run before the one that serves was verified long ago, and is not pruned yet.
+    cluster.status = cluster.status.model_copy(update={"prunable_folders": ()})
+    cluster.change(serving={**TRANSFORMERS, "pinnedRun": FIRST})
+    cluster.settle()
+    cluster.roll_out({"reason": "ErrImagePull", "message": "gone"})
+    cluster.settle()
+    assert deployed_run(cluster) == FIRST
+    assert f"train-{served}" not in cluster.status.prunable_folders

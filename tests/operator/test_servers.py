@@ -218,3 +218,39 @@ def test_a_server_none_of_whose_pods_answers_is_not_ready() -> None:
     cluster.serve(ready=0)
     cluster.reconcile()
     assert (cluster.truth(ConditionType.READY), cluster.truth(ConditionType.AVAILABLE)) == ("False", "False")
+
+
+@pytest.mark.parametrize("how", ["image", "restart", "deleted"])
+def test_a_verified_student_is_available_while_its_changed_server_waits_for_the_next_run(how: str) -> None:
+    cluster = served()
+    cluster.change(training={"seed": 7})
+    cluster.settle()
+    if how == "image":
+        cluster.change(serving={"runtime": "Transformers", "image": "mine:3"})
+    elif how == "restart":
+        cluster.annotations["distillery.dev/restart-at"] = "2026-12-01T00:00:00Z"
+    else:
+        del cluster.objects["Deployment", "conjnli"]
+        cluster.install(**NEW_RELEASE)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    available = cluster.condition(ConditionType.AVAILABLE)
+    assert available is not None
+    assert (available.status, available.message) == (
+        "True",
+        "a server of train-nxevyml5/model is available; it was changed since it was verified, and is verified again"
+        " later",
+    )
+    assert cluster.truth(ConditionType.READY) == "Unknown"
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+def test_an_edit_is_not_lost_where_the_upgraded_operator_dies_before_it_writes_the_deployment(writes: int) -> None:
+    cluster = of_earlier_release()
+    cluster.change(serving={"runtime": "Transformers", "image": "mine:3"})
+    for _ in range(2):
+        cluster.reconcile(dies_after=1)
+    cluster.reconcile(dies_after=writes)
+    cluster.settle()
+    assert image(cluster) == "mine:3"

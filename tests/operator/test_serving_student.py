@@ -240,3 +240,20 @@ def test_while_suspended_nothing_is_compared() -> None:
     cluster.change(suspend=False)
     cluster.run_stages(Stage.EVALUATE)
     assert model(cluster) == cluster.plan.model_path != FIRST
+
+
+def test_a_pin_compares_nothing_anew_and_its_end_does() -> None:
+    cluster = with_second_student(served(), better=20, worse=2, p_value=0.0001)
+    cluster.run_stages(Stage.VERIFY)
+    cluster.change(training={"seed": 8})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY)
+    created = len(cluster.created)
+    cluster.change(serving={"runtime": "Transformers", "pinnedRun": "nxevyml5"})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert (model(cluster), cluster.reason(), cluster.created[created:]) == (FIRST, "Serving", [])
+    cluster.change(serving={"runtime": "Transformers"})
+    cluster.settle()
+    evaluate = cluster.plan.stage(Stage.EVALUATE).folder
+    assert (model(cluster), cluster.created[created:]) == (FIRST, [f"conjnli-{evaluate}-2"])

@@ -12,7 +12,7 @@ from distillery_api.stage import Stage
 from distillery_api.status import ConditionStatus, ConditionType
 from distillery_api.verification import Verification
 from distillery_operator.core.assessment import Assessment
-from distillery_operator.core.runs import known_verification
+from distillery_operator.core.runs import known_verification, run_named
 from distillery_operator.core.servers import answering_servers, deployed_server
 from distillery_operator.core.serving_rollout import RolloutPhase
 from distillery_operator.core.situation import Situation, find_condition
@@ -60,13 +60,29 @@ def availability(assessment: Assessment) -> Availability:
     paths = " and ".join(server.model.model_path for server in answering)
     if is_taken_over(assessment, answering[0]):
         return Availability(True, Reason.SERVING, f"a server of {paths} is available, and not verified yet")
+    return _of_answering(assessment, answering, paths)
+
+
+def _of_answering(assessment: Assessment, answering: tuple[Server, ...], paths: str) -> Availability:
     unverified = [server.model.model_path for server in answering if verification_of(assessment, server) is None]
-    if len(unverified) == len(answering):
-        return Availability(False, Reason.VERIFYING, f"the server of {paths} answers, but is not verified")
-    if unverified:
+    if not unverified:
+        return Availability(True, Reason.SERVING, f"a server of {paths} is available")
+    if len(unverified) < len(answering):
         message = f"servers of {paths} answer; that of {unverified[0]} is not verified yet"
         return Availability(True, Reason.SERVING, message)
-    return Availability(True, Reason.SERVING, f"a server of {paths} is available")
+    if _was_verified(assessment, answering[0]):
+        message = f"a server of {paths} is available; it was changed since it was verified, and is verified again later"
+        return Availability(True, Reason.SERVING, message)
+    return Availability(False, Reason.VERIFYING, f"the server of {paths} answers, but is not verified")
+
+
+def _was_verified(assessment: Assessment, server: Server) -> bool:
+    """Whether the student was verified behind an earlier server, and cannot be yet behind this one: a new student is
+    being made, or nothing may run."""
+    situation, current = assessment.situation, assessment.stages.current
+    run = run_named(situation, server.model.train_hash)
+    waits = current.planned.stage is not Stage.VERIFY or situation.plan.suspended
+    return waits and run is not None and run.verification is not None
 
 
 def _silence(assessment: Assessment, path: str) -> Availability:

@@ -36,6 +36,8 @@ def fleet_state(situation: Situation) -> FleetState:
         return FleetState.CURRENT
     if _has_failed(situation, deployed, fleet):
         return FleetState.FAILED
+    if situation.plan.suspended:
+        return FleetState.CURRENT  # Its server cannot be verified now, which must not hold up all others.
     if deployed.fleet == fleet:
         verified = known_verification(situation, deployed.digest) is not None
         # What only a person can repair must not hold up all others.

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from distillery_api.stage import Stage
 from distillery_api.status import Run
+from distillery_operator.core.runs import known_verification
 from distillery_operator.core.situation import Situation
 from distillery_operator.planning.plan import PlannedStage
 
@@ -53,9 +54,12 @@ def _names(situation: Situation) -> str:
 
 
 def _fallback(situation: Situation) -> str:
-    """The model to go back to, which the Deployment stores compressed, until the deployed one is verified."""
+    """The model to go back to, which the Deployment stores compressed, until the deployed one serves and is verified.
+    One that is pinned may have been verified long before."""
     deployment, serving = situation.observation.deployment, situation.previous.serving
-    verification = serving.verification if serving else None
-    if deployment is None or deployment.fallback is None or (verification and verification.server == deployment.digest):
+    if deployment is None or deployment.fallback is None:
+        return ""
+    rolled_out = serving is not None and serving.server == deployment.digest
+    if rolled_out and known_verification(situation, deployment.digest):
         return ""
     return deployment.fallback.model.model_path

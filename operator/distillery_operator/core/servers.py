@@ -86,14 +86,22 @@ def _taken_over_server(situation: Situation, seen: ObservedDeployment) -> Server
     """The server in a Deployment of a release that did not store it. That release had brought the Deployment to the
     spec which its status is about."""
     model = ServedModel(seen.train_hash, seen.model_path, seen.student_prompt, seen.precision or UNKNOWN_PRECISION)
-    is_of_spec = situation.previous.observed_generation == situation.plan.generation
     return Server(
         model,
-        identity=identity_of(situation.plan, model) if is_of_spec else "",
+        identity=identity_of(situation.plan, model) if _is_of_spec(situation, seen) else "",
         template=dict(seen.manifest["spec"]["template"]),
         digest=seen.digest,
         verify_hashes=_recorded_verify(situation),
     )
+
+
+def _is_of_spec(situation: Situation, seen: ObservedDeployment) -> bool:
+    """Whether the Deployment is what the present spec asks for. This release writes its status before the Deployment:
+    one that dies in between has said so there, in `server`, or is still to change it."""
+    serving = situation.previous.serving
+    if situation.previous.observed_generation != situation.plan.generation:
+        return False
+    return serving is None or serving.train is None or serving.server == seen.digest
 
 
 def _recorded_verify(situation: Situation) -> Mapping[str, str]:

@@ -38,7 +38,9 @@ def compared_hash(situation: Situation, planned: PlannedStage) -> str | None:
 
 def compares_anew(situation: Situation, record: StageStatus) -> bool:
     """Whether a finished evaluation is still to be compared with the student that is served now. Where it could not be,
-    the retry annotation asks for it again."""
+    the retry annotation asks for it again. Nothing is to be decided while a run is pinned."""
+    if situation.plan.spec.serving.pinned_run:
+        return False
     student = serving_student(situation) if record.name is Stage.EVALUATE and record.completion_time else None
     if student is None:
         return False

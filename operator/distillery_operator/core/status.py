@@ -157,6 +157,8 @@ def _evaluation(situation: Situation, states: StageStates) -> Evaluation | None:
     table, verify = _judged_table(situation, states), states.done(Stage.VERIFY)
     if table is None or verify is None or verify.record is None or verify.record.verification is None:
         return table
+    if situation.plan.earlier(verify.planned) != situation.plan.stages[:-1]:
+        return table  # It was the server of another run.
     return table.served(verify.record.verification.latency_seconds)
 
 
