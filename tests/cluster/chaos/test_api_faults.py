@@ -36,6 +36,11 @@ def first_times(fault: Fault, verbs: tuple[str, ...]) -> Callable[[ApiRequest], 
     return plan
 
 
+def is_possible(verb: str, fault: Fault | None) -> bool:
+    """Whether an API server could fail like that: what only reads conflicts with nothing."""
+    return fault != Refuse(409) or verb not in ("get", "list", "watch")
+
+
 class Mixture:
     """Each request fails the first time and every thirteenth time after that, each time in another way."""
 
@@ -46,12 +51,14 @@ class Mixture:
     def __call__(self, request: ApiRequest) -> Fault | None:
         self._seen[request] += 1
         fails = self._seen[request] % 13 == 1
-        return next(self._faults) if fails else None
+        fault = next(self._faults) if fails else None
+        return fault if is_possible(request.verb, fault) else None
 
 
 @pytest.mark.skipif(not WHOLE, reason="make chaos runs each fault of each verb; here is a mixture of them")
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("verb", "fault"), [(verb, fault) for verb in VERBS for fault in FAULTS if is_possible(verb, FAULTS[fault])]
+)
 def test_life_goes_on_when_one_verb_fails_in_one_way(life: Life, verb: str, fault: str) -> None:
     life.faults.plan = first_times(FAULTS[fault], (verb,))
     life.whole()
