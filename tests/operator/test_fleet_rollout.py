@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from distillery_api.stage import Stage
 from distillery_api.status import ConditionType
@@ -141,12 +144,15 @@ def test_who_has_no_turn_asks_again_only_while_nobody_has() -> None:
     assert turns.requeue_seconds(second) is None
 
 
-def test_one_that_is_suspended_while_it_moves_does_not_hold_up_the_others() -> None:
+@pytest.mark.parametrize(
+    "change", [{"suspend": True}, {"training": {"seed": 7}}], ids=lambda change: next(iter(change))
+)
+def test_one_that_cannot_be_verified_while_it_moves_does_not_hold_up_the_others(change: dict[str, Any]) -> None:
     fleet = Fleet()
     fleet.ask_for("december")
     fleet.seconds += SETTLING_SECONDS
     fleet.clusters[0].settle()
-    fleet.clusters[0].change(suspend=True)
+    fleet.clusters[0].change(**change)
     fleet.settle()
     assert fleet.moved() == [True, True, False]
 

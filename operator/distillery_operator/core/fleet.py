@@ -40,11 +40,16 @@ def fleet_state(situation: Situation) -> FleetState:
         return FleetState.CURRENT  # Its server cannot be verified now, which must not hold up all others.
     if deployed.fleet == fleet:
         verified = known_verification(situation, deployed.digest) is not None
-        # What only a person can repair must not hold up all others.
-        return FleetState.CURRENT if verified or _holds(situation, ConditionType.STALLED) else FleetState.MOVING
+        return FleetState.CURRENT if verified or _holds_up_nobody(situation) else FleetState.MOVING
     if not is_outdated(situation, deployed):
         return FleetState.CURRENT
     return FleetState.OUTDATED if _holds(situation, ConditionType.READY) else FleetState.UNREADY
+
+
+def _holds_up_nobody(situation: Situation) -> bool:
+    """Whether a moved server is not verified before a person helps, or a new student is evaluated."""
+    waits = (_holds(situation, kind) for kind in (ConditionType.STALLED, ConditionType.SUSPENDED))
+    return any(waits) or not _holds(situation, ConditionType.EVALUATED)
 
 
 def _holds(situation: Situation, kind: ConditionType) -> bool:
