@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from distillery_api.evaluation import Evaluation, GateVerdict, Score
+from distillery_api.reasons import Reason
 from distillery_api.spec import Gate
 from distillery_api.stage import Stage
 from distillery_api.status import ConditionType
@@ -242,3 +243,27 @@ def test_a_bound_that_is_raised_before_verify_does_not_leave_the_server_unverifi
     cluster.change(evaluation={"gate": {"minScore": 0.9}})
     verified(cluster)
     assert (cluster.truth(ConditionType.AVAILABLE), cluster.reason()) == ("True", "QualityGateFailed")
+
+
+def test_why_the_server_that_stays_could_not_be_changed_is_said() -> None:
+    cluster = gated(0.7, minScore=0.6)
+    verified(cluster)
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN)
+    evaluated(cluster, 0.5)
+    cluster.change(serving={"runtime": "Transformers", "image": "mine:2"})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    cluster.start()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "other answers")
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    ready = cluster.condition(ConditionType.READY)
+    assert ready is not None
+    assert ready.message == (
+        f"score 0.5 is below minScore 0.6; the server keeps {FIRST}; serving train-nxevyml5: other answers; {FIRST}"
+        " serves again"
+    )
+    assert cluster.truth(ConditionType.AVAILABLE) == "True"

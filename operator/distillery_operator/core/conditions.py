@@ -127,13 +127,22 @@ def _promotion_sentence(assessment: Assessment) -> str:
     newest = plan.stage(Stage.TRAIN).input_hash
     stays = f"{served.model.model_path} serves until then" if served else "no student is served until then"
     command = f"kubectl annotate distill {plan.name} {PROMOTE_ANNOTATION}={newest} --overwrite"
-    return f"the student of run {newest} is evaluated and waits to be promoted: {command}; {stays}"
+    sentence = f"the student of run {newest} is evaluated and waits to be promoted: {command}; {stays}"
+    return _with_server_failure(assessment, sentence)
 
 
 def _gate_sentence(assessment: Assessment, verdict: GateVerdict) -> str:
     served = assessment.rollout.server
     stays = f"the server keeps {served.model.model_path}" if served else "no student is served"
-    return f"{verdict.message}; {stays}"
+    return _with_server_failure(assessment, f"{verdict.message}; {stays}")
+
+
+def _with_server_failure(assessment: Assessment, sentence: str) -> str:
+    """The sentence, with why the server that stays could not be changed as the spec asks."""
+    rollout = assessment.rollout
+    failed = _failed_sentence(assessment, rollout.failed) if rollout.failed else None
+    problem = f"serving: {rollout.problem.message}" if rollout.stalled and rollout.problem else None
+    return shortened("; ".join(each for each in (sentence, failed or problem) if each), MESSAGE_LIMIT)
 
 
 def _is_about_server(assessment: Assessment) -> bool:
