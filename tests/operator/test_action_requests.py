@@ -328,3 +328,13 @@ async def test_what_was_gone_before_is_noticed_at_once(
     server.answers = dict.fromkeys(("DELETE", "PATCH"), (404, "NotFound", "jobs.batch not found"))
     assert (await requests.carry_out(KEY, [ACTIONS[what][0]], ())).found_gone
     assert cluster.cache.get("Job", "team-a", "small") is None
+
+
+@pytest.mark.parametrize(("message", "refused"), [(f"pods is forbidden: {QUOTA}", False), (POLICY, True)])
+async def test_a_quota_is_no_refusal_of_a_pod_that_replaces_another(
+    requests: ActionRequests, server: Server, message: str, refused: bool
+) -> None:
+    server.answers["POST"] = (403, "Forbidden", message)
+    check = DryRun(manifest("Pod", "small-check"), replaces_equal=True)
+    assert bool(await one_pass(requests, [check, ACTIONS["apply"][0]])) is refused
+    assert (ACTIONS["apply"][1] in server.writes) is not refused

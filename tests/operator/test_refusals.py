@@ -178,6 +178,30 @@ def test_what_cannot_be_cleared_away_keeps_no_student_from_being_ready() -> None
     )
 
 
+ANOTHER_SERVER: Change = {
+    "serving": {"runtime": "Transformers", "podTemplate": {"spec": {"priorityClassName": "high"}}}
+}
+SHARED: Change = {"storage": {"accessModes": ["ReadWriteMany"]}}
+
+
+@pytest.mark.parametrize(
+    ("storage", "change", "replaced"),
+    [(NOTHING, ANOTHER_SERVER, True), (NOTHING, MORE_MEMORY, False), (SHARED, ANOTHER_SERVER, False)],
+    ids=["instead of the former", "which asks for more", "beside the former"],
+)
+def test_a_quota_that_the_server_itself_fills_lets_it_be_replaced(
+    storage: Change, change: Change, replaced: bool
+) -> None:
+    cluster = SimulatedCluster(**storage)
+    cluster.run_stages(*Stage)
+    before = cluster.objects["Deployment", "conjnli"]["spec"]
+    cluster.refuses["create", "Pod"] = QUOTA
+    cluster.change(**change)
+    passes(cluster, 2)
+    assert (cluster.objects["Deployment", "conjnli"]["spec"] != before) is replaced
+    assert bool(cluster.status.refused) is not replaced
+
+
 def test_an_attempt_starts_as_a_whole_or_not_at_all() -> None:
     cluster = SimulatedCluster()
     cluster.refuses["create", "PersistentVolumeClaim"] = QUOTA

@@ -30,6 +30,7 @@ from distillery_operator.core.observe import observe
 from distillery_operator.core.observe_queue import waiting_jobs
 from distillery_operator.core.refusals import (
     Subject,
+    has_room_by_then,
     is_held_back,
     kept_refusals,
     refusal,
@@ -219,7 +220,10 @@ class SimulatedCluster:
         checks = [action for action in actions if isinstance(action, DryRun)]
         self.checked += [check.manifest for check in checks]
         kept = tuple(each for each in still_wanted(kept, actions) if each.kind != "Pod")
-        return self._refused(checks[0], kept) or kept if checks else kept
+        error = self.refuses.get(("create", "Pod"))
+        if not checks or (error and has_room_by_then(checks[0], error)):
+            return kept
+        return self._refused(checks[0], kept) or kept
 
     def _attempt(self, action: Action, refusals: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
         """Carry out an action, unless it is refused or needs one that is."""

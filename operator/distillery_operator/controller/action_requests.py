@@ -17,6 +17,7 @@ from distillery_operator.controller.refusal_backoff import RefusalBackoff
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
 from distillery_operator.core.refusals import (
     about,
+    has_room_by_then,
     is_held_back,
     refusal,
     still_wanted,
@@ -137,6 +138,8 @@ class ActionRequests:
                 continue
             except Refused as error:
                 refused = refusal(action, error)
+                if has_room_by_then(action, error):
+                    continue
                 if number == 0 or refused.reason != Reason.QUEUED:
                     return refused
         return None

@@ -10,7 +10,7 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.attempt_deadline import deadline_patch
 from distillery_operator.core.claim_changes import claim_patches
 from distillery_operator.core.config_repair import config_map_of_attempt, config_map_to_restore
-from distillery_operator.core.drift import ServerChild, added_selectors, pending_writes
+from distillery_operator.core.drift import ServerChild, added_selectors, includes, pending_writes
 from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
 from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import ObservedJob, Ownership
@@ -34,6 +34,8 @@ class DryRun:
     """Ask the server whether it would accept this (a dry run, strict). Comes before anything is written."""
 
     manifest: Manifest
+    replaces_equal: bool = False
+    """Whether Pods that ask for as much end before, so that it matters little that they fill a quota now."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def _checks(situation: Situation, states: StageStates, rollout: Rollout) -> Iter
         # The server is not stopped for a stage that would be refused.
         yield from (DryRun(pod) for pod in _pods_to_come(situation, state))
     elif rollout.server and _replaces_server(situation, rollout):
-        yield DryRun(serving_pod(situation.plan, rollout.server))
+        pod = serving_pod(situation.plan, rollout.server)
+        yield DryRun(pod, replaces_equal=_replaces_equal(situation, rollout, pod))
 
 
 def _replaces_server(situation: Situation, rollout: Rollout) -> bool:
@@ -105,6 +108,19 @@ def _replaces_server(situation: Situation, rollout: Rollout) -> bool:
     if deployed is not None and deployed == rollout.server:
         return False
     return any(manifest["kind"] == "Deployment" for manifest, _ in pending_writes(situation, rollout))
+
+
+def _replaces_equal(situation: Situation, rollout: Rollout, pod: Manifest) -> bool:
+    """Whether the Pod is created once one that asks for as much has ended."""
+    deployment = situation.observation.deployment
+    written = next(each for each in rollout.manifests if each["kind"] == "Deployment")
+    if deployment is None or not deployment.desired or written["spec"]["strategy"]["type"] != "Recreate":
+        return False
+    return includes(_resources(deployment.manifest["spec"]["template"]), _resources(pod))
+
+
+def _resources(pod: Manifest) -> list[Manifest]:
+    return [container.get("resources") or {} for container in pod["spec"]["containers"]]
 
 
 def _server_is_up(situation: Situation) -> bool:

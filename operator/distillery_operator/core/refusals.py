@@ -14,7 +14,7 @@ from distillery_api.status import DistillationStatus, Refusal
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT
 from distillery_operator.core.quota import frees_itself
-from distillery_operator.errors import AdmissionFailed, ClusterError, Invalid
+from distillery_operator.errors import AdmissionFailed, ClusterError, Invalid, Refused
 
 Subject = tuple[str, str, str, str | None]
 """Verb, kind, name and field of an action: what a refusal is about."""
@@ -70,6 +70,11 @@ def _reason(error: ClusterError) -> Reason:
     if isinstance(error, AdmissionFailed) or frees_itself(str(error)):
         return Reason.QUEUED
     return Reason.INVALID_SPEC if isinstance(error, Invalid) else Reason.POD_REFUSED
+
+
+def has_room_by_then(check: DryRun, error: Refused) -> bool:
+    """Whether a quota is full, and the Pods that end before leave the Pod as much room as it asks for."""
+    return check.replaces_equal and frees_itself(str(error))
 
 
 def kept_refusals(previous: DistillationStatus, *, generation: int, retry_requested: bool) -> tuple[Refusal, ...]:
