@@ -180,6 +180,19 @@ def test_a_changed_timeout_moves_the_deadline_of_a_running_attempt() -> None:
     assert "activeDeadlineSeconds" not in cluster.job()["spec"]
 
 
+def test_a_pod_that_replaces_an_evicted_one_does_not_run_out_of_time_while_it_waits_for_a_node() -> None:
+    cluster = at(Stage.GENERATE, generation=generation(timeout="1h"))
+    cluster.settle()
+    assert cluster.job()["spec"]["activeDeadlineSeconds"] == 3600
+    cluster.find_no_room()
+    cluster.settle()
+    assert "activeDeadlineSeconds" not in cluster.job()["spec"]
+    cluster.wait(7000)
+    cluster.start()
+    cluster.settle()
+    assert cluster.job()["spec"]["activeDeadlineSeconds"] == 10_600
+
+
 def test_verify_has_the_limits_of_the_evaluation() -> None:
     cluster = SimulatedCluster(evaluation={"timeout": "10m"})
     cluster.settle()

@@ -1,7 +1,8 @@
 """The deadline of a running attempt: `timeout` of its stage, counted from the start of its container.
 
 A Job's own deadline counts from the Job's start, and so would count the wait for a node. It is therefore set once the
-container runs, and follows a changed `timeout`.
+container runs, and follows a changed `timeout`. A Pod that replaces a removed one has the whole time anew, and none
+runs out while it waits.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from distillery_operator.manifests.child_metadata import Manifest
 
 
 def deadline_patch(situation: Situation, state: StageState) -> Manifest | None:
-    """What to change in the Job of a stage that runs, so that it ends in time; None where nothing is to be changed."""
+    """What to change in the Job of a stage, so that it ends in time; None where nothing is to be changed."""
     job = state.job
-    if job is None or job.state is not JobState.RUNNING:
+    if job is None or job.state not in (JobState.RUNNING, JobState.PENDING):
         return None
     seconds = _seconds(situation, state, job)
     return None if seconds == job.deadline_seconds else {"spec": {"activeDeadlineSeconds": seconds}}
