@@ -334,6 +334,16 @@ def test_an_evaluation_whose_table_did_not_fit_shows_no_older_one() -> None:
     assert cluster.status.evaluation is None
 
 
+def test_the_time_that_a_job_waited_for_its_pod_does_not_count_for_the_time_left() -> None:
+    cluster = SimulatedCluster()
+    cluster.settle()
+    cluster.wait(10_000)
+    cluster.start()
+    cluster.wait(100)
+    cluster.reconcile(progress=Progress(done=25, total=100))
+    assert cluster.record(Stage.GENERATE).progress == Progress(done=25, total=100, eta_seconds=300)
+
+
 def test_progress_has_a_share_and_the_time_left() -> None:
     cluster = begun()
     cluster.wait(100)

@@ -26,7 +26,7 @@ from distillery_operator.core.conditions import (
 from distillery_operator.core.eta import remaining_seconds
 from distillery_operator.core.gated_rollout import awaits_promotion, may_be_rolled_out, verdict_on_newest
 from distillery_operator.core.history import history
-from distillery_operator.core.observation import Ownership, StageReport
+from distillery_operator.core.observation import ObservedJob, Ownership, StageReport
 from distillery_operator.core.pruning import prunable_folders
 from distillery_operator.core.serving_cost import serving_cost
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
@@ -87,7 +87,7 @@ def _with_progress(situation: Situation, state: StageState, progress: Progress |
     if progress is None or state.record is None or running is None or state.job != running:
         return state.record
     if progress.eta_seconds is None:
-        progress = _with_eta(progress, state.record, situation.now)
+        progress = _with_eta(progress, state.record, running, situation.now)
     return state.record.model_copy(update={"progress": progress})
 
 
@@ -98,12 +98,13 @@ def _kept_records(situation: Situation, states: StageStates) -> tuple[StageStatu
     return tuple(record for record in recorded if record)
 
 
-def _with_eta(progress: Progress, record: StageStatus, now: datetime) -> Progress:
-    """An estimate from the speed since the start. A later attempt resumes where the one before ended, so its speed is
-    not known."""
-    if record.attempts > 1 or record.last_attempt_time is None:
+def _with_eta(progress: Progress, record: StageStatus, job: ObservedJob, now: datetime) -> Progress:
+    """An estimate from the speed since the stage's container started: its Job may have waited for long. A later attempt
+    resumes where the one before ended, so its speed is not known."""
+    started = job.stage_started or record.last_attempt_time
+    if record.attempts > 1 or started is None:
         return progress
-    remaining = remaining_seconds(progress, 0, (now - record.last_attempt_time).total_seconds())
+    remaining = remaining_seconds(progress, 0, (now - started).total_seconds())
     return progress if remaining is None else progress.model_copy(update={"eta_seconds": _rounded(remaining)})
 
 
