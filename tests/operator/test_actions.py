@@ -57,7 +57,7 @@ def test_every_pod_to_come_is_checked_before_the_first_write() -> None:
         f"DryRun Pod conjnli-{cluster.plan.stage(Stage.VERIFY).folder}-check",
         "DryRun Pod conjnli-check",
         "Create PersistentVolumeClaim conjnli-workspace-5f0c1a2b",
-        "Apply ConfigMap conjnli-generate-khmqypiu",
+        "Create ConfigMap conjnli-generate-khmqypiu",
         f"Create Job {GENERATE_JOB}",
     ]
 
@@ -69,7 +69,7 @@ def test_a_given_claim_is_not_created() -> None:
     assert cluster.reason() == "ConfigurationMissing"
     cluster.objects["PersistentVolumeClaim", "mine"] = {"metadata": {"name": "mine"}, "spec": {"accessModes": []}}
     assert described(cluster.decisions())[-2:] == [
-        "Apply ConfigMap conjnli-generate-khmqypiu",
+        "Create ConfigMap conjnli-generate-khmqypiu",
         f"Create Job {GENERATE_JOB}",
     ]
 
@@ -686,10 +686,31 @@ def test_a_foreign_job_is_never_adopted_nor_deleted() -> None:
     assert names_to_read(cluster.plan, cluster.status) == (
         ("Job", GENERATE_JOB),
         ("PersistentVolumeClaim", "conjnli-workspace-5f0c1a2b"),
+        *(("ConfigMap", f"conjnli-{planned.folder}") for planned in cluster.plan.stages),
         ("Deployment", "conjnli"),
         ("Service", "conjnli"),
     )
     assert cluster.requeue_after() == timedelta(minutes=1)
+
+
+def test_a_foreign_config_map_is_left_alone_and_named() -> None:
+    cluster = SimulatedCluster()
+    name = "conjnli-generate-khmqypiu"
+    theirs = {"kind": "ConfigMap", "metadata": {"name": name, "uid": "theirs"}, "data": {"a": "b"}}
+    cluster.objects["ConfigMap", name] = theirs
+    cluster.settle()
+    assert (cluster.objects["ConfigMap", name], cluster.jobs()) == (theirs, [])
+    stalled = cluster.condition(ConditionType.STALLED)
+    assert stalled is not None
+    assert (stalled.reason, stalled.message) == (
+        "NameConflict",
+        f"generate: the ConfigMap {name} already exists and belongs to something else; delete it, or choose another"
+        " metadata.name",
+    )
+    assert ("ConfigMap", name) in names_to_read(cluster.plan, cluster.status)
+    del cluster.objects["ConfigMap", name]
+    cluster.settle()
+    assert cluster.jobs() == [GENERATE_JOB]
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service"])

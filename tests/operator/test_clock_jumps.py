@@ -56,3 +56,32 @@ def test_failed_attempt_is_tried_again_whatever_the_clock_says(seconds: float):
     cluster.wait(2 * DAY)
     cluster.settle()
     assert cluster.record(Stage.GENERATE).attempts == 2
+
+
+def test_a_retry_that_is_due_in_seconds_does_not_wait_a_day_because_the_clock_was_set_back():
+    cluster = SimulatedCluster()
+    cluster.settle()
+    cluster.start()
+    cluster.fail(1)
+    cluster.settle()
+    cluster.wait(-DAY)
+    cluster.settle()
+    requeue = cluster.requeue_after()
+    assert requeue is not None
+    assert requeue.total_seconds() == 300
+    cluster.wait(300)
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).attempts == 2
+
+
+def test_an_image_that_cannot_be_pulled_is_stalled_in_time_although_the_clock_was_set_back():
+    cluster = SimulatedCluster()
+    cluster.settle()
+    cluster.wait_for("ErrImagePull", "no such image")
+    cluster.settle()
+    cluster.wait(-DAY)
+    cluster.settle()
+    assert cluster.reason(ConditionType.STALLED) is None
+    cluster.wait(600)
+    cluster.settle()
+    assert cluster.reason(ConditionType.STALLED) == "ImagePullError"

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from distillery_api.stage import Stage
-from distillery_operator.core.actions import Apply
+from distillery_operator.core.actions import Apply, Create
 from simulated_cluster import SimulatedCluster, written
 
 CONFIG_MAP = ("ConfigMap", "conjnli-generate-khmqypiu")
@@ -23,7 +23,7 @@ def begun(*, running: bool) -> SimulatedCluster:
 
 
 def applied(cluster: SimulatedCluster) -> list[str]:
-    return [action.manifest["metadata"]["name"] for action in cluster.decisions() if isinstance(action, Apply)]
+    return [action.manifest["metadata"]["name"] for action in cluster.decisions() if isinstance(action, Apply | Create)]
 
 
 @pytest.mark.parametrize("running", [False, True])

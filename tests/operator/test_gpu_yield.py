@@ -10,7 +10,8 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import ConditionType
 from distillery_operator.errors import Forbidden, Invalid
-from simulated_cluster import SimulatedCluster
+from simulated_cluster import SimulatedCluster, written
+from simulated_kueue import SimulatedKueue
 
 GPU = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
 
@@ -95,6 +96,18 @@ def test_the_old_student_is_served_during_an_evaluation_without_a_gpu() -> None:
     deployment = cluster.objects["Deployment", "conjnli"]
     assert (replicas(cluster), len(job_names(cluster, "evaluate"))) == (1, 1)
     assert deployment["metadata"]["annotations"]["distillery.dev/model-path"] == "train-nxevyml5/model"
+
+
+def test_a_server_that_is_lost_with_its_node_is_not_waited_for() -> None:
+    cluster = retrained(served())
+    cluster.pods["conjnli-server"]["metadata"]["deletionTimestamp"] = written(cluster.now)
+    cluster.wait(59)
+    cluster.settle()
+    assert job_names(cluster, "train") == []
+    cluster.wait(1)
+    cluster.settle()
+    assert len(job_names(cluster, "train")) == 1
+    assert "affinity" not in cluster.job()["spec"]["template"]["spec"]
 
 
 def test_rows_are_generated_while_the_student_is_served() -> None:
@@ -277,9 +290,61 @@ def test_yielding_may_be_chosen_while_the_training_already_waits_for_room() -> N
     cluster.settle()
     cluster.change(serving={**cluster.spec["serving"], "yieldGPU": True})
     cluster.settle()
-    assert replicas(cluster) == 0
+    assert (replicas(cluster), job_names(cluster, "train")) == (0, [])
     cluster.stop_server()
-    cluster.find_no_room("0/1 nodes are available: 1 node(s) didn't match pod affinity rules.")
     cluster.settle()
     assert "affinity" not in cluster.job()["spec"]["template"]["spec"]
     assert cluster.record(Stage.TRAIN).attempts == 1
+
+
+@pytest.mark.parametrize("kind", ["Job", "ConfigMap"])
+def test_the_server_comes_back_while_the_job_of_the_training_is_refused(kind: str) -> None:
+    cluster = retrained(served())
+    cluster.refuses["create", kind] = Forbidden('admission webhook "p" denied the request: no')
+    cluster.stop_server()
+    cluster.settle()
+    assert (replicas(cluster), cluster.reason(ConditionType.STALLED)) == (1, "PodRefused")
+    cluster.start_server()
+    cluster.settle()
+    assert (replicas(cluster), cluster.reason(ConditionType.STALLED)) == (1, "PodRefused")
+    del cluster.refuses["create", kind]
+    cluster.settle()
+    assert (replicas(cluster), len(job_names(cluster, "train"))) == (0, 1)
+    assert "affinity" not in cluster.job()["spec"]["template"]["spec"]
+    assert cluster.record(Stage.TRAIN).attempts == 1
+
+
+def in_queue(**queue: Any) -> tuple[SimulatedCluster, SimulatedKueue]:
+    """Another student is asked for, whose training waits in a queue."""
+    cluster = served()
+    cluster.change(queue={"name": "team", **queue})
+    kueue = SimulatedKueue(cluster)
+    retrained(cluster)
+    kueue.pass_by()
+    cluster.settle()
+    return cluster, kueue
+
+
+def test_the_server_answers_until_the_training_is_admitted_from_its_queue() -> None:
+    cluster, kueue = in_queue()
+    job = job_names(cluster, "train")
+    assert (replicas(cluster), len(job), cluster.reason()) == (1, 1, "Queued")
+    kueue.admit()
+    cluster.settle()
+    cluster.find_no_room("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    cluster.settle()
+    assert (replicas(cluster), job_names(cluster, "train")) == (0, job)
+    cluster.stop_server()
+    cluster.settle()
+    assert (replicas(cluster), job_names(cluster, "train")) == (0, job)
+    cluster.start()
+    cluster.settle()
+    assert (replicas(cluster), cluster.reason()) == (0, "Training")
+    kueue.preempt()
+    cluster.settle()
+    assert (replicas(cluster), cluster.record(Stage.TRAIN).attempts) == (1, 1)
+
+
+def test_a_server_in_the_same_queue_gives_its_share_first() -> None:
+    cluster, _ = in_queue(serving=True)
+    assert (replicas(cluster), job_names(cluster, "train")) == (0, [])

@@ -86,7 +86,7 @@ REGENERATED: Change = {"generation": None}
 REFUSED = {
     "a Pod to come": (new, NOTHING, "create", "Pod", f"{GENERATE}-check", True),
     "the claim": (new, NOTHING, "create", "PersistentVolumeClaim", CLAIM, True),
-    "a ConfigMap": (new, NOTHING, "patch", "ConfigMap", GENERATE, True),
+    "a ConfigMap": (new, NOTHING, "create", "ConfigMap", GENERATE, True),
     "a Job": (new, NOTHING, "create", "Job", f"{GENERATE}-1", True),
     "the server": (evaluated, NOTHING, "create", "Deployment", "conjnli", True),
     "the Service": (evaluated, NOTHING, "create", "Service", "conjnli", True),

@@ -123,7 +123,7 @@ EVENTS: dict[str, Event] = {
     "no Pod may be created": refused("create", "Pod"),
     "no Job may be created": refused("create", "Job"),
     "no Job may be deleted": refused("delete", "Job"),
-    "no ConfigMap may be written": refused("patch", "ConfigMap"),
+    "no ConfigMap may be written": refused("create", "ConfigMap"),
     "no Deployment may be created": refused("create", "Deployment"),
     "no Deployment may be changed": refused("patch", "Deployment"),
     "another student": spec(training={"seed": 7}),

@@ -268,7 +268,7 @@ class SimulatedCluster:
         key = (manifest["kind"], manifest["metadata"]["name"])
         if key in self.objects:
             return  # 409
-        self.created.append(key[1])
+        self.created += [] if key[0] == "ConfigMap" else [key[1]]
         self._store(manifest)
 
     def _apply(self, manifest: Raw) -> None:

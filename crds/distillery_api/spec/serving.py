@@ -66,8 +66,9 @@ class Serving(StageOptions):
     """Number of serving Pods. More than one requires a ReadWriteMany volume. Default: 1."""
     yield_gpu: Annotated[Flag | None, Field(alias="yieldGPU"), NotServerIdentity] = None
     """Stops the server while a stage that asks for a GPU (train, evaluate) runs, and starts it again afterwards, also
-    where the stage fails or is suspended. Without it, both need a GPU at the same time. Default: true where only one
-    node can mount the volume and server and stage both ask for a GPU, else false."""
+    where the stage fails or is suspended. A stage in a queue runs once Kueue has admitted its Job. If false, both
+    need a GPU at the same time. Default: true where only one node can mount the volume and server and stage both ask
+    for a GPU, else false."""
     model_names: Annotated[tuple[ModelName, ...], Field(max_length=8)] = ()
     """Further names that requests may use for the student, for example that of the model which it replaces. The first
     name is always that of the Distillation. Default: none."""

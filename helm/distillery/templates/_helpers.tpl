@@ -59,10 +59,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# Configuration of the stages. Only ConfigMaps with the operator's label are asked for.
+# Configuration of the stages. Only ConfigMaps with the operator's label are asked for, or with a name of its own.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Claims are created and updated, never deleted: they hold paid replies.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -33,6 +33,10 @@ _FIELDS = {
 """Where `Children` holds the one object of a kind."""
 
 
+_SEVERAL = {"Job": "jobs", "ConfigMap": "config_maps"}
+"""Where `Children` holds all objects of a kind."""
+
+
 class KnownChildren:
     """Collects the children of one Distillation at a time."""
 
@@ -91,9 +95,9 @@ def with_child(children: Children, child: Manifest | None) -> Children:
     """The children and one more, which is not ours or which the cache does not know yet."""
     if child is None:
         return children
-    if child["kind"] == "Job":
-        others = (job for job in children.jobs if job["metadata"]["name"] != child["metadata"]["name"])
-        return replace(children, jobs=(*others, child))
-    field = _FIELDS.get(child["kind"])
+    several, field = _SEVERAL.get(child["kind"]), _FIELDS.get(child["kind"])
     changes: dict[str, Any] = {field: child} if field else {}
+    if several:
+        others = (each for each in getattr(children, several) if each["metadata"]["name"] != child["metadata"]["name"])
+        changes = {several: (*others, child)}
     return replace(children, **changes)

@@ -14,7 +14,7 @@ from distillery_operator.core.drift import ServerChild, added_selectors, include
 from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
 from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import ObservedJob, Ownership
-from distillery_operator.core.placement import volume_use
+from distillery_operator.core.placement import volume_use_of_stage
 from distillery_operator.core.servers import deployed_server
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
@@ -182,14 +182,21 @@ def _starts(situation: Situation, state: StageState) -> Iterable[Action]:
     if situation.observation.claim is None and situation.plan.spec.storage.claim_name is None:
         yield Create(workspace_claim(situation.plan))
     settings = situation.settings.manifests
-    yield Apply(config_map_of_attempt(situation, state.planned, state.record))
-    yield Create(stage_job(situation.plan, state.planned, state.record.attempts, settings, volume_use(situation)))
+    yield _written(situation, config_map_of_attempt(situation, state.planned, state.record))
+    volume = volume_use_of_stage(situation, state.planned)
+    yield Create(stage_job(situation.plan, state.planned, state.record.attempts, settings, volume))
 
 
 def _config_repairs(situation: Situation, state: StageState) -> Iterable[Action]:
     manifest = config_map_to_restore(situation, state)
     if manifest:
-        yield Apply(manifest)
+        yield _written(situation, manifest)
+
+
+def _written(situation: Situation, config_map: Manifest) -> Action:
+    """A ConfigMap that is not known is created, so that one which is not ours is found and left alone."""
+    known = situation.observation.config_map_named(config_map["metadata"]["name"])
+    return Apply(config_map) if known else Create(config_map)
 
 
 def _claim_changes(situation: Situation) -> Iterable[Action]:

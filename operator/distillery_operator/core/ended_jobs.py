@@ -37,7 +37,10 @@ def _beside_sidecar(situation: Situation, states: StageStates) -> Iterable[Obser
 
 
 def _patience_ends(situation: Situation, job: ObservedJob) -> datetime:
-    return (job.finished or situation.now) + situation.settings.sidecar_grace
+    now, grace = situation.now, situation.settings.sidecar_grace
+    ends = (job.finished or now) + grace
+    # What ends much later was written before the clock was set back.
+    return ends if ends <= now + 2 * grace else now
 
 
 def _recorded(situation: Situation, states: StageStates) -> Iterable[ObservedJob]:

@@ -13,6 +13,7 @@ from distillery_api.status import StageStatus
 from distillery_operator.core.enlarged_volume import capacity
 from distillery_operator.core.observation import ObservedJob
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem
+from distillery_operator.core.retry_policy import lasting_since
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.smaller_batches import (
     batch_rows,
@@ -31,7 +32,8 @@ _NOT_ITS_FAULT = frozenset({Reason.POD_EVICTED, Reason.NODE_LOST, Reason.TERMINA
 
 def after_failure(situation: Situation, planned: PlannedStage, record: StageStatus, job: ObservedJob) -> StageStatus:
     """The stage's record after a failed attempt: with the time of the next one, unless no retry can help."""
-    finished, retry = job.finished or situation.now, situation.settings.retry
+    # A node's clock may be fast.
+    finished, retry = min(job.finished or situation.now, situation.now), situation.settings.retry
     job, failed = replace(job, finished=finished), _failed(record, job)
     if _is_not_its_fault(job):
         return failed.model_copy(update={"retry_time": finished + retry.first_delay, "progress": None})
@@ -149,7 +151,7 @@ def _failing_since(failed: StageStatus, job: ObservedJob, lasted: bool) -> datet
     """When the failures in a row began. A long attempt got past what failed those before it, so it starts a new row.
     Not so if it ran out of memory: that can happen late, and again and again."""
     starts_anew = lasted and not ran_out_of_memory(job)
-    return job.finished if failed.failing_since is None or starts_anew else failed.failing_since
+    return job.finished if job.finished is None or starts_anew else lasting_since(failed.failing_since, job.finished)
 
 
 def _with_sentence(message: str | None, sentence: str | None) -> str | None:

@@ -9,21 +9,34 @@ from __future__ import annotations
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_operator.core.observation import Ownership
-from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.container_resources import devices, has_accelerator
 from distillery_operator.planning.plan import PlannedStage
+from distillery_operator.planning.queue import queue_labels, serving_queue_labels
 
 _GPU_STAGES = frozenset({Stage.TRAIN, Stage.EVALUATE})
+_ATTEMPT = frozenset({"PersistentVolumeClaim", "ConfigMap", "Job"})
+"""Kinds of what an attempt needs."""
 GPU_IN_USE = Problem(None, "waiting for the student's server to stop: this stage uses its GPU (serving.yieldGPU)")
 
 
 def yields_gpu(situation: Situation, planned: PlannedStage) -> bool:
     """Whether the server is stopped for this stage."""
     chosen = situation.plan.spec.serving.yield_gpu
-    wanted = not volume_use(situation).shared if chosen is None else chosen
+    wanted = not situation.volume_is_shared if chosen is None else chosen
     return wanted and _compete(situation, planned)
+
+
+def starts_beside_server(situation: Situation) -> bool:
+    """Whether the stage's Job is created while the server runs, and the server stops once the Job may start: it may be
+    refused, or wait in its queue, for hours. In a queue that the server is in as well, it waits for the server's
+    share."""
+    changed = situation.spec_changed or situation.retry_requested
+    refused = () if changed else situation.previous.refused
+    is_refused = any(each.kind in _ATTEMPT and each.verb != "delete" and each.field is None for each in refused)
+    plan = situation.plan
+    return is_refused or bool(queue_labels(plan) and not serving_queue_labels(plan))
 
 
 def unreleased_gpu(situation: Situation, planned: PlannedStage) -> Problem | None:
@@ -42,7 +55,7 @@ def is_servers_share(situation: Situation, problem: Problem) -> bool:
 
 def lacks_room(situation: Situation, planned: PlannedStage) -> bool:
     """Whether a stage that finds no room competes with the served student, so that waiting alone does not help."""
-    bound = situation.observation.server_on_node and not volume_use(situation).shared
+    bound = situation.observation.server_on_node and not situation.volume_is_shared
     return bound or _compete(situation, planned)
 
 

@@ -6,6 +6,7 @@ from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.situation import Situation
 from distillery_operator.planning import names
+from distillery_operator.planning.plan import PlannedStage
 
 
 def server_name_conflict(situation: Situation) -> Problem | None:
@@ -16,3 +17,10 @@ def server_name_conflict(situation: Situation) -> Problem | None:
     seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
     kinds = (kind for kind, child in seen.items() if child and child.ownership is Ownership.FOREIGN)
     return next((name_conflict(kind, name) for kind in kinds), None)
+
+
+def config_map_conflict(situation: Situation, planned: PlannedStage) -> Problem | None:
+    """A ConfigMap that has the name of the stage's."""
+    name = names.config_map_name(situation.plan.name, planned.folder)
+    seen = situation.observation.config_map_named(name)
+    return name_conflict("ConfigMap", name) if seen and seen.ownership is Ownership.FOREIGN else None

@@ -72,13 +72,18 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
         service=_observed_service(children.service, owner_uid),
         config_maps=tuple(_observed_config_map(each, owner_uid) for each in children.config_maps),
         disruption_budget=_observed_budget(children.disruption_budget, owner_uid),
-        server_on_node=any(pod["spec"].get("nodeName") and is_active(pod) for pod in serving_pods),
+        server_on_node=any(_is_on_node(pod, now) for pod in serving_pods),
         unexplained=(
             *_unexplained_jobs(jobs, now),
             *_unexplained_servers(serving_pods, now),
             *_unexplained_claims(children.claim, jobs, now),
         ),
     )
+
+
+def _is_on_node(pod: Raw, now: datetime) -> bool:
+    """Whether a Pod uses its node. One that is lost with its node is not waited for: nobody knows for how long."""
+    return bool(pod["spec"].get("nodeName")) and is_active(pod) and lost_pod([pod], now) is None
 
 
 def _labels(raw: Raw) -> Mapping[str, str]:

@@ -40,6 +40,11 @@ class RetrySettings:
         doublings = min(attempts - 1, 20)
         return min(self.first_delay * float(2**doublings), self.longest_delay)
 
+    def due(self, retry_time: datetime, now: datetime) -> datetime:
+        """When the next attempt is due. What is further away than any delay was written before the clock was set
+        back."""
+        return min(retry_time, now + self.longest_delay)
+
     def blocked_too_long(self, blocked_since: datetime | None, now: datetime) -> bool:
         """Whether a Pod has been kept from starting for longer than the deadline."""
         return blocked_since is not None and now - blocked_since >= self.blocked_deadline
@@ -55,6 +60,11 @@ class RetrySettings:
             (record.unschedulable_since, self.unschedulable_deadline),
         )
         return tuple(since + deadline for since, deadline in waits if since)
+
+
+def lasting_since(since: datetime | None, now: datetime) -> datetime:
+    """When something began that lasts until now; a time to come was written before the clock was set back."""
+    return min(since or now, now)
 
 
 def failed_after_request(

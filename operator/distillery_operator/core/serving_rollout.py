@@ -18,7 +18,7 @@ from distillery_operator.core.name_conflicts import server_name_conflict
 from distillery_operator.core.observation import ObservedDeployment, Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
-from distillery_operator.core.retry_policy import BLOCKING_REASONS
+from distillery_operator.core.retry_policy import BLOCKING_REASONS, lasting_since
 from distillery_operator.core.rollback import earlier_server, known_failure, new_failure
 from distillery_operator.core.runs import known_verification, model_of, pinned_run
 from distillery_operator.core.servers import (
@@ -207,4 +207,4 @@ def _blocked_since(situation: Situation, seen: ObservedDeployment) -> datetime |
     if seen.problem is None or seen.problem.reason not in BLOCKING_REASONS | _CRASHES:
         return None
     before = situation.previous.serving
-    return (before.blocked_since if before else None) or situation.now
+    return lasting_since(before.blocked_since if before else None, situation.now)

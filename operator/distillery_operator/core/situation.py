@@ -57,6 +57,12 @@ class Situation:
         return self.plan.retry_at is not None and self.plan.retry_at != self.previous.last_handled_retry_at
 
     @property
+    def volume_is_shared(self) -> bool:
+        """Whether many nodes can mount the workspace."""
+        claim = self.observation.claim
+        return claim.shared if claim else self.plan.shared_volume
+
+    @property
     def spec_changed(self) -> bool:
         """Whether somebody has changed the spec since the previous status."""
         return self.plan.generation != self.previous.observed_generation
@@ -100,7 +106,10 @@ def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, 
         return () if previous.stages else server
     jobs = tuple(("Job", record.job) for record in previous.stages if record.job and not record.completion_time)
     claim = () if plan.spec.storage.claim_name else (("PersistentVolumeClaim", plan.claim_name),)
-    return (*jobs, *claim, *server)
+    done = {record.name for record in previous.stages if record.completion_time}
+    to_come = (planned.folder for planned in plan.stages if planned.stage not in done)
+    config_maps = tuple(("ConfigMap", names.config_map_name(plan.name, folder)) for folder in to_come)
+    return (*jobs, *claim, *config_maps, *server)
 
 
 def find_condition(status: DistillationStatus, kind: ConditionType) -> Condition | None:

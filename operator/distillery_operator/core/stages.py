@@ -21,7 +21,15 @@ from distillery_api.stage import FAILURE_REASONS, Stage
 from distillery_api.status import StageStatus
 from distillery_operator.core.enlarged_volume import volume_has_grown
 from distillery_operator.core.failed_attempt import after_failure, given_up
-from distillery_operator.core.gpu_yield import explained, is_servers_share, lacks_room, unreleased_gpu, yields_gpu
+from distillery_operator.core.gpu_yield import (
+    explained,
+    is_servers_share,
+    lacks_room,
+    starts_beside_server,
+    unreleased_gpu,
+    yields_gpu,
+)
+from distillery_operator.core.name_conflicts import config_map_conflict
 from distillery_operator.core.observation import JobState, ObservedJob
 from distillery_operator.core.placement import is_misplaced
 from distillery_operator.core.preconditions import STALLING_REASONS, unmet_precondition
@@ -37,6 +45,7 @@ from distillery_operator.core.retry_policy import (
     blocked_after_request,
     due_now,
     failed_after_request,
+    lasting_since,
 )
 from distillery_operator.core.serving_student import compared_hash, compares_anew
 from distillery_operator.core.situation import Situation
@@ -195,12 +204,12 @@ def _with_job(situation: Situation, planned: PlannedStage, record: StageStatus) 
     if job and job.state is JobState.FAILED:
         return after_failure(situation, planned, record, job)
     reason = job.problem.reason if job and job.state is JobState.PENDING and job.problem else None
+    blocked_since = lasting_since(record.blocked_since, situation.now)
+    unschedulable_since = lasting_since(record.unschedulable_since, situation.now)
     return record.model_copy(
         update={
-            "blocked_since": (record.blocked_since or situation.now) if reason in BLOCKING_REASONS else None,
-            "unschedulable_since": (
-                (record.unschedulable_since or situation.now) if _lacks_room(situation, planned, reason) else None
-            ),
+            "blocked_since": blocked_since if reason in BLOCKING_REASONS else None,
+            "unschedulable_since": unschedulable_since if _lacks_room(situation, planned, reason) else None,
         },
     )
 
@@ -256,7 +265,9 @@ def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageSt
     job = situation.observation.job_named(record.job)
     if record.retry_time is None:
         return StageState(planned, StagePhase.FAILED, record, job, problem, stalled=True)
-    if record.retry_time > situation.now:
+    due = situation.settings.retry.due(record.retry_time, situation.now)
+    record = record.model_copy(update={"retry_time": due})
+    if due > situation.now:
         return StageState(planned, StagePhase.BACKING_OFF, record, job, problem)
     return _next_attempt(situation, planned, record)
 
@@ -316,7 +327,7 @@ def _start(
     if job and job.state is JobState.FOREIGN:
         problem = name_conflict("Job", job.name)
         return StageState(planned, StagePhase.WAITING, following, job, problem, stalled=True)
-    unmet = _unmet(situation, planned)
+    unmet = config_map_conflict(situation, planned) or _unmet(situation, planned)
     if unmet:
         stalled = unmet.reason in STALLING_REASONS or _is_lost_for_long(situation, unmet)
         return StageState(planned, StagePhase.WAITING, record, job, unmet, stalled=stalled)
@@ -337,6 +348,8 @@ def _unmet(situation: Situation, planned: PlannedStage) -> Problem | None:
     unmet = unmet_precondition(situation)
     if unmet and not is_servers_share(situation, unmet):
         return unmet
+    if unmet is None and starts_beside_server(situation):
+        return None
     return unreleased_gpu(situation, planned) or unmet
 
 
