@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 from time import monotonic
 from typing import Any
 
@@ -43,6 +44,7 @@ class KnownChildren:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._cache = cluster, cluster.cache
         self._given_claims: dict[tuple[str, str], tuple[float, Manifest]] = {}
+        """When each was read, the longest ago first."""
 
     async def collect(self, plan: Plan, previous: DistillationStatus, now: datetime) -> Children:
         """Everything that belongs to the Distillation, and the Events about what does not start."""
@@ -80,11 +82,19 @@ class KnownChildren:
         if claim is not None and monotonic() - read_at < GIVEN_CLAIM_SECONDS:
             return claim
         claim = await self._cluster.get("PersistentVolumeClaim", namespace, name)
-        if claim is None:
-            self._given_claims.pop((namespace, name), None)
-        else:
+        self._given_claims.pop((namespace, name), None)
+        if claim is not None and (claim.get("status") or {}).get("phase") == "Bound":
+            # One without a volume is about to get it.
             self._given_claims[namespace, name] = monotonic(), claim
+        self._drop_outdated_claims()
         return claim
+
+    def _drop_outdated_claims(self) -> None:
+        """Those of Distillations that are gone are not read again."""
+        latest = monotonic() - GIVEN_CLAIM_SECONDS
+        outdated = takewhile(lambda each: each[1][0] < latest, self._given_claims.items())
+        for key in [key for key, _ in outdated]:
+            del self._given_claims[key]
 
     async def _events(self, namespace: str, unexplained: Iterable[str]) -> tuple[Manifest, ...]:
         found = await asyncio.gather(*(self._cluster.events_about(namespace, name) for name in unexplained))
