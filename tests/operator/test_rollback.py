@@ -278,3 +278,23 @@ def test_a_run_of_an_earlier_release_gets_its_hashes() -> None:
     cluster.status = cluster.status.model_copy(update={"history": (bare,)})
     cluster.settle()
     assert [each.train for each in cluster.status.history] == ["nxevyml5"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"trainer_image": "distillery-trainer:2"}], ids=["same release", "upgraded"])
+def test_what_failed_is_not_tried_again_where_the_deployment_is_deleted(settings: Raw) -> None:
+    cluster = with_new_student()
+    cluster.serve()
+    cluster.settle()
+    cluster.start()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "other answers")
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert deployed_model(cluster) == OLD_MODEL
+    del cluster.objects["Deployment", "conjnli"]
+    cluster.install(**settings)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert (deployed_model(cluster), cluster.truth(AVAILABLE)) == (OLD_MODEL, "True")
+    assert (cluster.reason(STALLED), cluster.decisions()) == ("VerificationFailed", ())

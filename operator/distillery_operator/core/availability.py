@@ -78,11 +78,11 @@ def _of_answering(assessment: Assessment, answering: tuple[Server, ...], paths: 
 
 def _was_verified(assessment: Assessment, server: Server) -> bool:
     """Whether the student was verified behind an earlier server, and cannot be yet behind this one: a new student is
-    being made, or nothing may run."""
+    being made or has failed, or nothing may run."""
     situation, current = assessment.situation, assessment.stages.current
     run = run_named(situation, server.model.train_hash)
-    waits = current.planned.stage is not Stage.VERIFY or situation.plan.suspended
-    return waits and run is not None and run.verification is not None
+    waits = current.planned.stage is not Stage.VERIFY or situation.plan.suspended or assessment.rollout.failed
+    return bool(waits) and run is not None and run.verification is not None
 
 
 def _silence(assessment: Assessment, path: str) -> Availability:

@@ -13,7 +13,7 @@ from distillery_api.stage import Stage
 from distillery_api.status import FailedRollout
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT, Problem
 from distillery_operator.core.runs import known_verification
-from distillery_operator.core.servers import deployed_server, fallback_server
+from distillery_operator.core.servers import deployed_server, fallback_server, served_model, server_for
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageStates
 from distillery_operator.manifests.server import Server
@@ -40,7 +40,13 @@ def earlier_server(situation: Situation, failed: FailedRollout) -> Server | None
     deployed = deployed_server(situation)
     if deployed and request_of(situation, deployed) != failed.server:
         return deployed
-    return fallback_server(situation)
+    return fallback_server(situation) or _made_again(situation, failed)
+
+
+def _made_again(situation: Situation, failed: FailedRollout) -> Server | None:
+    """The server of the student that served, where somebody has deleted the Deployment that stored it."""
+    model = served_model(situation) if deployed_server(situation) is None else None
+    return server_for(situation, model) if model and model.train_hash != failed.train else None
 
 
 def new_failure(
