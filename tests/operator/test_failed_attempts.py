@@ -155,6 +155,21 @@ def test_long_attempts_that_find_the_teacher_unreachable_end_by_their_number() -
     assert attempts_until_stalled(cluster, Stage.GENERATE, unreachable) == 5
 
 
+@pytest.mark.parametrize("in_use", [True, False])
+def test_hours_in_which_nothing_failed_do_not_count_as_failures_in_a_row(in_use: bool) -> None:
+    cluster = at(Stage.GENERATE)
+    cluster.fail(3, Reason.TEACHER_UNREACHABLE)
+    next_attempt(cluster)
+    for _ in range(3):
+        cluster.wait(2500)
+        cluster.fail(3, Reason.WORKSPACE_IN_USE) if in_use else cluster.evict()
+        next_attempt(cluster)
+    cluster.wait(60)
+    cluster.fail(3, Reason.TEACHER_UNREACHABLE)
+    next_attempt(cluster)
+    assert (cluster.truth(STALLED), cluster.record(Stage.GENERATE).attempts) == (None, 6)
+
+
 # --- for how long
 
 

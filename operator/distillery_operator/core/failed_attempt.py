@@ -36,9 +36,9 @@ def after_failure(situation: Situation, planned: PlannedStage, record: StageStat
     finished, retry = min(job.finished or situation.now, situation.now), situation.settings.retry
     job, failed = replace(job, finished=finished), _failed(record, job)
     if _is_not_its_fault(job):
-        return failed.model_copy(update={"retry_time": finished + retry.first_delay, "progress": None})
+        return _without_fault(failed, finished + retry.first_delay)
     if failed.reason == Reason.WORKSPACE_IN_USE:  # Another stage is at work in the folder: nothing has failed.
-        return failed.model_copy(update={"retry_time": finished + retry.delay(record.attempts), "progress": None})
+        return _without_fault(failed, finished + retry.delay(record.attempts))
     full = capacity(situation.observation.claim) if failed.reason == Reason.STORAGE_FULL else None
     failed = failed.model_copy(update={"retry_time": finished + retry.delay(record.attempts), "full_capacity": full})
     rows = batch_rows(situation.plan, planned.stage) if ran_out_of_memory(job) else None
@@ -81,6 +81,12 @@ def _failed(record: StageStatus, job: ObservedJob) -> StageStatus:
 def _is_not_its_fault(job: ObservedJob) -> bool:
     stopped = job.problem is not None and job.problem.reason in _NOT_ITS_FAULT
     return stopped or job.exit_code == ExitCode.TERMINATED
+
+
+def _without_fault(failed: StageStatus, retry_time: datetime) -> StageStatus:
+    """The record after an attempt that has not failed, however long it ran or waited: that time is no part of the time
+    in which attempts fail in a row. Their number stays."""
+    return failed.model_copy(update={"retry_time": retry_time, "failing_since": None, "progress": None})
 
 
 def _with_smaller_batches(failed: StageStatus, rows: int, parts: int, finished: datetime) -> StageStatus:
