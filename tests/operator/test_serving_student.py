@@ -257,3 +257,22 @@ def test_a_pin_compares_nothing_anew_and_its_end_does() -> None:
     cluster.settle()
     evaluate = cluster.plan.stage(Stage.EVALUATE).folder
     assert (model(cluster), cluster.created[created:]) == (FIRST, [f"conjnli-{evaluate}-2"])
+
+
+def test_a_failed_comparison_that_is_not_wanted_any_more_is_not_in_the_way() -> None:
+    cluster = not_compared()
+    cluster.change(evaluation=NOT_WORSE)
+    cluster.settle()
+    cluster.start()
+    cluster.fail(2, message="the earlier model cannot be loaded")
+    cluster.settle()
+    stalled, created = cluster.truth(ConditionType.STALLED), len(cluster.created)
+    cluster.change(evaluation={"gate": {"againstServing": "Ignore"}})
+    cluster.settle()
+    evaluate = f"conjnli-{cluster.plan.stage(Stage.EVALUATE).folder}"
+    assert (stalled, cluster.created[created:]) == ("True", [f"{evaluate}-3"])
+    assert configured(cluster) is None
+    cluster.start()
+    cluster.finish()
+    cluster.settle()
+    assert model(cluster) != FIRST

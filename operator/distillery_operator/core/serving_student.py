@@ -51,6 +51,11 @@ def compares_anew(situation: Situation, record: StageStatus) -> bool:
     return comparison.problem is not None and situation.retry_requested
 
 
+def compares_otherwise(situation: Situation, planned: PlannedStage, record: StageStatus) -> bool:
+    """Whether an attempt would compare the newest student with another one, or with none, than the last one did."""
+    return record.compared_with != compared_hash(situation, planned)
+
+
 def result_table(situation: Situation, record: StageStatus) -> Evaluation | None:
     """The result table of a finished evaluation: in the result of its Job until the status has it."""
     known = any(before.job == record.job and before.completion_time for before in situation.previous.stages)

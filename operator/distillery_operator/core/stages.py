@@ -47,7 +47,7 @@ from distillery_operator.core.retry_policy import (
     failed_after_request,
     lasting_since,
 )
-from distillery_operator.core.serving_student import compared_hash, compares_anew
+from distillery_operator.core.serving_student import compared_hash, compares_anew, compares_otherwise
 from distillery_operator.core.situation import Situation
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import PlannedStage
@@ -259,7 +259,7 @@ def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageSt
         retry_requested=situation.retry_requested,
         now=situation.now,
     )
-    if volume_has_grown(record, situation.observation.claim):
+    if volume_has_grown(record, situation.observation.claim) or compares_otherwise(situation, planned, record):
         record = due_now(record, situation.now)
     problem = Problem(known_reason(record.reason, FAILURE_REASONS[record.name]), record.message or "")
     job = situation.observation.job_named(record.job)
