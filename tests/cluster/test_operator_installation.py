@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,11 @@ def distilled(control_plane: Cluster, namespace: str, scripted_node: ProcessNode
     return Distilled(control_plane, namespace)
 
 
+def patch_crd(cluster: Cluster, spec: dict[str, Any]) -> None:
+    """Replace the CRD's spec; it is too long for an argument of a command."""
+    cluster.kubectl("patch", "crd", CRD, "--type=merge", "--patch-file=/dev/stdin", stdin=json.dumps({"spec": spec}))
+
+
 @pytest.fixture
 def older_crd(control_plane: Cluster, crd: None) -> Iterator[None]:
     """The CRD without two of its fields, as an earlier release had it."""
@@ -29,7 +35,7 @@ def older_crd(control_plane: Cluster, crd: None) -> Iterator[None]:
     version = stored["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
     del version["status"]["properties"]["history"]
     del version["spec"]["properties"]["training"]["properties"]["seed"]
-    control_plane.kubectl("patch", "crd", CRD, "--type=merge", "-p", json.dumps({"spec": stored["spec"]}))
+    patch_crd(control_plane, stored["spec"])
     yield
     install_crd(control_plane)
 
@@ -43,7 +49,7 @@ def newer_crd(control_plane: Cluster, crd: None) -> Iterator[None]:
     ]
     training["properties"]["scheduler"] = {"type": "string"}
     del training["properties"]["epochs"]["minimum"]
-    control_plane.kubectl("patch", "crd", CRD, "--type=merge", "-p", json.dumps({"spec": stored["spec"]}))
+    patch_crd(control_plane, stored["spec"])
     fields = control_plane.kubectl
     wait_until(lambda: "scheduler" in fields("explain", "distillation.spec.training"), 20, "the new field")
     yield
