@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from distillery_api.run_config import RunConfig
-from distillery_api.runtime.atomic_files import sync_folder
+from distillery_api.runtime.atomic_files import make_folder, sync_folder
 from distillery_api.spec.teacher import Pricing
 from distillery_api.usage import Usage
 from distillery_trainer.chat.journal_line import JournalLine
@@ -82,7 +82,7 @@ class ReplyJournal:
         """What all requests of the workspace have cost, including what is reserved."""
         self._usage = UsageCounts()
         with storage_errors_explained(str(folder)):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder, private=True)
         damaged = DamagedLines()
         for path in sorted(folder.glob("*.jsonl")):
             self._load(path, damaged)

@@ -21,7 +21,7 @@ import fsspec
 
 from distillery_api.formatting import cleaned
 from distillery_api.reasons import Reason
-from distillery_api.runtime.atomic_files import TEMPORARY_SUFFIX
+from distillery_api.runtime.atomic_files import TEMPORARY_SUFFIX, make_folder
 from distillery_trainer.data.web_server import READ_SECONDS, RedirectedAway, web_server
 from distillery_trainer.runtime.errors import StageError, TryLater, UserError, storage_errors_explained
 
@@ -161,7 +161,7 @@ def download(url: str, subject: str, folder: Path) -> Download:
 def _draft(folder: Path) -> tuple[BinaryIO, str]:
     """A new file with a draft's name, so that a file left by a killed process is removed by the next one."""
     with storage_errors_explained(str(folder)):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, private=True)
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=".source.", suffix=TEMPORARY_SUFFIX)
     return os.fdopen(descriptor, "w+b"), name
 

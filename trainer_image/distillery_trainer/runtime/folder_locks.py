@@ -16,6 +16,7 @@ from pathlib import Path
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.atomic_files import make_folder
 from distillery_api.runtime.file_locks import LockHeld, open_lock_file, take_lock
 from distillery_trainer.runtime.errors import TryLater, storage_errors_explained
 
@@ -39,7 +40,7 @@ def locked_file(path: Path, holder: str, in_use: Callable[[str], TryLater], *, s
     cannot be written.
     """
     with storage_errors_explained(str(path.parent)):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent, private=True)
         descriptor = open_lock_file(path)
     try:
         _lock(descriptor, f"{holder} on {socket.gethostname()}", in_use, shared=shared)

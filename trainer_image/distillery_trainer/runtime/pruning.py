@@ -12,6 +12,7 @@ import os
 import shutil
 
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.atomic_files import make_folder
 from distillery_api.runtime.file_locks import open_lock_file, try_lock
 
 
@@ -21,7 +22,7 @@ def note_use(config: RunConfig) -> None:
     for folder in (config.folder, *config.inputs.values()):
         users = config.paths.users(folder)
         with contextlib.suppress(OSError):
-            users.mkdir(parents=True, exist_ok=True)
+            make_folder(users, private=True)
             (users / config.name).touch()
 
 
