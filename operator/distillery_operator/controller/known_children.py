@@ -13,6 +13,7 @@ from typing import Any
 from distillery_api.status import DistillationStatus
 from distillery_operator.cluster.client import Cluster
 from distillery_operator.cluster.kueue import read_workloads
+from distillery_operator.core.attempt_state import lacks_the_end_of_its_pod
 from distillery_operator.core.observation import Children
 from distillery_operator.core.observe import observe
 from distillery_operator.core.observe_queue import waiting_jobs
@@ -51,6 +52,7 @@ class KnownChildren:
         children = replace(self._known(plan), claim=await self._claim(plan))
         for child in await self._named(plan.namespace, names_to_read(plan, previous)):
             children = with_child(children, child)
+        children = await self._with_late_pods(plan, previous, children)
         waiting = waiting_jobs(children.jobs, suspended=plan.suspended)
         children = replace(children, workloads=await read_workloads(self._cluster, plan.namespace, waiting))
         unexplained = observe(children, owner_uid=plan.uid, now=now).unexplained
@@ -66,6 +68,18 @@ class KnownChildren:
             disruption_budget=cache.get("PodDisruptionBudget", namespace, serving),
             config_maps=cache.children("ConfigMap", namespace, plan.name),
         )
+
+    async def _with_late_pods(self, plan: Plan, previous: DistillationStatus, children: Children) -> Children:
+        """The children with the Pods as they are at this moment, where an attempt's Job has ended and its Pod does not
+        say how: judged by the Job alone, what is done would be done again."""
+        under_way = {record.job for record in previous.stages if not record.completion_time and not record.reason}
+        jobs = (job for job in children.jobs if job["metadata"]["name"] in under_way)
+        if not any(lacks_the_end_of_its_pod(job, children.pods) for job in jobs):
+            return children
+        async for page in self._cluster.pages("Pod", plan.namespace, names.child_selector(plan.name)):
+            for pod in page.objects:
+                self._cache.put("Pod", pod)
+        return replace(children, pods=self._cache.children("Pod", plan.namespace, plan.name))
 
     async def _named(self, namespace: str, named: Iterable[tuple[str, str]]) -> list[Manifest | None]:
         """The objects of these kinds and names that are not known to be ours."""

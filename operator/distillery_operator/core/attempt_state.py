@@ -56,6 +56,14 @@ def job_has_finished(job: Raw) -> bool:
     return _holds(job, "Complete") or _holds(job, "Failed")
 
 
+def lacks_the_end_of_its_pod(job: Raw, pods: Iterable[Raw]) -> bool:
+    """Whether the Job has ended while no Pod of its own is known to have: each kind has a watch of its own, and one may
+    be behind the other."""
+    uid = job["metadata"].get("uid")
+    own = (pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ()))
+    return job_has_finished(job) and not any(stage_container_ended(pod) for pod in own)
+
+
 def job_start(job: Raw) -> datetime | None:
     """When the Job began, or was last resumed."""
     return timestamp((job.get("status") or {}).get("startTime"))
