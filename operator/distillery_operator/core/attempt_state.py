@@ -20,6 +20,7 @@ from distillery_operator.core.pod_problems import (
     is_active,
     is_disrupted,
     pending_problem,
+    pods_of,
     stage_container_ended,
     timestamp,
 )
@@ -59,9 +60,7 @@ def job_has_finished(job: Raw) -> bool:
 def lacks_the_end_of_its_pod(job: Raw, pods: Iterable[Raw]) -> bool:
     """Whether the Job has ended while no Pod of its own is known to have: each kind has a watch of its own, and one may
     be behind the other."""
-    uid = job["metadata"].get("uid")
-    own = (pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ()))
-    return job_has_finished(job) and not any(stage_container_ended(pod) for pod in own)
+    return job_has_finished(job) and not any(stage_container_ended(pod) for pod in pods_of(job, pods))
 
 
 def job_start(job: Raw) -> datetime | None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distillery_api.reasons import Reason
-from distillery_operator.core.observation import ObservedBudget, ObservedDeployment, ObservedService, Ownership
+from distillery_operator.core.observation import ObservedChild, ObservedDeployment, Ownership
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.quantities import amount
 from distillery_operator.planning import names
 
-ServerChild = ObservedDeployment | ObservedService | ObservedBudget
+ServerChild = ObservedDeployment | ObservedChild
 
 
 def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:

@@ -215,8 +215,8 @@ class ObservedDeployment:
 
 
 @dataclass(frozen=True)
-class ObservedService:
-    """The Service in front of the server."""
+class ObservedChild:
+    """A child of which only matters whose it is and what it says, such as a Service."""
 
     ownership: Ownership
     manifest: Raw = field(default_factory=dict)
@@ -227,14 +227,6 @@ class ObservedConfigMap:
     """What a stage is given."""
 
     name: str
-    ownership: Ownership
-    manifest: Raw = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ObservedBudget:
-    """How many servers a drain of nodes may take at a time."""
-
     ownership: Ownership
     manifest: Raw = field(default_factory=dict)
 
@@ -258,9 +250,9 @@ class Observation:
     lost_pod: LostPod | None = None
     """A stage's Pod that is lost with its node."""
     deployment: ObservedDeployment | None = None
-    service: ObservedService | None = None
+    service: ObservedChild | None = None
     config_maps: tuple[ObservedConfigMap, ...] = ()
-    disruption_budget: ObservedBudget | None = None
+    disruption_budget: ObservedChild | None = None
     server_on_node: bool = False
     """Whether a serving Pod has the workspace mounted on a node."""
     unexplained: tuple[str, ...] = ()

@@ -26,12 +26,11 @@ from distillery_operator.core.observation import (
     Children,
     JobState,
     Observation,
-    ObservedBudget,
+    ObservedChild,
     ObservedClaim,
     ObservedConfigMap,
     ObservedDeployment,
     ObservedJob,
-    ObservedService,
     Ownership,
     Raw,
     ReadyPod,
@@ -42,6 +41,7 @@ from distillery_operator.core.pod_problems import (
     is_active,
     is_ready,
     pending_problem,
+    pods_of,
     server_problem,
     stage_start,
 )
@@ -69,9 +69,9 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
         orphaned_pods=_orphaned_pods(stage_pods, jobs),
         lost_pod=lost_pod(stage_pods, now),
         deployment=_observed_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
-        service=_observed_service(children.service, owner_uid),
+        service=_observed_child(children.service, owner_uid),
         config_maps=tuple(_observed_config_map(each, owner_uid) for each in children.config_maps),
-        disruption_budget=_observed_budget(children.disruption_budget, owner_uid),
+        disruption_budget=_observed_child(children.disruption_budget, owner_uid),
         server_on_node=any(_is_on_node(pod, now) for pod in serving_pods),
         unexplained=(
             *_unexplained_jobs(jobs, now),
@@ -132,16 +132,12 @@ def _observed_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
     )
 
 
-def _observed_service(raw: Raw | None, owner_uid: str) -> ObservedService | None:
-    return ObservedService(_ownership(raw, owner_uid), raw) if raw else None
+def _observed_child(raw: Raw | None, owner_uid: str) -> ObservedChild | None:
+    return ObservedChild(_ownership(raw, owner_uid), raw) if raw else None
 
 
 def _observed_config_map(raw: Raw, owner_uid: str) -> ObservedConfigMap:
     return ObservedConfigMap(raw["metadata"]["name"], _ownership(raw, owner_uid), raw)
-
-
-def _observed_budget(raw: Raw | None, owner_uid: str) -> ObservedBudget | None:
-    return ObservedBudget(_ownership(raw, owner_uid), raw) if raw else None
 
 
 def _observed_job(job: Raw, pods: list[Raw], children: Children, owner_uid: str, now: datetime) -> ObservedJob:
@@ -193,10 +189,8 @@ def _attempt_number(job: Raw) -> int:
 
 
 def _latest_pod(job: Raw, pods: list[Raw]) -> Raw | None:
-    uid = job["metadata"].get("uid")
-    own = [pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ())]
     # A Pod that ended well counts before a later one.
-    return max(own, key=lambda pod: (is_done(pod), _creation(pod)), default=None)
+    return max(pods_of(job, pods), key=lambda pod: (is_done(pod), _creation(pod)), default=None)
 
 
 def _creation(raw: Raw) -> str:

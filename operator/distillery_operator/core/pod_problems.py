@@ -58,6 +58,12 @@ def is_active(pod: Raw) -> bool:
     return not stage_container_ended(pod)
 
 
+def pods_of(job: Raw, pods: Iterable[Raw]) -> list[Raw]:
+    """The Pods that a Job has made."""
+    uid = job["metadata"].get("uid")
+    return [pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ())]
+
+
 def stage_container_ended(pod: Raw) -> bool:
     """Whether the generated container has ended, whatever its Pod does."""
     return "terminated" in (_stage_status(pod).get("state") or {})
