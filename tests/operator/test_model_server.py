@@ -41,7 +41,7 @@ def test_vllm_serves_greedily_in_the_measured_precision_and_lets_requests_end() 
         *("--dtype=bfloat16", "--override-generation-config", '{"temperature":0}', "--max-model-len", "auto"),
         *("--load-format", "safetensors", "--shutdown-timeout", "50"),
         *("--disable-access-log-for-endpoints", "/health,/metrics", "--disable-fastapi-docs"),
-        *("--middleware", "served_paths.ServedPaths"),
+        *("--middleware", "served_paths.ServedPaths", "--middleware", "draining.ClosingConnections"),
     )
 
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +61,13 @@ class VllmServer:
     address: str
     log: Path
     key: str | None = None
+    temporary: Path = Path("/tmp")
+    before_stop: tuple[str, ...] = ()
+
+    def announce_stop(self):
+        """What its Pod does before the stop request, without the time that it gives to clients."""
+        command = [part.replace("sleep 5", "sleep 0") for part in self.before_stop]
+        subprocess.run(command, env={**os.environ, "TMPDIR": str(self.temporary)}, check=True)
 
     def post(self, path, timeout=120, **body):
         """The response to a request."""
@@ -102,16 +111,21 @@ def vllm_server(
     command = [replaced.get(part, part) for part in container["command"]]
     environment = {**os.environ, **pod_environment(container), "PYTHONPATH": str(log.parent)}
     environment |= {"VLLM_API_KEY": key} if key else {}
+    # Short, since sockets are in it.
+    temporary = Path(tempfile.mkdtemp())
+    environment["TMPDIR"] = str(temporary)
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:
-        running = VllmServer(process, f"http://127.0.0.1:{port}", log, key)
+        before_stop = tuple(container["lifecycle"]["preStop"]["exec"]["command"])
+        running = VllmServer(process, f"http://127.0.0.1:{port}", log, key, temporary, before_stop)
         wait_until_ready(running)
         yield running
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=120)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def wait_until_ready(server: VllmServer) -> None:

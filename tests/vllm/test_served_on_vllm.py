@@ -128,8 +128,13 @@ def test_only_five_paths_exist(server):
     assert {path: server.post(path).status_code for path in closed} == dict.fromkeys(closed, 404)
 
 
-def test_requests_in_flight_are_answered_after_a_stop_request(vllm, student, tmp_path):
+def test_no_request_is_lost_when_the_server_is_stopped(vllm, student, tmp_path):
     with vllm_server(vllm, student, tmp_path / "log.txt") as server, ThreadPoolExecutor(4) as pool:
+        # After the stop request, vLLM would refuse what comes on a connection that a client has kept.
+        assert server.get("/v1/models").headers.get("connection") is None
+        server.announce_stop()
+        assert server.get("/v1/models").headers["connection"] == "close"
+
         answers = [pool.submit(server.ask, f"Write a story, number {n}.", max_tokens=200) for n in range(4)]
         time.sleep(1)
         server.process.terminate()

@@ -10,7 +10,8 @@ from functools import cache
 from distillery_api.run_config import SERVER_API_KEY_VARIABLE
 from distillery_api.runtime import baked_prompt
 from distillery_api.spec import Serving, ServingRuntime
-from distillery_operator.manifests import served_paths
+from distillery_operator.manifests import draining, served_paths
+from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.container_resources import (
     grace_seconds,
     has_accelerator,
@@ -49,6 +50,9 @@ class ModelServer:
     requests: Mapping[str, str] = field(default_factory=lambda: dict(_REQUESTS))
     """Compute resources to request where the user says nothing about them."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    pre_stop: Manifest = field(default_factory=lambda: {"sleep": {"seconds": PRE_STOP_SECONDS}})
+    """What the container does before it is told to stop: requests keep arriving until every proxy knows that the Pod is
+    terminating."""
     modules: Mapping[str, str] = field(default_factory=dict)
     """Sources of Python modules that the server imports, by name: its image does not have them."""
 
@@ -68,15 +72,17 @@ def model_server(serving: Serving, name: str, precision: str, settings: Manifest
         )
         return ModelServer(command, image, SERVER_API_KEY_VARIABLE)
     modules = _vllm_modules(serving.bake_prompt)
+    pre_stop = {"exec": {"command": list(draining.drain_command(PRE_STOP_SECONDS))}}
     if has_accelerator(serving):
         command, image = _vllm_command(serving, name, precision, address), serving.image or settings.vllm_image
-        return ModelServer(command, image, API_KEY_VARIABLE, modules=modules)
+        return ModelServer(command, image, API_KEY_VARIABLE, pre_stop=pre_stop, modules=modules)
     return ModelServer(
         _vllm_command(serving, name, precision, address, cpu_cache_bytes(memory(serving))),
         serving.image or settings.vllm_cpu_image,
         API_KEY_VARIABLE,
         CPU_REQUESTS,
         CPU_ENVIRONMENT,
+        pre_stop,
         modules,
     )
 
@@ -84,7 +90,7 @@ def model_server(serving: Serving, name: str, precision: str, settings: Manifest
 @cache
 def _vllm_modules(bakes_prompt: bool) -> Mapping[str, str]:
     """The modules of ours in vLLM's Pods; read once, not in every reconciliation."""
-    always = {"served_paths": inspect.getsource(served_paths)}
+    always = {module.__name__.rpartition(".")[2]: inspect.getsource(module) for module in (served_paths, draining)}
     return {**always, "baked_prompt": inspect.getsource(baked_prompt)} if bakes_prompt else always
 
 

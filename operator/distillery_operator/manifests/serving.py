@@ -8,7 +8,6 @@ from distillery_api.spec import RolloutStrategy
 from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owned_metadata
 from distillery_operator.manifests.model_server import (
     GRACE_SECONDS,
-    PRE_STOP_SECONDS,
     STUDENT_PROMPT_FILE,
     ModelServer,
     model_folder,
@@ -166,8 +165,7 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
         further_fields={
             "ports": [{"name": "http", "containerPort": names.SERVING_PORT}],
             **server_probes(settings),
-            # Requests keep arriving until every proxy knows that this Pod is terminating.
-            "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+            "lifecycle": {"preStop": server.pre_stop},
         },
     )
 

@@ -51,7 +51,7 @@ def vllm_command(
         *("--shutdown-timeout", str(drain_seconds)),
         *("--disable-access-log-for-endpoints", _QUIET_PATHS),
         "--disable-fastapi-docs",
-        *("--middleware", "served_paths.ServedPaths"),
+        *("--middleware", "served_paths.ServedPaths", "--middleware", "draining.ClosingConnections"),
         *_cpu_flags(cpu_cache),
     )
 
