@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from distillery_operator.manifests.pod_template_merge import merged_template
 
 GENERATED = {
@@ -17,6 +19,8 @@ GENERATED = {
                 "env": [{"name": "HOME", "value": "/tmp/home"}, {"name": "USER", "value": "distillery"}],
                 "volumeMounts": [{"name": "workspace", "mountPath": "/workspace"}],
                 "terminationMessagePath": "/dev/termination-log",
+                "livenessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 10},
+                "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
             }
         ],
         "volumes": [
@@ -55,6 +59,28 @@ def test_containers_are_merged_by_name_and_others_added() -> None:
     first, second = merged(template)["spec"]["containers"]
     assert (first["name"], first["image"], first["command"]) == ("stage", "mine:1", ["python"])
     assert second == {"name": "sidecar", "image": "s:1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"livenessProbe": {"periodSeconds": 3}}, {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 3}),
+        ({"livenessProbe": {"httpGet": {"path": "/mine"}}}, {"httpGet": {"path": "/mine", "port": "http"}}),
+        ({"livenessProbe": {"tcpSocket": {"port": 8000}}}, {"tcpSocket": {"port": 8000}}),
+        ({"livenessProbe": {"exec": {"command": ["true"]}}}, {"exec": {"command": ["true"]}}),
+        ({"livenessProbe": {"grpc": {"port": 1}}}, {"grpc": {"port": 1}}),
+    ],
+)
+def test_a_probe_asks_in_one_way_only(fields: Raw, expected: Raw) -> None:
+    assert stage(**fields)["livenessProbe"] == {"periodSeconds": 10, **expected}
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [{"sleep": {"seconds": 20}}, {"exec": {"command": ["true"]}}, {"httpGet": {"path": "/stop", "port": 8000}}],
+)
+def test_a_container_ends_in_one_way_only(mine: Raw) -> None:
+    assert stage(lifecycle={"preStop": mine})["lifecycle"] == {"preStop": mine}
 
 
 def test_variables_replace_their_namesakes_whole() -> None:

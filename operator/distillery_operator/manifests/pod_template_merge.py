@@ -1,7 +1,8 @@
 """Merges a user's partial Pod template over a generated one, as Kubernetes' strategic merge does.
 
 Lists of named items are merged by name, lists that can only grow (tolerations, affinity terms) are appended to, and
-every other list replaces the generated one. What a stage cannot run without is kept as generated.
+every other list replaces the generated one. Of the ways to probe a container or to end it there can be one: the
+user's replaces ours. What a stage cannot run without is kept as generated.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _KEYS = {
     "imagePullSecrets": "name",
     "hostAliases": "ip",
 }
+_HANDLERS = frozenset({"exec", "grpc", "httpGet", "sleep", "tcpSocket"})
 _DEEP = {"containers", "initContainers"}
 _APPENDED = {
     "tolerations",
@@ -50,8 +52,9 @@ def merged_template(
 
 def merged_map(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """One part of a Pod template over another."""
+    replaced = _HANDLERS if _HANDLERS & set(above) else frozenset()
     return {
-        **below,
+        **{key: value for key, value in below.items() if key in above or key not in replaced},
         **{key: _merged(key, below[key], value) if key in below else value for key, value in above.items()},
     }
 
