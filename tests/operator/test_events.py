@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from distillery_api.status import Condition, ConditionStatus, ConditionType, DistillationStatus
-from distillery_operator.core.events import StatusChange, cut, event_manifest, status_changes
+from distillery_operator.core.events import StatusChange, cut, event_manifest, joined, status_changes
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -68,6 +68,11 @@ def test_a_stage_that_ends_and_the_next_one_that_starts_are_one_event() -> None:
     before = status(Reconciling="True/GeneratingData", DataGenerated="False/GeneratingData")
     after = status(Reconciling="True/Training", DataGenerated="True/Succeeded")
     assert status_changes(before, after) == (StatusChange("Training", "about DataGenerated; about Reconciling"),)
+
+
+def test_an_event_about_two_changes_is_one_sentence() -> None:
+    ended, began = StatusChange("DataGenerated", "Kept 4 rows."), StatusChange("Training", "train: it runs.")
+    assert joined([ended], [began]) == (StatusChange("Training", "Kept 4 rows; train: it runs"),)
 
 
 def test_a_warning_stands_apart_from_the_stage_that_ended() -> None:

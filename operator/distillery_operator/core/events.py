@@ -67,7 +67,7 @@ def status_changes(before: DistillationStatus, after: DistillationStatus) -> tup
     changed = [new[kind] for kind in _REPORTED if kind in new and _is_change(old.get(kind), new[kind])]
     ended = [_change(condition) for condition in changed if condition.type in _STAGES_DONE]
     others = [_change(condition) for condition in changed if condition.type not in _STAGES_DONE]
-    return _joined(ended, others)
+    return joined(ended, others)
 
 
 def event_manifest(
@@ -105,9 +105,9 @@ def _is_change(old: Condition | None, new: Condition) -> bool:
     return became_true or (new.type not in _ONCE_TRUE and old is not None and old.reason != new.reason)
 
 
-def _joined(ended: Sequence[StatusChange], others: Sequence[StatusChange]) -> tuple[StatusChange, ...]:
+def joined(ended: Sequence[StatusChange], others: Sequence[StatusChange]) -> tuple[StatusChange, ...]:
     """The end of a stage and what begins with it as one change, which saves a request; but a warning stands alone."""
-    note = "; ".join(change.note for change in (*ended, *others[:1]))
+    note = "; ".join(change.note.removesuffix(".") for change in (*ended, *others[:1]))
     if not ended or not others or others[0].warning or len(note) > NOTE_LIMIT:
         return (*ended, *others)
     return (StatusChange(others[0].reason, note), *others[1:])
