@@ -12,7 +12,7 @@ import transformers
 from chat_templates import ALWAYS_THINKS, CHAT_TEMPLATES
 from distillery_api.run_config import RunConfig
 from distillery_trainer.generation.student_check import check_student
-from distillery_trainer.runtime.errors import UserError
+from distillery_trainer.runtime.errors import TryLater, UserError
 from distillery_trainer.student.check import check
 from generate_run import GenerateRun, gold_of, nli_rows
 from hub_server import hub_server
@@ -372,11 +372,11 @@ def test_student_is_checked_whatever_the_encoding_of_the_machine(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pvc://models/small", "small"])
-def test_local_student_that_is_not_read_in_time_is_a_user_error(tmp_path, monkeypatch, name):
+def test_local_student_that_is_not_read_in_time_is_read_again_by_a_later_attempt(tmp_path, monkeypatch, name):
     monkeypatch.setattr("distillery_trainer.generation.student_check._unavailable", lambda config: None)
     monkeypatch.setattr("distillery_trainer.generation.student_check._TIMEOUT_SECONDS", 0.01)
     run = GenerateRun(tmp_path, "http://127.0.0.1:9", **ROWS, config={"student": {"model": {"uri": name}}})
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(TryLater) as raised:
         check_student(RunConfig.read(run.config_file))
     assert raised.value.message == (
         f"student.model.uri: {name}: it could not be read within 0.01 seconds; use another model, or a faster volume."

@@ -16,7 +16,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import STUDENT_CREDENTIALS_PREFIX, RunConfig
 from distillery_api.stage import ExitCode
 from distillery_trainer.data.sources import resolve
-from distillery_trainer.runtime.errors import UserError
+from distillery_trainer.runtime.errors import TryLater, UserError
 
 _COMMAND = (sys.executable, "-m", "distillery_trainer.student.check")
 _TIMEOUT_SECONDS = 120
@@ -25,7 +25,7 @@ _HUB = "hf://"
 
 def check_student(config: RunConfig) -> str | None:
     """Check the student. Returns why it cannot be checked here; None if it was. Raises UserError if it cannot be
-    trained."""
+    trained, TryLater if that takes too long to find out."""
     return _unavailable(config) or _checked(config)
 
 
@@ -80,7 +80,8 @@ def _too_slow(uri: str, error: Exception) -> str:
     problem = f"it could not be read within {_TIMEOUT_SECONDS} seconds"
     if uri.startswith(_HUB):  # the network may be slow
         return f"{problem}."
-    raise UserError(
+    # The node may be busy: a later attempt may be in time.
+    raise TryLater(
         f"student.model.uri: {uri}: {problem}; use another model, or a faster volume.", reason=Reason.INVALID_MODEL
     ) from error
 
