@@ -155,6 +155,17 @@ def test_long_attempts_that_find_the_teacher_unreachable_end_by_their_number() -
     assert attempts_until_stalled(cluster, Stage.GENERATE, unreachable) == 5
 
 
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("seconds", [60, 3605, 7200])
+def test_a_teacher_that_is_away_for_a_while_uses_up_no_attempt(limit: int, seconds: int) -> None:
+    cluster = at(Stage.GENERATE, generation=generation(maxAttempts=limit))
+    for _ in range(3):
+        cluster.wait(seconds)
+        cluster.fail(3, Reason.TEACHER_UNREACHABLE)
+        next_attempt(cluster)
+    assert (cluster.truth(STALLED), cluster.record(Stage.GENERATE).attempts) == (None, 4)
+
+
 @pytest.mark.parametrize("in_use", [True, False])
 def test_hours_in_which_nothing_failed_do_not_count_as_failures_in_a_row(in_use: bool) -> None:
     cluster = at(Stage.GENERATE)

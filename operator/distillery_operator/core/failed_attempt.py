@@ -107,8 +107,10 @@ def _counted(failed: StageStatus, job: ObservedJob, limit: int, deadline: timede
     failing_since = _failing_since(failed, job, lasted)
     reached = (job.result and job.result.progress) or failed.progress
     failures = failed.failures if _may_pass(failed, job) and not lasted else _failures(failed, reached)
-    too_many = failures is not None and failures >= limit
-    sentence = f"{failures} attempts in a row failed and got no further" if too_many and limit > 1 else None
+    # What was unreachable is no reason to stop after fewer attempts than by default.
+    allowed = max(limit, MAX_ATTEMPTS) if _may_pass(failed, job) else limit
+    too_many = failures is not None and failures >= allowed
+    sentence = f"{failures} attempts in a row failed and got no further" if too_many and allowed > 1 else None
     final = too_many or _is_final(failed, job, failing_since, deadline)
     return failed.model_copy(
         update={
