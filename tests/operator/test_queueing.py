@@ -385,3 +385,28 @@ def test_the_server_waits_in_the_queue_only_where_the_spec_says_so(queue: Raw, e
         settled(cluster, kueue)
     labels = cluster.objects["Deployment", "conjnli"]["metadata"]["labels"]
     assert {key: value for key, value in labels.items() if "kueue" in key} == expected
+
+
+# --- without the right to read Kueue's objects
+
+
+def test_a_job_in_a_queue_that_may_not_be_looked_into_waits_and_the_status_says_so() -> None:
+    cluster, kueue = queued()
+    cluster.may_read_workloads = False
+    cluster.settle()
+    assert message(cluster) == f"{WAITS}, but the operator may not read why"
+    assert cluster.condition(ConditionType.RECONCILING)
+    kueue.admit()
+    settled(cluster, kueue)
+    assert cluster.job()["spec"]["suspend"] is False
+
+
+def test_a_suspended_distillation_says_that_it_cannot_stop_its_job_and_does_not_fight_over_it() -> None:
+    cluster, _ = running()
+    cluster.may_read_workloads = False
+    cluster.change(suspend=True)
+    cluster.settle()
+    assert cluster.decisions() == ()
+    assert message(cluster) == (
+        f"spec.suspend is true, but the Job {JOB} is in a queue, and the operator may not read why"
+    )

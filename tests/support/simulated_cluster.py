@@ -98,7 +98,7 @@ class SimulatedCluster:
         self.generation = 1
         self.annotations: dict[str, str] = {}
         self.labels: dict[str, str] = {}
-        self.kueue = False
+        self.kueue, self.may_read_workloads = False, True
         self.objects: dict[tuple[str, str], Raw] = {}
         self.pods: dict[str, Raw] = {}
         self.serving_pods: list[Raw] = []
@@ -177,6 +177,8 @@ class SimulatedCluster:
         uids = waiting_jobs(jobs, suspended=self.plan.suspended)
         if uids and not self.kueue:
             return Workloads(unreadable="no Kueue answers")
+        if uids and not self.may_read_workloads:
+            return Workloads(unreadable="the operator may not read why", forbidden=True)
         found = (each for (kind, _), each in self.objects.items() if kind == "Workload")
         return Workloads(tuple(each for each in found if each["metadata"]["labels"]["kueue.x-k8s.io/job-uid"] in uids))
 

@@ -25,7 +25,9 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.availability import availability, served_server
 from distillery_operator.core.blocking import refusal_awaited_by_stage, refusal_of_server, unfulfilled_refusal
 from distillery_operator.core.gated_rollout import awaits_promotion, verdict_on_newest
+from distillery_operator.core.observation import ObservedJob
 from distillery_operator.core.problem import Problem, refusal_problem
+from distillery_operator.core.queueing import is_out_of_reach
 from distillery_operator.core.runs import pin_problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import find_condition
@@ -97,11 +99,7 @@ def _refusal_summary(problem: Problem) -> Summary:
 def _summary_without_refusals(assessment: Assessment) -> Summary:
     situation, states = assessment.situation, assessment.stages
     if situation.plan.suspended:
-        return Summary(
-            OverallState.SUSPENDED,
-            Reason.SUSPENDED,
-            "spec.suspend is true; finished stages are kept, and a student that is served stays served",
-        )
+        return Summary(OverallState.SUSPENDED, Reason.SUSPENDED, _suspension_sentence(states.current.job))
     lost = workspace_problem(situation)
     if lost and states.current.problem != lost:
         return _workspace_summary(lost)
@@ -114,6 +112,12 @@ def _summary_without_refusals(assessment: Assessment) -> Summary:
     if awaits_promotion(situation, states):
         return Summary(OverallState.SUSPENDED, Reason.AWAITING_PROMOTION, _promotion_sentence(assessment))
     return _rollout_summary(assessment) if _is_about_server(assessment) else _stage_summary(states.current)
+
+
+def _suspension_sentence(job: ObservedJob | None) -> str:
+    if job and job.live and is_out_of_reach(job):
+        return f"spec.suspend is true, but the Job {job.name} is in a queue, and {job.queueing.unreadable}"
+    return "spec.suspend is true; finished stages are kept, and a student that is served stays served"
 
 
 def _workspace_summary(problem: Problem) -> Summary:

@@ -24,6 +24,8 @@ class Workloads:
     items: tuple[Raw, ...] = ()
     unreadable: str | None = None
     """Why there are none to read, as a sentence's part: no Kueue answers."""
+    forbidden: bool = False
+    """Whether there may be some, which this operator may not read."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Queueing:
     workload: ObservedWorkload | None = None
     unreadable: str | None = None
     """Why Kueue's object about it cannot be read."""
+    forbidden: bool = False
+    """Whether that is for want of a right."""
     other_controller: str | None = None
     """Who runs the Job in place of Kubernetes' own controller."""
     configuration: str | None = None

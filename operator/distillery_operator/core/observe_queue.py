@@ -34,6 +34,7 @@ def observed_queueing(job: Raw, workloads: Workloads) -> Queueing:
         queue=_queue(job),
         workload=_workload(job, workloads),
         unreadable=workloads.unreadable,
+        forbidden=workloads.forbidden,
         other_controller=managed_by if managed_by != _OUR_CONTROLLER else None,
         configuration=annotations.get(names.CONFIGURATION_ANNOTATION),
     )

@@ -87,6 +87,11 @@ def _in_queue(job: ObservedJob, queue: str, workload: ObservedWorkload | None) -
     return Problem(Reason.QUEUED, f"{waits}: {workload.message}" if workload.message else waits)
 
 
+def is_out_of_reach(job: ObservedJob) -> bool:
+    """Whether only Kueue can stop the Job, and this operator may not ask it to."""
+    return job.queueing.queue is not None and job.queueing.forbidden
+
+
 def only_a_person_can_resume(job: ObservedJob | None) -> bool:
     """Whether no time will resume a held Job."""
     workload = job.queueing.workload if job else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from distillery_operator.core.observation import JobState, ObservedJob, ObservedWorkload
-from distillery_operator.core.queueing import stopped_by_us
+from distillery_operator.core.queueing import is_out_of_reach, stopped_by_us
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.planning.names import SUSPENDED_ANNOTATION
@@ -24,6 +24,8 @@ def suspension_patches(situation: Situation, job: ObservedJob) -> Iterable[Patch
 
 def _stop(situation: Situation, job: ObservedJob) -> Iterable[Patch]:
     workload = job.queueing.workload
+    if is_out_of_reach(job):
+        return  # Kueue would resume it at once.
     if workload is not None:
         if workload.active and not workload.given_up:
             yield _workload_patch(workload, active=False)
