@@ -156,11 +156,27 @@ class FailedRollout(LenientModel):
     """Time at which it was found to have failed."""
 
 
+class RouteStatus(LenientModel):
+    """The route to the student from outside the cluster."""
+
+    kind: ShortText
+    """Kind of the route; its name is that of the Distillation."""
+    accepted: bool
+    """Whether requests can come this way: every Gateway has accepted the HTTPRoute, or the Ingress has an address."""
+    message: ShortText
+    """What their controllers say."""
+
+
 class ServingStatus(LenientModel):
     """The served student: the one that answers, also while another one is being rolled out."""
 
     url: ShortText | None = None
     """Base URL of the OpenAI-compatible API in the cluster."""
+    external_urls: Annotated[tuple[ShortText, ...], Field(alias="externalURLs", max_length=128)] = ()
+    """Base URLs of the API for clients outside the cluster, where spec.serving.route makes a route. Of an HTTPRoute,
+    they begin with https unless the Gateway's port 80 is named: whether a listener has TLS is not looked up."""
+    route: RouteStatus | None = None
+    """That route."""
     model: ShortText | None = None
     """Value for `model` in requests: the name of the Distillation."""
     train: ShortText | None = None

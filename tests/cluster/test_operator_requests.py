@@ -10,7 +10,7 @@ from api_write_interceptor import ApiWriteInterceptor
 from cluster import Cluster
 from control_plane import ControlPlane
 from distillations import Distilled
-from distillery_operator.cluster.object_cache import KINDS
+from distillery_operator.cluster.object_cache import OPTIONAL_KINDS, REQUIRED_KINDS
 from operator_process import NAME, OperatorProcess
 from process_node.node import ProcessNode
 from waiting import wait_until
@@ -59,7 +59,7 @@ def test_a_whole_run_takes_few_requests(
     distilled: Distilled, start_counted: StartOperator, interceptor: ApiWriteInterceptor
 ) -> None:
     start_counted(DISTILLERY_PROGRESS_INTERVAL="30s")
-    watches = len(KINDS)
+    watches = len(REQUIRED_KINDS) + len(OPTIONAL_KINDS) - 1  # The cluster serves no HTTPRoutes.
     wait_until(lambda: sum("watch=true" in each for each in interceptor.requests) == watches, 60, "all watches")
     before = len(interceptor.requests)
     distilled.apply()

@@ -246,7 +246,9 @@ async def test_a_kind_that_the_cluster_does_not_have_is_refused(
     message = "the server could not find the requested resource"
     server.answers[ACTIONS[what][1].split()[0]] = (404, "NotFound", message)
     refusals = await one_pass(requests, [ACTIONS[what][0], ACTIONS["delete"][0]])
-    assert [(each.reason, each.message) for each in refusals] == [("InvalidSpec", message)]
+    unserved = {"apply": "deployments of apps/v1", "Job": "jobs of batch/v1"}[what]
+    sentence = f"the cluster does not serve {unserved}; install that API"
+    assert [(each.reason, each.message) for each in refusals] == [("InvalidSpec", sentence)]
     assert server.writes == [ACTIONS[what][1], ACTIONS["delete"][1]]
 
 

@@ -14,7 +14,7 @@ from distillery_operator.controller import cache_sync
 from distillery_operator.controller.cache_sync import CacheSync
 from distillery_operator.controller.namespace_rights import NamespaceRights
 from distillery_operator.controller.watch_health import WatchHealth
-from distillery_operator.errors import ClusterError, Forbidden, Unreachable
+from distillery_operator.errors import ClusterError, Forbidden, NotFound, Unreachable
 
 Raw = dict[str, Any]
 KEY = ("a", "small")
@@ -36,12 +36,15 @@ class Lists(Cluster):
         self.cache = ObjectCache()
         self.objects: dict[str, list[Raw]] = {}
         self.failures: dict[str | None, ClusterError] = {}
+        self.unserved: dict[str, ClusterError] = {}
         self.version, self.requests = 10, list[tuple[str, str | None, str | None]]()
 
     async def pages(self, kind: str, namespace: str | None, selector: str | None = None) -> AsyncIterator[Page]:
         self.requests.append((kind, namespace, selector))
         if namespace in self.failures:
             raise self.failures[namespace]
+        if kind in self.unserved:
+            raise self.unserved[kind]
         found = [each for each in self.objects.get(kind, ()) if namespace in (None, each["metadata"]["namespace"])]
         yield Page(found[:1], str(self.version))
         yield Page(found[1:], str(self.version))
@@ -164,4 +167,26 @@ async def test_a_namespace_without_rights_is_named_once_and_picked_up_when_they_
         " Check that it exists and is one of the chart's watchNamespaces, and apply the chart again",
         "the operator may list and watch in closed now",
     ]
+    task.cancel()
+
+
+@pytest.mark.parametrize("error", [NotFound("no such API"), Forbidden("httproutes is forbidden")])
+async def test_a_kind_that_the_cluster_does_not_serve_keeps_nothing_from_working(
+    error: ClusterError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_sync, "RELIST_SECONDS", 0.0)
+    lists = Lists()
+    lists.objects, lists.unserved = {"Distillation": [distillation()]}, {"HTTPRoute": error}
+    sync, _ = sync_of(lists)
+    task = await run_until_tried(sync)
+    assert sync.is_complete("a")
+    assert await sync.optional_kinds.next() == "Ingress"
+
+    sync.written(["Deployment", "Ingress"])
+    await asyncio.sleep(0)
+    assert [kind for kind, _, _ in lists.requests].count("HTTPRoute") == 1
+
+    lists.unserved = {}
+    sync.written(["HTTPRoute"])
+    assert await asyncio.wait_for(sync.optional_kinds.next(), 5) == "HTTPRoute"
     task.cancel()

@@ -19,6 +19,7 @@ from distillery_api.stage import Stage, stages_until
 from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.job import configuration_digest, stage_config_map, stage_job, stage_pod
 from distillery_operator.manifests.pod_template import VolumeUse
+from distillery_operator.manifests.route import serving_route
 from distillery_operator.manifests.server import ServedModel, Server
 from distillery_operator.manifests.serving import rendered_server, serving_deployment, serving_pod, serving_service
 from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
@@ -123,6 +124,31 @@ def serving_with_vllm_on_a_cpu() -> list[Raw]:
     return [serving_deployment(plan, SETTINGS, served(plan, "float32"), ONE_NODE)]
 
 
+def route(**fields: Any) -> list[Raw]:
+    hostnames = ["student.example.com", "*.students.example.com"]
+    serving = {"apiKey": {"secretName": "clients"}, "route": {"hostnames": hostnames, **fields}}
+    metadata = {"labels": {"team": "nlp"}, "annotations": {"example.com/cost-centre": "42"}}
+    made = serving_route(plan_of(childMetadata=metadata, serving=serving))
+    return [made] if made else []
+
+
+def http_route() -> list[Raw]:
+    """Of two Gateways."""
+    parents = [{"name": "public", "namespace": "gateways", "sectionName": "https"}, {"name": "internal", "port": 8443}]
+    return route(kind="HTTPRoute", parentRefs=parents, requestTimeout="1d90s")
+
+
+def ingress() -> list[Raw]:
+    """With TLS, and annotations for its controller."""
+    fields = {
+        "kind": "Ingress",
+        "ingressClassName": "nginx",
+        "tlsSecretName": "students-tls",
+        "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "300"},
+    }
+    return route(**fields)
+
+
 def workspace() -> list[Raw]:
     """Kept when the Distillation goes, and not."""
     described = {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"], "retention": "Delete"}
@@ -155,6 +181,8 @@ def readable(manifest: Raw) -> Raw:
         serving_with_transformers,
         serving_with_vllm,
         serving_with_vllm_on_a_cpu,
+        http_route,
+        ingress,
         workspace,
         check,
     ],

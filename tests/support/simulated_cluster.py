@@ -168,6 +168,8 @@ class SimulatedCluster:
             deployment=self.objects.get(("Deployment", "conjnli")),
             service=self.objects.get(("Service", "conjnli")),
             disruption_budget=self.objects.get(("PodDisruptionBudget", "conjnli")),
+            http_route=self.objects.get(("HTTPRoute", "conjnli")),
+            ingress=self.objects.get(("Ingress", "conjnli")),
             workloads=self._workloads(of_kind["Job"]),
             events=tuple(self.events),
         )

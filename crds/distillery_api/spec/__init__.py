@@ -14,6 +14,7 @@ from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretRefer
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.queue import Queue
+from distillery_api.spec.route import Route, RouteKind
 from distillery_api.spec.serving import RolloutOptions, RolloutStrategy, Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
@@ -58,6 +59,8 @@ __all__ = [
     "Retention",
     "RolloutOptions",
     "RolloutStrategy",
+    "Route",
+    "RouteKind",
     "Sampling",
     "SecretKeyReference",
     "SecretReference",

@@ -23,9 +23,9 @@ def _no_annotation_is_reserved(metadata: ChildMetadata) -> bool:
 
 
 class ChildMetadata(ApiModel):
-    """Labels and annotations of all children: Jobs, Pods, ConfigMaps, the claim, the Deployment, the Service and the
-    PodDisruptionBudget. A change reaches Jobs, Pods and ConfigMaps when they are next created, and the others at once;
-    no stage runs again, and no server restarts, for it."""
+    """Labels and annotations of all children: Jobs, Pods, ConfigMaps, the claim, the Deployment, the Service, the
+    PodDisruptionBudget and the route. A change reaches Jobs, Pods and ConfigMaps when they are next created, and the
+    others at once; no stage runs again, and no server restarts, for it."""
 
     labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=50)] | None = None
     """Labels to add. Keys under app.kubernetes.io/, distillery.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/ are

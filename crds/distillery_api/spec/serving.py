@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from distillery_api.base import ApiModel, NotServerIdentity, Rule, matches
 from distillery_api.spec.fields import Flag, SecretKeyReference
+from distillery_api.spec.route import Route, RouteAccess
 from distillery_api.spec.stage_options import StageOptions
 from distillery_api.spec.vllm_arguments import checked_arguments
 
@@ -53,6 +54,10 @@ class RolloutOptions(ApiModel):
     has set the annotation distillery.dev/promote to the new run's hash. Default: Rolling."""
 
 
+def _has_key_for_route(serving: Serving) -> bool:
+    return serving.route is None or serving.api_key is not None or serving.route.access is RouteAccess.OPEN
+
+
 class Serving(StageOptions):
     """How the student is served."""
 
@@ -93,11 +98,19 @@ class Serving(StageOptions):
     evaluated, but not served. Default: the newest run."""
     rollout: Annotated[RolloutOptions, NotServerIdentity] = RolloutOptions()
     """How a new student takes over from the one that is served."""
+    route: Annotated[Route | None, NotServerIdentity] = None
+    """Way from outside the cluster to the student. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.runtimeArgs) || size(self.runtimeArgs) == 0 || self.runtime == 'VLLM'",
             "runtimeArgs are those of vLLM; remove them, or set runtime to VLLM",
             lambda serving: not serving.runtime_args or serving.runtime is ServingRuntime.VLLM,
+        ),
+        Rule(
+            "!has(self.route) || has(self.apiKey) || self.route.access == 'Open'",
+            "route: without a key, anyone whom it reaches could use the student; set apiKey, or route.access to Open"
+            " where that is wanted or the gateway checks who asks",
+            _has_key_for_route,
         ),
     )

@@ -59,6 +59,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+# The route from outside the cluster, where spec.serving.route asks for one.
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
 # Configuration of the stages. Only ConfigMaps with the operator's label are asked for, or with a name of its own.
 - apiGroups: [""]
   resources: [configmaps]

@@ -16,13 +16,26 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from distillery_api.resource import KIND
+from distillery_api.spec import RouteKind
 from distillery_operator.planning import names
 
 Manifest = dict[str, Any]
 Name = tuple[str, str]
 """Namespace and name."""
 
-KINDS = (KIND, "Job", "Pod", "Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim", "ConfigMap")
+OPTIONAL_KINDS = tuple(str(kind) for kind in RouteKind)
+"""Kinds that a cluster need not serve."""
+REQUIRED_KINDS = (
+    KIND,
+    "Job",
+    "Pod",
+    "Deployment",
+    "Service",
+    "PodDisruptionBudget",
+    "PersistentVolumeClaim",
+    "ConfigMap",
+)
+KINDS = REQUIRED_KINDS + OPTIONAL_KINDS
 """What is kept: all Distillations, and the children by their label."""
 
 _UNREAD_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"

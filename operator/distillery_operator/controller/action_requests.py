@@ -10,7 +10,7 @@ from typing import Any
 
 from distillery_api.reasons import Reason
 from distillery_api.status import Refusal
-from distillery_operator.cluster.client import Cluster
+from distillery_operator.cluster.client import RESOURCES, Cluster
 from distillery_operator.cluster.object_cache import KINDS
 from distillery_operator.controller.accepted_pods import AcceptedPods
 from distillery_operator.controller.refusal_backoff import RefusalBackoff
@@ -167,7 +167,7 @@ class ActionRequests:
         try:
             await write(action.manifest)
         except NotFound as error:
-            raise Invalid(str(error), status=error.status, reason=error.reason) from error
+            raise Invalid(_why_unserved(action.manifest, error), status=error.status, reason=error.reason) from error
 
     async def _change(self, namespace: str, kind: str, name: str, patch: Manifest) -> None:
         """Change some fields; of an object that was deleted meanwhile, nothing is left to change."""
@@ -188,6 +188,13 @@ class ActionRequests:
         if existing is None:
             raise error
         return existing
+
+
+def _why_unserved(manifest: Manifest, error: NotFound) -> str:
+    if "the server could not find the requested resource" not in str(error):
+        return str(error)
+    group_version, plural = RESOURCES[manifest["kind"]]
+    return f"the cluster does not serve {plural} of {group_version}; install that API"
 
 
 def _asks_for_rest(error: ClusterError | None) -> bool:

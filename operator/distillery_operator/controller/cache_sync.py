@@ -13,10 +13,11 @@ from time import monotonic
 
 from distillery_api.resource import KIND
 from distillery_operator.cluster.client import Cluster, Page
-from distillery_operator.cluster.object_cache import KINDS, Name, listed_names, owner
+from distillery_operator.cluster.object_cache import OPTIONAL_KINDS, REQUIRED_KINDS, Name, listed_names, owner
 from distillery_operator.controller.namespace_rights import NamespaceRights
+from distillery_operator.controller.optional_kinds import OptionalKinds
 from distillery_operator.controller.watch_health import MISSED_EVENT_SECONDS, WatchHealth
-from distillery_operator.errors import ClusterError, Forbidden
+from distillery_operator.errors import ClusterError, Forbidden, NotFound
 from distillery_operator.planning import names
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class CacheSync:
         self._scopes = tuple(scopes)
         self._watch_health, self._changed = watch_health, changed
         self._rights = rights or NamespaceRights(lambda *_: None)
+        self.optional_kinds = OptionalKinds()
         self._complete: set[Scope] = set()
         self._tried = asyncio.Event()
         self._requested = asyncio.Event()
@@ -64,6 +66,11 @@ class CacheSync:
         interrupted = monotonic() - self._listed_at > QUIET_SECONDS and self._tried.is_set()
         self._listed_at = monotonic()
         if interrupted:
+            self._requested.set()
+
+    def written(self, kinds: Iterable[str]) -> None:
+        """Objects of these kinds were written. One that the cluster did not serve before can be watched now."""
+        if self.optional_kinds.includes_unread(kinds):
             self._requested.set()
 
     async def run(self, interval: float) -> None:
@@ -99,8 +106,10 @@ class CacheSync:
 
     async def _try_to_list(self, scope: Scope) -> bool:
         try:
-            for kind in KINDS:
+            for kind in REQUIRED_KINDS:
                 await self._list(kind, scope)
+            for kind in OPTIONAL_KINDS:
+                await self._list_optional(kind, scope)
         except Forbidden as error:
             self._rights.refused(scope, error)
             return False
@@ -112,6 +121,14 @@ class CacheSync:
             self._complete.add(scope)
             self._add_all(scope)
         return True
+
+    async def _list_optional(self, kind: str, scope: Scope) -> None:
+        try:
+            await self._list(kind, scope)
+        except (NotFound, Forbidden) as error:
+            logger.debug("cannot list %s objects: %s", kind, error)
+        else:
+            self.optional_kinds.found(kind)
 
     async def _list(self, kind: str, scope: Scope) -> None:
         listed, version = set[Name](), ""

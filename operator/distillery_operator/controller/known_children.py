@@ -31,6 +31,8 @@ _FIELDS = {
     "Deployment": "deployment",
     "Service": "service",
     "PodDisruptionBudget": "disruption_budget",
+    "HTTPRoute": "http_route",
+    "Ingress": "ingress",
 }
 """Where `Children` holds the one object of a kind."""
 
@@ -66,6 +68,8 @@ class KnownChildren:
             deployment=cache.get("Deployment", namespace, serving),
             service=cache.get("Service", namespace, serving),
             disruption_budget=cache.get("PodDisruptionBudget", namespace, serving),
+            http_route=cache.get("HTTPRoute", namespace, serving),
+            ingress=cache.get("Ingress", namespace, serving),
             config_maps=cache.children("ConfigMap", namespace, plan.name),
         )
 

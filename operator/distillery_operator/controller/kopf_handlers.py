@@ -8,6 +8,7 @@ Kopf's is written.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator
 from itertools import chain, repeat
@@ -15,10 +16,11 @@ from random import random
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.references import Insights
 
 from distillery_api.resource import GROUP, KIND
 from distillery_operator.cluster.client import RESOURCES, Cluster
-from distillery_operator.cluster.object_cache import KINDS, owner
+from distillery_operator.cluster.object_cache import KINDS, REQUIRED_KINDS, owner
 from distillery_operator.controller.cache_sync import CacheSync
 from distillery_operator.controller.reconcile import Key
 from distillery_operator.controller.settings import OperatorSettings
@@ -41,8 +43,8 @@ def _resource(kind: str) -> tuple[str, str, str]:
     return group, version, plural
 
 
-WATCHED = tuple(_resource(kind) for kind in KINDS)
-"""Group, version and plural of the Distillations and of each kind of child."""
+WATCHED = tuple(_resource(kind) for kind in REQUIRED_KINDS)
+"""Group, version and plural of the Distillations and of each kind of child that every cluster serves."""
 
 
 class RequestBackoff:
@@ -82,6 +84,7 @@ class KopfHandlers:
     ) -> None:
         self._settings, self._cluster = settings, cluster
         self._queue, self._watch_health, self._cache_sync = queue, watch_health, cache_sync
+        self._watched = list(WATCHED)
 
     async def on_event(self, event: kopf.RawEvent, resource: kopf.Resource, **_: Any) -> None:
         """An event of a Distillation or a child. Its type is None where Kopf has listed, at the start and after an
@@ -142,7 +145,7 @@ class KopfHandlers:
     def watches(self) -> Iterator[str]:
         """What must be watched, as Kopf names it."""
         for namespace in self._settings.namespaces or (None,):
-            for group, version, plural in WATCHED:
+            for group, version, plural in self._watched:
                 yield f"{plural}.{version}.{group}".rstrip(".") + f"@{namespace}"
 
     def registry(self) -> kopf.OperatorRegistry:
@@ -156,16 +159,36 @@ class KopfHandlers:
     async def watch(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
         """Watch until `stop` is set; `ready` is set once Kopf has started. Kopf ends, with an exception, where it can
         no longer watch."""
-        namespaces = self._settings.namespaces
-        await kopf.operator(
-            registry=self.registry(),
-            settings=kopf_settings(),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            standalone=True,
-            ready_flag=ready,
-            stop_flag=stop,
-        )
+        namespaces, registry, insights = self._settings.namespaces, self.registry(), Insights()
+        following = asyncio.create_task(self._watch_optional_kinds(registry, insights), name="optional kinds")
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=kopf_settings(),
+                insights=insights,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                ready_flag=ready,
+                stop_flag=stop,
+            )
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+
+    async def _watch_optional_kinds(self, registry: kopf.OperatorRegistry, insights: Insights) -> None:
+        """Add each kind that the cluster turns out to serve to what Kopf watches. Kopf would find it only by watching
+        all CustomResourceDefinitions, and would warn of it until then."""
+        await insights.ready_resources.wait()
+        while True:
+            kind = await self._cache_sync.optional_kinds.next()
+            group, version, plural = _resource(kind)
+            kopf.on.event(group, version, plural, registry=registry)(self.on_event)
+            async with insights.revised:
+                insights.watched_resources.add(kopf.Resource(group, version, plural, kind=kind, namespaced=True))
+                insights.revised.notify_all()
+            self._watched.append((group, version, plural))
 
 
 def kopf_settings() -> kopf.OperatorSettings:
@@ -178,8 +201,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.persistence.finalizer = f"{GROUP}/unused"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = _NoDifferences()
-    for group, version, plural in WATCHED[1:]:
-        settings.watching.label_selectors[group, version, plural] = names.MANAGED_BY_SELECTOR
+    for kind in KINDS[1:]:
+        settings.watching.label_selectors[_resource(kind)] = names.MANAGED_BY_SELECTOR
     settings.queueing.idle_timeout = IDLE_SECONDS
     settings.watching.chunk_size = LIST_CHUNK
     settings.watching.connect_timeout = 10

@@ -78,6 +78,7 @@ class Operator:
             watch_health=self.watch_health,
             clock=_now,
             cache_is_complete=self.cache_sync.is_complete,
+            written=self.cache_sync.written,
             stage_reports=StageReports(read_stage_report, self.settings.progress_interval, self.queue.add),
             fleet=FleetRollout(monotonic, self.queue.add),
         )

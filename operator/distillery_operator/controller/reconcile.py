@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from distillery_api.resource import KIND
+from distillery_api.spec import RouteKind
 from distillery_api.status import DistillationStatus
 from distillery_operator.cluster.client import Cluster
 from distillery_operator.cluster.parse_resource import read_distillation, read_metadata, read_status
@@ -45,6 +46,7 @@ Manifest = dict[str, Any]
 
 
 _NAME_CONFLICT_ATTEMPTS = 3
+_UNCHANGING = {"Service", *RouteKind}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Dependencies:
     clock: Callable[[], datetime]
     cache_is_complete: Callable[[str], bool]
     """Whether all that exists in a namespace is known."""
+    written: Callable[[Iterable[str]], None]
+    """Called with the kinds of the objects that were written."""
     stage_reports: StageReports
     fleet: FleetRollout
 
@@ -135,11 +139,13 @@ class Reconciler:
             if before.resource is reconciliation.resource:
                 await self._confirm(key, reconciliation, assessment, actions)
             outcome = await self._act(key, reconciliation, assessment, actions)
+            self._dependencies.written(_kinds_written(outcome.sent))
             if outcome.conflicting is None:
                 break
             children = with_child(children, outcome.conflicting)
         if reconciliation.resource is not read or _made_unchanging(outcome.sent) or outcome.found_gone:
-            # Neither our own status, nor a new Service, nor what was gone before causes an event of somebody else's.
+            # Neither our own status, nor a new Service or route, nor what was gone before causes an event of somebody
+            # else's.
             return 0.0
         return self._requeue_seconds(key, assessment, outcome)
 
@@ -236,6 +242,10 @@ class Reconciler:
         self._dependencies.watch_health.deleted(key)
 
 
+def _kinds_written(actions: Iterable[Action]) -> list[str]:
+    return [action.manifest["kind"] for action in actions if isinstance(action, Create | Apply)]
+
+
 def _made_unchanging(actions: Iterable[Action]) -> bool:
-    """Whether a Service was written: no controller changes it afterwards."""
-    return any(isinstance(action, Create | Apply) and action.manifest["kind"] == "Service" for action in actions)
+    """Whether something was written that no controller needs to change afterwards."""
+    return not _UNCHANGING.isdisjoint(_kinds_written(actions))

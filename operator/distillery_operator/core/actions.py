@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import dropwhile
 
@@ -10,11 +10,12 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.attempt_deadline import deadline_patch
 from distillery_operator.core.claim_changes import claim_patches
 from distillery_operator.core.config_repair import config_map_of_attempt, config_map_to_restore
-from distillery_operator.core.drift import ServerChild, added_selectors, includes, pending_writes
+from distillery_operator.core.drift import added_selectors, includes, pending_writes
 from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
 from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use_of_stage
+from distillery_operator.core.routes import unwanted_routes
 from distillery_operator.core.servers import deployed_server
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
@@ -146,6 +147,8 @@ def _discards(situation: Situation, states: StageStates) -> Iterable[Action]:
         yield Delete("Job", states.current.job.name)
     if not situation.plan.served:
         yield from _server_removal(situation)
+    else:
+        yield from (Delete(kind, serving_name(situation.plan.name)) for kind in unwanted_routes(situation))
 
 
 def _folder_of(job: ObservedJob) -> str:
@@ -153,13 +156,7 @@ def _folder_of(job: ObservedJob) -> str:
 
 
 def _server_removal(situation: Situation) -> Iterable[Action]:
-    observation = situation.observation
-    children: Mapping[str, ServerChild | None] = {
-        "Deployment": observation.deployment,
-        "Service": observation.service,
-        "PodDisruptionBudget": observation.disruption_budget,
-    }
-    for kind, child in children.items():
+    for kind, child in situation.observation.of_server.items():
         if child and child.ownership is Ownership.OURS:
             yield Delete(kind, child.manifest["metadata"]["name"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distillery_api.spec import RouteKind
 from distillery_api.status import Refusal
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.stages import StagePhase
@@ -12,6 +13,9 @@ _LIMITS = frozenset({_LIFETIME, "spec.activeDeadlineSeconds"})
 _ATTEMPT = frozenset({"Pod", "PersistentVolumeClaim", "ConfigMap", "Job"})
 """Kinds of what an attempt needs; a Pod is only ever created in a dry run."""
 
+_BESIDE_SERVER = frozenset({"PersistentVolumeClaim", *RouteKind})
+"""Kinds of what the server can do without for the moment."""
+
 
 def refusal_awaited_by_stage(assessment: Assessment) -> Refusal | None:
     """The refused action without which the current stage does not go on."""
@@ -21,7 +25,7 @@ def refusal_awaited_by_stage(assessment: Assessment) -> Refusal | None:
 def refusal_of_server(assessment: Assessment) -> Refusal | None:
     """The refused action without which the server does not become what the spec asks for."""
     unfulfilled = (each for each in assessment.situation.refusals if not _is_housekeeping(each))
-    return next((each for each in unfulfilled if each.kind != "PersistentVolumeClaim"), None)
+    return next((each for each in unfulfilled if each.kind not in _BESIDE_SERVER), None)
 
 
 def unfulfilled_refusal(assessment: Assessment) -> Refusal | None:

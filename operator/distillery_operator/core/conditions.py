@@ -28,6 +28,7 @@ from distillery_operator.core.gated_rollout import awaits_promotion, verdict_on_
 from distillery_operator.core.observation import ObservedJob
 from distillery_operator.core.problem import Problem, refusal_problem
 from distillery_operator.core.queueing import is_out_of_reach
+from distillery_operator.core.routes import route_name_conflict
 from distillery_operator.core.runs import pin_problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import find_condition
@@ -199,13 +200,21 @@ def _rollout_summary(assessment: Assessment) -> Summary:
             OverallState.STALLED, Reason(rollout.failed.reason), _failed_sentence(assessment, rollout.failed)
         )
     if rollout.phase is RolloutPhase.SERVING:
-        return Summary(OverallState.READY, Reason.SERVING, _serving_sentence(assessment))
+        return _serving_summary(assessment)
     problem = rollout.problem
     if rollout.stalled and problem:
         return Summary(OverallState.STALLED, problem.reason or Reason.ROLLOUT_FAILED, f"serving: {problem.message}")
     if problem:
         return Summary(OverallState.PROGRESSING, problem.reason or Reason.ROLLING_OUT, f"serving: {problem.message}")
     return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, "serving: the new student's server is starting")
+
+
+def _serving_summary(assessment: Assessment) -> Summary:
+    """The student is served; its route may still be in somebody else's way."""
+    conflict = route_name_conflict(assessment.situation)
+    if conflict:
+        return Summary(OverallState.STALLED, Reason.NAME_CONFLICT, f"serving: {conflict.message}")
+    return Summary(OverallState.READY, Reason.SERVING, _serving_sentence(assessment))
 
 
 def _failed_sentence(assessment: Assessment, failed: FailedRollout) -> str:

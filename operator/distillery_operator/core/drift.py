@@ -20,13 +20,8 @@ def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manife
     """The manifests to write, each with whether it is to be created rather than changed."""
     if rollout.problem and rollout.problem.reason is Reason.NAME_CONFLICT:
         return ()
-    observation = situation.observation
-    seen: Mapping[str, ServerChild | None] = {
-        "Deployment": observation.deployment,
-        "Service": observation.service,
-        "PodDisruptionBudget": observation.disruption_budget,
-    }
-    writes = ((manifest, seen[manifest["kind"]]) for manifest in rollout.manifests)
+    seen = situation.observation.of_server
+    writes = ((manifest, seen.get(manifest["kind"])) for manifest in rollout.manifests)
     return tuple((manifest, child is None) for manifest, child in writes if has_drifted(manifest, child))
 
 

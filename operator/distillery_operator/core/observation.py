@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from distillery_api.spec import RouteKind
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, StageResult
 from distillery_api.usage import Estimate
@@ -40,6 +41,8 @@ class Children:
     service: Raw | None = None
     config_maps: tuple[Raw, ...] = ()
     disruption_budget: Raw | None = None
+    http_route: Raw | None = None
+    ingress: Raw | None = None
     workloads: Workloads = Workloads()
     """Of the Jobs that `core/observe_queue.py` names; only these need any."""
     events: tuple[Raw, ...] = ()
@@ -227,6 +230,16 @@ class ObservedChild:
 
 
 @dataclass(frozen=True)
+class ObservedRoute(ObservedChild):
+    """A route from outside the cluster to the server."""
+
+    accepted: bool = False
+    """Whether requests can come this way."""
+    message: str = ""
+    """What its controllers say."""
+
+
+@dataclass(frozen=True)
 class ObservedConfigMap:
     """What a stage is given."""
 
@@ -257,10 +270,21 @@ class Observation:
     service: ObservedChild | None = None
     config_maps: tuple[ObservedConfigMap, ...] = ()
     disruption_budget: ObservedChild | None = None
+    routes: Mapping[RouteKind, ObservedRoute] = field(default_factory=dict)
     server_on_node: bool = False
     """Whether a serving Pod has the workspace mounted on a node."""
     unexplained: tuple[str, ...] = ()
     """Pods and Jobs that do not start and do not say why, and a claim without a volume that they wait for."""
+
+    @property
+    def of_server(self) -> Mapping[str, ObservedDeployment | ObservedChild | None]:
+        """What serves the student, by kind."""
+        return {
+            "Deployment": self.deployment,
+            "Service": self.service,
+            "PodDisruptionBudget": self.disruption_budget,
+            **{str(kind): route for kind, route in self.routes.items()},
+        }
 
     @property
     def running_job(self) -> ObservedJob | None:

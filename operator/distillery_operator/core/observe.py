@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from distillery_api.reasons import Reason
 from distillery_api.resource import KIND
+from distillery_api.spec import RouteKind
 from distillery_api.stage import Stage
 from distillery_operator.core.attempt_state import (
     AttemptState,
@@ -36,6 +37,7 @@ from distillery_operator.core.observation import (
     ReadyPod,
 )
 from distillery_operator.core.observe_queue import observed_queueing
+from distillery_operator.core.observe_route import observed_route
 from distillery_operator.core.pod_problems import (
     created,
     is_active,
@@ -72,6 +74,11 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
         service=_observed_child(children.service, owner_uid),
         config_maps=tuple(_observed_config_map(each, owner_uid) for each in children.config_maps),
         disruption_budget=_observed_child(children.disruption_budget, owner_uid),
+        routes={
+            RouteKind(each["kind"]): observed_route(each, _ownership(each, owner_uid))
+            for each in (children.http_route, children.ingress)
+            if each
+        },
         server_on_node=any(_is_on_node(pod, now) for pod in serving_pods),
         unexplained=(
             *_unexplained_jobs(jobs, now),

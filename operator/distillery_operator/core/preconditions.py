@@ -8,6 +8,7 @@ from distillery_api.reasons import Reason
 from distillery_operator.core.name_conflicts import server_name_conflict
 from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem, name_conflict, refusal_problem
+from distillery_operator.core.routes import route_name_conflict
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.workspace import workspace_problem
 
@@ -68,7 +69,7 @@ def claim_name_is_free(situation: Situation) -> Problem | None:
 
 def server_names_are_free(situation: Situation) -> Problem | None:
     """Nothing is paid for a student that could not be served."""
-    return server_name_conflict(situation)
+    return server_name_conflict(situation) or route_name_conflict(situation)
 
 
 def no_live_job(situation: Situation) -> Problem | None:

@@ -10,6 +10,7 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.ended_jobs import next_outlived
 from distillery_operator.core.observation import JobState
 from distillery_operator.core.queueing import queue_requeue
+from distillery_operator.core.routes import route_name_conflict
 from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
 from distillery_operator.core.stages import StagePhase, StageState
 from distillery_operator.core.unbound_claims import is_unbound
@@ -61,8 +62,8 @@ def _waits_for_volume(assessment: Assessment) -> bool:
 
 
 def _waits_for_unwatched(assessment: Assessment) -> bool:
-    """Whether a precondition, a full volume, or a server that only a person can repair, may depend on what is not
-    watched."""
+    """Whether a precondition, a full volume, the route's name, or a server that only a person can repair, may depend on
+    what is not watched."""
     current = assessment.stages.current
     waiting = current.phase is StagePhase.WAITING and not assessment.situation.plan.suspended
     # A rollout consists of what is watched, and so does the spec.
@@ -71,4 +72,5 @@ def _waits_for_unwatched(assessment: Assessment) -> bool:
     full = current.record is not None and current.record.full_capacity is not None and current.stalled
     # A node that no longer answers sends no event either.
     stopping = current.problem is not None and current.problem.reason is Reason.POD_EVICTED
-    return (waiting and not watched) or full or stopping or assessment.rollout.stalled
+    taken = route_name_conflict(assessment.situation) is not None
+    return (waiting and not watched) or full or stopping or taken or assessment.rollout.stalled

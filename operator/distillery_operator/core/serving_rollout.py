@@ -33,6 +33,7 @@ from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.core.workspace import workspace_problem
 from distillery_operator.core.yielded_server import is_yielded, without_pods
 from distillery_operator.manifests.child_metadata import Manifest
+from distillery_operator.manifests.route import serving_route
 from distillery_operator.manifests.server import ServedModel, Server, with_servers
 from distillery_operator.manifests.serving import disruption_budget, serving_deployment, serving_service
 from distillery_operator.planning import names
@@ -58,7 +59,7 @@ class Rollout:
 
     phase: RolloutPhase
     manifests: tuple[Manifest, ...] = ()
-    """The Deployment and the Service that should exist."""
+    """The Deployment, the Service and what belongs to them, as they should exist."""
     server: Server | None = None
     """The server that should exist."""
     wanted: Server | None = None
@@ -142,7 +143,9 @@ def _manifests(situation: Situation, server: Server) -> tuple[Manifest, ...]:
     plan, settings = situation.plan, situation.settings.manifests
     deployment = serving_deployment(plan, settings, server, volume_use(situation))
     budget = (disruption_budget(plan),) if plan.has_several_servers else ()
-    return (with_servers(deployment, server, _fallback(situation, server)), serving_service(plan), *budget)
+    route = serving_route(plan)
+    with_memory = with_servers(deployment, server, _fallback(situation, server))
+    return (with_memory, serving_service(plan), *budget, *([route] if route else []))
 
 
 def _fallback(situation: Situation, server: Server) -> Server | None:

@@ -100,7 +100,9 @@ def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, 
     """Kind and name of the objects to read by name, because the watches do not report what is not ours: those of the
     server before anything is paid, and all of them while one is taken."""
     serving = names.serving_name(plan.name)
-    server = (("Deployment", serving), ("Service", serving)) if plan.served else ()
+    route = plan.spec.serving.route
+    kinds = ("Deployment", "Service", *([str(route.kind)] if route else [])) if plan.served else ()
+    server = tuple((kind, serving) for kind in kinds)
     stalled = find_condition(previous, ConditionType.STALLED)
     if stalled is None or stalled.reason != Reason.NAME_CONFLICT:
         return () if previous.stages else server

@@ -28,6 +28,7 @@ from distillery_operator.core.gated_rollout import awaits_promotion, may_be_roll
 from distillery_operator.core.history import history
 from distillery_operator.core.observation import ObservedJob, Ownership, StageReport
 from distillery_operator.core.pruning import prunable_folders
+from distillery_operator.core.routes import external_urls, route_status
 from distillery_operator.core.serving_cost import serving_cost
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
@@ -182,6 +183,8 @@ def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | Non
     verification = verification_of(assessment, served)
     return ServingStatus(
         url=service_url(situation.plan),
+        external_urls=external_urls(situation),
+        route=route_status(situation),
         model=names.served_model_name(situation.plan.name),
         train=served.model.train_hash,
         model_path=served.model.model_path,

@@ -11,6 +11,7 @@ from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.cluster_plan import cluster_plan, planned_server
 from distillery_operator.manifests.job import stage_config_map, stage_job
 from distillery_operator.manifests.pod_template import VolumeUse
+from distillery_operator.manifests.route import serving_route
 from distillery_operator.manifests.serving import disruption_budget, serving_deployment, serving_service
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
@@ -38,6 +39,8 @@ def preview(plan: Plan) -> list[Manifest]:
             server = planned_server(plan, SETTINGS)
             children += [serving_deployment(plan, SETTINGS, server, volume), serving_service(plan)]
             children += [disruption_budget(plan)] if plan.has_several_servers else []
+            route = serving_route(plan)
+            children += [route] if route else []
             volume = replace(volume, beside_server=True)
         children += [stage_config_map(plan, planned), stage_job(plan, planned, 1, SETTINGS, volume)]
     return children
