@@ -38,6 +38,7 @@ class Reason(StrEnum):
     NO_PROGRESS = "NoProgress"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     ROLLOUT_FAILED = "RolloutFailed"
+    CANARY_FAILED = "CanaryFailed"
     NAME_CONFLICT = "NameConflict"
     # Failures of a Pod
     IMAGE_PULL_ERROR = "ImagePullError"

@@ -140,6 +140,45 @@ class Candidate(LenientModel):
     """Number of its ready Pods."""
 
 
+class RequestCounters(LenientModel):
+    """What serving Pods have counted since they started."""
+
+    requests: int = 0
+    """Requests that were answered."""
+    errors: int = 0
+    """Answers with a status of 5xx: the server's own fault."""
+    timed: int = 0
+    """Requests of which the duration is known."""
+    seconds: float = 0.0
+    """Their durations."""
+
+
+class Canary(LenientModel):
+    """A candidate that is verified beside the server before it, gets a growing share of the requests, and takes
+    over."""
+
+    train: ShortText
+    """Hash of its run's training."""
+    server: ShortText
+    """Digest of its Pod template."""
+    step: int
+    """Number of its step, from 1; 0 while it starts and is verified, without any request of users."""
+    steps: int
+    """Number of steps."""
+    percent: int
+    """Share of the requests that the step asks for, in percent; 100 while it takes over."""
+    share: int
+    """Share of the requests that it gets at this moment, in percent: by its number of ready Pods."""
+    since: datetime | None = None
+    """Time since which it has had its share in this step."""
+    message: ShortText
+    """What it waits for."""
+    stable_start: RequestCounters | None = None
+    """What the Pods of the server before it had counted when the step began (rollout.analysis)."""
+    candidate_start: RequestCounters | None = None
+    """What its own Pods had counted then."""
+
+
 class FailedRollout(LenientModel):
     """A rollout that failed and was rolled back. It is not tried again until the spec asks for another server, or the
     annotation distillery.dev/retry-at is set."""
@@ -207,6 +246,8 @@ class ServingStatus(LenientModel):
     """True for a student that a release without verification served: it counts as available until it is verified."""
     candidate: Candidate | None = None
     """The server that is being rolled out, while the one above still answers."""
+    canary: Canary | None = None
+    """How far the candidate of a canary is."""
     failed_rollout: FailedRollout | None = None
     """The last rollout, where it failed and was rolled back."""
 

@@ -1,4 +1,4 @@
-"""Roll-back, a pinned run and a promotion on the real control plane, in the life of one Distillation."""
+"""Roll-back, a pinned run, a promotion and canaries on the real control plane, in the life of one Distillation."""
 
 from __future__ import annotations
 
@@ -75,3 +75,49 @@ def test_a_student_waits_for_its_promotion(distilled: Distilled, start_operator:
     distilled.kubectl("annotate", "distillation/small", f"distillery.dev/promote={run['train']}")
     distilled.wait_ready()
     assert (served_run(distilled), "Suspended" in distilled.conditions) == (run["train"], False)
+
+
+CANARY = {"strategy": "Canary", "steps": [{"percent": 10, "duration": "2s"}, {"percent": 50}]}
+
+
+def canary_spec(**changes: Any) -> dict[str, Any]:
+    storage = {"size": "1Gi", "accessModes": ["ReadWriteMany"]}
+    return small_spec(serving={"runtime": "Transformers", "rollout": CANARY}, storage=storage, **changes)
+
+
+def server_objects(distilled: Distilled) -> list[str]:
+    kinds = distilled.kubectl("get", "deployments,services,poddisruptionbudgets", "-o", "name").split()
+    return sorted(kinds)
+
+
+def test_a_candidate_takes_over_step_by_step_and_one_that_fails_leaves_nothing(
+    distilled: Distilled, start_operator: StartOperator
+) -> None:
+    start_operator()
+    distilled.apply(canary_spec())
+    distilled.wait_ready()
+    first, alone = served_run(distilled), server_objects(distilled)
+    assert len(alone) == 2
+
+    distilled.apply(canary_spec(training={"learningRate": 0.001}))
+    distilled.wait("Suspended", reason="AwaitingPromotion")
+    canary, train = distilled.status["serving"]["canary"], distilled.status["history"][0]["train"]
+    assert (canary["train"], canary["step"], canary["share"]) == (train, 2, 50)
+    assert (served_run(distilled), distilled.conditions["Available"]) == (first, ("True", "Serving"))
+    slices = json.loads(
+        distilled.kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=small", "-o", "json")
+    )
+    assert sum(len(each["endpoints"]) for each in slices["items"]) == 2
+    distilled.kubectl("annotate", "distillation/small", f"distillery.dev/promote={train}")
+    distilled.wait_ready()
+    assert served_run(distilled) == train
+    assert len([each for each in distilled.jobs("verify") if each]) == 2
+    wait_until(lambda: server_objects(distilled) == alone, 30, "the end of the candidate")
+
+    served = deployment(distilled)["spec"]
+    distilled.apply(canary_spec(training={"learningRate": 0.002}), {"verify": [OTHERWISE]})
+    distilled.wait("Stalled", reason="VerificationFailed")
+    assert distilled.message().endswith(f"train-{train}/model serves on")
+    assert distilled.conditions["Available"] == ("True", "Serving")
+    wait_until(lambda: server_objects(distilled) == alone, 30, "the end of the candidate")
+    assert deployment(distilled)["spec"] == served

@@ -17,7 +17,15 @@ import pytest
 import yaml
 
 from distillery_api.base import ApiModel, OpenModel
-from distillery_api.spec import DistillationSpec, PodTemplate, Resources, Route, SecretKeyReference, SecretReference
+from distillery_api.spec import (
+    CanaryStep,
+    DistillationSpec,
+    PodTemplate,
+    Resources,
+    Route,
+    SecretKeyReference,
+    SecretReference,
+)
 from distillery_api.stage import Stage
 from distillery_operator.core.situation import plan_for
 from distillery_operator.planning.plan import Plan
@@ -27,7 +35,7 @@ from spec_fields import SPECS, FieldPath, another, given_value, models_in, with_
 
 TABLE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "data/input/changes.yaml").read_text())
 NOTHING, PAUSE, NO_SERVER = "nothing", "pause", "no server"
-_WHOLE = (Resources, PodTemplate, Route, SecretReference, SecretKeyReference, OpenModel)
+_WHOLE = (Resources, PodTemplate, Route, SecretReference, SecretKeyReference, CanaryStep, OpenModel)
 """Models whose fields all do the same."""
 
 

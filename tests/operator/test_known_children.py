@@ -24,7 +24,7 @@ def named(kind: str, name: str, **fields: Any) -> dict[str, Any]:
 def test_one_of_several_is_replaced_by_its_name(kind: str, field: str) -> None:
     before = Children(**{field: (named(kind, "a"), named(kind, "b"))})
     theirs = named(kind, "a", data={"x": "y"})
-    assert getattr(with_child(before, theirs), field) == (named(kind, "b"), theirs)
+    assert getattr(with_child(before, theirs, "conjnli"), field) == (named(kind, "b"), theirs)
 
 
 class LatePods(Cluster):

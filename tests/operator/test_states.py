@@ -18,7 +18,7 @@ from distillery_api.status import ConditionType
 from distillery_operator.errors import Forbidden
 from gitops_health import argo_health, flux_health, kstatus
 from simulated_cluster import owned_by
-from simulated_life import MOMENTS, SimulatedLife
+from simulated_life import CANARY, CANARY_MOMENTS, MOMENTS, SimulatedLife
 
 GATE = {"gate": {"minScore": 0.5}}
 WHOLE = os.environ.get("CHAOS") == "whole"
@@ -77,6 +77,22 @@ def the_deployment_is_edited(life: SimulatedLife) -> None:
     pod["containers"][0]["image"] = "theirs:1"
 
 
+def with_candidate(event: Event) -> Event:
+    """The event, where there is a candidate."""
+
+    def happen(life: SimulatedLife) -> None:
+        needs(("Deployment", "conjnli-candidate") in life.objects)
+        event(life)
+
+    return happen
+
+
+def the_candidate_is_late(life: SimulatedLife) -> None:
+    life.serve_candidate(ready=0)
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    life.objects["Deployment", "conjnli-candidate"]["status"]["conditions"] = [condition]
+
+
 def the_service_is_edited(life: SimulatedLife) -> None:
     needs(("Service", "conjnli") in life.objects)
     life.objects["Service", "conjnli"]["spec"]["selector"] = {"app": "theirs"}
@@ -120,6 +136,10 @@ EVENTS: dict[str, Event] = {
     "the server answers": with_server(lambda life: life.serve()),
     "the server is down": with_server(lambda life: life.serve(ready=0)),
     "the rollout is late": with_server(the_rollout_is_late),
+    "the candidate answers": with_candidate(lambda life: life.serve_candidate()),
+    "the candidate is down": with_candidate(lambda life: life.serve_candidate(ready=0)),
+    "the candidate is late": with_candidate(the_candidate_is_late),
+    "the server is deleted beside a candidate": with_candidate(lambda life: life.delete("Deployment", "conjnli")),
     "no Pod may be created": refused("create", "Pod"),
     "no Job may be created": refused("create", "Job"),
     "no Job may be deleted": refused("delete", "Job"),
@@ -144,8 +164,9 @@ EVENTS: dict[str, Event] = {
 
 @cache
 def _at(moment: str) -> SimulatedLife:
-    life = SimulatedLife(evaluation=GATE)
-    life.reach(moment)
+    is_canary = moment in CANARY_MOMENTS
+    life = SimulatedLife(evaluation=GATE, **(CANARY if is_canary else {}))
+    (life.reach_canary if is_canary else life.reach)(moment)
     return life
 
 
@@ -191,7 +212,10 @@ def key(life: SimulatedLife) -> Hashable:
     pods = sorted(json.dumps(pod["status"].get("phase")) for pod in life.pods.values())
     server = life.objects.get(("Deployment", "conjnli"))
     wanted = json.dumps([life.spec.get("training"), life.spec["data"], life.spec["serving"], life.spec.get("suspend")])
-    kinds = {kind for kind, _ in life.objects}
+    kinds = {(kind, name.endswith("-candidate")) for kind, name in life.objects}
+    candidate = life.objects.get(("Deployment", "conjnli-candidate"), {})
+    canary = life.status.serving and life.status.serving.canary
+    beside = (candidate.get("status", {}).get("availableReplicas"), canary and (canary.step, canary.percent))
     answers = server and server.get("status", {}).get("availableReplicas")
     return (
         frozenset(conditions),
@@ -199,6 +223,7 @@ def key(life: SimulatedLife) -> Hashable:
         tuple(pods),
         frozenset(kinds),
         answers,
+        beside,
         wanted,
         frozenset(life.refuses),
     )
@@ -287,7 +312,7 @@ def check_end(events: tuple[str, ...], life: SimulatedLife) -> None:
     raise AssertionError(f"no way out after {events}: {life.status}")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", [*MOMENTS, *CANARY_MOMENTS])
 def test_after_any_event_the_state_is_read_rightly_and_is_no_dead_end(moment: str) -> None:
     for events, life in reached(moment, 2 if WHOLE else 1):
         check(events, life)
@@ -297,7 +322,7 @@ def test_after_any_event_the_state_is_read_rightly_and_is_no_dead_end(moment: st
 @pytest.mark.parametrize("seed", range(200 if WHOLE else 8))
 def test_after_three_events_of_a_sample_it_is_neither(seed: int) -> None:
     chosen = random.Random(seed)
-    moment, events = chosen.choice(MOMENTS), tuple(chosen.choices(sorted(EVENTS), k=3))
+    moment, events = chosen.choice((*MOMENTS, *CANARY_MOMENTS)), tuple(chosen.choices(sorted(EVENTS), k=3))
     life = _at(moment)
     for event in events:
         try:

@@ -25,7 +25,7 @@ from distillery_api.verification import Verification
 from distillery_operator.core.actions import Action, Apply, Create, Delete, DryRun, Merge, decide
 from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.fleet import FleetState, fleet_state
-from distillery_operator.core.observation import Children, Observation, StageReport, Workloads
+from distillery_operator.core.observation import CanaryCounters, Children, Observation, StageReport, Workloads
 from distillery_operator.core.observe import observe
 from distillery_operator.core.observe_queue import waiting_jobs
 from distillery_operator.core.refusals import (
@@ -114,6 +114,8 @@ class SimulatedCluster:
         """Of the student that is served, where a new one is compared with it."""
         self.comparison: Raw | None = {"better": 3, "worse": 3, "p_value": 1.0}
         """How a new student compares with the one that is served; None in an image of an earlier release."""
+        self.counters: CanaryCounters | None = None
+        """What the Pods of a canary answer at /metrics."""
         self._serial = 0
 
     @classmethod
@@ -167,6 +169,8 @@ class SimulatedCluster:
             pods=(*self.pods.values(), *self.serving_pods),
             deployment=self.objects.get(("Deployment", "conjnli")),
             service=self.objects.get(("Service", "conjnli")),
+            candidate=self.objects.get(("Deployment", "conjnli-candidate")),
+            candidate_service=self.objects.get(("Service", "conjnli-candidate")),
             disruption_budget=self.objects.get(("PodDisruptionBudget", "conjnli")),
             http_route=self.objects.get(("HTTPRoute", "conjnli")),
             ingress=self.objects.get(("Ingress", "conjnli")),
@@ -186,7 +190,9 @@ class SimulatedCluster:
 
     def assessment(self, refusals: tuple[Refusal, ...] = ()) -> Assessment:
         """What the core makes of the situation."""
-        situation = Situation(self.plan, self.observation(), self.status, self.now, self.settings, refusals)
+        situation = Situation(
+            self.plan, self.observation(), self.status, self.now, self.settings, refusals, counters=self.counters
+        )
         return assess(replace(situation, fleet_turn=self.fleet_turn(fleet_state(situation))))
 
     def decisions(self) -> tuple[Action, ...]:
@@ -303,7 +309,8 @@ class SimulatedCluster:
             found["metadata"]["deletionTimestamp"] = written(self.now)
         else:
             self.objects.pop((kind, name), None)
-            self.serving_pods = [] if kind == "Deployment" else self.serving_pods
+            if kind == "Deployment":
+                self.serving_pods = [pod for pod in self.serving_pods if not _is_of(name, pod)]
 
     # What controllers and kubelets do.
 
@@ -464,23 +471,36 @@ class SimulatedCluster:
     def _last_job(self) -> Raw:
         return next(o for (kind, _), o in reversed(self.objects.items()) if kind == "Job")
 
-    def serve(self, ready: int | None = None) -> None:
+    def serve(self, ready: int | None = None, name: str = "conjnli") -> None:
         """The Deployment's Pods are of its newest version, and answer."""
-        deployment = self.objects["Deployment", "conjnli"]
+        deployment = self.objects["Deployment", name]
         count = deployment["spec"]["replicas"] if ready is None else ready
         counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "availableReplicas"), count)
         deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
-        self.serving_pods = [self._serving_pod(ready=True) for _ in range(count)]
+        others = [pod for pod in self.serving_pods if not _is_of(name, pod)]
+        self.serving_pods = [*others, *(self._serving_pod(ready=True, name=name) for _ in range(count))]
 
-    def roll_out(self, waiting: Raw | None = None, *, ready: bool = False) -> None:
+    def serve_candidate(self, ready: int | None = None) -> None:
+        """The candidate's Pods are of its newest version, and answer."""
+        self.serve(ready, "conjnli-candidate")
+
+    def selected(self) -> list[str]:
+        """The server of each ready Pod that the Service selects, by its label."""
+        wanted = self.objects["Service", "conjnli"]["spec"]["selector"].items()
+        ready = [pod for pod in self.serving_pods if pod["status"]["conditions"][0]["status"] == "True"]
+        labels = [pod["metadata"]["labels"] for pod in ready]
+        return [each["distillery.dev/server"] for each in labels if wanted <= each.items()]
+
+    def roll_out(self, waiting: Raw | None = None, *, ready: bool = False, name: str = "conjnli") -> None:
         """A Pod of the Deployment's newest version is there beside those before, which answer; `waiting` is what keeps
         it from starting."""
-        deployment = self.objects["Deployment", "conjnli"]
-        new = self._serving_pod(ready=ready, waiting=waiting)
-        old = [pod for pod in self.serving_pods if pod["metadata"]["labels"] != new["metadata"]["labels"]]
+        deployment = self.objects["Deployment", name]
+        new = self._serving_pod(ready=ready, waiting=waiting, name=name)
+        others = [pod for pod in self.serving_pods if not _is_of(name, pod)]
+        old = [pod for pod in self.serving_pods if _is_of(name, pod) and pod["metadata"]["labels"] != _labels(new)]
         if deployment["spec"]["strategy"]["type"] == "Recreate":
             old = []
-        self.serving_pods = [*old, new]
+        self.serving_pods = [*others, *old, new]
         available = len(old) + ready
         deployment["status"] = {
             "observedGeneration": deployment["metadata"]["generation"],
@@ -490,17 +510,17 @@ class SimulatedCluster:
             "availableReplicas": available,
         }
 
-    def _serving_pod(self, *, ready: bool, waiting: Raw | None = None) -> Raw:
-        template = copy.deepcopy(self.objects["Deployment", "conjnli"]["spec"]["template"])
+    def _serving_pod(self, *, ready: bool, waiting: Raw | None = None, name: str = "conjnli") -> Raw:
+        template = copy.deepcopy(self.objects["Deployment", name]["spec"]["template"])
         self._serial += 1
         state: Raw = {"waiting": waiting} if waiting else {"running": {}}
         container = {"name": "stage", "image": "distillery-trainer:1", "state": state, "ready": ready, "started": ready}
         return {
             "metadata": {
                 **template["metadata"],
-                "name": f"conjnli-{self._serial:05}",
+                "name": f"{name}-{self._serial:05}",
                 "creationTimestamp": written(self.now),
-                "ownerReferences": [{"kind": "ReplicaSet", "name": "conjnli", "uid": "replica-set"}],
+                "ownerReferences": [{"kind": "ReplicaSet", "name": name, "uid": f"replica-set of {name}"}],
             },
             "spec": template["spec"],
             "status": {
@@ -553,6 +573,14 @@ def _merged(before: Any, patch: Any) -> Any:
     fields = before if isinstance(before, dict) else {}
     changed = {key: _merged(fields.get(key), value) for key, value in patch.items()}
     return {key: value for key, value in {**fields, **changed}.items() if value is not None}
+
+
+def _is_of(deployment: str, pod: Raw) -> bool:
+    return bool(pod["metadata"]["ownerReferences"][0]["name"] == deployment)
+
+
+def _labels(found: Raw) -> Raw:
+    return dict(found["metadata"]["labels"])
 
 
 def owned_by(pod: Raw, job: Raw) -> bool:

@@ -10,6 +10,16 @@ from simulated_cluster import SimulatedCluster, ended
 ROLLOUT, IDLE = "rollout", "idle"
 MOMENTS: tuple[str, ...] = (Stage.GENERATE, Stage.TRAIN, Stage.EVALUATE, ROLLOUT, Stage.VERIFY, IDLE)
 """What is under way; idle: the student is served and verified."""
+CANDIDATE, FIRST_STEP = "candidate", "first step"
+CANARY_MOMENTS = (CANDIDATE, FIRST_STEP)
+"""Of a canary: the candidate starts; it is verified and gets its first requests."""
+CANARY = {
+    "storage": {"accessModes": ["ReadWriteMany"]},
+    "serving": {
+        "runtime": "Transformers",
+        "rollout": {"strategy": "Canary", "steps": [{"percent": 10, "duration": "5m"}, {"percent": 50}]},
+    },
+}
 
 
 class SimulatedLife(SimulatedCluster):
@@ -49,9 +59,32 @@ class SimulatedLife(SimulatedCluster):
             self.goes_well()
         raise AssertionError(f"never reached {moment}: {self.status}")
 
+    def reach_canary(self, moment: str) -> None:
+        """A second student is made, whose server is to replace that of the first one by a canary."""
+        self.reach(IDLE)
+        self.change(training={"seed": 9})
+        for _ in range(12):
+            self.settle()
+            if self.canary_moment == moment:
+                return
+            self.goes_well()
+        raise AssertionError(f"never reached {moment}: {self.status}")
+
+    @property
+    def canary_moment(self) -> str | None:
+        """The moment of the canary under way."""
+        canary = self.status.serving and self.status.serving.canary
+        if canary is None:
+            return None
+        return FIRST_STEP if canary.step else CANDIDATE
+
     def goes_well(self) -> None:
-        """The live Job is done, or the server answers."""
+        """The live Job is done, or the servers answer, and a person lets a candidate take over."""
         if self.live:
             self.complete()
-        elif ("Deployment", "conjnli") in self.objects:
-            self.serve()
+            return
+        for name in ("conjnli", "conjnli-candidate"):
+            if ("Deployment", name) in self.objects:
+                self.serve(name=name)
+        if self.reason(ConditionType.SUSPENDED) == "AwaitingPromotion":
+            self.annotations["distillery.dev/promote"] = self.plan.stage(Stage.TRAIN).input_hash

@@ -14,8 +14,9 @@ from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretRefer
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.queue import Queue
+from distillery_api.spec.rollout import CanaryAnalysis, CanaryStep, RolloutOptions, RolloutStrategy
 from distillery_api.spec.route import Route, RouteKind
-from distillery_api.spec.serving import RolloutOptions, RolloutStrategy, Serving, ServingMode, ServingRuntime
+from distillery_api.spec.serving import Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
@@ -31,6 +32,8 @@ __all__ = [
     "AccessMode",
     "AgainstServing",
     "Budget",
+    "CanaryAnalysis",
+    "CanaryStep",
     "ChildMetadata",
     "Columns",
     "Data",

@@ -12,15 +12,30 @@ from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import Flag
 from distillery_api.spec.generation import Generation
 from distillery_api.spec.queue import ManagedBy, Queue
+from distillery_api.spec.rollout import RolloutStrategy
 from distillery_api.spec.serving import Serving, ServingMode
 from distillery_api.spec.storage import AccessMode, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
 from distillery_api.spec.training import Student, Training
 
 
+def _may_be_mounted_by_many(spec: DistillationSpec) -> bool:
+    return spec.storage.claim_name is not None or AccessMode.READ_WRITE_MANY in (spec.storage.access_modes or ())
+
+
 def _replicas_can_mount_the_volume(spec: DistillationSpec) -> bool:
-    shared = spec.storage.claim_name is not None or AccessMode.READ_WRITE_MANY in (spec.storage.access_modes or ())
-    return shared or spec.serving.mode is ServingMode.NONE or spec.serving.replicas <= 1
+    return _may_be_mounted_by_many(spec) or spec.serving.mode is ServingMode.NONE or spec.serving.replicas <= 1
+
+
+def _candidate_can_mount_the_volume(spec: DistillationSpec) -> bool:
+    is_canary = spec.serving.rollout.strategy is RolloutStrategy.CANARY
+    return _may_be_mounted_by_many(spec) or spec.serving.mode is ServingMode.NONE or not is_canary
+
+
+_MANY_NODES = (
+    "has(self.storage.claimName) || (has(self.storage.accessModes) && self.storage.accessModes.exists(m, m =="
+    " 'ReadWriteMany'))"
+)
 
 
 def _only_with(tasks: tuple[Task, ...], condition: str, field: str, given: Callable[[DistillationSpec], bool]) -> Rule:
@@ -130,11 +145,16 @@ class DistillationSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "self.serving.mode == 'None' || self.serving.replicas <= 1 || has(self.storage.claimName)"
-            " || (has(self.storage.accessModes) && self.storage.accessModes.exists(m, m == 'ReadWriteMany'))",
+            f"self.serving.mode == 'None' || self.serving.replicas <= 1 || {_MANY_NODES}",
             "serving.replicas: more than one replica requires a volume that several nodes can mount; set"
             " storage.accessModes to [ReadWriteMany], or replicas to 1",
             _replicas_can_mount_the_volume,
+        ),
+        Rule(
+            f"self.serving.mode == 'None' || self.serving.rollout.strategy != 'Canary' || {_MANY_NODES}",
+            "serving.rollout.strategy: Canary requires a volume that several nodes can mount, since two servers use it"
+            " at the same time; set storage.accessModes to [ReadWriteMany], or strategy to Rolling",
+            _candidate_can_mount_the_volume,
         ),
         *_TASK_RULES,
     )

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from distillery_api.base import ApiModel, NotServerIdentity, Rule, matches
+from distillery_api.base import NotServerIdentity, Rule, matches
 from distillery_api.spec.fields import Flag, SecretKeyReference
+from distillery_api.spec.rollout import RolloutOptions
 from distillery_api.spec.route import Route, RouteAccess
 from distillery_api.spec.stage_options import StageOptions
 from distillery_api.spec.vllm_arguments import checked_arguments
@@ -35,23 +36,6 @@ class ServingRuntime(StrEnum):
 
     VLLM = "VLLM"
     TRANSFORMERS = "Transformers"
-
-
-class RolloutStrategy(StrEnum):
-    """How a new server replaces the one before."""
-
-    ROLLING = "Rolling"
-    RECREATE = "Recreate"
-    MANUAL = "Manual"
-
-
-class RolloutOptions(ApiModel):
-    """How a new student takes over."""
-
-    strategy: RolloutStrategy = RolloutStrategy.ROLLING
-    """Rolling: a new Pod answers before an old one stops, if the volume is ReadWriteMany; otherwise as Recreate.
-    Recreate: the old Pods stop before the new ones start, which needs no further GPU. Manual: as Rolling, once a person
-    has set the annotation distillery.dev/promote to the new run's hash. Default: Rolling."""
 
 
 def _has_key_for_route(serving: Serving) -> bool:

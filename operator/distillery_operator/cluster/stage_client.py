@@ -1,5 +1,5 @@
-"""Asks a running stage for its progress and estimate over HTTP. Best effort: a network policy or a service mesh may
-forbid it."""
+"""Asks a running stage for its progress and estimate, and a serving Pod for its counters, over HTTP. Best effort: a
+network policy or a service mesh may forbid it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import TypeVar
 import aiohttp
 
 from distillery_api.run_config import METRICS_PORT
+from distillery_api.status import RequestCounters
 from distillery_api.usage import Estimate
 from distillery_operator.core.observation import StageReport
+from distillery_operator.core.server_counters import parse_server_counters
 from distillery_operator.core.stage_metrics import parse_stage_metrics
+from distillery_operator.planning.names import SERVING_PORT
 
 logger = logging.getLogger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=2.0, sock_connect=1.0)
-_MAX_RESPONSE_BYTES = 256 * 1024
+_MAX_RESPONSE_BYTES = 1024 * 1024
 
 Parsed = TypeVar("Parsed")
 
@@ -33,6 +36,13 @@ async def read_stage_report(pod_ip: str, port: int = METRICS_PORT) -> StageRepor
             _answer(session, f"{address}/estimate", Estimate.model_validate_json),
         )
     return StageReport(metrics.progress if metrics else None, estimate)
+
+
+async def read_server_counters(pod_ip: str, port: int = SERVING_PORT) -> RequestCounters | None:
+    """What the serving Pod at `pod_ip` has counted, if it answers within two seconds."""
+    host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+        return await _answer(session, f"http://{host}:{port}/metrics", parse_server_counters)
 
 
 async def _answer(session: aiohttp.ClientSession, url: str, parse: Callable[[str], Parsed | None]) -> Parsed | None:

@@ -36,6 +36,8 @@ _FIELDS = {
 }
 """Where `Children` holds the one object of a kind."""
 
+_FIELDS_OF_CANDIDATE = {"Deployment": "candidate", "Service": "candidate_service"}
+
 
 _SEVERAL = {"Job": "jobs", "ConfigMap": "config_maps"}
 """Where `Children` holds all objects of a kind."""
@@ -53,7 +55,7 @@ class KnownChildren:
         """Everything that belongs to the Distillation, and the Events about what does not start."""
         children = replace(self._known(plan), claim=await self._claim(plan))
         for child in await self._named(plan.namespace, names_to_read(plan, previous)):
-            children = with_child(children, child)
+            children = with_child(children, child, plan.name)
         children = await self._with_late_pods(plan, previous, children)
         waiting = waiting_jobs(children.jobs, suspended=plan.suspended)
         children = replace(children, workloads=await read_workloads(self._cluster, plan.namespace, waiting))
@@ -62,11 +64,14 @@ class KnownChildren:
 
     def _known(self, plan: Plan) -> Children:
         cache, namespace, serving = self._cache, plan.namespace, names.serving_name(plan.name)
+        candidate = names.candidate_name(plan.name)
         return Children(
             jobs=cache.children("Job", namespace, plan.name),
             pods=cache.children("Pod", namespace, plan.name),
             deployment=cache.get("Deployment", namespace, serving),
             service=cache.get("Service", namespace, serving),
+            candidate=cache.get("Deployment", namespace, candidate),
+            candidate_service=cache.get("Service", namespace, candidate),
             disruption_budget=cache.get("PodDisruptionBudget", namespace, serving),
             http_route=cache.get("HTTPRoute", namespace, serving),
             ingress=cache.get("Ingress", namespace, serving),
@@ -119,11 +124,13 @@ class KnownChildren:
         return tuple(event for events in found for event in events)
 
 
-def with_child(children: Children, child: Manifest | None) -> Children:
-    """The children and one more, which is not ours or which the cache does not know yet."""
+def with_child(children: Children, child: Manifest | None, owner: str) -> Children:
+    """The children of the Distillation `owner` and one more, which is not ours or which the cache does not know yet."""
     if child is None:
         return children
-    several, field = _SEVERAL.get(child["kind"]), _FIELDS.get(child["kind"])
+    is_candidates = child["metadata"]["name"] == names.candidate_name(owner)
+    field = (_FIELDS_OF_CANDIDATE if is_candidates else _FIELDS).get(child["kind"])
+    several = _SEVERAL.get(child["kind"])
     changes: dict[str, Any] = {field: child} if field else {}
     if several:
         others = (each for each in getattr(children, several) if each["metadata"]["name"] != child["metadata"]["name"])

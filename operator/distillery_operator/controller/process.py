@@ -16,9 +16,10 @@ from distillery_api.resource import API_VERSION, GROUP, PLURAL
 from distillery_operator.cluster.client import Cluster, ClusterLease
 from distillery_operator.cluster.crd_check import check_served_schema
 from distillery_operator.cluster.leader_election import Leader
-from distillery_operator.cluster.stage_client import read_stage_report
+from distillery_operator.cluster.stage_client import read_server_counters, read_stage_report
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.cache_sync import CacheSync
+from distillery_operator.controller.canary_readings import CanaryReadings
 from distillery_operator.controller.fleet_rollout import FleetRollout
 from distillery_operator.controller.health_server import health_server
 from distillery_operator.controller.kopf_handlers import EXIT_SECONDS, KopfHandlers, configure_logging
@@ -80,6 +81,7 @@ class Operator:
             cache_is_complete=self.cache_sync.is_complete,
             written=self.cache_sync.written,
             stage_reports=StageReports(read_stage_report, self.settings.progress_interval, self.queue.add),
+            canary_readings=CanaryReadings(read_server_counters, self.settings.progress_interval, self.queue.add),
             fleet=FleetRollout(monotonic, self.queue.add),
         )
         return Reconciler(dependencies)

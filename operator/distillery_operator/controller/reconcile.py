@@ -22,6 +22,7 @@ from distillery_operator.cluster.client import Cluster
 from distillery_operator.cluster.parse_resource import read_distillation, read_metadata, read_status
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.action_requests import ActionRequests, Outcome
+from distillery_operator.controller.canary_readings import CanaryReadings
 from distillery_operator.controller.fleet_rollout import FleetRollout
 from distillery_operator.controller.known_children import KnownChildren, with_child
 from distillery_operator.controller.metrics import Metrics
@@ -29,6 +30,7 @@ from distillery_operator.controller.stage_reports import StageReports
 from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.core.actions import Action, Apply, Create, Delete, decide
 from distillery_operator.core.assessment import Assessment, assess
+from distillery_operator.core.canary import reads_counters
 from distillery_operator.core.fleet import fleet_state
 from distillery_operator.core.observation import Children, StageReport
 from distillery_operator.core.observe import observe
@@ -64,6 +66,7 @@ class Dependencies:
     written: Callable[[Iterable[str]], None]
     """Called with the kinds of the objects that were written."""
     stage_reports: StageReports
+    canary_readings: CanaryReadings
     fleet: FleetRollout
 
 
@@ -142,7 +145,7 @@ class Reconciler:
             self._dependencies.written(_kinds_written(outcome.sent))
             if outcome.conflicting is None:
                 break
-            children = with_child(children, outcome.conflicting)
+            children = with_child(children, outcome.conflicting, plan.name)
         if reconciliation.resource is not read or _made_unchanging(outcome.sent) or outcome.found_gone:
             # Neither our own status, nor a new Service or route, nor what was gone before causes an event of somebody
             # else's.
@@ -167,6 +170,7 @@ class Reconciler:
             previous=reconciliation.previous,
             now=reconciliation.now.replace(microsecond=0),
             settings=self._dependencies.settings,
+            counters=self._dependencies.canary_readings.latest(key),
         )
         turn = self._dependencies.fleet.has_turn(key, fleet_state(situation))
         return replace(situation, fleet_turn=turn)
@@ -230,12 +234,17 @@ class Reconciler:
         seconds += [refused] if refused is not None else []
         if assessment.situation.observation.running_job:
             seconds.append(max(self._dependencies.stage_reports.due_in(key), 1.0))
+        if reads_counters(assessment.situation, assessment.rollout.canary):
+            seconds.append(self._dependencies.canary_readings.ask(key, assessment.situation.observation))
+        else:
+            self._dependencies.canary_readings.forget(key)
         waits_for_turn = self._dependencies.fleet.requeue_seconds(key)
         seconds += [waits_for_turn] if waits_for_turn is not None else []
         return min(seconds, default=None)
 
     def _forget(self, key: Key) -> None:
         self._dependencies.stage_reports.forget(key)
+        self._dependencies.canary_readings.forget(key)
         self._requests.forget(key)
         self._dependencies.fleet.forget(key)
         self._dependencies.metrics.deleted(key)

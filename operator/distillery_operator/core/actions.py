@@ -10,13 +10,13 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.attempt_deadline import deadline_patch
 from distillery_operator.core.claim_changes import claim_patches
 from distillery_operator.core.config_repair import config_map_of_attempt, config_map_to_restore
-from distillery_operator.core.drift import added_selectors, includes, pending_writes
+from distillery_operator.core.drift import added_selectors, identity_of, includes, pending_writes
 from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
 from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use_of_stage
 from distillery_operator.core.routes import unwanted_routes
-from distillery_operator.core.servers import deployed_server
+from distillery_operator.core.servers import candidate_server, deployed_server
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
@@ -26,7 +26,7 @@ from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_job, stage_pod
 from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.storage import workspace_claim
-from distillery_operator.planning.names import config_map_name, serving_name
+from distillery_operator.planning.names import candidate_name, config_map_name, serving_name
 from distillery_operator.planning.plan import PlannedStage
 
 
@@ -78,7 +78,7 @@ def decide(assessment: Assessment) -> tuple[Action, ...]:
     situation, states, rollout = assessment.situation, assessment.stages, assessment.rollout
     return (
         *_checks(situation, states, rollout),
-        *_discards(situation, states),
+        *_discards(situation, states, rollout),
         *_pauses(situation, states),
         *_deadlines(situation, states.current),
         *_starts(situation, states.current),
@@ -98,23 +98,27 @@ def _checks(situation: Situation, states: StageStates, rollout: Rollout) -> Iter
     elif state.problem == GPU_IN_USE and _server_is_up(situation):
         # The server is not stopped for a stage that would be refused.
         yield from (DryRun(pod) for pod in _pods_to_come(situation, state))
-    elif rollout.server and _replaces_server(situation, rollout):
+    else:
+        yield from _server_checks(situation, rollout)
+
+
+def _server_checks(situation: Situation, rollout: Rollout) -> Iterable[Action]:
+    """The Pods of another template that are to be created: what is deployed was checked when it was."""
+    written = {
+        each["metadata"]["name"] for each, _ in pending_writes(situation, rollout) if each["kind"] == "Deployment"
+    }
+    name, candidate = serving_name(situation.plan.name), candidate_name(situation.plan.name)
+    if rollout.server and name in written and rollout.server != deployed_server(situation):
         pod = serving_pod(situation.plan, rollout.server)
         yield DryRun(pod, replaces_equal=_replaces_equal(situation, rollout, pod))
-
-
-def _replaces_server(situation: Situation, rollout: Rollout) -> bool:
-    """Whether Pods of another template are to be created: what is deployed was checked when it was."""
-    deployed = deployed_server(situation)
-    if deployed is not None and deployed == rollout.server:
-        return False
-    return any(manifest["kind"] == "Deployment" for manifest, _ in pending_writes(situation, rollout))
+    if rollout.canary and candidate in written and rollout.canary.candidate != candidate_server(situation):
+        yield DryRun(serving_pod(situation.plan, rollout.canary.candidate, candidate))
 
 
 def _replaces_equal(situation: Situation, rollout: Rollout, pod: Manifest) -> bool:
     """Whether the Pod is created once one that asks for as much has ended."""
     deployment = situation.observation.deployment
-    written = next(each for each in rollout.manifests if each["kind"] == "Deployment")
+    written = next(each for each in rollout.manifests if each["kind"] == "Deployment")  # The server's own.
     if deployment is None or not deployment.desired or written["spec"]["strategy"]["type"] != "Recreate":
         return False
     return includes(_resources(deployment.manifest["spec"]["template"]), _resources(pod))
@@ -137,7 +141,7 @@ def _pods_to_come(situation: Situation, state: StageState) -> Iterable[Manifest]
         yield serving_pod(plan, planned_server(plan, settings))
 
 
-def _discards(situation: Situation, states: StageStates) -> Iterable[Action]:
+def _discards(situation: Situation, states: StageStates, rollout: Rollout) -> Iterable[Action]:
     planned_folders = {planned.folder for planned in situation.plan.stages}
     for job in states.discarded:
         yield Delete("Job", job.name)
@@ -145,9 +149,8 @@ def _discards(situation: Situation, states: StageStates) -> Iterable[Action]:
             yield Delete("ConfigMap", config_map_name(situation.plan.name, _folder_of(job)))
     if states.current.phase is StagePhase.REPLACING and states.current.job:
         yield Delete("Job", states.current.job.name)
-    if not situation.plan.served:
-        yield from _server_removal(situation)
-    else:
+    yield from _server_removals(situation, rollout)
+    if situation.plan.served:
         yield from (Delete(kind, serving_name(situation.plan.name)) for kind in unwanted_routes(situation))
 
 
@@ -155,10 +158,13 @@ def _folder_of(job: ObservedJob) -> str:
     return PlannedStage(job.stage, job.input_hash).folder if job.stage else ""
 
 
-def _server_removal(situation: Situation) -> Iterable[Action]:
-    for kind, child in situation.observation.of_server.items():
+def _server_removals(situation: Situation, rollout: Rollout) -> Iterable[Action]:
+    """All of the server where none is asked for, and a candidate that has taken over, or is not to."""
+    observation = situation.observation
+    children = (observation.candidate, observation.candidate_service) if rollout.drops_candidate else ()
+    for child in children if situation.plan.served else observation.server_children:
         if child and child.ownership is Ownership.OURS:
-            yield Delete(kind, child.manifest["metadata"]["name"])
+            yield Delete(*identity_of(child.manifest))
 
 
 def _pauses(situation: Situation, states: StageStates) -> Iterable[Action]:
@@ -207,9 +213,7 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
 def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
     for manifest, new in pending_writes(situation, rollout):
         yield Create(manifest) if new else Apply(manifest)
-    added = added_selectors(situation, rollout)
-    if added:
-        yield Merge("Service", serving_name(situation.plan.name), added)
+    yield from (Merge("Service", name, patch) for name, patch in added_selectors(situation, rollout))
 
 
 def _farewells(situation: Situation, states: StageStates) -> Iterable[Action]:

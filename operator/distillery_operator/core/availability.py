@@ -37,7 +37,8 @@ def served_server(assessment: Assessment) -> Server | None:
 
 def candidate(assessment: Assessment) -> Server | None:
     """The server that is being rolled out while another one still answers."""
-    served, server = served_server(assessment), assessment.rollout.server
+    served, rollout = served_server(assessment), assessment.rollout
+    server = rollout.canary.candidate if rollout.canary else rollout.server
     return server if served and server and served.digest != server.digest else None
 
 
@@ -57,7 +58,7 @@ def availability(assessment: Assessment) -> Availability:
         return Availability(False, Reason.NOT_STARTED, "no student is served")
     if not answering:
         return _silence(assessment, deployed.model.model_path)
-    paths = " and ".join(server.model.model_path for server in answering)
+    paths = " and ".join(dict.fromkeys(server.model.model_path for server in answering))
     if is_taken_over(assessment, answering[0]):
         return Availability(True, Reason.SERVING, f"a server of {paths} is available, and not verified yet")
     return _of_answering(assessment, answering, paths)

@@ -24,6 +24,8 @@ from distillery_api.status import (
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.availability import availability, served_server
 from distillery_operator.core.blocking import refusal_awaited_by_stage, refusal_of_server, unfulfilled_refusal
+from distillery_operator.core.canary import Canary, missed_canary, uses_canary
+from distillery_operator.core.canary_report import canary_sentence
 from distillery_operator.core.gated_rollout import awaits_promotion, verdict_on_newest
 from distillery_operator.core.observation import ObservedJob
 from distillery_operator.core.problem import Problem, refusal_problem
@@ -155,7 +157,7 @@ def _is_about_server(assessment: Assessment) -> bool:
     states, rollout = assessment.stages, assessment.rollout
     if waits_for_scale_up(states) or rollout.failed:
         return True
-    waits_for_server = states.current.planned.stage is Stage.VERIFY and rollout.phase is not RolloutPhase.SERVING
+    waits_for_server = states.current.planned.stage is Stage.VERIFY and not rollout.can_be_verified
     return states.finished or (waits_for_server and not states.current.stalled)
 
 
@@ -201,12 +203,28 @@ def _rollout_summary(assessment: Assessment) -> Summary:
         )
     if rollout.phase is RolloutPhase.SERVING:
         return _serving_summary(assessment)
-    problem = rollout.problem
-    if rollout.stalled and problem:
-        return Summary(OverallState.STALLED, problem.reason or Reason.ROLLOUT_FAILED, f"serving: {problem.message}")
-    if problem:
-        return Summary(OverallState.PROGRESSING, problem.reason or Reason.ROLLING_OUT, f"serving: {problem.message}")
-    return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, "serving: the new student's server is starting")
+    return _canary_summary(assessment, rollout.canary) if rollout.canary else _server_summary(assessment)
+
+
+def _server_summary(assessment: Assessment) -> Summary:
+    """Of a server that is being rolled out."""
+    rollout, problem = assessment.rollout, assessment.rollout.problem
+    if problem is None:
+        hint = missed_canary(assessment.situation)
+        sentence = "serving: the new student's server is starting"
+        return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, f"{sentence}; {hint}" if hint else sentence)
+    reason = problem.reason or (Reason.ROLLOUT_FAILED if rollout.stalled else Reason.ROLLING_OUT)
+    state = OverallState.STALLED if rollout.stalled else OverallState.PROGRESSING
+    return Summary(state, reason, f"serving: {problem.message}")
+
+
+def _canary_summary(assessment: Assessment, step: Canary) -> Summary:
+    if assessment.rollout.problem:
+        return _server_summary(assessment)
+    sentence = shortened(canary_sentence(assessment.situation, step), MESSAGE_LIMIT)
+    if step.is_paused:
+        return Summary(OverallState.SUSPENDED, Reason.AWAITING_PROMOTION, sentence)
+    return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, sentence)
 
 
 def _serving_summary(assessment: Assessment) -> Summary:
@@ -221,7 +239,8 @@ def _failed_sentence(assessment: Assessment, failed: FailedRollout) -> str:
     """Why a rollout failed, and what serves instead."""
     server, phase = assessment.rollout.server, assessment.rollout.phase
     path = server.model.model_path if server else ""
-    back = f"{path} serves again" if phase is RolloutPhase.SERVING else f"going back to {path}"
+    again = "serves on" if uses_canary(assessment.situation) else "serves again"
+    back = f"{path} {again}" if phase is RolloutPhase.SERVING else f"going back to {path}"
     if server and server.digest == (assessment.rollout.wanted and assessment.rollout.wanted.digest):
         back = "going back to the server before"
     stops = "; the rollout of the fleet stops here" if assessment.situation.fleet_turn else ""

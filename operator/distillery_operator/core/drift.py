@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distillery_api.reasons import Reason
-from distillery_operator.core.observation import ObservedChild, ObservedDeployment, Ownership
+from distillery_operator.core.observation import Ownership, ServerChild
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.quantities import amount
 from distillery_operator.planning import names
 
-ServerChild = ObservedDeployment | ObservedChild
-
 
 def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
     """The manifests to write, each with whether it is to be created rather than changed."""
     if rollout.problem and rollout.problem.reason is Reason.NAME_CONFLICT:
         return ()
-    seen = situation.observation.of_server
-    writes = ((manifest, seen.get(manifest["kind"])) for manifest in rollout.manifests)
+    seen = {identity_of(child.manifest): child for child in situation.observation.server_children}
+    writes = ((manifest, seen.get(identity_of(manifest))) for manifest in rollout.manifests)
     return tuple((manifest, child is None) for manifest, child in writes if has_drifted(manifest, child))
+
+
+def identity_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """Kind and name."""
+    return manifest["kind"], manifest["metadata"]["name"]
 
 
 def has_drifted(manifest: Manifest, child: ServerChild | None) -> bool:
@@ -38,15 +41,18 @@ def _user_keys(manifest: Mapping[str, Any]) -> Any:
     return (manifest["metadata"].get("annotations") or {}).get(names.CHILD_METADATA_ANNOTATION)
 
 
-def added_selectors(situation: Situation, rollout: Rollout) -> Manifest | None:
-    """The patch that removes labels which somebody has added to our Service's selector, so that it selects no Pod any
-    more: applying the manifest again would leave them."""
-    service = situation.observation.service
-    wanted = next((each["spec"]["selector"] for each in rollout.manifests if each["kind"] == "Service"), None)
-    if wanted is None or service is None or service.ownership is not Ownership.OURS:
-        return None
-    added = sorted((service.manifest["spec"].get("selector") or {}).keys() - wanted.keys())
-    return {"spec": {"selector": dict.fromkeys(added)}} if added else None
+def added_selectors(situation: Situation, rollout: Rollout) -> Iterator[tuple[str, Manifest]]:
+    """The patches, by the name of our Service, that remove labels which its selector has too many: applying the
+    manifest again would leave those that somebody else has added."""
+    services = (situation.observation.service, situation.observation.candidate_service)
+    seen = {identity_of(each.manifest): each for each in services if each and each.ownership is Ownership.OURS}
+    for wanted in rollout.manifests:
+        service = seen.get(identity_of(wanted))
+        if service is None:
+            continue
+        added = sorted((service.manifest["spec"].get("selector") or {}).keys() - wanted["spec"]["selector"].keys())
+        if added:
+            yield wanted["metadata"]["name"], {"spec": {"selector": dict.fromkeys(added)}}
 
 
 def includes(seen: Any, expected: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from distillery_api.reasons import Reason
 from distillery_api.resource import API_VERSION, KIND
-from distillery_api.status import Condition, ConditionStatus, ConditionType, DistillationStatus
+from distillery_api.status import Canary, Condition, ConditionStatus, ConditionType, DistillationStatus
 
 NOTE_LIMIT = 1024
 """Characters; the API server refuses a longer note."""
@@ -67,7 +67,20 @@ def status_changes(before: DistillationStatus, after: DistillationStatus) -> tup
     changed = [new[kind] for kind in _REPORTED if kind in new and _is_change(old.get(kind), new[kind])]
     ended = [_change(condition) for condition in changed if condition.type in _STAGES_DONE]
     others = [_change(condition) for condition in changed if condition.type not in _STAGES_DONE]
-    return joined(ended, others)
+    step = _step_change(before, after)
+    return (*joined(ended, others), *([step] if step and step.note not in [each.note for each in others] else []))
+
+
+def _step_change(before: DistillationStatus, after: DistillationStatus) -> StatusChange | None:
+    """A step of a canary, once the candidate has its share, and that it takes over."""
+    old, new = (status.serving.canary if status.serving else None for status in (before, after))
+    if new is None or not (new.since or new.percent == 100) or _step(old) == _step(new):
+        return None
+    return StatusChange(Reason.ROLLING_OUT, new.message)
+
+
+def _step(canary: Canary | None) -> object:
+    return canary and (canary.server, canary.percent, canary.since is None)
 
 
 def event_manifest(

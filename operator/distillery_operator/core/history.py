@@ -12,7 +12,7 @@ from distillery_api.status import Run, StageStatus
 from distillery_api.verification import Verification
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.runs import train_hash
-from distillery_operator.core.servers import deployed_server, fallback_server
+from distillery_operator.core.servers import candidate_server, deployed_server, fallback_server
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation, newly_evaluated
 
@@ -31,7 +31,7 @@ def history(assessment: Assessment) -> tuple[Run, ...]:
 
 def runs_in_use(situation: Situation) -> frozenset[str]:
     """The trainings whose models serve, or may have to again: nothing of them may be deleted."""
-    servers = (deployed_server(situation), fallback_server(situation))
+    servers = (deployed_server(situation), fallback_server(situation), candidate_server(situation))
     pinned = situation.plan.spec.serving.pinned_run
     return frozenset({*(server.model.train_hash for server in servers if server), *([pinned] if pinned else ())})
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from distillery_operator.core.observation import Ownership
+from collections.abc import Mapping
+
+from distillery_operator.core.observation import Ownership, ServerChild
 from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.situation import Situation
 from distillery_operator.planning import names
@@ -13,8 +15,19 @@ def server_name_conflict(situation: Situation) -> Problem | None:
     """A Deployment or a Service that has the server's name, where the student is to be served."""
     if not situation.plan.served:
         return None
-    name = names.serving_name(situation.plan.name)
     seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
+    return _conflict(seen, names.serving_name(situation.plan.name))
+
+
+def candidate_name_conflict(situation: Situation) -> Problem | None:
+    """A Deployment or a Service that has the candidate's name, where new servers take over by a canary."""
+    if not situation.plan.has_candidates:
+        return None
+    seen = {"Deployment": situation.observation.candidate, "Service": situation.observation.candidate_service}
+    return _conflict(seen, names.candidate_name(situation.plan.name))
+
+
+def _conflict(seen: Mapping[str, ServerChild | None], name: str) -> Problem | None:
     kinds = (kind for kind, child in seen.items() if child and child.ownership is Ownership.FOREIGN)
     return next((name_conflict(kind, name) for kind in kinds), None)
 

@@ -11,6 +11,7 @@ from typing import Any
 from distillery_api.spec import RouteKind
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, StageResult
+from distillery_api.status import RequestCounters
 from distillery_api.usage import Estimate
 from distillery_operator.core.problem import Problem
 from distillery_operator.manifests.server import Server
@@ -39,6 +40,9 @@ class Children:
     pods: tuple[Raw, ...] = ()
     deployment: Raw | None = None
     service: Raw | None = None
+    candidate: Raw | None = None
+    """The Deployment of a candidate beside the server that it is to replace."""
+    candidate_service: Raw | None = None
     config_maps: tuple[Raw, ...] = ()
     disruption_budget: Raw | None = None
     http_route: Raw | None = None
@@ -177,6 +181,7 @@ class ReadyPod:
     server: str
     """What it is labelled with; empty for one that an earlier release made."""
     train_hash: str
+    ip: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,6 +234,9 @@ class ObservedChild:
     manifest: Raw = field(default_factory=dict)
 
 
+ServerChild = ObservedDeployment | ObservedChild
+
+
 @dataclass(frozen=True)
 class ObservedRoute(ObservedChild):
     """A route from outside the cluster to the server."""
@@ -268,6 +276,9 @@ class Observation:
     """A stage's Pod that is lost with its node."""
     deployment: ObservedDeployment | None = None
     service: ObservedChild | None = None
+    candidate: ObservedDeployment | None = None
+    """The candidate beside the server that it is to replace."""
+    candidate_service: ObservedChild | None = None
     config_maps: tuple[ObservedConfigMap, ...] = ()
     disruption_budget: ObservedChild | None = None
     routes: Mapping[RouteKind, ObservedRoute] = field(default_factory=dict)
@@ -277,14 +288,10 @@ class Observation:
     """Pods and Jobs that do not start and do not say why, and a claim without a volume that they wait for."""
 
     @property
-    def of_server(self) -> Mapping[str, ObservedDeployment | ObservedChild | None]:
-        """What serves the student, by kind."""
-        return {
-            "Deployment": self.deployment,
-            "Service": self.service,
-            "PodDisruptionBudget": self.disruption_budget,
-            **{str(kind): route for kind, route in self.routes.items()},
-        }
+    def server_children(self) -> tuple[ServerChild, ...]:
+        """All that belongs to the server and to a candidate."""
+        server = (self.deployment, self.service, self.disruption_budget, *self.routes.values())
+        return tuple(each for each in (*server, self.candidate, self.candidate_service) if each)
 
     @property
     def running_job(self) -> ObservedJob | None:
@@ -303,6 +310,14 @@ class Observation:
         """Our Jobs for one stage's inputs, latest attempt first."""
         ours = (job for job in self.jobs if (job.stage, job.input_hash) == (stage, input_hash))
         return tuple(sorted(ours, key=lambda job: -job.attempt))
+
+
+@dataclass(frozen=True)
+class CanaryCounters:
+    """What the serving Pods of both servers of a canary have counted, at one moment."""
+
+    stable: RequestCounters
+    candidate: RequestCounters
 
 
 @dataclass(frozen=True)

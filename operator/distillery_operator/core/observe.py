@@ -6,9 +6,10 @@ looks into raw objects. Causes are named as a person would name them: not "job f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from distillery_api.reasons import Reason
 from distillery_api.resource import KIND
@@ -61,6 +62,10 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
     """The observation of `children` by the Distillation with the UID `owner_uid`."""
     stage_pods = [pod for pod in children.pods if _component(pod) in tuple(Stage)]
     serving_pods = [pod for pod in children.pods if _component(pod) == names.SERVING_COMPONENT]
+    stable_pods = [pod for pod in serving_pods if names.TRACK_LABEL not in _labels(pod)]
+    candidate_pods = [pod for pod in serving_pods if names.TRACK_LABEL in _labels(pod)]
+    server = partial(_server_ownership, owner_uid=owner_uid, name_of=names.serving_name)
+    candidate = partial(_server_ownership, owner_uid=owner_uid, name_of=names.candidate_name)
     unbound = claim_problem(children.claim, children.events)
     jobs = tuple(
         _waiting_for_volume(_observed_job(job, stage_pods, children, owner_uid, now), unbound) for job in children.jobs
@@ -70,10 +75,12 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
         jobs=jobs,
         orphaned_pods=_orphaned_pods(stage_pods, jobs),
         lost_pod=lost_pod(stage_pods, now),
-        deployment=_observed_deployment(children.deployment, serving_pods, children.events, owner_uid, now),
-        service=_observed_child(children.service, owner_uid),
+        deployment=_observed_deployment(children.deployment, stable_pods, children.events, server, now),
+        service=_observed_child(children.service, server),
+        candidate=_observed_deployment(children.candidate, candidate_pods, children.events, candidate, now),
+        candidate_service=_observed_child(children.candidate_service, candidate),
         config_maps=tuple(_observed_config_map(each, owner_uid) for each in children.config_maps),
-        disruption_budget=_observed_child(children.disruption_budget, owner_uid),
+        disruption_budget=_observed_child(children.disruption_budget, server),
         routes={
             RouteKind(each["kind"]): observed_route(each, _ownership(each, owner_uid))
             for each in (children.http_route, children.ingress)
@@ -117,6 +124,15 @@ def _ownership(raw: Raw, owner_uid: str) -> Ownership:
     return Ownership.FOREIGN
 
 
+def _server_ownership(raw: Raw, owner_uid: str, name_of: Callable[[str], str]) -> Ownership:
+    """Whose a child of a server is. The candidate of `x` and the server of a Distillation `x-candidate` have the same
+    name: to either one, what is the other's is foreign."""
+    owner = _labels(raw).get(names.NAME_LABEL)
+    ours = any(each["uid"] == owner_uid for each in raw["metadata"].get("ownerReferences") or ())
+    of_another = owner is not None and raw["metadata"]["name"] != name_of(owner)
+    return Ownership.FOREIGN if of_another and not ours else _ownership(raw, owner_uid)
+
+
 def _observed_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
     if raw is None:
         return None
@@ -139,8 +155,8 @@ def _observed_claim(raw: Raw | None, owner_uid: str) -> ObservedClaim | None:
     )
 
 
-def _observed_child(raw: Raw | None, owner_uid: str) -> ObservedChild | None:
-    return ObservedChild(_ownership(raw, owner_uid), raw) if raw else None
+def _observed_child(raw: Raw | None, ownership: Callable[[Raw], Ownership]) -> ObservedChild | None:
+    return ObservedChild(ownership(raw), raw) if raw else None
 
 
 def _observed_config_map(raw: Raw, owner_uid: str) -> ObservedConfigMap:
@@ -238,7 +254,11 @@ def _is_overdue(since: datetime | None, now: datetime) -> bool:
 
 
 def _observed_deployment(
-    raw: Raw | None, pods: list[Raw], events: tuple[Raw, ...], owner_uid: str, now: datetime
+    raw: Raw | None,
+    pods: list[Raw],
+    events: tuple[Raw, ...],
+    ownership: Callable[[Raw], Ownership],
+    now: datetime,
 ) -> ObservedDeployment | None:
     if raw is None:
         return None
@@ -247,7 +267,7 @@ def _observed_deployment(
     train_hash = _labels(raw).get(names.HASH_LABEL, "")
     newest = [pod for pod in pods if _is_newest(pod, raw)]
     return ObservedDeployment(
-        ownership=_ownership(raw, owner_uid),
+        ownership=ownership(raw),
         train_hash=train_hash,
         model_path=annotations.get(names.MODEL_PATH_ANNOTATION, ""),
         student_prompt=annotations.get(names.STUDENT_PROMPT_ANNOTATION, ""),
@@ -283,4 +303,5 @@ def _is_newest(pod: Raw, deployment: Raw) -> bool:
 
 
 def _ready_pod(pod: Raw) -> ReadyPod:
-    return ReadyPod(_labels(pod).get(names.SERVER_LABEL, ""), _labels(pod).get(names.HASH_LABEL, ""))
+    ip = (pod.get("status") or {}).get("podIP") or ""
+    return ReadyPod(_labels(pod).get(names.SERVER_LABEL, ""), _labels(pod).get(names.HASH_LABEL, ""), ip)

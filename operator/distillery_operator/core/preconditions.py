@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from distillery_api.reasons import Reason
-from distillery_operator.core.name_conflicts import server_name_conflict
+from distillery_operator.core.name_conflicts import candidate_name_conflict, server_name_conflict
 from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem, name_conflict, refusal_problem
 from distillery_operator.core.routes import route_name_conflict
@@ -69,7 +69,8 @@ def claim_name_is_free(situation: Situation) -> Problem | None:
 
 def server_names_are_free(situation: Situation) -> Problem | None:
     """Nothing is paid for a student that could not be served."""
-    return server_name_conflict(situation) or route_name_conflict(situation)
+    conflicts = (server_name_conflict, candidate_name_conflict, route_name_conflict)
+    return next((problem for problem in (find(situation) for find in conflicts) if problem), None)
 
 
 def no_live_job(situation: Situation) -> Problem | None:

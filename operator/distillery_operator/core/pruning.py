@@ -47,10 +47,11 @@ def _folder(run: Run) -> str:
 
 def _names(situation: Situation) -> str:
     """Everything that may name a model in use: one that serves, or that the server may go back to."""
-    deployment, serving = situation.observation.deployment, situation.previous.serving
-    manifest = json.dumps(deployment.manifest) if deployment else ""
+    observation, serving = situation.observation, situation.previous.serving
+    servers = (each.manifest for each in (observation.deployment, observation.candidate) if each)
+    manifests = "".join(map(json.dumps, servers))
     reported = serving.model_dump_json() if serving else ""
-    return manifest + _fallback(situation) + reported + situation.plan.spec.serving.model_dump_json()
+    return manifests + _fallback(situation) + reported + situation.plan.spec.serving.model_dump_json()
 
 
 def _fallback(situation: Situation) -> str:

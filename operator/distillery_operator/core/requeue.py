@@ -47,12 +47,16 @@ def _moments(assessment: Assessment) -> Iterable[datetime]:
     deadlines += [server_blocked_since + retry.blocked_deadline] if server_blocked_since else []
     yield from (deadline for deadline in deadlines if deadline > situation.now)
     yield from next_outlived(situation, assessment.stages)
+    step = assessment.rollout.canary
+    if step and step.due and step.due > situation.now:
+        yield step.due
 
 
 def _waits_for_pod(state: StageState, rollout: Rollout) -> bool:
     """Whether a Pod has not started and does not say why: only its events may explain it."""
     pending = state.job is not None and state.job.state is JobState.PENDING and state.problem is None
-    return pending or (rollout.phase is RolloutPhase.ROLLING_OUT and rollout.problem is None)
+    starting = rollout.phase is RolloutPhase.ROLLING_OUT and not rollout.can_be_verified
+    return pending or (starting and rollout.problem is None)
 
 
 def _waits_for_volume(assessment: Assessment) -> bool:

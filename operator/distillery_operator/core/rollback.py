@@ -58,8 +58,18 @@ def new_failure(
     if deployed is None or deployed.digest != server.digest or fallback is None or fallback.digest == server.digest:
         return None
     why = problem or _failed_verification(states)
-    if why is None or _has_served_well(situation, server):
-        return None
+    return _failure(situation, server, why) if why and not _has_served_well(situation, server) else None
+
+
+def candidate_failure(
+    situation: Situation, states: StageStates, candidate: Server, problem: Problem | None
+) -> FailedRollout | None:
+    """The failure of a candidate beside the server that it is to replace."""
+    why = problem or _failed_verification(states)
+    return _failure(situation, candidate, why) if why else None
+
+
+def _failure(situation: Situation, server: Server, why: Problem) -> FailedRollout:
     return FailedRollout(
         server=request_of(situation, server),
         train=server.model.train_hash,

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from distillery_api.stage import Stage
-from distillery_operator.core.observation import ObservedDeployment, Ownership
+from distillery_operator.core.observation import Observation, ObservedDeployment, Ownership, ReadyPod
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.server import UNKNOWN_PRECISION, ServedModel, Server
 from distillery_operator.manifests.serving import identity_of, rendered_server
+from distillery_operator.planning import names
 
 
 def deployed_server(situation: Situation) -> Server | None:
@@ -46,19 +47,39 @@ def fallback_server(situation: Situation) -> Server | None:
     return seen.fallback if seen and seen.ownership is Ownership.OURS else None
 
 
+def candidate_server(situation: Situation) -> Server | None:
+    """The candidate that stands beside the deployed server."""
+    seen = situation.observation.candidate
+    return seen.server if seen and seen.ownership is Ownership.OURS else None
+
+
 def answering_servers(situation: Situation) -> tuple[Server, ...]:
-    """The servers at least one of whose Pods is ready; the one from before a rollout first."""
-    seen, known = situation.observation.deployment, (fallback_server(situation), deployed_server(situation))
-    ready = {(pod.server, pod.train_hash) for pod in seen.ready_pods} if seen else set()
+    """The servers of which at least one Pod is ready, and gets requests; the one from before a rollout first."""
+    known = (fallback_server(situation), deployed_server(situation), candidate_server(situation))
+    ready = {(pod.server, pod.train_hash) for pod in _pods_with_requests(situation.observation)}
     answering = (each for each in known if each and (each.pod_label, each.model.train_hash) in ready)
     return tuple({each.digest: each for each in answering}.values())
 
 
+def selected_server(observation: Observation) -> str | None:
+    """The label of the only server that the Service selects; None where it selects all."""
+    service = observation.service
+    selector = (service.manifest["spec"].get("selector") or {}) if service else {}
+    return selector.get(names.SERVER_LABEL)
+
+
+def _pods_with_requests(observation: Observation) -> tuple[ReadyPod, ...]:
+    deployment, candidate = observation.deployment, observation.candidate
+    pods = deployment.ready_pods if deployment else ()
+    return pods if candidate is None or selected_server(observation) else (*pods, *candidate.ready_pods)
+
+
 def server_for(situation: Situation, model: ServedModel) -> Server:
-    """The server of `model` that there should be: the deployed one as it is, where it is what the user asks for."""
-    deployed = deployed_server(situation)
+    """The server of `model` that there should be: the deployed one, or the candidate, as it is, where it is what the
+    user asks for."""
+    deployed, candidate = deployed_server(situation), candidate_server(situation)
     if deployed is None or not _is_kept(situation, deployed, model):
-        return _rendered(situation, model)
+        return candidate if candidate and _is_kept(situation, candidate, model) else _rendered(situation, model)
     if situation.fleet_turn and is_outdated(situation, deployed):
         return _rendered(situation, model)
     return deployed

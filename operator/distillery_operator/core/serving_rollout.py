@@ -13,16 +13,18 @@ from enum import StrEnum
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import FailedRollout
+from distillery_operator.core.canary import Canary, canary
 from distillery_operator.core.gated_rollout import may_be_rolled_out
-from distillery_operator.core.name_conflicts import server_name_conflict
-from distillery_operator.core.observation import ObservedDeployment, Ownership
+from distillery_operator.core.name_conflicts import candidate_name_conflict, server_name_conflict
+from distillery_operator.core.observation import Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
-from distillery_operator.core.retry_policy import BLOCKING_REASONS, lasting_since
-from distillery_operator.core.rollback import earlier_server, known_failure, new_failure
+from distillery_operator.core.rollback import candidate_failure, earlier_server, known_failure, new_failure
 from distillery_operator.core.runs import known_verification, model_of, pinned_run
+from distillery_operator.core.server_progress import ServerProgress, server_progress
 from distillery_operator.core.servers import (
     answering_servers,
+    candidate_server,
     deployed_server,
     fallback_server,
     served_model,
@@ -32,6 +34,7 @@ from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.core.workspace import workspace_problem
 from distillery_operator.core.yielded_server import is_yielded, without_pods
+from distillery_operator.manifests.candidate import candidate_deployment, candidate_service, stable_service
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.route import serving_route
 from distillery_operator.manifests.server import ServedModel, Server, with_servers
@@ -70,9 +73,15 @@ class Rollout:
     stalled: bool = False
     """Whether only a person can help."""
     blocked_since: datetime | None = None
+    canary: Canary | None = None
+    """How `wanted` is to replace `server`, where it does so by a canary."""
+    drops_candidate: bool = False
+    """Whether the objects of a candidate are to be deleted."""
 
-
-_CRASHES = frozenset({Reason.CONTAINER_OOM_KILLED, Reason.ROLLOUT_FAILED})
+    @property
+    def can_be_verified(self) -> bool:
+        """Whether what is wanted answers: behind the Service, or as a candidate behind its own."""
+        return self.phase is RolloutPhase.SERVING or (self.canary is not None and self.canary.answers)
 
 
 def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
@@ -88,8 +97,9 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
         return Rollout(RolloutPhase.NOTHING)
     failed = known_failure(situation, wanted)
     server = earlier_server(situation, failed) if failed else None
-    rollout = _rollout_of(situation, states, server or wanted)
-    return replace(rollout, wanted=wanted, failed=failed if server else None)
+    rollout = _rollout_of(situation, states, server) if server else _rollout_to(situation, states, wanted)
+    dropped = _drops_candidate(situation, rollout)
+    return replace(rollout, wanted=wanted, failed=failed if server else None, drops_candidate=dropped)
 
 
 def with_failure(situation: Situation, states: StageStates, rollout: Rollout) -> Rollout:
@@ -98,7 +108,28 @@ def with_failure(situation: Situation, states: StageStates, rollout: Rollout) ->
         return rollout
     conflict = rollout.problem is not None and rollout.problem.reason is Reason.NAME_CONFLICT
     problem = rollout.problem if rollout.stalled and not conflict else None
+    if rollout.canary and not rollout.canary.takes_over:
+        return replace(rollout, failed=candidate_failure(situation, states, rollout.canary.candidate, problem))
     return replace(rollout, failed=new_failure(situation, states, rollout.server, problem))
+
+
+def _rollout_to(situation: Situation, states: StageStates, wanted: Server) -> Rollout:
+    """The rollout of what is wanted. While a canary may not go on, the server before serves as it is."""
+    step = canary(situation, states, wanted)
+    if step is None:
+        return _rollout_of(situation, states, wanted)
+    if step.takes_over:
+        return replace(_rollout_of(situation, states, wanted), canary=step)
+    if situation.plan.suspended or is_yielded(situation, states):
+        return _rollout_of(situation, states, step.stable)
+    return _canary_rollout(situation, step)
+
+
+def _canary_rollout(situation: Situation, step: Canary) -> Rollout:
+    manifests = (*_manifests(situation, step.stable, step), *_candidate_manifests(situation, step))
+    conflict = server_name_conflict(situation) or candidate_name_conflict(situation)
+    progress = ServerProgress(conflict, stalled=True) if conflict else step.progress
+    return replace(_rolling_out(manifests, step.stable, progress), canary=step)
 
 
 def _rollout_of(situation: Situation, states: StageStates, server: Server) -> Rollout:
@@ -139,13 +170,39 @@ def _newest_model(situation: Situation, states: StageStates, deployed: Server | 
     return ServedModel.planned(situation.plan, train_hash, precision)
 
 
-def _manifests(situation: Situation, server: Server) -> tuple[Manifest, ...]:
+def _manifests(situation: Situation, server: Server, step: Canary | None = None) -> tuple[Manifest, ...]:
     plan, settings = situation.plan, situation.settings.manifests
     deployment = serving_deployment(plan, settings, server, volume_use(situation))
+    alone = not step.takes_requests if step else _is_failed_candidate_there(situation, server)
+    service = stable_service(plan, server) if alone else serving_service(plan)
     budget = (disruption_budget(plan),) if plan.has_several_servers else ()
     route = serving_route(plan)
     with_memory = with_servers(deployment, server, _fallback(situation, server))
-    return (with_memory, serving_service(plan), *budget, *([route] if route else []))
+    return (with_memory, service, *budget, *([route] if route else []))
+
+
+def _candidate_manifests(situation: Situation, step: Canary) -> tuple[Manifest, ...]:
+    if not step.may_start:
+        return ()
+    plan, replicas = situation.plan, step.replicas(situation.plan.spec.serving.replicas)
+    deployment = candidate_deployment(plan, situation.settings.manifests, step.candidate, replicas)
+    return (candidate_service(plan), deployment)
+
+
+def _drops_candidate(situation: Situation, rollout: Rollout) -> bool:
+    """Whether no candidate is needed. One that has taken over answers until the server's own Pods do."""
+    seen, server = situation.observation.candidate, rollout.server
+    same = seen is not None and server is not None and seen.digest == server.digest
+    goes_on = rollout.canary is not None or (same and rollout.phase is RolloutPhase.ROLLING_OUT)
+    return bool(rollout.manifests) and not goes_on
+
+
+def _is_failed_candidate_there(situation: Situation, server: Server) -> bool:
+    """Whether a candidate that is no longer wanted is still to be removed: it gets no more requests."""
+    deployed, seen = deployed_server(situation), situation.observation.candidate
+    is_kept = deployed is not None and deployed.digest == server.digest and bool(server.pod_label)
+    is_there = seen is not None and seen.ownership is not Ownership.FOREIGN and seen.digest != server.digest
+    return is_kept and is_there
 
 
 def _fallback(situation: Situation, server: Server) -> Server | None:
@@ -164,10 +221,18 @@ def _progress(situation: Situation, server: Server, manifests: tuple[Manifest, .
     # How many Pods there are is left to whoever scales them: that makes it no other rollout.
     if (seen.rolled_out or _answers_still(situation, server)) and _has_service(situation):
         return Rollout(RolloutPhase.SERVING, manifests, server)
-    since = _blocked_since(situation, seen)
-    stalled = situation.blocked_too_long(since) or _is_past_deadline(seen)
-    problem = _deadline_problem(seen) or seen.problem
-    return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, problem=problem, stalled=stalled, blocked_since=since)
+    return _rolling_out(manifests, server, server_progress(situation, seen))
+
+
+def _rolling_out(manifests: tuple[Manifest, ...], server: Server, progress: ServerProgress) -> Rollout:
+    return Rollout(
+        RolloutPhase.ROLLING_OUT,
+        manifests,
+        server,
+        problem=progress.problem,
+        stalled=progress.stalled,
+        blocked_since=progress.blocked_since,
+    )
 
 
 def _answered_well(situation: Situation, server: Server) -> bool:
@@ -178,7 +243,9 @@ def _answered_well(situation: Situation, server: Server) -> bool:
 
 def _answers_still(situation: Situation, server: Server) -> bool:
     """Whether the server's Pods have replaced all others before, and one of them answers, or none is wanted."""
-    before = situation.previous.serving
+    candidate, before = candidate_server(situation), situation.previous.serving
+    if candidate and candidate.digest == server.digest:
+        return False  # Its Pods answer, and those of the server's own Deployment are still to come.
     rolled_out = before is not None and before.server == server.digest
     if not (rolled_out or known_verification(situation, server.digest)):
         return False
@@ -193,21 +260,3 @@ def _has_service(situation: Situation) -> bool:
 
 def _stopped(manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
     return tuple(without_pods(each) if each["kind"] == "Deployment" else each for each in manifests)
-
-
-def _is_past_deadline(seen: ObservedDeployment) -> bool:
-    return seen.deadline_exceeded and seen.current
-
-
-def _deadline_problem(seen: ObservedDeployment) -> Problem | None:
-    if not _is_past_deadline(seen):
-        return None
-    why = f": {seen.problem.message}" if seen.problem else ""
-    return Problem(Reason.ROLLOUT_FAILED, f"the server did not become ready before the rollout deadline{why}")
-
-
-def _blocked_since(situation: Situation, seen: ObservedDeployment) -> datetime | None:
-    if seen.problem is None or seen.problem.reason not in BLOCKING_REASONS | _CRASHES:
-        return None
-    before = situation.previous.serving
-    return lasting_since(before.blocked_since if before else None, situation.now)

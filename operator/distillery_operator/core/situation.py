@@ -9,7 +9,7 @@ from distillery_api.reasons import Reason
 from distillery_api.resource import Distillation
 from distillery_api.stage import Stage
 from distillery_api.status import Condition, ConditionType, DistillationStatus, Refusal, StageStatus
-from distillery_operator.core.observation import Observation
+from distillery_operator.core.observation import CanaryCounters, Observation
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import RetrySettings
 from distillery_operator.manifests.cluster_plan import cluster_plan
@@ -48,6 +48,8 @@ class Situation:
     unserved: Problem | None = None
     """Set for verify while the newest student is not served."""
 
+    counters: CanaryCounters | None = None
+    """What the Pods of a canary have counted until now; None where that is not known."""
     fleet_turn: bool = False
     """Whether it is this Distillation's turn in the rollout of the fleet."""
 
@@ -99,10 +101,11 @@ def plan_for(distillation: Distillation, settings: Settings, previous: Distillat
 def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, str], ...]:
     """Kind and name of the objects to read by name, because the watches do not report what is not ours: those of the
     server before anything is paid, and all of them while one is taken."""
-    serving = names.serving_name(plan.name)
-    route = plan.spec.serving.route
-    kinds = ("Deployment", "Service", *([str(route.kind)] if route else [])) if plan.served else ()
-    server = tuple((kind, serving) for kind in kinds)
+    serving, candidate = names.serving_name(plan.name), names.candidate_name(plan.name)
+    route, kinds = plan.spec.serving.route, ("Deployment", "Service")
+    of_server = (*kinds, *([str(route.kind)] if route else [])) if plan.served else ()
+    of_candidate = kinds if plan.has_candidates else ()
+    server = (*((kind, serving) for kind in of_server), *((kind, candidate) for kind in of_candidate))
     stalled = find_condition(previous, ConditionType.STALLED)
     if stalled is None or stalled.reason != Reason.NAME_CONFLICT:
         return () if previous.stages else server

@@ -15,6 +15,7 @@ from distillery_api.status import Candidate, ConditionType, DistillationStatus, 
 from distillery_api.usage import Estimate, Usage
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.availability import candidate, is_taken_over, served_server, verification_of
+from distillery_operator.core.canary_report import canary_status
 from distillery_operator.core.conditions import (
     MESSAGE_LIMIT,
     OverallState,
@@ -29,6 +30,7 @@ from distillery_operator.core.history import history
 from distillery_operator.core.observation import ObservedJob, Ownership, StageReport
 from distillery_operator.core.pruning import prunable_folders
 from distillery_operator.core.routes import external_urls, route_status
+from distillery_operator.core.servers import candidate_server
 from distillery_operator.core.serving_cost import serving_cost
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import Situation
@@ -117,7 +119,8 @@ def _rounded(seconds: float) -> int:
 
 def _progress_text(assessment: Assessment, record: StageStatus | None) -> str:
     states, stage = assessment.stages, assessment.stages.current.planned.stage
-    if awaits_promotion(assessment.situation, states):
+    step = assessment.rollout.canary
+    if awaits_promotion(assessment.situation, states) or (step and step.is_paused):
         return "awaiting promotion"
     pinned = assessment.situation.plan.spec.serving.pinned_run
     if not pinned and states.done(Stage.EVALUATE) and not may_be_rolled_out(assessment.situation, states):
@@ -192,7 +195,7 @@ def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | Non
         server=_rolled_out(assessment),
         replicas=seen.replicas if seen else 0,
         ready_replicas=seen.ready if seen else 0,
-        selector=names.serving_selector(situation.plan.name),
+        selector=_selector(situation),
         student_prompt=served.model.student_prompt,
         precision=served.model.precision,
         blocked_since=rollout.blocked_since,
@@ -200,14 +203,22 @@ def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | Non
         cost=serving_cost(situation.plan.spec.serving.cost_per_hour, verification, usage),
         taken_over=True if seen and is_taken_over(assessment, served) else None,
         candidate=_candidate(assessment),
+        canary=canary_status(assessment),
         failed_rollout=rollout.failed,
     )
 
 
+def _selector(situation: Situation) -> str:
+    """Of the Pods that `replicas` counts: those of a candidate come on top."""
+    beside = candidate_server(situation) is not None
+    return (names.stable_selector if beside else names.serving_selector)(situation.plan.name)
+
+
 def _candidate(assessment: Assessment) -> Candidate | None:
-    server, seen = candidate(assessment), assessment.situation.observation.deployment
+    server, observation = candidate(assessment), assessment.situation.observation
     if server is None:
         return None
+    seen = observation.candidate if assessment.rollout.canary else observation.deployment
     pods = seen.ready_pods if seen else ()
     ready = sum((pod.server, pod.train_hash) == (server.pod_label, server.model.train_hash) for pod in pods)
     return Candidate(

@@ -13,7 +13,7 @@ from distillery_api.status import StageStatus
 from distillery_operator.core.gated_rollout import may_be_rolled_out
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.runs import inputs_of, known_verification, pinned_run, run_named, train_hash
-from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
+from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates, joined_states, stage_state
 from distillery_operator.manifests.cluster_plan import plan_with_verify
@@ -25,14 +25,14 @@ _SCALED_TO_ZERO = Problem(None, "serving is scaled to zero; the student is verif
 
 def with_planned_verify(situation: Situation, states: StageStates, rollout: Rollout) -> Situation:
     """The situation with verify planned for the server that there should be, once the newest student is evaluated."""
-    wanted = rollout.wanted
+    wanted, plan = rollout.wanted, replace(situation.plan, asks_candidate=rollout.canary is not None)
     if wanted is None or states.done(Stage.EVALUATE) is None:
         return situation
     if _is_newest(situation, wanted):
-        return replace(situation, plan=plan_with_verify(situation.plan, wanted))
+        return replace(situation, plan=plan_with_verify(plan, wanted))
     if not _is_due(situation, states, wanted):
         return situation
-    return replace(situation, plan=plan_with_verify(situation.plan, wanted, _earlier_inputs(situation, wanted)))
+    return replace(situation, plan=plan_with_verify(plan, wanted, _earlier_inputs(situation, wanted)))
 
 
 def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:
@@ -93,7 +93,7 @@ def _unserved(situation: Situation, rollout: Rollout) -> Problem | None:
     """Why the newest student cannot be asked yet."""
     if rollout.failed:
         return Problem(Reason.ROLLING_OUT, "the new student's server could not be rolled out")
-    if rollout.phase is not RolloutPhase.SERVING:
+    if not rollout.can_be_verified:
         return Problem(Reason.ROLLING_OUT, "waiting for the new student's server")
     if situation.plan.spec.serving.replicas:
         return None

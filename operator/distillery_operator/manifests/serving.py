@@ -87,13 +87,18 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
 
 def serving_service(plan: Plan) -> Manifest:
     """The Service in front of the Deployment."""
+    return service(plan, names.serving_name(plan.name), names.serving_labels(plan.name))
+
+
+def service(plan: Plan, name: str, selector: dict[str, str]) -> Manifest:
+    """A Service of the serving Pods with these labels."""
     labels = child_labels(plan, names.SERVING_COMPONENT)
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": owned_metadata(plan, names.serving_name(plan.name), labels),
+        "metadata": owned_metadata(plan, name, labels),
         "spec": {
-            "selector": names.serving_labels(plan.name),
+            "selector": selector,
             "ports": [{"name": "http", "port": names.SERVING_PORT, "targetPort": "http", "protocol": "TCP"}],
         },
     }
@@ -110,9 +115,9 @@ def disruption_budget(plan: Plan) -> Manifest:
     }
 
 
-def serving_pod(plan: Plan, server: Server) -> Manifest:
-    """The Pod that the server's Deployment would create, for a dry run."""
-    return dry_run_pod(plan, names.serving_name(plan.name), server.template)
+def serving_pod(plan: Plan, server: Server, name: str | None = None) -> Manifest:
+    """The Pod that the server's Deployment, of this name, would create, for a dry run."""
+    return dry_run_pod(plan, name or names.serving_name(plan.name), server.template)
 
 
 def _strategy(plan: Plan, volume: VolumeUse) -> Manifest:

@@ -29,6 +29,8 @@ SERVER_ANNOTATION = f"{GROUP}/server"
 FALLBACK_ANNOTATION = f"{GROUP}/fallback-server"
 RESTARTED_ANNOTATION = f"{GROUP}/restarted-at"
 SERVER_LABEL = f"{GROUP}/server"
+TRACK_LABEL = f"{GROUP}/track"
+"""On the Pods of a candidate that stands beside the server which it is to replace."""
 CHILD_METADATA_ANNOTATION = f"{GROUP}/child-metadata"
 """On a child: the keys of the labels and annotations that `spec.childMetadata` gave it."""
 CONFIGURATION_ANNOTATION = f"{GROUP}/configuration"
@@ -63,6 +65,16 @@ def serving_selector(name: str) -> str:
     return ",".join(f"{key}={value}" for key, value in serving_labels(name).items())
 
 
+def stable_selector(name: str) -> str:
+    """The label selector of the serving Pods without those of a candidate, which are scaled after them."""
+    return f"{serving_selector(name)},!{TRACK_LABEL}"
+
+
+def candidate_labels(name: str) -> dict[str, str]:
+    """The labels that select the candidate's Pods."""
+    return {**serving_labels(name), TRACK_LABEL: "candidate"}
+
+
 def config_map_name(name: str, folder: str) -> str:
     """The ConfigMap with the RunConfig of the stage in `folder`."""
     return f"{name}-{folder}"
@@ -78,6 +90,11 @@ def serving_name(name: str) -> str:
     return name
 
 
+def candidate_name(name: str) -> str:
+    """The Deployment and the Service of a candidate beside the server that it is to replace."""
+    return f"{serving_name(name)}-candidate"
+
+
 def served_model_name(name: str) -> str:
     """What clients write in `model` to ask the student: the name of its Distillation."""
     return name
@@ -90,4 +107,13 @@ def claim_name(name: str, uid: str) -> str:
 
 def service_url(name: str, namespace: str) -> str:
     """Base URL of the student's API inside the cluster."""
-    return f"http://{serving_name(name)}.{namespace}.svc:{SERVING_PORT}/v1"
+    return _url(serving_name(name), namespace)
+
+
+def candidate_url(name: str, namespace: str) -> str:
+    """Base URL of the API of the candidate alone."""
+    return _url(candidate_name(name), namespace)
+
+
+def _url(service: str, namespace: str) -> str:
+    return f"http://{service}.{namespace}.svc:{SERVING_PORT}/v1"

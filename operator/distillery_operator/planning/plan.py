@@ -14,6 +14,7 @@ from distillery_api.spec import (
     AccessMode,
     DistillationSpec,
     JobOptions,
+    RolloutStrategy,
     ServingMode,
 )
 from distillery_api.stage import Stage
@@ -47,6 +48,8 @@ class Plan:
     """In order. Verify is among them only in a cluster (`manifests/cluster_plan.py`)."""
     rows_revision: str | None = None
     """Of the rows that the stages after generate are planned for; None for those that generate first finished with."""
+    asks_candidate: bool = False
+    """Whether verify asks a candidate, through its own Service."""
 
     @property
     def spec(self) -> DistillationSpec:
@@ -87,6 +90,11 @@ class Plan:
     def has_several_servers(self) -> bool:
         """Whether more than one Pod serves the student, so that one may be missing for a moment."""
         return self.served and self.spec.serving.replicas > 1
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether a new server takes over by a canary, where the volume lets two run."""
+        return self.served and self.spec.serving.rollout.strategy is RolloutStrategy.CANARY
 
     @property
     def retry_at(self) -> str | None:

@@ -64,11 +64,17 @@ class StageLocations:
             workspace=WORKSPACE_PATH,
             base_path=WORKSPACE_PATH,
             mounts={reference: mount_path(reference) for reference in mounted_sources(plan.spec, stage)},
-            server_url=names.service_url(plan.name, plan.namespace) if stage is Stage.VERIFY else None,
+            server_url=_server_url(plan) if stage is Stage.VERIFY else None,
             metrics_host="0.0.0.0",  # noqa: S104 - the operator reads it from another Pod
             metrics_port=METRICS_PORT,
             termination_message_path=TERMINATION_MESSAGE_PATH,
         )
+
+
+def _server_url(plan: Plan) -> str:
+    """Of the server that verify asks."""
+    url_of = names.candidate_url if plan.asks_candidate else names.service_url
+    return url_of(plan.name, plan.namespace)
 
 
 def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, micro_batches: int = 1) -> RunConfig:

@@ -1,0 +1,242 @@
+"""A canary: the candidate stands beside the server that it is to replace, is verified without any request of users,
+gets a growing share of the requests, and takes over after the last step.
+
+Which step it is in, and since when, is written to the status before anything is done about it; all else follows from
+the objects that are there. So an operator that dies at any moment carries on with the same step. A candidate that fails
+is a failed rollout (`core/rollback.py`), whose candidate is removed; the server before it has served all the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from distillery_api.reasons import Reason
+from distillery_api.spec import CanaryStep, RolloutStrategy, parse_duration
+from distillery_api.stage import Stage
+from distillery_api.status import Canary as CanaryStatus
+from distillery_operator.core.canary_analysis import has_begun_anew, judged
+from distillery_operator.core.observation import CanaryCounters, ObservedDeployment, Ownership
+from distillery_operator.core.problem import Problem
+from distillery_operator.core.retry_policy import lasting_since
+from distillery_operator.core.runs import inputs_of, known_verification, run_named
+from distillery_operator.core.server_progress import NOTHING, ServerProgress, server_progress
+from distillery_operator.core.servers import candidate_server, deployed_server, selected_server
+from distillery_operator.core.situation import Situation
+from distillery_operator.core.stages import StageStates
+from distillery_operator.manifests.server import Server
+
+_UNREAD = "the Pods' /metrics have not been read; a network policy may keep the operator from them"
+VERIFYING = 0
+"""The step in which the candidate starts and is verified."""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """How far a candidate is on its way to replace the stable server."""
+
+    stable: Server
+    candidate: Server
+    steps: tuple[CanaryStep, ...]
+    step: int = VERIFYING
+    """From 1; one more than there are while the candidate takes over."""
+    since: datetime | None = None
+    """Since when the candidate has had its share in this step."""
+    answers: bool = False
+    """Whether a Pod of the candidate answers behind its own Service."""
+    is_alone: bool = False
+    """Whether the Service selects the stable server's Pods only."""
+    progress: ServerProgress = NOTHING
+    """What keeps the candidate from answering, or why it has failed."""
+    start: CanaryCounters | None = None
+    """What both servers' Pods had counted when the step began."""
+    lacks: str | None = None
+    """What there is too little of to judge the candidate by (`rollout.analysis`)."""
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether the candidate gets requests of users."""
+        return self.step > VERIFYING
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether all steps are over."""
+        return self.step > len(self.steps)
+
+    @property
+    def current(self) -> CanaryStep | None:
+        """The step under way; None before the first and after the last."""
+        return self.steps[self.step - 1] if self.takes_requests and not self.takes_over else None
+
+    @property
+    def percent(self) -> int:
+        """Share of the requests that the candidate should get, in percent."""
+        return self.current.percent if self.current else 100 * self.takes_over
+
+    @property
+    def may_start(self) -> bool:
+        """Whether the candidate's Pods may come: while it is to get no requests, the Service must not select them."""
+        return self.takes_requests or self.is_alone
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the candidate has its share in a step."""
+        return self.since is not None and self.current is not None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person has to promote the candidate."""
+        return self.is_under_way and self.current is not None and self.current.duration is None
+
+    @property
+    def due(self) -> datetime | None:
+        """When the step under way ends by itself."""
+        if self.since is None or self.current is None or self.current.duration is None:
+            return None
+        return self.since + parse_duration(self.current.duration)
+
+    @property
+    def promotion(self) -> str:
+        """What a person calls the candidate by: its run, or its server where the run is served already."""
+        is_new = self.candidate.model.train_hash != self.stable.model.train_hash
+        return self.candidate.model.train_hash if is_new else self.candidate.digest
+
+    def replicas(self, stable: int) -> int:
+        """The candidate's Pods beside so many of the stable server, so that each Pod has the same share."""
+        percent = self.current.percent if self.current else self.steps[-1].percent if self.takes_over else 1
+        return max(1, round(stable * percent / (100 - percent)))
+
+
+def canary(situation: Situation, states: StageStates, wanted: Server) -> Canary | None:
+    """The canary by which `wanted` is to replace the server that is deployed; None where it takes over otherwise."""
+    stable = deployed_server(situation)
+    if stable is None or not uses_canary(situation) or not _replaces(situation, stable, wanted):
+        return None
+    before = _resumed(situation, Canary(stable, wanted, situation.plan.spec.serving.rollout.canary_steps))
+    return _advanced(situation, states, _judged(situation, _observed(situation, before)))
+
+
+def uses_canary(situation: Situation) -> bool:
+    """Whether new servers take over by a canary. On a volume that only one node can mount, two cannot run."""
+    serving = situation.plan.spec.serving
+    chosen = serving.rollout.strategy is RolloutStrategy.CANARY and serving.pinned_run is None
+    return chosen and situation.volume_is_shared and serving.replicas > 0
+
+
+def reads_counters(situation: Situation, canary: Canary | None) -> bool:
+    """Whether the Pods of both servers are to be asked what they have counted."""
+    return canary is not None and canary.is_under_way and situation.plan.spec.serving.rollout.analysis is not None
+
+
+def missed_canary(situation: Situation) -> str | None:
+    """Why a new server takes over without a canary although the spec asks for one."""
+    if situation.volume_is_shared or not situation.plan.has_candidates:
+        return None
+    return (
+        f"no canary is possible, since only one node can mount the claim {situation.plan.claim_name}: the server before"
+        " stops first"
+    )
+
+
+def canary_weights(canary: Canary | None) -> tuple[int, int]:
+    """The shares of the stable server and the candidate, in percent."""
+    percent = canary.percent if canary else 0
+    return 100 - percent, percent
+
+
+def _replaces(situation: Situation, stable: Server, wanted: Server) -> bool:
+    """Whether the spec asks for another server than one that serves. A restart, or a rollout of the fleet, asks for the
+    same server again; one of a release without labels of servers cannot be told from its candidate."""
+    serving = situation.previous.serving
+    has_served = serving is not None and serving.server == stable.digest
+    return has_served and stable.identity != wanted.identity and bool(stable.pod_label)
+
+
+def _resumed(situation: Situation, begun: Canary) -> Canary:
+    """The canary where the status says that it is; where its steps have changed, at its first step again."""
+    serving = situation.previous.serving
+    before = serving.canary if serving else None
+    if before is None or before.server != begun.candidate.digest or before.step == VERIFYING:
+        return begun
+    if before.percent == 100:
+        return replace(begun, step=len(begun.steps) + 1)
+    resumed = replace(begun, step=before.step)
+    if before.step > len(begun.steps) or resumed.percent != before.percent:
+        return replace(begun, step=1)
+    since = before.since and lasting_since(before.since, situation.now)
+    return replace(resumed, since=since, start=_start_of(before))
+
+
+def _start_of(before: CanaryStatus) -> CanaryCounters | None:
+    stable, candidate = before.stable_start, before.candidate_start
+    return CanaryCounters(stable, candidate) if stable and candidate else None
+
+
+def _observed(situation: Situation, canary: Canary) -> Canary:
+    observation, seen = situation.observation, situation.observation.candidate
+    service, alone = observation.candidate_service, selected_server(observation) == canary.stable.pod_label
+    stands = _digest(candidate_server(situation)) == canary.candidate.digest
+    reachable = service is not None and service.ownership is Ownership.OURS
+    if seen is None or not stands:
+        return replace(canary, is_alone=alone)
+    answers = reachable and (seen.available > 0 if canary.takes_requests else seen.rolled_out)
+    progress = NOTHING if answers else server_progress(situation, seen, _silence(canary, seen))
+    return replace(canary, answers=answers, is_alone=alone, progress=progress)
+
+
+def _judged(situation: Situation, canary: Canary) -> Canary:
+    """The canary with what the Pods' counters say about the candidate, where the spec sets bounds."""
+    bounds, now = situation.plan.spec.serving.rollout.analysis, situation.counters
+    if bounds is None or not canary.is_under_way:
+        return canary
+    if now is None:
+        return replace(canary, lacks=_UNREAD)
+    if canary.start is None or has_begun_anew(canary.start, now):
+        return replace(canary, start=now, lacks=_UNREAD)
+    finding = judged(bounds, canary.start, now)
+    failed = ServerProgress(finding.problem, stalled=True) if finding.problem else canary.progress
+    return replace(canary, progress=failed, lacks=finding.lacks)
+
+
+def _digest(server: Server | None) -> str | None:
+    return server.digest if server else None
+
+
+def _silence(canary: Canary, seen: ObservedDeployment) -> Problem | None:
+    """A candidate that has answered before should."""
+    if not canary.takes_requests or seen.available:
+        return None
+    return Problem(Reason.ROLLOUT_FAILED, "no Pod of the candidate is ready")
+
+
+def _advanced(situation: Situation, states: StageStates, canary: Canary) -> Canary:
+    """The canary with what happens to it at this moment: at most one thing."""
+    if canary.takes_over or not canary.answers or canary.progress.stalled:
+        return canary
+    if canary.step == VERIFYING:
+        return replace(canary, step=1) if _is_verified(situation, states, canary.candidate) else canary
+    if canary.since is None:
+        return canary if canary.is_alone else replace(canary, since=situation.now)
+    return replace(canary, step=canary.step + 1, since=None, start=None) if _is_over(situation, canary) else canary
+
+
+def _is_verified(situation: Situation, states: StageStates, candidate: Server) -> bool:
+    """Whether the candidate is verified, or cannot be before the next student is evaluated."""
+    if known_verification(situation, candidate.digest):
+        return True
+    run = run_named(situation, candidate.model.train_hash)
+    return states.done(Stage.EVALUATE) is None or run is None or not inputs_of(run)
+
+
+def _is_over(situation: Situation, canary: Canary) -> bool:
+    """Whether the step has lasted long enough and met enough requests; a person need not wait for these."""
+    promoted = _is_promoted(situation, canary)
+    has_lasted = situation.now >= canary.due if canary.due else promoted
+    return has_lasted and (canary.lacks is None or promoted)
+
+
+def _is_promoted(situation: Situation, canary: Canary) -> bool:
+    """Whether a person has let the candidate pass this step: by its name alone, or with the number of this or a later
+    step."""
+    name, _, step = (situation.plan.promoted or "").partition(".")
+    return name == canary.promotion and (not step or (step.isdecimal() and int(step) >= canary.step))

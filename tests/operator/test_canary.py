@@ -1,0 +1,538 @@
+"""A canary: the candidate is verified beside the server before it, gets a share of the requests, and takes over."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
+from distillery_api.status import Canary, ConditionType, RequestCounters, ServingStatus
+from distillery_operator.core.canary import canary_weights
+from distillery_operator.core.history import runs_in_use
+from distillery_operator.core.observation import CanaryCounters
+from simulated_cluster import SimulatedCluster
+
+READY, STALLED, AVAILABLE, SUSPENDED = (
+    ConditionType.READY,
+    ConditionType.STALLED,
+    ConditionType.AVAILABLE,
+    ConditionType.SUSPENDED,
+)
+SHARED = {"accessModes": ["ReadWriteMany"]}
+FIRST = "nxevyml5"
+PROMOTE = "distillery.dev/promote"
+NAME, CANDIDATE = ("Deployment", "conjnli"), ("Deployment", "conjnli-candidate")
+SERVICES = (("Service", "conjnli"), ("Service", "conjnli-candidate"))
+NO_IMAGE = {"reason": "ErrImagePull", "message": "not found"}
+
+Raw = dict[str, Any]
+
+
+def canary_of(**rollout: Any) -> Raw:
+    """`spec.serving` with a canary."""
+    return {"runtime": "Transformers", "rollout": {"strategy": "Canary", **rollout}}
+
+
+def served(serving: Raw | None = None, **changes: Any) -> SimulatedCluster:
+    """A student that is served and verified."""
+    cluster = SimulatedCluster(serving=serving or canary_of(), **{"storage": SHARED, **changes})
+    cluster.run_stages(*Stage)
+    assert cluster.truth(READY) == "True"
+    return cluster
+
+
+def with_candidate(serving: Raw | None = None, **changes: Any) -> SimulatedCluster:
+    """The server of a new student has just been created beside that of the first one."""
+    cluster = served(serving, **changes)
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    assert CANDIDATE in cluster.objects
+    return cluster
+
+
+def verified(serving: Raw | None = None, **changes: Any) -> SimulatedCluster:
+    """The candidate is verified, and in its first step."""
+    cluster = with_candidate(serving, **changes)
+    cluster.serve_candidate()
+    cluster.settle()
+    cluster.start()
+    cluster.finish()
+    cluster.settle()
+    if cluster.objects[CANDIDATE]["spec"]["replicas"] > 1:
+        cluster.serve_candidate()
+        cluster.settle()
+    return cluster
+
+
+def serving(cluster: SimulatedCluster) -> ServingStatus:
+    assert cluster.status.serving is not None
+    return cluster.status.serving
+
+
+def canary(cluster: SimulatedCluster) -> Canary:
+    found = serving(cluster).canary
+    assert found is not None
+    return found
+
+
+def message(cluster: SimulatedCluster, kind: ConditionType = READY) -> str:
+    found = cluster.condition(kind)
+    assert found is not None
+    return found.message
+
+
+def label(cluster: SimulatedCluster, key: tuple[str, str] = NAME) -> str:
+    return str(cluster.objects[key]["spec"]["template"]["metadata"]["labels"]["distillery.dev/server"])
+
+
+def test_a_first_student_is_rolled_out_at_once() -> None:
+    cluster = served()
+    assert (CANDIDATE in cluster.objects, serving(cluster).canary) == (False, None)
+
+
+def test_a_candidate_is_verified_through_a_service_of_its_own_and_gets_no_request() -> None:
+    cluster = with_candidate()
+    stable, candidate = label(cluster), label(cluster, CANDIDATE)
+    assert stable != candidate
+    cluster.serve_candidate()
+    cluster.settle()
+    assert cluster.selected() == [stable]
+    [run] = [each for (kind, name), each in cluster.objects.items() if kind == "ConfigMap" and "verify" in name][-1:]
+    assert '"serverUrl":"http://conjnli-candidate.team-a.svc:8000/v1"' in run["data"]["run.json"].replace(": ", ":")
+    assert cluster.objects[SERVICES[1]]["spec"]["selector"] == {
+        "app.kubernetes.io/component": "serving",
+        "distillery.dev/name": "conjnli",
+        "distillery.dev/track": "candidate",
+    }
+    assert (cluster.truth(READY), cluster.reason(), cluster.truth(AVAILABLE)) == ("Unknown", "Verifying", "True")
+    assert (canary(cluster).step, canary(cluster).percent, canary(cluster).share) == (0, 0, 0)
+    assert serving(cluster).train == FIRST
+
+
+def test_a_verified_candidate_gets_its_share_and_takes_over_after_its_time() -> None:
+    cluster = verified()
+    stable, candidate, train = label(cluster), label(cluster, CANDIDATE), cluster.plan.stage(Stage.TRAIN).folder
+    assert cluster.selected() == [stable, candidate]
+    assert (cluster.truth(READY), cluster.reason(), cluster.truth(AVAILABLE)) == ("Unknown", "RollingOut", "True")
+    due = "2026-11-25 12:10:00 UTC"
+    assert message(cluster) == f"canary: step 1 of 1: {train}/model answers 50 % of the requests until {due}, then all"
+    assert (canary(cluster).step, canary(cluster).percent, canary(cluster).share) == (1, 10, 50)
+    requeue = cluster.requeue_after()
+    assert requeue is not None
+    assert requeue.total_seconds() == 600
+
+    cluster.wait(600)
+    cluster.settle()
+    assert label(cluster) == candidate
+    assert CANDIDATE in cluster.objects  # until the server's own Pods answer
+    cluster.roll_out()
+    cluster.settle()
+    assert (CANDIDATE in cluster.objects, canary(cluster).percent) == (True, 100)
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(READY), CANDIDATE in cluster.objects, SERVICES[1] in cluster.objects) == (
+        "True",
+        False,
+        False,
+    )
+    assert (serving(cluster).canary, serving(cluster).train) == (None, cluster.plan.stage(Stage.TRAIN).input_hash)
+    verifications = [name for name in cluster.created if "verify" in name]
+    assert len(verifications) == 2  # one for each student
+
+
+@pytest.mark.parametrize(
+    ("replicas", "percent", "pods"),
+    [(1, 10, 1), (1, 60, 2), (3, 10, 1), (9, 10, 1), (9, 50, 9), (20, 10, 2), (2, 99, 198)],
+)
+def test_the_candidate_has_as_many_pods_as_its_share_asks_for(replicas: int, percent: int, pods: int) -> None:
+    cluster = verified(canary_of(canaryPercent=percent) | {"replicas": replicas})
+    assert cluster.objects[CANDIDATE]["spec"]["replicas"] == pods
+    assert canary(cluster).share == round(100 * pods / (pods + replicas))
+    assert cluster.objects[NAME]["spec"]["replicas"] == replicas
+
+
+def test_a_scale_changes_both_counts() -> None:
+    cluster = verified(canary_of(canaryPercent=50) | {"replicas": 2})
+    cluster.change(serving=canary_of(canaryPercent=50) | {"replicas": 4})
+    cluster.settle()
+    assert [cluster.objects[each]["spec"]["replicas"] for each in (NAME, CANDIDATE)] == [4, 4]
+    assert (canary(cluster).step, cluster.condition(STALLED)) == (1, None)
+
+
+STEPS = [{"percent": 10, "duration": "10m"}, {"percent": 30}, {"percent": 50}]
+
+
+def test_a_step_without_a_duration_waits_for_a_person() -> None:
+    cluster = verified(canary_of(steps=STEPS))
+    assert message(cluster).endswith(", then 30 %, 50 %, all")
+    cluster.wait(600)
+    cluster.settle()
+    run = cluster.plan.stage(Stage.TRAIN).input_hash
+    assert (cluster.truth(READY), cluster.reason(), cluster.truth(SUSPENDED)) == ("False", "AwaitingPromotion", "True")
+    assert (cluster.truth(AVAILABLE), cluster.status.progress) == ("True", "awaiting promotion")
+    command = f"kubectl annotate distill conjnli {PROMOTE}={run}.2 --overwrite"
+    assert message(cluster) == (
+        f"canary: step 2 of 3 waits to be promoted: {command};"
+        f" train-{run}/model answers 50 % of the requests until then"
+    )
+    cluster.wait(100_000)
+    cluster.settle()
+    assert canary(cluster).step == 2
+    cluster.annotations[PROMOTE] = f"{run}.2"
+    cluster.settle()
+    assert canary(cluster).step == 3
+    assert f"{PROMOTE}={run} --overwrite" in message(cluster)
+    cluster.annotations[PROMOTE] = run
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.truth(SUSPENDED)) == ("True", None)
+
+
+@pytest.mark.parametrize("value", ["", FIRST, "{run}.1", "{run}.x", "{run}x", "train-{run}"])
+def test_another_promotion_promotes_nothing(value: str) -> None:
+    cluster = verified(canary_of(steps=STEPS))
+    cluster.annotations[PROMOTE] = value.format(run=cluster.plan.stage(Stage.TRAIN).input_hash)
+    cluster.wait(600)
+    cluster.settle()
+    assert canary(cluster).step == 2
+
+
+def test_the_name_of_a_run_promotes_all_its_steps() -> None:
+    cluster = verified(canary_of(steps=STEPS))
+    cluster.annotations[PROMOTE] = cluster.plan.stage(Stage.TRAIN).input_hash
+    cluster.wait(600)
+    cluster.settle()
+    assert canary(cluster).percent == 100
+
+
+def fail_to_start(cluster: SimulatedCluster) -> None:
+    cluster.roll_out(NO_IMAGE, name=CANDIDATE[1])
+    cluster.settle()
+    cluster.wait(600)
+
+
+def fail_to_become_ready(cluster: SimulatedCluster) -> None:
+    cluster.roll_out(name=CANDIDATE[1])
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    cluster.objects[CANDIDATE]["status"]["conditions"] = [late]
+
+
+def answer_otherwise(cluster: SimulatedCluster) -> None:
+    cluster.serve_candidate()
+    cluster.settle()
+    cluster.start()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+
+
+def stop_answering(cluster: SimulatedCluster) -> None:
+    cluster.serve_candidate()
+    cluster.settle()
+    cluster.start()
+    cluster.finish()
+    cluster.settle()
+    cluster.serve_candidate(ready=0)
+    cluster.settle()
+    cluster.wait(600)
+
+
+FAILURES: list[tuple[Callable[[SimulatedCluster], None], str, str]] = [
+    (fail_to_start, "ImagePullError", "the image distillery-trainer:1 cannot be pulled: not found"),
+    (fail_to_become_ready, "RolloutFailed", "the server did not become ready before the rollout deadline"),
+    (answer_otherwise, "VerificationFailed", "3 of 16 rows were answered otherwise"),
+    (stop_answering, "RolloutFailed", "no Pod of the candidate is ready"),
+]
+
+
+@pytest.mark.parametrize(("fail", "reason", "why"), FAILURES, ids=[fail.__name__ for fail, _, _ in FAILURES])
+def test_a_failed_candidate_is_removed_and_the_server_before_it_is_not_touched(
+    fail: Callable[[SimulatedCluster], None], reason: str, why: str
+) -> None:
+    cluster = with_candidate()
+    before = copy.deepcopy(cluster.objects[NAME]["spec"])
+    fail(cluster)
+    cluster.settle()
+    assert (cluster.truth(READY), cluster.reason(STALLED), cluster.truth(AVAILABLE)) == ("False", reason, "True")
+    run = cluster.plan.stage(Stage.TRAIN).folder
+    assert message(cluster) == f"serving {run}: {why}; train-{FIRST}/model serves on"
+    assert not {CANDIDATE, SERVICES[1]} & cluster.objects.keys()
+    assert cluster.objects[NAME]["spec"] == before
+    assert "distillery.dev/server" not in cluster.objects[SERVICES[0]]["spec"]["selector"]
+    cluster.wait(100_000)
+    cluster.settle()
+    assert CANDIDATE not in cluster.objects  # not tried again by itself
+    cluster.request_retry()
+    cluster.settle()
+    assert CANDIDATE in cluster.objects
+
+
+def test_a_failed_candidate_gets_no_more_requests_while_it_stops() -> None:
+    cluster = with_candidate()
+    stop_answering(cluster)
+    cluster.reconcile()
+    cluster.serve_candidate()
+    cluster.objects[CANDIDATE]["metadata"]["deletionTimestamp"] = "2026-11-25T12:30:00Z"
+    cluster.reconcile()
+    assert cluster.selected() == [label(cluster)]
+
+
+ENDS = {
+    "rolling": {"serving": {"runtime": "Transformers"}},
+    "no server": {"serving": {"mode": "None"}},
+    "scaled to zero": {"serving": canary_of() | {"replicas": 0}},
+    "suspended": {"suspend": True},
+    "another student": {"training": {"seed": 8}},
+    "other rows": {"generation": {"teachers": [{"name": "big", "endpoint": "https://t.example/v1", "model": "x"}]}},
+    "the first run": {"serving": canary_of() | {"pinnedRun": FIRST}},
+    "a gate that nobody meets": {"evaluation": {"gate": {"minScore": 1}}},
+}
+
+
+@pytest.mark.parametrize("change", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("begin", [with_candidate, verified], ids=["starting", "first step"])
+def test_what_ends_a_canary_leaves_nothing_of_it(begin: Callable[[], SimulatedCluster], change: Raw) -> None:
+    cluster = begin()
+    cluster.change(**change)
+    cluster.settle()
+    if NAME in cluster.objects:
+        cluster.serve()
+        cluster.settle()
+    assert not {CANDIDATE, SERVICES[1]} & cluster.objects.keys()
+    assert serving(cluster).canary is None if cluster.status.serving else True
+    if SERVICES[0] in cluster.objects:
+        assert "distillery.dev/server" not in cluster.objects[SERVICES[0]]["spec"]["selector"]
+
+
+def test_a_suspended_canary_begins_anew_and_is_not_verified_again() -> None:
+    cluster = verified()
+    cluster.change(suspend=True)
+    cluster.settle()
+    assert label(cluster) == cluster.selected()[0]
+    cluster.change(suspend=False)
+    cluster.settle()
+    cluster.serve_candidate()
+    cluster.settle()
+    assert (canary(cluster).step, len([name for name in cluster.created if "verify" in name])) == (1, 2)
+
+
+def test_changed_steps_begin_anew_without_another_verification() -> None:
+    cluster = verified(canary_of(steps=STEPS))
+    cluster.wait(600)
+    cluster.settle()
+    cluster.change(serving=canary_of(steps=[{"percent": 5}, {"percent": 20}]))
+    cluster.settle()
+    assert (canary(cluster).step, canary(cluster).percent) == (1, 5)
+    cluster.change(serving=canary_of(steps=[{"percent": 5}, {"percent": 40}]))
+    cluster.settle()
+    assert (canary(cluster).step, canary(cluster).since) == (1, cluster.now)
+
+
+def test_another_image_is_a_candidate_of_the_same_student() -> None:
+    cluster = served()
+    cluster.change(serving=canary_of(steps=[{"percent": 50}]) | {"image": "mine:2"})
+    cluster.settle()
+    assert cluster.objects[CANDIDATE]["spec"]["template"]["spec"]["containers"][0]["image"] == "mine:2"
+    cluster.serve_candidate()
+    cluster.settle()
+    cluster.start()
+    cluster.finish()
+    cluster.annotations[PROMOTE] = FIRST  # promoted before, and no name of this server
+    cluster.settle()
+    assert cluster.reason() == "AwaitingPromotion"
+    cluster.annotations[PROMOTE] = canary(cluster).server
+    cluster.settle()
+    assert cluster.objects[NAME]["spec"]["template"]["spec"]["containers"][0]["image"] == "mine:2"
+
+
+def test_another_image_in_mid_canary_is_verified_before_it_gets_requests() -> None:
+    cluster = verified()
+    stable = label(cluster)
+    cluster.change(serving=canary_of() | {"image": "mine:2"})
+    cluster.settle()
+    assert (canary(cluster).step, cluster.selected()) == (0, [stable])
+    cluster.serve_candidate()
+    cluster.settle()
+    assert (cluster.reason(), cluster.selected()) == ("Verifying", [stable])
+
+
+def test_a_new_release_changes_no_candidate() -> None:
+    cluster = verified()
+    before = copy.deepcopy(cluster.objects[CANDIDATE])
+    cluster.install(trainer_image="distillery-trainer:2")
+    cluster.settle()
+    assert (cluster.objects[CANDIDATE], canary(cluster).step) == (before, 1)
+
+
+def test_a_restart_is_no_canary() -> None:
+    cluster = served()
+    cluster.install(trainer_image="distillery-trainer:2")
+    cluster.annotations["distillery.dev/restart-at"] = "now"
+    cluster.settle()
+    assert CANDIDATE not in cluster.objects
+
+
+def test_a_claim_that_only_one_node_can_mount_makes_it_a_recreate_and_says_so() -> None:
+    cluster = served()
+    claim = cluster.objects["PersistentVolumeClaim", cluster.plan.claim_name]
+    claim["spec"]["accessModes"] = ["ReadWriteOnce"]
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    assert CANDIDATE not in cluster.objects
+    assert cluster.objects[NAME]["spec"]["strategy"] == {"type": "Recreate"}
+    assert "no canary is possible" in message(cluster)
+
+
+def test_a_name_that_belongs_to_somebody_else_is_found_before_the_first_stage() -> None:
+    cluster = SimulatedCluster(serving=canary_of(), storage=SHARED)
+    theirs = {"kind": "Service", "metadata": {"name": "conjnli-candidate", "labels": {}}, "spec": {}}
+    cluster.objects[SERVICES[1]] = theirs
+    cluster.settle()
+    assert (cluster.reason(STALLED), cluster.created) == ("NameConflict", [])
+    assert message(cluster).startswith("generate: the Service conjnli-candidate already exists")
+
+
+def test_the_server_of_a_distillation_with_the_candidates_name_is_foreign() -> None:
+    cluster = SimulatedCluster(serving=canary_of(), storage=SHARED)
+    owner = {"kind": "Distillation", "name": "conjnli-candidate", "uid": "another"}
+    labels = {"distillery.dev/name": "conjnli-candidate"}
+    metadata = {"name": "conjnli-candidate", "labels": labels, "ownerReferences": [owner]}
+    cluster.objects[CANDIDATE] = {"kind": "Deployment", "metadata": metadata, "spec": {"template": {}}}
+    cluster.settle()
+    assert (cluster.reason(STALLED), cluster.created) == ("NameConflict", [])
+
+
+def test_both_models_are_in_use() -> None:
+    cluster = verified(storage={**SHARED, "history": 1})
+    assert runs_in_use(cluster.assessment().situation) == {FIRST, canary(cluster).train}
+    assert cluster.status.prunable_folders == ()
+
+
+def test_autoscalers_count_the_stable_pods_alone() -> None:
+    cluster = verified()
+    assert serving(cluster).selector == (
+        "app.kubernetes.io/component=serving,distillery.dev/name=conjnli,!distillery.dev/track"
+    )
+
+
+def test_the_weights_of_a_route_are_those_of_the_step() -> None:
+    assert canary_weights(verified(canary_of(canaryPercent=30)).assessment().rollout.canary) == (70, 30)
+    assert canary_weights(with_candidate().assessment().rollout.canary) == (100, 0)
+    assert canary_weights(None) == (100, 0)
+
+
+@pytest.mark.parametrize("deaths", range(1, 6))
+def test_an_operator_that_dies_after_any_write_ends_with_the_same(deaths: int) -> None:
+    cluster = served(canary_of(steps=[{"percent": 50, "duration": "1m"}]))
+    cluster.change(training={"seed": 7})
+    selected: list[str] = []
+    for _ in range(60):
+        cluster.reconcile(dies_after=deaths)
+        cluster.reconcile()
+        cluster.collect()
+        if cluster.live_jobs():
+            cluster.start()
+            cluster.finish()
+        for _, name in (NAME, CANDIDATE):
+            if ("Deployment", name) in cluster.objects:
+                cluster.serve(name=name)
+        verified_servers = {run.verification.server for run in cluster.status.history if run.verification}
+        selected += [each for each in cluster.selected() if each not in verified_servers]
+        cluster.wait(30)
+    assert (cluster.truth(READY), cluster.selected(), selected) == ("True", [label(cluster)], [])
+    assert cluster.status.history[0].train == serving(cluster).train
+    assert not {CANDIDATE, SERVICES[1]} & cluster.objects.keys()
+
+
+def counted(stable: tuple[int, int, float], candidate: tuple[int, int, float]) -> CanaryCounters:
+    """Requests, errors and seconds of both servers' Pods."""
+    pairs = (
+        RequestCounters(requests=requests, errors=errors, timed=requests - errors, seconds=seconds)
+        for requests, errors, seconds in (stable, candidate)
+    )
+    return CanaryCounters(*pairs)
+
+
+def analysed(**bounds: Any) -> SimulatedCluster:
+    """A candidate in its only step, which is to be judged; its Pods have been read once."""
+    cluster = verified(canary_of(analysis=bounds))
+    cluster.counters = counted((1000, 3, 100.0), (20, 1, 2.0))
+    cluster.settle()
+    assert canary(cluster).candidate_start == RequestCounters(requests=20, errors=1, timed=19, seconds=2.0)
+    return cluster
+
+
+def test_a_candidate_that_answers_as_well_takes_over() -> None:
+    cluster = analysed()
+    cluster.counters = counted((2000, 5, 200.0), (120, 2, 21.0))  # 1 of 100 fails, and 0.19 s instead of 0.1 s
+    cluster.wait(599)
+    cluster.settle()
+    assert canary(cluster).step == 1
+    cluster.wait(1)
+    cluster.settle()
+    assert (canary(cluster).percent, canary(cluster).candidate_start) == (100, None)
+
+
+WORSE = {
+    "errors": (
+        (120, 3, 2.0),
+        "2 of 100 requests to the candidate ended with HTTP 5xx, a ratio of 0.02; maxErrorRatio is 0.01",
+    ),
+    "latency": (
+        (120, 1, 32.0),
+        "the candidate takes 0.3 s for a request on average and the server before it 0.1 s, a ratio of 3;"
+        " maxLatencyRatio is 2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("candidate", "why"), WORSE.values(), ids=WORSE)
+def test_a_worse_candidate_is_removed_before_its_time(candidate: tuple[int, int, float], why: str) -> None:
+    cluster = analysed()
+    cluster.counters = counted((2000, 3, 200.0), candidate)
+    cluster.settle()
+    run = cluster.plan.stage(Stage.TRAIN).folder
+    assert message(cluster) == f"serving {run}: {why}; train-{FIRST}/model serves on"
+    assert (cluster.reason(STALLED), cluster.truth(AVAILABLE)) == ("CanaryFailed", "True")
+    assert not {CANDIDATE, SERVICES[1]} & cluster.objects.keys()
+
+
+def test_a_step_with_too_few_requests_goes_on_until_there_are_enough_or_a_person_promotes_it() -> None:
+    cluster = analysed(minRequests=50)
+    cluster.counters = counted((1030, 3, 103.0), (40, 21, 2.0))  # every one failed, but they are few
+    cluster.wait(600)
+    cluster.settle()
+    assert message(cluster).endswith("too little is known of it: 20 of 50 requests (minRequests) so far")
+    assert (canary(cluster).step, cluster.truth(ConditionType.RECONCILING)) == (1, "True")
+    cluster.annotations[PROMOTE] = cluster.plan.stage(Stage.TRAIN).input_hash
+    cluster.settle()
+    assert canary(cluster).percent == 100
+
+
+def test_pods_whose_metrics_cannot_be_read_are_waited_for_and_named() -> None:
+    cluster = verified(canary_of(analysis={}))
+    cluster.wait(600)
+    cluster.settle()
+    assert canary(cluster).step == 1
+    assert "/metrics have not been read; a network policy may keep the operator from them" in message(cluster)
+
+
+def test_counters_that_begin_anew_are_no_verdict() -> None:
+    cluster = analysed()
+    cluster.counters = counted((5, 0, 0.5), (200, 100, 900.0))  # a Pod of the stable server was replaced
+    cluster.wait(600)
+    cluster.settle()
+    assert (canary(cluster).step, canary(cluster).candidate_start) == (
+        1,
+        RequestCounters(requests=200, errors=100, timed=100, seconds=900.0),
+    )
+
+
+def test_without_an_analysis_nothing_is_read() -> None:
+    cluster = verified()
+    cluster.counters = counted((1000, 0, 100.0), (1000, 1000, 0.0))
+    cluster.settle()
+    assert (canary(cluster).step, canary(cluster).candidate_start) == (1, None)
