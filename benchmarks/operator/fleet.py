@@ -25,10 +25,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quickstart")]
 
-import psutil
 import requests
 from benchmarks.operator.finished_children import create_finished_children, now, pod_status, stage_ended
-from prometheus_client.parser import text_string_to_metric_families
+from benchmarks.operator.usage import OperatorUsage, ProcessorTimes, Requests, requests_by_kind
 
 from cluster_binaries import ensure_binaries
 from control_plane import ControlPlane
@@ -40,14 +39,12 @@ Manifest = dict[str, Any]
 
 NAMESPACE = "distillery"
 CONNECTIONS = 20
-QUIET_SECONDS = 5.0
 REST_SECONDS = 60.0
 DISTILLATIONS = f"/apis/distillery.dev/v1alpha1/namespaces/{NAMESPACE}/distillations"
 JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 CLAIMS, CONFIG_MAPS = (f"/api/v1/namespaces/{NAMESPACE}/{kind}" for kind in ("persistentvolumeclaims", "configmaps"))
 COLLECTIONS = {"Job": JOBS, "Pod": PODS, "PersistentVolumeClaim": CLAIMS, "ConfigMap": CONFIG_MAPS}
-REPEATED = ("WATCH", "CONNECT")
 
 
 class Api:
@@ -71,12 +68,9 @@ class Api:
         """JSON merge patch."""
         return self("PATCH", path, patch, **{"Content-Type": "application/merge-patch+json"})
 
-    def requests_so_far(self) -> float:
-        """Requests about what belongs to Distillations that the API server has answered, watches apart."""
-        text = self._session.get(f"{self._plane.server}/metrics", timeout=60).text
-        families = text_string_to_metric_families(text)
-        samples = (each for family in families for each in family.samples if each.name == "apiserver_request_total")
-        return sum(each.value for each in samples if _counts(each.labels))
+    def requests_so_far(self) -> Requests:
+        """The requests that the API server has answered so far."""
+        return requests_by_kind(self._session.get(f"{self._plane.server}/metrics", timeout=60).text)
 
     @property
     def _session(self) -> requests.Session:
@@ -87,10 +81,6 @@ class Api:
             session.headers["Authorization"] = f"Bearer {self._plane.token('admin')}"
         found: requests.Session = self._local.session
         return found
-
-
-def _counts(labels: dict[str, str]) -> bool:
-    return labels["resource"] not in ("leases", "") and labels["verb"] not in REPEATED
 
 
 class FirstJobs(threading.Thread):
@@ -128,50 +118,24 @@ def distillation(name: str, **spec: Any) -> Manifest:
     }
 
 
-class Measured:
-    """What an operator process takes from now on."""
-
-    def __init__(self, operator: OperatorProcess) -> None:
-        self._process = psutil.Process(operator.pid)
-        self._processor = sum(self._process.cpu_times()[:2])
-
-    def __str__(self) -> str:
-        seconds = sum(self._process.cpu_times()[:2]) - self._processor
-        return f"{seconds:.1f} CPU s, peak {self.peak_mib:.0f} MiB"
-
-    @property
-    def peak_mib(self) -> float:
-        """Highest resident memory since the start of the process."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
-
-    def wait_until_quiet(self, operator: OperatorProcess, since: float) -> float:
-        """Wait until nothing is queued and under a tenth of a core is used for a while; returns the seconds before."""
-        last, used = time.monotonic(), -1.0
-        while time.monotonic() - last < QUIET_SECONDS:
-            time.sleep(0.5)
-            now = sum(self._process.cpu_times()[:2])
-            if operator.metric("distillery_queue_depth") or now - used > 0.05:
-                last = time.monotonic()
-            used = now
-        return last - since
-
-
 def create_all(plane: ControlPlane, api: Api, operator: OperatorProcess, count: int) -> None:
     """All at once, until each has its first Job."""
     jobs = FirstJobs(plane)
     jobs.start()
     time.sleep(2)
-    measured, before, started = Measured(operator), api.requests_so_far(), time.monotonic()
+    usage, times, before = OperatorUsage(operator), ProcessorTimes(plane, operator), api.requests_so_far()
+    started = time.monotonic()
     api.for_each(lambda number: api("POST", DISTILLATIONS, distillation(f"r{number}")), range(count))
     created = time.monotonic() - started
     wait_until(lambda: len(jobs.seen) >= count, 900, "the first Jobs")
     seconds = max(jobs.seen.values()) - started
-    print(f"{count} created in {created:.1f} s; the last first Job after {seconds:.1f} s; {measured}")
-    quiet = measured.wait_until_quiet(operator, started)
-    print(
-        f"  quiet after {quiet:.1f} s; {measured}; {(api.requests_so_far() - before) / count:.1f} requests a resource"
-    )
+    print(f"{count} created in {created:.1f} s; the last first Job after {seconds:.1f} s; {usage}", flush=True)
+    print(f"  CPU s until then: {times}", flush=True)
+    quiet = usage.wait_until_quiet(started)
+    print(f"  quiet after {quiet:.1f} s; {usage}", flush=True)
+    print(f"  CPU s until then: {times}", flush=True)
+    for kind, number in sorted((api.requests_so_far() - before).items()):
+        print(f"  {number / count:6.2f} {kind}", flush=True)
 
 
 def follow_stages(api: Api, active: int) -> None:
@@ -207,13 +171,13 @@ def rest_and_restart(api: Api, operator: OperatorProcess, count: int) -> None:
     """What is asked for at rest, and how soon a restarted operator is quiet."""
     before = api.requests_so_far()
     time.sleep(REST_SECONDS)
-    print(f"at rest with {count}: {(api.requests_so_far() - before - 1) / REST_SECONDS:.2f} requests a second")
+    print(f"at rest with {count}: {((api.requests_so_far() - before).total()) / REST_SECONDS:.2f} requests a second")
     operator.terminate(30)
     started = time.monotonic()
     operator.start()
     operator.wait_until_leading(120)
-    measured = Measured(operator)
-    print(f"restarted with {count}: quiet after {measured.wait_until_quiet(operator, started):.1f} s; {measured}")
+    measured = OperatorUsage(operator)
+    print(f"restarted with {count}: quiet after {measured.wait_until_quiet(started):.1f} s; {measured}")
 
 
 def make_ready(api: Api, count: int) -> None:
@@ -243,6 +207,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="distillery-fleet-") as folder:
         with ControlPlane(ensure_binaries(), Path(folder) / "work") as plane, _operator(plane, folder) as operator:
             api = Api(plane)
+            operator.wait_until_leading(120)
             create_all(plane, api, operator, chosen.resources)
             plane.stop_scheduler()
             follow_stages(api, min(chosen.active, chosen.resources))
@@ -258,8 +223,8 @@ def _measure_ready(plane: ControlPlane, count: int, folder: str) -> None:
     make_ready(api, count)
     with operator:
         operator.wait_until_leading(120)
-        measured, started = Measured(operator), time.monotonic()
-        measured.wait_until_quiet(operator, started)
+        measured, started = OperatorUsage(operator), time.monotonic()
+        measured.wait_until_quiet(started)
         rest_and_restart(api, operator, count)
 
 

@@ -19,6 +19,8 @@ StartOperator = Callable[..., OperatorProcess]
 
 WHOLE_RUN = 40
 """Requests, with the patches by which finished Jobs get a time to live; 37 are expected."""
+UNTIL_FIRST_JOB = 18
+"""Requests of the first of its kind; 12 are expected. Of the dry runs, others like it need none."""
 
 
 @pytest.fixture
@@ -68,6 +70,8 @@ def test_a_whole_run_takes_few_requests(
     wait_until(lambda: all_expire(distilled), 30, "a time to live of each Job")
 
     requests = counted(interceptor, before)
+    first_job = next(number for number, each in enumerate(requests, 1) if each.startswith("POST") and "/jobs" in each)
+    assert first_job <= UNTIL_FIRST_JOB, "\n".join(requests)
     assert len(requests) <= WHOLE_RUN, "\n".join(requests)
 
 

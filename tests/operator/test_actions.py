@@ -793,5 +793,12 @@ def test_a_pod_that_does_not_start_is_reconciled_again_soon() -> None:
     assert cluster.requeue_after() is None
 
 
+@pytest.mark.parametrize(("waited", "requeue"), [(60, 20), (80, 20), (400, 100), (1200, 300), (36_000, 300)])
+def test_the_longer_a_pod_has_not_started_the_later_it_is_looked_at(waited: int, requeue: int) -> None:
+    cluster = begun()
+    cluster.wait(waited)
+    assert cluster.requeue_after() == timedelta(seconds=requeue)
+
+
 def test_a_served_student_is_not_requeued() -> None:
     assert served().requeue_after() is None

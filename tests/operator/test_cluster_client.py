@@ -280,7 +280,7 @@ async def test_without_a_configuration_it_says_what_to_set(tmp_path: Path, monke
 
 async def test_events_that_may_not_be_listed_are_done_without(cluster: Cluster, server: Server) -> None:
     server.refuse(403, "Forbidden")
-    assert await cluster.events_about("team-a", "p") == ()
+    assert [event async for event in cluster.failure_events("team-a")] == []
 
 
 async def test_the_lease_is_replaced_as_it_was_read(cluster: Cluster, server: Server) -> None:

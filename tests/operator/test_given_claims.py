@@ -12,7 +12,7 @@ from distillery_operator.cluster.client import Cluster
 from distillery_operator.controller import known_children
 from distillery_operator.controller.known_children import KnownChildren
 from distillery_operator.core.situation import plan_for
-from simulated_cluster import SETTINGS, START, distillation, spec
+from simulated_cluster import SETTINGS, distillation, spec
 
 
 class Claims(Cluster):
@@ -43,7 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def collect(children: KnownChildren, claim: str) -> None:
     plan = plan_for(distillation(spec(storage={"claimName": claim})), SETTINGS, DistillationStatus())
-    await children.collect(plan, DistillationStatus(), START)
+    await children.collect(plan, DistillationStatus())
 
 
 async def test_a_claim_of_the_users_is_read_every_ten_minutes(clock: Clock) -> None:

@@ -43,9 +43,6 @@ class LatePods(Cluster):
         self.lists += 1
         yield Page([self.pod], "9")
 
-    async def events_about(self, namespace: str, name: str) -> tuple[dict[str, Any], ...]:
-        return ()
-
 
 def without_its_end(pod: dict[str, Any]) -> dict[str, Any]:
     running = {"phase": "Running", "containerStatuses": [{"name": "stage", "state": {"running": {}}}]}
@@ -69,7 +66,7 @@ def ended_training() -> tuple[SimulatedCluster, LatePods]:
 async def test_the_pod_of_an_ended_job_is_read_before_the_job_counts_as_failed() -> None:
     simulated, cluster = ended_training()
     children = KnownChildren(cluster)
-    found = await children.collect(simulated.plan, simulated.status, simulated.now)
+    found = await children.collect(simulated.plan, simulated.status)
     (job,) = observe(found, owner_uid=UID, now=simulated.now).jobs
     assert (job.state, cluster.lists) == (JobState.DONE, 1)
 
@@ -78,5 +75,5 @@ async def test_once_the_pods_end_is_known_nothing_is_read() -> None:
     simulated, cluster = ended_training()
     children = KnownChildren(cluster)
     for _ in range(3):
-        await children.collect(simulated.plan, simulated.status, simulated.now)
+        await children.collect(simulated.plan, simulated.status)
     assert cluster.lists == 1

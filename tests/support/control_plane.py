@@ -131,6 +131,11 @@ class ControlPlane(Cluster):
         """The bearer token of one of USERS."""
         return self._tokens[user]
 
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """Of each program that runs."""
+        return {name: process.pid for name, process in self._processes.items()}
+
     def log_path(self, program: str) -> Path:
         """Where a program's output goes."""
         return self.folder / f"{program}.log"

@@ -145,26 +145,28 @@ class Cluster:
 
         Raises Expired where the server no longer has the version that the first page was of.
         """
-        query = {"limit": str(PAGE_LENGTH), **({"labelSelector": selector} if selector else {})}
-        continuation = ""
-        while True:
-            following = {"continue": continuation} if continuation else {}
-            found = await self._request("GET", _path(kind, namespace), {**query, **following})
-            yield Page(found.get("items") or [], str(found["metadata"].get("resourceVersion", "")))
-            continuation = found["metadata"].get("continue") or ""
-            if not continuation:
-                return
+        async for page in self._pages(_path(kind, namespace), {"labelSelector": selector} if selector else {}):
+            yield page
 
-    async def events_about(self, namespace: str, name: str) -> tuple[Manifest, ...]:
-        """The Events about the objects of one name, as core/v1, which shows the Events of every component. None where
-        they may not be listed: they only explain what is known without them."""
-        path, query = f"/api/v1/namespaces/{namespace}/events", {"fieldSelector": f"involvedObject.name={name}"}
+    async def failure_events(self, namespace: str) -> AsyncIterator[Manifest]:
+        """The Events of a namespace that may say why something does not start, as core/v1, which shows the Events of
+        every component. None where they may not be listed: they only explain what is known without them."""
         try:
-            found = await self._request("GET", path, query)
+            async for page in self._pages(f"/api/v1/namespaces/{namespace}/events", {"fieldSelector": _NO_FAILURE}):
+                for event in page.objects:
+                    yield event
         except Forbidden as error:
             logger.debug("no Events: %s", error)
-            return ()
-        return tuple(found.get("items", ()))
+
+    async def _pages(self, path: str, query: Query) -> AsyncIterator[Page]:
+        continuation: Query = {}
+        while True:
+            found = await self._request("GET", path, {"limit": str(PAGE_LENGTH), **query, **continuation})
+            metadata = found["metadata"]
+            yield Page(found.get("items") or [], str(metadata.get("resourceVersion", "")))
+            if not metadata.get("continue"):
+                return
+            continuation = {"continue": metadata["continue"]}
 
     async def served_schema(self, group_version: str) -> Manifest:
         """The OpenAPI v3 document of one group and version, which every authenticated user may read."""
@@ -320,6 +322,10 @@ class ClusterLease:
         """Write the Lease back; raises Conflict."""
         return await self._cluster.replace(lease)
 
+
+_USUAL_REASONS = ("Scheduled", "Pulling", "Pulled", "Created", "Started", "Killing", "SuccessfulCreate", "Completed")
+_NO_FAILURE = ",".join(f"reason!={reason}" for reason in (*_USUAL_REASONS, "FailedScheduling", "BackOff", "Unhealthy"))
+"""Leaves out the Events that a healthy namespace is full of, and those that a Pod's status repeats."""
 
 _WRITE = {"fieldManager": FIELD_MANAGER}
 _OF_NONE = "1"

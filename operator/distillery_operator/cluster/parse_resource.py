@@ -24,16 +24,15 @@ def read_distillation(resource: Mapping[str, Any]) -> Distillation:
     Raises InvalidDistillation with a message for each invalid field; of rules between the fields of one object, for the
     first.
     """
-    manifest = copy.deepcopy({key: value for key, value in resource.items() if key != "status"})
-    error = _validation_error(manifest)
-    if error is not None:
-        for detail in error.errors():
-            if detail["type"] == _UNKNOWN_FIELD:
-                _remove(manifest, detail["loc"])
-        error = _validation_error(manifest)
-    if error is not None:
-        raise InvalidDistillation("; ".join(_message(detail) for detail in error.errors()))
-    return Distillation.model_validate(manifest)
+    manifest = {key: value for key, value in resource.items() if key != "status"}
+    try:
+        return Distillation.model_validate(manifest)
+    except ValidationError as error:
+        known = _without_unknown_fields(manifest, error)
+    try:
+        return Distillation.model_validate(known)
+    except ValidationError as error:
+        raise InvalidDistillation("; ".join(_message(detail) for detail in error.errors())) from None
 
 
 def read_status(resource: Mapping[str, Any]) -> DistillationStatus:
@@ -46,12 +45,12 @@ def read_metadata(resource: Mapping[str, Any]) -> Metadata:
     return Metadata.model_validate(resource["metadata"])
 
 
-def _validation_error(manifest: Mapping[str, Any]) -> ValidationError | None:
-    try:
-        Distillation.model_validate(manifest)
-    except ValidationError as error:
-        return error
-    return None
+def _without_unknown_fields(manifest: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:
+    known = copy.deepcopy(dict(manifest))
+    for detail in error.errors():
+        if detail["type"] == _UNKNOWN_FIELD:
+            _remove(known, detail["loc"])
+    return known
 
 
 def _remove(manifest: Any, path: Sequence[int | str]) -> None:

@@ -20,7 +20,13 @@ Path = tuple[int | str, ...]
 
 def read_stored_status(stored: Mapping[str, Any]) -> DistillationStatus:
     """The status, without the fields, values and items that this release does not understand."""
-    status = copy.deepcopy(dict(stored))
+    try:
+        return DistillationStatus.model_validate(stored)
+    except ValidationError:
+        return _repaired(copy.deepcopy(dict(stored)))
+
+
+def _repaired(status: dict[str, Any]) -> DistillationStatus:
     for _ in range(_ROUNDS):
         try:
             return DistillationStatus.model_validate(status)

@@ -13,8 +13,9 @@ from typing import Any
 from distillery_api.status import DistillationStatus
 from distillery_operator.cluster.client import Cluster
 from distillery_operator.cluster.kueue import read_workloads
+from distillery_operator.controller.namespace_events import NamespaceEvents
 from distillery_operator.core.attempt_state import lacks_the_end_of_its_pod
-from distillery_operator.core.observation import Children
+from distillery_operator.core.observation import Children, Observation
 from distillery_operator.core.observe import observe
 from distillery_operator.core.observe_queue import waiting_jobs
 from distillery_operator.core.situation import names_to_read
@@ -48,19 +49,24 @@ class KnownChildren:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._cache = cluster, cluster.cache
+        self._events = NamespaceEvents(cluster.failure_events)
         self._given_claims: dict[tuple[str, str], tuple[float, Manifest]] = {}
         """When each was read, the longest ago first."""
 
-    async def collect(self, plan: Plan, previous: DistillationStatus, now: datetime) -> Children:
-        """Everything that belongs to the Distillation, and the Events about what does not start."""
+    async def collect(self, plan: Plan, previous: DistillationStatus) -> Children:
+        """Everything that belongs to the Distillation."""
         children = replace(self._known(plan), claim=await self._claim(plan))
         for child in await self._named(plan.namespace, names_to_read(plan, previous)):
             children = with_child(children, child, plan.name)
         children = await self._with_late_pods(plan, previous, children)
         waiting = waiting_jobs(children.jobs, suspended=plan.suspended)
-        children = replace(children, workloads=await read_workloads(self._cluster, plan.namespace, waiting))
-        unexplained = observe(children, owner_uid=plan.uid, now=now).unexplained
-        return replace(children, events=await self._events(plan.namespace, unexplained))
+        return replace(children, workloads=await read_workloads(self._cluster, plan.namespace, waiting))
+
+    async def observe(self, plan: Plan, children: Children, now: datetime) -> Observation:
+        """The observation of what was collected, with the Events about what does not start."""
+        observation = observe(children, owner_uid=plan.uid, now=now)
+        events = await self._events.about(plan.namespace, observation.unexplained)
+        return observe(replace(children, events=events), owner_uid=plan.uid, now=now) if events else observation
 
     def _known(self, plan: Plan) -> Children:
         cache, namespace, serving = self._cache, plan.namespace, names.serving_name(plan.name)
@@ -118,10 +124,6 @@ class KnownChildren:
         outdated = takewhile(lambda each: each[1][0] < latest, self._given_claims.items())
         for key in [key for key, _ in outdated]:
             del self._given_claims[key]
-
-    async def _events(self, namespace: str, unexplained: Iterable[str]) -> tuple[Manifest, ...]:
-        found = await asyncio.gather(*(self._cluster.events_about(namespace, name) for name in unexplained))
-        return tuple(event for events in found for event in events)
 
 
 def with_child(children: Children, child: Manifest | None, owner: str) -> Children:

@@ -19,13 +19,14 @@ from distillery_api.resource import KIND
 from distillery_api.spec import RouteKind
 from distillery_api.status import DistillationStatus
 from distillery_operator.cluster.client import Cluster
-from distillery_operator.cluster.parse_resource import read_distillation, read_metadata, read_status
+from distillery_operator.cluster.parse_resource import read_metadata, read_status
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.action_requests import ActionRequests, Outcome
 from distillery_operator.controller.canary_readings import CanaryReadings
 from distillery_operator.controller.fleet_rollout import FleetRollout
 from distillery_operator.controller.known_children import KnownChildren, with_child
 from distillery_operator.controller.metrics import Metrics
+from distillery_operator.controller.recent_plans import RecentPlans
 from distillery_operator.controller.stage_reports import StageReports
 from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.core.actions import Action, Apply, Create, Delete, decide
@@ -33,10 +34,9 @@ from distillery_operator.core.assessment import Assessment, assess
 from distillery_operator.core.canary import reads_counters
 from distillery_operator.core.fleet import fleet_state
 from distillery_operator.core.observation import Children, StageReport
-from distillery_operator.core.observe import observe
 from distillery_operator.core.refusals import kept_refusals
 from distillery_operator.core.requeue import requeue_after
-from distillery_operator.core.situation import Settings, Situation, plan_for
+from distillery_operator.core.situation import Settings, Situation
 from distillery_operator.core.status import compute_status, invalid_status
 from distillery_operator.errors import ClusterError, Conflict, InvalidDistillation, NotFound
 from distillery_operator.planning.plan import Plan
@@ -49,6 +49,8 @@ Manifest = dict[str, Any]
 
 _NAME_CONFLICT_ATTEMPTS = 3
 _UNCHANGING = {"Service", *RouteKind}
+JOB_SECONDS = 1.0
+"""How soon to reconcile again after a Job was created, if no event asks for it before."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Reconciler:
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies, self._cluster = dependencies, dependencies.cluster
         self._children, self._requests = KnownChildren(self._cluster), ActionRequests(self._cluster)
+        self._plans = RecentPlans(dependencies.settings)
 
     async def __call__(self, key: Key) -> float | None:
         """One reconciliation, timed."""
@@ -121,22 +124,20 @@ class Reconciler:
     async def _reconcile_resource(self, key: Key, resource: Manifest) -> float | None:
         previous, now = read_status(resource), self._dependencies.clock()
         try:
-            distillation = read_distillation(resource)
+            plan = self._plans.plan(resource, previous)
         except InvalidDistillation as error:
             status = invalid_status(read_metadata(resource), previous, now, str(error))
             await self._write_status(key, resource, previous, status)
             return None
-        plan = plan_for(distillation, self._dependencies.settings, previous)
         return await self._bring_about(key, _Reconciliation(resource, plan, previous, now))
 
     async def _bring_about(self, key: Key, reconciliation: _Reconciliation) -> float | None:
         """Observe, decide, write the status and act; again where the name of a new object turns out to be in use."""
         plan, previous, read = reconciliation.plan, reconciliation.previous, reconciliation.resource
-        children = await self._children.collect(plan, previous, reconciliation.now)
+        children = await self._children.collect(plan, previous)
         for _ in range(_NAME_CONFLICT_ATTEMPTS):
-            situation = self._situation(key, reconciliation, children)
-            assessment = await self._assess(key, situation)
-            actions = decide(assessment)
+            situation = await self._situation(key, reconciliation, children)
+            assessment, actions = await self._decide(key, situation)
             report = self._stage_report(key, assessment)
             before, reconciliation = reconciliation, await self._record(reconciliation, assessment, report)
             if before.resource is reconciliation.resource:
@@ -146,27 +147,34 @@ class Reconciler:
             if outcome.conflicting is None:
                 break
             children = with_child(children, outcome.conflicting, plan.name)
+        if "Job" in _kinds_written(outcome.sent):
+            # Its Job and its Pod are about to change anyway.
+            return JOB_SECONDS
         if reconciliation.resource is not read or _made_unchanging(outcome.sent) or outcome.found_gone:
             # Neither our own status, nor a new Service or route, nor what was gone before causes an event of somebody
             # else's.
             return 0.0
         return self._requeue_seconds(key, assessment, outcome)
 
-    async def _assess(self, key: Key, situation: Situation) -> Assessment:
-        """What the situation means, with what the server refuses of what is to be done."""
+    async def _decide(self, key: Key, situation: Situation) -> tuple[Assessment, Sequence[Action]]:
+        """What the situation means and what is to be done, with what the server refuses of it."""
         kept = kept_refusals(
             situation.previous, generation=situation.plan.generation, retry_requested=situation.retry_requested
         )
         accepted = assess(situation)
-        refusals = await self._requests.check(key, decide(accepted), kept)
-        return assess(replace(situation, refusals=refusals)) if refusals else accepted
+        actions = decide(accepted)
+        refusals = await self._requests.check(key, actions, kept)
+        if not refusals:
+            return accepted, actions
+        assessment = assess(replace(situation, refusals=refusals))
+        return assessment, decide(assessment)
 
     # --- observe
 
-    def _situation(self, key: Key, reconciliation: _Reconciliation, children: Children) -> Situation:
+    async def _situation(self, key: Key, reconciliation: _Reconciliation, children: Children) -> Situation:
         situation = Situation(
             plan=reconciliation.plan,
-            observation=observe(children, owner_uid=reconciliation.plan.uid, now=reconciliation.now),
+            observation=await self._children.observe(reconciliation.plan, children, reconciliation.now),
             previous=reconciliation.previous,
             now=reconciliation.now.replace(microsecond=0),
             settings=self._dependencies.settings,

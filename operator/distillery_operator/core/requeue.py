@@ -19,8 +19,9 @@ from distillery_operator.core.verification import waits_for_scale_up
 UNWATCHED_REQUEUE = timedelta(minutes=1)
 """How often to check what no event reports, such as whether a name has become free."""
 
-UNEXPLAINED_REQUEUE = timedelta(seconds=20)
-"""How soon to check a Pod again that has not started: by then its events may explain it."""
+UNEXPLAINED_REQUEUE, LATE_UNEXPLAINED_REQUEUE = timedelta(seconds=20), timedelta(minutes=5)
+"""How soon to check a Pod again that has not started: by then its events may explain it. The longer it has waited, the
+later, since thousands may wait."""
 
 SHORTEST_REQUEUE = timedelta(seconds=1)
 
@@ -28,8 +29,8 @@ SHORTEST_REQUEUE = timedelta(seconds=1)
 def requeue_after(assessment: Assessment) -> timedelta | None:
     """When to reconcile again although nothing happens; None where only an event changes anything."""
     delays = [moment - assessment.situation.now for moment in _moments(assessment)]
-    delays += [UNEXPLAINED_REQUEUE] if _waits_for_pod(assessment.stages.current, assessment.rollout) else []
-    delays += [UNEXPLAINED_REQUEUE] if _waits_for_volume(assessment) else []
+    waits = _waits_for_pod(assessment.stages.current, assessment.rollout) or _waits_for_volume(assessment)
+    delays += [_unexplained_requeue(assessment)] if waits else []
     delays += [UNWATCHED_REQUEUE] if _waits_for_unwatched(assessment) else []
     in_queue = queue_requeue(assessment.situation, assessment.stages.current.job)
     delays += [in_queue] if in_queue else []
@@ -57,6 +58,13 @@ def _waits_for_pod(state: StageState, rollout: Rollout) -> bool:
     pending = state.job is not None and state.job.state is JobState.PENDING and state.problem is None
     starting = rollout.phase is RolloutPhase.ROLLING_OUT and not rollout.can_be_verified
     return pending or (starting and rollout.problem is None)
+
+
+def _unexplained_requeue(assessment: Assessment) -> timedelta:
+    """A quarter of the time that it has been waiting."""
+    job, now = assessment.stages.current.job, assessment.situation.now
+    waited = now - job.created if job and job.created and job.state is JobState.PENDING else timedelta()
+    return min(max(waited / 4, UNEXPLAINED_REQUEUE), LATE_UNEXPLAINED_REQUEUE)
 
 
 def _waits_for_volume(assessment: Assessment) -> bool:

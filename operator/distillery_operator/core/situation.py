@@ -71,7 +71,7 @@ class Situation:
 
     def configuration(self, planned: PlannedStage) -> str:
         """Digest of what the spec would give an attempt now."""
-        return configuration_digest(self.plan, planned)
+        return self.plan.once(("configuration", planned), lambda: configuration_digest(self.plan, planned))
 
     def image(self, planned: PlannedStage) -> str:
         """The image that an attempt would run now."""

@@ -4,9 +4,10 @@ same folders everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from distillery_api.paths import Workspace
 from distillery_api.resource import PROMOTE_ANNOTATION, RESTART_ANNOTATION, RETRY_ANNOTATION, Distillation
@@ -22,6 +23,8 @@ from distillery_operator.planning import names
 from distillery_operator.planning.evaluate_options import evaluate_options
 from distillery_operator.planning.identity import input_hashes, revised
 from distillery_operator.planning.verify_options import verify_options
+
+Derived = TypeVar("Derived")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,14 @@ class Plan:
     """Of the rows that the stages after generate are planned for; None for those that generate first finished with."""
     asks_candidate: bool = False
     """Whether verify asks a candidate, through its own Service."""
+    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
+        """What follows from this plan, which never changes: derived at the first request, and remembered by `key`."""
+        if key not in self._derived:
+            self._derived[key] = derive()
+        derived: Derived = self._derived[key]
+        return derived
 
     @property
     def spec(self) -> DistillationSpec:
@@ -151,13 +162,13 @@ class Plan:
 
     def options(self, stage: Stage) -> JobOptions:
         """Where and how `stage` runs."""
-        options: Mapping[Stage, JobOptions] = {
-            Stage.GENERATE: self.spec.generation,
-            Stage.TRAIN: self.spec.training,
-            Stage.EVALUATE: evaluate_options(self.spec.evaluation, self.spec.training),
-            Stage.VERIFY: verify_options(self.spec.evaluation),
+        options: Mapping[Stage, Callable[[], JobOptions]] = {
+            Stage.GENERATE: lambda: self.spec.generation,
+            Stage.TRAIN: lambda: self.spec.training,
+            Stage.EVALUATE: lambda: evaluate_options(self.spec.evaluation, self.spec.training),
+            Stage.VERIFY: lambda: verify_options(self.spec.evaluation),
         }
-        return options[stage]
+        return self.once(("options", stage), options[stage])
 
 
 def make_plan(
