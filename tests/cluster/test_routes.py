@@ -45,7 +45,7 @@ def rules(distilled: Distilled, kind: str) -> list[Any]:
 def test_a_route_is_made_as_soon_as_the_cluster_serves_its_kind_and_then_looked_after(
     distilled: Distilled, start_operator: StartOperator, control_plane: Cluster
 ) -> None:
-    operator = start_operator()
+    operator = start_operator(DISTILLERY_LEASE_DURATION="15s", DISTILLERY_LEASE_RENEW_DEADLINE="10s")
     distilled.apply(small_spec(serving={"runtime": "Transformers", "route": HTTP_ROUTE}))
     distilled.wait("Stalled", reason="InvalidSpec")
     assert distilled.conditions["Available"] == ("True", "Serving")

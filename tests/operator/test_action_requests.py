@@ -240,11 +240,13 @@ async def test_a_token_that_has_expired_is_no_refusal(requests: ActionRequests, 
 
 
 @pytest.mark.parametrize("what", ["apply", "Job"])
+@pytest.mark.parametrize(
+    ("reason", "message"), [("NotFound", "the server could not find the requested resource"), ("", "")]
+)
 async def test_a_kind_that_the_cluster_does_not_have_is_refused(
-    requests: ActionRequests, server: Server, what: str
+    requests: ActionRequests, server: Server, what: str, reason: str, message: str
 ) -> None:
-    message = "the server could not find the requested resource"
-    server.answers[ACTIONS[what][1].split()[0]] = (404, "NotFound", message)
+    server.answers[ACTIONS[what][1].split()[0]] = (404, reason, message)
     refusals = await one_pass(requests, [ACTIONS[what][0], ACTIONS["delete"][0]])
     unserved = {"apply": "deployments of apps/v1", "Job": "jobs of batch/v1"}[what]
     sentence = f"the cluster does not serve {unserved}; install that API"

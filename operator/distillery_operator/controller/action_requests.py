@@ -191,7 +191,8 @@ class ActionRequests:
 
 
 def _why_unserved(manifest: Manifest, error: NotFound) -> str:
-    if "the server could not find the requested resource" not in str(error):
+    # Of a group that is not served, the server says nothing; of a kind in another group, this.
+    if error.reason and "the server could not find the requested resource" not in str(error):
         return str(error)
     group_version, plural = RESOURCES[manifest["kind"]]
     return f"the cluster does not serve {plural} of {group_version}; install that API"
