@@ -10,6 +10,13 @@ CONFIG_FILE = "run.json"
 """The RunConfig of a stage: in the stage's folder of a local run, in a ConfigMap in a cluster."""
 
 
+IMAGE_MODEL_FOLDER = "models"
+"""Folder of the model's files in the student's image: KServe's convention."""
+
+STUDENT_PROMPT_FILE = "student-prompt.txt"
+"""The student prompt as text: in the folder of generate, and among the model's files in the student's image."""
+
+
 class Artefact(StrEnum):
     """What a stage leaves for its users, by the keys of `StageResult.files`."""
 
@@ -158,7 +165,7 @@ class StageFolder:
     @property
     def student_prompt(self) -> Path:
         """generate: the student prompt as text."""
-        return self.path / "student-prompt.txt"
+        return self.path / STUDENT_PROMPT_FILE
 
     @property
     def not_trained(self) -> Path:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from distillery_api.base import LenientModel
 from distillery_api.paths import StageFolder, Workspace
-from distillery_api.spec import Data, EvaluationOptions, Generation, Student, Task, Training
+from distillery_api.spec import Data, EvaluationOptions, Generation, ModelImage, Student, Task, Training
 from distillery_api.stage import Stage
 
 WORKSPACE_PATH = "/workspace"
@@ -17,6 +17,9 @@ WORKSPACE_PATH = "/workspace"
 
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 """Where the kubelet reads what a container says at its end."""
+
+REGISTRY_CREDENTIALS_VARIABLE = "DOCKER_CONFIG"
+"""Variable with the folder of `config.json`, in which container tools look for credentials of registries (publish)."""
 
 METRICS_PORT = 9090
 """TCP port of a stage's `/metrics` and `/healthz`."""
@@ -54,7 +57,7 @@ class RunConfig(LenientModel):
     """The stage's folder in the workspace, `<stage>-<hash>`."""
     inputs: dict[Stage, str] = {}
     """Folders of the previous stages, by stage."""
-    prune: tuple[Annotated[str, Field(pattern=r"^(generate|train|evaluate|verify)-[-a-z0-9]+$")], ...] = ()
+    prune: tuple[Annotated[str, Field(pattern=r"^(generate|train|evaluate|publish|verify)-[-a-z0-9]+$")], ...] = ()
     """Stage folders of this Distillation's that no kept run needs, to delete before the stage starts."""
     workspace: str = WORKSPACE_PATH
     """Path of the workspace."""
@@ -74,6 +77,8 @@ class RunConfig(LenientModel):
     serving_student: ServingStudent | None = None
     """The student that is served, if the quality gate compares the new one with it (evaluate). It is no part of the
     stage's identity."""
+    model_image: ModelImage | None = None
+    """Where the student is pushed to (publish)."""
     server_url: str | None = None
     """Base URL of the student's server, such as `http://NAME.NAMESPACE.svc:8000/v1` (verify). It serves the student
     under the name of the Distillation."""

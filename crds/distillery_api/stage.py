@@ -13,6 +13,7 @@ class Stage(StrEnum):
     GENERATE = "generate"
     TRAIN = "train"
     EVALUATE = "evaluate"
+    PUBLISH = "publish"
     VERIFY = "verify"
 
     @property
@@ -27,7 +28,7 @@ class Stage(StrEnum):
 
 
 def stages_until(last: Stage | None) -> tuple[Stage, ...]:
-    """The stages of a run up to and including `last`; for None, all that need no server: without verify."""
+    """The stages of a run up to and including `last`; for None, up to evaluate, the last that needs no cluster."""
     last = last or Stage.EVALUATE
     return (*last.earlier, last)
 
@@ -36,6 +37,7 @@ SPEC_SECTIONS = {
     Stage.GENERATE: "generation",
     Stage.TRAIN: "training",
     Stage.EVALUATE: "evaluation",
+    Stage.PUBLISH: "evaluation",
     Stage.VERIFY: "evaluation",
 }
 """The part of the spec that says how each stage's Job runs."""
@@ -54,6 +56,7 @@ RUNNING_REASONS = {
     Stage.GENERATE: Reason.GENERATING_DATA,
     Stage.TRAIN: Reason.TRAINING,
     Stage.EVALUATE: Reason.EVALUATING,
+    Stage.PUBLISH: Reason.PUBLISHING,
     Stage.VERIFY: Reason.VERIFYING,
 }
 """The reason to give while a stage runs."""
@@ -62,6 +65,7 @@ FAILURE_REASONS = {
     Stage.GENERATE: Reason.GENERATION_FAILED,
     Stage.TRAIN: Reason.TRAINING_FAILED,
     Stage.EVALUATE: Reason.EVALUATION_FAILED,
+    Stage.PUBLISH: Reason.PUBLISH_FAILED,
     Stage.VERIFY: Reason.VERIFICATION_FAILED,
 }
 """The reason of a stage's failure that has none of its own."""

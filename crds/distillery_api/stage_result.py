@@ -112,6 +112,8 @@ class StageResult(LenientModel):
     """Figures of the training (train)."""
     evaluation: Evaluation | None = None
     """The result table (evaluate)."""
+    model_image: str | None = None
+    """The student's image in the registry, by its digest (publish)."""
     verification: Verification | None = None
     """How the served student answered (verify)."""
     files: dict[str, str] = {}

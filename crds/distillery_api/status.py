@@ -27,6 +27,7 @@ class ConditionType(StrEnum):
     DATA_GENERATED = "DataGenerated"
     TRAINED = "Trained"
     EVALUATED = "Evaluated"
+    PUBLISHED = "Published"
     VERIFIED = "Verified"
     AVAILABLE = "Available"
     SUSPENDED = "Suspended"
@@ -61,7 +62,7 @@ class StageStatus(LenientModel):
     """Status of one stage, for the current inputs."""
 
     name: Stage
-    """Name of the stage: generate, train, evaluate or verify."""
+    """Name of the stage: generate, train, evaluate, publish or verify."""
     input_hash: ShortText
     """Hash of the stage's inputs. The stage's folder in the workspace is NAME-HASH."""
     job: ShortText | None = None
@@ -112,6 +113,8 @@ class StageStatus(LenientModel):
     """Requests, tokens and cost of this stage (generate)."""
     training: TrainingFigures | None = None
     """Losses and steps of the training."""
+    model_image: ShortText | None = None
+    """The student's image in the registry, by its digest (publish)."""
     verification: Verification | None = None
     """How the served student answered (verify)."""
 
@@ -222,6 +225,8 @@ class ServingStatus(LenientModel):
     """Hash of the training of the served run, as in history."""
     model_path: ShortText | None = None
     """Folder of the served model in the workspace."""
+    model_image: ShortText | None = None
+    """The image that the model is served from, by its digest; absent where it is served from the workspace."""
     image: ShortText | None = None
     """Container image of the server."""
     server: ShortText | None = None
@@ -290,6 +295,8 @@ class Run(LenientModel):
     """File in the workspace that says what the rows are."""
     model_digest: ShortText | None = None
     """SHA-256 over the names and contents of the model's files."""
+    model_image: ShortText | None = None
+    """The model's image in the registry, by its digest, once it is published (serving.modelImage)."""
     precision: ShortText | None = None
     """Floating-point precision in which the student was evaluated."""
     student: float | None = None
@@ -310,7 +317,8 @@ class DistillationStatus(LenientModel):
     observed_generation: int = -1
     """Generation of the spec that this status describes; -1 before the operator has observed the resource."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra={"x-list-key": "type"})] = ()
-    """Conditions: Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Verified, Available, Suspended."""
+    """Conditions: Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Published (with serving.modelImage),
+    Verified, Available, Suspended."""
     stages: Annotated[tuple[StageStatus, ...], Field(max_length=8, json_schema_extra={"x-list-key": "name"})] = ()
     """Status of each stage, for the current inputs."""
     progress: Annotated[str, Field(max_length=64)] | None = None

@@ -25,6 +25,7 @@ from waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "distillery"
+FROM_IMAGE = {"modelImage": {"repository": "registry.example/student", "credentials": {"secretName": "push"}}}
 SETTINGS = ManifestSettings(
     trainer_image="distillery-trainer:test", vllm_image="vllm:test", vllm_cpu_image="vllm-cpu:test"
 )
@@ -246,7 +247,7 @@ def test_policy_lets_the_operator_alone_reach_the_metrics_of_stages(render):
     documents = render("networkPolicy.enabled=true", "watchNamespaces={team-a}", namespace="system")
     policy = one(documents, "NetworkPolicy")
     assert policy["metadata"]["namespace"] == "team-a"
-    plan = planned("team-a")
+    plan = planned("team-a", serving=FROM_IMAGE)
     for stage in Stage:
         pod = stage_pod(plan, plan.stage(stage), SETTINGS)
         assert selects(policy["spec"]["podSelector"], pod)
@@ -311,13 +312,15 @@ def test_operator_pod_meets_the_restricted_level(control_plane, render, namespac
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_stage_pod_meets_the_restricted_level(control_plane, namespace, stage):
-    plan = planned(namespace)
+    plan = planned(namespace, serving=FROM_IMAGE)
     dry_run_pod(control_plane, namespace, stage_pod(plan, plan.stage(stage), SETTINGS))
 
 
-@pytest.mark.parametrize("runtime", ["VLLM", "Transformers"])
-def test_serving_pod_meets_the_restricted_level(control_plane, namespace, runtime):
-    plan = planned(namespace, serving={"runtime": runtime})
+@pytest.mark.parametrize(
+    "serving", [{}, {"runtime": "Transformers"}, FROM_IMAGE], ids=["VLLM", "Transformers", "image"]
+)
+def test_serving_pod_meets_the_restricted_level(control_plane, namespace, serving):
+    plan = planned(namespace, serving=serving)
     dry_run_pod(control_plane, namespace, served_pod(plan))
 
 

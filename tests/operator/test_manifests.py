@@ -37,6 +37,8 @@ ON_GPUS = {
     "podTemplate": {"spec": {"nodeSelector": {"pool": "gpu"}, "tolerations": [TOLERATION]}},
 }
 
+FROM_IMAGE = {"modelImage": {"repository": "registry.example/team/student", "credentials": {"secretName": "push"}}}
+
 Raw = dict[str, Any]
 
 
@@ -149,6 +151,20 @@ def ingress() -> list[Raw]:
     return route(**fields)
 
 
+def publish() -> list[Raw]:
+    """Without a GPU and without the server, with the credentials of the registry as a file."""
+    plan = plan_of(serving=FROM_IMAGE)
+    return [stage_config_map(plan, plan.stage(Stage.PUBLISH)), job(plan, Stage.PUBLISH)]
+
+
+def serving_from_an_image() -> list[Raw]:
+    """On a volume that only one node can mount, with the student prompt in the template."""
+    plan = plan_of(serving={**FROM_IMAGE, "runtime": "VLLM", "replicas": 3, "bakePrompt": True})
+    image = f"registry.example/team/student@sha256:{'0' * 64}"
+    model = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, "bfloat16", image)
+    return [serving_deployment(plan, SETTINGS, rendered_server(plan, SETTINGS, model), ONE_NODE)]
+
+
 def workspace() -> list[Raw]:
     """Kept when the Distillation goes, and not."""
     described = {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"], "retention": "Delete"}
@@ -183,6 +199,8 @@ def readable(manifest: Raw) -> Raw:
         serving_with_vllm_on_a_cpu,
         http_route,
         ingress,
+        publish,
+        serving_from_an_image,
         workspace,
         check,
     ],
@@ -221,19 +239,20 @@ def test_no_manifest_holds_a_key() -> None:
 
 
 def test_credentials_reach_the_stages_that_check_or_load_the_model() -> None:
-    plan = plan_of(student={"model": {"uri": "hf://org/small"}, "credentials": {"secretName": "hub"}})
+    student = {"model": {"uri": "hf://org/small"}, "credentials": {"secretName": "hub"}}
+    plan = plan_of(student=student, serving=FROM_IMAGE)
     given = [container(job(plan, stage)).get("envFrom") for stage in Stage]
     checked = [{"prefix": "DISTILLERY_STUDENT_", "secretRef": {"name": "hub"}}]
-    assert given == [checked, [{"secretRef": {"name": "hub"}}], [{"secretRef": {"name": "hub"}}], None]
+    assert given == [checked, [{"secretRef": {"name": "hub"}}], [{"secretRef": {"name": "hub"}}], None, None]
 
 
 def test_claim_of_the_student_is_mounted_where_it_is_checked_and_loaded() -> None:
-    plan = plan_of(student={"model": {"uri": "pvc://models/small"}})
+    plan = plan_of(student={"model": {"uri": "pvc://models/small"}}, serving=FROM_IMAGE)
     mounted = [
         any(mount["mountPath"] == "/data/pvc/models" for mount in container(job(plan, stage))["volumeMounts"])
         for stage in Stage
     ]
-    assert mounted == [True, True, True, False]
+    assert mounted == [True, True, True, False, False]
 
 
 def test_one_node_volume_takes_trainings_constraints_to_every_stage_of_a_run_and_many_nodes_to_none() -> None:
@@ -476,7 +495,7 @@ def test_default_limit_is_no_request(training: Raw, requested: str | None) -> No
 
 @pytest.mark.parametrize("stage", Stage)
 def test_volumes_that_are_not_the_workspace_are_bounded(stage: Stage) -> None:
-    volumes = pod_spec(job(plan_of(), stage))["volumes"]
+    volumes = pod_spec(job(plan_of(serving=FROM_IMAGE), stage))["volumes"]
     sizes = {volume["name"]: volume["emptyDir"].get("sizeLimit") for volume in volumes if "emptyDir" in volume}
     assert sizes.items() >= {"tmp": "10Gi", "home": "1Gi", "cache": "100Gi"}.items()
     assert sizes.get("shm", "8Gi") == "8Gi"
@@ -485,7 +504,7 @@ def test_volumes_that_are_not_the_workspace_are_bounded(stage: Stage) -> None:
 @pytest.mark.parametrize("stage", Stage)
 def test_stages_trust_the_certificate_authorities_of_the_installation(stage: Stage) -> None:
     settings = replace(SETTINGS, certificate_authorities=CertificateAuthorities("trust", "bundle.pem"))
-    manifest = job(plan_of(), stage, settings=settings)
+    manifest = job(plan_of(serving=FROM_IMAGE), stage, settings=settings)
     assert {"name": "certificate-authorities", "configMap": {"name": "trust"}} in pod_spec(manifest)["volumes"]
     assert {"name": "SSL_CERT_FILE", "value": "/etc/distillery-authorities/bundle.pem"} in container(manifest)["env"]
     mount = {"name": "certificate-authorities", "mountPath": "/etc/distillery-authorities", "readOnly": True}

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
 from distillery_api.status import ConditionType
 from distillery_operator.errors import Forbidden
 from gitops_health import argo_health, flux_health, kstatus
 from simulated_cluster import owned_by
-from simulated_life import CANARY, CANARY_MOMENTS, MOMENTS, SimulatedLife
+from simulated_life import CANARY, CANARY_MOMENTS, IDLE, MOMENTS, SimulatedLife
 
 GATE = {"gate": {"minScore": 0.5}}
 WHOLE = os.environ.get("CHAOS") == "whole"
@@ -156,17 +157,27 @@ EVENTS: dict[str, Event] = {
     "scaled to zero": serving(replicas=0),
     "scaled up": serving(replicas=1),
     "no server": serving(mode="None"),
+    "an image of the model": serving(modelImage={"repository": "registry.example/team/student"}),
+    "an image elsewhere": serving(modelImage={"repository": "other.example/student", "pullSecrets": ["pull"]}),
+    "no image of the model": serving(modelImage=None),
     "a retry": lambda life: life.request_retry(),
     "ten minutes pass": lambda life: life.wait(700),
     "an hour passes": lambda life: life.wait(4000),
 }
 
 
+IMAGE = " from an image"
+MOMENTS_FROM_IMAGE = tuple(f"{moment}{IMAGE}" for moment in (Stage.PUBLISH, IDLE))
+FROM_IMAGE = {"runtime": "Transformers", "modelImage": {"repository": "registry.example/team/student"}}
+
+
 @cache
 def _at(moment: str) -> SimulatedLife:
+    """A life at that moment."""
     is_canary = moment in CANARY_MOMENTS
-    life = SimulatedLife(evaluation=GATE, **(CANARY if is_canary else {}))
-    (life.reach_canary if is_canary else life.reach)(moment)
+    serving = {"serving": FROM_IMAGE} if moment.endswith(IMAGE) else {}
+    life = SimulatedLife(evaluation=GATE, **(CANARY if is_canary else serving))
+    (life.reach_canary if is_canary else life.reach)(moment.removesuffix(IMAGE))
     return life
 
 
@@ -312,7 +323,7 @@ def check_end(events: tuple[str, ...], life: SimulatedLife) -> None:
     raise AssertionError(f"no way out after {events}: {life.status}")
 
 
-@pytest.mark.parametrize("moment", [*MOMENTS, *CANARY_MOMENTS])
+@pytest.mark.parametrize("moment", [*MOMENTS, *CANARY_MOMENTS, *MOMENTS_FROM_IMAGE])
 def test_after_any_event_the_state_is_read_rightly_and_is_no_dead_end(moment: str) -> None:
     for events, life in reached(moment, 2 if WHOLE else 1):
         check(events, life)

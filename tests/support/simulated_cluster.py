@@ -7,6 +7,7 @@ what happens to Jobs, Pods and Deployments. No part of the core is replaced.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -413,10 +414,18 @@ class SimulatedCluster:
                 "evaluation": Table(sample_size=150, student=Score(score=0.9), teacher=Score(score=0.95))
             } | fields
             fields = {**fields, "evaluation": self._compared(fields["evaluation"], folder)}
+        if stage is Stage.PUBLISH:
+            fields = {"model_image": self._pushed(folder)} | fields
         if stage is Stage.VERIFY:
             fields = {"verification": VERIFIED, "message": VERIFIED.sentence()} | fields
         result = StageResult(stage=stage, folder=folder, state=StageOutcome.DONE, **fields)
         self.end(0, result.termination_message())
+
+    def _pushed(self, folder: str) -> str:
+        """The image that publish has pushed, by a digest that belongs to this student and this repository."""
+        config = json.loads(self.objects["ConfigMap", f"conjnli-{folder}"]["data"]["run.json"])
+        content = hashlib.sha256(folder.encode()).hexdigest()
+        return f"{config['modelImage']['repository']}@sha256:{content}"
 
     def _compared(self, table: Table | None, folder: str) -> Table | None:
         """The table as the stage writes it: where its configuration names a student that is served, with that one."""
@@ -531,8 +540,11 @@ class SimulatedCluster:
         }
 
     def run_stages(self, *stages: Stage) -> None:
-        """Passes until those stages are done; before verify, the server starts."""
+        """Passes until those stages are done; before verify, the server starts. Publish is left out where the student
+        is served from the workspace."""
         for stage in stages:
+            if stage is Stage.PUBLISH and not self.plan.publishes:
+                continue
             self.settle()
             if stage is Stage.VERIFY:
                 self.serve()

@@ -107,11 +107,12 @@ def _sentences(error: ValidationError) -> str:
 def _finished_before(config: RunConfig) -> StageResult | None:
     """The result of an earlier attempt that succeeded, whose termination message may have been lost.
 
-    A server may answer otherwise today, so verify always asks it. Rows that failed for a passing cause are asked again,
+    A server may answer otherwise today, so verify always asks it; what was pushed may have been deleted, so publish
+    always looks. Rows that failed for a passing cause are asked again,
     and only these: all replies are in the journal. An evaluation is completed by the comparison with another student
     that is served now: all replies of the other systems are stored.
     """
-    if config.stage is Stage.VERIFY:
+    if config.stage in (Stage.PUBLISH, Stage.VERIFY):
         return None
     try:
         result = StageResult.model_validate_json(config.stage_folder.result.read_bytes())

@@ -13,6 +13,7 @@ from distillery_api.spec.evaluation import AgainstServing, EvaluationOptions, Ga
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
+from distillery_api.spec.model_image import ModelImage
 from distillery_api.spec.queue import Queue
 from distillery_api.spec.rollout import CanaryAnalysis, CanaryStep, RolloutOptions, RolloutStrategy
 from distillery_api.spec.route import Route, RouteKind
@@ -50,6 +51,7 @@ __all__ = [
     "Judge",
     "Limits",
     "Lora",
+    "ModelImage",
     "PersonalData",
     "PodTemplate",
     "PricedJudge",

@@ -24,7 +24,8 @@ def _may_be_mounted_by_many(spec: DistillationSpec) -> bool:
 
 
 def _replicas_can_mount_the_volume(spec: DistillationSpec) -> bool:
-    return _may_be_mounted_by_many(spec) or spec.serving.mode is ServingMode.NONE or spec.serving.replicas <= 1
+    needed = spec.serving.mode is not ServingMode.NONE and spec.serving.model_image is None
+    return _may_be_mounted_by_many(spec) or not needed or spec.serving.replicas <= 1
 
 
 def _candidate_can_mount_the_volume(spec: DistillationSpec) -> bool:
@@ -134,9 +135,9 @@ class DistillationSpec(ApiModel):
     """The second stage: the student is trained on the teacher's answers."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """The third stage: teacher, base model, student and baselines are evaluated on the held-out rows. Without resources
-    of its own, it has those of training, on the nodes of training. Its image and podTemplate also apply to verify, the
-    stage that asks the served student some of these rows; its resources and node constraints do not: verify runs where
-    the server may."""
+    of its own, it has those of training, on the nodes of training. Its image and podTemplate also apply to publish, the
+    stage that pushes the student to serving.modelImage, and to verify, the stage that asks the served student some of
+    these rows; its resources and node constraints do not: verify runs where the server may."""
     serving: Annotated[Serving, NotIdentity] = Serving()
     """How the student is served."""
     storage: Annotated[Storage, NotIdentity] = Storage()
@@ -145,9 +146,11 @@ class DistillationSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            f"self.serving.mode == 'None' || self.serving.replicas <= 1 || {_MANY_NODES}",
+            "self.serving.mode == 'None' || self.serving.replicas <= 1 || has(self.serving.modelImage)"
+            f" || {_MANY_NODES}",
             "serving.replicas: more than one replica requires a volume that several nodes can mount; set"
-            " storage.accessModes to [ReadWriteMany], or replicas to 1",
+            " storage.accessModes to [ReadWriteMany], serve the student from an image (serving.modelImage), or set"
+            " replicas to 1",
             _replicas_can_mount_the_volume,
         ),
         Rule(

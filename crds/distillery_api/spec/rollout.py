@@ -64,11 +64,11 @@ class RolloutOptions(ApiModel):
     """How a new student takes over."""
 
     strategy: RolloutStrategy = RolloutStrategy.ROLLING
-    """Rolling: a new Pod answers before an old one stops, if the volume is ReadWriteMany; otherwise as Recreate.
-    Recreate: the old Pods stop before the new ones start, which needs no further GPU. Manual: as Rolling, once a person
-    has set the annotation distillery.dev/promote to the new run's hash. Canary: the new server is verified beside the
-    old one and gets a growing share of the requests before it takes over; it needs a volume that several nodes can
-    mount. Default: Rolling."""
+    """Rolling: a new Pod answers before an old one stops, if the volume is ReadWriteMany or with modelImage; otherwise
+    as Recreate. Recreate: the old Pods stop before the new ones start, which needs no further GPU. Manual: as Rolling,
+    once a person has set the annotation distillery.dev/promote to the new run's hash. Canary: the new server is
+    verified beside the old one and gets a growing share of the requests before it takes over; it needs a volume that
+    several nodes can mount. Default: Rolling."""
     canary_percent: Percent | None = None
     """Share of the requests in the only step of a canary, which lasts 10 minutes; without effect where steps are given.
     Only with Canary. Default: 10."""

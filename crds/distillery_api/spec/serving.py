@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from distillery_api.base import NotServerIdentity, Rule, matches
 from distillery_api.spec.fields import Flag, SecretKeyReference
+from distillery_api.spec.model_image import ModelImage
 from distillery_api.spec.rollout import RolloutOptions
 from distillery_api.spec.route import Route, RouteAccess
 from distillery_api.spec.stage_options import StageOptions
@@ -52,12 +53,12 @@ class Serving(StageOptions):
     """Inference server. VLLM runs on a GPU if you request one in resources, else on the CPU. Transformers is slower,
     answers one request at a time, and needs no further image. Default: VLLM."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=1000), NotServerIdentity] = 1
-    """Number of serving Pods. More than one requires a ReadWriteMany volume. Default: 1."""
+    """Number of serving Pods. More than one requires a ReadWriteMany volume or modelImage. Default: 1."""
     yield_gpu: Annotated[Flag | None, Field(alias="yieldGPU"), NotServerIdentity] = None
     """Stops the server while a stage that asks for a GPU (train, evaluate) runs, and starts it again afterwards, also
     where the stage fails or is suspended. A stage in a queue runs once Kueue has admitted its Job. If false, both
-    need a GPU at the same time. Default: true where only one node can mount the volume and server and stage both ask
-    for a GPU, else false."""
+    need a GPU at the same time. Default: true where server and stage both ask for a GPU, only one node can mount the
+    volume, and the server uses it (without modelImage); else false."""
     model_names: Annotated[tuple[ModelName, ...], Field(max_length=8)] = ()
     """Further names that requests may use for the student, for example that of the model which it replaces. The first
     name is always that of the Distillation. Default: none."""
@@ -77,6 +78,11 @@ class Serving(StageOptions):
     cost_per_hour: Annotated[float | None, Field(ge=0, le=1_000_000), NotServerIdentity] = None
     """What the serving Pods cost per hour, in the currency of the teacher's pricing. With it, status.serving.cost
     compares a thousand calls of the student with a thousand of the teacher's. Default: unknown."""
+    model_image: Annotated[ModelImage | None, NotServerIdentity] = None
+    """Pushes each student that passes the quality gate to a registry as an OCI image (the stage publish), and serves it
+    from there: the serving Pods need no workspace volume, so they run on any node, in any number, and are replaced
+    without a gap. Requires image volumes: Kubernetes 1.35, or 1.33 with the feature gate ImageVolume. A local run
+    publishes nothing. Default: served from the workspace."""
     pinned_run: Annotated[Annotated[str, Field(min_length=1, max_length=63)] | None, NotServerIdentity] = None
     """Hash of the training of a run in status.history, which is served instead of the newest one. New runs are made and
     evaluated, but not served. Default: the newest run."""

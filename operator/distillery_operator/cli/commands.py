@@ -51,6 +51,14 @@ def run_file(file: Path, out: Path | None, until: Stage | None, mappings: LocalS
         _record_failure(folder, name, reason, str(error))
         raise
     _report(outcome, folder)
+    _note_image(manifest)
+
+
+def _note_image(manifest: Manifest) -> None:
+    image = manifest.distillation.spec.serving.model_image
+    if image:
+        note = f"A local run pushes no image: in a cluster, publish pushes the student to {image.repository}."
+        output().print(note, soft_wrap=True, markup=False)
 
 
 def _run(manifest: Manifest, folder: Path, until: Stage | None, mappings: LocalSubstitutes, retries: int) -> RunOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distillery_operator.core.publication import with_publish
 from distillery_operator.core.serving_rollout import Rollout, serving_rollout, with_failure
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, stage_states
@@ -21,7 +22,7 @@ class Assessment:
 
 def assess(situation: Situation) -> Assessment:
     """What the situation means."""
-    stages = stage_states(situation)
+    stages = with_publish(situation, stage_states(situation))
     rollout = serving_rollout(situation, stages)
     situation = with_planned_verify(situation, stages, rollout)
     stages = with_verify(situation, stages, rollout)

@@ -32,6 +32,7 @@ _STAGES_DONE = (
     ConditionType.DATA_GENERATED,
     ConditionType.TRAINED,
     ConditionType.EVALUATED,
+    ConditionType.PUBLISHED,
     ConditionType.VERIFIED,
 )
 _ONCE_TRUE = (*_STAGES_DONE, ConditionType.READY)
@@ -44,6 +45,7 @@ _NORMAL_REASONS = frozenset(
         Reason.TRAINING,
         Reason.EVALUATING,
         Reason.ROLLING_OUT,
+        Reason.PUBLISHING,
         Reason.VERIFYING,
         Reason.SUSPENDED,
         Reason.AWAITING_PROMOTION,

@@ -23,8 +23,9 @@ def verdict_on_newest(situation: Situation, states: StageStates) -> GateVerdict 
 
 
 def may_be_rolled_out(situation: Situation, states: StageStates) -> bool:
-    """Whether the newest student is evaluated, has not failed the gate, and waits for nobody."""
-    return _meets_gate(situation, states) and not awaits_promotion(situation, states)
+    """Whether the newest student is evaluated, has not failed the gate, is where servers find it, and waits for
+    nobody."""
+    return _can_be_served(situation, states) and not awaits_promotion(situation, states)
 
 
 def awaits_promotion(situation: Situation, states: StageStates) -> bool:
@@ -33,9 +34,21 @@ def awaits_promotion(situation: Situation, states: StageStates) -> bool:
     manual = serving.rollout.strategy is RolloutStrategy.MANUAL and situation.plan.served and not serving.pinned_run
     deployed = deployed_server(situation)
     is_deployed = deployed is not None and deployed.model.train_hash == newest
-    return manual and not is_deployed and situation.plan.promoted != newest and _meets_gate(situation, states)
+    return manual and not is_deployed and situation.plan.promoted != newest and _can_be_served(situation, states)
 
 
-def _meets_gate(situation: Situation, states: StageStates) -> bool:
+def newest_image(states: StageStates) -> str | None:
+    """The newest student's image, once it is pushed."""
+    publish = states.done(Stage.PUBLISH)
+    return publish.record.model_image if publish and publish.record else None
+
+
+def _can_be_served(situation: Situation, states: StageStates) -> bool:
+    pushed = states.done(Stage.PUBLISH) is not None or not situation.plan.publishes
+    return pushed and meets_gate(situation, states)
+
+
+def meets_gate(situation: Situation, states: StageStates) -> bool:
+    """Whether the newest student is evaluated, and has not failed the quality gate."""
     verdict = verdict_on_newest(situation, states)
     return states.done(Stage.EVALUATE) is not None and (verdict is None or verdict.met)

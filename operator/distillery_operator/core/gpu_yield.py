@@ -12,6 +12,7 @@ from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.container_resources import devices, has_accelerator
+from distillery_operator.manifests.model_image import takes_image
 from distillery_operator.planning.plan import PlannedStage
 from distillery_operator.planning.queue import queue_labels, serving_queue_labels
 
@@ -24,7 +25,7 @@ GPU_IN_USE = Problem(None, "waiting for the student's server to stop: this stage
 def yields_gpu(situation: Situation, planned: PlannedStage) -> bool:
     """Whether the server is stopped for this stage."""
     chosen = situation.plan.spec.serving.yield_gpu
-    wanted = not situation.volume_is_shared if chosen is None else chosen
+    wanted = _shares_node(situation) if chosen is None else chosen
     return wanted and _compete(situation, planned)
 
 
@@ -55,7 +56,7 @@ def is_servers_share(situation: Situation, problem: Problem) -> bool:
 
 def lacks_room(situation: Situation, planned: PlannedStage) -> bool:
     """Whether a stage that finds no room competes with the served student, so that waiting alone does not help."""
-    bound = situation.observation.server_on_node and not situation.volume_is_shared
+    bound = situation.observation.server_holds_workspace and not situation.volume_is_shared
     return bound or _compete(situation, planned)
 
 
@@ -71,6 +72,13 @@ def explained(situation: Situation, planned: PlannedStage, problem: Problem | No
         else "lower the resources of the stage, or set serving.replicas to 0 until it ends"
     )
     return Problem(problem.reason, f"there is no room beside the served student; {remedy}: {problem.message}")
+
+
+def _shares_node(situation: Situation) -> bool:
+    """Whether server and stage have to run on one node: that of a volume which both mount."""
+    deployment = situation.observation.deployment
+    template = deployment.manifest["spec"]["template"]["spec"] if deployment else {}
+    return not situation.volume_is_shared and not takes_image(template)
 
 
 def _compete(situation: Situation, planned: PlannedStage) -> bool:

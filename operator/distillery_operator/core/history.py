@@ -11,6 +11,7 @@ from distillery_api.stage import Stage
 from distillery_api.status import Run, StageStatus
 from distillery_api.verification import Verification
 from distillery_operator.core.assessment import Assessment
+from distillery_operator.core.gated_rollout import newest_image
 from distillery_operator.core.runs import train_hash
 from distillery_operator.core.servers import candidate_server, deployed_server, fallback_server
 from distillery_operator.core.situation import Situation
@@ -20,11 +21,15 @@ HISTORY_LENGTH = 5
 """Runs that are remembered; those that serve, or may have to again, are remembered in any case."""
 
 
+_LATER = ("served_time", "verification", "model_image")
+"""What is known of a run only after its evaluation."""
+
+
 def history(assessment: Assessment) -> tuple[Run, ...]:
     """The runs for the status, newest first."""
     situation, states = assessment.situation, assessment.stages
     runs = _with_newest(situation, states)
-    runs = tuple(_with_verification(assessment, run) for run in runs)
+    runs = tuple(_with_image(assessment, _with_verification(assessment, run)) for run in runs)
     kept = runs_in_use(situation)
     return tuple(run for index, run in enumerate(runs) if index < HISTORY_LENGTH or train_hash(run) in kept)
 
@@ -46,7 +51,7 @@ def _with_newest(situation: Situation, states: StageStates) -> tuple[Run, ...]:
     if same and newly_evaluated(situation, states) is None:
         return before
     if same:  # It was made again, with the same result.
-        newest = newest.model_copy(update={"served_time": same.served_time, "verification": same.verification})
+        newest = newest.model_copy(update={name: getattr(same, name) for name in _LATER})
     return (newest, *(run for run in before if train_hash(run) != newest.train))
 
 
@@ -88,6 +93,14 @@ def _with_verification(assessment: Assessment, run: Run) -> Run:
     if run.verification == verification:
         return run
     return run.model_copy(update={"verification": verification, "served_time": assessment.situation.now})
+
+
+def _with_image(assessment: Assessment, run: Run) -> Run:
+    """The newest run, with its image once that is pushed."""
+    image, newest = newest_image(assessment.stages), assessment.situation.plan.stage(Stage.TRAIN).input_hash
+    if image is None or train_hash(run) != newest or run.model_image == image:
+        return run
+    return run.model_copy(update={"model_image": image})
 
 
 def _newest_verification(assessment: Assessment) -> Verification | None:

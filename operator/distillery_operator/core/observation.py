@@ -283,6 +283,8 @@ class Observation:
     disruption_budget: ObservedChild | None = None
     routes: Mapping[RouteKind, ObservedRoute] = field(default_factory=dict)
     server_on_node: bool = False
+    """Whether a serving Pod takes room on a node."""
+    server_holds_workspace: bool = False
     """Whether a serving Pod has the workspace mounted on a node."""
     unexplained: tuple[str, ...] = ()
     """Pods and Jobs that do not start and do not say why, and a claim without a volume that they wait for."""

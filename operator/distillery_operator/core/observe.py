@@ -50,6 +50,7 @@ from distillery_operator.core.pod_problems import (
 )
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.unbound_claims import claim_problem, is_unbound
+from distillery_operator.manifests.model_image import takes_image
 from distillery_operator.manifests.pod_template import requires_server
 from distillery_operator.manifests.server import server_from_annotation
 from distillery_operator.planning import names
@@ -87,6 +88,7 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
             if each
         },
         server_on_node=any(_is_on_node(pod, now) for pod in serving_pods),
+        server_holds_workspace=any(_is_on_node(pod, now) and not takes_image(pod["spec"]) for pod in serving_pods),
         unexplained=(
             *_unexplained_jobs(jobs, now),
             *_unexplained_servers(serving_pods, now),

@@ -21,7 +21,7 @@ _BY_PLACEMENT = frozenset({Reason.UNSCHEDULABLE, Reason.VOLUME_UNAVAILABLE})
 
 def volume_use(situation: Situation) -> VolumeUse:
     """What a new Pod needs to know about the workspace."""
-    return VolumeUse(situation.volume_is_shared, beside_server=situation.observation.server_on_node)
+    return VolumeUse(situation.volume_is_shared, beside_server=situation.observation.server_holds_workspace)
 
 
 def volume_use_of_stage(situation: Situation, planned: PlannedStage) -> VolumeUse:

@@ -225,21 +225,30 @@ def _unschedulable(pod: Raw) -> Problem | None:
 def _waiting_problem(pod: Raw) -> Problem | None:
     for status in _container_statuses(pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
-        problem = _waiting(waiting.get("reason", ""), waiting.get("message", ""), status)
+        message = waiting.get("message") or ""
+        image = _image_of_volume(pod, message) or status.get("image")
+        problem = _waiting(waiting.get("reason", ""), message, status["name"], image)
         if problem:
             return problem
     return None
 
 
-def _waiting(reason: str, message: str, status: Raw) -> Problem | None:
+def _image_of_volume(pod: Raw, message: str) -> str | None:
+    """The image of a volume that the message is about, rather than about the container's."""
+    volumes = pod["spec"].get("volumes") or ()
+    references = (str(volume["image"].get("reference")) for volume in volumes if volume.get("image"))
+    return next((reference for reference in references if reference in message), None)
+
+
+def _waiting(reason: str, message: str, container: str, image: str | None) -> Problem | None:
     if reason in _PULL_REASONS:
         detail = cleaned(message or reason, _MESSAGE_LIMIT)
-        return Problem(Reason.IMAGE_PULL_ERROR, f"the image {status.get('image')} cannot be pulled: {detail}")
+        return Problem(Reason.IMAGE_PULL_ERROR, f"the image {image} cannot be pulled: {detail}")
     if reason == "CreateContainerConfigError":
         return Problem(Reason.CONFIGURATION_MISSING, cleaned(message or reason, _MESSAGE_LIMIT))
     if reason in _CREATION_REASONS:
         detail = cleaned(message or reason, _MESSAGE_LIMIT)
-        return Problem(Reason.INVALID_SPEC, f"the container {status['name']} cannot be created: {detail}")
+        return Problem(Reason.INVALID_SPEC, f"the container {container} cannot be created: {detail}")
     return None
 
 

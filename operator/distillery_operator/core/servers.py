@@ -27,9 +27,11 @@ def deployed_server(situation: Situation) -> Server | None:
 
 
 def served_model(situation: Situation) -> ServedModel | None:
-    """The student that is served; where somebody has deleted the Deployment, the one that was."""
+    """The student that is served; where somebody has deleted the Deployment, the one that was. It is served from the
+    workspace once the spec asks for no image any more."""
     deployed = deployed_server(situation)
-    return deployed.model if deployed else _last_served_model(situation)
+    model = deployed.model if deployed else _last_served_model(situation)
+    return model if model is None or situation.plan.publishes else replace(model, image=None)
 
 
 def _last_served_model(situation: Situation) -> ServedModel | None:
@@ -38,7 +40,8 @@ def _last_served_model(situation: Situation) -> ServedModel | None:
         return None
     folder = PurePosixPath(before.model_path).parts[0]
     train_hash = folder.removeprefix(f"{Stage.TRAIN}-")
-    return ServedModel(train_hash, before.model_path, before.student_prompt, before.precision or UNKNOWN_PRECISION)
+    precision = before.precision or UNKNOWN_PRECISION
+    return ServedModel(train_hash, before.model_path, before.student_prompt, precision, before.model_image)
 
 
 def fallback_server(situation: Situation) -> Server | None:
@@ -94,8 +97,17 @@ def is_outdated(situation: Situation, deployed: Server) -> bool:
 
 
 def _is_kept(situation: Situation, deployed: Server, model: ServedModel) -> bool:
+    if _is_of_other_repository(situation, deployed):
+        # It needs the Secrets of that one, and is replaced by the newest student's as soon as that is pushed.
+        return deployed.model == model
     restart_requested = situation.plan.restart_at not in (None, deployed.restarted_at)
     return deployed.identity == identity_of(situation.plan, model) and not restart_requested
+
+
+def _is_of_other_repository(situation: Situation, deployed: Server) -> bool:
+    """Whether a server has its student from an image that is not where the present spec has images pushed to."""
+    wanted, image = situation.plan.spec.serving.model_image, deployed.model.image
+    return image is not None and wanted is not None and not wanted.holds(image)
 
 
 def _rendered(situation: Situation, model: ServedModel) -> Server:

@@ -14,7 +14,7 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import FailedRollout
 from distillery_operator.core.canary import Canary, canary
-from distillery_operator.core.gated_rollout import may_be_rolled_out
+from distillery_operator.core.gated_rollout import may_be_rolled_out, newest_image
 from distillery_operator.core.name_conflicts import candidate_name_conflict, server_name_conflict
 from distillery_operator.core.observation import Ownership
 from distillery_operator.core.placement import volume_use
@@ -90,8 +90,7 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
         return Rollout(RolloutPhase.OFF)
     lost = workspace_problem(situation)
     if lost:
-        # What serves goes on as it is: a new Pod would not start, or find nothing to serve.
-        return Rollout(RolloutPhase.ROLLING_OUT, (), deployed_server(situation), problem=lost, stalled=True)
+        return _without_workspace(situation, lost)
     wanted = _wanted_server(situation, states)
     if wanted is None:
         return Rollout(RolloutPhase.NOTHING)
@@ -100,6 +99,13 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     rollout = _rollout_of(situation, states, server) if server else _rollout_to(situation, states, wanted)
     dropped = _drops_candidate(situation, rollout)
     return replace(rollout, wanted=wanted, failed=failed if server else None, drops_candidate=dropped)
+
+
+def _without_workspace(situation: Situation, lost: Problem) -> Rollout:
+    """What serves goes on as it is. From the workspace, a new Pod would not start, or find nothing to serve."""
+    deployed = deployed_server(situation)
+    manifests = () if deployed is None or deployed.uses_workspace else _manifests(situation, deployed)
+    return Rollout(RolloutPhase.ROLLING_OUT, manifests, deployed, problem=lost, stalled=True)
 
 
 def with_failure(situation: Situation, states: StageStates, rollout: Rollout) -> Rollout:
@@ -153,7 +159,7 @@ def _wanted_server(situation: Situation, states: StageStates) -> Server | None:
     deployed, suspended = deployed_server(situation), situation.plan.suspended
     pinned = pinned_run(situation)
     if pinned and not suspended:
-        return server_for(situation, model_of(pinned))
+        return server_for(situation, model_of(situation, pinned))
     is_pinned = situation.plan.spec.serving.pinned_run is not None
     if may_be_rolled_out(situation, states) and not suspended and not is_pinned:
         return server_for(situation, _newest_model(situation, states, deployed))
@@ -167,7 +173,7 @@ def _newest_model(situation: Situation, states: StageStates, deployed: Server | 
     precision = table.precision if table else None
     if precision is None and deployed and deployed.model.train_hash == train_hash:
         precision = deployed.model.precision  # A lost result table makes it no other student.
-    return ServedModel.planned(situation.plan, train_hash, precision)
+    return ServedModel.planned(situation.plan, train_hash, precision, newest_image(states))
 
 
 def _manifests(situation: Situation, server: Server, step: Canary | None = None) -> tuple[Manifest, ...]:

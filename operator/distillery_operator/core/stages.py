@@ -114,11 +114,11 @@ class StageStates:
 
 
 def stage_states(situation: Situation) -> StageStates:
-    """Bring the record of every stage up to date, and start what is due; without verify, which depends on the server
-    that depends on these."""
+    """Bring the record of every stage up to date, and start what is due; without publish and verify, which depend on
+    the quality gate and the server that depend on these."""
     states: list[StageState] = []
     for planned in situation.plan.stages:
-        if planned.stage is Stage.VERIFY:
+        if planned.stage in (Stage.PUBLISH, Stage.VERIFY):
             break
         states.append(stage_state(situation, planned))
         if states[-1].phase is not StagePhase.DONE or _rows_changed(situation, states[-1]):
@@ -236,6 +236,7 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
         rows_revision=result.rows_revision if result else None,
         usage=result.usage if result else None,
         training=result.training if result else None,
+        model_image=result.model_image if result else None,
         verification=result.verification if result else None,
     )
 

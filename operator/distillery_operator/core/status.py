@@ -25,7 +25,7 @@ from distillery_operator.core.conditions import (
     overall_facts,
 )
 from distillery_operator.core.eta import remaining_seconds
-from distillery_operator.core.gated_rollout import awaits_promotion, may_be_rolled_out, verdict_on_newest
+from distillery_operator.core.gated_rollout import awaits_promotion, meets_gate, verdict_on_newest
 from distillery_operator.core.history import history
 from distillery_operator.core.observation import ObservedJob, Ownership, StageReport
 from distillery_operator.core.pruning import prunable_folders
@@ -123,7 +123,7 @@ def _progress_text(assessment: Assessment, record: StageStatus | None) -> str:
     if awaits_promotion(assessment.situation, states) or (step and step.is_paused):
         return "awaiting promotion"
     pinned = assessment.situation.plan.spec.serving.pinned_run
-    if not pinned and states.done(Stage.EVALUATE) and not may_be_rolled_out(assessment.situation, states):
+    if not pinned and states.done(Stage.EVALUATE) and not meets_gate(assessment.situation, states):
         return "quality gate failed"
     served = assessment.rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
     if not served and (states.finished or stage is Stage.VERIFY):
@@ -191,6 +191,7 @@ def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | Non
         model=names.served_model_name(situation.plan.name),
         train=served.model.train_hash,
         model_path=served.model.model_path,
+        model_image=served.model.image,
         image=served.image if seen else None,
         server=_rolled_out(assessment),
         replicas=seen.replicas if seen else 0,

@@ -39,6 +39,8 @@ def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> 
     """The states of all stages: verify begins once the newest student is evaluated."""
     if states.done(Stage.EVALUATE) is None or not situation.plan.served:
         return states
+    if states.current.phase is not StagePhase.DONE:
+        return states  # The newest student is being pushed to its registry.
     if not _is_due(situation, states, rollout.wanted):
         return states
     planned = situation.plan.stage(Stage.VERIFY)
@@ -73,7 +75,7 @@ def _earlier_inputs(situation: Situation, server: Server) -> tuple[PlannedStage,
 
 def _verified_before(situation: Situation, planned: PlannedStage, rollout: Rollout) -> StageState | None:
     """Verify as it ended when the same server was verified earlier: it has served in between another one."""
-    wanted, evaluate = rollout.wanted, situation.plan.earlier(planned)[-1].input_hash
+    wanted, evaluate = rollout.wanted, situation.plan.evaluation_before(planned).input_hash
     run = run_named(situation, wanted.model.train_hash) if wanted else None
     if situation.recorded(planned) or wanted is None or run is None or run.verification is None:
         return None

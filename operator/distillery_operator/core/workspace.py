@@ -98,4 +98,4 @@ def _holds_results(situation: Situation) -> bool:
 
 def _is_mounted(situation: Situation) -> bool:
     observation = situation.observation
-    return observation.server_on_node or any(job.pod for job in observation.jobs)
+    return observation.server_holds_workspace or any(job.pod for job in observation.jobs)

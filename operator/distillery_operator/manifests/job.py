@@ -25,6 +25,11 @@ from distillery_operator.manifests.pod_template import (
     secret_variable,
     workspace_volume,
 )
+from distillery_operator.manifests.registry_credentials import (
+    credentials_environment,
+    credentials_mounts,
+    credentials_volumes,
+)
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
@@ -46,11 +51,18 @@ _REQUESTS = {
     Stage.GENERATE: {"cpu": "100m", "memory": "512Mi"},
     Stage.TRAIN: {"cpu": "500m", "memory": "1Gi"},
     Stage.EVALUATE: {"cpu": "500m", "memory": "1Gi"},
+    Stage.PUBLISH: {"cpu": "100m", "memory": "256Mi"},
     Stage.VERIFY: {"cpu": "100m", "memory": "256Mi"},
 }
-_MEMORY_LIMITS = {Stage.GENERATE: "2Gi", Stage.TRAIN: "32Gi", Stage.EVALUATE: "32Gi", Stage.VERIFY: "2Gi"}
-"""Several times what a stage needs: generate and verify whatever their rows, the others with a student of 8 billion
-parameters on a GPU. A stage that needs more is stopped before it takes the memory of its neighbours."""
+_MEMORY_LIMITS = {
+    Stage.GENERATE: "2Gi",
+    Stage.TRAIN: "32Gi",
+    Stage.EVALUATE: "32Gi",
+    Stage.PUBLISH: "1Gi",
+    Stage.VERIFY: "2Gi",
+}
+"""Several times what a stage needs: train and evaluate with a student of 8 billion parameters on a GPU, the others
+whatever their rows and models. A stage that needs more is stopped before it takes the memory of its neighbours."""
 _ANY_INSTALLATION = ManifestSettings(trainer_image="", vllm_image="", vllm_cpu_image="")
 _LOADS_MODEL = frozenset({Stage.TRAIN, Stage.EVALUATE})
 
@@ -171,16 +183,22 @@ def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettin
                 for index, source in enumerate(sources)
             ),
             *authority_mounts(settings),
+            *credentials_mounts(plan, stage),
         ),
         volumes=(
             workspace_volume(plan),
             {"name": "config", "configMap": {"name": config}},
             *(_source_volume(f"data-{index}", source) for index, source in enumerate(sources)),
             *authority_volumes(settings),
+            *credentials_volumes(plan, stage),
         ),
         requests=_REQUESTS[stage],
         memory_limit=_MEMORY_LIMITS[stage],
-        environment=(*_api_keys(plan, stage), *authority_environment(settings)),
+        environment=(
+            *_api_keys(plan, stage),
+            *authority_environment(settings),
+            *credentials_environment(plan, stage),
+        ),
         annotations=child_annotations(plan),
         needs_shared_memory=stage in _LOADS_MODEL,
         further_fields={"ports": [{"name": "metrics", "containerPort": METRICS_PORT}], **_credentials(plan, stage)},

@@ -31,7 +31,7 @@ from distillery_operator.planning import names
 
 MODELS_FOLDER = "/models"
 STUDENT_PROMPT_FILE = "/student-prompt.txt"
-"""Where the student prompt is mounted, if it is baked in."""
+"""Where the student prompt of the workspace is mounted, if it is baked in."""
 GRACE_SECONDS = 60
 PRE_STOP_SECONDS = 5
 
@@ -62,22 +62,28 @@ def model_folder(name: str) -> str:
     return f"{MODELS_FOLDER}/{name}"
 
 
-def model_server(serving: Serving, name: str, precision: str, settings: ManifestSettings) -> ModelServer:
-    """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto."""
+def model_server(
+    serving: Serving, name: str, precision: str, settings: ManifestSettings, prompt_file: str = STUDENT_PROMPT_FILE
+) -> ModelServer:
+    """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto. A student
+    prompt that is to be baked in lies in `prompt_file`."""
     address = settings.listen_address
     if serving.runtime is ServingRuntime.TRANSFORMERS:
         command, image = (
-            _transformers_command(serving, name, precision, address),
+            _transformers_command(serving, name, precision, address, prompt_file),
             serving.image or settings.trainer_image,
         )
         return ModelServer(command, image, SERVER_API_KEY_VARIABLE)
     modules = _vllm_modules(serving.bake_prompt)
     pre_stop = {"exec": {"command": list(draining.drain_command(PRE_STOP_SECONDS))}}
     if has_accelerator(serving):
-        command, image = _vllm_command(serving, name, precision, address), serving.image or settings.vllm_image
+        command = _vllm_command(serving, name, precision, address, prompt_file=prompt_file)
+        image = serving.image or settings.vllm_image
         return ModelServer(command, image, API_KEY_VARIABLE, pre_stop=pre_stop, modules=modules)
     return ModelServer(
-        _vllm_command(serving, name, precision, address, cpu_cache_bytes(memory(serving))),
+        _vllm_command(
+            serving, name, precision, address, prompt_file=prompt_file, cpu_cache=cpu_cache_bytes(memory(serving))
+        ),
         serving.image or settings.vllm_cpu_image,
         API_KEY_VARIABLE,
         CPU_REQUESTS,
@@ -94,18 +100,20 @@ def _vllm_modules(bakes_prompt: bool) -> Mapping[str, str]:
     return {**always, "baked_prompt": inspect.getsource(baked_prompt)} if bakes_prompt else always
 
 
-def _transformers_command(serving: Serving, name: str, precision: str, address: str) -> tuple[str, ...]:
+def _transformers_command(
+    serving: Serving, name: str, precision: str, address: str, prompt_file: str
+) -> tuple[str, ...]:
     return (
         *("python", "-m", "distillery_trainer.serving", f"--model={model_folder(name)}", f"--name={name}"),
         *(f"--also-named={other}" for other in _other_names(serving, name)),
         *(f"--dtype={precision}", f"--host={address}", f"--port={names.SERVING_PORT}"),
         f"--shutdown-timeout={_drain_seconds(serving)}",
-        *((f"--student-prompt={STUDENT_PROMPT_FILE}",) if serving.bake_prompt else ()),
+        *((f"--student-prompt={prompt_file}",) if serving.bake_prompt else ()),
     )
 
 
 def _vllm_command(
-    serving: Serving, name: str, precision: str, address: str, cpu_cache: int | None = None
+    serving: Serving, name: str, precision: str, address: str, *, prompt_file: str, cpu_cache: int | None = None
 ) -> tuple[str, ...]:
     command = vllm_command(
         model_folder(name),
@@ -117,7 +125,7 @@ def _vllm_command(
         cpu_cache=cpu_cache,
     )
     if serving.bake_prompt:
-        command = with_baked_prompt(command, model_folder(name), STUDENT_PROMPT_FILE)
+        command = with_baked_prompt(command, model_folder(name), prompt_file)
     return (*command, *serving.runtime_args)
 
 

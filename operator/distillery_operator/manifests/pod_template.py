@@ -55,7 +55,7 @@ class VolumeUse:
     shared: bool
     """Whether many nodes can mount it."""
     beside_server: bool = False
-    """Whether a serving Pod uses it on its node."""
+    """Whether a serving Pod that mounts it is on its node."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ def node_constraints(plan: Plan, stage: Stage, volume: VolumeUse) -> Manifest:
     """Node constraints of a stage's Pod: a volume that only one node can mount binds all stages to the nodes of the
     training, and to the node of a server that uses it. Verify runs where the server may, and prefers the server's node
     in any case: the latency that it measures is then without the network's, and the load that it sees is the
-    server's."""
+    server's. Where the server needs no workspace, verify runs where that is."""
     if stage is Stage.VERIFY:
         beside = not volume.shared and volume.beside_server
-        return merged_map(
-            _servers_constraints(plan), {"affinity": _beside_server(plan) if beside else _near_server(plan)}
-        )
+        follows_volume = plan.publishes and not volume.shared
+        base = _constraints(plan.spec.training) if follows_volume else _servers_constraints(plan)
+        return merged_map(base, {"affinity": _beside_server(plan) if beside else _near_server(plan)})
     if volume.shared:
         return {}
     # The training's own template already contains its constraints.

@@ -41,6 +41,6 @@ def preview(plan: Plan) -> list[Manifest]:
             children += [disruption_budget(plan)] if plan.has_several_servers else []
             route = serving_route(plan)
             children += [route] if route else []
-            volume = replace(volume, beside_server=True)
+            volume = replace(volume, beside_server=server.uses_workspace)
         children += [stage_config_map(plan, planned), stage_job(plan, planned, 1, SETTINGS, volume)]
     return children

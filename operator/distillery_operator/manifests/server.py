@@ -32,11 +32,15 @@ class ServedModel:
     """File with its system prompt, relative to the workspace."""
     precision: str = UNKNOWN_PRECISION
     """Arithmetic in which it was evaluated, such as bfloat16."""
+    image: str | None = None
+    """The image in a registry that it is served from, by its digest; None where it is served from the workspace."""
 
     @classmethod
-    def planned(cls, plan: Plan, train_hash: str, precision: str | None = None) -> ServedModel:
+    def planned(
+        cls, plan: Plan, train_hash: str, precision: str | None = None, image: str | None = None
+    ) -> ServedModel:
         """The student that `plan` results in."""
-        return cls(train_hash, plan.model_path, plan.student_prompt_path, precision or UNKNOWN_PRECISION)
+        return cls(train_hash, plan.model_path, plan.student_prompt_path, precision or UNKNOWN_PRECISION, image)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ class Server:
         """The image of its container."""
         containers = self.template["spec"]["containers"]
         return next((each.get("image") for each in containers if each["name"] == names.STAGE_CONTAINER), None)
+
+    @property
+    def uses_workspace(self) -> bool:
+        """Whether its Pods mount the workspace volume."""
+        return self.model.image is None
 
     def to_annotation(self) -> str:
         """The server as text."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from distillery_api.paths import STUDENT_PROMPT_FILE as IMAGE_PROMPT_FILE
 from distillery_api.spec import RolloutStrategy
 from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owned_metadata
+from distillery_operator.manifests.model_image import image_mount, image_volume, pull_secrets
 from distillery_operator.manifests.model_server import (
     GRACE_SECONDS,
     STUDENT_PROMPT_FILE,
@@ -45,7 +47,13 @@ _OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 def identity_of(plan: Plan, served: ServedModel) -> str:
     """The identity of the server of `served` that the present spec asks for."""
-    return server_identity(plan, train_hash=served.train_hash, model_path=served.model_path, precision=served.precision)
+    return server_identity(
+        plan,
+        train_hash=served.train_hash,
+        model_path=served.model_path,
+        precision=served.precision,
+        model_image=served.image,
+    )
 
 
 def rendered_server(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Server:
@@ -78,7 +86,7 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
             "paused": False,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": settings.progress_deadline_seconds,
-            "strategy": _strategy(plan, volume),
+            "strategy": _strategy(plan, shared=volume.shared or not server.uses_workspace),
             "selector": {"matchLabels": names.serving_labels(plan.name)},
             "template": server.template,
         },
@@ -120,9 +128,9 @@ def serving_pod(plan: Plan, server: Server, name: str | None = None) -> Manifest
     return dry_run_pod(plan, name or names.serving_name(plan.name), server.template)
 
 
-def _strategy(plan: Plan, volume: VolumeUse) -> Manifest:
-    """If only one node can mount the volume, a second server may never start, so the first one is stopped before."""
-    if not volume.shared or plan.spec.serving.rollout.strategy is RolloutStrategy.RECREATE:
+def _strategy(plan: Plan, *, shared: bool) -> Manifest:
+    """If only one node can mount the model, a second server may never start, so the first one is stopped before."""
+    if not shared or plan.spec.serving.rollout.strategy is RolloutStrategy.RECREATE:
         return {"type": "Recreate"}
     return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
@@ -149,18 +157,20 @@ def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedMode
     base: Manifest = {
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "topologySpreadConstraints": [_spread(plan, key) for key in _SPREAD_OVER],
+        **(pull_secrets(plan) if served.image else {}),
     }
     return pod_template(_server_container(plan, settings, served), plan.spec.serving, labels, settings, base)
 
 
 def _server_container(plan: Plan, settings: ManifestSettings, served: ServedModel) -> GeneratedContainer:
     name = names.served_model_name(plan.name)
-    server = model_server(plan.spec.serving, name, served.precision, settings)
+    prompt = f"{model_folder(name)}/{IMAGE_PROMPT_FILE}" if served.image else STUDENT_PROMPT_FILE
+    server = model_server(plan.spec.serving, name, served.precision, settings, prompt)
     return GeneratedContainer(
         command=server.command,
         image=server.image,
-        mounts=(*_workspace_mounts(plan, served), *module_mounts(server.modules)),
-        volumes=(workspace_volume(plan), *module_volumes(server.modules)),
+        mounts=(*_model_mounts(plan, served), *module_mounts(server.modules)),
+        volumes=(_model_volume(plan, served), *module_volumes(server.modules)),
         requests=dict(server.requests),
         environment=(
             *_variables({**_OFFLINE, **server.environment, **module_environment(server.modules)}),
@@ -175,9 +185,16 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
     )
 
 
-def _workspace_mounts(plan: Plan, served: ServedModel) -> tuple[Manifest, ...]:
+def _model_volume(plan: Plan, served: ServedModel) -> Manifest:
+    return image_volume(served.image) if served.image else workspace_volume(plan)
+
+
+def _model_mounts(plan: Plan, served: ServedModel) -> tuple[Manifest, ...]:
     """The student and, where the template is to hold it, the student prompt; nothing else of the workspace."""
-    parts = {model_folder(names.served_model_name(plan.name)): served.model_path}
+    folder = model_folder(names.served_model_name(plan.name))
+    if served.image:
+        return (image_mount(folder),)
+    parts = {folder: served.model_path}
     if plan.spec.serving.bake_prompt:
         parts[STUDENT_PROMPT_FILE] = served.student_prompt
     return tuple(

@@ -24,7 +24,7 @@ HASH_LENGTH = 8
 
 def source_uris(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
     """The URIs that a stage reads: of the rows for generate, of the base model for train and evaluate."""
-    if stage is Stage.VERIFY:
+    if stage in (Stage.PUBLISH, Stage.VERIFY):
         return ()
     if stage is not Stage.GENERATE:
         return (spec.student.model.uri,)
@@ -41,6 +41,11 @@ def input_hashes(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[St
     train = digest({"generate": generate, **_student_identity(spec), **_contents(spec, Stage.TRAIN, contents)})
     evaluate = digest({"train": train, **_unless_empty("evaluation", identity_fields(spec.evaluation))})
     return {Stage.GENERATE: generate, Stage.TRAIN: train, Stage.EVALUATE: evaluate}
+
+
+def publish_hash(train_hash: str, repository: str) -> str:
+    """The input hash of publish: the student, and where it is pushed to."""
+    return digest({"train": train_hash, "repository": repository})
 
 
 def revised(input_hash: str, rows_revision: str) -> str:

@@ -21,7 +21,7 @@ from distillery_api.spec import (
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
 from distillery_operator.planning.evaluate_options import evaluate_options
-from distillery_operator.planning.identity import input_hashes, revised
+from distillery_operator.planning.identity import input_hashes, publish_hash, revised
 from distillery_operator.planning.verify_options import verify_options
 
 Derived = TypeVar("Derived")
@@ -48,7 +48,7 @@ class Plan:
 
     distillation: Distillation
     stages: tuple[PlannedStage, ...]
-    """In order. Verify is among them only in a cluster (`manifests/cluster_plan.py`)."""
+    """In order. Publish and verify are among them only in a cluster (`manifests/cluster_plan.py`)."""
     rows_revision: str | None = None
     """Of the rows that the stages after generate are planned for; None for those that generate first finished with."""
     asks_candidate: bool = False
@@ -158,7 +158,24 @@ class Plan:
 
     def earlier(self, planned: PlannedStage) -> tuple[PlannedStage, ...]:
         """The stages before `planned`."""
-        return planned.inputs or tuple(self.stage(earlier) for earlier in planned.stage.earlier)
+        return planned.inputs or tuple(each for each in self.stages if each.stage in planned.stage.earlier)
+
+    def evaluation_before(self, planned: PlannedStage) -> PlannedStage:
+        """The evaluate stage that publish or verify follows."""
+        return next(each for each in self.earlier(planned) if each.stage is Stage.EVALUATE)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the student is to be served from an image in a registry."""
+        return self.served and self.spec.serving.model_image is not None
+
+    def with_publish(self) -> Plan:
+        """The plan with publish after its stages, where the student is to be served from an image."""
+        image = self.spec.serving.model_image
+        if image is None or not self.served:
+            return self
+        input_hash = publish_hash(self.stage(Stage.TRAIN).input_hash, image.repository)
+        return replace(self, stages=(*self.stages, PlannedStage(Stage.PUBLISH, input_hash)))
 
     def options(self, stage: Stage) -> JobOptions:
         """Where and how `stage` runs."""
@@ -166,6 +183,7 @@ class Plan:
             Stage.GENERATE: lambda: self.spec.generation,
             Stage.TRAIN: lambda: self.spec.training,
             Stage.EVALUATE: lambda: evaluate_options(self.spec.evaluation, self.spec.training),
+            Stage.PUBLISH: lambda: verify_options(self.spec.evaluation),
             Stage.VERIFY: lambda: verify_options(self.spec.evaluation),
         }
         return self.once(("options", stage), options[stage])

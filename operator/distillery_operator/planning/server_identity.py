@@ -17,10 +17,21 @@ from distillery_operator.planning.identity import digest, is_first_default
 from distillery_operator.planning.plan import Plan
 
 
-def server_identity(plan: Plan, *, train_hash: str, model_path: str, precision: str) -> str:
-    """The identity of the server that `plan` asks for, of the student in `model_path`, computing in `precision`."""
-    student = {"train": train_hash, "model": model_path, "precision": precision}
-    return digest({**student, "claim": plan.claim_name, "serving": _serving_fields(plan.spec.serving)})
+def server_identity(plan: Plan, *, train_hash: str, model_path: str, precision: str, model_image: str | None) -> str:
+    """The identity of the server that `plan` asks for, of the student in `model_path` of the workspace or in
+    `model_image`, computing in `precision`."""
+    source = _of_image(plan, model_image) if model_image else {"model": model_path, "claim": plan.claim_name}
+    return digest(
+        {"train": train_hash, "precision": precision, **source, "serving": _serving_fields(plan.spec.serving)}
+    )
+
+
+def _of_image(plan: Plan, model_image: str) -> dict[str, Any]:
+    """What Pods that take the model from an image depend on. A student that is served from the workspace does not
+    depend on it, so asking for an image restarts nothing before there is one."""
+    wanted = plan.spec.serving.model_image
+    secrets = list(wanted.node_secrets) if wanted and wanted.holds(model_image) else []
+    return {"modelImage": model_image, "pullSecrets": secrets}
 
 
 def _serving_fields(serving: Serving) -> dict[str, Any]:

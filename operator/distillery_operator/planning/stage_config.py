@@ -95,6 +95,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         training=without_job_options(spec.training),
         labels=spec.labels,
         evaluation=_without_gate(without_job_options(spec.evaluation)),
+        model_image=spec.serving.model_image if planned.stage is Stage.PUBLISH else None,
         server_url=locations.server_url,
         bakes_prompt=True if planned.stage is Stage.VERIFY and spec.serving.bake_prompt else None,
         request_timeout_seconds=spec.generation.request_timeout,
@@ -124,7 +125,7 @@ def credentials(spec: DistillationSpec, stage: Stage) -> dict[str, SecretReferen
     found: dict[str, SecretReference | None] = {}
     if stage is Stage.GENERATE:
         found = {"": spec.data.credentials, STUDENT_CREDENTIALS_PREFIX: spec.student.credentials}
-    elif stage is not Stage.VERIFY:
+    elif stage not in (Stage.PUBLISH, Stage.VERIFY):
         found = {"": spec.student.credentials}
     return {prefix: secret for prefix, secret in found.items() if secret is not None}
 

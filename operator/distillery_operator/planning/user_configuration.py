@@ -29,8 +29,14 @@ def user_configuration(plan: Plan, stage: Stage) -> str:
             "node": _stated(of_the_node.pod_template) if of_the_node.pod_template else {},
             "claim": spec.storage.claim_name,
             "queue": queue_labels(plan),
+            **_published(plan, stage),
         }
     )
+
+
+def _published(plan: Plan, stage: Stage) -> dict[str, Any]:
+    image = plan.spec.serving.model_image
+    return {"modelImage": _stated(image)} if image and stage is Stage.PUBLISH else {}
 
 
 def _pod_options(options: StageOptions) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""How verify runs: with evaluate's image and Pod template, but where the server runs and without a device, since it
-loads no model."""
+"""How publish and verify run: with evaluate's image and Pod template, but without its node constraints and without a
+device, since they load no model."""
 
 from __future__ import annotations
 

@@ -1,0 +1,157 @@
+"""Pushes blobs and manifests to one repository of a registry.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urljoin
+
+import httpx2
+
+from distillery_trainer.registry.authorization import RegistryAuthorization
+from distillery_trainer.registry.credentials import Credentials
+from distillery_trainer.registry.failures import is_transient, refusal, unreachable
+from distillery_trainer.registry.image import MANIFEST_TYPE
+
+PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Back-off before each retry of a request that failed for a cause that may pass."""
+_TIMEOUT = httpx2.Timeout(60.0, read=600.0)
+"""Seconds. A registry may take minutes to store a large layer."""
+_DOCKER_HUB, _DOCKER_HUB_API = "docker.io", "registry-1.docker.io"
+_MISSING = 404
+
+Sent = Callable[[int], None]
+"""Is told the number of bytes after each chunk that was sent."""
+
+
+class Blob(Protocol):
+    """Bytes with a known digest, which can be read again."""
+
+    @property
+    def digest(self) -> str:
+        """Such as sha256:9f86…"""
+
+    @property
+    def size(self) -> int:
+        """Length, in bytes."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The bytes, in chunks."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of a registry, and what is needed to push to it."""
+
+    host: str
+    name: str
+    credentials: Credentials | None = None
+    secret: str | None = None
+    """Name of the Secret that the credentials come from."""
+    plain_http: bool = False
+
+    @property
+    def url(self) -> str:
+        """Base URL of its part of the registry's API."""
+        return f"{'http' if self.plain_http else 'https'}://{self.api_host}/v2/{self.name}"
+
+    @property
+    def api_host(self) -> str:
+        """Host, and port if there is one, of the registry's API."""
+        return _DOCKER_HUB_API if self.host == _DOCKER_HUB else self.host
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.name}"
+
+
+class RegistryClient:
+    """Pushes to one repository. All methods raise UserError where the registry refuses, and TryLater where it cannot be
+    reached."""
+
+    def __init__(self, repository: Repository, pauses_seconds: Iterable[float] = PAUSES_SECONDS) -> None:
+        self._repository, self._pauses = repository, tuple(pauses_seconds)
+        scope = f"repository:{repository.name}:pull,push"
+        auth = RegistryAuthorization(
+            repository.credentials, repository.api_host, scope, plain_http=repository.plain_http
+        )
+        self._http = httpx2.Client(auth=auth, timeout=_TIMEOUT)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the repository holds a blob. A registry may redirect to where it does."""
+        return self._exists(f"/blobs/{digest}", {})
+
+    def has_manifest(self, digest: str) -> bool:
+        """Whether the repository holds the manifest with this digest."""
+        return self._exists(f"/manifests/{digest}", {"accept": MANIFEST_TYPE})
+
+    def push_blob(self, blob: Blob, sent: Sent = lambda _: None) -> None:
+        """Upload a blob in one request, chunk by chunk; after a failure from its start."""
+
+        def upload() -> httpx2.Response:
+            begun = self._http.post(f"{self._repository.url}/blobs/uploads/", content=b"")
+            if not begun.is_success:
+                return begun
+            location = httpx2.URL(urljoin(str(begun.request.url), begun.headers.get("location", "")))
+            target = location.copy_merge_params({"digest": blob.digest})
+            headers = {"content-type": "application/octet-stream", "content-length": str(blob.size)}
+            return self._http.put(target, content=_Counted(blob, sent), headers=headers)
+
+        self._accepted(upload)
+
+    def push_manifest(self, tag: str, manifest: Blob) -> None:
+        """Store a manifest under a tag."""
+        content = b"".join(manifest)
+        url = f"{self._repository.url}/manifests/{tag}"
+        self._accepted(lambda: self._http.put(url, content=content, headers={"content-type": MANIFEST_TYPE}))
+
+    def _exists(self, path: str, headers: dict[str, str]) -> bool:
+        url = self._repository.url + path
+        response = self._patiently(lambda: self._http.head(url, headers=headers))
+        if response.is_success or response.is_redirect:
+            return True
+        if response.status_code == _MISSING:
+            return False
+        raise refusal(str(self._repository), self._repository.secret, response)
+
+    def _accepted(self, send: Callable[[], httpx2.Response]) -> None:
+        response = self._patiently(send)
+        if not response.is_success:
+            raise refusal(str(self._repository), self._repository.secret, response)
+
+    def _patiently(self, send: Callable[[], httpx2.Response]) -> httpx2.Response:
+        """The first response that says something about the request. Raises StageError."""
+        for pause in (*self._pauses, None):
+            problem = self._attempt(send)
+            if isinstance(problem, httpx2.Response) and not is_transient(problem):
+                return problem
+            if pause is not None:
+                time.sleep(pause)
+        raise unreachable(str(self._repository), problem)
+
+    @staticmethod
+    def _attempt(send: Callable[[], httpx2.Response]) -> httpx2.Response | Exception:
+        try:
+            return send()
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            return error
+
+
+class _Counted:
+    """A blob that says how far it was read. It can be read again, since a registry may ask who is there first."""
+
+    def __init__(self, blob: Blob, sent: Sent) -> None:
+        self._blob, self._sent = blob, sent
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._blob:
+            yield chunk
+            self._sent(len(chunk))
