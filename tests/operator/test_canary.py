@@ -270,6 +270,19 @@ def test_a_failed_candidate_is_removed_and_the_server_before_it_is_not_touched(
     assert CANDIDATE in cluster.objects
 
 
+def test_a_retry_gives_a_silent_candidate_its_whole_time_again() -> None:
+    cluster = verified()
+    cluster.serve_candidate(ready=0)
+    cluster.settle()
+    cluster.wait(4000)  # nothing was looked at meanwhile
+    cluster.request_retry()
+    cluster.settle()
+    assert (CANDIDATE in cluster.objects, cluster.truth(STALLED)) == (True, None)
+    cluster.wait(600)
+    cluster.settle()
+    assert (CANDIDATE in cluster.objects, cluster.reason(STALLED)) == (False, "RolloutFailed")
+
+
 def test_a_failed_candidate_gets_no_more_requests_while_it_stops() -> None:
     cluster = with_candidate()
     stop_answering(cluster)

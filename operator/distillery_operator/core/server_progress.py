@@ -46,7 +46,8 @@ def _deadline_problem(seen: ObservedDeployment) -> Problem | None:
 
 
 def _blocked_since(situation: Situation, problem: Problem | None) -> datetime | None:
+    """Since when; the retry annotation asks for its whole time again."""
     if problem is None or problem.reason not in BLOCKING_REASONS | _CRASHES:
         return None
-    before = situation.previous.serving
+    before = None if situation.retry_requested else situation.previous.serving
     return lasting_since(before.blocked_since if before else None, situation.now)
