@@ -130,7 +130,8 @@ def _progress_text(assessment: Assessment, record: StageStatus | None) -> str:
         return "rolling out"
     if states.finished or waits_for_scale_up(states):
         return "done"
-    text = f"{stage.number}/{len(assessment.situation.plan.stages)} {stage}"
+    planned = [each.stage for each in assessment.situation.plan.stages]
+    text = f"{planned.index(stage) + 1}/{len(planned)} {stage}"
     progress = record.progress if record and record.name is stage else None
     if progress is None or not progress.total:
         return text
