@@ -800,5 +800,21 @@ def test_the_longer_a_pod_has_not_started_the_later_it_is_looked_at(waited: int,
     assert cluster.requeue_after() == timedelta(seconds=requeue)
 
 
+def test_a_pod_that_has_only_now_got_a_node_is_looked_at_soon() -> None:
+    cluster = begun()
+    cluster.wait(36_000)
+    now = cluster.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    cluster.pod()["status"]["conditions"] = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}]
+    cluster.wait(4)
+    assert cluster.requeue_after() == timedelta(seconds=20)
+
+
+def test_a_job_that_has_only_now_left_its_queue_is_looked_at_soon() -> None:
+    cluster = begun()
+    cluster.wait(36_000)
+    cluster.job()["status"] = {"startTime": cluster.now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    assert cluster.requeue_after() == timedelta(seconds=20)
+
+
 def test_a_served_student_is_not_requeued() -> None:
     assert served().requeue_after() is None

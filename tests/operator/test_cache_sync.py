@@ -170,7 +170,10 @@ async def test_a_namespace_without_rights_is_named_once_and_picked_up_when_they_
     task.cancel()
 
 
-@pytest.mark.parametrize("error", [NotFound("no such API"), Forbidden("httproutes is forbidden")])
+@pytest.mark.parametrize(
+    "error",
+    [NotFound("no such API"), Forbidden("httproutes is forbidden"), Unreachable("conversion webhook failed: refused")],
+)
 async def test_a_kind_that_the_cluster_does_not_serve_keeps_nothing_from_working(
     error: ClusterError, monkeypatch: pytest.MonkeyPatch
 ) -> None:

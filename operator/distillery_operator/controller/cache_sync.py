@@ -108,8 +108,6 @@ class CacheSync:
         try:
             for kind in REQUIRED_KINDS:
                 await self._list(kind, scope)
-            for kind in OPTIONAL_KINDS:
-                await self._list_optional(kind, scope)
         except Forbidden as error:
             self._rights.refused(scope, error)
             return False
@@ -117,6 +115,8 @@ class CacheSync:
             logger.warning("cannot list what is in %s: %s", scope or "all namespaces", error)
             return False
         self._rights.granted(scope)
+        for kind in OPTIONAL_KINDS:
+            await self._list_optional(kind, scope)
         if scope not in self._complete:
             self._complete.add(scope)
             self._add_all(scope)
@@ -125,8 +125,10 @@ class CacheSync:
     async def _list_optional(self, kind: str, scope: Scope) -> None:
         try:
             await self._list(kind, scope)
-        except (NotFound, Forbidden) as error:
-            logger.debug("cannot list %s objects: %s", kind, error)
+        except ClusterError as error:
+            # Whatever the cause, such as a broken conversion webhook of its CRD: what needs no route goes on.
+            usual = isinstance(error, NotFound | Forbidden)
+            logger.log(logging.DEBUG if usual else logging.WARNING, "cannot list %s objects: %s", kind, error)
         else:
             self.optional_kinds.found(kind)
 

@@ -125,6 +125,8 @@ class ObservedJob:
     """When the Job began; its Pod may have waited for a node since."""
     stage_started: datetime | None = None
     """When the stage's container began."""
+    waits_since: datetime | None = None
+    """Since when it waits for what it waits for now: a Pod, a node, or the start on that node."""
     deadline_seconds: int | None = None
     """How long after its start the Job is stopped; None for never."""
     finished: datetime | None = None

@@ -45,6 +45,7 @@ from distillery_operator.core.pod_problems import (
     is_ready,
     pending_problem,
     pods_of,
+    scheduling_time,
     server_problem,
     stage_start,
 )
@@ -181,6 +182,7 @@ def _observed_job(job: Raw, pods: list[Raw], children: Children, owner_uid: str,
         created=created(job),
         started=job_start(job),
         stage_started=stage_start(pod) if pod else None,
+        waits_since=_waits_since(job, pod),
         deadline_seconds=job["spec"].get("activeDeadlineSeconds"),
         finished=attempt.finished,
         exit_code=attempt.exit_code,
@@ -216,6 +218,12 @@ def _attempt_number(job: Raw) -> int:
 def _latest_pod(job: Raw, pods: list[Raw]) -> Raw | None:
     # A Pod that ended well counts before a later one.
     return max(pods_of(job, pods), key=lambda pod: (is_done(pod), _creation(pod)), default=None)
+
+
+def _waits_since(job: Raw, pod: Raw | None) -> datetime | None:
+    """Of the moments at which a Job gets further until its stage begins, the last one."""
+    of_pod = (created(pod), scheduling_time(pod)) if pod else ()
+    return max((each for each in (created(job), job_start(job), *of_pod) if each), default=None)
 
 
 def _creation(raw: Raw) -> str:

@@ -74,6 +74,11 @@ def stage_start(pod: Raw) -> datetime | None:
     return timestamp(((_stage_status(pod).get("state") or {}).get("running") or {}).get("startedAt"))
 
 
+def scheduling_time(pod: Raw) -> datetime | None:
+    """When the scheduler last found a node for the Pod, or none."""
+    return timestamp(pod_condition(pod, "PodScheduled").get("lastTransitionTime"))
+
+
 def is_disrupted(pod: Raw) -> bool:
     """Whether the Pod is removed through no fault of its own: its Job creates another one afterwards."""
     return pod_condition(pod, "DisruptionTarget").get("status") == "True"
@@ -282,7 +287,7 @@ def _mount_problem(pod: Raw, events: Iterable[Raw]) -> Problem | None:
 def _volumes_not_ready(pod: Raw, now: datetime) -> Problem | None:
     """What the Pod's own state says where no event does: its volumes are mounted before its images are pulled."""
     scheduled, ready = pod_condition(pod, "PodScheduled"), pod_condition(pod, "PodReadyToStartContainers")
-    since = timestamp(scheduled.get("lastTransitionTime"))
+    since = scheduling_time(pod)
     waits = scheduled.get("status") == "True" and ready.get("status") == "False"
     if not waits or _status(pod).get("phase") != "Pending" or since is None:
         return None

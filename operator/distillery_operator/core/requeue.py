@@ -29,7 +29,8 @@ SHORTEST_REQUEUE = timedelta(seconds=1)
 def requeue_after(assessment: Assessment) -> timedelta | None:
     """When to reconcile again although nothing happens; None where only an event changes anything."""
     delays = [moment - assessment.situation.now for moment in _moments(assessment)]
-    waits = _waits_for_pod(assessment.stages.current, assessment.rollout) or _waits_for_volume(assessment)
+    delays += [UNEXPLAINED_REQUEUE] if _waits_for_server(assessment.rollout) else []
+    waits = _waits_for_pod(assessment.stages.current) or _waits_for_volume(assessment)
     delays += [_unexplained_requeue(assessment)] if waits else []
     delays += [UNWATCHED_REQUEUE] if _waits_for_unwatched(assessment) else []
     in_queue = queue_requeue(assessment.situation, assessment.stages.current.job)
@@ -53,17 +54,21 @@ def _moments(assessment: Assessment) -> Iterable[datetime]:
         yield step.due
 
 
-def _waits_for_pod(state: StageState, rollout: Rollout) -> bool:
-    """Whether a Pod has not started and does not say why: only its events may explain it."""
-    pending = state.job is not None and state.job.state is JobState.PENDING and state.problem is None
+def _waits_for_pod(state: StageState) -> bool:
+    """Whether a stage's Pod has not started and does not say why: only its events may explain it."""
+    return state.job is not None and state.job.state is JobState.PENDING and state.problem is None
+
+
+def _waits_for_server(rollout: Rollout) -> bool:
+    """Whether a serving Pod has not started and does not say why."""
     starting = rollout.phase is RolloutPhase.ROLLING_OUT and not rollout.can_be_verified
-    return pending or (starting and rollout.problem is None)
+    return starting and rollout.problem is None
 
 
 def _unexplained_requeue(assessment: Assessment) -> timedelta:
-    """A quarter of the time that it has been waiting."""
+    """A quarter of the time that it has been waiting: for a Pod, since its Job began, or since it has a node."""
     job, now = assessment.stages.current.job, assessment.situation.now
-    waited = now - job.created if job and job.created and job.state is JobState.PENDING else timedelta()
+    waited = now - job.waits_since if job and job.waits_since and job.state is JobState.PENDING else timedelta()
     return min(max(waited / 4, UNEXPLAINED_REQUEUE), LATE_UNEXPLAINED_REQUEUE)
 
 
