@@ -816,5 +816,17 @@ def test_a_job_that_has_only_now_left_its_queue_is_looked_at_soon() -> None:
     assert cluster.requeue_after() == timedelta(seconds=20)
 
 
+def test_a_server_that_starts_is_looked_at_soon_however_long_a_stage_has_waited() -> None:
+    cluster = served()
+    cluster.change(training={"epochs": 4})
+    cluster.settle()
+    cluster.wait(2000)
+    assert cluster.requeue_after() == timedelta(seconds=300)
+    cluster.change(serving={"resources": {"limits": {"memory": "9Gi"}}})
+    cluster.settle()
+    cluster.wait(60)
+    assert cluster.requeue_after() == timedelta(seconds=20)
+
+
 def test_a_served_student_is_not_requeued() -> None:
     assert served().requeue_after() is None

@@ -3,8 +3,9 @@
 The status is written before the actions and already names what they create, so an operator that dies in between finds
 its intention and carries on with it. What there is comes from the object cache, which may be behind: a status is
 written only over the version that was read, and before anything is created or deleted without such a write, the server
-is asked whether the Distillation still is as it was read. Nothing else is remembered between two reconciliations but
-what a running stage has answered, and when a refused action was last tried.
+is asked whether the Distillation still is as it was read. What is remembered between two reconciliations (plans, dry
+runs that were accepted, Events and claims that were read, what stages and canaries have answered, when a refused action
+was last tried) spares work or requests, and nothing is lost with it.
 """
 
 from __future__ import annotations
