@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from api_outage_proxy import ApiOutageProxy
-from api_write_interceptor import ApiWriteInterceptor, Delivery
 from cluster import Cluster
 from control_plane import ControlPlane
 from distillations import Distilled
@@ -23,57 +21,6 @@ StartOperator = Callable[..., OperatorProcess]
 @pytest.fixture
 def distilled(control_plane: Cluster, namespace: str, scripted_node: ProcessNode) -> Distilled:
     return Distilled(control_plane, namespace)
-
-
-class DeathAtEachWrite:
-    """Stops the operator at each of its writes: the first time the server never hears of it, the second time it is done
-    and the operator never hears of that, the third time all is well. `stopped` says that it is time to kill it."""
-
-    deliveries = (Delivery.REQUEST_LOST, Delivery.REPLY_LOST, Delivery.COMPLETE)
-
-    def __init__(self) -> None:
-        self.operator: OperatorProcess | None = None
-        self.seen: Counter[str] = Counter()
-        self.stopped = False
-        self.deaths = 0
-
-    def __call__(self, method: str, path: str) -> Delivery:
-        if self.operator is None or "/events" in path:
-            return Delivery.COMPLETE
-        delivery = self.deliveries[self.seen[f"{method} {path}"] % 3]
-        self.seen[f"{method} {path}"] += 1
-        if delivery is not Delivery.COMPLETE:
-            self.operator.pause()
-            self.deaths += 1
-            self.stopped = True
-        return delivery
-
-
-def test_an_operator_killed_at_every_write_does_nothing_twice(
-    distilled: Distilled, start_operator: StartOperator, control_plane: ControlPlane
-) -> None:
-    death = DeathAtEachWrite()
-    with ApiWriteInterceptor(control_plane.server, control_plane.certificates.authority, death) as interceptor:
-        kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=interceptor.server)
-        operator = start_operator(kubeconfig=kubeconfig)
-        death.operator = operator
-        distilled.apply()
-        deadline = time.monotonic() + 240
-        while distilled.conditions.get("Ready") != ("True", "Serving") and time.monotonic() < deadline:
-            if death.stopped:
-                time.sleep(0.3)  # what the interceptor let through is done by then
-                operator.kill()
-                death.stopped = False
-                operator.start()
-            time.sleep(0.1)
-
-    assert distilled.conditions["Ready"] == ("True", "Serving")
-    assert [stage["attempts"] for stage in distilled.status["stages"]] == [1, 1, 1, 1]
-    assert [len(distilled.jobs(stage)) for stage in ("generate", "train", "evaluate", "verify")] == [1, 1, 1, 1]
-    assert len(distilled.children("persistentvolumeclaims")) == 1
-    kinds = {path.split("/namespaces/")[1].split("/")[1] for _, path in map(str.split, death.seen)}
-    assert kinds == {"distillations", "jobs", "configmaps", "deployments", "services", "persistentvolumeclaims"}
-    assert death.deaths > 15
 
 
 def test_what_ended_while_the_operator_was_away_is_found_when_it_comes_back(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from api_write_interceptor import ApiWriteInterceptor
+from api_proxy import ApiProxy
 from cluster import Cluster
 from control_plane import ControlPlane
 from distillations import Distilled
@@ -29,23 +29,23 @@ def distilled(control_plane: Cluster, namespace: str, scripted_node: ProcessNode
 
 
 @pytest.fixture
-def interceptor(control_plane: ControlPlane) -> Iterator[ApiWriteInterceptor]:
-    with ApiWriteInterceptor(control_plane.server, control_plane.certificates.authority) as started:
+def proxy(control_plane: ControlPlane) -> Iterator[ApiProxy]:
+    with ApiProxy(control_plane.server, control_plane.certificates.authority) as started:
         yield started
 
 
 @pytest.fixture
 def start_counted(
-    distilled: Distilled, start_operator: StartOperator, interceptor: ApiWriteInterceptor, control_plane: Cluster
+    distilled: Distilled, start_operator: StartOperator, proxy: ApiProxy, control_plane: Cluster
 ) -> StartOperator:
     """Start an operator whose requests are counted."""
-    kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=interceptor.server)
+    kubeconfig = control_plane.kubeconfig_for(NAME, distilled.namespace, server=proxy.server)
     return lambda **settings: start_operator(kubeconfig=kubeconfig, **settings)
 
 
-def counted(interceptor: ApiWriteInterceptor, since: int = 0) -> list[str]:
+def counted(proxy: ApiProxy, since: int = 0) -> list[str]:
     """The requests since then that are about single resources: neither a watch, nor a list, nor about the Lease."""
-    requests = interceptor.requests[since:]
+    requests = proxy.requests[since:]
     return [each for each in requests if not any(part in each for part in ("/leases", "watch=true", "limit="))]
 
 
@@ -57,35 +57,33 @@ def all_expire(distilled: Distilled) -> bool:
     return all("ttlSecondsAfterFinished" in job["spec"] for job in distilled.children("jobs"))
 
 
-def test_a_whole_run_takes_few_requests(
-    distilled: Distilled, start_counted: StartOperator, interceptor: ApiWriteInterceptor
-) -> None:
+def test_a_whole_run_takes_few_requests(distilled: Distilled, start_counted: StartOperator, proxy: ApiProxy) -> None:
     start_counted(DISTILLERY_PROGRESS_INTERVAL="30s")
     watches = len(REQUIRED_KINDS) + len(OPTIONAL_KINDS) - 1  # The cluster serves no HTTPRoutes.
-    wait_until(lambda: sum("watch=true" in each for each in interceptor.requests) == watches, 60, "all watches")
-    before = len(interceptor.requests)
+    wait_until(lambda: sum("watch=true" in each for each in proxy.requests) == watches, 60, "all watches")
+    before = len(proxy.requests)
     distilled.apply()
     distilled.wait_ready()
     wait_until(lambda: distilled.events()[-1]["reason"] == "Serving", 30, "the last Event")
     wait_until(lambda: all_expire(distilled), 30, "a time to live of each Job")
 
-    requests = counted(interceptor, before)
+    requests = counted(proxy, before)
     first_job = next(number for number, each in enumerate(requests, 1) if each.startswith("POST") and "/jobs" in each)
     assert first_job <= UNTIL_FIRST_JOB, "\n".join(requests)
     assert len(requests) <= WHOLE_RUN, "\n".join(requests)
 
 
 def test_a_ready_resource_is_looked_after_without_a_request(
-    distilled: Distilled, start_counted: StartOperator, interceptor: ApiWriteInterceptor
+    distilled: Distilled, start_counted: StartOperator, proxy: ApiProxy
 ) -> None:
     operator = start_counted(DISTILLERY_RESYNC="3s")
     distilled.apply()
     distilled.wait_ready()
 
     def asks_nothing_for_three_resyncs() -> bool:
-        before, reconciled = len(interceptor.requests), reconciliations(operator)
+        before, reconciled = len(proxy.requests), reconciliations(operator)
         wait_until(lambda: reconciliations(operator) >= reconciled + 3, 60, "three resyncs")
-        return counted(interceptor, before) == []
+        return counted(proxy, before) == []
 
     wait_until(asks_nothing_for_three_resyncs, 90, "what follows the run to be done")
     assert asks_nothing_for_three_resyncs()

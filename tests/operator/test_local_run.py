@@ -317,6 +317,13 @@ def test_crash_is_reported_with_its_last_line_and_its_log(prepared):
     assert "ZeroDivisionError" in log.read_text()
 
 
+def test_stage_whose_folder_another_one_uses_says_so(prepared):
+    in_use = "Another stage is using the folder train-0123456789 of the workspace (train-0123456789 of tiny on host)."
+    run = prepared({"train": [{"exit": 3, "silent": True, "says": f"Rows are read.\n{in_use}"}] * 9})
+    assert run.run().exit_code == 3
+    assert (saved(run)["reason"], saved(run)["message"]) == ("WorkspaceInUse", f"train: {in_use}")
+
+
 def test_killed_stage_is_reported_as_out_of_memory(prepared):
     run = prepared({"train": [{"dies": int(signal.SIGKILL)}]})
     assert run.run().exit_code == 137

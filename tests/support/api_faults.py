@@ -1,6 +1,6 @@
 """An API server that fails on demand for one client, and a witness of what that client writes.
 
-Speaks plain HTTP to the client, as `api_write_interceptor` does, and forwards what it does not fail.
+Speaks plain HTTP to the client, as `api_proxy` does, and forwards what it does not fail.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from api_write_interceptor import ELECTION, NOT_FORWARDED, WRITES, ApiWriteInterceptor
+from api_proxy import ApiProxy
 
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+ELECTION = "/leases/"
 REASONS = {403: "Forbidden", 409: "Conflict", 422: "Invalid", 429: "TooManyRequests", 500: "InternalError"}
 
 
@@ -106,7 +108,7 @@ def _unfinished_stages(status: dict[str, Any]) -> set[tuple[str, str]]:
     return {(each["name"], each["inputHash"]) for each in status.get("stages", ()) if not each.get("completionTime")}
 
 
-class ApiFaults(ApiWriteInterceptor):
+class ApiFaults(ApiProxy):
     """Forwards a port of the loopback interface to an API server, with the faults of `plan` and `watch_plan`, which may
     be replaced at any time; a context manager."""
 
@@ -130,9 +132,7 @@ class ApiFaults(ApiWriteInterceptor):
                 return _closed(request)
             case Reset(delivered=False):
                 return _closed(request)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in NOT_FORWARDED}
-        untouched: dict[str, Any] = {"data": body or None, "headers": headers, "skip_auto_headers": {"Content-Type"}}
-        async with self._session.request(request.method, self._target + request.raw_path, **untouched) as reply:
+        async with self._sent_on(request, body) as reply:
             if seen.verb == "watch" and reply.status == 200:
                 return await self._watched(request, reply)
             content = await reply.read()

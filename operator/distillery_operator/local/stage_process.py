@@ -142,6 +142,8 @@ class StageProcess:
                 " memory, or use a smaller model, training.batchSize or training.maxLength"
             )
         last = last_line(self.log)
+        if exit_code == ExitCode.TRY_LATER and last:
+            return Reason.WORKSPACE_IN_USE, last  # The folder, and so the result in it, are another stage's.
         detail = f": {last}" if last else ""
         reason = FAILURE_REASONS[self.config.stage]
         return reason, f"{self.config.stage} ended unexpectedly{detail}; for details, see {self.log}"

@@ -9,17 +9,21 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api_faults import ApiFaults, Witness
 from cluster import Cluster
 from control_plane import ControlPlane
-from distillations import Distilled
+from distillations import Distilled, small_spec
 from operator_process import NAME, OperatorProcess
 from process_node.node import ProcessNode
 from waiting import wait_until
 
+LONG = 400.0
+"""Seconds for a part of a life whose operator keeps dying."""
+OTHERWISE = {"exit": 2, "reason": "VerificationFailed", "message": "3 of 16 rows were answered otherwise."}
 WHOLE = os.environ.get("CHAOS") == "whole"
 LEFT_AFTER_DELETION = {"persistentvolumeclaims"}
 CHILDREN = ("jobs", "pods", "configmaps", "deployments", "replicasets", "services", "persistentvolumeclaims")
@@ -53,6 +57,26 @@ class Life:
         """Another student takes the first one's place."""
         self.distilled.patch({"training": {"learningRate": 0.01}})
         self.distilled.wait_ready(180)
+
+    def gate_and_roll_back(self) -> None:
+        """A first student that fails the quality gate, is served once the gate is lower, and comes back when the next
+        one answers otherwise than its evaluation."""
+        self._apply(gate=0.9, learning_rate=0.001)
+        self.distilled.wait("Stalled", reason="QualityGateFailed", seconds=LONG)
+        assert self.distilled.children("deployments") == []
+        self._apply(gate=0.5, learning_rate=0.001)
+        self.distilled.wait("Ready", seconds=LONG)
+        first = self.distilled.status["serving"]["train"]
+        self._apply(gate=0.5, learning_rate=0.01, verify=OTHERWISE)
+        self.distilled.wait("Stalled", reason="VerificationFailed", seconds=LONG)
+        wait_until(lambda: self.distilled.message().endswith("serves again"), LONG, "the first student")
+        assert self.distilled.status["serving"]["train"] == first
+
+    def _apply(self, gate: float, learning_rate: float, verify: dict[str, Any] | None = None) -> None:
+        bounds = {"minScore": gate, "againstServing": "Ignore"}
+        table = {"evaluation": {"sampleSize": 150, "student": {"score": 0.7}, "base": {"score": 0.4}}}
+        spec = small_spec(training={"learningRate": learning_rate}, evaluation={"gate": bounds})
+        self.distilled.apply(spec, {"evaluate": [table], "verify": [verify or {}]})
 
     def end(self) -> None:
         """Delete it, and see that nothing is left but the claim, with its paid replies."""

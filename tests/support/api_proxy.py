@@ -1,4 +1,4 @@
-"""A proxy before the API server that sees each write of one client, so that a test can end the client at that moment.
+"""A proxy before the API server that sees each request of one client.
 
 It speaks plain HTTP to the client (give `server` to `kubeconfig_for`), and the client's own token to the API server.
 """
@@ -10,44 +10,34 @@ import contextlib
 import ssl
 import threading
 from collections.abc import Callable
-from enum import Enum
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
 
-WRITES = ("POST", "PUT", "PATCH", "DELETE")
-ELECTION = "/leases/"
 NOT_FORWARDED = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
 
-
-class Delivery(Enum):
-    """What becomes of a write and of its reply."""
-
-    COMPLETE = "the server does it, and the client hears of it"
-    REPLY_LOST = "the server does it, and the client never hears of it"
-    REQUEST_LOST = "the server never hears of it"
+Listener = Callable[[str, str], None]
+"""Is called with the method and the path with query of each request, before it is sent on."""
 
 
-Decide = Callable[[str, str], Delivery]
-"""Method and path of a write -> what becomes of it. Writes to Leases and dry runs always get through."""
-
-
-class ApiWriteInterceptor:
+class ApiProxy:
     """Forwards a port of the loopback interface to an API server; a context manager."""
 
-    def __init__(self, server: str, authority: Path, decide: Decide = lambda *_: Delivery.COMPLETE) -> None:
-        self.decide, self._target = decide, server
+    def __init__(self, server: str, authority: Path, listener: Listener = lambda *_: None) -> None:
+        self._listener, self._target = listener, server
         self._tls = ssl.create_default_context(cafile=str(authority))
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="API write interceptor", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="API proxy", daemon=True)
         self.server = ""
         self.requests: list[str] = []
         """Method and path with query of every request so far, in order."""
 
-    def __enter__(self) -> ApiWriteInterceptor:
+    def __enter__(self) -> Self:
         self._thread.start()
         self._started.wait(10)
         return self
@@ -85,31 +75,23 @@ class ApiWriteInterceptor:
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.requests.append(f"{request.method} {request.path_qs}")
-        delivery = Delivery.COMPLETE
-        if request.method in WRITES and ELECTION not in request.path and "dryRun" not in request.query:
-            delivery = await asyncio.to_thread(self.decide, request.method, request.path)
-        if delivery is Delivery.REQUEST_LOST:
-            return await _silence()
+        self._listener(request.method, request.path_qs)
+        async with self._sent_on(request, body) as reply:
+            return await _forwarded_reply(request, reply)
+
+    def _sent_on(self, request: web.Request, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """The request as it is, to the API server."""
         headers = {name: value for name, value in request.headers.items() if name.lower() not in NOT_FORWARDED}
         url = self._target + request.raw_path
         # No type is taken for JSON by the server, and must not become another one on the way.
-        untouched = {"data": body or None, "headers": headers, "skip_auto_headers": {"Content-Type"}}
-        async with self._session.request(request.method, url, **untouched) as reply:
-            if delivery is Delivery.REPLY_LOST:
-                await reply.read()
-                return await _silence()
-            return await _forwarded_reply(request, reply)
+        untouched: dict[str, Any] = {"data": body or None, "headers": headers, "skip_auto_headers": {"Content-Type"}}
+        return self._session.request(request.method, url, **untouched)
 
 
 async def _forwarded_reply(request: web.Request, reply: aiohttp.ClientResponse) -> web.StreamResponse:
     response = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type})
-    await response.prepare(request)
     with contextlib.suppress(aiohttp.ClientConnectionResetError):  # the client has died
+        await response.prepare(request)
         async for chunk in reply.content.iter_any():
             await response.write(chunk)
     return response
-
-
-async def _silence() -> web.StreamResponse:
-    await asyncio.sleep(60)
-    return web.Response(status=504)
