@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._begins():
             _, _, digest = self.path.rpartition("/")
             held = self.registry.blobs if "/blobs/" in self.path else self.registry.manifests
-            self._answer(200 if digest in held else 404)
+            self._answer(200 if digest in held else 404, digest=digest)
 
     def do_POST(self) -> None:
         if not self._begins():
@@ -168,8 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _error(self, status: int, code: str, message: str) -> None:
         self._answer(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode())
 
-    def _answer(self, status: int, body: bytes = b"", location: str | None = None) -> None:
+    def _answer(self, status: int, body: bytes = b"", location: str | None = None, digest: str = "") -> None:
         self.send_response(status)
+        if digest and status == 200:
+            self.send_header("Docker-Content-Digest", digest)
         if status == 401:
             realm = f'Bearer realm="http://{self.registry.host}/token",service="tests",scope="repository:x:pull"'
             self.send_header(

@@ -179,6 +179,13 @@ def test_the_keys_that_tools_write(tmp_path, key, host, name):
     assert read_credentials(path, host, name) == Credentials("alice", "s3:cret")
 
 
+@pytest.mark.parametrize("ending", ["YWxpY2U6czNjcmV0IQ==", "YWxpY2U6czNjcmV0IQ", "YWxpY2U6\nczNjcmV0IQ==\n"])
+def test_base64_as_nodes_accept_it(tmp_path, ending):
+    path = tmp_path / "config.json"
+    path.write_text(config(**{"r.example": {"auth": ending}}))
+    assert read_credentials(path, "r.example", "student") == Credentials("alice", "s3cret!")
+
+
 def test_the_entry_of_a_part_comes_before_that_of_the_registry(tmp_path):
     path = tmp_path / "config.json"
     entries = {"r.example": basic("all:1"), "r.example/team": {"username": "team", "password": "2"}}

@@ -5,16 +5,22 @@ https://distribution.github.io/distribution/spec/auth/token/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
-from urllib.parse import urlsplit
 
 import httpx2
 
+from distillery_trainer.registry.challenges import Challenge, challenges_in
 from distillery_trainer.registry.credentials import Credentials
 
-_PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 _UNAUTHORIZED = 401
+
+
+class NoToken(Exception):
+    """The service that a registry names for its tokens gave none. The message says why."""
+
+    def __init__(self, why: str, response: httpx2.Response | None = None) -> None:
+        super().__init__(why)
+        self.response = response
 
 
 class RegistryAuthorization(httpx2.Auth):
@@ -22,14 +28,15 @@ class RegistryAuthorization(httpx2.Auth):
 
     requires_response_body = True
 
-    def __init__(self, credentials: Credentials | None, host: str, scope: str, *, plain_http: bool = False) -> None:
-        self._credentials, self._host, self._scope, self._plain_http = credentials, host, scope, plain_http
+    def __init__(self, credentials: Credentials | None, registry: str, scope: str) -> None:
+        """`registry` is a URL of the registry's API: nobody else is told anything."""
+        self._credentials, self._origin, self._scope = credentials, origin_of(httpx2.URL(registry)), scope
         self._header: str | None = None
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """Send the request, and once more with what the registry asks for. Storage elsewhere that the registry names
-        for an upload learns nothing."""
-        if request.url.netloc.decode() != self._host:
+        for an upload learns nothing. Raises NoToken."""
+        if origin_of(request.url) != self._origin:
             yield request
             return
         if self._header:
@@ -42,31 +49,48 @@ class RegistryAuthorization(httpx2.Auth):
             request.headers["authorization"] = self._header
             yield request
 
-    def _answer(self, challenge: str) -> Generator[httpx2.Request, httpx2.Response, str | None]:
-        """The header that a challenge asks for; None where there is none to give."""
-        scheme, _, rest = challenge.partition(" ")
-        if scheme.lower() == "basic":
-            return self._credentials.basic if self._credentials else None
-        parameters = dict(_PARAMETER.findall(rest))
-        if scheme.lower() != "bearer" or not self._may_ask(parameters.get("realm", "")):
-            return None
-        response = yield self._token_request(parameters)
-        return _bearer(response)
+    def _answer(self, header: str) -> Generator[httpx2.Request, httpx2.Response, str | None]:
+        """The header that the first challenge asks for that can be met; None where there is none to give."""
+        for challenge in challenges_in(header):
+            if challenge.scheme == "basic" and self._credentials:
+                return self._credentials.basic
+            if challenge.scheme == "bearer":
+                return _bearer((yield self._token_request(challenge)))
+        return None
 
-    def _may_ask(self, realm: str) -> bool:
-        """Whether the password may be sent there: never in the clear, unless the registry itself is."""
-        return urlsplit(realm).scheme in (("https", "http") if self._plain_http else ("https",))
-
-    def _token_request(self, parameters: dict[str, str]) -> httpx2.Request:
-        query = {"scope": self._scope, **({"service": parameters["service"]} if "service" in parameters else {})}
+    def _token_request(self, challenge: Challenge) -> httpx2.Request:
+        named = {"service": challenge.parameters["service"]} if "service" in challenge.parameters else {}
+        url = self._realm(challenge.parameters.get("realm", "")).copy_merge_params({"scope": self._scope, **named})
         headers = {"authorization": self._credentials.basic} if self._credentials else {}
-        return httpx2.Request("GET", parameters["realm"], params=query, headers=headers)
+        return httpx2.Request("GET", url, headers=headers)
+
+    def _realm(self, text: str) -> httpx2.URL:
+        """Where tokens are given. The password never goes there in the clear, unless the registry has no TLS either."""
+        try:
+            url = httpx2.URL(text)
+        except httpx2.InvalidURL:
+            url = httpx2.URL("")
+        if not url.host:
+            raise NoToken("it does not say where it gives tokens")
+        if url.scheme not in {"https", self._origin[0]}:
+            where = f"{url.scheme}://{url.netloc.decode()}"
+            why = f"it gives tokens at {where}, where the password would be sent in the clear; it must have https"
+            raise NoToken(why)
+        return url
 
 
-def _bearer(response: httpx2.Response) -> str | None:
+def origin_of(url: httpx2.URL) -> tuple[str, str]:
+    """Scheme, and host with its port unless that is the scheme's own."""
+    return url.scheme, url.netloc.decode()
+
+
+def _bearer(response: httpx2.Response) -> str:
     try:
         content = response.json() if response.is_success else {}
         token = content.get("token") or content.get("access_token")
     except (ValueError, AttributeError):
-        return None
-    return f"Bearer {token}" if isinstance(token, str) and token else None
+        token = None
+    if not (isinstance(token, str) and token.isascii() and token.isprintable() and token):
+        host = response.url.netloc.decode()
+        raise NoToken(f"{host} gave no token (HTTP {response.status_code})", response)
+    return f"Bearer {token}"

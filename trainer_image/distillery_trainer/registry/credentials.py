@@ -72,11 +72,17 @@ def _pair(entry: Mapping[str, Any]) -> tuple[str, str]:
     if isinstance(username, str) and isinstance(password, str) and username and password:
         return username, password
     try:
-        joined = base64.b64decode(str(entry.get("auth") or ""), validate=True).decode()
+        joined = _decoded(str(entry.get("auth") or ""))
     except (binascii.Error, UnicodeDecodeError):
         return "", ""
     username, _, password = joined.partition(":")
     return username, password.rstrip("\r\n\0")
+
+
+def _decoded(text: str) -> str:
+    """Base64 as nodes accept it: in one line or several, with or without padding at its end."""
+    line = "".join(text.split()).rstrip("=")
+    return base64.b64decode(line + "=" * (-len(line) % 4), validate=True).decode()
 
 
 def _is_for(scope: str, repository: str) -> bool:
