@@ -396,7 +396,24 @@ def test_a_claim_that_only_one_node_can_mount_makes_it_a_recreate_and_says_so() 
     cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
     assert CANDIDATE not in cluster.objects
     assert cluster.objects[NAME]["spec"]["strategy"] == {"type": "Recreate"}
-    assert "no canary is possible" in message(cluster)
+    assert message(cluster).endswith(f"can mount the claim {cluster.plan.claim_name}: the server before stops first")
+
+
+def test_with_an_image_such_a_claim_makes_no_gap_and_says_so() -> None:
+    image = {"modelImage": {"repository": "registry.example/student"}}
+    cluster = SimulatedCluster(serving={**canary_of(), **image}, storage={"claimName": "data"})
+    cluster.objects["PersistentVolumeClaim", "data"] = {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": cluster.plan.namespace, "uid": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"]},
+        "status": {"phase": "Bound"},
+    }
+    cluster.run_stages(*Stage)
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.PUBLISH)
+    assert CANDIDATE not in cluster.objects
+    assert cluster.objects[NAME]["spec"]["strategy"]["type"] == "RollingUpdate"
+    assert message(cluster).endswith("no canary is possible, since only one node can mount the claim data")
 
 
 def test_a_name_that_belongs_to_somebody_else_is_found_before_the_first_stage() -> None:

@@ -213,6 +213,30 @@ def test_an_earlier_run_is_served_from_its_own_image() -> None:
     )
 
 
+def test_a_server_whose_model_is_left_in_no_workspace_keeps_its_image() -> None:
+    """Its folder was deleted (`storage.history`) before the run was pinned."""
+    cluster = served(storage={"history": 1})
+    first = cluster.status.history[0]
+    for seed in (7, 8):
+        cluster.change(training={"seed": seed})
+        cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.PUBLISH, Stage.VERIFY)
+    assert f"train-{first.train}" in cluster.status.prunable_folders
+    cluster.change(serving={**FROM_IMAGE, "pinnedRun": first.train})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    before = deployment(cluster)["spec"]
+    assert model_volume(cluster)["image"]["reference"] == first.model_image
+    cluster.change(serving={**FROM_WORKSPACE, "pinnedRun": first.train})
+    cluster.settle()
+    assert (cluster.reason(), cluster.truth(AVAILABLE), deployment(cluster)["spec"]) == ("InvalidSpec", "True", before)
+    cluster.change(serving={**FROM_WORKSPACE, "pinnedRun": None})
+    cluster.run_stages(Stage.VERIFY)
+    assert (cluster.truth(READY), model_volume(cluster)["name"]) == ("True", "workspace")
+    assert cluster.status.serving is not None
+    assert cluster.status.serving.train == cluster.plan.stage(Stage.TRAIN).input_hash
+
+
 def test_a_run_that_was_never_pushed_there_cannot_be_pinned() -> None:
     cluster = served(FROM_WORKSPACE)
     first = cluster.status.history[0].train

@@ -245,6 +245,19 @@ def test_what_the_controllers_of_gateways_say(parents: tuple[Raw, ...], accepted
     assert (route.accepted, route.message) == (accepted, message)
 
 
+@pytest.mark.parametrize("refused", ["http", "https"])
+def test_every_listener_of_a_gateway_has_to_accept_it(refused: str) -> None:
+    public = {"name": "public", "namespace": "gateways"}
+    references = [{**public, "sectionName": name} for name in ("http", "https")]
+    says_of = {name: NO_HOSTNAME if name == refused else says("Accepted") for name in ("http", "https")}
+    answers = [answer(said, sectionName=name) for name, said in says_of.items()]
+    route = observed_route(http_route(*answers, references=tuple(references)), Ownership.OURS)
+    assert (route.accepted, route.message) == (
+        False,
+        "the Gateway gateways/public: NoMatchingListenerHostname: no listener has that name",
+    )
+
+
 def test_every_gateway_has_to_accept_it() -> None:
     references = ({"name": "public", "namespace": "gateways"}, {"name": "local", "sectionName": "http"})
     route = observed_route(http_route(answer(says("Accepted")), references=references), Ownership.OURS)

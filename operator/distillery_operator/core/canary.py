@@ -132,10 +132,8 @@ def missed_canary(situation: Situation) -> str | None:
     """Why a new server takes over without a canary although the spec asks for one."""
     if situation.volume_is_shared or not situation.plan.has_candidates:
         return None
-    return (
-        f"no canary is possible, since only one node can mount the claim {situation.plan.claim_name}: the server before"
-        " stops first"
-    )
+    why = f"no canary is possible, since only one node can mount the claim {situation.plan.claim_name}"
+    return why if situation.plan.publishes else f"{why}: the server before stops first"
 
 
 def canary_weights(canary: Canary | None) -> tuple[int, int]:

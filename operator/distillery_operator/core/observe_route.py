@@ -22,9 +22,10 @@ def observed_route(raw: Raw, ownership: Ownership) -> ObservedRoute:
 
 def _of_http_route(raw: Raw) -> tuple[bool, str]:
     references = raw["spec"].get("parentRefs") or ()
-    problems = {_gateway(raw, each): _problem_with(raw, each) for each in references}
-    sentences = [f"{gateway}: {problem}" for gateway, problem in problems.items() if problem]
-    return (False, "; ".join(sentences)) if sentences else (True, f"accepted by {' and '.join(problems)}")
+    problems = [(_gateway(raw, each), _problem_with(raw, each)) for each in references]
+    sentences = dict.fromkeys(f"{gateway}: {problem}" for gateway, problem in problems if problem)
+    gateways = dict.fromkeys(gateway for gateway, _ in problems)
+    return (False, "; ".join(sentences)) if sentences else (True, f"accepted by {' and '.join(gateways)}")
 
 
 def _gateway(raw: Raw, reference: Mapping[str, Any]) -> str:

@@ -28,10 +28,11 @@ def deployed_server(situation: Situation) -> Server | None:
 
 def served_model(situation: Situation) -> ServedModel | None:
     """The student that is served; where somebody has deleted the Deployment, the one that was. It is served from the
-    workspace once the spec asks for no image any more."""
+    workspace once the spec asks for no image any more, unless its model is there no longer."""
     deployed = deployed_server(situation)
     model = deployed.model if deployed else _last_served_model(situation)
-    return model if model is None or situation.plan.publishes else replace(model, image=None)
+    stays = model is None or situation.plan.publishes or model.folder in situation.previous.prunable_folders
+    return model if model is None or stays else replace(model, image=None)
 
 
 def _last_served_model(situation: Situation) -> ServedModel | None:
@@ -83,7 +84,7 @@ def server_for(situation: Situation, model: ServedModel) -> Server:
     deployed, candidate = deployed_server(situation), candidate_server(situation)
     if deployed is None or not _is_kept(situation, deployed, model):
         return candidate if candidate and _is_kept(situation, candidate, model) else _rendered(situation, model)
-    if situation.fleet_turn and is_outdated(situation, deployed):
+    if situation.fleet_turn and not _is_of_other_repository(situation, deployed) and is_outdated(situation, deployed):
         return _rendered(situation, model)
     return deployed
 
@@ -98,16 +99,17 @@ def is_outdated(situation: Situation, deployed: Server) -> bool:
 
 def _is_kept(situation: Situation, deployed: Server, model: ServedModel) -> bool:
     if _is_of_other_repository(situation, deployed):
-        # It needs the Secrets of that one, and is replaced by the newest student's as soon as that is pushed.
+        # It needs the Secrets of that one, and is replaced as soon as another student is where the spec wants it.
         return deployed.model == model
     restart_requested = situation.plan.restart_at not in (None, deployed.restarted_at)
     return deployed.identity == identity_of(situation.plan, model) and not restart_requested
 
 
 def _is_of_other_repository(situation: Situation, deployed: Server) -> bool:
-    """Whether a server has its student from an image that is not where the present spec has images pushed to."""
+    """Whether a server has its student from an image that is not where the present spec has images pushed to, if
+    anywhere."""
     wanted, image = situation.plan.spec.serving.model_image, deployed.model.image
-    return image is not None and wanted is not None and not wanted.holds(image)
+    return image is not None and not (wanted and wanted.holds(image))
 
 
 def _rendered(situation: Situation, model: ServedModel) -> Server:

@@ -35,6 +35,11 @@ class ServedModel:
     image: str | None = None
     """The image in a registry that it is served from, by its digest; None where it is served from the workspace."""
 
+    @property
+    def folder(self) -> str:
+        """The folder of its training in the workspace."""
+        return self.model_path.partition("/")[0]
+
     @classmethod
     def planned(
         cls, plan: Plan, train_hash: str, precision: str | None = None, image: str | None = None
