@@ -10,7 +10,7 @@ import pytest
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
-from distillery_api.status import Canary, ConditionType, RequestCounters, ServingStatus
+from distillery_api.status import Canary, ConditionType, DistillationStatus, RequestCounters, ServingStatus
 from distillery_operator.core.canary import canary_weights
 from distillery_operator.core.history import runs_in_use
 from distillery_operator.core.observation import CanaryCounters
@@ -193,7 +193,10 @@ def test_a_step_without_a_duration_waits_for_a_person() -> None:
     assert (cluster.truth(READY), cluster.truth(SUSPENDED)) == ("True", None)
 
 
-@pytest.mark.parametrize("value", ["", FIRST, "{run}.1", "{run}.x", "{run}x", "train-{run}"])
+TOO_LONG = pytest.param("{run}." + 5000 * "0", id="too long")
+
+
+@pytest.mark.parametrize("value", ["", FIRST, "{run}.1", "{run}.x", "{run}x", "train-{run}", TOO_LONG])
 def test_another_promotion_promotes_nothing(value: str) -> None:
     cluster = verified(canary_of(steps=STEPS))
     cluster.annotations[PROMOTE] = value.format(run=cluster.plan.stage(Stage.TRAIN).input_hash)
@@ -370,6 +373,51 @@ def test_another_image_in_mid_canary_is_verified_before_it_gets_requests() -> No
     cluster.serve_candidate()
     cluster.settle()
     assert (cluster.reason(), cluster.selected()) == ("Verifying", [stable])
+
+
+@pytest.mark.parametrize("begin", [with_candidate, verified], ids=["starting", "first step"])
+def test_a_lost_status_lets_no_candidate_take_over(begin: Callable[[], SimulatedCluster]) -> None:
+    cluster = begin()
+    stable = label(cluster)
+    cluster.status = DistillationStatus()
+    cluster.reconcile()
+    assert (canary(cluster).step, label(cluster), cluster.selected()) == (0, stable, [stable])
+    cluster.settle()
+    cluster.serve_candidate()
+    cluster.settle()
+    if cluster.live_jobs():
+        assert (cluster.reason(), cluster.selected()) == ("Verifying", [stable])
+        cluster.start()
+        cluster.finish()
+        cluster.settle()
+    assert (canary(cluster).step, label(cluster), len(cluster.selected())) == (1, stable, 2)
+    assert serving(cluster).server == stable
+    assert len([name for name in cluster.created if "verify" in name]) == 2
+
+
+@pytest.mark.parametrize(("begin", "step"), [(with_candidate, 0), (verified, 1)], ids=["starting", "first step"])
+def test_a_server_that_is_deleted_by_hand_is_made_again(begin: Callable[[], SimulatedCluster], step: int) -> None:
+    cluster = begin()
+    stable, candidate = label(cluster), label(cluster, CANDIDATE)
+    cluster.delete(*NAME)
+    cluster.settle()
+    assert (label(cluster), label(cluster, CANDIDATE), canary(cluster).step) == (stable, candidate, step)
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.selected()[-1], len(cluster.selected())) == (stable, step + 1)
+    assert (serving(cluster).train, canary(cluster).step) == (FIRST, step)
+
+
+def test_a_server_that_is_deleted_by_hand_after_an_upgrade_is_made_again_as_the_new_release_makes_it() -> None:
+    cluster = with_candidate()
+    candidate = label(cluster, CANDIDATE)
+    cluster.install(trainer_image="distillery-trainer:2")
+    cluster.delete(*NAME)
+    cluster.settle()
+    [container] = cluster.objects[NAME]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "distillery-trainer:2"
+    assert (label(cluster, CANDIDATE), cluster.selected()) == (candidate, [])
+    assert (canary(cluster).step, serving(cluster).train) == (0, FIRST)
 
 
 def test_a_new_release_changes_no_candidate() -> None:
@@ -552,9 +600,10 @@ def test_pods_whose_metrics_cannot_be_read_are_waited_for_and_named() -> None:
 
 def test_counters_that_begin_anew_are_no_verdict() -> None:
     cluster = analysed()
-    cluster.counters = counted((5, 0, 0.5), (200, 100, 900.0))  # a Pod of the stable server was replaced
+    cluster.counters = counted((5, 0, 0.5), (200, 100, 900.0))  # the operator and a Pod were replaced
     cluster.wait(600)
     cluster.settle()
+    assert message(cluster).endswith("too little is known of it: 0 of 50 requests (minRequests) so far")
     assert (canary(cluster).step, canary(cluster).candidate_start) == (
         1,
         RequestCounters(requests=200, errors=100, timed=100, seconds=900.0),

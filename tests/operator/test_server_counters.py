@@ -110,3 +110,29 @@ async def test_one_pod_that_does_not_answer_leaves_nothing_to_judge_by() -> None
     readings.ask(KEY, OBSERVED)
     await asyncio.sleep(0.01)
     assert readings.latest(KEY) is None
+
+
+async def test_what_a_pod_had_counted_before_it_was_restarted_or_replaced_counts_on() -> None:
+    now = [0.0]
+    answers = {
+        "10.0.0.1": [(100, 0), (110, 0), (115, 0)],
+        "10.0.0.2": [(50, 1), (60, 1)],
+        "10.0.0.3": [(20, 0), (15, 9), (40, 9)],  # its container is restarted
+        "10.0.0.4": [(7, 0)],
+    }
+
+    async def read(address: str) -> RequestCounters:
+        requests, errors = answers[address].pop(0)
+        return RequestCounters(requests=requests, errors=errors)
+
+    readings = CanaryReadings(read, 30.0, lambda key: None, lambda: now[0])
+    replaced = Observation(deployment=deployment("10.0.0.1", "10.0.0.4"), candidate=deployment("10.0.0.3"))
+    totals = []
+    for observed in (OBSERVED, OBSERVED, replaced):
+        readings.ask(KEY, observed)
+        await asyncio.sleep(0.01)
+        found = readings.latest(KEY)
+        assert found is not None
+        totals.append([(each.requests, each.errors) for each in (found.stable, found.candidate)])
+        now[0] += 30.0
+    assert totals == [[(150, 1), (20, 0)], [(170, 1), (35, 9)], [(182, 1), (60, 9)]]

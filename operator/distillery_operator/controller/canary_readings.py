@@ -4,13 +4,13 @@ waiting."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 
 from distillery_api.status import RequestCounters
 from distillery_operator.core.observation import CanaryCounters, Observation, ObservedDeployment
-from distillery_operator.core.server_counters import total
+from distillery_operator.core.server_counters import PodCounters
 
 Key = tuple[str, str]
 """Namespace and name of a Distillation."""
@@ -27,6 +27,8 @@ class _Reading:
     due: float
     counters: CanaryCounters | None = None
     request: asyncio.Task[None] | None = None
+    stable: PodCounters = field(default_factory=PodCounters)
+    candidate: PodCounters = field(default_factory=PodCounters)
 
 
 class CanaryReadings:
@@ -67,18 +69,20 @@ class CanaryReadings:
     async def _request(self, key: Key, reading: _Reading, stable: list[str], candidate: list[str]) -> None:
         before = reading.counters
         try:
-            sums = await asyncio.gather(self._sum(stable), self._sum(candidate))
+            sums = await asyncio.gather(self._sum(stable, reading.stable), self._sum(candidate, reading.candidate))
         finally:
             reading.request = None
         reading.counters = CanaryCounters(sums[0], sums[1]) if sums[0] is not None and sums[1] is not None else None
         if reading.counters != before:
             self._wake(key)
 
-    async def _sum(self, addresses: Iterable[str]) -> RequestCounters | None:
-        """The counters of all Pods; None where one of them does not answer."""
+    async def _sum(self, addresses: Sequence[str], pods: PodCounters) -> RequestCounters | None:
+        """The counters of all Pods of a server until now; None where one of them does not answer."""
         counted = await asyncio.gather(*map(self._one, addresses))
-        known = [each for each in counted if each is not None]
-        return total(known) if len(known) == len(counted) else None
+        for address, counters in zip(addresses, counted, strict=True):
+            if counters:
+                pods.add(address, counters)
+        return None if None in counted else pods.total()
 
     async def _one(self, address: str) -> RequestCounters | None:
         async with self._places:

@@ -21,7 +21,13 @@ from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import lasting_since
 from distillery_operator.core.runs import inputs_of, known_verification, run_named
 from distillery_operator.core.server_progress import NOTHING, ServerProgress, server_progress
-from distillery_operator.core.servers import candidate_server, deployed_server, selected_server
+from distillery_operator.core.servers import (
+    candidate_server,
+    deployed_server,
+    selected_server,
+    served_model,
+    server_for,
+)
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates
 from distillery_operator.manifests.server import Server
@@ -109,8 +115,8 @@ class Canary:
 
 def canary(situation: Situation, states: StageStates, wanted: Server) -> Canary | None:
     """The canary by which `wanted` is to replace the server that is deployed; None where it takes over otherwise."""
-    stable = deployed_server(situation)
-    if stable is None or not uses_canary(situation) or not _replaces(situation, stable, wanted):
+    stable = _stable_server(situation) if uses_canary(situation) else None
+    if stable is None or not _replaces(stable, wanted):
         return None
     before = _resumed(situation, Canary(stable, wanted, situation.plan.spec.serving.rollout.canary_steps))
     return _advanced(situation, states, _judged(situation, _observed(situation, before)))
@@ -142,12 +148,35 @@ def canary_weights(canary: Canary | None) -> tuple[int, int]:
     return 100 - percent, percent
 
 
-def _replaces(situation: Situation, stable: Server, wanted: Server) -> bool:
-    """Whether the spec asks for another server than one that serves. A restart, or a rollout of the fleet, asks for the
-    same server again; one of a release without labels of servers cannot be told from its candidate."""
+def _stable_server(situation: Situation) -> Server | None:
+    """The server whose Pods serve, and no others but a candidate's. Where somebody has deleted its Deployment in the
+    middle of a canary, it is made again."""
+    deployed = deployed_server(situation)
+    if deployed is None:
+        return _made_again(situation)
+    return deployed if _has_served(situation, deployed) else None
+
+
+def _made_again(situation: Situation) -> Server | None:
     serving = situation.previous.serving
-    has_served = serving is not None and serving.server == stable.digest
-    return has_served and stable.identity != wanted.identity and bool(stable.pod_label)
+    before, model = (serving.canary, served_model(situation)) if serving else (None, None)
+    under_way = before is not None and before.percent < 100
+    return server_for(situation, model) if under_way and model else None
+
+
+def _has_served(situation: Situation, deployed: Server) -> bool:
+    """Whether the Pods of the deployed server have replaced all others. Where the status is lost, they have if they all
+    are its own and answer."""
+    serving, seen = situation.previous.serving, situation.observation.deployment
+    if serving and serving.server:
+        return serving.server == deployed.digest
+    return seen is not None and seen.rolled_out and seen.available > 0
+
+
+def _replaces(stable: Server, wanted: Server) -> bool:
+    """Whether the spec asks for another server. A restart, or a rollout of the fleet, asks for the same one again; one
+    of a release without labels of servers cannot be told from its candidate."""
+    return stable.identity != wanted.identity and bool(stable.pod_label)
 
 
 def _resumed(situation: Situation, begun: Canary) -> Canary:
@@ -189,11 +218,10 @@ def _judged(situation: Situation, canary: Canary) -> Canary:
         return canary
     if now is None:
         return replace(canary, lacks=_UNREAD)
-    if canary.start is None or has_begun_anew(canary.start, now):
-        return replace(canary, start=now, lacks=_UNREAD)
-    finding = judged(bounds, canary.start, now)
+    start = now if canary.start is None or has_begun_anew(canary.start, now) else canary.start
+    finding = judged(bounds, start, now)
     failed = ServerProgress(finding.problem, stalled=True) if finding.problem else canary.progress
-    return replace(canary, progress=failed, lacks=finding.lacks)
+    return replace(canary, start=start, progress=failed, lacks=finding.lacks)
 
 
 def _digest(server: Server | None) -> str | None:
@@ -220,10 +248,11 @@ def _advanced(situation: Situation, states: StageStates, canary: Canary) -> Cana
 
 def _is_verified(situation: Situation, states: StageStates, candidate: Server) -> bool:
     """Whether the candidate is verified, or cannot be before the next student is evaluated."""
-    if known_verification(situation, candidate.digest):
+    if known_verification(situation, candidate.digest) or states.done(Stage.EVALUATE) is None:
         return True
     run = run_named(situation, candidate.model.train_hash)
-    return states.done(Stage.EVALUATE) is None or run is None or not inputs_of(run)
+    is_newest = candidate.model.train_hash == situation.plan.stage(Stage.TRAIN).input_hash
+    return not is_newest and (run is None or not inputs_of(run))
 
 
 def _is_over(situation: Situation, canary: Canary) -> bool:
@@ -237,4 +266,4 @@ def _is_promoted(situation: Situation, canary: Canary) -> bool:
     """Whether a person has let the candidate pass this step: by its name alone, or with the number of this or a later
     step."""
     name, _, step = (situation.plan.promoted or "").partition(".")
-    return name == canary.promotion and (not step or (step.isdecimal() and int(step) >= canary.step))
+    return name == canary.promotion and (not step or (step.isdecimal() and int(step[:4]) >= canary.step))

@@ -31,6 +31,30 @@ def total(counters: Iterable[RequestCounters]) -> RequestCounters:
     )
 
 
+class PodCounters:
+    """What the Pods of one server have counted, by address: also those that have gone, and what one had counted before
+    its container was restarted. So a total of all never falls."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, RequestCounters] = {}
+        self._restarted: list[RequestCounters] = []
+
+    def add(self, address: str, now: RequestCounters) -> None:
+        """Take what a Pod has counted until now."""
+        before = self._latest.get(address)
+        if before and _has_fallen(before, now):
+            self._restarted = [total((*self._restarted, before))]
+        self._latest[address] = now
+
+    def total(self) -> RequestCounters:
+        """The counters of all Pods that have ever been read."""
+        return total((*self._restarted, *self._latest.values()))
+
+
+def _has_fallen(before: RequestCounters, now: RequestCounters) -> bool:
+    return now.requests < before.requests or now.errors < before.errors or now.timed < before.timed
+
+
 def parse_server_counters(text: str) -> RequestCounters | None:
     """Prometheus text -> the counters in it; None where it is no text of a serving Pod.
 

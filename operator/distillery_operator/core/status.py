@@ -229,8 +229,10 @@ def _candidate(assessment: Assessment) -> Candidate | None:
 
 
 def _rolled_out(assessment: Assessment) -> str | None:
-    """The server whose Pods have last replaced all others."""
-    server, before = assessment.rollout.server, assessment.situation.previous.serving
-    if server and assessment.rollout.phase is RolloutPhase.SERVING:
-        return server.digest
+    """The server whose Pods have last replaced all others; that which a candidate is to replace is one."""
+    rollout, before = assessment.rollout, assessment.situation.previous.serving
+    if rollout.canary and not rollout.canary.takes_over:
+        return rollout.canary.stable.digest
+    if rollout.server and rollout.phase is RolloutPhase.SERVING:
+        return rollout.server.digest
     return before.server if before else None
