@@ -171,7 +171,7 @@ class Canary(LenientModel):
     percent: int
     """Share of the requests that the step asks for, in percent; 100 while it takes over."""
     share: int
-    """Share of the requests that it gets at this moment, in percent: by its number of ready Pods."""
+    """Share of the requests that it gets at this moment, in percent: by the route's weights, or by its ready Pods."""
     since: datetime | None = None
     """Time since which it has had its share in this step."""
     message: ShortText

@@ -11,9 +11,9 @@ import pytest
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import Canary, ConditionType, DistillationStatus, RequestCounters, ServingStatus
-from distillery_operator.core.canary import canary_weights
 from distillery_operator.core.history import runs_in_use
 from distillery_operator.core.observation import CanaryCounters
+from distillery_operator.errors import Invalid
 from simulated_cluster import SimulatedCluster
 
 READY, STALLED, AVAILABLE, SUSPENDED = (
@@ -27,6 +27,13 @@ FIRST = "nxevyml5"
 PROMOTE = "distillery.dev/promote"
 NAME, CANDIDATE = ("Deployment", "conjnli"), ("Deployment", "conjnli-candidate")
 SERVICES = (("Service", "conjnli"), ("Service", "conjnli-candidate"))
+ROUTE = ("HTTPRoute", "conjnli")
+HTTP_ROUTE = {
+    "kind": "HTTPRoute",
+    "hostnames": ["student.example.com"],
+    "parentRefs": [{"name": "public"}],
+    "access": "Open",
+}
 NO_IMAGE = {"reason": "ErrImagePull", "message": "not found"}
 
 Raw = dict[str, Any]
@@ -496,10 +503,225 @@ def test_autoscalers_count_the_stable_pods_alone() -> None:
     )
 
 
+def routed(**rollout: Any) -> Raw:
+    """`spec.serving` with a canary and an HTTPRoute."""
+    return {**canary_of(**rollout), "route": HTTP_ROUTE}
+
+
+def backends(cluster: SimulatedCluster) -> list[tuple[str, int | None]]:
+    """Where the route leads requests, each with its weight."""
+    [rule] = cluster.objects[ROUTE]["spec"]["rules"]
+    return [(each["name"], each.get("weight")) for each in rule["backendRefs"]]
+
+
 def test_the_weights_of_a_route_are_those_of_the_step() -> None:
-    assert canary_weights(verified(canary_of(canaryPercent=30)).assessment().rollout.canary) == (70, 30)
-    assert canary_weights(with_candidate().assessment().rollout.canary) == (100, 0)
-    assert canary_weights(None) == (100, 0)
+    assert backends(verified(routed(canaryPercent=30))) == [("conjnli", 70), ("conjnli-candidate", 30)]
+    assert backends(with_candidate(routed())) == [("conjnli", None)]
+    assert backends(served(routed())) == [("conjnli", None)]
+
+
+def test_by_weights_the_service_leads_to_the_stable_server_until_the_candidate_takes_over() -> None:
+    cluster = served(routed(steps=[{"percent": 10, "duration": "10m"}, {"percent": 30, "duration": "10m"}]))
+    before = copy.deepcopy(cluster.objects[ROUTE])
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    cluster.serve_candidate()
+    cluster.settle()
+    cluster.start()
+    cluster.finish()
+    cluster.reconcile()
+    cluster.reconcile()
+    assert (canary(cluster).step, canary(cluster).since, canary(cluster).share) == (1, None, 0)
+    assert backends(cluster) == [("conjnli", 90), ("conjnli-candidate", 10)]
+    cluster.settle()
+    stable, train = label(cluster), cluster.plan.stage(Stage.TRAIN).folder
+    assert (canary(cluster).since, canary(cluster).share, cluster.selected()) == (cluster.now, 10, [stable])
+    due = "2026-11-25 12:10:00 UTC"
+    assert message(cluster) == (
+        f"canary: step 1 of 2: {train}/model answers 10 % of the requests until {due}, then 30 %, all"
+    )
+    assert cluster.decisions() == ()
+    assert message(cluster, AVAILABLE).startswith(f"a server of train-{FIRST}/model and {train}/model")
+    cluster.wait(600)
+    cluster.settle()
+    assert backends(cluster) == [("conjnli", 70), ("conjnli-candidate", 30)]
+    assert (canary(cluster).step, canary(cluster).since, canary(cluster).share) == (2, cluster.now, 30)
+    cluster.wait(600)
+    cluster.settle()
+    spec_before, seen = before["spec"], cluster.objects[ROUTE]
+    assert (seen["spec"], seen["metadata"]["annotations"]) == (spec_before, before["metadata"]["annotations"])
+    assert CANDIDATE in cluster.objects
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(READY), CANDIDATE in cluster.objects) == ("True", False)
+
+
+@pytest.mark.parametrize(("ready", "percent"), [(1, 10), (5, 36), (8, 47), (9, 50)])
+def test_the_candidate_gets_no_more_than_its_pods_can_answer(ready: int, percent: int) -> None:
+    steps = [{"percent": 10, "duration": "10m"}, {"percent": 50}]
+    cluster = verified(routed(steps=steps) | {"replicas": 9})
+    cluster.wait(600)
+    cluster.settle()
+    assert cluster.objects[CANDIDATE]["spec"]["replicas"] == 9
+    cluster.serve_candidate(ready)
+    cluster.settle()
+    assert backends(cluster) == [("conjnli", 100 - percent), ("conjnli-candidate", percent)]
+    assert canary(cluster).share == percent
+
+
+def test_a_candidate_that_stops_answering_has_no_weight_until_it_answers_again() -> None:
+    cluster = verified(routed())
+    since = canary(cluster).since
+    cluster.serve_candidate(ready=0)
+    cluster.settle()
+    assert (backends(cluster), canary(cluster).share) == ([("conjnli", None)], 0)
+    assert cluster.selected() == [label(cluster)]
+    cluster.serve_candidate()
+    cluster.wait(60)
+    cluster.settle()
+    assert backends(cluster) == [("conjnli", 90), ("conjnli-candidate", 10)]
+    assert (canary(cluster).step, canary(cluster).since) == (1, since)
+
+
+def test_where_the_stable_server_does_not_answer_the_candidate_answers_all_requests() -> None:
+    cluster = verified(routed())
+    cluster.serve(ready=0)
+    cluster.settle()
+    assert (backends(cluster), cluster.selected()) == ([("conjnli", None)], [label(cluster, CANDIDATE)])
+    cluster.serve()
+    cluster.settle()
+    assert (canary(cluster).share, cluster.selected()) == (10, [label(cluster)])
+
+
+def test_a_candidate_goes_once_the_route_does_not_lead_to_it() -> None:
+    cluster = verified(routed(analysis={}))
+    cluster.counters = counted((1000, 3, 100.0), (20, 1, 2.0))
+    cluster.settle()
+    cluster.counters = counted((2000, 3, 200.0), (120, 99, 2.0))
+    cluster.refuses["patch", "HTTPRoute"] = Invalid("not now")
+    cluster.settle()
+    assert cluster.reason(STALLED) == "CanaryFailed"
+    assert backends(cluster) == [("conjnli", 90), ("conjnli-candidate", 10)]
+    assert {CANDIDATE, SERVICES[1]} <= cluster.objects.keys()
+    cluster.refuses.clear()
+    cluster.reconcile()
+    assert backends(cluster) == [("conjnli", None)]
+    assert {CANDIDATE, SERVICES[1]} <= cluster.objects.keys()
+    cluster.settle()
+    assert not {CANDIDATE, SERVICES[1]} & cluster.objects.keys()
+
+
+INGRESS = {"kind": "Ingress", "hostnames": ["student.example.com"], "access": "Open"}
+
+
+@pytest.mark.parametrize("route", [None, INGRESS], ids=["none", "Ingress"])
+def test_without_an_http_route_the_share_is_that_of_the_pods(route: Raw | None) -> None:
+    cluster = verified(routed())
+    stable, candidate, since = label(cluster), label(cluster, CANDIDATE), canary(cluster).since
+    cluster.change(serving={**canary_of(), "route": route})
+    cluster.settle()
+    assert (cluster.selected(), canary(cluster).share) == ([stable, candidate], 50)
+    assert (canary(cluster).step, canary(cluster).since, ROUTE in cluster.objects) == (1, since, False)
+    cluster.change(serving=routed())
+    cluster.settle()
+    assert (cluster.selected(), canary(cluster).share) == ([stable], 10)
+
+
+def test_a_route_of_somebody_else_has_no_weights() -> None:
+    cluster = verified(canary_of())
+    theirs = {"kind": "HTTPRoute", "metadata": {"name": "conjnli", "namespace": "team-a"}, "spec": {"hostnames": ["a"]}}
+    cluster.objects[ROUTE] = copy.deepcopy(theirs)
+    cluster.change(serving=routed())
+    cluster.settle()
+    assert (cluster.objects[ROUTE], canary(cluster).share, len(cluster.selected())) == (theirs, 50, 2)
+
+
+def test_weights_that_somebody_changes_are_repaired() -> None:
+    cluster = verified(routed())
+    cluster.objects[ROUTE]["spec"]["rules"][0]["backendRefs"][1]["weight"] = 90
+    cluster.settle()
+    assert backends(cluster) == [("conjnli", 90), ("conjnli-candidate", 10)]
+    del cluster.objects[ROUTE]
+    cluster.settle()
+    assert backends(cluster) == [("conjnli", 90), ("conjnli-candidate", 10)]
+    assert cluster.selected() == [label(cluster)]
+
+
+def test_another_image_in_mid_canary_gets_no_request_through_the_route_before_it_is_verified() -> None:
+    cluster = verified(routed())
+    before = label(cluster, CANDIDATE)
+    cluster.change(serving=routed() | {"image": "mine:2"})
+    cluster.reconcile()
+    assert (backends(cluster), label(cluster, CANDIDATE)) == ([("conjnli", None)], before)
+    cluster.settle()
+    assert label(cluster, CANDIDATE) != before
+    cluster.serve_candidate()
+    cluster.settle()
+    assert (cluster.reason(), backends(cluster)) == ("Verifying", [("conjnli", None)])
+
+
+ROUTED_ENDS = {
+    name: {"serving": {**change["serving"], "route": HTTP_ROUTE}} if "serving" in change else change
+    for name, change in ENDS.items()
+    if name != "no server"
+}
+
+
+@pytest.mark.parametrize("change", ROUTED_ENDS.values(), ids=ROUTED_ENDS)
+def test_what_ends_a_canary_takes_the_weights_away(change: Raw) -> None:
+    cluster = verified(routed())
+    cluster.change(**change)
+    for _ in range(20):
+        cluster.reconcile()
+        assert ("conjnli-candidate" not in dict(backends(cluster))) or SERVICES[1] in cluster.objects
+        assert cluster.selected() or cluster.spec["serving"].get("replicas") == 0
+        cluster.serve()
+    assert backends(cluster) == [("conjnli", None)]
+    assert not {CANDIDATE, SERVICES[1]} & cluster.objects.keys()
+    assert "distillery.dev/server" not in cluster.objects[SERVICES[0]]["spec"]["selector"]
+
+
+def weight_of_verified_candidate(cluster: SimulatedCluster) -> int:
+    weight = dict(backends(cluster)).get("conjnli-candidate") or 0
+    if weight:
+        known = {run.verification.server for run in cluster.status.history if run.verification}
+        assert cluster.objects[CANDIDATE]["metadata"]["annotations"]["distillery.dev/digest"] in known
+        assert SERVICES[1] in cluster.objects
+    return weight
+
+
+@pytest.mark.parametrize(
+    "end", [{}, {"serving": {"runtime": "Transformers", "route": HTTP_ROUTE}}], ids=["", "rolling"]
+)
+@pytest.mark.parametrize("deaths", range(1, 7))
+def test_by_weights_every_request_has_a_verified_server_wherever_the_operator_dies(deaths: int, end: Raw) -> None:
+    cluster = served(routed(steps=[{"percent": 50, "duration": "1m"}]))
+    cluster.change(training={"seed": 7})
+    weights: list[int] = []
+    for _ in range(60):
+        for dies_after in (deaths, None):
+            cluster.reconcile(dies_after=dies_after)
+            for key in {NAME, CANDIDATE} & cluster.objects.keys():
+                cluster.serve(name=key[1])
+            weights += [weight_of_verified_candidate(cluster)]
+            assert cluster.selected()
+        if end and weights[-1]:
+            cluster.change(**end)
+        cluster.collect()
+        if cluster.live_jobs():
+            cluster.start()
+            cluster.finish()
+        cluster.wait(30)
+        if any(weights) and cluster.truth(READY) == "True" and CANDIDATE not in cluster.objects:
+            break
+    cluster.settle()
+    assert set(weights) == {0, 50}
+    assert (cluster.truth(READY), cluster.selected(), backends(cluster)) == (
+        "True",
+        [label(cluster)],
+        [("conjnli", None)],
+    )
+    assert not {CANDIDATE, SERVICES[1]} & cluster.objects.keys()
 
 
 @pytest.mark.parametrize("deaths", range(1, 6))

@@ -26,7 +26,8 @@ class CanaryStep(ApiModel):
     """One step of a canary: a share of the requests, and how long the candidate has it."""
 
     percent: Percent
-    """Share of the requests that the candidate answers, in percent. By numbers of Pods that is met only roughly."""
+    """Share of the requests that the candidate answers, in percent. It is exact with serving.route of the kind
+    HTTPRoute; by numbers of Pods it is met only roughly."""
     duration: Duration | None = None
     """How long the step lasts, such as 10m. Default: until a person sets the annotation distillery.dev/promote, as the
     status says."""

@@ -16,7 +16,7 @@ from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use_of_stage
 from distillery_operator.core.routes import unwanted_routes
-from distillery_operator.core.servers import candidate_server, deployed_server
+from distillery_operator.core.servers import candidate_server, deployed_server, routed_percent
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
@@ -159,9 +159,11 @@ def _folder_of(job: ObservedJob) -> str:
 
 
 def _server_removals(situation: Situation, rollout: Rollout) -> Iterable[Action]:
-    """All of the server where none is asked for, and a candidate that has taken over, or is not to."""
+    """All of the server where none is asked for, and a candidate that has taken over, or is not to, once the route
+    leads no requests to it."""
     observation = situation.observation
-    children = (observation.candidate, observation.candidate_service) if rollout.drops_candidate else ()
+    goes = rollout.drops_candidate and not routed_percent(observation)
+    children = (observation.candidate, observation.candidate_service) if goes else ()
     for child in children if situation.plan.served else observation.server_children:
         if child and child.ownership is Ownership.OURS:
             yield Delete(*identity_of(child.manifest))
@@ -211,9 +213,10 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
 
 
 def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
+    """A Service that selected one server alone selects all before that server's Pods go."""
+    yield from (Merge("Service", name, patch) for name, patch in added_selectors(situation, rollout))
     for manifest, new in pending_writes(situation, rollout):
         yield Create(manifest) if new else Apply(manifest)
-    yield from (Merge("Service", name, patch) for name, patch in added_selectors(situation, rollout))
 
 
 def _farewells(situation: Situation, states: StageStates) -> Iterable[Action]:

@@ -16,6 +16,7 @@ from distillery_api.spec import CanaryStep, RolloutStrategy, parse_duration
 from distillery_api.stage import Stage
 from distillery_api.status import Canary as CanaryStatus
 from distillery_operator.core.canary_analysis import has_begun_anew, judged
+from distillery_operator.core.canary_shares import is_by_weights, weight
 from distillery_operator.core.observation import CanaryCounters, ObservedDeployment, Ownership
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import lasting_since
@@ -24,6 +25,7 @@ from distillery_operator.core.server_progress import NOTHING, ServerProgress, se
 from distillery_operator.core.servers import (
     candidate_server,
     deployed_server,
+    routed_percent,
     selected_server,
     served_model,
     server_for,
@@ -51,7 +53,7 @@ class Canary:
     answers: bool = False
     """Whether a Pod of the candidate answers behind its own Service."""
     is_alone: bool = False
-    """Whether the Service selects the stable server's Pods only."""
+    """Whether the Service selects the stable server's Pods only, and the route leads to no others."""
     progress: ServerProgress = NOTHING
     """What keeps the candidate from answering, or why it has failed."""
     start: CanaryCounters | None = None
@@ -81,7 +83,7 @@ class Canary:
 
     @property
     def may_start(self) -> bool:
-        """Whether the candidate's Pods may come: while it is to get no requests, the Service must not select them."""
+        """Whether the candidate's Pods may come: while it is to get no requests, none must lead to them."""
         return self.takes_requests or self.is_alone
 
     @property
@@ -142,10 +144,17 @@ def missed_canary(situation: Situation) -> str | None:
     return why if situation.plan.publishes else f"{why}: the server before stops first"
 
 
-def canary_weights(canary: Canary | None) -> tuple[int, int]:
-    """The shares of the stable server and the candidate, in percent."""
-    percent = canary.percent if canary else 0
-    return 100 - percent, percent
+def candidate_weight(situation: Situation, canary: Canary | None) -> int:
+    """What the route is to lead to the candidate, in percent; 0 where it has none of the shares."""
+    if canary is None or canary.current is None or not canary.answers or not is_by_weights(situation):
+        return 0
+    pods = canary.replicas(situation.plan.spec.serving.replicas)
+    return weight(situation.observation, canary.current.percent, pods)
+
+
+def stable_is_selected_alone(situation: Situation, canary: Canary) -> bool:
+    """Whether the Service is to select the stable server's Pods only."""
+    return not canary.takes_requests or (is_by_weights(situation) and not canary.takes_over)
 
 
 def _stable_server(situation: Situation) -> Server | None:
@@ -201,7 +210,8 @@ def _start_of(before: CanaryStatus) -> CanaryCounters | None:
 
 def _observed(situation: Situation, canary: Canary) -> Canary:
     observation, seen = situation.observation, situation.observation.candidate
-    service, alone = observation.candidate_service, selected_server(observation) == canary.stable.pod_label
+    service, selected = observation.candidate_service, selected_server(observation)
+    alone = selected == canary.stable.pod_label and not routed_percent(observation)
     stands = _digest(candidate_server(situation)) == canary.candidate.digest
     reachable = service is not None and service.ownership is Ownership.OURS
     if seen is None or not stands:
@@ -242,8 +252,13 @@ def _advanced(situation: Situation, states: StageStates, canary: Canary) -> Cana
     if canary.step == VERIFYING:
         return replace(canary, step=1) if _is_verified(situation, states, canary.candidate) else canary
     if canary.since is None:
-        return canary if canary.is_alone else replace(canary, since=situation.now)
+        return replace(canary, since=situation.now) if _has_share(situation, canary) else canary
     return replace(canary, step=canary.step + 1, since=None, start=None) if _is_over(situation, canary) else canary
+
+
+def _has_share(situation: Situation, canary: Canary) -> bool:
+    wanted = candidate_weight(situation, canary)
+    return wanted == routed_percent(situation.observation) if wanted else not canary.is_alone
 
 
 def _is_verified(situation: Situation, states: StageStates, candidate: Server) -> bool:

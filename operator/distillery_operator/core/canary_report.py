@@ -7,9 +7,9 @@ from distillery_api.resource import PROMOTE_ANNOTATION
 from distillery_api.status import Canary as CanaryStatus
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.canary import Canary
-from distillery_operator.core.observation import Observation
+from distillery_operator.core.canary_shares import present_share
 from distillery_operator.core.problem import STAGE_MESSAGE_LIMIT
-from distillery_operator.core.servers import candidate_server, selected_server
+from distillery_operator.core.servers import candidate_server
 from distillery_operator.core.situation import Situation
 
 
@@ -33,15 +33,6 @@ def canary_status(assessment: Assessment) -> CanaryStatus | None:
         stable_start=step.start.stable if step.start else None,
         candidate_start=step.start.candidate if step.start else None,
     )
-
-
-def present_share(observation: Observation) -> int:
-    """The share of the requests that the candidate gets, in percent: every ready Pod gets as many as the others."""
-    if observation.candidate is None or selected_server(observation):
-        return 0
-    candidate = len(observation.candidate.ready_pods)
-    stable = len(observation.deployment.ready_pods) if observation.deployment else 0
-    return round(100 * candidate / (candidate + stable)) if candidate else 0
 
 
 def canary_sentence(situation: Situation, step: Canary) -> str:

@@ -247,6 +247,8 @@ class ObservedRoute(ObservedChild):
     """Whether requests can come this way."""
     message: str = ""
     """What its controllers say."""
+    candidate_percent: int = 0
+    """Share of its requests that it leads to the candidate of a canary, in percent."""
 
 
 @dataclass(frozen=True)

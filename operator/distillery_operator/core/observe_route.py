@@ -8,6 +8,7 @@ from typing import Any
 from distillery_api.formatting import cleaned
 from distillery_api.spec import RouteKind
 from distillery_operator.core.observation import ObservedRoute, Ownership, Raw
+from distillery_operator.planning import names
 
 _MESSAGE_LIMIT = 1000
 _NEEDED_CONDITIONS = ("Accepted", "ResolvedRefs")
@@ -17,7 +18,17 @@ def observed_route(raw: Raw, ownership: Ownership) -> ObservedRoute:
     """The route, with whether requests can come this way, and why not."""
     is_http_route = raw["kind"] == RouteKind.HTTP_ROUTE
     accepted, message = _of_http_route(raw) if is_http_route else _of_ingress(raw)
-    return ObservedRoute(ownership, raw, accepted=accepted, message=cleaned(message, _MESSAGE_LIMIT))
+    percent = _candidate_percent(raw) if is_http_route else 0
+    return ObservedRoute(ownership, raw, accepted, cleaned(message, _MESSAGE_LIMIT), percent)
+
+
+def _candidate_percent(raw: Raw) -> int:
+    """The share of the requests that the rules lead to the candidate's Service."""
+    candidate = names.candidate_name(raw["metadata"]["name"])
+    backends = [each for rule in raw["spec"].get("rules") or () for each in rule.get("backendRefs") or ()]
+    weights = [(each.get("name") == candidate, each.get("weight", 1)) for each in backends]
+    total = sum(weight for _, weight in weights)
+    return round(100 * sum(weight for is_candidate, weight in weights if is_candidate) / total) if total else 0
 
 
 def _of_http_route(raw: Raw) -> tuple[bool, str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from distillery_api.spec import RouteKind
 from distillery_api.stage import Stage
 from distillery_operator.core.observation import Observation, ObservedDeployment, Ownership, ReadyPod
 from distillery_operator.core.situation import Situation
@@ -72,10 +73,21 @@ def selected_server(observation: Observation) -> str | None:
     return selector.get(names.SERVER_LABEL)
 
 
+def routed_percent(observation: Observation) -> int:
+    """The share of its requests that our HTTPRoute leads to the candidate, in percent."""
+    route = observation.routes.get(RouteKind.HTTP_ROUTE)
+    return route.candidate_percent if route and route.ownership is Ownership.OURS else 0
+
+
+def stable_is_alone(observation: Observation) -> bool:
+    """Whether no request of users gets to a candidate: the Service selects one server, and the route leads to it."""
+    return selected_server(observation) is not None and not routed_percent(observation)
+
+
 def _pods_with_requests(observation: Observation) -> tuple[ReadyPod, ...]:
     deployment, candidate = observation.deployment, observation.candidate
     pods = deployment.ready_pods if deployment else ()
-    return pods if candidate is None or selected_server(observation) else (*pods, *candidate.ready_pods)
+    return pods if candidate is None or stable_is_alone(observation) else (*pods, *candidate.ready_pods)
 
 
 def server_for(situation: Situation, model: ServedModel) -> Server:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import FailedRollout
-from distillery_operator.core.canary import Canary, canary
+from distillery_operator.core.canary import Canary, canary, candidate_weight, stable_is_selected_alone
 from distillery_operator.core.gated_rollout import may_be_rolled_out, newest_image
 from distillery_operator.core.name_conflicts import candidate_name_conflict, server_name_conflict
 from distillery_operator.core.observation import Ownership
@@ -179,10 +179,11 @@ def _newest_model(situation: Situation, states: StageStates, deployed: Server | 
 def _manifests(situation: Situation, server: Server, step: Canary | None = None) -> tuple[Manifest, ...]:
     plan, settings = situation.plan, situation.settings.manifests
     deployment = serving_deployment(plan, settings, server, volume_use(situation))
-    alone = not step.takes_requests if step else _is_failed_candidate_there(situation, server)
+    failed = _is_failed_candidate_there(situation, server)
+    alone = stable_is_selected_alone(situation, step) if step else failed
     service = stable_service(plan, server) if alone else serving_service(plan)
     budget = (disruption_budget(plan),) if plan.has_several_servers else ()
-    route = serving_route(plan)
+    route = serving_route(plan, candidate_weight(situation, step))
     with_memory = with_servers(deployment, server, _fallback(situation, server))
     return (with_memory, service, *budget, *([route] if route else []))
 

@@ -1,4 +1,5 @@
-"""The way from outside the cluster to the student's Service: an HTTPRoute or an Ingress."""
+"""The way from outside the cluster to the student's Service: an HTTPRoute or an Ingress. In the steps of a canary, the
+HTTPRoute leads a part of the requests to the candidate's Service."""
 
 from __future__ import annotations
 
@@ -14,12 +15,14 @@ API_PATH = "/v1"
 _API_VERSIONS = {RouteKind.HTTP_ROUTE: "gateway.networking.k8s.io/v1", RouteKind.INGRESS: "networking.k8s.io/v1"}
 
 
-def serving_route(plan: Plan) -> Manifest | None:
-    """The route that the spec asks for; None for none."""
+def serving_route(plan: Plan, candidate_percent: int = 0) -> Manifest | None:
+    """The route that the spec asks for; None for none. Of an HTTPRoute, the candidate gets `candidate_percent` of the
+    requests."""
     route = plan.spec.serving.route
     if route is None:
         return None
-    spec = _http_route_spec(plan, route) if route.kind is RouteKind.HTTP_ROUTE else _ingress_spec(plan, route)
+    is_http_route = route.kind is RouteKind.HTTP_ROUTE
+    spec = _http_route_spec(plan, route, candidate_percent) if is_http_route else _ingress_spec(plan, route)
     # A field that is no longer asked for is no difference to what the server has; the digest is.
     annotations = {**(route.annotations or {}), names.DIGEST_ANNOTATION: digest([spec, route.annotations])}
     labels = child_labels(plan, names.SERVING_COMPONENT)
@@ -31,7 +34,7 @@ def serving_route(plan: Plan) -> Manifest | None:
     }
 
 
-def _http_route_spec(plan: Plan, route: Route) -> Manifest:
+def _http_route_spec(plan: Plan, route: Route, candidate_percent: int) -> Manifest:
     timeout = {"timeouts": {"request": _gateway_duration(route.request_timeout)}} if route.request_timeout else {}
     return {
         "parentRefs": [reference.to_manifest() for reference in route.parent_refs or ()],
@@ -40,10 +43,18 @@ def _http_route_spec(plan: Plan, route: Route) -> Manifest:
             {
                 "matches": [{"path": {"type": "PathPrefix", "value": API_PATH}}],
                 **timeout,
-                "backendRefs": [{"name": names.serving_name(plan.name), "port": names.SERVING_PORT}],
+                "backendRefs": _backends(plan, candidate_percent),
             }
         ],
     }
+
+
+def _backends(plan: Plan, candidate_percent: int) -> list[Manifest]:
+    stable = {"name": names.serving_name(plan.name), "port": names.SERVING_PORT}
+    if not candidate_percent:
+        return [stable]
+    candidate = {"name": names.candidate_name(plan.name), "port": names.SERVING_PORT}
+    return [{**stable, "weight": 100 - candidate_percent}, {**candidate, "weight": candidate_percent}]
 
 
 def _gateway_duration(text: str) -> str:
