@@ -9,6 +9,9 @@ from pathlib import Path
 CONFIG_FILE = "run.json"
 """The RunConfig of a stage: in the stage's folder of a local run, in a ConfigMap in a cluster."""
 
+ADAPTERS = "adapters"
+"""Folder of the adapters that servers load."""
+
 
 IMAGE_MODEL_FOLDER = "models"
 """Folder of the model's files in the student's image: KServe's convention."""
@@ -59,6 +62,15 @@ class Workspace:
     def replies_lock(self) -> Path:
         """Held by the stage that asks the teacher."""
         return self.replies / ".lock"
+
+    def base_model(self, folder: str) -> Path:
+        """A base model that is served with adapters, as it is trained and served from; `folder` is `base-<hash>`."""
+        return self.root / folder
+
+    def served_adapter(self, folder: str) -> Path:
+        """The adapter that train made in `folder`, where a server finds it: all of them lie beside each other, so that
+        a running one sees those to come."""
+        return self.root / ADAPTERS / folder
 
     def stage_lock(self, folder: str) -> Path:
         """Held by the stage that works in this folder, and by those that read it. It lies outside, so that it outlives

@@ -74,6 +74,11 @@ class RunConfig(LenientModel):
     labels: tuple[str, ...]
     """The allowed answers, including defaults."""
     evaluation: EvaluationOptions = EvaluationOptions()
+    base_folder: str | None = None
+    """Folder `base-<hash>` of the workspace in which the base model is kept for a server of adapters; it is trained on
+    that, and the adapter is left for the server (train)."""
+    served_adapter: str | None = None
+    """Folder in the server's Pod of the adapter that is to answer; None where a merged model is served (verify)."""
     serving_student: ServingStudent | None = None
     """The student that is served, if the quality gate compares the new one with it (evaluate). It is no part of the
     stage's identity."""

@@ -274,6 +274,17 @@ class Refusal(LenientModel):
     """Message of the API server."""
 
 
+class RunAdapter(LenientModel):
+    """A student as an adapter on a base model (`serving.adapter: LoRA`)."""
+
+    path: ShortText
+    """Folder of the adapter in the workspace."""
+    base: ShortText
+    """Folder of the base model in the workspace."""
+    rank: int
+    """Rank of the adapter."""
+
+
 class Run(LenientModel):
     """A finished run."""
 
@@ -287,6 +298,8 @@ class Run(LenientModel):
     """Hash of the evaluation."""
     model_path: ShortText
     """Folder of the model in the workspace."""
+    adapter: RunAdapter | None = None
+    """Its adapter, where it was trained for a server of adapters."""
     evaluation: ShortText | None = None
     """Folder of the evaluation in the workspace."""
     student_prompt: ShortText | None = None

@@ -73,7 +73,8 @@ class ChangingLife(SimulatedLife):
 @cache
 def _at(moment: str, base: str) -> ChangingLife:
     cluster = ChangingLife()
-    cluster.model = PLAIN if base == "plain" else served(SPECS[base])
+    small = SMALL_SPECS.get(base)
+    cluster.model = DistillationSpec.model_validate(small) if small else served(SPECS[base])
     cluster.reach(moment)
     return cluster
 
@@ -88,6 +89,7 @@ def served(given: DistillationSpec) -> DistillationSpec:
     return given.model_copy(update={"suspend": False, "queue": None, "serving": PLAIN.serving})
 
 
+SMALL_SPECS = {"plain": spec(), "on vLLM": spec(serving={"runtime": "VLLM"})}
 PLAIN = DistillationSpec.model_validate(spec())
 
 
@@ -95,8 +97,9 @@ def change(name: str) -> tuple[str, DistillationSpec]:
     """The base in which a field has a value, and the spec with another value of it."""
     path, row = FIELDS[name], TABLE[name]
     if isinstance(row, dict):
-        return "plain", DistillationSpec.model_validate(
-            merged(merged(spec(), row.get("with", {})), nested(name, row["to"]))
+        base = row.get("from", "plain")
+        return base, DistillationSpec.model_validate(
+            merged(merged(SMALL_SPECS[base], row.get("with", {})), nested(name, row["to"]))
         )
     for base, given in SPECS.items():
         value = given_value(given, path)

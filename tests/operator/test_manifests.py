@@ -21,7 +21,13 @@ from distillery_operator.manifests.job import configuration_digest, stage_config
 from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.route import serving_route
 from distillery_operator.manifests.server import ServedModel, Server
-from distillery_operator.manifests.serving import rendered_server, serving_deployment, serving_pod, serving_service
+from distillery_operator.manifests.serving import (
+    adapters_config_map,
+    rendered_server,
+    serving_deployment,
+    serving_pod,
+    serving_service,
+)
 from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
@@ -165,6 +171,17 @@ def serving_from_an_image() -> list[Raw]:
     return [serving_deployment(plan, SETTINGS, rendered_server(plan, SETTINGS, model), ONE_NODE)]
 
 
+def serving_an_adapter() -> list[Raw]:
+    """Under two names, of a rank between two that vLLM knows."""
+    plan = plan_of(
+        serving={"adapter": "LoRA", "modelNames": ["gpt-4o"], "resources": {"limits": {"nvidia.com/gpu": 1}}},
+        training={"lora": {"rank": 12}},
+    )
+    server = served(plan, "bfloat16")
+    assert server.model.adapter is not None
+    return [serving_deployment(plan, SETTINGS, server, ONE_NODE), adapters_config_map(plan, server.model.adapter)]
+
+
 def workspace() -> list[Raw]:
     """Kept when the Distillation goes, and not."""
     described = {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"], "retention": "Delete"}
@@ -197,6 +214,7 @@ def readable(manifest: Raw) -> Raw:
         serving_with_transformers,
         serving_with_vllm,
         serving_with_vllm_on_a_cpu,
+        serving_an_adapter,
         http_route,
         ingress,
         publish,

@@ -489,7 +489,13 @@ def deployment(observed: int = 3, progressing: str = "NewReplicaSetAvailable", *
                 "distillery.dev/student-prompt": "generate-x/student-prompt.txt",
             },
         },
-        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "proxy", "image": "p"}, container]}}},
+        "spec": {
+            "replicas": 2,
+            "template": {
+                "metadata": {"labels": {"distillery.dev/hash": "abcdefgh"}},
+                "spec": {"containers": [{"name": "proxy", "image": "p"}, container]},
+            },
+        },
         "status": {
             "observedGeneration": observed,
             "conditions": [{"type": "Progressing", "status": "True", "reason": progressing}],

@@ -20,8 +20,11 @@ class SteadyRequests(threading.Thread):
     `hosts` is the process node's hosts file, which names those Pods as kube-proxy would choose them.
     """
 
-    def __init__(self, hosts: Path, host: str, port: int, body: dict[str, object]) -> None:
+    def __init__(
+        self, hosts: Path, host: str, port: int, body: dict[str, object], headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(daemon=True)
+        self._headers = headers
         self._hosts, self._host, self._port, self._body = hosts, host, port, body
         self._stopped = threading.Event()
         self.answered = 0
@@ -57,7 +60,7 @@ class SteadyRequests(threading.Thread):
         try:
             address = addresses[number % len(addresses)]
             url = f"http://{address}:{self._port}/v1/chat/completions"
-            requests.post(url, json=self._body, timeout=TIMEOUT_SECONDS).raise_for_status()
+            requests.post(url, json=self._body, headers=self._headers, timeout=TIMEOUT_SECONDS).raise_for_status()
         except (requests.RequestException, ZeroDivisionError) as error:
             self.failures.append(f"request {number}: {error!r}")
             return

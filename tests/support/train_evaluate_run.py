@@ -95,6 +95,8 @@ class TrainEvaluateRun:
     serving_student: Mapping[str, Any] | None = None
     """The student that the new one is compared with."""
     micro_batches: int = 1
+    base_folder: str | None = None
+    """Where the base model is kept for a server of adapters."""
 
     def __post_init__(self) -> None:
         generated = self.folder(Stage.GENERATE)
@@ -126,6 +128,7 @@ class TrainEvaluateRun:
                 "evaluation": self.evaluation,
                 "servingStudent": self.serving_student,
                 "microBatches": self.micro_batches,
+                "baseFolder": self.base_folder,
                 "metricsHost": "127.0.0.1",
                 "metricsPort": 0,
                 "terminationMessagePath": str(self.workspace / f"{stage}-message"),

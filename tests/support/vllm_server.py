@@ -90,10 +90,19 @@ class VllmServer:
 
 @contextlib.contextmanager
 def vllm_server(
-    programs: Path, model: Path, log: Path, *, prompt: str | None = None, key: str | None = None, **serving: Any
+    programs: Path,
+    model: Path,
+    log: Path,
+    *,
+    prompt: str | None = None,
+    key: str | None = None,
+    adapters: Path | None = None,
+    **serving: Any,
 ) -> Iterator[VllmServer]:
     """A server of the model in `model`, on the loopback interface, with the fields of `serving`. With `prompt`, it is
-    baked in; with `key`, clients need it. Raises RuntimeError where it does not start."""
+    baked in; with `key`, clients need it; with `adapters`, it loads those that this file names. Raises RuntimeError
+    where it does not start."""
+    serving |= {"adapter": "LoRA"} if adapters else {}
     reference = {"apiKey": {"secretName": "clients"}} if key else {}
     manifest, port = pod(bakePrompt=prompt is not None, **reference, **serving), free_port()
     (log.parent / "prompt.txt").write_text(prompt or "")
@@ -105,6 +114,7 @@ def vllm_server(
         "/student-prompt.txt": str(log.parent / "prompt.txt"),
         "/tmp/chat_template.jinja": str(log.parent / "template.jinja"),
         f"/models/{NAME}": str(model),
+        f"/models/{NAME}-base": str(model),
         "0.0.0.0": "127.0.0.1",
         "8000": str(port),
     }
@@ -114,6 +124,7 @@ def vllm_server(
     # Short, since sockets are in it.
     temporary = Path(tempfile.mkdtemp())
     environment["TMPDIR"] = str(temporary)
+    environment |= {"DISTILLERY_ADAPTERS": str(adapters)} if adapters else {}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:

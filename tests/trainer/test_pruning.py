@@ -96,3 +96,12 @@ def test_deleting_goes_on_where_a_killed_stage_left_off(config: RunConfig):
 def test_only_stage_folders_can_be_named(config: RunConfig, folder: str):
     with pytest.raises(ValidationError):
         RunConfig.model_validate(config.model_dump() | {"prune": [folder]})
+
+
+def test_adapter_that_servers_load_is_deleted_with_its_training(config: RunConfig):
+    trained(config, "tiny")
+    adapters = [config.paths.served_adapter(folder) for folder in (OLD, "train-bbbbbbbb")]
+    for adapter in adapters:
+        adapter.mkdir(parents=True)
+    assert prune(config) == (OLD,)
+    assert [adapter.exists() for adapter in adapters] == [False, True]

@@ -187,3 +187,24 @@ def test_family_is_trained_saved_evaluated_and_rendered_by_a_server(family, temp
     for system in ("base", "student"):
         replies = read_rows(run.folder(Stage.EVALUATE) / f"replies-{system}.jsonl")
         assert {reply["prompt_tokens"] for reply in replies if reply["row"] == 0} == {length}
+
+
+def test_student_for_a_server_of_adapters_is_trained_on_the_base_model_that_is_served(tmp_path):
+    base = write_tiny_model(tmp_path / "base", template=CHAT_TEMPLATES["states the date"])
+    run = TrainEvaluateRun(
+        tmp_path / "run", base, training={"batchSize": 6, "learningRate": 0.01}, base_folder="base-a"
+    )
+    code, said = finish(run)
+    assert code == 0, said
+    kept, left = tmp_path / "run" / "base-a", tmp_path / "run" / "adapters" / run.folder(Stage.TRAIN).name
+    assert sorted(path.name for path in left.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert (kept / "model.safetensors").read_bytes() == (base / "model.safetensors").read_bytes()
+    model = run.folder(Stage.TRAIN) / "model"
+    for name in ("chat_template.jinja", "generation_config.json", "tokenizer.json"):
+        assert (kept / name).read_bytes() == (model / name).read_bytes(), name
+    assert {path.stat().st_mode & 0o777 for path in (*kept.iterdir(), *left.iterdir())} == {0o644}
+
+    shutil.rmtree(base)
+    shutil.rmtree(run.folder(Stage.TRAIN))
+    code, said = finish(run)
+    assert code == 0, f"the kept base model was not used: {said}"

@@ -56,6 +56,18 @@ def test_parser_of_vllm_accepts_the_commands(vllm):
     assert [options.get("kv_cache_memory_bytes") for options in commands] == [1024**3, None, 2 * 1024**3]
 
 
+def test_parser_of_vllm_accepts_the_command_of_a_server_of_adapters(vllm):
+    gpu = {"limits": {"nvidia.com/gpu": 1}}
+    for options in parsed(vllm, pod_container(adapter="LoRA", modelNames=["gpt-4o"], resources=gpu)):
+        assert options["served_model_name"] == [f"{NAME}-base"]
+        assert (options["enable_lora"], str(options["max_lora_rank"]), options["max_loras"]) == (True, "8", 2)
+        assert options["middleware"] == [
+            "served_adapters.ServedAdapters",
+            "served_paths.ServedPaths",
+            "draining.ClosingConnections",
+        ]
+
+
 def test_known_options_are_those_of_the_parser(vllm):
     result = subprocess.run([vllm / "python", OPTIONS], capture_output=True, text=True, check=False, timeout=120)
     described = json.loads(result.stdout[result.stdout.index('{"version"') :])

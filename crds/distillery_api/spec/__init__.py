@@ -17,7 +17,7 @@ from distillery_api.spec.model_image import ModelImage
 from distillery_api.spec.queue import Queue
 from distillery_api.spec.rollout import CanaryAnalysis, CanaryStep, RolloutOptions, RolloutStrategy
 from distillery_api.spec.route import Route, RouteKind
-from distillery_api.spec.serving import Serving, ServingMode, ServingRuntime
+from distillery_api.spec.serving import AdapterMode, Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
@@ -31,6 +31,7 @@ __all__ = [
     "QUANTITY",
     "REASONING_TASKS",
     "AccessMode",
+    "AdapterMode",
     "AgainstServing",
     "Budget",
     "CanaryAnalysis",

@@ -13,10 +13,10 @@ from distillery_api.spec.fields import Flag
 from distillery_api.spec.generation import Generation
 from distillery_api.spec.queue import ManagedBy, Queue
 from distillery_api.spec.rollout import RolloutStrategy
-from distillery_api.spec.serving import Serving, ServingMode
+from distillery_api.spec.serving import AdapterMode, Serving, ServingMode
 from distillery_api.spec.storage import AccessMode, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
-from distillery_api.spec.training import Student, Training
+from distillery_api.spec.training import Student, Training, TrainingMethod
 
 
 def _may_be_mounted_by_many(spec: DistillationSpec) -> bool:
@@ -37,6 +37,10 @@ _MANY_NODES = (
     "has(self.storage.claimName) || (has(self.storage.accessModes) && self.storage.accessModes.exists(m, m =="
     " 'ReadWriteMany'))"
 )
+
+
+def _serves_what_is_trained(spec: DistillationSpec) -> bool:
+    return spec.serving.adapter is AdapterMode.MERGED or spec.training.method is TrainingMethod.LORA
 
 
 def _only_with(tasks: tuple[Task, ...], condition: str, field: str, given: Callable[[DistillationSpec], bool]) -> Rule:
@@ -138,7 +142,7 @@ class DistillationSpec(ApiModel):
     of its own, it has those of training, on the nodes of training. Its image and podTemplate also apply to publish, the
     stage that pushes the student to serving.modelImage, and to verify, the stage that asks the served student some of
     these rows; its resources and node constraints do not: verify runs where the server may."""
-    serving: Annotated[Serving, NotIdentity] = Serving()
+    serving: Serving = Serving()
     """How the student is served."""
     storage: Annotated[Storage, NotIdentity] = Storage()
     """Workspace volume, which holds replies, rows and models. With ReadWriteOnce (the default), all stages and the
@@ -158,6 +162,11 @@ class DistillationSpec(ApiModel):
             "serving.rollout.strategy: Canary requires a volume that several nodes can mount, since two servers use it"
             " at the same time; set storage.accessModes to [ReadWriteMany], or strategy to Rolling",
             _candidate_can_mount_the_volume,
+        ),
+        Rule(
+            "!has(self.serving.adapter) || self.serving.adapter == 'Merged' || self.training.method == 'LoRA'",
+            "serving.adapter: training.method Full makes no adapter; set training.method to LoRA, or adapter to Merged",
+            _serves_what_is_trained,
         ),
         *_TASK_RULES,
     )

@@ -16,8 +16,9 @@ from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import ObservedJob, Ownership
 from distillery_operator.core.placement import volume_use_of_stage
 from distillery_operator.core.routes import unwanted_routes
+from distillery_operator.core.served_adapters import is_obsolete
 from distillery_operator.core.servers import candidate_server, deployed_server, routed_percent
-from distillery_operator.core.serving_rollout import Rollout
+from distillery_operator.core.serving_rollout import Rollout, RolloutPhase
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.core.suspension import suspension_patches
@@ -26,7 +27,7 @@ from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_job, stage_pod
 from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.storage import workspace_claim
-from distillery_operator.planning.names import candidate_name, config_map_name, serving_name
+from distillery_operator.planning.names import adapters_name, candidate_name, config_map_name, serving_name
 from distillery_operator.planning.plan import PlannedStage
 
 
@@ -108,7 +109,8 @@ def _server_checks(situation: Situation, rollout: Rollout) -> Iterable[Action]:
         each["metadata"]["name"] for each, _ in pending_writes(situation, rollout) if each["kind"] == "Deployment"
     }
     name, candidate = serving_name(situation.plan.name), candidate_name(situation.plan.name)
-    if rollout.server and name in written and rollout.server != deployed_server(situation):
+    deployed = deployed_server(situation)
+    if rollout.server and name in written and (deployed is None or deployed.template != rollout.server.template):
         pod = serving_pod(situation.plan, rollout.server)
         yield DryRun(pod, replaces_equal=_replaces_equal(situation, rollout, pod))
     if rollout.canary and candidate in written and rollout.canary.candidate != candidate_server(situation):
@@ -152,6 +154,9 @@ def _discards(situation: Situation, states: StageStates, rollout: Rollout) -> It
     yield from _server_removals(situation, rollout)
     if situation.plan.served:
         yield from (Delete(kind, serving_name(situation.plan.name)) for kind in unwanted_routes(situation))
+    settled = rollout.phase in (RolloutPhase.OFF, RolloutPhase.SERVING)
+    if is_obsolete(situation, rollout.manifests, settled=settled):
+        yield Delete("ConfigMap", adapters_name(situation.plan.name))
 
 
 def _folder_of(job: ObservedJob) -> str:

@@ -28,11 +28,19 @@ class Availability:
     message: str
 
 
+def answering(assessment: Assessment) -> tuple[Server, ...]:
+    """The servers that answer; of two adapters in the same Pods, the one from before until the new one is verified."""
+    servers = answering_servers(assessment.situation)
+    if len(servers) < 2 or servers[0].pods != servers[1].pods:
+        return servers
+    return servers[1:] if verification_of(assessment, servers[1]) else servers[:1]
+
+
 def served_server(assessment: Assessment) -> Server | None:
     """The server that answers; of two during a rollout, the one from before. Where none does, the one that is to."""
     situation = assessment.situation
-    answering = answering_servers(situation)
-    return answering[0] if answering else deployed_server(situation) or assessment.rollout.server
+    servers = answering(assessment)
+    return servers[0] if servers else deployed_server(situation) or assessment.rollout.server
 
 
 def candidate(assessment: Assessment) -> Server | None:
@@ -52,26 +60,25 @@ def verification_of(assessment: Assessment, server: Server) -> Verification | No
 
 def availability(assessment: Assessment) -> Availability:
     """A student is available once its server is, and has answered rows of the evaluation as it did there."""
-    situation, answering = assessment.situation, answering_servers(assessment.situation)
-    deployed = deployed_server(situation)
+    servers, deployed = answering(assessment), deployed_server(assessment.situation)
     if deployed is None:
         return Availability(False, Reason.NOT_STARTED, "no student is served")
-    if not answering:
+    if not servers:
         return _silence(assessment, deployed.model.model_path)
-    paths = " and ".join(dict.fromkeys(server.model.model_path for server in answering))
-    if is_taken_over(assessment, answering[0]):
+    paths = " and ".join(dict.fromkeys(server.model.model_path for server in servers))
+    if is_taken_over(assessment, servers[0]):
         return Availability(True, Reason.SERVING, f"a server of {paths} is available, and not verified yet")
-    return _of_answering(assessment, answering, paths)
+    return _of_answering(assessment, servers, paths)
 
 
-def _of_answering(assessment: Assessment, answering: tuple[Server, ...], paths: str) -> Availability:
-    unverified = [server.model.model_path for server in answering if verification_of(assessment, server) is None]
+def _of_answering(assessment: Assessment, servers: tuple[Server, ...], paths: str) -> Availability:
+    unverified = [server.model.model_path for server in servers if verification_of(assessment, server) is None]
     if not unverified:
         return Availability(True, Reason.SERVING, f"a server of {paths} is available")
-    if len(unverified) < len(answering):
+    if len(unverified) < len(servers):
         message = f"servers of {paths} answer; that of {unverified[0]} is not verified yet"
         return Availability(True, Reason.SERVING, message)
-    if _was_verified(assessment, answering[0]):
+    if _was_verified(assessment, servers[0]):
         message = f"a server of {paths} is available; it was changed since it was verified, and is verified again later"
         return Availability(True, Reason.SERVING, message)
     return Availability(False, Reason.VERIFYING, f"the server of {paths} answers, but is not verified")

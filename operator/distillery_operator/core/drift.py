@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distillery_api.reasons import Reason
-from distillery_operator.core.observation import Ownership, ServerChild
+from distillery_operator.core.observation import ObservedConfigMap, Ownership, ServerChild
 from distillery_operator.core.serving_rollout import Rollout
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
@@ -18,7 +18,9 @@ def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manife
     """The manifests to write, each with whether it is to be created rather than changed."""
     if rollout.problem and rollout.problem.reason is Reason.NAME_CONFLICT:
         return ()
-    seen = {identity_of(child.manifest): child for child in situation.observation.server_children}
+    observation = situation.observation
+    children = (*observation.server_children, *observation.config_maps)
+    seen = {identity_of(child.manifest): child for child in children}
     writes = ((manifest, seen.get(identity_of(manifest))) for manifest in rollout.manifests)
     return tuple((manifest, child is None) for manifest, child in writes if has_drifted(manifest, child))
 
@@ -28,7 +30,7 @@ def identity_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
     return manifest["kind"], manifest["metadata"]["name"]
 
 
-def has_drifted(manifest: Manifest, child: ServerChild | None) -> bool:
+def has_drifted(manifest: Manifest, child: ServerChild | ObservedConfigMap | None) -> bool:
     """Whether an object of ours does not exist, or differs from its manifest."""
     if child is None:
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 from distillery_api.evaluation import Evaluation
 from distillery_api.paths import Workspace
 from distillery_api.stage import Stage
-from distillery_api.status import Run, StageStatus
+from distillery_api.status import Run, RunAdapter, StageStatus
 from distillery_api.verification import Verification
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.gated_rollout import newest_image
@@ -16,6 +16,8 @@ from distillery_operator.core.runs import train_hash
 from distillery_operator.core.servers import candidate_server, deployed_server, fallback_server
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation, newly_evaluated
+from distillery_operator.planning.adapters import planned_adapter
+from distillery_operator.planning.plan import Plan
 
 HISTORY_LENGTH = 5
 """Runs that are remembered; those that serve, or may have to again, are remembered in any case."""
@@ -64,6 +66,7 @@ def _run(situation: Situation, states: StageStates, completed: datetime) -> Run:
         train=plan.stage(Stage.TRAIN).input_hash,
         evaluate=plan.stage(Stage.EVALUATE).input_hash,
         model_path=plan.model_path,
+        adapter=_adapter(plan),
         evaluation=plan.stage(Stage.EVALUATE).folder,
         student_prompt=plan.student_prompt_path,
         data_card=str(Workspace(Path()).stage(plan.stage(Stage.GENERATE).folder).card),
@@ -73,6 +76,11 @@ def _run(situation: Situation, states: StageStates, completed: datetime) -> Run:
         teacher=table.teacher.score if table and table.teacher else None,
         base=_base_score(table),
     )
+
+
+def _adapter(plan: Plan) -> RunAdapter | None:
+    adapter = planned_adapter(plan.spec, plan.stage(Stage.TRAIN).folder)
+    return RunAdapter(path=adapter.path, base=adapter.base, rank=adapter.rank) if adapter else None
 
 
 def _model_digest(train: StageStatus | None) -> str | None:

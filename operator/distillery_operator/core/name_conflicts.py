@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from distillery_api.spec import AdapterMode
 from distillery_operator.core.observation import Ownership, ServerChild
 from distillery_operator.core.problem import Problem, name_conflict
 from distillery_operator.core.situation import Situation
@@ -16,7 +17,7 @@ def server_name_conflict(situation: Situation) -> Problem | None:
     if not situation.plan.served:
         return None
     seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
-    return _conflict(seen, names.serving_name(situation.plan.name))
+    return _conflict(seen, names.serving_name(situation.plan.name)) or _adapters_conflict(situation)
 
 
 def candidate_name_conflict(situation: Situation) -> Problem | None:
@@ -30,6 +31,15 @@ def candidate_name_conflict(situation: Situation) -> Problem | None:
 def _conflict(seen: Mapping[str, ServerChild | None], name: str) -> Problem | None:
     kinds = (kind for kind, child in seen.items() if child and child.ownership is Ownership.FOREIGN)
     return next((name_conflict(kind, name) for kind in kinds), None)
+
+
+def _adapters_conflict(situation: Situation) -> Problem | None:
+    """A ConfigMap that has the name of the one with the server's adapters."""
+    if situation.plan.spec.serving.adapter is AdapterMode.MERGED:
+        return None
+    name = names.adapters_name(situation.plan.name)
+    seen = situation.observation.config_map_named(name)
+    return name_conflict("ConfigMap", name) if seen and seen.ownership is Ownership.FOREIGN else None
 
 
 def config_map_conflict(situation: Situation, planned: PlannedStage) -> Problem | None:

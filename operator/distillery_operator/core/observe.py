@@ -308,8 +308,7 @@ def _image(raw: Raw) -> str | None:
 def _is_newest(pod: Raw, deployment: Raw) -> bool:
     """Whether a serving Pod is of the Deployment's present template."""
     template = (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
-    same_student = _labels(pod).get(names.HASH_LABEL) == _labels(deployment).get(names.HASH_LABEL)
-    return same_student and _labels(pod).get(names.SERVER_LABEL) == template.get(names.SERVER_LABEL)
+    return all(_labels(pod).get(name) == template.get(name) for name in (names.HASH_LABEL, names.SERVER_LABEL))
 
 
 def _ready_pod(pod: Raw) -> ReadyPod:

@@ -8,7 +8,7 @@ from distillery_api.status import Run
 from distillery_api.verification import Verification
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.situation import Situation
-from distillery_operator.manifests.server import UNKNOWN_PRECISION, ServedModel
+from distillery_operator.manifests.server import UNKNOWN_PRECISION, ServedModel, adapter_of
 from distillery_operator.planning.plan import PlannedStage
 
 
@@ -69,7 +69,7 @@ def _why_not_served(situation: Situation, name: str) -> str:
 def model_of(situation: Situation, run: Run) -> ServedModel:
     """The student of a run."""
     precision, image = run.precision or UNKNOWN_PRECISION, image_of(situation, run)
-    return ServedModel(train_hash(run), run.model_path, run.student_prompt or "", precision, image)
+    return ServedModel(train_hash(run), run.model_path, run.student_prompt or "", precision, image, adapter_of(run))
 
 
 def inputs_of(run: Run) -> tuple[PlannedStage, ...]:

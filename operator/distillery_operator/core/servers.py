@@ -14,8 +14,8 @@ from distillery_api.spec import RouteKind
 from distillery_api.stage import Stage
 from distillery_operator.core.observation import Observation, ObservedDeployment, Ownership, ReadyPod
 from distillery_operator.core.situation import Situation
-from distillery_operator.manifests.server import UNKNOWN_PRECISION, ServedModel, Server
-from distillery_operator.manifests.serving import identity_of, rendered_server
+from distillery_operator.manifests.server import UNKNOWN_PRECISION, ServedModel, Server, adapter_of
+from distillery_operator.manifests.serving import base_identity_of, identity_of, rendered_server, with_adapter_of
 from distillery_operator.planning import names
 
 
@@ -42,8 +42,9 @@ def _last_served_model(situation: Situation) -> ServedModel | None:
         return None
     folder = PurePosixPath(before.model_path).parts[0]
     train_hash = folder.removeprefix(f"{Stage.TRAIN}-")
-    precision = before.precision or UNKNOWN_PRECISION
-    return ServedModel(train_hash, before.model_path, before.student_prompt, precision, before.model_image)
+    run = next((run for run in situation.previous.history if run.model_path == before.model_path), None)
+    precision, adapter = before.precision or UNKNOWN_PRECISION, adapter_of(run) if run else None
+    return ServedModel(train_hash, before.model_path, before.student_prompt, precision, before.model_image, adapter)
 
 
 def fallback_server(situation: Situation) -> Server | None:
@@ -59,10 +60,11 @@ def candidate_server(situation: Situation) -> Server | None:
 
 
 def answering_servers(situation: Situation) -> tuple[Server, ...]:
-    """The servers of which at least one Pod is ready, and gets requests; the one from before a rollout first."""
+    """The servers of which at least one Pod is ready, and gets requests; the one from before a rollout first. Two
+    adapters on one base model have the same Pods: which one these have loaded, only verify finds out."""
     known = (fallback_server(situation), deployed_server(situation), candidate_server(situation))
     ready = {(pod.server, pod.train_hash) for pod in _pods_with_requests(situation.observation)}
-    answering = (each for each in known if each and (each.pod_label, each.model.train_hash) in ready)
+    answering = (each for each in known if each and each.pods in ready)
     return tuple({each.digest: each for each in answering}.values())
 
 
@@ -94,11 +96,12 @@ def server_for(situation: Situation, model: ServedModel) -> Server:
     """The server of `model` that there should be: the deployed one, or the candidate, as it is, where it is what the
     user asks for."""
     deployed, candidate = deployed_server(situation), candidate_server(situation)
-    if deployed is None or not _is_kept(situation, deployed, model):
-        return candidate if candidate and _is_kept(situation, candidate, model) else _rendered(situation, model)
+    kept = _kept(situation, deployed, model) if deployed else None
+    if deployed is None or kept is None:
+        return (candidate and _kept(situation, candidate, model)) or _rendered(situation, model)
     if situation.fleet_turn and not _is_of_other_repository(situation, deployed) and is_outdated(situation, deployed):
         return _rendered(situation, model)
-    return deployed
+    return kept
 
 
 def is_outdated(situation: Situation, deployed: Server) -> bool:
@@ -109,12 +112,17 @@ def is_outdated(situation: Situation, deployed: Server) -> bool:
     return _rendered(situation, deployed.model).digest != deployed.digest
 
 
-def _is_kept(situation: Situation, deployed: Server, model: ServedModel) -> bool:
+def _kept(situation: Situation, deployed: Server, model: ServedModel) -> Server | None:
+    """The deployed server, with the adapter of `model` where it serves one; None where other Pods are needed."""
     if _is_of_other_repository(situation, deployed):
         # It needs the Secrets of that one, and is replaced as soon as another student is where the spec wants it.
-        return deployed.model == model
-    restart_requested = situation.plan.restart_at not in (None, deployed.restarted_at)
-    return deployed.identity == identity_of(situation.plan, model) and not restart_requested
+        return deployed if deployed.model == model else None
+    if situation.plan.restart_at not in (None, deployed.restarted_at):
+        return None
+    if deployed.identity == identity_of(situation.plan, model):
+        return deployed
+    base = base_identity_of(situation.plan, model)
+    return with_adapter_of(situation.plan, deployed, model) if base and base == deployed.base_identity else None
 
 
 def _is_of_other_repository(situation: Situation, deployed: Server) -> bool:

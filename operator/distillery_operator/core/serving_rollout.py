@@ -21,6 +21,7 @@ from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.rollback import candidate_failure, earlier_server, known_failure, new_failure
 from distillery_operator.core.runs import known_verification, model_of, pinned_run
+from distillery_operator.core.served_adapters import names_adapters
 from distillery_operator.core.server_progress import ServerProgress, server_progress
 from distillery_operator.core.servers import (
     answering_servers,
@@ -38,7 +39,12 @@ from distillery_operator.manifests.candidate import candidate_deployment, candid
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.route import serving_route
 from distillery_operator.manifests.server import ServedModel, Server, with_servers
-from distillery_operator.manifests.serving import disruption_budget, serving_deployment, serving_service
+from distillery_operator.manifests.serving import (
+    adapters_config_map,
+    disruption_budget,
+    serving_deployment,
+    serving_service,
+)
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -183,9 +189,10 @@ def _manifests(situation: Situation, server: Server, step: Canary | None = None)
     alone = stable_is_selected_alone(situation, step) if step else failed
     service = stable_service(plan, server) if alone else serving_service(plan)
     budget = (disruption_budget(plan),) if plan.has_several_servers else ()
+    adapters = (adapters_config_map(plan, server.model.adapter),) if server.model.adapter else ()
     route = serving_route(plan, candidate_weight(situation, step))
     with_memory = with_servers(deployment, server, _fallback(situation, server))
-    return (with_memory, service, *budget, *([route] if route else []))
+    return (with_memory, *adapters, service, *budget, *([route] if route else []))
 
 
 def _candidate_manifests(situation: Situation, step: Canary) -> tuple[Manifest, ...]:
@@ -226,7 +233,8 @@ def _progress(situation: Situation, server: Server, manifests: tuple[Manifest, .
     if seen is None or seen.ownership is not Ownership.OURS or seen.digest != server.digest:
         return Rollout(RolloutPhase.ROLLING_OUT, manifests, server)
     # How many Pods there are is left to whoever scales them: that makes it no other rollout.
-    if (seen.rolled_out or _answers_still(situation, server)) and _has_service(situation):
+    answers = seen.rolled_out or _answers_still(situation, server)
+    if answers and _has_service(situation) and names_adapters(situation, manifests):
         return Rollout(RolloutPhase.SERVING, manifests, server)
     return _rolling_out(manifests, server, server_progress(situation, seen))
 

@@ -16,6 +16,7 @@ from distillery_operator.manifests.cluster_plan import cluster_plan
 from distillery_operator.manifests.job import configuration_digest, stage_image
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
+from distillery_operator.planning.adapters import base_folder
 from distillery_operator.planning.plan import Plan, PlannedStage
 
 
@@ -105,7 +106,9 @@ def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, 
     route, kinds = plan.spec.serving.route, ("Deployment", "Service")
     of_server = (*kinds, *([str(route.kind)] if route else [])) if plan.served else ()
     of_candidate = kinds if plan.has_candidates else ()
-    server = (*((kind, serving) for kind in of_server), *((kind, candidate) for kind in of_candidate))
+    adapters = (("ConfigMap", names.adapters_name(plan.name)),) if plan.served and base_folder(plan.spec) else ()
+    of_both = (*((kind, serving) for kind in of_server), *((kind, candidate) for kind in of_candidate))
+    server = (*of_both, *adapters)
     stalled = find_condition(previous, ConditionType.STALLED)
     if stalled is None or stalled.reason != Reason.NAME_CONFLICT:
         return () if previous.stages else server

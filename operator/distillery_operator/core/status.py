@@ -222,7 +222,7 @@ def _candidate(assessment: Assessment) -> Candidate | None:
         return None
     seen = observation.candidate if assessment.rollout.canary else observation.deployment
     pods = seen.ready_pods if seen else ()
-    ready = sum((pod.server, pod.train_hash) == (server.pod_label, server.model.train_hash) for pod in pods)
+    ready = sum((pod.server, pod.train_hash) == server.pods for pod in pods)
     return Candidate(
         train=server.model.train_hash, model_path=server.model.model_path, image=server.image, ready_replicas=ready
     )

@@ -36,4 +36,5 @@ def plan_with_verify(plan: Plan, server: Server, inputs: tuple[PlannedStage, ...
     evaluate = plan.evaluation_before(PlannedStage(Stage.VERIFY, "", inputs)).input_hash
     input_hash = server.verify_hashes.get(evaluate) or digest({"evaluate": evaluate, "server": server.digest})
     others = (planned for planned in plan.stages if planned.stage is not Stage.VERIFY)
-    return replace(plan, stages=(*others, PlannedStage(Stage.VERIFY, input_hash, inputs)))
+    stages = (*others, PlannedStage(Stage.VERIFY, input_hash, inputs))
+    return replace(plan, stages=stages, verified_adapter=server.model.adapter)

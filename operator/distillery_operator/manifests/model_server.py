@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from distillery_api.run_config import SERVER_API_KEY_VARIABLE
 from distillery_api.runtime import baked_prompt
 from distillery_api.spec import Serving, ServingRuntime
-from distillery_operator.manifests import draining, served_paths
+from distillery_operator.manifests import draining, served_adapters, served_paths
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.container_resources import (
     grace_seconds,
@@ -20,11 +20,13 @@ from distillery_operator.manifests.container_resources import (
 )
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.vllm import (
+    ADAPTERS_ENVIRONMENT,
     API_KEY_VARIABLE,
     CPU_ENVIRONMENT,
     CPU_REQUESTS,
     cpu_cache_bytes,
     vllm_command,
+    with_adapters,
     with_baked_prompt,
 )
 from distillery_operator.planning import names
@@ -32,6 +34,9 @@ from distillery_operator.planning import names
 MODELS_FOLDER = "/models"
 STUDENT_PROMPT_FILE = "/student-prompt.txt"
 """Where the student prompt of the workspace is mounted, if it is baked in."""
+ADAPTERS_FOLDER = "/etc/adapters"
+"""Where the ConfigMap is mounted that names the adapters to load."""
+ADAPTERS_FILE = "adapters.json"
 GRACE_SECONDS = 60
 PRE_STOP_SECONDS = 5
 
@@ -63,10 +68,17 @@ def model_folder(name: str) -> str:
 
 
 def model_server(
-    serving: Serving, name: str, precision: str, settings: ManifestSettings, prompt_file: str = STUDENT_PROMPT_FILE
+    serving: Serving,
+    name: str,
+    precision: str,
+    settings: ManifestSettings,
+    *,
+    prompt_file: str = STUDENT_PROMPT_FILE,
+    max_rank: int | None = None,
 ) -> ModelServer:
     """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto. A student
-    prompt that is to be baked in lies in `prompt_file`."""
+    prompt that is to be baked in lies in `prompt_file`. With `max_rank`, it serves the base model, and loads adapters
+    up to this rank."""
     address = settings.listen_address
     if serving.runtime is ServingRuntime.TRANSFORMERS:
         command, image = (
@@ -74,30 +86,43 @@ def model_server(
             serving.image or settings.trainer_image,
         )
         return ModelServer(command, image, SERVER_API_KEY_VARIABLE)
-    modules = _vllm_modules(serving.bake_prompt)
-    pre_stop = {"exec": {"command": list(draining.drain_command(PRE_STOP_SECONDS))}}
-    if has_accelerator(serving):
-        command = _vllm_command(serving, name, precision, address, prompt_file=prompt_file)
-        image = serving.image or settings.vllm_image
-        return ModelServer(command, image, API_KEY_VARIABLE, pre_stop=pre_stop, modules=modules)
-    return ModelServer(
-        _vllm_command(
-            serving, name, precision, address, prompt_file=prompt_file, cpu_cache=cpu_cache_bytes(memory(serving))
-        ),
-        serving.image or settings.vllm_cpu_image,
-        API_KEY_VARIABLE,
-        CPU_REQUESTS,
-        CPU_ENVIRONMENT,
-        pre_stop,
-        modules,
+    on_cpu = not has_accelerator(serving)
+    cache = cpu_cache_bytes(memory(serving)) if on_cpu else None
+    command = _vllm_command(
+        serving, name, precision, address, prompt_file=prompt_file, cpu_cache=cache, max_rank=max_rank
     )
+    server = ModelServer(
+        command,
+        serving.image or (settings.vllm_cpu_image if on_cpu else settings.vllm_image),
+        API_KEY_VARIABLE,
+        environment=_adapters_environment() if max_rank else {},
+        pre_stop={"exec": {"command": list(draining.drain_command(PRE_STOP_SECONDS))}},
+        modules=_vllm_modules(serving.bake_prompt, loads_adapters=max_rank is not None),
+    )
+    if not on_cpu:
+        return server
+    return replace(server, requests=CPU_REQUESTS, environment={**CPU_ENVIRONMENT, **server.environment})
+
+
+def student_names(serving: Serving, name: str) -> tuple[str, ...]:
+    """All names of the student, each once."""
+    return tuple(dict.fromkeys((name, *serving.model_names)))
 
 
 @cache
-def _vllm_modules(bakes_prompt: bool) -> Mapping[str, str]:
+def _vllm_modules(bakes_prompt: bool, *, loads_adapters: bool) -> Mapping[str, str]:
     """The modules of ours in vLLM's Pods; read once, not in every reconciliation."""
-    always = {module.__name__.rpartition(".")[2]: inspect.getsource(module) for module in (served_paths, draining)}
-    return {**always, "baked_prompt": inspect.getsource(baked_prompt)} if bakes_prompt else always
+    modules = [
+        served_paths,
+        draining,
+        *([baked_prompt] if bakes_prompt else []),
+        *([served_adapters] if loads_adapters else []),
+    ]
+    return {module.__name__.rpartition(".")[2]: inspect.getsource(module) for module in modules}
+
+
+def _adapters_environment() -> dict[str, str]:
+    return {**ADAPTERS_ENVIRONMENT, served_adapters.FILE_VARIABLE: f"{ADAPTERS_FOLDER}/{ADAPTERS_FILE}"}
 
 
 def _transformers_command(
@@ -105,7 +130,7 @@ def _transformers_command(
 ) -> tuple[str, ...]:
     return (
         *("python", "-m", "distillery_trainer.serving", f"--model={model_folder(name)}", f"--name={name}"),
-        *(f"--also-named={other}" for other in _other_names(serving, name)),
+        *(f"--also-named={other}" for other in student_names(serving, name)[1:]),
         *(f"--dtype={precision}", f"--host={address}", f"--port={names.SERVING_PORT}"),
         f"--shutdown-timeout={_drain_seconds(serving)}",
         *((f"--student-prompt={prompt_file}",) if serving.bake_prompt else ()),
@@ -113,11 +138,19 @@ def _transformers_command(
 
 
 def _vllm_command(
-    serving: Serving, name: str, precision: str, address: str, *, prompt_file: str, cpu_cache: int | None = None
+    serving: Serving,
+    name: str,
+    precision: str,
+    address: str,
+    *,
+    prompt_file: str,
+    cpu_cache: int | None,
+    max_rank: int | None,
 ) -> tuple[str, ...]:
+    of_student, base = student_names(serving, name), names.base_model_name(name)
     command = vllm_command(
-        model_folder(name),
-        (name, *_other_names(serving, name)),
+        model_folder(base if max_rank else name),
+        (base,) if max_rank else of_student,
         names.SERVING_PORT,
         address=address,
         precision=precision,
@@ -126,12 +159,9 @@ def _vllm_command(
     )
     if serving.bake_prompt:
         command = with_baked_prompt(command, model_folder(name), prompt_file)
+    if max_rank:
+        command = with_adapters(command, max_rank)
     return (*command, *serving.runtime_args)
-
-
-def _other_names(serving: Serving, name: str) -> tuple[str, ...]:
-    """The further names of the student, each once."""
-    return tuple(other for other in dict.fromkeys(serving.model_names) if other != name)
 
 
 def _drain_seconds(serving: Serving) -> int:

@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distillery_api.stage import Stage
+from distillery_api.status import Run
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.planning import names
+from distillery_operator.planning.adapters import ServedAdapter, planned_adapter
 from distillery_operator.planning.plan import Plan
 
 UNKNOWN_PRECISION = "auto"
@@ -34,6 +37,8 @@ class ServedModel:
     """Arithmetic in which it was evaluated, such as bfloat16."""
     image: str | None = None
     """The image in a registry that it is served from, by its digest; None where it is served from the workspace."""
+    adapter: ServedAdapter | None = None
+    """The adapter that is served in place of the merged model."""
 
     @property
     def folder(self) -> str:
@@ -45,7 +50,15 @@ class ServedModel:
         cls, plan: Plan, train_hash: str, precision: str | None = None, image: str | None = None
     ) -> ServedModel:
         """The student that `plan` results in."""
-        return cls(train_hash, plan.model_path, plan.student_prompt_path, precision or UNKNOWN_PRECISION, image)
+        adapter = planned_adapter(plan.spec, f"{Stage.TRAIN}-{train_hash}")
+        return cls(
+            train_hash, plan.model_path, plan.student_prompt_path, precision or UNKNOWN_PRECISION, image, adapter
+        )
+
+
+def adapter_of(run: Run) -> ServedAdapter | None:
+    """The adapter of a run, where it was trained for a server of adapters."""
+    return ServedAdapter(run.adapter.path, run.adapter.base, run.adapter.rank) if run.adapter else None
 
 
 @dataclass(frozen=True)
@@ -58,18 +71,28 @@ class Server:
     template: Manifest
     """Its Pod template."""
     digest: str
-    """Of the template: what is verified."""
+    """Of the template, and of the adapter where one is served: what is verified."""
     restarted_at: str | None = None
     """The value of the annotation that its restart was requested with."""
     fleet: str | None = None
     """The rollout of the fleet that it was last part of."""
     verify_hashes: Mapping[str, str] = field(default_factory=dict)
     """The input hash of verify by that of evaluate, where an earlier release determined it."""
+    base_identity: str | None = None
+    """What the user asked for apart from the adapter, where one is served: another one needs no other Pods."""
 
     @property
     def pod_label(self) -> str:
         """What its Pods are labelled with; empty for a server that an earlier release deployed."""
-        return str(self.template["metadata"].get("labels", {}).get(names.SERVER_LABEL, ""))
+        return self._label(names.SERVER_LABEL)
+
+    @property
+    def pods(self) -> tuple[str, str]:
+        """What tells its Pods from those of other servers: two adapters on one base model have the same Pods."""
+        return self.pod_label, self._label(names.HASH_LABEL)
+
+    def _label(self, name: str) -> str:
+        return str((self.template["metadata"].get("labels") or {}).get(name, ""))
 
     @property
     def image(self) -> str | None:
@@ -84,7 +107,9 @@ class Server:
 
     def to_annotation(self) -> str:
         """The server as text."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = {name: value for name, value in asdict(self).items() if name != "base_identity" or value}
+        model = {name: value for name, value in fields["model"].items() if name != "adapter" or value}
+        text = json.dumps({**fields, "model": model}, sort_keys=True, separators=(",", ":"))
         return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
@@ -92,7 +117,9 @@ def server_from_annotation(text: str) -> Server | None:
     """The server in an annotation; None where the text is none."""
     try:
         stored: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-        return Server(**{**stored, "model": ServedModel(**stored["model"])})
+        adapter = stored["model"].get("adapter")
+        model = {**stored["model"], "adapter": ServedAdapter(**adapter) if adapter else None}
+        return Server(**{**stored, "model": ServedModel(**model)})
     except (ValueError, TypeError, KeyError, zlib.error):
         return None
 

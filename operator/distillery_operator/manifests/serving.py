@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 
+from distillery_api.paths import ADAPTERS
 from distillery_api.paths import STUDENT_PROMPT_FILE as IMAGE_PROMPT_FILE
 from distillery_api.spec import RolloutStrategy
 from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owned_metadata
 from distillery_operator.manifests.model_image import image_mount, image_volume, pull_secrets
 from distillery_operator.manifests.model_server import (
+    ADAPTERS_FILE,
+    ADAPTERS_FOLDER,
     GRACE_SECONDS,
     STUDENT_PROMPT_FILE,
     ModelServer,
     model_folder,
     model_server,
+    student_names,
 )
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
@@ -35,11 +41,13 @@ from distillery_operator.manifests.server_modules import (
 )
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.planning import names
+from distillery_operator.planning.adapters import ServedAdapter
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan
 from distillery_operator.planning.queue import serving_queue_labels
-from distillery_operator.planning.server_identity import server_identity
+from distillery_operator.planning.server_identity import base_server_identity, server_identity
 
+_ADAPTERS_VOLUME = "adapters"
 _SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 """The model is on the volume; nothing has to be downloaded."""
@@ -53,16 +61,44 @@ def identity_of(plan: Plan, served: ServedModel) -> str:
         model_path=served.model_path,
         precision=served.precision,
         model_image=served.image,
+        adapter=served.adapter,
     )
+
+
+def base_identity_of(plan: Plan, served: ServedModel) -> str | None:
+    """The identity of a server that needs no other Pods for `served`, whose adapter it loads; None for a merged
+    model."""
+    adapter = served.adapter
+    if adapter is None:
+        return None
+    return base_server_identity(plan, base=adapter.base, max_rank=adapter.max_rank, precision=served.precision)
 
 
 def rendered_server(plan: Plan, settings: ManifestSettings, served: ServedModel) -> Server:
     """The server of `served` as the present spec, settings and release would make it."""
-    labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=served.train_hash)
+    of_student = {} if served.adapter else {"input_hash": served.train_hash}
+    labels = child_labels(plan, names.SERVING_COMPONENT, **of_student)
     template = _restarted(plan, _serving_template(plan, settings, served, labels))
     template_digest = digest(template)
     labelled = merged_map(template, {"metadata": {"labels": {names.SERVER_LABEL: template_digest}}})
-    return Server(served, identity_of(plan, served), labelled, template_digest, plan.restart_at)
+    return Server(
+        served,
+        identity_of(plan, served),
+        labelled,
+        _verified_digest(template_digest, served),
+        plan.restart_at,
+        base_identity=base_identity_of(plan, served),
+    )
+
+
+def with_adapter_of(plan: Plan, server: Server, served: ServedModel) -> Server:
+    """The server with the same Pods and the adapter of `served`."""
+    verified = _verified_digest(server.pod_label, served)
+    return replace(server, model=served, identity=identity_of(plan, served), digest=verified, verify_hashes={})
+
+
+def _verified_digest(template_digest: str, served: ServedModel) -> str:
+    return digest({"template": template_digest, "adapter": served.adapter.path}) if served.adapter else template_digest
 
 
 def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, volume: VolumeUse) -> Manifest:
@@ -90,6 +126,18 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
             "selector": {"matchLabels": names.serving_labels(plan.name)},
             "template": server.template,
         },
+    }
+
+
+def adapters_config_map(plan: Plan, adapter: ServedAdapter) -> Manifest:
+    """The adapters that the server has to load, by the names of their model."""
+    labels = child_labels(plan, names.SERVING_COMPONENT)
+    wanted = dict.fromkeys(student_names(plan.spec.serving, names.served_model_name(plan.name)), f"/{adapter.path}")
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": owned_metadata(plan, names.adapters_name(plan.name), labels),
+        "data": {ADAPTERS_FILE: json.dumps(wanted, indent=2) + "\n"},
     }
 
 
@@ -165,12 +213,13 @@ def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedMode
 def _server_container(plan: Plan, settings: ManifestSettings, served: ServedModel) -> GeneratedContainer:
     name = names.served_model_name(plan.name)
     prompt = f"{model_folder(name)}/{IMAGE_PROMPT_FILE}" if served.image else STUDENT_PROMPT_FILE
-    server = model_server(plan.spec.serving, name, served.precision, settings, prompt)
+    max_rank = served.adapter.max_rank if served.adapter else None
+    server = model_server(plan.spec.serving, name, served.precision, settings, prompt_file=prompt, max_rank=max_rank)
     return GeneratedContainer(
         command=server.command,
         image=server.image,
-        mounts=(*_model_mounts(plan, served), *module_mounts(server.modules)),
-        volumes=(_model_volume(plan, served), *module_volumes(server.modules)),
+        mounts=(*_model_mounts(plan, served), *_adapters_mounts(served), *module_mounts(server.modules)),
+        volumes=(_model_volume(plan, served), *_adapters_volumes(plan, served), *module_volumes(server.modules)),
         requests=dict(server.requests),
         environment=(
             *_variables({**_OFFLINE, **server.environment, **module_environment(server.modules)}),
@@ -190,17 +239,31 @@ def _model_volume(plan: Plan, served: ServedModel) -> Manifest:
 
 
 def _model_mounts(plan: Plan, served: ServedModel) -> tuple[Manifest, ...]:
-    """The student and, where the template is to hold it, the student prompt; nothing else of the workspace."""
-    folder = model_folder(names.served_model_name(plan.name))
+    """The student and, where the template is to hold it, the student prompt; nothing else of the workspace. Of adapters
+    all that there are, since those of later students are loaded into the same Pod."""
+    name, adapter = names.served_model_name(plan.name), served.adapter
     if served.image:
-        return (image_mount(folder),)
-    parts = {folder: served.model_path}
+        return (image_mount(model_folder(name)),)
+    parts = {model_folder(name): served.model_path}
+    if adapter:
+        parts = {model_folder(names.base_model_name(name)): adapter.base, f"/{ADAPTERS}": ADAPTERS}
     if plan.spec.serving.bake_prompt:
         parts[STUDENT_PROMPT_FILE] = served.student_prompt
     return tuple(
         {"name": WORKSPACE_VOLUME, "mountPath": mounted, "subPath": part, "readOnly": True}
         for mounted, part in parts.items()
     )
+
+
+def _adapters_mounts(served: ServedModel) -> tuple[Manifest, ...]:
+    """The whole ConfigMap rather than a file of it, which would stay as it was when the Pod started."""
+    mount = {"name": _ADAPTERS_VOLUME, "mountPath": ADAPTERS_FOLDER, "readOnly": True}
+    return (mount,) if served.adapter else ()
+
+
+def _adapters_volumes(plan: Plan, served: ServedModel) -> tuple[Manifest, ...]:
+    volume = {"name": _ADAPTERS_VOLUME, "configMap": {"name": names.adapters_name(plan.name)}}
+    return (volume,) if served.adapter else ()
 
 
 def _api_key(plan: Plan, server: ModelServer) -> tuple[Manifest, ...]:

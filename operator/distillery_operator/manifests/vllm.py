@@ -13,6 +13,9 @@ CPU_ENVIRONMENT = {
 API_KEY_VARIABLE = "VLLM_API_KEY"
 """Variable with the key of all clients. On the command line, whoever may read Pods would read it."""
 
+ADAPTERS_ENVIRONMENT = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+"""Variables of a server of adapters."""
+
 _BAKED_TEMPLATE = "/tmp/chat_template.jinja"  # noqa: S108 - a volume of the Pod's own
 _QUIET_PATHS = "/health,/metrics"
 _GREEDY = '{"temperature":0}'
@@ -54,6 +57,15 @@ def vllm_command(
         *("--middleware", "served_paths.ServedPaths", "--middleware", "draining.ClosingConnections"),
         *_cpu_flags(cpu_cache),
     )
+
+
+def with_adapters(command: tuple[str, ...], max_rank: int) -> tuple[str, ...]:
+    """`command` for adapters up to that rank: one, and while it is swapped, the one before."""
+    adapters = ("--enable-lora", "--max-lora-rank", str(max_rank), "--max-loras", "2")
+    # Inside the other middleware, which is named after it: no client reaches what this one asks vLLM.
+    position = command.index("--middleware")
+    middleware = ("--middleware", "served_adapters.ServedAdapters")
+    return (*command[:position], *middleware, *command[position:], *adapters)
 
 
 def with_baked_prompt(command: tuple[str, ...], model_folder: str, student_prompt: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from distillery_api.base import ApiModel, FirstDefault, NotIdentity
-from distillery_api.spec import NLI_LABELS, Data, DistillationSpec, Task, TrainingMethod
+from distillery_api.spec import NLI_LABELS, AdapterMode, Data, DistillationSpec, Task, TrainingMethod
 from distillery_api.stage import Stage
 
 HASH_LENGTH = 8
@@ -118,7 +118,8 @@ def _student_identity(spec: DistillationSpec) -> dict[str, Any]:
     if spec.training.method is not TrainingMethod.LORA:
         # No adapters are trained, whatever the fields of `lora` say.
         training.pop("lora", None)
-    return {"model": spec.student.model.uri, **_unless_empty("training", training)}
+    served = {} if spec.serving.adapter is AdapterMode.MERGED else {"served": spec.serving.adapter}
+    return {"model": spec.student.model.uri, **_unless_empty("training", training), **served}
 
 
 def _contents(spec: DistillationSpec, stage: Stage, contents: Mapping[str, str]) -> dict[str, Any]:

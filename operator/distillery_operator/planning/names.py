@@ -80,6 +80,16 @@ def config_map_name(name: str, folder: str) -> str:
     return f"{name}-{folder}"
 
 
+def adapters_name(name: str) -> str:
+    """The ConfigMap with the adapters that the server has to load."""
+    return f"{name}-adapters"
+
+
+def base_model_name(name: str) -> str:
+    """What a server of adapters calls their base model."""
+    return f"{name}-base"
+
+
 def job_name(name: str, folder: str, attempt: int) -> str:
     """The Job of one attempt at a stage; at most 63 characters up to attempt 9999."""
     return f"{name}-{folder}-{attempt}"

@@ -20,6 +20,7 @@ from distillery_api.spec import (
 )
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
+from distillery_operator.planning.adapters import ServedAdapter
 from distillery_operator.planning.evaluate_options import evaluate_options
 from distillery_operator.planning.identity import input_hashes, publish_hash, revised
 from distillery_operator.planning.verify_options import verify_options
@@ -53,6 +54,8 @@ class Plan:
     """Of the rows that the stages after generate are planned for; None for those that generate first finished with."""
     asks_candidate: bool = False
     """Whether verify asks a candidate, through its own Service."""
+    verified_adapter: ServedAdapter | None = None
+    """The adapter whose answers verify asks for; None where a merged model is served."""
     _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:

@@ -7,23 +7,40 @@ software restarts no server. Fields that are not part of it are marked with `Not
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
 from distillery_api.base import ApiModel, NotServerIdentity
 from distillery_api.spec import Serving
+from distillery_operator.planning.adapters import ServedAdapter
 from distillery_operator.planning.identity import digest, is_first_default
 from distillery_operator.planning.plan import Plan
 
 
-def server_identity(plan: Plan, *, train_hash: str, model_path: str, precision: str, model_image: str | None) -> str:
+def server_identity(
+    plan: Plan,
+    *,
+    train_hash: str,
+    model_path: str,
+    precision: str,
+    model_image: str | None,
+    adapter: ServedAdapter | None = None,
+) -> str:
     """The identity of the server that `plan` asks for, of the student in `model_path` of the workspace or in
-    `model_image`, computing in `precision`."""
+    `model_image`, or as an adapter, computing in `precision`."""
     source = _of_image(plan, model_image) if model_image else {"model": model_path, "claim": plan.claim_name}
-    return digest(
-        {"train": train_hash, "precision": precision, **source, "serving": _serving_fields(plan.spec.serving)}
-    )
+    of_adapter = {"adapter": asdict(adapter)} if adapter else {}
+    student = {"train": train_hash, "precision": precision, **source, **of_adapter}
+    return digest({**student, "serving": _serving_fields(plan.spec.serving)})
+
+
+def base_server_identity(plan: Plan, *, base: str, max_rank: int, precision: str) -> str:
+    """The identity of a server of adapters up to that rank on the base model `base`, whichever adapters these are:
+    while it stays the same, a new student is loaded into the Pods that run."""
+    of_base = {"base": base, "rank": max_rank, "precision": precision, "claim": plan.claim_name}
+    return digest({**of_base, "serving": _serving_fields(plan.spec.serving)})
 
 
 def _of_image(plan: Plan, model_image: str) -> dict[str, Any]:

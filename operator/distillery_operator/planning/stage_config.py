@@ -28,6 +28,7 @@ from distillery_api.spec import (
 )
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
+from distillery_operator.planning.adapters import base_folder
 from distillery_operator.planning.identity import source_uris
 from distillery_operator.planning.plan import Plan, PlannedStage
 
@@ -97,6 +98,8 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         evaluation=_without_gate(without_job_options(spec.evaluation)),
         model_image=spec.serving.model_image if planned.stage is Stage.PUBLISH else None,
         server_url=locations.server_url,
+        base_folder=base_folder(spec) if planned.stage is Stage.TRAIN else None,
+        served_adapter=_adapter_to_verify(plan) if planned.stage is Stage.VERIFY else None,
         bakes_prompt=True if planned.stage is Stage.VERIFY and spec.serving.bake_prompt else None,
         request_timeout_seconds=spec.generation.request_timeout,
         api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
@@ -106,6 +109,11 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         metrics_port=locations.metrics_port,
         termination_message_path=locations.termination_message_path,
     )
+
+
+def _adapter_to_verify(plan: Plan) -> str | None:
+    """Where the server's Pod has the adapter that is to answer."""
+    return f"/{plan.verified_adapter.path}" if plan.verified_adapter else None
 
 
 def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReference]:

@@ -32,6 +32,11 @@ def locked_folders(config: RunConfig) -> Iterator[None]:
         yield
 
 
+def locked_folder(config: RunConfig, folder: str) -> contextlib.AbstractContextManager[None]:
+    """Hold one more folder of the workspace. Raises TryLater where another stage holds it."""
+    return _locked(config, folder, shared=False)
+
+
 @contextlib.contextmanager
 def locked_file(path: Path, holder: str, in_use: Callable[[str], TryLater], *, shared: bool = False) -> Iterator[None]:
     """Hold a lock file as `holder`, in a folder that is made where there is none.

@@ -52,6 +52,8 @@ def _given_up(config: RunConfig, folder: str) -> bool:
         # First the result: what is half deleted must not count as finished.
         config.paths.stage(folder).result.unlink(missing_ok=True)
         shutil.rmtree(path)
+    if not shared and config.paths.served_adapter(folder).exists():
+        shutil.rmtree(config.paths.served_adapter(folder))
     # Last the note: without it, nobody would go on.
     (users / config.name).unlink()
     return not shared

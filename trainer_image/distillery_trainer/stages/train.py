@@ -34,6 +34,7 @@ from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.chat_template import Rendering
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
+from distillery_trainer.student.kept_base import kept_base, leave_adapter
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.model_digest import model_digest
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
@@ -46,7 +47,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Train the student. Raises StageError."""
     quiet_libraries()
     folder = config.stage_folder
-    base = open_folder(locate(config), config.student.model.uri, _rendering(config).template)
+    base = _base_model(config)
     rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
     device = choose_device()
     started = time.monotonic()
@@ -60,6 +61,13 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
 
 
 # --- the rows
+
+
+def _base_model(config: RunConfig) -> ModelFolder:
+    """The model to train; where it is to be served with adapters, as it is kept for that."""
+    if config.base_folder:
+        return kept_base(config, config.base_folder, _rendering(config))
+    return open_folder(locate(config), config.student.model.uri, _rendering(config).template)
 
 
 def _rendering(config: RunConfig) -> Rendering:
@@ -199,6 +207,8 @@ def _save(config: RunConfig, base: ModelFolder, trained: TrainedModel, folder: S
     if config.training.method is TrainingMethod.LORA:
         save_adapter(trained.checkpoint, folder.adapter)
         save_student(merged(base, folder.adapter), base, folder.model)
+        if config.base_folder:
+            leave_adapter(folder.adapter, config.paths.served_adapter(config.folder))
         return
     student = open_folder(trained.checkpoint, base.uri).load(base.config.dtype or torch.float32)
     save_student(student, base, folder.model)

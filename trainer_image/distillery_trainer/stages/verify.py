@@ -35,6 +35,7 @@ from distillery_trainer.verification.evaluated_rows import (
     rows_to_ask,
     without_prompt,
 )
+from distillery_trainer.verification.loaded_adapter import wait_for_adapter
 from distillery_trainer.verification.machine_load import other_load
 from distillery_trainer.verification.measurement import measure
 from distillery_trainer.verification.served_student import ServedReply, ServedStudent
@@ -64,6 +65,8 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     task = task_for(config)
     rows = _rows(config)
     student = ServedStudent(config.server_url or "", config.name, task.student_max_tokens, server_key())
+    if config.served_adapter:
+        wait_for_adapter(student, config.served_adapter, progress)
     replies, load = _replies(student, rows[:VERIFIED_ROWS], progress)
     answers = _compared(task.answer_kind, rows, replies[:VERIFIED_ROWS])
     if _may_be_chance(answers, len(rows), required_share(task.answer_kind)):

@@ -24,18 +24,27 @@ _SYSTEM_ERROR = re.compile(r"os error (\d+)")
 
 def save_student(model: PreTrainedModel, base: ModelFolder, folder: Path) -> None:
     """Write a self-contained model folder: weights, tokenizer, and greedy decoding as its default."""
-    # A server reads its defaults from here: decoding is deterministic, and ends at the end of the turn.
-    model.generation_config = GenerationConfig(
+    model.generation_config = greedy_decoding(base)
+    with replaced_folder(folder) as draft:
+        model.save_pretrained(draft)
+        base.tokenizer.save_pretrained(draft)
+        readable_by_servers(draft)
+
+
+def greedy_decoding(base: ModelFolder) -> GenerationConfig:
+    """What a server reads its defaults from: decoding is deterministic, and ends at the end of the turn."""
+    return GenerationConfig(
         do_sample=False,
         bos_token_id=base.tokenizer.bos_token_id,
         eos_token_id=list(base.end_of_turn),
         pad_token_id=base.tokenizer.pad_token_id,
     )
-    with replaced_folder(folder) as draft:
-        model.save_pretrained(draft)
-        base.tokenizer.save_pretrained(draft)
-        for path in draft.iterdir():
-            path.chmod(0o644)  # weights are written readable by their owner only; a server may run as another user
+
+
+def readable_by_servers(folder: Path) -> None:
+    """Weights are written readable by their owner only; a server may run as another user."""
+    for path in folder.iterdir():
+        path.chmod(0o644)
 
 
 @contextmanager

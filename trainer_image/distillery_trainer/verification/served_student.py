@@ -51,7 +51,7 @@ class ServedReply:
     """Length of the reply, as the server counts it."""
 
 
-class _NoAnswer(Exception):
+class NoAnswer(Exception):
     """The server cannot be reached, or is not able to answer now."""
 
 
@@ -80,12 +80,21 @@ class ServedStudent:
         # what is left.
         return self._patiently(request) if reply.problem.startswith("HTTP 400") else reply
 
+    def adapter(self) -> str | None:
+        """The folder of the adapter that the student is served with, as its server calls it; None where it has not
+        loaded one. Raises NoAnswer where the server does not say, UserError where it refuses the key."""
+        status, body = self._send("models", None)
+        self._check_key(status)
+        if status != http.client.OK:
+            raise NoAnswer(f"HTTP {status}: {_error_text(body)}")
+        return _root_of(self.model, body)
+
     def _patiently(self, request: dict[str, Any]) -> ServedReply:
         deadline = time.monotonic() + self.patience_seconds
         while True:
             try:
                 return self._reply(request)
-            except _NoAnswer as problem:
+            except NoAnswer as problem:
                 if time.monotonic() > deadline:
                     message = f"The student's server at {self.url} does not answer: {problem}"
                     raise TryLater(message, reason=Reason.VERIFICATION_FAILED) from problem
@@ -93,20 +102,23 @@ class ServedStudent:
 
     def _reply(self, request: dict[str, Any]) -> ServedReply:
         started = time.perf_counter()
-        status, body = self._send(orjson.dumps(request))
+        status, body = self._send("chat/completions", orjson.dumps(request))
         seconds = time.perf_counter() - started
         if status >= _SERVER_ERROR or status in _TRANSIENT:
-            raise _NoAnswer(f"HTTP {status}: {_error_text(body)}")
-        if status in _KEY_REFUSED:
-            raise UserError(_KEY_MESSAGE.format(url=self.url, status=status), reason=Reason.VERIFICATION_FAILED)
+            raise NoAnswer(f"HTTP {status}: {_error_text(body)}")
+        self._check_key(status)
         if status != http.client.OK:
             return ServedReply(None, f"HTTP {status}: {_error_text(body)}")
         text = _content(body)
         return ServedReply(text, "" if text is not None else "no chat completion", seconds, _output_tokens(body))
 
-    def _send(self, body: bytes) -> tuple[int, bytes]:
-        """The status and the body of the response. Raises _NoAnswer."""
-        url = f"{self.url}/chat/completions"
+    def _check_key(self, status: int) -> None:
+        if status in _KEY_REFUSED:
+            raise UserError(_KEY_MESSAGE.format(url=self.url, status=status), reason=Reason.VERIFICATION_FAILED)
+
+    def _send(self, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """The status and the body of the response. Raises NoAnswer."""
+        url = f"{self.url}/{path}"
         headers = {"content-type": "application/json"}
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
@@ -117,11 +129,11 @@ class ServedStudent:
         except urllib.error.HTTPError as error:
             return error.code, error.read(_BODY_LIMIT)
         except TimeoutError:
-            raise _NoAnswer(f"no reply within {self.request_seconds:g} s") from None
+            raise NoAnswer(f"no reply within {self.request_seconds:g} s") from None
         except urllib.error.URLError as error:
-            raise _NoAnswer(str(error.reason)) from error
+            raise NoAnswer(str(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:
-            raise _NoAnswer(f"the connection failed ({type(error).__name__}: {error})") from error
+            raise NoAnswer(f"the connection failed ({type(error).__name__}: {error})") from error
 
 
 def _read(response: http.client.HTTPResponse, seconds: float) -> bytes:
@@ -135,6 +147,15 @@ def _read(response: http.client.HTTPResponse, seconds: float) -> bytes:
     if response.length and len(body) < _BODY_LIMIT:
         raise http.client.IncompleteRead(bytes(body), response.length)
     return bytes(body)
+
+
+def _root_of(model: str, body: bytes) -> str | None:
+    """Where the files of a model lie, in a server's list of them."""
+    try:
+        roots = [each.get("root") for each in orjson.loads(body)["data"] if each["id"] == model]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise NoAnswer(f"no list of models ({type(error).__name__}: {error})") from error
+    return next((root for root in roots if isinstance(root, str)), None)
 
 
 def _content(body: bytes) -> str | None:
