@@ -28,8 +28,7 @@ Parsed = TypeVar("Parsed")
 
 async def read_stage_report(pod_ip: str, port: int = METRICS_PORT) -> StageReport:
     """What the stage at `pod_ip` answers within two seconds."""
-    host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
-    address = f"http://{host}:{port}"
+    address = _address(pod_ip, port)
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         metrics, estimate = await asyncio.gather(
             _answer(session, f"{address}/metrics", parse_stage_metrics),
@@ -40,9 +39,13 @@ async def read_stage_report(pod_ip: str, port: int = METRICS_PORT) -> StageRepor
 
 async def read_server_counters(pod_ip: str, port: int = SERVING_PORT) -> RequestCounters | None:
     """What the serving Pod at `pod_ip` has counted, if it answers within two seconds."""
-    host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-        return await _answer(session, f"http://{host}:{port}/metrics", parse_server_counters)
+        return await _answer(session, f"{_address(pod_ip, port)}/metrics", parse_server_counters)
+
+
+def _address(pod_ip: str, port: int) -> str:
+    host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
+    return f"http://{host}:{port}"
 
 
 async def _answer(session: aiohttp.ClientSession, url: str, parse: Callable[[str], Parsed | None]) -> Parsed | None:

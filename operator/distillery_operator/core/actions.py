@@ -10,7 +10,7 @@ from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.attempt_deadline import deadline_patch
 from distillery_operator.core.claim_changes import claim_patches
 from distillery_operator.core.config_repair import config_map_of_attempt, config_map_to_restore
-from distillery_operator.core.drift import added_selectors, identity_of, includes, pending_writes
+from distillery_operator.core.drift import PendingWrites, added_selectors, identity_of, includes, pending_writes
 from distillery_operator.core.ended_jobs import jobs_to_expire, outlived_jobs
 from distillery_operator.core.gpu_yield import GPU_IN_USE
 from distillery_operator.core.observation import ObservedJob, Ownership
@@ -77,20 +77,21 @@ Action = DryRun | Create | Apply | Merge | Delete
 def decide(assessment: Assessment) -> tuple[Action, ...]:
     """The requests to send now: dry runs first, then what is to be deleted, then what is to be created."""
     situation, states, rollout = assessment.situation, assessment.stages, assessment.rollout
+    writes = pending_writes(situation, rollout)
     return (
-        *_checks(situation, states, rollout),
+        *_checks(situation, states, rollout, writes),
         *_discards(situation, states, rollout),
         *_pauses(situation, states),
         *_deadlines(situation, states.current),
         *_starts(situation, states.current),
         *_config_repairs(situation, states.current),
         *_claim_changes(situation),
-        *_serving_writes(situation, rollout),
+        *_serving_writes(situation, rollout, writes),
         *_farewells(situation, states),
     )
 
 
-def _checks(situation: Situation, states: StageStates, rollout: Rollout) -> Iterable[Action]:
+def _checks(situation: Situation, states: StageStates, rollout: Rollout, writes: PendingWrites) -> Iterable[Action]:
     """Before the first stage that costs something, the Pods of every stage to come: a spec that must fail later should
     not start."""
     state = states.current
@@ -100,14 +101,12 @@ def _checks(situation: Situation, states: StageStates, rollout: Rollout) -> Iter
         # The server is not stopped for a stage that would be refused.
         yield from (DryRun(pod) for pod in _pods_to_come(situation, state))
     else:
-        yield from _server_checks(situation, rollout)
+        yield from _server_checks(situation, rollout, writes)
 
 
-def _server_checks(situation: Situation, rollout: Rollout) -> Iterable[Action]:
+def _server_checks(situation: Situation, rollout: Rollout, writes: PendingWrites) -> Iterable[Action]:
     """The Pods of another template that are to be created: what is deployed was checked when it was."""
-    written = {
-        each["metadata"]["name"] for each, _ in pending_writes(situation, rollout) if each["kind"] == "Deployment"
-    }
+    written = {each["metadata"]["name"] for each, _ in writes if each["kind"] == "Deployment"}
     name, candidate = serving_name(situation.plan.name), candidate_name(situation.plan.name)
     deployed = deployed_server(situation)
     if rollout.server and name in written and (deployed is None or deployed.template != rollout.server.template):
@@ -217,10 +216,10 @@ def _claim_changes(situation: Situation) -> Iterable[Action]:
         yield Merge("PersistentVolumeClaim", situation.plan.claim_name, patch)
 
 
-def _serving_writes(situation: Situation, rollout: Rollout) -> Iterable[Action]:
+def _serving_writes(situation: Situation, rollout: Rollout, writes: PendingWrites) -> Iterable[Action]:
     """A Service that selected one server alone selects all before that server's Pods go."""
     yield from (Merge("Service", name, patch) for name, patch in added_selectors(situation, rollout))
-    for manifest, new in pending_writes(situation, rollout):
+    for manifest, new in writes:
         yield Create(manifest) if new else Apply(manifest)
 
 

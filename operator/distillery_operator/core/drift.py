@@ -13,9 +13,12 @@ from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.quantities import amount
 from distillery_operator.planning import names
 
+PendingWrites = tuple[tuple[Manifest, bool], ...]
+"""The manifests to write, each with whether it is to be created rather than changed."""
 
-def pending_writes(situation: Situation, rollout: Rollout) -> tuple[tuple[Manifest, bool], ...]:
-    """The manifests to write, each with whether it is to be created rather than changed."""
+
+def pending_writes(situation: Situation, rollout: Rollout) -> PendingWrites:
+    """What differs from the manifests of the server and of what belongs to it."""
     if rollout.problem and rollout.problem.reason is Reason.NAME_CONFLICT:
         return ()
     observation = situation.observation
