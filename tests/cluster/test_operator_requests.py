@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -17,6 +18,7 @@ from waiting import wait_until
 
 StartOperator = Callable[..., OperatorProcess]
 
+RESYNC_SECONDS = 3
 WHOLE_RUN = 40
 """Requests, with the patches by which finished Jobs get a time to live; 37 are expected."""
 UNTIL_FIRST_JOB = 18
@@ -76,17 +78,22 @@ def test_a_whole_run_takes_few_requests(distilled: Distilled, start_counted: Sta
 def test_a_ready_resource_is_looked_after_without_a_request(
     distilled: Distilled, start_counted: StartOperator, proxy: ApiProxy
 ) -> None:
-    operator = start_counted(DISTILLERY_RESYNC="3s")
+    operator = start_counted(DISTILLERY_RESYNC=f"{RESYNC_SECONDS}s")
     distilled.apply()
     distilled.wait_ready()
 
-    def asks_nothing_for_three_resyncs() -> bool:
-        before, reconciled = len(proxy.requests), reconciliations(operator)
-        wait_until(lambda: reconciliations(operator) >= reconciled + 3, 60, "three resyncs")
-        return counted(proxy, before) == []
+    wait_until(lambda: distilled.events()[-1]["reason"] == "Serving", 30, "the last Event")
+    wait_until(lambda: all_expire(distilled), 60, "a time to live of each Job")
 
-    wait_until(asks_nothing_for_three_resyncs, 90, "what follows the run to be done")
-    assert asks_nothing_for_three_resyncs()
+    def asked_in_three_resyncs() -> list[str]:
+        """The requests of 12 seconds: a few reconciliations that follow Events would pass for resyncs."""
+        before, reconciled = len(proxy.requests), reconciliations(operator)
+        time.sleep(4 * RESYNC_SECONDS)
+        assert reconciliations(operator) >= reconciled + 3
+        return counted(proxy, before)
+
+    wait_until(lambda: not asked_in_three_resyncs(), 90, "what follows the run to be done")
+    assert asked_in_three_resyncs() == []
 
 
 def test_what_is_deleted_by_hand_is_back_at_once(distilled: Distilled, start_operator: StartOperator) -> None:
