@@ -8,7 +8,9 @@ import pytest
 
 from distillery_api.stage import Stage
 from distillery_operator.controller.accepted_pods import AcceptedPods
+from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_pod
+from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.planning.plan import make_plan
 from simulated_cluster import SETTINGS, distillation, spec
 
@@ -22,6 +24,11 @@ def pod(
     return stage_pod(plan, plan.stage(stage), SETTINGS.manifests)
 
 
+def server_pod(name: str, **serving: Any) -> Raw:
+    plan = make_plan(distillation(spec(serving=serving), name=name))
+    return serving_pod(plan, planned_server(plan, SETTINGS.manifests))
+
+
 def test_nothing_is_accepted_at_first() -> None:
     assert pod() not in AcceptedPods()
 
@@ -33,6 +40,16 @@ def test_that_of_another_distillation_of_the_same_spec_is_the_same(stage: Stage,
     accepted.accept(pod(stage))
 
     assert (pod(stage, name=name) in accepted) is (name != "train" or stage is not Stage.TRAIN)
+
+
+@pytest.mark.parametrize(("runtime", "adapter"), [("VLLM", "Merged"), ("VLLM", "LoRA"), ("Transformers", "Merged")])
+def test_the_server_of_another_distillation_of_the_same_spec_is_the_same(runtime: str, adapter: str) -> None:
+    accepted = AcceptedPods()
+    accepted.accept(server_pod("first", runtime=runtime, adapter=adapter))
+
+    assert server_pod("second", runtime=runtime, adapter=adapter) in accepted
+    smaller = server_pod("second", runtime=runtime, adapter=adapter, resources={"limits": {"memory": "1Gi"}})
+    assert smaller not in accepted
 
 
 @pytest.mark.parametrize(

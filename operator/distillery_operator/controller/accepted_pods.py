@@ -51,17 +51,17 @@ def _identity(pod: Manifest) -> bytes:
     return hashlib.sha256(json.dumps([namespace, labels, annotations, text], sort_keys=True).encode()).digest()
 
 
-_AROUND = (('"', '"'), ("/", '"'), ("/", "/"))
-"""What stands around a name where it is a value of its own, or a part of a path."""
-_OWN_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.HASH_LABEL)
+_AROUND = (('"', '"'), ("=", '"'), ("/", '"'), ("/", "/"))
+"""What stands around a name where it is a value of its own, that of an option, or a part of a path."""
+_OWN_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.HASH_LABEL, names.SERVER_LABEL)
 
 
 def _own_names(pod: Manifest) -> Iterable[str]:
-    """The names of the Distillation, its ConfigMap and its claim."""
+    """The names of the Distillation, its base model, its ConfigMap and its claim."""
     owner = (pod["metadata"].get("labels") or {}).get(names.NAME_LABEL)
     if not owner:
         return ()
     volumes = (pod.get("spec") or {}).get("volumes") or ()
     claims = ((volume.get("persistentVolumeClaim") or {}).get("claimName", "") for volume in volumes)
     maps = ((volume.get("configMap") or {}).get("name", "") for volume in volumes)
-    return {owner, *(name for name in (*claims, *maps) if name.startswith(f"{owner}-"))}
+    return {owner, names.base_model_name(owner), *(name for name in (*claims, *maps) if name.startswith(f"{owner}-"))}
