@@ -278,6 +278,35 @@ async def test_without_a_configuration_it_says_what_to_set(tmp_path: Path, monke
         await Cluster.connect()
 
 
+async def test_a_proxy_of_the_environment_is_used_but_for_what_it_excepts(
+    cluster: Cluster, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = (await cluster.credentials()).server
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, "http://api.example.com:6443")))
+    monkeypatch.setenv("http_proxy", address)
+    proxied = await Cluster.connect()
+    await proxied.get("Pod", "team-a", "p")
+    assert server.headers[-1]["Host"] == "api.example.com:6443"
+    await proxied.close()
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, address)))
+    direct = await Cluster.connect()
+    await direct.get("Pod", "team-a", "p")
+    await direct.close()
+
+
+async def test_passwords_of_the_users_home_are_not_looked_at(
+    cluster: Cluster, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    await cluster.get("Pod", "team-a", "p")
+    assert "somebody" not in str(server.headers)
+    assert "Basic" not in str(server.headers)
+
+
 async def test_events_that_may_not_be_listed_are_done_without(cluster: Cluster, server: Server) -> None:
     server.refuse(403, "Forbidden")
     assert [event async for event in cluster.failure_events("team-a")] == []

@@ -17,6 +17,8 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config as client_config
@@ -110,6 +112,8 @@ class Cluster:
                 await client_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
         except (client_config.ConfigException, OSError) as error:
             raise SettingsError(f"cannot find the API server: {error}. Run in a Pod, or set KUBECONFIG.") from error
+        # Where aiohttp trusts the environment, a thread looks for the server in ~/.netrc before each request.
+        configuration.client_session_kwargs = {"trust_env": _is_behind_proxy(configuration.host)}
         return cls(ApiClient(configuration))
 
     async def close(self) -> None:
@@ -347,6 +351,12 @@ def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
     root = f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
     path = f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
     return f"{path}/{name}" if name else path
+
+
+def _is_behind_proxy(server: str) -> bool:
+    """Whether the environment (HTTPS_PROXY, NO_PROXY and the like) names a proxy for that URL."""
+    url = urlsplit(server)
+    return url.scheme in getproxies() and not proxy_bypass(url.netloc)
 
 
 def _timeout() -> aiohttp.ClientTimeout:
