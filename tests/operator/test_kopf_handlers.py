@@ -67,3 +67,20 @@ async def test_what_is_known_already_wakes_nobody(handlers: KopfHandlers, queue:
     assert await woken(queue) == {("a", "small")}
     await handlers.on_event(event("ADDED", 5, **{"distillery.dev/name": "small"}), resource)
     assert await woken(queue) == set()
+
+
+class DistillationResource:
+    kind = "Distillation"
+
+
+async def test_what_nothing_is_said_about_yet_goes_before_what_has_changed(
+    handlers: KopfHandlers, queue: WorkQueue[Key]
+) -> None:
+    def distillation_event(name: str, status: dict[str, Any]) -> Any:
+        metadata = {"namespace": "a", "name": name, "resourceVersion": "5", "uid": name}
+        return {"type": "ADDED", "object": {"kind": "Distillation", "metadata": metadata, "spec": {}, **status}}
+
+    resource: Any = DistillationResource()
+    await handlers.on_event(distillation_event("known", {"status": {"observedGeneration": 1}}), resource)
+    await handlers.on_event(distillation_event("new", {}), resource)
+    assert [await queue.take(), await queue.take()] == [("a", "new"), ("a", "known")]

@@ -22,6 +22,32 @@ async def test_a_key_added_twice_is_handed_out_once() -> None:
     assert len(queue) == 0
 
 
+async def test_what_goes_first_leaves_every_fourth_turn_to_the_others() -> None:
+    queue = WorkQueue[str]()
+    for number in range(3):
+        queue.add(f"other {number}")
+    for number in range(6):
+        queue.add(f"new {number}", first=True)
+
+    assert [await queue.take() for _ in range(9)] == [
+        *("new 0", "new 1", "other 0", "new 2", "new 3", "new 4", "other 1", "new 5", "other 2"),
+    ]
+
+
+async def test_a_key_waits_once_and_keeps_its_place_among_those_that_go_first() -> None:
+    queue = WorkQueue[str]()
+    queue.add("other")
+    queue.add("a")
+    queue.add("a", first=True)
+    queue.add("a")
+    queue.add_after("a", 0.01)
+
+    assert len(queue) == 2
+    assert [await queue.take(), await queue.take()] == ["a", "other"]
+    await asyncio.sleep(0.03)
+    assert len(queue) == 0
+
+
 async def test_a_key_added_while_worked_on_is_handed_out_after_done() -> None:
     queue = WorkQueue[str]()
     queue.add("a")
@@ -166,11 +192,11 @@ async def test_work_is_repeated_after_the_seconds_it_returned_and_at_the_latest_
 
 @settings(max_examples=40, deadline=None)
 @given(
-    additions=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=40),
+    additions=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3), st.booleans()), max_size=40),
     failing=st.sets(st.sampled_from("abcd")),
 )
 def test_every_addition_is_followed_by_work_that_starts_after_it(
-    additions: list[tuple[str, int]], failing: set[str]
+    additions: list[tuple[str, int, bool]], failing: set[str]
 ) -> None:
     """The promise that level-triggered work rests on, under any order of additions and failures."""
 
@@ -191,10 +217,10 @@ def test_every_addition_is_followed_by_work_that_starts_after_it(
 
         work = Stamping(act)
         workers = asyncio.create_task(run_workers(queue, work, workers=3, resync_seconds=60))
-        for key, pauses in additions:
+        for key, pauses, first in additions:
             clock += 1
             added[key] = clock
-            queue.add(key)
+            queue.add(key, first=first)
             for _ in range(pauses):
                 await asyncio.sleep(0.001)
         await asyncio.sleep(0.03)

@@ -98,12 +98,13 @@ class KopfHandlers:
         former = key[0], self._cluster.cache.owner(kind, key[0], manifest["metadata"]["name"])
         if self._take_over(kind, manifest, deleted=event["type"] == "DELETED"):
             for each in {former, key}:
-                self._add(each)
+                self._add(each, first=kind == KIND and not manifest.get("status"))
 
-    def _add(self, key: Key) -> None:
-        """Nobody is named by what was not known before, or has lost its label."""
+    def _add(self, key: Key, *, first: bool) -> None:
+        """Nobody is named by what was not known before, or has lost its label. A Distillation of which nothing is said
+        yet goes before those to which something has just happened."""
         if key[1]:
-            self._queue.add(key)
+            self._queue.add(key, first=first)
 
     def _take_over(self, kind: str, manifest: dict[str, Any], *, deleted: bool) -> bool:
         cache = self._cluster.cache

@@ -2,7 +2,8 @@
 
 A key waits in it once, however often it is added; a key that is being worked on is handed out again only when its
 worker is done, so two workers never hold the same key; a key that failed is retried after an exponential back-off of
-its own; and a key can be added after a delay. Nothing is persistent: after a restart the initial list adds every key.
+its own; a key can be added after a delay, or before those that can wait. Nothing is persistent: after a restart the
+initial list adds every key.
 """
 
 from __future__ import annotations
@@ -36,13 +37,19 @@ class Backoff:
         return wait * (1 + self.jitter * random.random())
 
 
+FIRST_OF_FOUR = 3
+"""Of four keys that are handed out, how many are those that go first, while others wait, too."""
+
+
 class WorkQueue(Generic[Key]):
     """Keys to work on. All methods belong to one event loop."""
 
     def __init__(self, backoff: Backoff | None = None, random: Random | None = None) -> None:
         self._backoff = backoff or Backoff()
         self._random = random or Random()
-        self._ready: dict[Key, None] = {}  # ordered, and each key once
+        self._first: dict[Key, None] = {}  # ordered, and each key once in both
+        self._ready: dict[Key, None] = {}
+        self._handed_out = 0
         self._working: set[Key] = set()
         self._added_again: set[Key] = set()  # added while being worked on
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -51,15 +58,19 @@ class WorkQueue(Generic[Key]):
 
     def __len__(self) -> int:
         """Keys that are waiting for a worker."""
-        return len(self._ready) + len(self._added_again)
+        return len(self._first) + len(self._ready) + len(self._added_again)
 
-    def add(self, key: Key) -> None:
-        """Have `key` reconciled as soon as a worker is free."""
+    def add(self, key: Key, *, first: bool = False) -> None:
+        """Have `key` reconciled as soon as a worker is free; with `first`, before most of the others."""
         self._drop_timer(key)
         if key in self._working:
             self._added_again.add(key)
             return
-        self._ready[key] = None
+        if first:
+            self._ready.pop(key, None)
+            self._first[key] = None
+        elif key not in self._first:
+            self._ready[key] = None
         self._filled.set()
 
     def add_after(self, key: Key, seconds: float) -> None:
@@ -67,7 +78,7 @@ class WorkQueue(Generic[Key]):
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         pending = self._timers.get(key)
-        if key in self._ready or key in self._added_again or (pending is not None and pending.when() <= due):
+        if self._waits(key) or key in self._added_again or (pending is not None and pending.when() <= due):
             return
         self._drop_timer(key)
         self._timers[key] = loop.call_at(due, self.add, key)
@@ -85,11 +96,12 @@ class WorkQueue(Generic[Key]):
 
     async def take(self) -> Key:
         """Wait for the next key; no other caller gets it until `done`."""
-        while not self._ready:
+        while not (self._first or self._ready):
             self._filled.clear()
             await self._filled.wait()
-        key = next(iter(self._ready))
-        del self._ready[key]
+        waiting = self._next_to_serve()
+        key = next(iter(waiting))
+        del waiting[key]
         self._drop_timer(key)
         self._working.add(key)
         return key
@@ -106,6 +118,15 @@ class WorkQueue(Generic[Key]):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+    def _waits(self, key: Key) -> bool:
+        return key in self._first or key in self._ready
+
+    def _next_to_serve(self) -> dict[Key, None]:
+        """What the next key is taken from; neither is empty for long while the other is not."""
+        self._handed_out += 1
+        others_turn = self._handed_out % 4 >= FIRST_OF_FOUR
+        return self._ready if self._ready and (others_turn or not self._first) else self._first
 
     def _drop_timer(self, key: Key) -> None:
         timer = self._timers.pop(key, None)
