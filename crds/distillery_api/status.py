@@ -187,7 +187,7 @@ class FailedRollout(LenientModel):
     annotation distillery.dev/retry-at is set."""
 
     server: ShortText
-    """What was asked for: digest of the evaluation, and of the server's identity and restart."""
+    """What was asked for: digest of the evaluation and of the server's identity; of a restart also of that."""
     train: ShortText
     """Hash of its run's training."""
     reason: ShortText

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -298,3 +299,113 @@ def test_what_failed_is_not_tried_again_where_the_deployment_is_deleted(settings
     cluster.settle()
     assert (deployed_model(cluster), cluster.truth(AVAILABLE)) == (OLD_MODEL, "True")
     assert (cluster.reason(STALLED), cluster.decisions()) == ("VerificationFailed", ())
+
+
+# --- a restart after a roll-back is one of what serves
+
+
+def gone_back(fail: Any, **changes: Any) -> SimulatedCluster:
+    """A new student has failed, and the one before serves again."""
+    cluster = with_new_student(**changes)
+    fail(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    return cluster
+
+
+def template(cluster: SimulatedCluster) -> Raw:
+    return dict(cluster.objects["Deployment", "conjnli"]["spec"]["template"])
+
+
+@pytest.mark.parametrize("fail", [fail for fail, _, _ in FAILURES], ids=[reason for _, reason, _ in FAILURES])
+def test_a_restart_after_a_roll_back_restarts_the_student_that_serves(fail: Any) -> None:
+    cluster = gone_back(fail)
+    before, image = template(cluster), template(cluster)["spec"]["containers"][0]["image"]
+    cluster.install(trainer_image="distillery-trainer:2")
+    for requested in ("now", "later"):
+        cluster.annotations["distillery.dev/restart-at"] = requested
+        cluster.settle()
+        assert deployed_model(cluster) == OLD_MODEL
+        assert template(cluster)["metadata"]["annotations"]["distillery.dev/restarted-at"] == requested
+        assert template(cluster)["metadata"]["labels"] != before["metadata"]["labels"]
+        assert template(cluster)["spec"]["containers"][0]["image"] == image
+        cluster.serve()
+        cluster.settle()
+        assert (cluster.truth(AVAILABLE), cluster.truth(STALLED), cluster.decisions()) == ("True", "True", ())
+    cluster.wait(1)
+    cluster.request_retry()
+    cluster.settle()
+    assert deployed_model(cluster) == cluster.plan.model_path
+    fail(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert (template(cluster)["spec"], deployed_model(cluster)) == (before["spec"], OLD_MODEL)
+
+
+def test_a_restart_that_was_requested_before_the_failure_restarts_nothing_after_it() -> None:
+    cluster = with_new_student(storage=SHARED)
+    cluster.annotations["distillery.dev/restart-at"] = "early"
+    cluster.settle()
+    fail_to_start(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert deployed_model(cluster) == OLD_MODEL
+    assert "annotations" not in template(cluster)["metadata"]
+    assert cluster.decisions() == ()
+
+
+def test_a_rollout_of_the_fleet_tries_no_student_again_that_failed() -> None:
+    cluster = gone_back(answer_otherwise)
+    before = template(cluster)
+    cluster.install(trainer_image="distillery-trainer:2")
+    cluster.settings = replace(cluster.settings, fleet_rollout="december")
+    for turn in (False, True):
+        cluster.fleet_turn = lambda state, turn=turn: turn  # type: ignore[misc]
+        cluster.settle()
+        assert (template(cluster), cluster.reason(STALLED)) == (before, "VerificationFailed")
+
+
+def test_a_changed_server_that_failed_is_not_tried_again_by_a_restart() -> None:
+    cluster = served()
+    before = template(cluster)
+    cluster.change(serving={"runtime": "Transformers", "image": "nowhere:1"})
+    cluster.settle()
+    fail_to_start(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    cluster.annotations["distillery.dev/restart-at"] = "now"
+    cluster.settle()
+    assert template(cluster)["spec"] == before["spec"]
+    assert template(cluster)["metadata"] != before["metadata"]
+
+
+def test_a_restart_that_failed_is_tried_again_by_the_next_one() -> None:
+    cluster = served()
+    cluster.install(trainer_image="nowhere:1")
+    cluster.annotations["distillery.dev/restart-at"] = "now"
+    cluster.settle()
+    fail_to_start(cluster)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert cluster.truth(STALLED) == "True"
+    cluster.install(trainer_image="distillery-trainer:2")
+    cluster.annotations["distillery.dev/restart-at"] = "later"
+    cluster.run_stages(Stage.VERIFY)
+    assert template(cluster)["spec"]["containers"][0]["image"] == "distillery-trainer:2"
+    assert cluster.truth(READY) == "True"
+
+
+def test_a_way_back_that_does_not_get_there_says_why() -> None:
+    cluster = with_new_student()
+    answer_otherwise(cluster)
+    cluster.settle()
+    cluster.roll_out(NO_IMAGE)
+    cluster.settle()
+    assert message(cluster).endswith(
+        f"; going back to {OLD_MODEL}: the image distillery-trainer:1 cannot be pulled: not found"
+    )

@@ -239,10 +239,10 @@ def _serving_summary(assessment: Assessment) -> Summary:
 
 def _failed_sentence(assessment: Assessment, failed: FailedRollout) -> str:
     """Why a rollout failed, and what serves instead."""
-    server, phase = assessment.rollout.server, assessment.rollout.phase
-    path = server.model.model_path if server else ""
+    server, phase, problem = assessment.rollout.server, assessment.rollout.phase, assessment.rollout.problem
+    path, why = server.model.model_path if server else "", f": {problem.message}" if problem else ""
     again = "serves on" if uses_canary(assessment.situation) else "serves again"
-    back = f"{path} {again}" if phase is RolloutPhase.SERVING else f"going back to {path}"
+    back = f"{path} {again}" if phase is RolloutPhase.SERVING else f"going back to {path}{why}"
     if server and server.digest == (assessment.rollout.wanted and assessment.rollout.wanted.digest):
         back = "going back to the server before"
     stops = "; the rollout of the fleet stops here" if assessment.situation.fleet_turn else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from distillery_api.status import ConditionStatus, ConditionType
-from distillery_operator.core.rollback import request_of
+from distillery_operator.core.rollback import restart_of
 from distillery_operator.core.runs import known_verification
 from distillery_operator.core.servers import deployed_server, is_outdated
 from distillery_operator.core.situation import Situation, find_condition
@@ -62,7 +62,7 @@ def _has_failed(situation: Situation, deployed: Server, fleet: str) -> bool:
     failed = situation.previous.serving and situation.previous.serving.failed_rollout
     if not failed or situation.retry_requested:
         return False
-    return failed.server == request_of(situation, _moved(situation, deployed, fleet))
+    return failed.server == restart_of(situation, _moved(situation, deployed, fleet))
 
 
 def _moved(situation: Situation, deployed: Server, fleet: str) -> Server:

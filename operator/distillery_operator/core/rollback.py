@@ -7,6 +7,8 @@ for another server, or for a retry.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
@@ -17,30 +19,56 @@ from distillery_operator.core.servers import deployed_server, fallback_server, s
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageStates
 from distillery_operator.manifests.server import Server
+from distillery_operator.manifests.serving import restarted_server
 from distillery_operator.planning.identity import digest
 
 
-def request_of(situation: Situation, server: Server) -> str:
-    """What was asked for when this server was: the same until somebody asks for something else."""
-    evaluate = situation.plan.stage(Stage.EVALUATE).input_hash
-    request = {"evaluate": evaluate, "identity": server.identity, "restart": server.restarted_at}
-    return digest({**request, "fleet": server.fleet})
+def restart_of(situation: Situation, server: Server) -> str:
+    """The restart, or the turn in the rollout of the fleet, that made this server of one with the same identity: the
+    same until somebody asks for another one."""
+    return digest({**_asked_for(situation, server), "restart": server.restarted_at, "fleet": server.fleet})
 
 
 def known_failure(situation: Situation, wanted: Server) -> FailedRollout | None:
     """The failed rollout of what is wanted, unless it is to be tried again."""
     failed = situation.previous.serving and situation.previous.serving.failed_rollout
-    if not failed or situation.retry_requested or failed.server != request_of(situation, wanted):
+    if not failed or situation.retry_requested or not _is_of(situation, failed, wanted):
         return None
     return failed
 
 
-def earlier_server(situation: Situation, failed: FailedRollout) -> Server | None:
-    """The server to go back to, or that has been gone back to."""
-    deployed = deployed_server(situation)
-    if deployed and request_of(situation, deployed) != failed.server:
-        return deployed
-    return fallback_server(situation) or _made_again(situation, failed)
+def earlier_server(situation: Situation, failed: FailedRollout, wanted: Server) -> Server | None:
+    """The server to go back to from what is wanted, or that has been gone back to."""
+    deployed, fallback = deployed_server(situation), fallback_server(situation)
+    has_gone_back = deployed is not None and not _is_of(situation, failed, deployed)
+    earlier = deployed if has_gone_back else fallback
+    if earlier is None:
+        return _made_again(situation, failed)
+    is_restart = failed.server != _change_to(situation, wanted)
+    return earlier if is_restart else _with_restart(situation, earlier, is_new=has_gone_back)
+
+
+def _is_of(situation: Situation, failed: FailedRollout, server: Server) -> bool:
+    """Whether that is what failed. Another student or server stays so, whatever is restarted meanwhile."""
+    return failed.server in (_change_to(situation, server), restart_of(situation, server))
+
+
+def _change_to(situation: Situation, server: Server) -> str:
+    """The change of the student or of `spec.serving` that this server follows from."""
+    return digest(_asked_for(situation, server))
+
+
+def _asked_for(situation: Situation, server: Server) -> dict[str, str]:
+    return {"evaluate": situation.plan.stage(Stage.EVALUATE).input_hash, "identity": server.identity}
+
+
+def _with_restart(situation: Situation, earlier: Server, *, is_new: bool) -> Server:
+    """The server that serves after another one has failed, restarted where that is requested since: other Pods from its
+    own template, since that of the present spec may be what failed. It goes back with the Pods that it had."""
+    requested = situation.plan.restart_at
+    if requested in (None, earlier.restarted_at):
+        return earlier
+    return restarted_server(earlier, requested) if is_new else replace(earlier, restarted_at=requested)
 
 
 def _made_again(situation: Situation, failed: FailedRollout) -> Server | None:
@@ -69,9 +97,16 @@ def candidate_failure(
     return _failure(situation, candidate, why) if why else None
 
 
+def _request_of(situation: Situation, server: Server) -> str:
+    """What was asked for when the rollout of this server began."""
+    fallback = fallback_server(situation)
+    is_restart = fallback is not None and fallback.identity == server.identity
+    return (restart_of if is_restart else _change_to)(situation, server)
+
+
 def _failure(situation: Situation, server: Server, why: Problem) -> FailedRollout:
     return FailedRollout(
-        server=request_of(situation, server),
+        server=_request_of(situation, server),
         train=server.model.train_hash,
         reason=why.reason or Reason.ROLLOUT_FAILED,
         message=shortened(why.message, STAGE_MESSAGE_LIMIT),

@@ -101,7 +101,7 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     if wanted is None:
         return Rollout(RolloutPhase.NOTHING)
     failed = known_failure(situation, wanted)
-    server = earlier_server(situation, failed) if failed else None
+    server = earlier_server(situation, failed, wanted) if failed else None
     rollout = _rollout_of(situation, states, server) if server else _rollout_to(situation, states, wanted)
     dropped = _drops_candidate(situation, rollout)
     return replace(rollout, wanted=wanted, failed=failed if server else None, drops_candidate=dropped)

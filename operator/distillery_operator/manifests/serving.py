@@ -78,17 +78,23 @@ def rendered_server(plan: Plan, settings: ManifestSettings, served: ServedModel)
     """The server of `served` as the present spec, settings and release would make it."""
     of_student = {} if served.adapter else {"input_hash": served.train_hash}
     labels = child_labels(plan, names.SERVING_COMPONENT, **of_student)
-    template = _restarted(plan, _serving_template(plan, settings, served, labels))
-    template_digest = digest(template)
-    labelled = merged_map(template, {"metadata": {"labels": {names.SERVER_LABEL: template_digest}}})
-    return Server(
-        served,
-        identity_of(plan, served),
-        labelled,
-        _verified_digest(template_digest, served),
-        plan.restart_at,
-        base_identity=base_identity_of(plan, served),
-    )
+    template = _serving_template(plan, settings, served, labels)
+    server = Server(served, identity_of(plan, served), template, "", base_identity=base_identity_of(plan, served))
+    return restarted_server(server, plan.restart_at) if plan.restart_at else _labelled(server)
+
+
+def restarted_server(server: Server, restart_at: str) -> Server:
+    """The server with other Pods from the same template, which has a mark of the restart that was requested."""
+    mark = {"metadata": {"annotations": {names.RESTARTED_ANNOTATION: restart_at}}}
+    marked = merged_map(server.template, mark)
+    return _labelled(replace(server, template=marked, restarted_at=restart_at, verify_hashes={}))
+
+
+def _labelled(server: Server) -> Server:
+    """The server with the digest of its template, which its Pods are labelled with."""
+    template_digest = digest(server.template)
+    template = merged_map(server.template, {"metadata": {"labels": {names.SERVER_LABEL: template_digest}}})
+    return replace(server, template=template, digest=_verified_digest(template_digest, server.model))
 
 
 def with_adapter_of(plan: Plan, server: Server, served: ServedModel) -> Server:
@@ -192,13 +198,6 @@ def _spread(plan: Plan, topology_key: str) -> Manifest:
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": names.serving_labels(plan.name)},
     }
-
-
-def _restarted(plan: Plan, template: Manifest) -> Manifest:
-    """The template with a mark of the restart that was requested: other Pods, even where nothing else differs."""
-    if plan.restart_at is None:
-        return template
-    return merged_map(template, {"metadata": {"annotations": {names.RESTARTED_ANNOTATION: plan.restart_at}}})
 
 
 def _serving_template(plan: Plan, settings: ManifestSettings, served: ServedModel, labels: dict[str, str]) -> Manifest:
