@@ -30,7 +30,9 @@ def about_budget(actions: tuple[Action, ...]) -> list[type[Action]]:
 def test_several_servers_have_a_budget_and_one_has_none() -> None:
     spec = served(2).objects[BUDGET]["spec"]
     labels = {"app.kubernetes.io/component": "serving", "distillery.dev/name": "conjnli"}
-    assert spec == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+    # The Pods of a candidate have the label track: neither do they count as missing, nor are they kept from a drain.
+    beside = [{"key": "distillery.dev/track", "operator": "DoesNotExist"}]
+    assert spec == {"maxUnavailable": 1, "selector": {"matchLabels": labels, "matchExpressions": beside}}
     assert BUDGET not in served(1).objects
 
 

@@ -318,3 +318,39 @@ def test_the_credentials_are_a_file_of_the_publish_stage_alone() -> None:
         "name": "registry-credentials",
         "secret": {"secretName": "push", "items": [{"key": ".dockerconfigjson", "path": "config.json"}]},
     }
+
+
+def test_a_pinned_newest_run_that_is_still_to_be_pushed_is_waited_for() -> None:
+    cluster = served(FROM_WORKSPACE)
+    newest = cluster.plan.stage(Stage.TRAIN).input_hash
+    cluster.change(serving={**FROM_IMAGE, "pinnedRun": newest})
+    cluster.settle()
+    assert (cluster.reason(), cluster.truth(ConditionType.STALLED), cluster.truth(READY)) == (
+        "Publishing",
+        None,
+        "Unknown",
+    )
+    cluster.start()
+    cluster.fail(2, Reason.PUBLISH_FAILED, "the registry refuses the credentials of the Secret push")
+    cluster.settle()
+    assert message(cluster) == "publish: the registry refuses the credentials of the Secret push"
+    cluster.request_retry()
+    cluster.settle()
+    cluster.start()
+    cluster.finish()
+    cluster.reconcile()
+    assert (cluster.reason(), cluster.truth(ConditionType.STALLED)) == ("Publishing", None)
+    cluster.run_stages(Stage.VERIFY)
+    assert (cluster.truth(READY), model_volume(cluster)["name"]) == ("True", "model")
+
+
+def test_a_pinned_newest_run_that_fails_the_gate_is_never_pushed_and_says_so() -> None:
+    cluster = SimulatedCluster(serving=FROM_WORKSPACE, evaluation={"gate": {"minScore": 0.8}})
+    cluster.run_stages(Stage.GENERATE, Stage.TRAIN)
+    cluster.start()
+    cluster.finish(evaluation=Evaluation(sample_size=150, student=Score(score=0.5), teacher=Score(score=0.9)))
+    newest = cluster.plan.stage(Stage.TRAIN).input_hash
+    cluster.change(serving={**FROM_IMAGE, "pinnedRun": newest})
+    cluster.settle()
+    assert cluster.reason(ConditionType.STALLED) == "InvalidSpec"
+    assert f"the run {newest} was never pushed to {REPOSITORY}" in message(cluster)

@@ -29,6 +29,7 @@ from distillery_operator.core.canary_report import canary_sentence
 from distillery_operator.core.gated_rollout import awaits_promotion, verdict_on_newest
 from distillery_operator.core.observation import ObservedJob
 from distillery_operator.core.problem import Problem, refusal_problem
+from distillery_operator.core.publication import push_of_pinned_run
 from distillery_operator.core.queueing import is_out_of_reach
 from distillery_operator.core.routes import route_name_conflict
 from distillery_operator.core.runs import pin_problem
@@ -110,7 +111,7 @@ def _summary_without_refusals(assessment: Assessment) -> Summary:
         return _workspace_summary(lost)
     unknown = pin_problem(situation)
     if unknown:
-        return Summary(OverallState.STALLED, Reason.INVALID_SPEC, shortened(unknown.message, MESSAGE_LIMIT))
+        return _pin_summary(assessment, unknown)
     verdict = verdict_on_newest(situation, states)
     if verdict and not verdict.met and not situation.plan.spec.serving.pinned_run:
         return Summary(OverallState.STALLED, Reason.QUALITY_GATE_FAILED, _gate_sentence(assessment, verdict))
@@ -128,6 +129,14 @@ def _suspension_sentence(job: ObservedJob | None) -> str:
 def _workspace_summary(problem: Problem) -> Summary:
     message = shortened(problem.message, MESSAGE_LIMIT)
     return Summary(OverallState.STALLED, problem.reason or Reason.WORKSPACE_LOST, message)
+
+
+def _pin_summary(assessment: Assessment, problem: Problem) -> Summary:
+    """The run that is pinned cannot be served, or not yet."""
+    awaited = push_of_pinned_run(assessment.situation, assessment.stages)
+    if awaited:
+        return _stage_summary(awaited)
+    return Summary(OverallState.STALLED, Reason.INVALID_SPEC, shortened(problem.message, MESSAGE_LIMIT))
 
 
 def _promotion_sentence(assessment: Assessment) -> str:

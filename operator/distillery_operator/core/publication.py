@@ -9,7 +9,7 @@ from __future__ import annotations
 from distillery_api.stage import Stage
 from distillery_operator.core.gated_rollout import meets_gate
 from distillery_operator.core.situation import Situation
-from distillery_operator.core.stages import StageStates, joined_states, stage_state
+from distillery_operator.core.stages import StageState, StageStates, joined_states, stage_state
 
 
 def with_publish(situation: Situation, states: StageStates) -> StageStates:
@@ -18,3 +18,13 @@ def with_publish(situation: Situation, states: StageStates) -> StageStates:
         return states
     publish = stage_state(situation, situation.plan.stage(Stage.PUBLISH))
     return joined_states(situation, (*states.stages, publish))
+
+
+def push_of_pinned_run(situation: Situation, states: StageStates) -> StageState | None:
+    """The stage that is awaited where the run that is pinned is the newest, and can be served once it is pushed."""
+    plan, pinned = situation.plan, situation.plan.spec.serving.pinned_run
+    is_newest = plan.publishes and pinned == plan.stage(Stage.TRAIN).input_hash
+    if not is_newest or (states.done(Stage.EVALUATE) and not meets_gate(situation, states)):
+        return None
+    publish = (state for state in states.stages if state.planned.stage is Stage.PUBLISH)
+    return next(publish, states.current)

@@ -167,14 +167,21 @@ def service(plan: Plan, name: str, selector: dict[str, str]) -> Manifest:
 
 
 def disruption_budget(plan: Plan) -> Manifest:
-    """The drain of nodes takes one of several serving Pods at a time."""
+    """The drain of nodes takes one of several serving Pods at a time. Those of a candidate count neither as ready nor
+    as missing: it may be drained, or crash, without holding up anybody."""
     labels = child_labels(plan, names.SERVING_COMPONENT)
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": owned_metadata(plan, names.serving_name(plan.name), labels),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": names.serving_labels(plan.name)}},
+        "spec": {"maxUnavailable": 1, "selector": _of_server_itself(plan)},
     }
+
+
+def _of_server_itself(plan: Plan) -> Manifest:
+    """The selector of the serving Pods without those of a candidate."""
+    beside = {"key": names.TRACK_LABEL, "operator": "DoesNotExist"}
+    return {"matchLabels": names.serving_labels(plan.name), "matchExpressions": [beside]}
 
 
 def serving_pod(plan: Plan, server: Server, name: str | None = None) -> Manifest:
