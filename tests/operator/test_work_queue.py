@@ -34,7 +34,7 @@ async def test_what_goes_first_leaves_every_fourth_turn_to_the_others() -> None:
     ]
 
 
-async def test_a_key_waits_once_and_keeps_its_place_among_those_that_go_first() -> None:
+async def test_a_key_waits_once_and_keeps_its_turn_among_those_that_go_first() -> None:
     queue = WorkQueue[str]()
     queue.add("other")
     queue.add("a")
