@@ -85,15 +85,15 @@ def test_a_ready_resource_is_looked_after_without_a_request(
     wait_until(lambda: distilled.events()[-1]["reason"] == "Serving", 30, "the last Event")
     wait_until(lambda: all_expire(distilled), 60, "a time to live of each Job")
 
-    def asked_in_three_resyncs() -> list[str]:
+    def requests_of_three_resyncs() -> list[str]:
         """The requests of 12 seconds: a few reconciliations that follow Events would pass for resyncs."""
         before, reconciled = len(proxy.requests), reconciliations(operator)
         time.sleep(4 * RESYNC_SECONDS)
         assert reconciliations(operator) >= reconciled + 3
         return counted(proxy, before)
 
-    wait_until(lambda: not asked_in_three_resyncs(), 90, "what follows the run to be done")
-    assert asked_in_three_resyncs() == []
+    wait_until(lambda: not requests_of_three_resyncs(), 90, "what follows the run to be done")
+    assert requests_of_three_resyncs() == []
 
 
 def test_what_is_deleted_by_hand_is_back_at_once(distilled: Distilled, start_operator: StartOperator) -> None:

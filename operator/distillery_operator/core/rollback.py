@@ -26,7 +26,7 @@ from distillery_operator.planning.identity import digest
 def restart_of(situation: Situation, server: Server) -> str:
     """The restart, or the turn in the rollout of the fleet, that made this server of one with the same identity: the
     same until somebody asks for another one."""
-    return digest({**_asked_for(situation, server), "restart": server.restarted_at, "fleet": server.fleet})
+    return digest({**_fields_of_change(situation, server), "restart": server.restarted_at, "fleet": server.fleet})
 
 
 def known_failure(situation: Situation, wanted: Server) -> FailedRollout | None:
@@ -55,10 +55,10 @@ def _is_of(situation: Situation, failed: FailedRollout, server: Server) -> bool:
 
 def _change_to(situation: Situation, server: Server) -> str:
     """The change of the student or of `spec.serving` that this server follows from."""
-    return digest(_asked_for(situation, server))
+    return digest(_fields_of_change(situation, server))
 
 
-def _asked_for(situation: Situation, server: Server) -> dict[str, str]:
+def _fields_of_change(situation: Situation, server: Server) -> dict[str, str]:
     return {"evaluate": situation.plan.stage(Stage.EVALUATE).input_hash, "identity": server.identity}
 
 
