@@ -7,24 +7,28 @@ import pytest
 import yaml
 
 from distillery_api.crd import custom_resource_definition
+from distillery_api.resource import PROMOTE_ANNOTATION, RESTART_ANNOTATION, RETRY_ANNOTATION
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]  # the changelog names fields of the past
 VALUES = yaml.safe_load((ROOT / "helm" / "distillery" / "values.yaml").read_text())
 SCHEMA = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-FIRST_FIELDS = "|".join(SCHEMA["spec"]["properties"])
-FIELD = (
-    rf"(?<![\w./-])(?:(?:spec|status)\.(?:[a-zA-Z]\w*)|(?:{FIRST_FIELDS}))(?:\[\S*?\])?(?:\.[a-zA-Z]\w*(?:\[\S*?\])?)*"
-)
+FIRST = "|".join(["spec", "status", *SCHEMA["spec"]["properties"]])
+FIELD = rf"(?<![\w./-])(?:{FIRST})(?:\[\S*?\])?(?:\.[a-zA-Z]\w*(?:\[\S*?\])?)+"
+QUERY = r"(?<=['{])\.(?=status|spec)"  # what kubectl's jsonpath and jq begin a field with
 FILE_ENDS = ("md", "py")
-OF_OTHERS = {"spec.healthCheckExprs": "a field of Flux's Kustomization", "spec.DataFormat": "a class"}
+OF_OTHERS = {
+    "spec.healthCheckExprs": "a field of Flux's Kustomization",
+    "spec.holderIdentity": "a field of a Lease",
+    "spec.DataFormat": "a class",
+}
 
 
 def dotted_fields(text):
     """Each field that is named with the one that it is part of, such as `serving.route` or `status.history`."""
-    for name in re.findall(FIELD, text):
+    for name in re.findall(FIELD, re.sub(QUERY, "", text)):
         path = re.sub(r"\[.*?\]", "", name).split(".")
-        if len(path) > 1 and path[-1] not in FILE_ENDS and name not in OF_OTHERS:
+        if path[-1] not in FILE_ENDS and name not in OF_OTHERS:
             yield path
 
 
@@ -50,6 +54,12 @@ def test_every_value_of_the_chart_that_a_page_sets_exists(page):
     assert [name for name in names if not is_value(name)] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_annotation_that_a_page_sets_is_read(page):
+    set_by_hand = re.findall(r"kubectl annotate distill \S+ ([^\s=]+)=", page.read_text())
+    assert set(set_by_hand) <= {PROMOTE_ANNOTATION, RESTART_ANNOTATION, RETRY_ANNOTATION}
+
+
 def is_value(name):
     """Whether the chart's values have it."""
     value = VALUES
@@ -59,10 +69,13 @@ def is_value(name):
 
 
 def test_what_does_not_exist_is_found():
-    text = "`status.serving.canry` of `serving.rollout.steps[].percent`, [status](status.md), `--set crd.instal=false`"
+    text = (
+        "`status.serving.canry`, `serving.rollout.steps[].percent`, [status](status.md), -o jsonpath='{.status.histry}'"
+    )
     found = list(dotted_fields(text))
     assert [(path, exists(path)) for path in found] == [
         (["status", "serving", "canry"], False),
         (["serving", "rollout", "steps", "percent"], True),
+        (["status", "histry"], False),
     ]
     assert not is_value("crd.instal")
