@@ -182,7 +182,7 @@ def refuse_missing_libraries() -> None:
     if missing:
         raise ServingError(
             f"serving requires libraries that are not installed ({', '.join(missing)});"
-            " run: pip install 'distillery[trainer]'"
+            " run in a checkout of Distillery: pip install --constraint constraints.txt '.[trainer]'"
         )
 
 

@@ -35,5 +35,5 @@ def require_trainer() -> None:
     if missing := check.stdout.split():
         raise TrainerMissing(
             f"the stages require libraries that are not installed ({', '.join(missing)});"
-            " run: pip install 'distillery[trainer]'"
+            " run in a checkout of Distillery: pip install --constraint constraints.txt '.[trainer]'"
         )

@@ -116,8 +116,8 @@ def _detector(kind: PersonalData) -> Detector:
         return partial(_find_with_recogniser, _recogniser(_RECOGNISERS[kind]), kind)
     except ImportError as error:
         raise UserError(
-            f"generation.redaction needs {error.name}, which is not installed. Run pip install 'distillery[redaction]',"
-            " or use an image that includes it.",
+            f"generation.redaction needs {error.name}, which is not installed. Run pip install --constraint"
+            " constraints.txt '.[redaction]' in a checkout of Distillery, or use an image that includes it.",
             reason=Reason.INVALID_SPEC,
         ) from error
 

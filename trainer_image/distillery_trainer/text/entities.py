@@ -1,6 +1,6 @@
 """The named entities of an English text, if a model that finds them is installed.
 
-The model is any spaCy package for English (`pip install distillery[entities]`, then
+The model is any spaCy package for English (the extra `entities`, then
 `python -m spacy download en_core_web_sm`); of several, the largest.
 """
 
