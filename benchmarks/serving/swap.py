@@ -5,7 +5,7 @@
 On any cluster that kubectl is configured for, with a Distillation that is Ready. A Pod beside the server, with the
 server's image, sends the requests through the student's Service and retries none of them. Meanwhile the server is
 replaced (`restart-at`, or by another student where --patch makes one), a Pod is evicted as by a drain, and the servers
-are scaled down to one and up again.
+are scaled down to one and up again; with `--replicas 1` only the first of these.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ class Student:
         """Whether exactly `count` Pods serve, all ready and none of `gone`."""
         servers = self.servers()
         return len(servers) == count and all(servers.values()) and not gone & set(servers) and self.ready()
+
+    def training(self) -> str:
+        """The training of the student that serves, as the status names it."""
+        serving: Manifest = self.get("distillation", self.name)["status"].get("serving") or {}
+        return str(serving.get("train"))
 
     def evict(self, pod: str) -> None:
         """What `kubectl drain` does to a Pod."""
@@ -158,9 +163,18 @@ def act(student: Student, requests: Requests, options: argparse.Namespace) -> No
     requests.during(
         f"scaled to {everything}", lambda: student.scale(everything), lambda: student.settled(everything, set())
     )
-    before = set(student.servers())
-    swap = "another student" if options.patch else "other Pods"
-    requests.during(swap, lambda: student.replace(options.patch), lambda: student.settled(everything, before))
+    before, training = set(student.servers()), student.training()
+
+    def replaced() -> bool:
+        """Another student may have come into the same Pods, as an adapter."""
+        gone = set() if options.patch else before
+        return student.settled(everything, gone) and (student.training() != training or not options.patch)
+
+    requests.during(
+        "another student" if options.patch else "other Pods", lambda: student.replace(options.patch), replaced
+    )
+    if everything == 1:
+        return  # Without a second one, a drain makes a gap.
     drained = min(student.servers())
     requests.during("drained", lambda: student.evict(drained), lambda: student.settled(everything, {drained}))
     requests.during("scaled to 1", lambda: student.scale(1), lambda: student.settled(1, set()))

@@ -149,6 +149,12 @@ class OperatorProcess:
         """Memory in use, in MiB."""
         return psutil.Process(self._process.pid).memory_info().rss / 2**20
 
+    @property
+    def peak_mib(self) -> float:
+        """Highest resident memory since its start, in MiB."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
+
     def metric(self, name: str, **labels: str) -> float | None:
         """One sample of /metrics; None where it does not exist."""
         text = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
