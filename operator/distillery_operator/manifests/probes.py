@@ -9,7 +9,9 @@ from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.settings import ManifestSettings
 
 _PERIOD_SECONDS = 5
-_TIMEOUT_SECONDS = 5
+_TIMEOUT_SECONDS = 10
+"""A server on a node that lacks processor time answers late: taken out of the Service, it would refuse requests which
+otherwise only wait."""
 _HUNG_PERIOD_SECONDS = 10
 _HUNG_FAILURES = 12
 """Two minutes without an answer: a busy server answers late, a hung one never."""
