@@ -193,3 +193,34 @@ async def test_a_kind_that_the_cluster_does_not_serve_keeps_nothing_from_working
     sync.written(["HTTPRoute"])
     assert await asyncio.wait_for(sync.optional_kinds.next(), 5) == "HTTPRoute"
     task.cancel()
+
+
+async def test_the_first_list_waits_for_the_watches_that_are_about_to_begin() -> None:
+    lists = Lists()
+    sync = CacheSync(lists, (None,), WatchHealth(), lambda _: None, watches=2)
+    task = asyncio.create_task(sync.run(600))
+    sync.watch_begins()
+    await asyncio.sleep(0.02)
+    assert lists.requests == []
+
+    sync.watch_begins()
+    await asyncio.wait_for(sync.wait_until_tried(), 5)
+    assert [kind for kind, _, _ in lists.requests] == list(KINDS)
+    task.cancel()
+
+
+async def test_what_was_before_a_watch_that_begins_late_is_listed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_sync, "BEGIN_SECONDS", 0.01)
+    monkeypatch.setattr(cache_sync, "RELIST_SECONDS", 0.01)
+    lists = Lists()
+    lists.objects = {"Distillation": [distillation()]}
+    changed: list[tuple[str, str]] = []
+    sync = CacheSync(lists, (None,), WatchHealth(), changed.append, watches=1)
+    task = await run_until_tried(sync)
+    changed.clear()
+
+    lists.objects["Job"], lists.version = [child(11)], 12
+    sync.watch_begins()
+    await until(lambda: bool(lists.cache.version("Job", "a", "j")))
+    assert changed == [KEY]
+    task.cancel()

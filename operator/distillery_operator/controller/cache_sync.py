@@ -1,7 +1,7 @@
 """Keeps the object cache complete: lists everything once before any work, and again from time to time.
 
-Kopf's watches bring changes, but neither say when all there is has been brought, nor report what was deleted while a
-watch was interrupted. A list does both. It also shows whether events still arrive: see watch health.
+Kopf's watches bring what changes from the version on at which each begins. What there was before, at the start and
+after an interruption, is listed once they have begun. A list also shows whether events still arrive: see watch health.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 
 from distillery_api.resource import KIND
@@ -23,8 +24,10 @@ from distillery_operator.planning import names
 logger = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0
+BEGIN_SECONDS = 5.0
+"""How long the first list waits for the watches to begin; it is repeated for those that begin later."""
 RELIST_SECONDS = 5.0
-"""How long after a watch has listed anew its deletions are looked for: its other kinds are about to list as well."""
+"""How long after a watch has begun anew all is listed: those of other kinds are about to begin as well."""
 QUIET_SECONDS = 30.0
 """A watch that lists after a pause this long has been interrupted."""
 
@@ -33,7 +36,8 @@ Scope = str | None
 
 
 class CacheSync:
-    """Lists all kinds in every scope. `changed` is called with the key of each Distillation to reconcile for it."""
+    """Lists all kinds in every scope. `changed` is called with the key of each Distillation to reconcile for it;
+    `watches` is the number of watches of children that are about to begin."""
 
     def __init__(
         self,
@@ -42,6 +46,8 @@ class CacheSync:
         watch_health: WatchHealth,
         changed: Callable[[Name], None],
         rights: NamespaceRights | None = None,
+        *,
+        watches: int = 0,
     ) -> None:
         self._cluster, self._cache = cluster, cluster.cache
         self._scopes = tuple(scopes)
@@ -49,6 +55,8 @@ class CacheSync:
         self._rights = rights or NamespaceRights(lambda *_: None)
         self.optional_kinds = OptionalKinds()
         self._complete: set[Scope] = set()
+        self._awaited_watches, self._watches_begun = watches, asyncio.Event()
+        self._begun = False
         self._tried = asyncio.Event()
         self._requested = asyncio.Event()
         self._listed_at = float("-inf")
@@ -61,8 +69,16 @@ class CacheSync:
         """Return once every scope has been listed, or refused."""
         await self._tried.wait()
 
+    def watch_begins(self) -> None:
+        """A watch of children begins to bring events, at the start or after an interruption."""
+        self._awaited_watches -= 1
+        if self._awaited_watches <= 0:
+            self._watches_begun.set()
+        if self._begun:
+            self._requested.set()
+
     def watch_listed(self) -> None:
-        """A watch has listed an object, as it does at its start and after an interruption."""
+        """The watch of Distillations has listed one, as it does at its start and after an interruption."""
         interrupted = monotonic() - self._listed_at > QUIET_SECONDS and self._tried.is_set()
         self._listed_at = monotonic()
         if interrupted:
@@ -75,6 +91,7 @@ class CacheSync:
 
     async def run(self, interval: float) -> None:
         """List until cancelled: at once, every `interval` seconds, and sooner what could not be listed."""
+        await self._wait_for_watches()
         failures, requested, begun, failed = 0, True, 0.0, self._scopes
         while True:
             if requested or monotonic() - begun >= self._interval(interval):
@@ -83,6 +100,12 @@ class CacheSync:
             failures = failures + 1 if failed else 0
             rest = begun + self._interval(interval) - monotonic()
             requested = await self._pause(min(rest, _retry_seconds(failures)))
+
+    async def _wait_for_watches(self) -> None:
+        if self._awaited_watches > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._watches_begun.wait(), BEGIN_SECONDS)
+        self._begun = True
 
     def _interval(self, interval: float) -> float:
         return min(interval, MISSED_EVENT_SECONDS + 1) if self._watch_health.awaits_events else interval

@@ -1,5 +1,5 @@
 """Kopf's part of the process: it watches, and its handlers put what changed into the cache, and keys into the queue.
-The only import of kopf.
+The only import of kopf, besides `kopf_listing`.
 
 Kopf is an informer here and nothing else: no decision depends on what changed, and no finalizer or annotation of
 Kopf's is written.
@@ -22,6 +22,7 @@ from distillery_api.resource import GROUP, KIND
 from distillery_operator.cluster.client import RESOURCES, Cluster
 from distillery_operator.cluster.object_cache import KINDS, REQUIRED_KINDS, owner
 from distillery_operator.controller.cache_sync import CacheSync
+from distillery_operator.controller.kopf_listing import without_children
 from distillery_operator.controller.reconcile import Key
 from distillery_operator.controller.settings import OperatorSettings
 from distillery_operator.controller.watch_health import WatchHealth, watch_problem
@@ -87,8 +88,8 @@ class KopfHandlers:
         self._watched = list(WATCHED)
 
     async def on_event(self, event: kopf.RawEvent, resource: kopf.Resource, **_: Any) -> None:
-        """An event of a Distillation or a child. Its type is None where Kopf has listed, at the start and after an
-        interruption. What only repeats what is known, such as our own writes, causes no work."""
+        """An event of a Distillation or a child. Its type is None where Kopf has listed Distillations, at the start and
+        after an interruption. What only repeats what is known, such as our own writes, causes no work."""
         kind, manifest = str(resource.kind), dict[str, Any](event["object"])
         key = _key(manifest["metadata"].get("namespace"), owner(kind, manifest))
         if kind == KIND:
@@ -163,16 +164,17 @@ class KopfHandlers:
         namespaces, registry, insights = self._settings.namespaces, self.registry(), Insights()
         following = asyncio.create_task(self._watch_optional_kinds(registry, insights), name="optional kinds")
         try:
-            await kopf.operator(
-                registry=registry,
-                settings=kopf_settings(),
-                insights=insights,
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                standalone=True,
-                ready_flag=ready,
-                stop_flag=stop,
-            )
+            with without_children(self._cache_sync.watch_begins):
+                await kopf.operator(
+                    registry=registry,
+                    settings=kopf_settings(),
+                    insights=insights,
+                    clusterwide=not namespaces,
+                    namespaces=namespaces,
+                    standalone=True,
+                    ready_flag=ready,
+                    stop_flag=stop,
+                )
         finally:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -16,6 +16,7 @@ from distillery_api.resource import API_VERSION, GROUP, PLURAL
 from distillery_operator.cluster.client import Cluster, ClusterLease
 from distillery_operator.cluster.crd_check import check_served_schema
 from distillery_operator.cluster.leader_election import Leader
+from distillery_operator.cluster.object_cache import REQUIRED_KINDS
 from distillery_operator.cluster.stage_client import read_server_counters, read_stage_report
 from distillery_operator.cluster.status_writer import StatusWriter
 from distillery_operator.controller.cache_sync import CacheSync
@@ -54,9 +55,9 @@ class Operator:
         self.metrics, self.watch_health = Metrics(), WatchHealth()
         self.metrics.watch_queue_depth(lambda: len(self.queue))
         self.rights = NamespaceRights(self.metrics.set_forbidden)
-        self.cache_sync = CacheSync(
-            cluster, settings.namespaces or (None,), self.watch_health, self.queue.add, self.rights
-        )
+        scopes = settings.namespaces or (None,)
+        watches = len(scopes) * (len(REQUIRED_KINDS) - 1)
+        self.cache_sync = CacheSync(cluster, scopes, self.watch_health, self.queue.add, self.rights, watches=watches)
         self.handlers = KopfHandlers(settings, cluster, self.queue, self.watch_health, self.cache_sync)
 
     async def reconcile_while_leading(self) -> None:
