@@ -100,12 +100,17 @@ async def holds(condition):
 
 
 @pytest.fixture
-async def server(tmp_path, monkeypatch):
+def wanted_at_start():
+    return {"student": FIRST}
+
+
+@pytest.fixture
+async def server(tmp_path, monkeypatch, wanted_at_start):
     monkeypatch.setattr(served_adapters, "POLL_SECONDS", 0.005)
     monkeypatch.setenv("DISTILLERY_ADAPTERS", str(tmp_path / "adapters.json"))
     monkeypatch.setenv("VLLM_API_KEY", "sk-of-clients")
     running = Server(tmp_path / "adapters.json")
-    running.want(student=FIRST)
+    running.want(**wanted_at_start)
     life = asyncio.create_task(running.program({"type": "lifespan", "app": "vLLM"}, None, None))
     yield running
     life.cancel()
@@ -148,6 +153,31 @@ async def test_request_without_a_name_is_for_the_student(server):
     await server.until("student", FIRST)
     assert await server.request(messages=[]) == (200, FIRST)
     assert await server.request(model=None) == (200, FIRST)
+
+
+async def test_request_without_a_name_is_for_the_servers_own_student_whatever_others_share_it(server):
+    server.want(student=FIRST, guest=SECOND)
+    await server.until("guest", SECOND)
+    assert await server.request(messages=[]) == (200, FIRST)
+
+
+@pytest.mark.parametrize("wanted_at_start", [{"student": FIRST, "guest": DAMAGED, "other": SECOND}])
+async def test_damaged_adapter_of_a_guest_keeps_no_other_from_being_served(server):
+    await server.until("other", SECOND)
+
+    async def is_healthy():
+        return (await server.request("/health", "GET"))[0] == 200
+
+    await holds(is_healthy)
+    assert await server.request(model="guest") == (404, "")
+
+
+@pytest.mark.parametrize("wanted_at_start", [{"student": DAMAGED, "guest": SECOND}])
+async def test_server_whose_own_student_cannot_be_loaded_is_not_healthy(server):
+    await server.until("guest", SECOND)
+    await asyncio.sleep(0.05)
+    assert (await server.request("/health", "GET"))[0] == 503
+    assert (await server.request(messages=[]))[0] == 404
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000])

@@ -3,7 +3,9 @@ vLLM's image, as `--middleware` inside served_paths, not in the operator.
 
 The file, `{name of the model: folder of its adapter}`, is a ConfigMap in the Pod, so a new student needs no new Pod.
 Each adapter is loaded under a name of its own, that of its folder, and requests for the model's name are passed on to
-it: once the new one is loaded, they go there, and those in flight are finished by the one before. (vLLM 0.32 ends when
+it: once the new one is loaded, they go there, and those in flight are finished by the one before. The first name is
+that of the server's own student; the others may lead to students that share the server, and one of these that cannot be
+loaded keeps no other from being served. (vLLM 0.32 ends when
 two adapters of one name are in a batch; and one that was loaded in place, it reads again for every batch.) vLLM's own
 requests for it are sent from here, inside the process: no client can send them. Standard library only, since the image
 has none of ours.
@@ -38,11 +40,14 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class ServedAdapters:
-    """ASGI middleware that loads the wanted adapters; the server is healthy once all of them are loaded."""
+    """ASGI middleware that loads the wanted adapters; the server is healthy once that of its own student is loaded, and
+    every other one was tried."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
         self._application: Message = {}
+        self._own_student: str | None = None
+        """The first name in the file."""
         self._paths: dict[str, str] = {}
         """The folders of the adapters that answer, by the models' names."""
         self._until: dict[str, float] = {}
@@ -76,11 +81,11 @@ class ServedAdapters:
             follower.cancel()
 
     def _for_adapter(self, body: bytes) -> bytes:
-        """The body with the adapter that answers in place of the model's name; one without a name means the student.
-        What is no JSON object is for vLLM to refuse."""
+        """The body with the adapter that answers in place of the model's name; one without a name means the server's
+        own student. What is no JSON object is for vLLM to refuse."""
         try:
             request = json.loads(body)
-            name = request.get("model") or next(iter(self._paths), None)
+            name = request.get("model") or self._own_student
         except (ValueError, AttributeError, RecursionError):
             return body
         path = self._paths.get(name) if isinstance(name, str) else None
@@ -111,10 +116,11 @@ class ServedAdapters:
                 problem = str(error)
             else:
                 await self._bring_to(wanted)
-                self._complete = self._complete or self._paths == wanted
+                self._complete = self._complete or self._is_complete(wanted)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _bring_to(self, wanted: Mapping[str, str]) -> None:
+        self._own_student = next(iter(wanted), None)
         for name, path in wanted.items():
             if path in self._until or await self._load(path):
                 self._paths[name] = path
@@ -124,6 +130,10 @@ class ServedAdapters:
         for path in [path for path, until in self._until.items() if until < now]:
             await self._post("unload", lora_name=_own_name(path))
             del self._until[path]
+
+    def _is_complete(self, wanted: Mapping[str, str]) -> bool:
+        own, tried = next(iter(wanted), None), {*self._until, *self._refused}
+        return self._paths.get(own or "") == wanted.get(own or "") and tried.issuperset(wanted.values())
 
     async def _load(self, path: str) -> bool:
         if self._refused.get(path, 0.0) > time.monotonic():

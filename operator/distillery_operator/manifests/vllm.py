@@ -16,6 +16,11 @@ API_KEY_VARIABLE = "VLLM_API_KEY"
 ADAPTERS_ENVIRONMENT = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
 """Variables of a server of adapters."""
 
+MOST_ADAPTERS = 16
+"""So many adapters can be in one batch: requests for a further one would wait until one of these is asked nothing. Room
+for all is taken at the start, so that no Pod is replaced for a student that joins. (Of a model with 8 billion
+parameters, each takes 42 MB at rank 8.)"""
+
 _BAKED_TEMPLATE = "/tmp/chat_template.jinja"  # noqa: S108 - a volume of the Pod's own
 _QUIET_PATHS = "/health,/metrics"
 _GREEDY = '{"temperature":0}'
@@ -60,8 +65,8 @@ def vllm_command(
 
 
 def with_adapters(command: tuple[str, ...], max_rank: int) -> tuple[str, ...]:
-    """`command` for adapters up to that rank: one, and while it is swapped, the one before."""
-    adapters = ("--enable-lora", "--max-lora-rank", str(max_rank), "--max-loras", "2")
+    """`command` for adapters up to that rank."""
+    adapters = ("--enable-lora", "--max-lora-rank", str(max_rank), "--max-loras", str(MOST_ADAPTERS))
     # Inside the other middleware, which is named after it: no client reaches what this one asks vLLM.
     position = command.index("--middleware")
     middleware = ("--middleware", "served_adapters.ServedAdapters")
