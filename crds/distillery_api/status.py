@@ -249,6 +249,11 @@ class ServingStatus(LenientModel):
     """Cost of a thousand calls; absent without serving.costPerHour, and until the speed is measured."""
     taken_over: bool | None = None
     """True for a student that a release without verification served: it counts as available until it is verified."""
+    shared_server: ShortText | None = None
+    """Name of the Distillation whose server serves the student, where it has none of its own
+    (spec.serving.sharedServer)."""
+    guests: Annotated[tuple[ShortText, ...], Field(max_length=32)] = ()
+    """Names of the Distillations whose students this server serves as well."""
     candidate: Candidate | None = None
     """The server that is being rolled out, while the one above still answers."""
     canary: Canary | None = None

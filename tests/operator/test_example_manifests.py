@@ -27,6 +27,23 @@ def test_example_becomes_manifests_for_a_cluster(path: Path):
     assert kinds.count("Job") == 4
 
 
+SERVED = [
+    pytest.param(each, id=f"{path.stem}-{each['metadata']['name']}")
+    for path in sorted((ROOT / "examples/serving").glob("*.yaml"))
+    for each in yaml.safe_load_all(path.read_text())
+    if each["kind"] == "Distillation"
+]
+
+
+@pytest.mark.parametrize("manifest", SERVED)
+def test_example_of_serving_becomes_manifests_for_a_cluster(manifest: dict[str, Any], tmp_path: Path):
+    file = tmp_path / "distillation.yaml"
+    file.write_text(yaml.safe_dump(manifest))
+    kinds = [each["kind"] for each in preview(preview_plan(read_manifest(file).distillation))]
+    assert kinds.count("Deployment") == ("sharedServer" not in manifest["spec"]["serving"])
+    assert kinds.count("Service") == 1
+
+
 def blocks() -> Iterator[Any]:
     """Every piece of a Distillation in the pages, with the place where it stands."""
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):

@@ -48,7 +48,7 @@ async def collect(children: KnownChildren, claim: str) -> None:
 
 async def test_a_claim_of_the_users_is_read_every_ten_minutes(clock: Clock) -> None:
     claims = Claims()
-    children = KnownChildren(claims)
+    children = KnownChildren(claims, lambda _: None)
     for clock.now in (1000.0, 1001.0, 1599.0, 1601.0):
         await collect(children, "mine")
     assert claims.read == ["mine", "mine"]
@@ -57,14 +57,14 @@ async def test_a_claim_of_the_users_is_read_every_ten_minutes(clock: Clock) -> N
 async def test_a_claim_that_has_no_volume_yet_is_read_each_time(clock: Clock) -> None:
     claims = Claims()
     claims.phase = "Pending"
-    children = KnownChildren(claims)
+    children = KnownChildren(claims, lambda _: None)
     for _ in range(3):
         await collect(children, "mine")
     assert claims.read == ["mine", "mine", "mine"]
 
 
 async def test_claims_that_nobody_asks_about_are_forgotten(clock: Clock) -> None:
-    children = KnownChildren(Claims())
+    children = KnownChildren(Claims(), lambda _: None)
     for number in range(1000):
         clock.now += 10.0
         await collect(children, f"claim-{number}")

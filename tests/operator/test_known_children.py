@@ -65,7 +65,7 @@ def ended_training() -> tuple[SimulatedCluster, LatePods]:
 
 async def test_the_pod_of_an_ended_job_is_read_before_the_job_counts_as_failed() -> None:
     simulated, cluster = ended_training()
-    children = KnownChildren(cluster)
+    children = KnownChildren(cluster, lambda _: None)
     found = await children.collect(simulated.plan, simulated.status)
     (job,) = observe(found, owner_uid=UID, now=simulated.now).jobs
     assert (job.state, cluster.lists) == (JobState.DONE, 1)
@@ -73,7 +73,7 @@ async def test_the_pod_of_an_ended_job_is_read_before_the_job_counts_as_failed()
 
 async def test_once_the_pods_end_is_known_nothing_is_read() -> None:
     simulated, cluster = ended_training()
-    children = KnownChildren(cluster)
+    children = KnownChildren(cluster, lambda _: None)
     for _ in range(3):
         await children.collect(simulated.plan, simulated.status)
     assert cluster.lists == 1

@@ -29,6 +29,7 @@ from distillery_operator.manifests.serving import (
     serving_service,
 )
 from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
+from distillery_operator.manifests.shared_server import guests_config_map, guests_server
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
 from simulated_cluster import distillation, spec
@@ -182,6 +183,23 @@ def serving_an_adapter() -> list[Raw]:
     return [serving_deployment(plan, SETTINGS, server, ONE_NODE), adapters_config_map(plan, server.model.adapter)]
 
 
+def serving_on_a_shared_server() -> list[Raw]:
+    """A ConfigMap and a Service, and verify beside the host's Pods, where the training may run."""
+    plan = plan_of(
+        serving={"adapter": "LoRA", "sharedServer": "host", "modelNames": ["gpt-4o"], "apiKey": {"secretName": "s"}},
+        storage={"claimName": "models"},
+        training=ON_GPUS,
+    )
+    model = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, "bfloat16")
+    server = guests_server(plan, served(plan_of(serving={"adapter": "LoRA"})), model)
+    plan = replace(plan, stages=(*plan.stages[:3], PlannedStage(Stage.VERIFY, "abcdefgh")))
+    beside = VolumeUse(shared=False, beside_server=True)
+    config_map = guests_config_map(plan, server, None)
+    # Compressed, which depends on the machine.
+    del config_map["metadata"]["annotations"]["distillery.dev/server"]
+    return [config_map, serving_service(plan), job(plan, Stage.VERIFY, beside)]
+
+
 def workspace() -> list[Raw]:
     """Kept when the Distillation goes, and not."""
     described = {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"], "retention": "Delete"}
@@ -215,6 +233,7 @@ def readable(manifest: Raw) -> Raw:
         serving_with_vllm,
         serving_with_vllm_on_a_cpu,
         serving_an_adapter,
+        serving_on_a_shared_server,
         http_route,
         ingress,
         publish,

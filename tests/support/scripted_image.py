@@ -1,8 +1,8 @@
 """An image for the process node whose stages play a script instead of working, so that a run takes seconds.
 
 What the operator sees of it is what it sees of the real trainer: exit codes, termination messages, `result.json`,
-`/metrics`, and a server of the student. The script comes through the user's own `podTemplate`, as an environment
-variable.
+`/metrics`, and a server of the student, by either runtime. The script comes through the user's own `podTemplate`, as an
+environment variable.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def scripted_image() -> Image:
     return Image(
         folders=(base, FOLDER),
         environment={
-            "PATH": f"{base / 'bin'}:{SYSTEM_PATH}",
+            "PATH": f"{base / 'bin'}:{FOLDER / 'bin'}:{SYSTEM_PATH}",
             "PYTHONPATH": str(FOLDER),
             "PYTHONDONTWRITEBYTECODE": "1",
         },

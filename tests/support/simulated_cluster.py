@@ -92,6 +92,8 @@ def written(moment: datetime) -> str:
 class SimulatedCluster:
     """One Distillation and all that belongs to it."""
 
+    name, uid = "conjnli", UID
+
     def __init__(self, **changes: Any) -> None:
         self.now = START
         self.fleet_turn: Callable[[FleetState], bool] = lambda state: False
@@ -157,7 +159,8 @@ class SimulatedCluster:
     @property
     def plan(self) -> Plan:
         """The plan of the present spec."""
-        metadata = {"generation": self.generation, "annotations": self.annotations, "labels": self.labels}
+        metadata = {"name": self.name, "uid": self.uid, "generation": self.generation}
+        metadata |= {"annotations": self.annotations, "labels": self.labels}
         return plan_for(distillation(self.spec, **metadata), self.settings, self.status)
 
     def observation(self) -> Observation:
@@ -168,17 +171,21 @@ class SimulatedCluster:
             jobs=of_kind["Job"],
             config_maps=of_kind["ConfigMap"],
             pods=(*self.pods.values(), *self.serving_pods),
-            deployment=self.objects.get(("Deployment", "conjnli")),
-            service=self.objects.get(("Service", "conjnli")),
-            candidate=self.objects.get(("Deployment", "conjnli-candidate")),
-            candidate_service=self.objects.get(("Service", "conjnli-candidate")),
-            disruption_budget=self.objects.get(("PodDisruptionBudget", "conjnli")),
-            http_route=self.objects.get(("HTTPRoute", "conjnli")),
-            ingress=self.objects.get(("Ingress", "conjnli")),
+            deployment=self.objects.get(("Deployment", self.name)),
+            service=self.objects.get(("Service", self.name)),
+            candidate=self.objects.get(("Deployment", f"{self.name}-candidate")),
+            candidate_service=self.objects.get(("Service", f"{self.name}-candidate")),
+            disruption_budget=self.objects.get(("PodDisruptionBudget", self.name)),
+            http_route=self.objects.get(("HTTPRoute", self.name)),
+            ingress=self.objects.get(("Ingress", self.name)),
             workloads=self._workloads(of_kind["Job"]),
             events=tuple(self.events),
         )
-        return observe(copy.deepcopy(children), owner_uid=UID, now=self.now)
+        return observe(copy.deepcopy(self.with_others(children)), owner_uid=self.uid, now=self.now)
+
+    def with_others(self, children: Children) -> Children:
+        """The children, with those of other Distillations that concern this one."""
+        return children
 
     def _workloads(self, jobs: tuple[Raw, ...]) -> Workloads:
         uids = waiting_jobs(jobs, suspended=self.plan.suspended)
@@ -423,13 +430,13 @@ class SimulatedCluster:
 
     def _pushed(self, folder: str) -> str:
         """The image that publish has pushed, by a digest that belongs to this student and this repository."""
-        config = json.loads(self.objects["ConfigMap", f"conjnli-{folder}"]["data"]["run.json"])
+        config = json.loads(self.objects["ConfigMap", f"{self.name}-{folder}"]["data"]["run.json"])
         content = hashlib.sha256(folder.encode()).hexdigest()
         return f"{config['modelImage']['repository']}@sha256:{content}"
 
     def _compared(self, table: Table | None, folder: str) -> Table | None:
         """The table as the stage writes it: where its configuration names a student that is served, with that one."""
-        config = json.loads(self.objects["ConfigMap", f"conjnli-{folder}"]["data"]["run.json"])
+        config = json.loads(self.objects["ConfigMap", f"{self.name}-{folder}"]["data"]["run.json"])
         if "servingStudent" not in config or table is None or self.comparison is None:
             return table
         comparison = ServingComparison(hash=config["servingStudent"]["hash"], **self.comparison)
@@ -480,8 +487,9 @@ class SimulatedCluster:
     def _last_job(self) -> Raw:
         return next(o for (kind, _), o in reversed(self.objects.items()) if kind == "Job")
 
-    def serve(self, ready: int | None = None, name: str = "conjnli") -> None:
+    def serve(self, ready: int | None = None, name: str | None = None) -> None:
         """The Deployment's Pods are of its newest version, and answer."""
+        name = name or self.name
         deployment = self.objects["Deployment", name]
         count = deployment["spec"]["replicas"] if ready is None else ready
         counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "availableReplicas"), count)
@@ -491,11 +499,11 @@ class SimulatedCluster:
 
     def serve_candidate(self, ready: int | None = None) -> None:
         """The candidate's Pods are of its newest version, and answer."""
-        self.serve(ready, "conjnli-candidate")
+        self.serve(ready, f"{self.name}-candidate")
 
     def selected(self) -> list[str]:
         """The server of each ready Pod that the Service selects, by its label."""
-        wanted = self.objects["Service", "conjnli"]["spec"]["selector"].items()
+        wanted = self.objects["Service", self.name]["spec"]["selector"].items()
         ready = [pod for pod in self.serving_pods if pod["status"]["conditions"][0]["status"] == "True"]
         labels = [pod["metadata"]["labels"] for pod in ready]
         return [each["distillery.dev/server"] for each in labels if wanted <= each.items()]

@@ -168,6 +168,12 @@ class DistillationSpec(ApiModel):
             "serving.adapter: training.method Full makes no adapter; set training.method to LoRA, or adapter to Merged",
             _serves_what_is_trained,
         ),
+        Rule(
+            "!has(self.serving.sharedServer) || has(self.storage.claimName)",
+            "serving.sharedServer: the shared server loads the adapter from its own claim; set storage.claimName to"
+            " that claim (status.workspaceClaim of the Distillation that sharedServer names)",
+            lambda spec: spec.serving.shared_server is None or spec.storage.claim_name is not None,
+        ),
         *_TASK_RULES,
     )
 

@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from distillery_api.base import NotIdentity, NotServerIdentity, Rule, matches
-from distillery_api.spec.fields import Flag, SecretKeyReference
+from distillery_api.spec.fields import Flag, SecretKeyReference, ShortName
 from distillery_api.spec.model_image import ModelImage
 from distillery_api.spec.rollout import RolloutOptions, RolloutStrategy
 from distillery_api.spec.route import Route, RouteAccess
+from distillery_api.spec.shared_server import SHARED_SERVER_RULES
 from distillery_api.spec.stage_options import StageOptions
 from distillery_api.spec.vllm_arguments import checked_arguments
 
@@ -64,6 +65,11 @@ class Serving(StageOptions):
     student of the same base model is loaded into the running server, so that it takes over without a gap, whatever the
     volume. Requires the runtime VLLM and training.method LoRA, and keeps the base model in the workspace; a change
     trains the student again, from the same rows. Default: Merged."""
+    shared_server: Annotated[ShortName | None, NotIdentity, NotServerIdentity] = None
+    """Name of another Distillation with adapter LoRA, in the same namespace, whose server serves this student, too,
+    under this Distillation's own name and Service; no other Pod is needed. Both use one workspace claim
+    (storage.claimName) and one base model (student.model.uri, generation.keepReasoning), and name the same apiKey;
+    replicas and all that concerns the Pods is said there. Cannot be changed. Default: a server of its own."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=1000), NotIdentity, NotServerIdentity] = 1
     """Number of serving Pods. More than one requires a ReadWriteMany volume or modelImage. Default: 1."""
     yield_gpu: Annotated[Flag | None, Field(alias="yieldGPU"), NotIdentity, NotServerIdentity] = None
@@ -142,4 +148,5 @@ class Serving(StageOptions):
                 serving.adapter is AdapterMode.MERGED or serving.rollout.strategy is not RolloutStrategy.CANARY
             ),
         ),
+        *SHARED_SERVER_RULES,
     )

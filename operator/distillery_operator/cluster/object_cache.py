@@ -46,6 +46,8 @@ class _Stored(NamedTuple):
     version: int
     owner: str
     content: bytes
+    host: str
+    """Of a Distillation: the one whose server it shares; empty for none."""
 
 
 class _Objects:
@@ -55,6 +57,8 @@ class _Objects:
         self.stored: dict[Name, _Stored] = {}
         self.owned: dict[Name, set[Name]] = {}
         """Names by the namespace and name of their Distillation."""
+        self.guests: dict[Name, set[Name]] = {}
+        """Distillations by the namespace and name of the one whose server they share."""
         self.gone: dict[Name, int] = {}
         """The version at which an object was deleted; older events about it may still be under way."""
         self.listed: dict[str | None, int] = {}
@@ -70,6 +74,8 @@ class _Objects:
         self._drop(name)
         self.stored[name] = stored
         self.owned.setdefault((name[0], stored.owner), set()).add(name)
+        if stored.host:
+            self.guests.setdefault((name[0], stored.host), set()).add(name)
 
     def delete(self, name: Name, version: int) -> bool:
         """Note that the object was deleted at `version`; returns whether it was known."""
@@ -87,10 +93,9 @@ class _Objects:
         stored = self.stored.pop(name, None)
         if stored is None:
             return False
-        siblings = self.owned[name[0], stored.owner]
-        siblings.discard(name)
-        if not siblings:
-            del self.owned[name[0], stored.owner]
+        _remove(self.owned, (name[0], stored.owner), name)
+        if stored.host:
+            _remove(self.guests, (name[0], stored.host), name)
         return True
 
 
@@ -125,6 +130,15 @@ class ObjectCache:
         stored = self._kinds[kind].stored.get((namespace, name))
         return stored.owner if stored else ""
 
+    def host(self, namespace: str, name: str) -> str:
+        """The name of the Distillation whose server a known one shares; empty for none."""
+        stored = self._kinds[KIND].stored.get((namespace, name))
+        return stored.host if stored else ""
+
+    def guests(self, namespace: str, host: str) -> tuple[str, ...]:
+        """The names of the Distillations that share the server of `host`."""
+        return tuple(sorted(name for _, name in self._kinds[KIND].guests.get((namespace, host), ())))
+
     def keys(self, namespace: str | None) -> tuple[Name, ...]:
         """Namespace and name of the Distillations in one namespace or (None) in all."""
         return tuple(name for name in self._kinds[KIND].stored if namespace in (None, name[0]))
@@ -148,7 +162,7 @@ class ObjectCache:
         if version <= objects.known_version(name):
             return False
         before, content = objects.stored.get(name), _content(manifest)
-        objects.store(name, _Stored(version, owner(kind, manifest), content))
+        objects.store(name, _Stored(version, owner(kind, manifest), content, _host(kind, manifest)))
         return before is None or before.content != content
 
     def delete(self, kind: str, manifest: Mapping[str, Any]) -> bool:
@@ -163,7 +177,8 @@ class ObjectCache:
     def keep_only(self, kind: str, namespace: str | None, listed: Collection[Name], version: str) -> tuple[Name, ...]:
         """Drop what a complete list at `version` does not have, in one namespace or (None) in all.
 
-        Returns the namespaces and owners of what is dropped: the events about these deletions never arrived.
+        Returns the namespaces and owners of what is dropped, and the hosts: the events about these deletions never
+        arrived.
         """
         objects, at = self._kinds[kind], _number(version)
         missing = [
@@ -174,7 +189,13 @@ class ObjectCache:
         for name, _ in missing:
             objects.delete(name, at)
         objects.list_ended(namespace, at)
-        return tuple((name[0], stored.owner) for name, stored in missing)
+        return tuple((name[0], each) for name, stored in missing for each in (stored.owner, stored.host) if each)
+
+
+def _remove(index: dict[Name, set[Name]], key: Name, name: Name) -> None:
+    index[key].discard(name)
+    if not index[key]:
+        del index[key]
 
 
 def is_kept(kind: str, manifest: Mapping[str, Any]) -> bool:
@@ -185,6 +206,11 @@ def is_kept(kind: str, manifest: Mapping[str, Any]) -> bool:
 def owner(kind: str, manifest: Mapping[str, Any]) -> str:
     """The name of the Distillation that an object is, or belongs to; empty where it does not say."""
     return str(manifest["metadata"]["name"] if kind == KIND else _labels(manifest).get(names.NAME_LABEL, ""))
+
+
+def _host(kind: str, manifest: Mapping[str, Any]) -> str:
+    serving = (manifest.get("spec") or {}).get("serving") if kind == KIND else None
+    return str((serving or {}).get("sharedServer") or "")
 
 
 def listed_names(manifests: Iterable[Mapping[str, Any]]) -> Iterable[Name]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
@@ -14,6 +14,7 @@ from distillery_api.status import DistillationStatus
 from distillery_operator.cluster.client import Cluster
 from distillery_operator.cluster.kueue import read_workloads
 from distillery_operator.controller.namespace_events import NamespaceEvents
+from distillery_operator.controller.shared_servers import SharedServers
 from distillery_operator.core.attempt_state import lacks_the_end_of_its_pod
 from distillery_operator.core.observation import Children, Observation
 from distillery_operator.core.observe import observe
@@ -45,10 +46,12 @@ _SEVERAL = {"Job": "jobs", "ConfigMap": "config_maps"}
 
 
 class KnownChildren:
-    """Collects the children of one Distillation at a time."""
+    """Collects the children of one Distillation at a time. `plan_of` makes the plan of a stored Distillation; None
+    where its spec is invalid."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, plan_of: Callable[[Manifest], Plan | None]) -> None:
         self._cluster, self._cache = cluster, cluster.cache
+        self._shared_servers = SharedServers(cluster.cache, plan_of)
         self._events = NamespaceEvents(cluster.failure_events)
         self._given_claims: dict[tuple[str, str], tuple[float, Manifest]] = {}
         """When each was read, the longest ago first."""
@@ -82,6 +85,8 @@ class KnownChildren:
             http_route=cache.get("HTTPRoute", namespace, serving),
             ingress=cache.get("Ingress", namespace, serving),
             config_maps=cache.children("ConfigMap", namespace, plan.name),
+            host=self._shared_servers.host(plan),
+            guests=self._shared_servers.guests(plan),
         )
 
     async def _with_late_pods(self, plan: Plan, previous: DistillationStatus, children: Children) -> Children:

@@ -25,6 +25,7 @@ from distillery_operator.controller.cache_sync import CacheSync
 from distillery_operator.controller.kopf_listing import without_children
 from distillery_operator.controller.reconcile import Key
 from distillery_operator.controller.settings import OperatorSettings
+from distillery_operator.controller.shared_servers import affected
 from distillery_operator.controller.watch_health import WatchHealth, watch_problem
 from distillery_operator.controller.work_queue import WorkQueue
 from distillery_operator.planning import names
@@ -96,16 +97,17 @@ class KopfHandlers:
             self._note_event(key, event)
         if event["type"] is None:
             self._cache_sync.watch_listed()
-        former = key[0], self._cluster.cache.owner(kind, key[0], manifest["metadata"]["name"])
+        before = self._concerned(kind, manifest)
         if self._take_over(kind, manifest, deleted=event["type"] == "DELETED"):
-            for each in {former, key}:
-                self._add(each, first=kind == KIND and not manifest.get("status"))
+            # A Distillation of which nothing is said yet goes before those to which something has just happened.
+            is_new = kind == KIND and not manifest.get("status")
+            for each in before | affected(self._cluster.cache, key):
+                self._queue.add(each, first=is_new and each == key)
 
-    def _add(self, key: Key, *, first: bool) -> None:
-        """Nobody is named by what was not known before, or has lost its label. A Distillation of which nothing is said
-        yet goes before those to which something has just happened."""
-        if key[1]:
-            self._queue.add(key, first=first)
+    def _concerned(self, kind: str, manifest: dict[str, Any]) -> frozenset[Key]:
+        """The Distillations that an object concerned when it was seen last; none by what was not known before."""
+        cache, namespace = self._cluster.cache, manifest["metadata"].get("namespace") or ""
+        return affected(cache, (namespace, cache.owner(kind, namespace, manifest["metadata"]["name"])))
 
     def _take_over(self, kind: str, manifest: dict[str, Any], *, deleted: bool) -> bool:
         cache = self._cluster.cache

@@ -28,6 +28,7 @@ from distillery_operator.controller.metrics import Metrics
 from distillery_operator.controller.namespace_rights import NamespaceRights
 from distillery_operator.controller.reconcile import Dependencies, Key, Reconciler
 from distillery_operator.controller.settings import OperatorSettings, read_settings
+from distillery_operator.controller.shared_servers import affected
 from distillery_operator.controller.stage_reports import StageReports
 from distillery_operator.controller.watch_health import WatchHealth
 from distillery_operator.controller.work_queue import WorkQueue, run_workers
@@ -57,8 +58,12 @@ class Operator:
         self.rights = NamespaceRights(self.metrics.set_forbidden)
         scopes = settings.namespaces or (None,)
         watches = len(scopes) * (len(REQUIRED_KINDS) - 1)
-        self.cache_sync = CacheSync(cluster, scopes, self.watch_health, self.queue.add, self.rights, watches=watches)
+        self.cache_sync = CacheSync(cluster, scopes, self.watch_health, self._changed, self.rights, watches=watches)
         self.handlers = KopfHandlers(settings, cluster, self.queue, self.watch_health, self.cache_sync)
+
+    def _changed(self, key: Key) -> None:
+        for each in affected(self.cluster.cache, key):
+            self.queue.add(each)
 
     async def reconcile_while_leading(self) -> None:
         """Wait for the lease, then reconcile; ends only by an exception, LeadershipLost among them."""

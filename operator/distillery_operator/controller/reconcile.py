@@ -92,8 +92,8 @@ class Reconciler:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies, self._cluster = dependencies, dependencies.cluster
-        self._children, self._requests = KnownChildren(self._cluster), ActionRequests(self._cluster)
-        self._plans = RecentPlans(dependencies.settings)
+        self._plans, self._requests = RecentPlans(dependencies.settings), ActionRequests(self._cluster)
+        self._children = KnownChildren(self._cluster, self._plan_of)
 
     async def __call__(self, key: Key) -> float | None:
         """One reconciliation, timed."""
@@ -131,6 +131,13 @@ class Reconciler:
             await self._write_status(key, resource, previous, status)
             return None
         return await self._bring_about(key, _Reconciliation(resource, plan, previous, now))
+
+    def _plan_of(self, resource: Manifest) -> Plan | None:
+        """The plan of another Distillation, which shares the server with this one; None where its spec is invalid."""
+        try:
+            return self._plans.plan(resource, read_status(resource))
+        except InvalidDistillation:
+            return None
 
     async def _bring_about(self, key: Key, reconciliation: _Reconciliation) -> float | None:
         """Observe, decide, write the status and act; again where the name of a new object turns out to be in use."""

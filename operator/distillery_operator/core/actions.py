@@ -138,7 +138,7 @@ def _pods_to_come(situation: Situation, state: StageState) -> Iterable[Manifest]
     plan, settings = situation.plan, situation.settings.manifests
     to_come = dropwhile(lambda planned: planned != state.planned, plan.stages)
     yield from (stage_pod(plan, planned, settings) for planned in to_come)
-    if plan.served:
+    if plan.served and plan.host is None:
         yield serving_pod(plan, planned_server(plan, settings))
 
 

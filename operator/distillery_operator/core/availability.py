@@ -99,6 +99,9 @@ def _silence(assessment: Assessment, path: str) -> Availability:
         stage = assessment.stages.current.planned.stage
         message = f"the server of {path} is stopped while {stage} uses its GPU, and starts again afterwards"
         return Availability(False, Reason.YIELDED_GPU, message)
+    problem = assessment.rollout.problem if assessment.situation.plan.host else None
+    if problem:
+        return Availability(False, problem.reason or Reason.ROLLING_OUT, problem.message)
     return Availability(False, Reason.ROLLING_OUT, f"no server of {path} is available")
 
 

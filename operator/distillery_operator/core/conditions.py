@@ -260,11 +260,13 @@ def _failed_sentence(assessment: Assessment, failed: FailedRollout) -> str:
 
 def _serving_sentence(assessment: Assessment) -> str:
     plan, waiting = assessment.situation.plan, assessment.stages.current.problem
-    if plan.spec.serving.replicas:
+    if assessment.situation.replicas:
         pinned = plan.spec.serving.pinned_run
         which = f"the student of the pinned run {pinned}" if pinned else "the student"
-        return f"{which} is served at {service_url(plan)}"
-    return waiting.message if waiting else "serving is scaled to zero"
+        by = f" by the shared server of {plan.host}" if plan.host else ""
+        return f"{which} is served at {service_url(plan)}{by}"
+    scaled = f"the shared server of {plan.host} is scaled to zero" if plan.host else "serving is scaled to zero"
+    return waiting.message if waiting else scaled
 
 
 def conditions(assessment: Assessment) -> tuple[Condition, ...]:

@@ -32,7 +32,7 @@ class FleetState(StrEnum):
 def fleet_state(situation: Situation) -> FleetState:
     """Where the server of this Distillation is in the rollout of the fleet that is asked for."""
     deployed, fleet = deployed_server(situation), situation.settings.fleet_rollout
-    if deployed is None or fleet is None or situation.plan.spec.serving.replicas == 0 or not situation.plan.served:
+    if deployed is None or fleet is None or not _has_pods(situation):
         return FleetState.CURRENT
     if _has_failed(situation, deployed, fleet):
         return FleetState.FAILED
@@ -44,6 +44,12 @@ def fleet_state(situation: Situation) -> FleetState:
     if not is_outdated(situation, deployed):
         return FleetState.CURRENT
     return FleetState.OUTDATED if _holds(situation, ConditionType.READY) else FleetState.UNREADY
+
+
+def _has_pods(situation: Situation) -> bool:
+    """Whether there are to be Pods of its own: the student of a guest is moved with the server of its host."""
+    plan = situation.plan
+    return plan.served and plan.host is None and plan.spec.serving.replicas > 0
 
 
 def _holds_up_nobody(situation: Situation) -> bool:

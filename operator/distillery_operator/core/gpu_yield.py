@@ -24,6 +24,8 @@ GPU_IN_USE = Problem(None, "waiting for the student's server to stop: this stage
 
 def yields_gpu(situation: Situation, planned: PlannedStage) -> bool:
     """Whether the server is stopped for this stage."""
+    if situation.plan.host:
+        return False  # The server is not this Distillation's to stop.
     chosen = situation.plan.spec.serving.yield_gpu
     wanted = _shares_node(situation) if chosen is None else chosen
     return wanted and _compete(situation, planned)
@@ -66,10 +68,11 @@ def explained(situation: Situation, planned: PlannedStage, problem: Problem | No
         return problem
     if yields_gpu(situation, planned) or not lacks_room(situation, planned):
         return problem
+    of_host = f" of {situation.plan.host}" if situation.plan.host else ""
     remedy = (
         "set serving.yieldGPU to true, which stops the server for this stage, or add a GPU"
         if _compete(situation, planned)
-        else "lower the resources of the stage, or set serving.replicas to 0 until it ends"
+        else f"lower the resources of the stage, or set serving.replicas{of_host} to 0 until it ends"
     )
     return Problem(problem.reason, f"there is no room beside the served student; {remedy}: {problem.message}")
 

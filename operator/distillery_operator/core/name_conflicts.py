@@ -16,7 +16,9 @@ def server_name_conflict(situation: Situation) -> Problem | None:
     """A Deployment or a Service that has the server's name, where the student is to be served."""
     if not situation.plan.served:
         return None
-    seen = {"Deployment": situation.observation.deployment, "Service": situation.observation.service}
+    seen: dict[str, ServerChild | None] = {"Service": situation.observation.service}
+    if situation.plan.host is None:
+        seen = {"Deployment": situation.observation.deployment, **seen}
     return _conflict(seen, names.serving_name(situation.plan.name)) or _adapters_conflict(situation)
 
 

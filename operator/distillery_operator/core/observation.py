@@ -15,6 +15,7 @@ from distillery_api.status import RequestCounters
 from distillery_api.usage import Estimate
 from distillery_operator.core.problem import Problem
 from distillery_operator.manifests.server import Server
+from distillery_operator.planning.plan import Plan
 
 Raw = Mapping[str, Any]
 
@@ -28,6 +29,29 @@ class Workloads:
     """Why there are none to read, as a sentence's part: no Kueue answers."""
     forbidden: bool = False
     """Whether there may be some, which this operator may not read."""
+
+
+@dataclass(frozen=True)
+class HostObjects:
+    """The Distillation whose server serves the student, and the objects of that server."""
+
+    plan: Plan | None = None
+    """None where there is no such Distillation."""
+    invalid: bool = False
+    """Whether there is one whose spec breaks the rules."""
+    deployment: Raw | None = None
+    config_map: Raw | None = None
+    """The adapters that its Pods load."""
+    pods: tuple[Raw, ...] = ()
+
+
+@dataclass(frozen=True)
+class GuestObjects:
+    """A Distillation whose student is served by another one's server."""
+
+    plan: Plan
+    config_map: Raw | None = None
+    """Its adapter, for the host to load."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +73,10 @@ class Children:
     ingress: Raw | None = None
     workloads: Workloads = Workloads()
     """Of the Jobs that `core/observe_queue.py` names; only these need any."""
+    host: HostObjects | None = None
+    """Where the student is served by another Distillation's server."""
+    guests: tuple[GuestObjects, ...] = ()
+    """Those on the server of this Distillation or, with a host, the others on the host's."""
     events: tuple[Raw, ...] = ()
     """Events about the Pods and Jobs that `Observation.unexplained` names; only these objects need any."""
 
@@ -261,6 +289,36 @@ class ObservedConfigMap:
 
 
 @dataclass(frozen=True)
+class ObservedHost:
+    """The Distillation whose server serves the student."""
+
+    plan: Plan | None
+    """None where there is no such Distillation, or its spec breaks the rules (`invalid`)."""
+    invalid: bool = False
+    deployment: ObservedDeployment | None = None
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """The adapters that its Pods load, by name."""
+
+    @property
+    def server(self) -> Server | None:
+        """The server that is deployed, if adapters can be loaded there."""
+        seen = self.deployment
+        server = seen.server if seen and seen.ownership is Ownership.OURS else None
+        return server if server and server.model.adapter else None
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A Distillation whose student is served by another one's server."""
+
+    plan: Plan
+    server: Server | None = None
+    """What it has the host load; None where there is nothing yet."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """The same, by name."""
+
+
+@dataclass(frozen=True)
 class LostPod:
     """A stage's Pod that should have ended, of which its node says nothing."""
 
@@ -279,6 +337,11 @@ class Observation:
     lost_pod: LostPod | None = None
     """A stage's Pod that is lost with its node."""
     deployment: ObservedDeployment | None = None
+    """The server; with a host, the host's as far as it serves this student."""
+    host: ObservedHost | None = None
+    """Where the student is served by another Distillation's server."""
+    guests: tuple[Guest, ...] = ()
+    """Those on the server of this Distillation or, with a host, the others on the host's."""
     service: ObservedChild | None = None
     candidate: ObservedDeployment | None = None
     """The candidate beside the server that it is to replace."""
@@ -296,7 +359,7 @@ class Observation:
     @property
     def server_children(self) -> tuple[ServerChild, ...]:
         """All that belongs to the server and to a candidate."""
-        server = (self.deployment, self.service, self.disruption_budget, *self.routes.values())
+        server = (None if self.host else self.deployment, self.service, self.disruption_budget, *self.routes.values())
         return tuple(each for each in (*server, self.candidate, self.candidate_service) if each)
 
     @property

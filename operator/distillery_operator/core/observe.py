@@ -26,12 +26,14 @@ from distillery_operator.core.attempt_state import (
 from distillery_operator.core.lost_nodes import lost_pod
 from distillery_operator.core.observation import (
     Children,
+    HostObjects,
     JobState,
     Observation,
     ObservedChild,
     ObservedClaim,
     ObservedConfigMap,
     ObservedDeployment,
+    ObservedHost,
     ObservedJob,
     Ownership,
     Raw,
@@ -39,6 +41,7 @@ from distillery_operator.core.observation import (
 )
 from distillery_operator.core.observe_queue import observed_queueing
 from distillery_operator.core.observe_route import observed_route
+from distillery_operator.core.observe_shared_server import guests_deployment, observed_guest, observed_host
 from distillery_operator.core.pod_problems import (
     created,
     is_active,
@@ -63,11 +66,13 @@ UNEXPLAINED_AFTER = timedelta(seconds=20)
 def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation:
     """The observation of `children` by the Distillation with the UID `owner_uid`."""
     stage_pods = [pod for pod in children.pods if _component(pod) in tuple(Stage)]
-    serving_pods = [pod for pod in children.pods if _component(pod) == names.SERVING_COMPONENT]
+    servers_pods = children.host.pods if children.host else children.pods
+    serving_pods = [pod for pod in servers_pods if _component(pod) == names.SERVING_COMPONENT]
     stable_pods = [pod for pod in serving_pods if names.TRACK_LABEL not in _labels(pod)]
     candidate_pods = [pod for pod in serving_pods if names.TRACK_LABEL in _labels(pod)]
     server = partial(_server_ownership, owner_uid=owner_uid, name_of=names.serving_name)
     candidate = partial(_server_ownership, owner_uid=owner_uid, name_of=names.candidate_name)
+    host = _observed_host(children.host, stable_pods, children.events, now) if children.host else None
     unbound = claim_problem(children.claim, children.events)
     jobs = tuple(
         _waiting_for_volume(_observed_job(job, stage_pods, children, owner_uid, now), unbound) for job in children.jobs
@@ -77,7 +82,13 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
         jobs=jobs,
         orphaned_pods=_orphaned_pods(stage_pods, jobs),
         lost_pod=lost_pod(stage_pods, now),
-        deployment=_observed_deployment(children.deployment, stable_pods, children.events, server, now),
+        deployment=(
+            _guests_deployment(children, owner_uid, host)
+            if host
+            else _observed_deployment(children.deployment, stable_pods, children.events, server, now)
+        ),
+        host=host,
+        guests=tuple(observed_guest(each) for each in children.guests),
         service=_observed_child(children.service, server),
         candidate=_observed_deployment(children.candidate, candidate_pods, children.events, candidate, now),
         candidate_service=_observed_child(children.candidate_service, candidate),
@@ -261,6 +272,17 @@ def _unexplained_claims(claim: Raw | None, jobs: tuple[ObservedJob, ...], now: d
 
 def _is_overdue(since: datetime | None, now: datetime) -> bool:
     return since is not None and now - since > UNEXPLAINED_AFTER
+
+
+def _observed_host(objects: HostObjects, pods: list[Raw], events: tuple[Raw, ...], now: datetime) -> ObservedHost:
+    uid = objects.plan.uid if objects.plan else ""
+    ownership = partial(_server_ownership, owner_uid=uid, name_of=names.serving_name)
+    return observed_host(objects, _observed_deployment(objects.deployment, pods, events, ownership, now))
+
+
+def _guests_deployment(children: Children, owner_uid: str, host: ObservedHost) -> ObservedDeployment | None:
+    kept = next((each for each in children.config_maps if _component(each) == names.SERVING_COMPONENT), None)
+    return guests_deployment(kept, _ownership(kept, owner_uid), host) if kept else None
 
 
 def _observed_deployment(

@@ -9,6 +9,7 @@ from distillery_operator.core.name_conflicts import candidate_name_conflict, ser
 from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem, name_conflict, refusal_problem
 from distillery_operator.core.routes import route_name_conflict
+from distillery_operator.core.shared_server import shared_server_problem
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.workspace import workspace_problem
 
@@ -73,6 +74,11 @@ def server_names_are_free(situation: Situation) -> Problem | None:
     return next((problem for problem in (find(situation) for find in conflicts) if problem), None)
 
 
+def shared_server_suits(situation: Situation) -> Problem | None:
+    """Nor for one that the server of another Distillation cannot serve."""
+    return shared_server_problem(situation)
+
+
 def no_live_job(situation: Situation) -> Problem | None:
     """Two stages at the same time would write to one workspace."""
     live = next((job for job in situation.observation.jobs if job.live), None)
@@ -102,6 +108,7 @@ PRECONDITIONS: tuple[Precondition, ...] = (
     claim_not_terminating,
     claim_name_is_free,
     server_names_are_free,
+    shared_server_suits,
     no_live_job,  # After what only a person can repair: that should be reported without waiting for a Job to stop.
     no_orphaned_pod,
     student_is_served,

@@ -85,6 +85,8 @@ def new_failure(
     deployed, fallback = deployed_server(situation), fallback_server(situation)
     if deployed is None or deployed.digest != server.digest or fallback is None or fallback.digest == server.digest:
         return None
+    if situation.plan.host and fallback.model == server.model:
+        return None  # Other Pods of a shared server: only its host can go back.
     why = problem or _failed_verification(states)
     return _failure(situation, server, why) if why and not _has_served_well(situation, server) else None
 

@@ -29,7 +29,7 @@ NOTHING = ServerProgress()
 
 def server_progress(situation: Situation, seen: ObservedDeployment, problem: Problem | None = None) -> ServerProgress:
     """What keeps the Pods of a Deployment from being ready; `problem` where they do not say so themselves."""
-    since = _blocked_since(situation, seen.problem or problem)
+    since = blocked_since(situation, seen.problem or problem)
     stalled = situation.blocked_too_long(since) or _is_past_deadline(seen)
     return ServerProgress(_deadline_problem(seen) or seen.problem or problem, stalled, since)
 
@@ -45,8 +45,8 @@ def _deadline_problem(seen: ObservedDeployment) -> Problem | None:
     return Problem(Reason.ROLLOUT_FAILED, f"the server did not become ready before the rollout deadline{why}")
 
 
-def _blocked_since(situation: Situation, problem: Problem | None) -> datetime | None:
-    """Since when; the retry annotation asks for its whole time again."""
+def blocked_since(situation: Situation, problem: Problem | None) -> datetime | None:
+    """Since when a problem keeps a server from answering; the retry annotation asks for its whole time again."""
     if problem is None or problem.reason not in BLOCKING_REASONS | _CRASHES:
         return None
     before = None if situation.retry_requested else situation.previous.serving

@@ -16,6 +16,7 @@ from distillery_operator.core.observation import Observation, ObservedDeployment
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.server import UNKNOWN_PRECISION, ServedModel, Server, adapter_of
 from distillery_operator.manifests.serving import base_identity_of, identity_of, rendered_server, with_adapter_of
+from distillery_operator.manifests.shared_server import guests_server
 from distillery_operator.planning import names
 
 
@@ -96,6 +97,10 @@ def server_for(situation: Situation, model: ServedModel) -> Server:
     """The server of `model` that there should be: the deployed one, or the candidate, as it is, where it is what the
     user asks for."""
     deployed, candidate = deployed_server(situation), candidate_server(situation)
+    if situation.plan.host:
+        host = situation.observation.host
+        # While the host has none, the Pods that were there last are meant.
+        return guests_server(situation.plan, (host and host.server) or deployed, model)
     kept = _kept(situation, deployed, model) if deployed else None
     if deployed is None or kept is None:
         return (candidate and _kept(situation, candidate, model)) or _rendered(situation, model)

@@ -31,6 +31,7 @@ from distillery_operator.core.servers import (
     served_model,
     server_for,
 )
+from distillery_operator.core.shared_server import adapters_of_guests, unusable_host
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
 from distillery_operator.core.workspace import workspace_problem
@@ -45,6 +46,7 @@ from distillery_operator.manifests.serving import (
     serving_deployment,
     serving_service,
 )
+from distillery_operator.manifests.shared_server import guests_config_map
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -100,11 +102,21 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     wanted = _wanted_server(situation, states)
     if wanted is None:
         return Rollout(RolloutPhase.NOTHING)
+    missing = unusable_host(situation)
+    if missing:
+        rolling_out = _rolling_out((), deployed_server(situation), missing)
+        return replace(rolling_out, wanted=wanted)
     failed = known_failure(situation, wanted)
-    server = earlier_server(situation, failed, wanted) if failed else None
+    server = _earlier_server(situation, failed, wanted) if failed else None
     rollout = _rollout_of(situation, states, server) if server else _rollout_to(situation, states, wanted)
     dropped = _drops_candidate(situation, rollout)
     return replace(rollout, wanted=wanted, failed=failed if server else None, drops_candidate=dropped)
+
+
+def _earlier_server(situation: Situation, failed: FailedRollout, wanted: Server) -> Server | None:
+    """The server to go back to; on a shared one, in the Pods of today."""
+    server = earlier_server(situation, failed, wanted)
+    return server_for(situation, server.model) if server and situation.plan.host else server
 
 
 def _without_workspace(situation: Situation, lost: Problem) -> Rollout:
@@ -119,7 +131,9 @@ def with_failure(situation: Situation, states: StageStates, rollout: Rollout) ->
     if rollout.server is None or rollout.wanted is None or rollout.failed or situation.retry_requested:
         return rollout
     conflict = rollout.problem is not None and rollout.problem.reason is Reason.NAME_CONFLICT
-    problem = rollout.problem if rollout.stalled and not conflict else None
+    # What keeps a shared server from answering is no fault of the student's.
+    counts = rollout.stalled and not conflict and situation.plan.host is None
+    problem = rollout.problem if counts else None
     if rollout.canary and not rollout.canary.takes_over:
         return replace(rollout, failed=candidate_failure(situation, states, rollout.canary.candidate, problem))
     return replace(rollout, failed=new_failure(situation, states, rollout.server, problem))
@@ -184,15 +198,30 @@ def _newest_model(situation: Situation, states: StageStates, deployed: Server | 
 
 def _manifests(situation: Situation, server: Server, step: Canary | None = None) -> tuple[Manifest, ...]:
     plan, settings = situation.plan, situation.settings.manifests
+    if plan.host:
+        return _guests_manifests(situation, server)
     deployment = serving_deployment(plan, settings, server, volume_use(situation))
     failed = _is_failed_candidate_there(situation, server)
     alone = stable_is_selected_alone(situation, step) if step else failed
     service = stable_service(plan, server) if alone else serving_service(plan)
     budget = (disruption_budget(plan),) if plan.has_several_servers else ()
-    adapters = (adapters_config_map(plan, server.model.adapter),) if server.model.adapter else ()
+    adapters = _adapters(situation, server)
     route = serving_route(plan, candidate_weight(situation, step))
     with_memory = with_servers(deployment, server, _fallback(situation, server))
     return (with_memory, *adapters, service, *budget, *([route] if route else []))
+
+
+def _adapters(situation: Situation, server: Server) -> tuple[Manifest, ...]:
+    adapter = server.model.adapter
+    of_guests = adapters_of_guests(situation, server)
+    return (adapters_config_map(situation.plan, adapter, of_guests),) if adapter else ()
+
+
+def _guests_manifests(situation: Situation, server: Server) -> tuple[Manifest, ...]:
+    """What a student needs that another Distillation's Pods serve."""
+    plan, route = situation.plan, serving_route(situation.plan)
+    config_map = guests_config_map(plan, server, _fallback(situation, server))
+    return (config_map, serving_service(plan), *([route] if route else []))
 
 
 def _candidate_manifests(situation: Situation, step: Canary) -> tuple[Manifest, ...]:
@@ -239,7 +268,7 @@ def _progress(situation: Situation, server: Server, manifests: tuple[Manifest, .
     return _rolling_out(manifests, server, server_progress(situation, seen))
 
 
-def _rolling_out(manifests: tuple[Manifest, ...], server: Server, progress: ServerProgress) -> Rollout:
+def _rolling_out(manifests: tuple[Manifest, ...], server: Server | None, progress: ServerProgress) -> Rollout:
     return Rollout(
         RolloutPhase.ROLLING_OUT,
         manifests,
@@ -264,7 +293,7 @@ def _answers_still(situation: Situation, server: Server) -> bool:
     rolled_out = before is not None and before.server == server.digest
     if not (rolled_out or known_verification(situation, server.digest)):
         return False
-    return server in answering_servers(situation) or situation.plan.spec.serving.replicas == 0
+    return server in answering_servers(situation) or situation.replicas == 0
 
 
 def _has_service(situation: Situation) -> bool:

@@ -60,6 +60,12 @@ class Situation:
         return self.plan.retry_at is not None and self.plan.retry_at != self.previous.last_handled_retry_at
 
     @property
+    def replicas(self) -> int:
+        """How many Pods are to serve the student; those of a shared server are its host's."""
+        host = self.observation.host
+        return (host.plan if host and host.plan else self.plan).spec.serving.replicas
+
+    @property
     def volume_is_shared(self) -> bool:
         """Whether many nodes can mount the workspace."""
         claim = self.observation.claim
@@ -103,7 +109,7 @@ def names_to_read(plan: Plan, previous: DistillationStatus) -> tuple[tuple[str, 
     """Kind and name of the objects to read by name, because the watches do not report what is not ours: those of the
     server before anything is paid, and all of them while one is taken."""
     serving, candidate = names.serving_name(plan.name), names.candidate_name(plan.name)
-    route, kinds = plan.spec.serving.route, ("Deployment", "Service")
+    route, kinds = plan.spec.serving.route, ("Service",) if plan.host else ("Deployment", "Service")
     of_server = (*kinds, *([str(route.kind)] if route else [])) if plan.served else ()
     of_candidate = kinds if plan.has_candidates else ()
     adapters = (("ConfigMap", names.adapters_name(plan.name)),) if plan.served and base_folder(plan.spec) else ()

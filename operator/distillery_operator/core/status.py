@@ -33,6 +33,7 @@ from distillery_operator.core.routes import external_urls, route_status
 from distillery_operator.core.servers import candidate_server
 from distillery_operator.core.serving_cost import serving_cost
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
+from distillery_operator.core.shared_server import served_guests
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StagePhase, StageState, StageStates, last_evaluation
 from distillery_operator.core.verification import waits_for_scale_up
@@ -204,6 +205,8 @@ def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | Non
         verification=verification,
         cost=serving_cost(situation.plan.spec.serving.cost_per_hour, verification, usage),
         taken_over=True if seen and is_taken_over(assessment, served) else None,
+        shared_server=situation.plan.host,
+        guests=served_guests(situation, served),
         candidate=_candidate(assessment),
         canary=canary_status(assessment),
         failed_rollout=rollout.failed,
@@ -213,7 +216,7 @@ def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | Non
 def _selector(situation: Situation) -> str:
     """Of the Pods that `replicas` counts: those of a candidate come on top."""
     beside = candidate_server(situation) is not None
-    return (names.stable_selector if beside else names.serving_selector)(situation.plan.name)
+    return (names.stable_selector if beside else names.serving_selector)(situation.plan.server_owner)
 
 
 def _candidate(assessment: Assessment) -> Candidate | None:

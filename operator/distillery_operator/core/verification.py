@@ -97,7 +97,7 @@ def _unserved(situation: Situation, rollout: Rollout) -> Problem | None:
         return Problem(Reason.ROLLING_OUT, "the new student's server could not be rolled out")
     if not rollout.can_be_verified:
         return Problem(Reason.ROLLING_OUT, "waiting for the new student's server")
-    if situation.plan.spec.serving.replicas:
+    if situation.replicas:
         return None
     return _SCALED_TO_ZERO
 

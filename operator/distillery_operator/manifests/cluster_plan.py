@@ -10,6 +10,7 @@ from distillery_api.stage import Stage
 from distillery_operator.manifests.server import ServedModel, Server
 from distillery_operator.manifests.serving import rendered_server
 from distillery_operator.manifests.settings import ManifestSettings
+from distillery_operator.manifests.shared_server import guests_server
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
 
@@ -24,6 +25,8 @@ def cluster_plan(distillation: Distillation, settings: ManifestSettings, rows_re
 def planned_server(plan: Plan, settings: ManifestSettings) -> Server:
     """The server of the student that `plan` results in, before its evaluation."""
     train_hash, image = plan.stage(Stage.TRAIN).input_hash, plan.spec.serving.model_image
+    if plan.host:
+        return guests_server(plan, None, ServedModel.planned(plan, train_hash))
     # The digest is known once the image is pushed.
     reference = image.reference(train_hash) if image else None
     return rendered_server(plan, settings, ServedModel.planned(plan, train_hash, image=reference))

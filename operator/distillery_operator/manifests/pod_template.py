@@ -98,10 +98,10 @@ def node_constraints(plan: Plan, stage: Stage, volume: VolumeUse) -> Manifest:
     """Node constraints of a stage's Pod: a volume that only one node can mount binds all stages to the nodes of the
     training, and to the node of a server that uses it. Verify runs where the server may, and prefers the server's node
     in any case: the latency that it measures is then without the network's, and the load that it sees is the
-    server's. Where the server needs no workspace, verify runs where that is."""
+    server's. Where the server needs no workspace, or is another Distillation's, verify runs where the workspace is."""
     if stage is Stage.VERIFY:
         beside = not volume.shared and volume.beside_server
-        follows_volume = plan.publishes and not volume.shared
+        follows_volume = (plan.publishes or plan.host is not None) and not volume.shared
         base = _constraints(plan.spec.training) if follows_volume else _servers_constraints(plan)
         return merged_map(base, {"affinity": _beside_server(plan) if beside else _near_server(plan)})
     if volume.shared:
@@ -231,6 +231,6 @@ def _near_server(plan: Plan) -> Manifest:
 def _servers_node(plan: Plan) -> Manifest:
     """A term about the serving Pod rather than its node: it still holds when the server moves."""
     return {
-        "labelSelector": {"matchLabels": names.serving_labels(plan.name)},
+        "labelSelector": {"matchLabels": names.serving_labels(plan.server_owner)},
         "topologyKey": "kubernetes.io/hostname",
     }

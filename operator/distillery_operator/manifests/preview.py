@@ -12,7 +12,12 @@ from distillery_operator.manifests.cluster_plan import cluster_plan, planned_ser
 from distillery_operator.manifests.job import stage_config_map, stage_job
 from distillery_operator.manifests.pod_template import VolumeUse
 from distillery_operator.manifests.route import serving_route
-from distillery_operator.manifests.serving import disruption_budget, serving_deployment, serving_service
+from distillery_operator.manifests.serving import (
+    adapters_config_map,
+    disruption_budget,
+    serving_deployment,
+    serving_service,
+)
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
 from distillery_operator.planning.plan import Plan
@@ -37,7 +42,9 @@ def preview(plan: Plan) -> list[Manifest]:
     for planned in plan.stages:
         if planned.stage is Stage.VERIFY:
             server = planned_server(plan, SETTINGS)
-            children += [serving_deployment(plan, SETTINGS, server, volume), serving_service(plan)]
+            children += [] if plan.host else [serving_deployment(plan, SETTINGS, server, volume)]
+            children += [adapters_config_map(plan, server.model.adapter)] if server.model.adapter else []
+            children += [serving_service(plan)]
             children += [disruption_budget(plan)] if plan.has_several_servers else []
             route = serving_route(plan)
             children += [route] if route else []

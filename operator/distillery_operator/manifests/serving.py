@@ -94,33 +94,28 @@ def _labelled(server: Server) -> Server:
     """The server with the digest of its template, which its Pods are labelled with."""
     template_digest = digest(server.template)
     template = merged_map(server.template, {"metadata": {"labels": {names.SERVER_LABEL: template_digest}}})
-    return replace(server, template=template, digest=_verified_digest(template_digest, server.model))
+    return replace(server, template=template, digest=verified_digest(template_digest, server.model))
 
 
 def with_adapter_of(plan: Plan, server: Server, served: ServedModel) -> Server:
     """The server with the same Pods and the adapter of `served`."""
-    verified = _verified_digest(server.pod_label, served)
+    verified = verified_digest(server.pod_label, served)
     return replace(server, model=served, identity=identity_of(plan, served), digest=verified, verify_hashes={})
 
 
-def _verified_digest(template_digest: str, served: ServedModel) -> str:
+def verified_digest(template_digest: str, served: ServedModel) -> str:
+    """Of what is verified: the Pod template, and the adapter where one is served."""
     return digest({"template": template_digest, "adapter": served.adapter.path}) if served.adapter else template_digest
 
 
 def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, volume: VolumeUse) -> Manifest:
     """The Deployment of `server`."""
     labels = child_labels(plan, names.SERVING_COMPONENT, input_hash=server.model.train_hash)
-    annotations = {
-        names.MODEL_PATH_ANNOTATION: server.model.model_path,
-        names.STUDENT_PROMPT_ANNOTATION: server.model.student_prompt,
-        names.PRECISION_ANNOTATION: server.model.precision,
-        names.DIGEST_ANNOTATION: server.digest,
-    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": owned_metadata(
-            plan, names.serving_name(plan.name), {**labels, **serving_queue_labels(plan)}, annotations
+            plan, names.serving_name(plan.name), {**labels, **serving_queue_labels(plan)}, server_annotations(server)
         ),
         "spec": {
             "replicas": plan.spec.serving.replicas,
@@ -135,10 +130,21 @@ def serving_deployment(plan: Plan, settings: ManifestSettings, server: Server, v
     }
 
 
-def adapters_config_map(plan: Plan, adapter: ServedAdapter) -> Manifest:
-    """The adapters that the server has to load, by the names of their model."""
+def server_annotations(server: Server) -> dict[str, str]:
+    """What people read of a server in the object that keeps it."""
+    return {
+        names.MODEL_PATH_ANNOTATION: server.model.model_path,
+        names.STUDENT_PROMPT_ANNOTATION: server.model.student_prompt,
+        names.PRECISION_ANNOTATION: server.model.precision,
+        names.DIGEST_ANNOTATION: server.digest,
+    }
+
+
+def adapters_config_map(plan: Plan, adapter: ServedAdapter, of_guests: Mapping[str, str] | None = None) -> Manifest:
+    """The adapters that the server has to load, by the names of their models: its own student's first."""
     labels = child_labels(plan, names.SERVING_COMPONENT)
-    wanted = dict.fromkeys(student_names(plan.spec.serving, names.served_model_name(plan.name)), f"/{adapter.path}")
+    own = dict.fromkeys(all_student_names(plan), f"/{adapter.path}")
+    wanted = {**own, **{name: path for name, path in (of_guests or {}).items() if name not in own}}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -147,9 +153,14 @@ def adapters_config_map(plan: Plan, adapter: ServedAdapter) -> Manifest:
     }
 
 
+def all_student_names(plan: Plan) -> tuple[str, ...]:
+    """The names by which requests may ask the student."""
+    return student_names(plan.spec.serving, names.served_model_name(plan.name))
+
+
 def serving_service(plan: Plan) -> Manifest:
-    """The Service in front of the Deployment."""
-    return service(plan, names.serving_name(plan.name), names.serving_labels(plan.name))
+    """The Service in front of the Pods that serve the student."""
+    return service(plan, names.serving_name(plan.name), names.serving_labels(plan.server_owner))
 
 
 def service(plan: Plan, name: str, selector: dict[str, str]) -> Manifest:

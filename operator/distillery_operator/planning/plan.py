@@ -101,6 +101,16 @@ class Plan:
         return self.spec.serving.mode is ServingMode.DEPLOYMENT
 
     @property
+    def host(self) -> str | None:
+        """The Distillation whose server serves the student, too; None where it has its own."""
+        return self.spec.serving.shared_server if self.served else None
+
+    @property
+    def server_owner(self) -> str:
+        """The Distillation whose Pods serve the student."""
+        return self.host or self.name
+
+    @property
     def has_several_servers(self) -> bool:
         """Whether more than one Pod serves the student, so that one may be missing for a moment."""
         return self.served and self.spec.serving.replicas > 1

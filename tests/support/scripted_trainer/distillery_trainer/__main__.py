@@ -100,6 +100,9 @@ def result(config, attempt):
     for path in files.values():
         artefact = Path(config["workspace"]) / path
         artefact.mkdir(exist_ok=True) if path.endswith("/") else artefact.write_text("{}\n")
+    if config.get("baseFolder") and not code:
+        for path in (config["baseFolder"], f"adapters/{config['folder']}"):
+            (Path(config["workspace"]) / path).mkdir(parents=True, exist_ok=True)
     if config["stage"] == "verify" and not code:
         attempt.setdefault("verification", VERIFIED)
     given = {key: attempt[key] for key in REPORTED if key in attempt}
