@@ -103,3 +103,15 @@ def stored(control_plane, dry_run):
 def test_server_judges_a_change_of_the_storage(stored, before, after, refused):
     said = stored(before, after)
     assert said == "" if refused is None else refused in said
+
+
+@pytest.mark.parametrize(("before", "after"), [("host", "another"), ("host", None), (None, "host")])
+def test_server_refuses_a_change_of_the_shared_server(control_plane, dry_run, before, after):
+    manifest = minimal_manifest() | {"metadata": {"name": f"shared-{before}-{after}".lower(), "namespace": "default"}}
+
+    def on(host):
+        serving = {"adapter": "LoRA"} | ({"sharedServer": host} if host else {})
+        return manifest | {"spec": manifest["spec"] | {"serving": serving, "storage": {"claimName": "models"}}}
+
+    control_plane.apply(on(before))
+    assert "sharedServer cannot be changed; delete this Distillation and apply it again" in dry_run(on(after))

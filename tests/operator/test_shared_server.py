@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -48,18 +49,35 @@ def state(student: Student) -> tuple[Any, ...]:
     return student.truth(READY), student.reason(), student.truth(RECONCILING), student.truth(STALLED)
 
 
-@pytest.fixture
-def namespace() -> SharedServer:
-    """A host whose student is served."""
+@cache
+def _with_host() -> SharedServer:
     namespace = SharedServer()
     namespace.add("host", serving=AS_HOST).run(*Stage)
     assert namespace.students["host"].truth(READY) == "True"
     return namespace
 
 
+@cache
+def _with_guest() -> SharedServer:
+    namespace = copy.deepcopy(_with_host())
+    served_guest(namespace)
+    return namespace
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> SharedServer:
+    """A host whose student is served and, for tests with a guest, that of a guest."""
+    return copy.deepcopy(_with_guest() if "guest" in request.fixturenames else _with_host())
+
+
 @pytest.fixture
 def host(namespace: SharedServer) -> Student:
     return namespace.students["host"]
+
+
+@pytest.fixture
+def guest(namespace: SharedServer) -> Student:
+    return namespace.students["guest"]
 
 
 def guest_of(namespace: SharedServer, name: str = "guest", **changes: Any) -> Student:
@@ -98,16 +116,18 @@ def test_a_guest_joins_and_no_pod_is_replaced(namespace: SharedServer, host: Stu
     assert guest.decisions() == host.decisions() == ()
 
 
-def test_the_guest_is_verified_under_its_own_name_through_its_own_service(namespace: SharedServer) -> None:
-    guest = served_guest(namespace)
+def test_the_guest_is_verified_under_its_own_name_through_its_own_service(
+    namespace: SharedServer, guest: Student
+) -> None:
     name = f"guest-verify-{guest.record(Stage.VERIFY).input_hash}"
     config = json.loads(guest.objects["ConfigMap", name]["data"]["run.json"])
     given = (config["name"], config["serverUrl"], config["servedAdapter"])
     assert given == ("guest", "http://guest.team-a.svc:8000/v1", adapter(guest))
 
 
-def test_a_new_student_of_a_guest_takes_over_and_one_that_answers_otherwise_goes_back(namespace: SharedServer) -> None:
-    host, guest = namespace.students["host"], served_guest(namespace)
+def test_a_new_student_of_a_guest_takes_over_and_one_that_answers_otherwise_goes_back(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
     first = adapter(guest)
     guest.change(training={"seed": 4})
     guest.run(Stage.TRAIN, Stage.EVALUATE)
@@ -131,8 +151,7 @@ def test_a_new_student_of_a_guest_takes_over_and_one_that_answers_otherwise_goes
     assert (guest.truth(AVAILABLE), state(host)) == ("True", ("True", "Serving", None, None))
 
 
-def test_a_pinned_run_of_a_guest_is_served_again(namespace: SharedServer) -> None:
-    host, guest = namespace.students["host"], served_guest(namespace)
+def test_a_pinned_run_of_a_guest_is_served_again(namespace: SharedServer, host: Student, guest: Student) -> None:
     first = adapter(guest)
     guest.change(training={"seed": 4})
     guest.run(Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY)
@@ -151,16 +170,18 @@ def test_a_guest_waits_to_be_promoted(namespace: SharedServer, host: Student) ->
     assert (guest.truth(READY), loaded(host)["guest"]) == ("True", adapter(guest))
 
 
-def test_a_deleted_guest_is_unloaded_and_its_host_serves_on(namespace: SharedServer, host: Student) -> None:
-    served_guest(namespace)
+def test_a_deleted_guest_is_unloaded_and_its_host_serves_on(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
     namespace.remove("guest")
     namespace.settle()
     assert (loaded(host), serving(host).guests) == ({"host": adapter(host)}, ())
     assert state(host) == ("True", "Serving", None, None)
 
 
-def test_a_guest_that_is_no_longer_served_leaves_nothing_behind(namespace: SharedServer, host: Student) -> None:
-    guest = served_guest(namespace)
+def test_a_guest_that_is_no_longer_served_leaves_nothing_behind(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
     guest.change(serving={**AS_GUEST, "mode": "None"})
     namespace.settle()
     assert loaded(host) == {"host": adapter(host)}
@@ -168,8 +189,7 @@ def test_a_guest_that_is_no_longer_served_leaves_nothing_behind(namespace: Share
     assert (guest.adapters, guest.truth(READY)) == (None, "True")
 
 
-def test_what_a_guest_owns_is_repaired(namespace: SharedServer, host: Student) -> None:
-    guest = served_guest(namespace)
+def test_what_a_guest_owns_is_repaired(namespace: SharedServer, host: Student, guest: Student) -> None:
     right = loaded(host)
     guest.adapters["data"]["adapters.json"] = "[]"
     namespace.settle()
@@ -350,8 +370,9 @@ def test_a_sixteenth_student_finds_no_room(namespace: SharedServer, host: Studen
     assert len(last.jobs()) == 1
 
 
-def test_a_served_guest_that_no_longer_suits_its_host_is_served_on(namespace: SharedServer, host: Student) -> None:
-    guest = served_guest(namespace)
+def test_a_served_guest_that_no_longer_suits_its_host_is_served_on(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
     right = loaded(host)
     guest.change(**OTHER_BASE)
     namespace.settle()
@@ -366,9 +387,8 @@ def test_a_served_guest_that_no_longer_suits_its_host_is_served_on(namespace: Sh
 
 
 def test_guests_of_a_deleted_host_say_so_and_are_right_again_with_the_next_one(
-    namespace: SharedServer, host: Student
+    namespace: SharedServer, host: Student, guest: Student
 ) -> None:
-    guest = served_guest(namespace)
     namespace.remove("host")
     namespace.settle()
     missing = "serving.sharedServer: the Distillation host does not exist in the namespace team-a"
@@ -392,15 +412,15 @@ def test_guests_of_a_deleted_host_say_so_and_are_right_again_with_the_next_one(
     assert len([name for name in guest.jobs() if name.startswith("guest-train-")]) == 1
 
 
-def test_guests_of_a_suspended_host_are_served_on(namespace: SharedServer, host: Student) -> None:
-    guest = served_guest(namespace)
+def test_guests_of_a_suspended_host_are_served_on(namespace: SharedServer, host: Student, guest: Student) -> None:
     host.change(suspend=True)
     namespace.settle()
     assert state(guest) == ("True", "Serving", None, None)
 
 
-def test_guests_of_a_host_that_is_scaled_to_zero_say_so_as_it_does(namespace: SharedServer, host: Student) -> None:
-    guest = served_guest(namespace)
+def test_guests_of_a_host_that_is_scaled_to_zero_say_so_as_it_does(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
     host.change(serving={**AS_HOST, "replicas": 0})
     namespace.settle()
     host.serve()
@@ -414,8 +434,9 @@ def test_guests_of_a_host_that_is_scaled_to_zero_say_so_as_it_does(namespace: Sh
     assert (state(guest), guest.truth(AVAILABLE)) == (("True", "Serving", None, None), "True")
 
 
-def test_guests_of_a_host_that_becomes_merged_are_served_until_it_is(namespace: SharedServer, host: Student) -> None:
-    guest = served_guest(namespace)
+def test_guests_of_a_host_that_becomes_merged_are_served_until_it_is(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
     host.change(serving={"runtime": "VLLM"})
     namespace.settle()
     assert (state(guest), guest.truth(AVAILABLE)) == (("False", "InvalidSpec", None, "True"), "True")
@@ -429,8 +450,9 @@ def test_guests_of_a_host_that_becomes_merged_are_served_until_it_is(namespace: 
     assert (state(guest), loaded(host)["guest"]) == (("True", "Serving", None, None), adapter(guest))
 
 
-def test_a_guest_is_verified_again_in_other_pods_of_its_host(namespace: SharedServer, host: Student) -> None:
-    guest = served_guest(namespace)
+def test_a_guest_is_verified_again_in_other_pods_of_its_host(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
     host.change(serving={**AS_HOST, "image": "vllm:2"})
     namespace.settle()
     assert guest.truth(AVAILABLE) == "True", "the Pods before still answer"
@@ -444,8 +466,9 @@ def test_a_guest_is_verified_again_in_other_pods_of_its_host(namespace: SharedSe
     assert serving(guest).image == "vllm:2"
 
 
-def test_a_guest_that_other_pods_of_its_host_answer_otherwise_says_so(namespace: SharedServer, host: Student) -> None:
-    guest = served_guest(namespace)
+def test_a_guest_that_other_pods_of_its_host_answer_otherwise_says_so(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
     right = loaded(host)
     host.change(serving={**AS_HOST, "image": "vllm:2"})
     namespace.settle()
@@ -466,9 +489,8 @@ def test_a_guest_that_other_pods_of_its_host_answer_otherwise_says_so(namespace:
 
 
 def test_a_host_with_another_base_model_loads_no_adapter_of_the_one_before(
-    namespace: SharedServer, host: Student
+    namespace: SharedServer, host: Student, guest: Student
 ) -> None:
-    guest = served_guest(namespace)
     host.change(**OTHER_BASE)
     namespace.settle()
     assert loaded(host)["guest"] == adapter(guest), "until the host has a student of the new one"
