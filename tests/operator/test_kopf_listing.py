@@ -19,7 +19,7 @@ Pages = list[tuple[list[str], str]]
 
 
 @pytest.fixture
-def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+def page_lengths(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """The lengths of the pages that were asked for, of two objects in two pages."""
     lengths: list[int | None] = []
 
@@ -37,21 +37,21 @@ async def listed(resource: kopf.Resource) -> Pages:
     return [(list(objects), version) async for objects, version in pages]  # type: ignore[misc]
 
 
-async def test_of_children_there_is_the_version_alone(asked_for: list[int | None]) -> None:
+async def test_of_children_there_is_the_version_alone(page_lengths: list[int | None]) -> None:
     begun: list[str] = []
     with without_children(lambda: begun.append("a watch")):
         assert await listed(PODS) == [([], "7")]
-    assert (begun, asked_for) == (["a watch"], [1])
+    assert (begun, page_lengths) == (["a watch"], [1])
 
 
-async def test_distillations_are_listed_whole(asked_for: list[int | None]) -> None:
+async def test_distillations_are_listed_whole(page_lengths: list[int | None]) -> None:
     begun: list[str] = []
     with without_children(lambda: begun.append("a watch")):
         assert await listed(DISTILLATIONS) == [(["a"], "7"), (["b"], "7")]
-    assert (begun, asked_for) == ([], [100])
+    assert (begun, page_lengths) == ([], [100])
 
 
-async def test_afterwards_kopf_lists_as_ever(asked_for: list[int | None]) -> None:
+async def test_afterwards_kopf_lists_as_ever(page_lengths: list[int | None]) -> None:
     with without_children(lambda: None):
         pass
     assert await listed(PODS) == [(["a"], "7"), (["b"], "7")]
