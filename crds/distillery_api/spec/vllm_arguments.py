@@ -76,6 +76,11 @@ def _option(flag: str) -> tuple[VllmOption | None, str]:
 
 
 def _unknown(flag: str, name: str) -> str:
+    first, *further = name.split(maxsplit=1)
+    if further and first in vllm_options():
+        return f"{flag!r} is an option with its value; write the two as items of their own"
+    if flag.startswith("-O"):
+        return f"{flag} is the short form of --optimization-level; write that, and its value"
     free = [each for each in vllm_options() if each not in RESERVED]
     near = [each for each in free if len(name) > 5 and each.startswith(name)] or get_close_matches(name, free, 1, 0.75)
     hint = f"; did you mean {near[0]}?" if near else "; remove it"
