@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,3 +51,24 @@ def _broken_rules(case: ManifestCase) -> list[str]:
 def test_every_rule_is_broken_by_a_manifest_of_the_table():
     broken = {message for case in CASES for message in _broken_rules(case)}
     assert set(_rule_messages(custom_resource_definition())) - broken == set()
+
+
+def test_the_field_that_a_rule_names_first_is_one_of_its_model():
+    """Both judges write the path of the model before the message."""
+    named = [
+        (schema["properties"], match[1])
+        for schema in _schemas(custom_resource_definition())
+        for rule in schema.get(RULES_KEYWORD, [])
+        if "properties" in schema and (match := re.match(r"([a-z][a-zA-Z]*)[.a-zA-Z]*: ", rule["message"]))
+    ]
+    assert [name for properties, name in named if name not in properties] == []
+    assert len(named) >= 15
+
+
+def _schemas(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object in the CRD."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    for child in children:
+        yield from _schemas(child)
+    if isinstance(node, dict):
+        yield node

@@ -112,6 +112,19 @@ def test_number_for_a_string_must_be_quoted(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("training: {timeout: 3600}", "timeout: `3600` is a number in YAML, not a string; not a duration"),
+        ("training: {timeout: 5}", "timeout: `5` is a number in YAML, not a string; not a duration"),
+        ("storage: {claimName: 7}", 'claimName: `7` is a number in YAML, not a string; quote it: "7"'),
+    ],
+)
+def test_number_that_is_wrong_as_a_string_too_gets_the_rule_of_its_field(fields, message, tmp_path):
+    [problem] = problems(tmp_path, f"{MINIMAL}  {fields}\n")
+    assert message in problem
+
+
 def test_missing_field_is_explained(tmp_path):
     text = MINIMAL.replace("  student: {model: {uri: student}}\n", "")
     assert problems(tmp_path, text) == ["4: spec.student: missing; add it. Model to train"]

@@ -6,12 +6,21 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel, Rule
+from distillery_api.base import ApiModel, Rule, matches
 from distillery_api.spec.stage_options import RESERVED_LABEL_PREFIXES
 
 _OWN_PREFIX = "distillery.dev/"
 _QUEUE_PREFIX = "kueue.x-k8s.io/"
 _RESERVED = (*RESERVED_LABEL_PREFIXES, _QUEUE_PREFIX)
+
+_LabelValue = Annotated[
+    str,
+    Field(max_length=63),
+    matches(
+        r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        "not a value of a label; use letters, digits, - _ and ., and begin and end with a letter or a digit",
+    ),
+]
 
 
 def _no_label_is_reserved(metadata: ChildMetadata) -> bool:
@@ -27,7 +36,7 @@ class ChildMetadata(ApiModel):
     PodDisruptionBudget and the route. A change reaches Jobs, Pods and ConfigMaps when they are next created, and the
     others at once; no stage runs again, and no server restarts, for it."""
 
-    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=50)] | None = None
+    labels: Annotated[dict[str, _LabelValue], Field(max_length=50)] | None = None
     """Labels to add. Keys under app.kubernetes.io/, distillery.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/ are
     reserved. A label of a podTemplate comes before one of the same key here."""
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=50)] | None = None
@@ -38,13 +47,13 @@ class ChildMetadata(ApiModel):
             "!has(self.labels) || self.labels.all(k, !k.startsWith('app.kubernetes.io/')"
             " && !k.startsWith('distillery.dev/') && !k.startsWith('batch.kubernetes.io/')"
             " && !k.startsWith('kueue.x-k8s.io/'))",
-            "childMetadata.labels: keys under app.kubernetes.io/, distillery.dev/, batch.kubernetes.io/ and"
+            "labels: keys under app.kubernetes.io/, distillery.dev/, batch.kubernetes.io/ and"
             " kueue.x-k8s.io/ are reserved; use a prefix of your own, and spec.queue for a queue",
             _no_label_is_reserved,
         ),
         Rule(
             "!has(self.annotations) || self.annotations.all(k, !k.startsWith('distillery.dev/'))",
-            "childMetadata.annotations: keys under distillery.dev/ are reserved; use a prefix of your own",
+            "annotations: keys under distillery.dev/ are reserved; use a prefix of your own",
             _no_annotation_is_reserved,
         ),
     )

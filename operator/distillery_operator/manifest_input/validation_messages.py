@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from distillery_api.base import ApiModel
+from distillery_api.base import ApiModel, Rule
 from distillery_api.resource import Distillation
 from distillery_operator.manifest_input.yaml_document import FieldPath, YamlDocument, field_name, plain_value
 
@@ -123,7 +124,23 @@ def _not_string(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -
         return f"is {_kind_of(value)}, not a string; write a single value"
     if isinstance(value, bool):
         return f'`{written}` is a boolean in YAML, not a string; quote it: "{written}"'
-    return f'`{written}` is a number in YAML, not a string; quote it: "{written}"'
+    return f"`{written}` is a number in YAML, not a string; " + (
+        _broken_rule(path, written) or f'quote it: "{written}"'
+    )
+
+
+def _broken_rule(path: FieldPath, text: str) -> str | None:
+    """What the field's own rule says of the text where it breaks it, so that quoting a number would not help; of items
+    of lists none is known."""
+    fields = [field for model in _models_at(path[:-1]) for field in model.model_fields.values()]
+    rules = [rule for field in fields if field.alias == path[-1] for rule in _rules_of(field)]
+    return next((rule.message for rule in rules if not rule.holds(text)), None)
+
+
+def _rules_of(field: FieldInfo) -> Iterator[Rule]:
+    """The rules of a field's value, also of one that may be absent."""
+    optional = [each for inner in typing.get_args(field.annotation) for each in getattr(inner, "__metadata__", ())]
+    yield from (each for each in (*field.metadata, *optional) if isinstance(each, Rule))
 
 
 def _not_number(example: str) -> Describe:
