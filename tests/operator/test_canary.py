@@ -181,7 +181,7 @@ def test_a_step_without_a_duration_waits_for_a_person() -> None:
     run = cluster.plan.stage(Stage.TRAIN).input_hash
     assert (cluster.truth(READY), cluster.reason(), cluster.truth(SUSPENDED)) == ("False", "AwaitingPromotion", "True")
     assert (cluster.truth(AVAILABLE), cluster.status.progress) == ("True", "awaiting promotion")
-    command = f"kubectl annotate distill conjnli {PROMOTE}={run}.2 --overwrite"
+    command = f"kubectl -n team-a annotate distill conjnli {PROMOTE}={run}.2 --overwrite"
     assert message(cluster) == (
         f"canary: step 2 of 3 waits to be promoted: {command};"
         f" train-{run}/model answers 50 % of the requests until then"

@@ -43,7 +43,7 @@ def test_a_first_student_waits_for_its_promotion_and_says_how() -> None:
     assert (cluster.truth(READY), cluster.reason(), cluster.truth(SUSPENDED)) == ("False", "AwaitingPromotion", "True")
     assert (cluster.truth(ConditionType.RECONCILING), cluster.truth(ConditionType.STALLED)) == (None, None)
     assert message(cluster) == (
-        f"the student of run {FIRST} is evaluated and waits to be promoted: kubectl annotate distill conjnli"
+        f"the student of run {FIRST} is evaluated and waits to be promoted: kubectl -n team-a annotate distill conjnli"
         f" distillery.dev/promote={FIRST} --overwrite; no student is served until then"
     )
     assert (cluster.status.progress, cluster.requeue_after()) == ("awaiting promotion", None)

@@ -59,7 +59,8 @@ def _promotion_command(situation: Situation, step: Canary) -> str:
     """Where a later step waits for a person as well, this step alone is promoted."""
     later = any(each.duration is None for each in step.steps[step.step :])
     name = f"{step.promotion}.{step.step}" if later else step.promotion
-    return f"kubectl annotate distill {situation.plan.name} {PROMOTE_ANNOTATION}={name} --overwrite"
+    plan = situation.plan
+    return f"kubectl -n {plan.namespace} annotate distill {plan.name} {PROMOTE_ANNOTATION}={name} --overwrite"
 
 
 def _next(step: Canary) -> str:

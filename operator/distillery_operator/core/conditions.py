@@ -144,7 +144,7 @@ def _promotion_sentence(assessment: Assessment) -> str:
     plan, served = assessment.situation.plan, served_server(assessment)
     newest = plan.stage(Stage.TRAIN).input_hash
     stays = f"{served.model.model_path} serves until then" if served else "no student is served until then"
-    command = f"kubectl annotate distill {plan.name} {PROMOTE_ANNOTATION}={newest} --overwrite"
+    command = f"kubectl -n {plan.namespace} annotate distill {plan.name} {PROMOTE_ANNOTATION}={newest} --overwrite"
     sentence = f"the student of run {newest} is evaluated and waits to be promoted: {command}; {stays}"
     return _with_server_failure(assessment, sentence)
 
