@@ -121,6 +121,9 @@ def test_a_first_student_that_fails_is_not_served() -> None:
     assert cluster.truth(ConditionType.RECONCILING) is None
     assert cluster.truth(ConditionType.EVALUATED) == "True"
     assert cluster.truth(ConditionType.AVAILABLE) == "False"
+    verified = cluster.condition(ConditionType.VERIFIED)
+    assert verified is not None
+    assert (verified.reason, verified.message) == ("NotStarted", "the newest student is not rolled out")
     assert cluster.status.progress == "quality gate failed"
     assert cluster.status.evaluation is not None
     assert cluster.status.evaluation.gate == GateVerdict(met=False, message="score 0.58 is below minScore 0.6")

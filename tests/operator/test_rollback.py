@@ -66,7 +66,7 @@ def answer_otherwise(cluster: SimulatedCluster) -> None:
     cluster.serve()
     cluster.settle()
     cluster.start()
-    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise.")
 
 
 FAILURES = [

@@ -106,6 +106,19 @@ def test_a_served_student_whose_claim_is_gone_is_not_ready(storage: dict[str, st
     assert f"the claim {name} no longer exists" in stalled(cluster)[1]
 
 
+def test_a_distillation_restored_with_its_status_says_how_its_former_claim_is_used() -> None:
+    cluster = served()
+    del cluster.objects["PersistentVolumeClaim", CLAIM]
+    cluster.status = cluster.status.model_copy(update={"workspace_claim": "conjnli-workspace-77777777"})
+    cluster.settle()
+    assert (stalled(cluster)[0], cluster.decisions()) == ("WorkspaceLost", ())
+    assert stalled(cluster)[1] == (
+        "the rows and models of finished stages are in the claim conjnli-workspace-77777777, and the claim of this"
+        f" Distillation, which has been made anew, would be {CLAIM}; delete this Distillation, and apply it again with"
+        " storage.claimName conjnli-workspace-77777777"
+    )
+
+
 @pytest.mark.parametrize("when", ["served", "training", "serving is off"])
 def test_a_claim_deleted_by_a_slip_is_reported_at_once_with_how_to_save_it(when: str) -> None:
     cluster = served()

@@ -255,7 +255,8 @@ def _failed_sentence(assessment: Assessment, failed: FailedRollout) -> str:
     if server and server.digest == (assessment.rollout.wanted and assessment.rollout.wanted.digest):
         back = "going back to the server before"
     stops = "; the rollout of the fleet stops here" if assessment.situation.fleet_turn else ""
-    return shortened(f"serving train-{failed.train}: {failed.message}; {back}{stops}", MESSAGE_LIMIT)
+    message = failed.message.removesuffix(".")
+    return shortened(f"serving train-{failed.train}: {message}; {back}{stops}", MESSAGE_LIMIT)
 
 
 def _serving_sentence(assessment: Assessment) -> str:
@@ -308,7 +309,7 @@ def _stage_facts(assessment: Assessment, summary: Summary) -> Iterable[Fact]:
     for planned in assessment.situation.plan.stages:
         kind, state = _STAGE_CONDITIONS[planned.stage], by_stage.get(planned.stage)
         if state is None:
-            yield kind, ConditionStatus.FALSE, Reason.NOT_STARTED, "an earlier stage is not finished"
+            yield kind, ConditionStatus.FALSE, Reason.NOT_STARTED, _not_started(by_stage.values())
         elif state.phase is StagePhase.DONE:
             message = (state.record and state.record.message) or f"{state.planned.folder} is done"
             yield kind, ConditionStatus.TRUE, Reason.SUCCEEDED, message
@@ -317,6 +318,12 @@ def _stage_facts(assessment: Assessment, summary: Summary) -> Iterable[Fact]:
             yield kind, ConditionStatus.FALSE, Reason.QUEUED, state.problem.message
         else:
             yield kind, ConditionStatus.FALSE, summary.reason, summary.message
+
+
+def _not_started(known: Iterable[StageState]) -> str:
+    """Why a stage has not begun, from the states of those before it."""
+    waits = any(state.phase is not StagePhase.DONE for state in known)
+    return "an earlier stage is not finished" if waits else "the newest student is not rolled out"
 
 
 def dated(facts: Iterable[Fact], previous: DistillationStatus, generation: int, now: datetime) -> tuple[Condition, ...]:

@@ -44,9 +44,20 @@ def _deleted(situation: Situation) -> Problem | None:
     """A new claim would be empty."""
     if not _holds_results(situation):
         return None
-    name = situation.previous.workspace_claim or situation.plan.claim_name
-    message = f"the claim {name} no longer exists, and with it the rows and models of finished stages; {_REMEDY}"
+    name, planned = situation.previous.workspace_claim, situation.plan.claim_name
+    if name not in (None, planned) and situation.plan.spec.storage.claim_name is None:
+        return Problem(Reason.WORKSPACE_LOST, _of_another(name, planned))
+    message = f"the claim {planned} no longer exists, and with it the rows and models of finished stages; {_REMEDY}"
     return Problem(Reason.WORKSPACE_LOST, message)
+
+
+def _of_another(name: str, planned: str) -> str:
+    """The status comes from a backup, and this Distillation is a new object, whose claim would have another name."""
+    return (
+        f"the rows and models of finished stages are in the claim {name}, and the claim of this Distillation, which has"
+        f" been made anew, would be {planned}; delete this Distillation, and apply it again with storage.claimName"
+        f" {name}"
+    )
 
 
 def _lost_volume(situation: Situation) -> Problem:
