@@ -180,6 +180,8 @@ class Canary(LenientModel):
     """What the Pods of the server before it had counted when the step began (rollout.analysis)."""
     candidate_start: RequestCounters | None = None
     """What its own Pods had counted then."""
+    left_over: ShortText | None = None
+    """Value of the annotation distillery.dev/promote when the canary began, which promotes nothing of it."""
 
 
 class FailedRollout(LenientModel):

@@ -11,6 +11,7 @@ import pytest
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import Canary, ConditionType, DistillationStatus, RequestCounters, ServingStatus
+from distillery_operator.core.canary_promotion import is_promoted, promotion_of
 from distillery_operator.core.history import runs_in_use
 from distillery_operator.core.observation import CanaryCounters
 from distillery_operator.errors import Invalid
@@ -153,13 +154,23 @@ def test_a_verified_candidate_gets_its_share_and_takes_over_after_its_time() -> 
 
 @pytest.mark.parametrize(
     ("replicas", "percent", "pods"),
-    [(1, 10, 1), (1, 60, 2), (3, 10, 1), (9, 10, 1), (9, 50, 9), (20, 10, 2), (2, 99, 198)],
+    [(1, 10, 1), (1, 60, 2), (3, 10, 1), (9, 10, 1), (9, 50, 9), (20, 10, 2), (2, 90, 18)],
 )
 def test_the_candidate_has_as_many_pods_as_its_share_asks_for(replicas: int, percent: int, pods: int) -> None:
     cluster = verified(canary_of(canaryPercent=percent) | {"replicas": replicas})
     assert cluster.objects[CANDIDATE]["spec"]["replicas"] == pods
     assert canary(cluster).share == round(100 * pods / (pods + replicas))
     assert cluster.objects[NAME]["spec"]["replicas"] == replicas
+
+
+@pytest.mark.parametrize(("replicas", "percent", "pods"), [(1, 99, 1), (9, 10, 1), (9, 30, 4), (9, 50, 9), (9, 99, 9)])
+def test_by_weights_the_candidate_has_no_more_pods_than_the_server(replicas: int, percent: int, pods: int) -> None:
+    cluster = verified(routed(canaryPercent=percent) | {"replicas": replicas})
+    assert cluster.objects[CANDIDATE]["spec"]["replicas"] == pods
+    assert canary(cluster).share == percent
+    cluster.serve(ready=0)
+    cluster.settle()
+    assert cluster.objects[CANDIDATE]["spec"]["replicas"] == pods
 
 
 def test_a_scale_changes_both_counts() -> None:
@@ -192,8 +203,8 @@ def test_a_step_without_a_duration_waits_for_a_person() -> None:
     cluster.annotations[PROMOTE] = f"{run}.2"
     cluster.settle()
     assert canary(cluster).step == 3
-    assert f"{PROMOTE}={run} --overwrite" in message(cluster)
-    cluster.annotations[PROMOTE] = run
+    assert f"{PROMOTE}={run}.3 --overwrite" in message(cluster)
+    cluster.annotations[PROMOTE] = f"{run}.3"
     cluster.settle()
     cluster.serve()
     cluster.settle()
@@ -203,7 +214,7 @@ def test_a_step_without_a_duration_waits_for_a_person() -> None:
 TOO_LONG = pytest.param("{run}." + 5000 * "0", id="too long")
 
 
-@pytest.mark.parametrize("value", ["", FIRST, "{run}.1", "{run}.x", "{run}x", "train-{run}", TOO_LONG])
+@pytest.mark.parametrize("value", ["", FIRST, "{run}.1", "{run}.3", "{run}.x", "{run}x", "train-{run}", TOO_LONG])
 def test_another_promotion_promotes_nothing(value: str) -> None:
     cluster = verified(canary_of(steps=STEPS))
     cluster.annotations[PROMOTE] = value.format(run=cluster.plan.stage(Stage.TRAIN).input_hash)
@@ -218,6 +229,80 @@ def test_the_name_of_a_run_promotes_all_its_steps() -> None:
     cluster.wait(600)
     cluster.settle()
     assert canary(cluster).percent == 100
+
+
+def paused(cluster: SimulatedCluster) -> tuple[int, str]:
+    """The step that waits, and the value that promotes it."""
+    assert cluster.reason() == "AwaitingPromotion"
+    return canary(cluster).step, message(cluster).partition(f"{PROMOTE}=")[2].partition(" ")[0]
+
+
+def retry_after_failure(cluster: SimulatedCluster) -> None:
+    stop_answering_for_long(cluster)
+    cluster.wait(1)
+    cluster.request_retry()
+
+
+def suspend_and_resume(cluster: SimulatedCluster) -> None:
+    cluster.change(suspend=True)
+    cluster.settle()
+    cluster.change(suspend=False)
+
+
+def change_the_steps(cluster: SimulatedCluster) -> None:
+    cluster.change(serving=canary_of(steps=[{"percent": 20}, {"percent": 40}]))
+
+
+@pytest.mark.parametrize("begin_anew", [retry_after_failure, suspend_and_resume, change_the_steps])
+@pytest.mark.parametrize("left_over", ["{run}", "{run}.1"])
+def test_a_promotion_of_an_earlier_canary_promotes_nothing_of_this_one(left_over: str, begin_anew: Any) -> None:
+    cluster = verified(canary_of(steps=[{"percent": 10}, {"percent": 30}]))
+    run = cluster.plan.stage(Stage.TRAIN).input_hash
+    cluster.annotations[PROMOTE] = left_over.format(run=run)
+    cluster.reconcile()
+    cluster.reconcile()
+    assert canary(cluster).step == 2
+    begin_anew(cluster)
+    cluster.settle()
+    cluster.serve_candidate()
+    cluster.settle()
+    step, value = paused(cluster)
+    assert (step, value) == (1, f"{run}.1.2" if left_over == "{run}.1" else f"{run}.1")
+    for following in (1, 2):
+        assert paused(cluster)[0] == following
+        cluster.annotations[PROMOTE] = paused(cluster)[1]
+        cluster.settle()
+    assert canary(cluster).percent == 100
+
+
+def test_a_promotion_that_is_removed_and_set_again_counts() -> None:
+    cluster = verified(canary_of(steps=[{"percent": 10}]))
+    run = cluster.plan.stage(Stage.TRAIN).input_hash
+    suspend_and_resume(cluster)
+    cluster.annotations[PROMOTE] = f"{run}.1"
+    cluster.settle()
+    cluster.serve_candidate()
+    cluster.settle()
+    assert paused(cluster) == (1, f"{run}.1.2")
+    del cluster.annotations[PROMOTE]
+    cluster.settle()
+    assert paused(cluster) == (1, f"{run}.1")
+    cluster.annotations[PROMOTE] = f"{run}.1"
+    cluster.settle()
+    assert canary(cluster).percent == 100
+
+
+@pytest.mark.parametrize(
+    ("left_over", "value"),
+    [
+        *((None, "a.1"), ("", "a.1"), ("a", "a.1"), ("a.12", "a.1"), ("b.1", "a.1")),
+        *(("a.1", "a.1.2"), ("a.1.2", "a.1.3"), ("a.1.x", "a.1.2"), ("a.1.²", "a.1.2")),
+    ],
+)
+def test_the_value_that_promotes_is_never_the_one_that_is_left_over(left_over: str | None, value: str) -> None:
+    assert promotion_of(left_over, "a", 1) == value
+    assert is_promoted(value, left_over, "a", 1)
+    assert not is_promoted(left_over, left_over, "a", 1)
 
 
 def fail_to_start(cluster: SimulatedCluster) -> None:
@@ -248,6 +333,14 @@ def stop_answering(cluster: SimulatedCluster) -> None:
     cluster.serve_candidate(ready=0)
     cluster.settle()
     cluster.wait(600)
+
+
+def stop_answering_for_long(cluster: SimulatedCluster) -> None:
+    cluster.serve_candidate(ready=0)
+    cluster.settle()
+    cluster.wait(600)
+    cluster.settle()
+    assert cluster.truth(STALLED) == "True"
 
 
 FAILURES: list[tuple[Callable[[SimulatedCluster], None], str, str]] = [
@@ -454,9 +547,34 @@ def test_a_claim_that_only_one_node_can_mount_makes_it_a_recreate_and_says_so() 
     assert message(cluster).endswith(f"can mount the claim {cluster.plan.claim_name}: the server before stops first")
 
 
-def test_with_an_image_such_a_claim_makes_no_gap_and_says_so() -> None:
-    image = {"modelImage": {"repository": "registry.example/student"}}
-    cluster = SimulatedCluster(serving={**canary_of(), **image}, storage={"claimName": "data"})
+IMAGE = {"modelImage": {"repository": "registry.example/student"}}
+
+
+@pytest.mark.parametrize("before", [{}, IMAGE], ids=["from the workspace", "from an image"])
+def test_from_an_image_there_is_a_canary_on_a_volume_of_one_node(before: Raw) -> None:
+    cluster = SimulatedCluster(serving={"runtime": "Transformers", **before})
+    cluster.run_stages(*Stage)
+    stable = label(cluster)
+    cluster.change(serving={**canary_of(), **IMAGE}, training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.PUBLISH)
+    assert label(cluster) == stable
+    [volume] = [v for v in cluster.objects[CANDIDATE]["spec"]["template"]["spec"]["volumes"] if v["name"] == "model"]
+    assert volume["image"]["reference"].startswith("registry.example/student@")
+    cluster.serve_candidate()
+    cluster.settle()
+    cluster.start()
+    cluster.finish()
+    cluster.settle()
+    assert (canary(cluster).step, len(cluster.selected())) == (1, 2)
+    cluster.wait(600)
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(READY), CANDIDATE in cluster.objects) == ("True", False)
+
+
+def test_a_student_that_goes_back_to_the_workspace_of_one_node_has_no_canary() -> None:
+    cluster = SimulatedCluster(serving={**canary_of(), **IMAGE}, storage={"claimName": "data"})
     cluster.objects["PersistentVolumeClaim", "data"] = {
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": "data", "namespace": cluster.plan.namespace, "uid": "data"},
@@ -464,11 +582,11 @@ def test_with_an_image_such_a_claim_makes_no_gap_and_says_so() -> None:
         "status": {"phase": "Bound"},
     }
     cluster.run_stages(*Stage)
-    cluster.change(training={"seed": 7})
-    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.PUBLISH)
+    cluster.change(serving=canary_of())
+    cluster.settle()
     assert CANDIDATE not in cluster.objects
-    assert cluster.objects[NAME]["spec"]["strategy"]["type"] == "RollingUpdate"
-    assert message(cluster).endswith("no canary is possible, since only one node can mount the claim data")
+    assert cluster.objects[NAME]["spec"]["strategy"] == {"type": "Recreate"}
+    assert message(cluster).endswith("only one node can mount the claim data: the server before stops first")
 
 
 def test_a_name_that_belongs_to_somebody_else_is_found_before_the_first_stage() -> None:

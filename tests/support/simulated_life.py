@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from distillery_api.evaluation import Evaluation, Score
 from distillery_api.stage import Stage
 from distillery_api.status import ConditionType
@@ -86,5 +88,7 @@ class SimulatedLife(SimulatedCluster):
         for name in ("conjnli", "conjnli-candidate"):
             if ("Deployment", name) in self.objects:
                 self.serve(name=name)
-        if self.reason(ConditionType.SUSPENDED) == "AwaitingPromotion":
-            self.annotations["distillery.dev/promote"] = self.plan.stage(Stage.TRAIN).input_hash
+        waits = self.condition(ConditionType.SUSPENDED)
+        if waits and waits.reason == "AwaitingPromotion":
+            [(annotation, value)] = re.findall(r"annotate distill conjnli (\S+)=(\S+) --overwrite", waits.message)
+            self.annotations[annotation] = value

@@ -15,7 +15,13 @@ from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData
 from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.model_image import ModelImage
 from distillery_api.spec.queue import Queue
-from distillery_api.spec.rollout import CanaryAnalysis, CanaryStep, RolloutOptions, RolloutStrategy
+from distillery_api.spec.rollout import (
+    LARGEST_SHARE_OF_PODS,
+    CanaryAnalysis,
+    CanaryStep,
+    RolloutOptions,
+    RolloutStrategy,
+)
 from distillery_api.spec.route import Route, RouteKind
 from distillery_api.spec.serving import AdapterMode, Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources, StageOptions
@@ -27,6 +33,7 @@ from distillery_api.spec.training import Lora, Student, StudentModel, Training, 
 __all__ = [
     "DEFAULT_STORAGE_SIZE",
     "LABEL_TASKS",
+    "LARGEST_SHARE_OF_PODS",
     "NLI_LABELS",
     "QUANTITY",
     "REASONING_TASKS",

@@ -29,8 +29,8 @@ def _replicas_can_mount_the_volume(spec: DistillationSpec) -> bool:
 
 
 def _candidate_can_mount_the_volume(spec: DistillationSpec) -> bool:
-    is_canary = spec.serving.rollout.strategy is RolloutStrategy.CANARY
-    return _may_be_mounted_by_many(spec) or spec.serving.mode is ServingMode.NONE or not is_canary
+    is_canary = spec.serving.rollout.strategy is RolloutStrategy.CANARY and spec.serving.mode is not ServingMode.NONE
+    return _may_be_mounted_by_many(spec) or spec.serving.model_image is not None or not is_canary
 
 
 _MANY_NODES = (
@@ -158,9 +158,11 @@ class DistillationSpec(ApiModel):
             _replicas_can_mount_the_volume,
         ),
         Rule(
-            f"self.serving.mode == 'None' || self.serving.rollout.strategy != 'Canary' || {_MANY_NODES}",
+            "self.serving.mode == 'None' || self.serving.rollout.strategy != 'Canary' || has(self.serving.modelImage)"
+            f" || {_MANY_NODES}",
             "serving.rollout.strategy: Canary requires a volume that several nodes can mount, since two servers use it"
-            " at the same time; set storage.accessModes to [ReadWriteMany], or strategy to Rolling",
+            " at the same time; set storage.accessModes to [ReadWriteMany], serve the student from an image"
+            " (serving.modelImage), or set strategy to Rolling",
             _candidate_can_mount_the_volume,
         ),
         Rule(

@@ -27,7 +27,7 @@ class CanaryStep(ApiModel):
 
     percent: Percent
     """Share of the requests that the candidate answers, in percent. It is exact with serving.route of the kind
-    HTTPRoute; by numbers of Pods it is met only roughly."""
+    HTTPRoute; by numbers of Pods it is met only roughly, and may be 90 at most."""
     duration: Duration | None = None
     """How long the step lasts, such as 10m. Default: until a person sets the annotation distillery.dev/promote, as the
     status says."""
@@ -45,6 +45,8 @@ class CanaryAnalysis(ApiModel):
     """Requests to the candidate that a step needs; until then it goes on. Default: 50."""
 
 
+LARGEST_SHARE_OF_PODS = 90
+"""In percent: nine Pods of the candidate beside each of the server's."""
 DEFAULT_PERCENT = 10
 DEFAULT_DURATION = "10m"
 
@@ -69,10 +71,10 @@ class RolloutOptions(ApiModel):
     as Recreate. Recreate: the old Pods stop before the new ones start, which needs no further GPU. Manual: as Rolling,
     once a person has set the annotation distillery.dev/promote to the new run's hash. Canary: the new server is
     verified beside the old one and gets a growing share of the requests before it takes over; it needs a volume that
-    several nodes can mount. Default: Rolling."""
+    several nodes can mount, or modelImage. Default: Rolling."""
     canary_percent: Percent | None = None
     """Share of the requests in the only step of a canary, which lasts 10 minutes; without effect where steps are given.
-    Only with Canary. Default: 10."""
+    Only with Canary. At most 90, unless serving.route is an HTTPRoute. Default: 10."""
     steps: Annotated[tuple[CanaryStep, ...], Field(min_length=1, max_length=10), _GROWING] | None = None
     """Steps of a canary, with growing shares. Only with Canary. Default: one step of canaryPercent."""
 
@@ -92,6 +94,11 @@ class RolloutOptions(ApiModel):
     def has_no_canary(self) -> bool:
         """Whether nothing is said about a canary."""
         return self.canary_percent is None and self.steps is None and self.analysis is None
+
+    @property
+    def largest_percent(self) -> int:
+        """The largest share that a candidate is to have beside another server."""
+        return max(step.percent for step in self.canary_steps)
 
     @property
     def canary_steps(self) -> tuple[CanaryStep, ...]:

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 from distillery_api.base import NotIdentity, NotServerIdentity, Rule, matches
 from distillery_api.spec.fields import Flag, SecretKeyReference, ShortName
 from distillery_api.spec.model_image import ModelImage
-from distillery_api.spec.rollout import RolloutOptions, RolloutStrategy
-from distillery_api.spec.route import Route, RouteAccess
+from distillery_api.spec.rollout import LARGEST_SHARE_OF_PODS, RolloutOptions, RolloutStrategy
+from distillery_api.spec.route import Route, RouteAccess, RouteKind
 from distillery_api.spec.shared_server import SHARED_SERVER_RULES
 from distillery_api.spec.stage_options import StageOptions
 from distillery_api.spec.vllm_arguments import checked_arguments
@@ -49,6 +49,11 @@ class AdapterMode(StrEnum):
 
 def _has_key_for_route(serving: Serving) -> bool:
     return serving.route is None or serving.api_key is not None or serving.route.access is RouteAccess.OPEN
+
+
+def _has_pods_for_shares(serving: Serving) -> bool:
+    has_weights = serving.route is not None and serving.route.kind is RouteKind.HTTP_ROUTE
+    return has_weights or serving.rollout.largest_percent <= LARGEST_SHARE_OF_PODS
 
 
 class Serving(StageOptions):
@@ -113,6 +118,15 @@ class Serving(StageOptions):
     """Way from outside the cluster to the student. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(has(self.route) && self.route.kind == 'HTTPRoute') || (has(self.rollout.steps) ?"
+            " self.rollout.steps.all(s, s.percent <= 90) : !has(self.rollout.canaryPercent) ||"
+            " self.rollout.canaryPercent <= 90)",
+            "rollout: by numbers of Pods, a share of 90 percent takes nine Pods of the candidate beside each Pod of the"
+            " server, and 99 percent would take 99; write at most 90, or set route.kind to HTTPRoute, whose weights"
+            " make any share",
+            _has_pods_for_shares,
+        ),
         Rule(
             "!has(self.runtimeArgs) || size(self.runtimeArgs) == 0 || self.runtime == 'VLLM'",
             "runtimeArgs are those of vLLM; remove them, or set runtime to VLLM",

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from distillery_api.reasons import Reason
-from distillery_api.spec import CanaryStep, RolloutStrategy, parse_duration
+from distillery_api.spec import LARGEST_SHARE_OF_PODS, CanaryStep, RolloutStrategy, parse_duration
 from distillery_api.stage import Stage
 from distillery_api.status import Canary as CanaryStatus
 from distillery_operator.core.canary_analysis import has_begun_anew, judged
-from distillery_operator.core.canary_shares import is_by_weights, weight
+from distillery_operator.core.canary_promotion import is_promoted, promotion_of
+from distillery_operator.core.canary_shares import has_weights, is_by_weights, weight
 from distillery_operator.core.observation import CanaryCounters, ObservedDeployment, Ownership
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.retry_policy import lasting_since
@@ -60,6 +61,8 @@ class Canary:
     """What both servers' Pods had counted when the step began."""
     lacks: str | None = None
     """What there is too little of to judge the candidate by (`rollout.analysis`)."""
+    left_over: str | None = None
+    """The annotation that promotes, as it was when the canary began."""
 
     @property
     def takes_requests(self) -> bool:
@@ -104,31 +107,43 @@ class Canary:
         return self.since + parse_duration(self.current.duration)
 
     @property
-    def promotion(self) -> str:
+    def name(self) -> str:
         """What a person calls the candidate by: its run, or its server where the run is served already."""
         is_new = self.candidate.model.train_hash != self.stable.model.train_hash
         return self.candidate.model.train_hash if is_new else self.candidate.digest
 
+    @property
+    def promotion(self) -> str:
+        """What a person sets the annotation to, to let the candidate pass its present step."""
+        return promotion_of(self.left_over, self.name, self.step)
+
     def replicas(self, stable: int) -> int:
         """The candidate's Pods beside so many of the stable server, so that each Pod has the same share."""
         percent = self.current.percent if self.current else self.steps[-1].percent if self.takes_over else 1
+        percent = min(percent, LARGEST_SHARE_OF_PODS)  # The spec asks for more only where weights make the share.
         return max(1, round(stable * percent / (100 - percent)))
 
 
 def canary(situation: Situation, states: StageStates, wanted: Server) -> Canary | None:
     """The canary by which `wanted` is to replace the server that is deployed; None where it takes over otherwise."""
-    stable = _stable_server(situation) if uses_canary(situation) else None
+    stable = _stable_server(situation) if uses_canary(situation, wanted) else None
     if stable is None or not _replaces(stable, wanted):
         return None
-    before = _resumed(situation, Canary(stable, wanted, situation.plan.spec.serving.rollout.canary_steps))
+    steps, promoted = situation.plan.spec.serving.rollout.canary_steps, situation.plan.promoted
+    before = _resumed(situation, Canary(stable, wanted, steps, left_over=promoted))
     return _advanced(situation, states, _judged(situation, _observed(situation, before)))
 
 
-def uses_canary(situation: Situation) -> bool:
-    """Whether new servers take over by a canary. On a volume that only one node can mount, two cannot run."""
+def uses_canary(situation: Situation, wanted: Server) -> bool:
+    """Whether `wanted` takes over by a canary. Two servers cannot use a volume that only one node can mount."""
     serving = situation.plan.spec.serving
     chosen = serving.rollout.strategy is RolloutStrategy.CANARY and serving.pinned_run is None
-    return chosen and situation.volume_is_shared and serving.replicas > 0
+    return chosen and can_stand_beside(situation, wanted) and serving.replicas > 0
+
+
+def can_stand_beside(situation: Situation, server: Server) -> bool:
+    """Whether Pods of the server can run beside others, on any node."""
+    return situation.volume_is_shared or not server.uses_workspace
 
 
 def reads_counters(situation: Situation, canary: Canary | None) -> bool:
@@ -136,20 +151,29 @@ def reads_counters(situation: Situation, canary: Canary | None) -> bool:
     return canary is not None and canary.is_under_way and situation.plan.spec.serving.rollout.analysis is not None
 
 
-def missed_canary(situation: Situation) -> str | None:
+def missed_canary(situation: Situation, wanted: Server | None) -> str | None:
     """Why a new server takes over without a canary although the spec asks for one."""
-    if situation.volume_is_shared or not situation.plan.has_candidates:
+    if wanted is None or not situation.plan.has_candidates or can_stand_beside(situation, wanted):
         return None
-    why = f"no canary is possible, since only one node can mount the claim {situation.plan.claim_name}"
-    return why if situation.plan.publishes else f"{why}: the server before stops first"
+    return (
+        f"no canary is possible, since only one node can mount the claim {situation.plan.claim_name}: the server before"
+        " stops first"
+    )
+
+
+def candidate_pods(situation: Situation, canary: Canary) -> int:
+    """How many Pods the candidate needs for its share. Where weights make the shares, as many as the server itself has
+    would do for all requests."""
+    server = situation.plan.spec.serving.replicas
+    pods = canary.replicas(server)
+    return min(pods, server) if has_weights(situation) else pods
 
 
 def candidate_weight(situation: Situation, canary: Canary | None) -> int:
     """What the route is to lead to the candidate, in percent; 0 where it has none of the shares."""
     if canary is None or canary.current is None or not canary.answers or not is_by_weights(situation):
         return 0
-    pods = canary.replicas(situation.plan.spec.serving.replicas)
-    return weight(situation.observation, canary.current.percent, pods)
+    return weight(situation.observation, canary.current.percent, candidate_pods(situation, canary))
 
 
 def stable_is_selected_alone(situation: Situation, canary: Canary) -> bool:
@@ -192,15 +216,22 @@ def _resumed(situation: Situation, begun: Canary) -> Canary:
     """The canary where the status says that it is; where its steps have changed, at its first step again."""
     serving = situation.previous.serving
     before = serving.canary if serving else None
-    if before is None or before.server != begun.candidate.digest or before.step == VERIFYING:
+    if before is None or before.server != begun.candidate.digest:
         return begun
+    resumed = replace(begun, step=before.step, left_over=_still_left_over(situation, before))
+    if before.step == VERIFYING:
+        return resumed
     if before.percent == 100:
-        return replace(begun, step=len(begun.steps) + 1)
-    resumed = replace(begun, step=before.step)
+        return replace(resumed, step=len(begun.steps) + 1)
     if before.step > len(begun.steps) or resumed.percent != before.percent:
         return replace(begun, step=1)
     since = before.since and lasting_since(before.since, situation.now)
     return replace(resumed, since=since, start=_start_of(before))
+
+
+def _still_left_over(situation: Situation, before: CanaryStatus) -> str | None:
+    """The value of the annotation from before the canary, until somebody sets or removes it."""
+    return before.left_over if before.left_over == situation.plan.promoted else None
 
 
 def _start_of(before: CanaryStatus) -> CanaryCounters | None:
@@ -278,7 +309,4 @@ def _is_over(situation: Situation, canary: Canary) -> bool:
 
 
 def _is_promoted(situation: Situation, canary: Canary) -> bool:
-    """Whether a person has let the candidate pass this step: by its name alone, or with the number of this or a later
-    step."""
-    name, _, step = (situation.plan.promoted or "").partition(".")
-    return name == canary.promotion and (not step or (step.isdecimal() and int(step[:4]) >= canary.step))
+    return is_promoted(situation.plan.promoted, canary.left_over, canary.name, canary.step)

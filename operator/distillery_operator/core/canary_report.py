@@ -32,6 +32,7 @@ def canary_status(assessment: Assessment) -> CanaryStatus | None:
         message=shortened(problem or canary_sentence(situation, step), STAGE_MESSAGE_LIMIT),
         stable_start=step.start.stable if step.start else None,
         candidate_start=step.start.candidate if step.start else None,
+        left_over=step.left_over,
     )
 
 
@@ -56,11 +57,8 @@ def canary_sentence(situation: Situation, step: Canary) -> str:
 
 
 def _promotion_command(situation: Situation, step: Canary) -> str:
-    """Where a later step waits for a person as well, this step alone is promoted."""
-    later = any(each.duration is None for each in step.steps[step.step :])
-    name = f"{step.promotion}.{step.step}" if later else step.promotion
     plan = situation.plan
-    return f"kubectl -n {plan.namespace} annotate distill {plan.name} {PROMOTE_ANNOTATION}={name} --overwrite"
+    return f"kubectl -n {plan.namespace} annotate distill {plan.name} {PROMOTE_ANNOTATION}={step.promotion} --overwrite"
 
 
 def _next(step: Canary) -> str:

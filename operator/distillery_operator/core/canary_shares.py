@@ -16,9 +16,13 @@ from distillery_operator.core.situation import Situation
 def is_by_weights(situation: Situation) -> bool:
     """Whether the route has the shares. Where no Pod of the stable server answers, it has not: the candidate's Pods,
     which the Service selects then, answer all requests."""
-    route, stable = situation.plan.spec.serving.route, situation.observation.deployment
-    is_ours = route is not None and route.kind is RouteKind.HTTP_ROUTE and observed_route_of(situation) is not None
-    return is_ours and _ready(stable) > 0
+    return has_weights(situation) and _ready(situation.observation.deployment) > 0
+
+
+def has_weights(situation: Situation) -> bool:
+    """Whether there is a route of ours whose weights can make the shares."""
+    route = situation.plan.spec.serving.route
+    return route is not None and route.kind is RouteKind.HTTP_ROUTE and observed_route_of(situation) is not None
 
 
 def weight(observation: Observation, percent: int, pods: int) -> int:

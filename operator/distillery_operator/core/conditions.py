@@ -221,7 +221,7 @@ def _server_summary(assessment: Assessment) -> Summary:
     """Of a server that is being rolled out."""
     rollout, problem = assessment.rollout, assessment.rollout.problem
     if problem is None:
-        hint = missed_canary(assessment.situation)
+        hint = missed_canary(assessment.situation, rollout.wanted)
         sentence = "serving: the new student's server is starting"
         return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, f"{sentence}; {hint}" if hint else sentence)
     reason = problem.reason or (Reason.ROLLOUT_FAILED if rollout.stalled else Reason.ROLLING_OUT)
@@ -248,11 +248,12 @@ def _serving_summary(assessment: Assessment) -> Summary:
 
 def _failed_sentence(assessment: Assessment, failed: FailedRollout) -> str:
     """Why a rollout failed, and what serves instead."""
-    server, phase, problem = assessment.rollout.server, assessment.rollout.phase, assessment.rollout.problem
-    path, why = server.model.model_path if server else "", f": {problem.message}" if problem else ""
-    again = "serves on" if uses_canary(assessment.situation) else "serves again"
-    back = f"{path} {again}" if phase is RolloutPhase.SERVING else f"going back to {path}{why}"
-    if server and server.digest == (assessment.rollout.wanted and assessment.rollout.wanted.digest):
+    rollout, wanted = assessment.rollout, assessment.rollout.wanted
+    path = rollout.server.model.model_path if rollout.server else ""
+    why = f": {rollout.problem.message}" if rollout.problem else ""
+    again = "serves on" if wanted and uses_canary(assessment.situation, wanted) else "serves again"
+    back = f"{path} {again}" if rollout.phase is RolloutPhase.SERVING else f"going back to {path}{why}"
+    if rollout.server and wanted and rollout.server.digest == wanted.digest:
         back = "going back to the server before"
     stops = "; the rollout of the fleet stops here" if assessment.situation.fleet_turn else ""
     message = failed.message.removesuffix(".")

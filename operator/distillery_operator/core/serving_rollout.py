@@ -13,7 +13,7 @@ from enum import StrEnum
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import FailedRollout
-from distillery_operator.core.canary import Canary, canary, candidate_weight, stable_is_selected_alone
+from distillery_operator.core.canary import Canary, canary, candidate_pods, candidate_weight, stable_is_selected_alone
 from distillery_operator.core.gated_rollout import may_be_rolled_out, newest_image
 from distillery_operator.core.name_conflicts import candidate_name_conflict, server_name_conflict
 from distillery_operator.core.observation import Ownership
@@ -227,7 +227,7 @@ def _guests_manifests(situation: Situation, server: Server) -> tuple[Manifest, .
 def _candidate_manifests(situation: Situation, step: Canary) -> tuple[Manifest, ...]:
     if not step.may_start:
         return ()
-    plan, replicas = situation.plan, step.replicas(situation.plan.spec.serving.replicas)
+    plan, replicas = situation.plan, candidate_pods(situation, step)
     deployment = candidate_deployment(plan, situation.settings.manifests, step.candidate, replicas)
     return (candidate_service(plan), deployment)
 

@@ -132,8 +132,10 @@ class Plan:
 
     @property
     def promoted(self) -> str | None:
-        """The run that a person has promoted: the hash of its training."""
-        return self.distillation.metadata.annotations.get(PROMOTE_ANNOTATION)
+        """What a person has promoted: the hash of a run's training, or a step of a canary. Longer values than the
+        status holds are no names of ours."""
+        value = self.distillation.metadata.annotations.get(PROMOTE_ANNOTATION)
+        return value and value[:1024]
 
     @property
     def claim_name(self) -> str:
