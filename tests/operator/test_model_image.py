@@ -354,3 +354,30 @@ def test_a_pinned_newest_run_that_fails_the_gate_is_never_pushed_and_says_so() -
     cluster.settle()
     assert cluster.reason(ConditionType.STALLED) == "InvalidSpec"
     assert f"the run {newest} was never pushed to {REPOSITORY}" in message(cluster)
+
+
+def test_several_servers_wait_for_the_image_on_a_volume_of_one_node() -> None:
+    cluster = served(FROM_WORKSPACE)
+    cluster.change(serving={**FROM_IMAGE, "replicas": 3})
+    cluster.settle()
+    assert (model_volume(cluster)["name"], deployment(cluster)["spec"]["replicas"]) == ("workspace", 1)
+    cluster.run_stages(Stage.PUBLISH)
+    assert (model_volume(cluster)["name"], deployment(cluster)["spec"]["replicas"]) == ("model", 3)
+    cluster.run_stages(Stage.VERIFY)
+    assert (cluster.truth(READY), cluster.decisions()) == ("True", ())
+
+
+def test_several_servers_wait_for_nothing_on_a_volume_of_many_nodes() -> None:
+    cluster = served(FROM_WORKSPACE, storage={"accessModes": ["ReadWriteMany"]})
+    cluster.change(serving={**FROM_IMAGE, "replicas": 3})
+    cluster.settle()
+    assert (model_volume(cluster)["name"], deployment(cluster)["spec"]["replicas"]) == ("workspace", 3)
+    assert cluster.reason() == "Publishing"
+
+
+def test_a_server_from_an_image_that_goes_back_to_the_workspace_does_so_with_one_pod() -> None:
+    cluster = served({**FROM_IMAGE, "replicas": 3})
+    elsewhere = {**FROM_IMAGE, "modelImage": {"repository": "other.example/student"}}
+    cluster.change(serving={**elsewhere, "replicas": 3})
+    cluster.settle()
+    assert (model_volume(cluster)["name"], deployment(cluster)["spec"]["replicas"]) == ("model", 3)

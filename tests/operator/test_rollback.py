@@ -409,3 +409,137 @@ def test_a_way_back_that_does_not_get_there_says_why() -> None:
     assert message(cluster).endswith(
         f"; going back to {OLD_MODEL}: the image distillery-trainer:1 cannot be pulled: not found"
     )
+
+
+# --- a server that is changed while the next student is made
+
+
+def changed_meanwhile(fail: Any) -> SimulatedCluster:
+    """The next student is being trained, and the server of the one that serves is changed."""
+    cluster = served(storage=SHARED)
+    cluster.change(training={"seed": 7})
+    cluster.settle()
+    cluster.start()
+    cluster.change(serving={"runtime": "Transformers", "image": "mine:2"})
+    cluster.settle()
+    fail(cluster)
+    cluster.settle()
+    return cluster
+
+
+def test_a_changed_server_is_verified_between_two_stages_of_the_next_student() -> None:
+    cluster = changed_meanwhile(lambda cluster: cluster.serve())
+    assert (cluster.live_jobs(), cluster.reason(), cluster.truth(AVAILABLE)) == ([cluster.job()], "Training", "True")
+    assert "was changed since it was verified" in message(cluster, AVAILABLE)
+    cluster.finish()
+    cluster.settle()
+    assert (cluster.reason(), cluster.created[-1].partition("-")[2][:6]) == ("Verifying", "verify")
+    cluster.start()
+    cluster.finish()
+    cluster.settle()
+    assert (cluster.reason(), cluster.truth(AVAILABLE)) == ("Evaluating", "True")
+    verified = {run.train: run.verification and run.verification.server for run in cluster.status.history}
+    assert verified["nxevyml5"] == serving(cluster).server
+    created = len(cluster.created)
+    cluster.run_stages(Stage.EVALUATE)
+    assert [name for name in cluster.created[created:] if "verify" in name] == []
+
+
+def test_a_changed_server_that_answers_otherwise_goes_back_and_the_run_goes_on() -> None:
+    cluster = changed_meanwhile(lambda cluster: cluster.serve())
+    cluster.finish()
+    cluster.settle()
+    cluster.start()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+    cluster.settle()
+    assert template(cluster)["spec"]["containers"][0]["image"] != "mine:2"
+    assert (cluster.truth(STALLED), cluster.reason()) == (None, "Evaluating")
+    assert "3 of 16 rows were answered otherwise" in message(cluster)
+    cluster.serve()
+    cluster.run_stages(Stage.EVALUATE, Stage.VERIFY)
+    assert (cluster.truth(READY), template(cluster)["spec"]["containers"][0]["image"]) == ("True", "mine:2")
+
+
+def test_a_changed_server_that_cannot_start_does_not_stall_the_run() -> None:
+    cluster = changed_meanwhile(fail_to_start)
+    cluster.settle()
+    assert (cluster.truth(STALLED), cluster.reason(), cluster.truth(READY)) == (None, "Training", "Unknown")
+    assert "cannot be pulled" in message(cluster)
+    assert template(cluster)["spec"]["containers"][0]["image"] != "mine:2"
+
+
+@pytest.mark.parametrize("problem", ["pending", "crash", "unreachable"])
+def test_a_verification_that_does_not_go_on_makes_room_for_the_next_stage(problem: str) -> None:
+    cluster = changed_meanwhile(lambda cluster: cluster.serve())
+    cluster.finish()
+    cluster.settle()
+    assert cluster.reason() == "Verifying"
+    if problem == "pending":
+        cluster.wait_for("ErrImagePull", "not found")
+    else:
+        cluster.start()
+        cluster.fail(*((1,) if problem == "crash" else (3, Reason.VERIFICATION_FAILED, "no answer")))
+    cluster.settle()
+    assert (cluster.reason(), cluster.truth(AVAILABLE)) == ("Evaluating", "True")
+    cluster.run_stages(Stage.EVALUATE, Stage.VERIFY)
+    assert cluster.truth(READY) == "True"
+
+
+def test_a_student_whose_verification_runs_when_the_spec_is_edited_is_verified() -> None:
+    cluster = with_new_student()
+    cluster.serve()
+    cluster.settle()
+    cluster.start()
+    second = cluster.plan.stage(Stage.TRAIN).input_hash
+    assert cluster.reason() == "Verifying"
+    cluster.change(training={"seed": 8})
+    cluster.settle()
+    assert (cluster.reason(), cluster.truth(AVAILABLE), len(cluster.live_jobs())) == ("Verifying", "False", 1)
+    cluster.finish()
+    cluster.settle()
+    assert (cluster.reason(), cluster.truth(AVAILABLE), serving(cluster).train) == ("Training", "True", second)
+    assert cluster.status.history[0].verification is not None
+
+
+def test_a_student_that_answers_otherwise_goes_back_also_after_the_spec_is_edited() -> None:
+    cluster = with_new_student()
+    cluster.serve()
+    cluster.settle()
+    cluster.start()
+    cluster.change(training={"seed": 8})
+    cluster.settle()
+    cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+    cluster.settle()
+    assert (deployed_model(cluster), cluster.reason()) == (OLD_MODEL, "Training")
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.truth(AVAILABLE), cluster.decisions()) == ("True", ())
+
+
+@pytest.mark.parametrize("exit_code", [2, 3], ids=["failed", "waiting"])
+def test_a_changed_server_is_verified_while_the_next_student_cannot_be_pushed(exit_code: int) -> None:
+    image = {"runtime": "Transformers", "modelImage": {"repository": "registry.example/student"}}
+    cluster = served(serving=image)
+    cluster.change(training={"seed": 7})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    cluster.start()
+    cluster.fail(exit_code, Reason.PUBLISH_FAILED, "the registry does not answer")
+    cluster.settle()
+    record = cluster.record(Stage.PUBLISH)
+    cluster.change(serving={**image, "resources": {"requests": {"memory": "4Gi"}}})
+    cluster.settle()
+    cluster.serve()
+    cluster.settle()
+    assert (cluster.reason(), cluster.record(Stage.PUBLISH).attempts) == ("Verifying", record.attempts)
+    cluster.start()
+    cluster.finish()
+    cluster.settle()
+    first = next(run for run in cluster.status.history if run.train == "nxevyml5")
+    assert first.verification is not None
+    assert (first.verification.server, cluster.truth(AVAILABLE)) == (serving(cluster).server, "True")
+    assert cluster.record(Stage.PUBLISH).message == "the registry does not answer"
+    assert cluster.truth(STALLED) == ("True" if exit_code == 2 else None)
+    cluster.wait(1)
+    cluster.request_retry()
+    cluster.run_stages(Stage.PUBLISH, Stage.VERIFY)
+    assert cluster.truth(READY) == "True"

@@ -119,7 +119,7 @@ class Serving(StageOptions):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "(has(self.route) && self.route.kind == 'HTTPRoute') || (has(self.rollout.steps) ?"
+            "!has(self.rollout) || (has(self.route) && self.route.kind == 'HTTPRoute') || (has(self.rollout.steps) ?"
             " self.rollout.steps.all(s, s.percent <= 90) : !has(self.rollout.canaryPercent) ||"
             " self.rollout.canaryPercent <= 90)",
             "rollout: by numbers of Pods, a share of 90 percent takes nine Pods of the candidate beside each Pod of the"

@@ -120,9 +120,14 @@ def _replaces_equal(situation: Situation, rollout: Rollout, pod: Manifest) -> bo
     """Whether the Pod is created once one that asks for as much has ended."""
     deployment = situation.observation.deployment
     written = next(each for each in rollout.manifests if each["kind"] == "Deployment")  # The server's own.
-    if deployment is None or not deployment.desired or written["spec"]["strategy"]["type"] != "Recreate":
+    if deployment is None or not deployment.desired or _adds_pod(written["spec"]["strategy"]):
         return False
     return includes(_resources(deployment.manifest["spec"]["template"]), _resources(pod))
+
+
+def _adds_pod(strategy: Manifest) -> bool:
+    """Whether a new Pod comes before an old one goes."""
+    return strategy["type"] == "RollingUpdate" and bool(strategy["rollingUpdate"]["maxSurge"])
 
 
 def _resources(pod: Manifest) -> list[Manifest]:

@@ -37,8 +37,12 @@ def answering(assessment: Assessment) -> tuple[Server, ...]:
 
 
 def served_server(assessment: Assessment) -> Server | None:
-    """The server that answers; of two during a rollout, the one from before. Where none does, the one that is to."""
-    situation = assessment.situation
+    """The server that answers; of two during a rollout, the one from before. Where none does, the one that is to. Until
+    a candidate takes over, it is the stable server also while only the candidate answers: where somebody deletes its
+    Deployment, it is made again."""
+    situation, step = assessment.situation, assessment.rollout.canary
+    if step and not step.takes_over:
+        return step.stable
     servers = answering(assessment)
     return servers[0] if servers else deployed_server(situation) or assessment.rollout.server
 
@@ -85,11 +89,12 @@ def _of_answering(assessment: Assessment, servers: tuple[Server, ...], paths: st
 
 
 def _was_verified(assessment: Assessment, server: Server) -> bool:
-    """Whether the student was verified behind an earlier server, and cannot be yet behind this one: a new student is
-    being made or has failed, or nothing may run."""
-    situation, current = assessment.situation, assessment.stages.current
+    """Whether the student was verified behind an earlier server, and is not being verified behind this one: a new
+    student is being made, takes over or has failed, or nothing may run."""
+    situation, current, wanted = assessment.situation, assessment.stages.current, assessment.rollout.wanted
     run = run_named(situation, server.model.train_hash)
-    waits = current.planned.stage is not Stage.VERIFY or situation.plan.suspended or assessment.rollout.failed
+    is_verified_now = current.planned.stage is Stage.VERIFY and wanted is not None and wanted.digest == server.digest
+    waits = not is_verified_now or situation.plan.suspended or assessment.rollout.failed
     return bool(waits) and run is not None and run.verification is not None
 
 

@@ -197,12 +197,22 @@ def _made_again(situation: Situation) -> Server | None:
     return server_for(situation, model) if under_way and model else None
 
 
+def unsettled_server(situation: Situation, wanted: Server) -> Server | None:
+    """The deployed server, where its Pods are still replacing others that serve, and `wanted` is to replace it by a
+    canary: that begins once they have."""
+    serving, deployed = situation.previous.serving, deployed_server(situation)
+    if deployed is None or not uses_canary(situation, wanted) or not _replaces(deployed, wanted):
+        return None
+    is_first = serving is None or serving.server is None
+    return None if is_first or _has_served(situation, deployed) else deployed
+
+
 def _has_served(situation: Situation, deployed: Server) -> bool:
-    """Whether the Pods of the deployed server have replaced all others. Where the status is lost, they have if they all
-    are its own and answer."""
+    """Whether the Pods of the deployed server have replaced all others: the status says so, or they all are its own and
+    answer."""
     serving, seen = situation.previous.serving, situation.observation.deployment
-    if serving and serving.server:
-        return serving.server == deployed.digest
+    if serving and serving.server == deployed.digest:
+        return True
     return seen is not None and seen.rolled_out and seen.available > 0
 
 

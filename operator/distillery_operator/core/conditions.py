@@ -35,7 +35,7 @@ from distillery_operator.core.routes import route_name_conflict
 from distillery_operator.core.runs import pin_problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.situation import find_condition
-from distillery_operator.core.stages import StagePhase, StageState
+from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.core.verification import waits_for_scale_up
 from distillery_operator.core.workspace import workspace_problem
 
@@ -117,7 +117,7 @@ def _summary_without_refusals(assessment: Assessment) -> Summary:
         return Summary(OverallState.STALLED, Reason.QUALITY_GATE_FAILED, _gate_sentence(assessment, verdict))
     if awaits_promotion(situation, states):
         return Summary(OverallState.SUSPENDED, Reason.AWAITING_PROMOTION, _promotion_sentence(assessment))
-    return _rollout_summary(assessment) if _is_about_server(assessment) else _stage_summary(states.current)
+    return _rollout_summary(assessment) if _is_about_server(assessment) else _current_stage_summary(assessment)
 
 
 def _suspension_sentence(job: ObservedJob | None) -> str:
@@ -164,12 +164,27 @@ def _with_server_failure(assessment: Assessment, sentence: str) -> str:
 
 
 def _is_about_server(assessment: Assessment) -> bool:
-    """Whether the server's state is what to report: once all stages are done, and while verify waits for it."""
+    """Whether the server's state is what to report: once all stages are done, and while verify waits for it. While
+    another student is made, its stage is."""
     states, rollout = assessment.stages, assessment.rollout
-    if waits_for_scale_up(states) or rollout.failed:
+    if waits_for_scale_up(states) or (rollout.failed and _is_made(states)):
         return True
     waits_for_server = states.current.planned.stage is Stage.VERIFY and not rollout.can_be_verified
     return states.finished or (waits_for_server and not states.current.stalled)
+
+
+def _is_made(states: StageStates) -> bool:
+    """Whether no stage is left that the newest student needs before its rollout."""
+    return states.current.planned.stage is Stage.VERIFY or states.current.phase is StagePhase.DONE
+
+
+def _current_stage_summary(assessment: Assessment) -> Summary:
+    """Of the current stage, with why the server of an earlier student could not be changed meanwhile."""
+    summary, failed = _stage_summary(assessment.stages.current), assessment.rollout.failed
+    if failed is None:
+        return summary
+    message = f"{summary.message}; {_failed_sentence(assessment, failed)}"
+    return replace(summary, message=shortened(message, MESSAGE_LIMIT))
 
 
 def _stage_summary(state: StageState) -> Summary:

@@ -125,7 +125,7 @@ def _has_served_well(situation: Situation, server: Server) -> bool:
 
 def _failed_verification(states: StageStates) -> Problem | None:
     """Why the server was found to answer otherwise than the evaluation. That nobody could ask it says nothing of it."""
-    verify = states.current
-    if verify.planned.stage is not Stage.VERIFY or verify.phase is not StagePhase.FAILED:
-        return None
-    return verify.problem if verify.problem and verify.problem.reason is Reason.VERIFICATION_FAILED else None
+    failed = (state for state in states.stages if state.phase is StagePhase.FAILED)
+    verify = next((state for state in failed if state.planned.stage is Stage.VERIFY), None)
+    problem = verify.problem if verify else None
+    return problem if problem and problem.reason is Reason.VERIFICATION_FAILED else None

@@ -13,12 +13,20 @@ from enum import StrEnum
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import FailedRollout
-from distillery_operator.core.canary import Canary, canary, candidate_pods, candidate_weight, stable_is_selected_alone
+from distillery_operator.core.canary import (
+    Canary,
+    canary,
+    candidate_pods,
+    candidate_weight,
+    stable_is_selected_alone,
+    unsettled_server,
+)
 from distillery_operator.core.gated_rollout import may_be_rolled_out, newest_image
 from distillery_operator.core.name_conflicts import candidate_name_conflict, server_name_conflict
 from distillery_operator.core.observation import Ownership
 from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
+from distillery_operator.core.replicas import with_possible_replicas
 from distillery_operator.core.rollback import candidate_failure, earlier_server, known_failure, new_failure
 from distillery_operator.core.runs import known_verification, model_of, pinned_run
 from distillery_operator.core.served_adapters import names_adapters
@@ -34,6 +42,7 @@ from distillery_operator.core.servers import (
 from distillery_operator.core.shared_server import adapters_of_guests, unusable_host
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
+from distillery_operator.core.take_over import candidate_stands_in, is_to_stand_in, replaced_in_place
 from distillery_operator.core.workspace import workspace_problem
 from distillery_operator.core.yielded_server import is_yielded, without_pods
 from distillery_operator.manifests.candidate import candidate_deployment, candidate_service, stable_service
@@ -89,7 +98,8 @@ class Rollout:
     @property
     def can_be_verified(self) -> bool:
         """Whether what is wanted answers: behind the Service, or as a candidate behind its own."""
-        return self.phase is RolloutPhase.SERVING or (self.canary is not None and self.canary.answers)
+        serves = self.phase is RolloutPhase.SERVING and self.server == self.wanted
+        return serves or (self.canary is not None and self.canary.answers)
 
 
 def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
@@ -108,9 +118,11 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
         return replace(rolling_out, wanted=wanted)
     failed = known_failure(situation, wanted)
     server = _earlier_server(situation, failed, wanted) if failed else None
-    rollout = _rollout_of(situation, states, server) if server else _rollout_to(situation, states, wanted)
-    dropped = _drops_candidate(situation, rollout)
-    return replace(rollout, wanted=wanted, failed=failed if server else None, drops_candidate=dropped)
+    if server:
+        rollout = replace(_rollout_of(situation, states, server), failed=failed)
+    else:
+        rollout = _rollout_to(situation, states, wanted)
+    return replace(rollout, wanted=wanted, drops_candidate=_drops_candidate(situation, rollout))
 
 
 def _earlier_server(situation: Situation, failed: FailedRollout, wanted: Server) -> Server | None:
@@ -143,12 +155,33 @@ def _rollout_to(situation: Situation, states: StageStates, wanted: Server) -> Ro
     """The rollout of what is wanted. While a canary may not go on, the server before serves as it is."""
     step = canary(situation, states, wanted)
     if step is None:
-        return _rollout_of(situation, states, wanted)
+        return _settling(situation, states, wanted) or _rollout_of(situation, states, wanted)
     if step.takes_over:
-        return replace(_rollout_of(situation, states, wanted), canary=step)
+        # The Service is to lead to the candidate before the first Pod of the server goes.
+        waits = is_to_stand_in(situation)
+        return _canary_rollout(situation, step) if waits else _taking_over(situation, states, step)
     if situation.plan.suspended or is_yielded(situation, states):
         return _rollout_of(situation, states, step.stable)
     return _canary_rollout(situation, step)
+
+
+def _taking_over(situation: Situation, states: StageStates, step: Canary) -> Rollout:
+    return replace(_rollout_of(situation, states, step.candidate), canary=step)
+
+
+def _settling(situation: Situation, states: StageStates, wanted: Server) -> Rollout | None:
+    """The rollout of the deployed server, which what is wanted is to replace by a canary once it answers, or the one
+    before it answers again; None where nothing is to be waited for."""
+    deployed = unsettled_server(situation, wanted)
+    if deployed is None:
+        return None
+    failed = known_failure(situation, deployed)
+    server = earlier_server(situation, failed, deployed) if failed else deployed
+    rollout = _rollout_of(situation, states, server) if server else None
+    if rollout is None or (rollout.stalled and fallback_server(situation) is None):
+        return None
+    phase = RolloutPhase.ROLLING_OUT if rollout.phase is RolloutPhase.SERVING else rollout.phase
+    return replace(rollout, phase=phase, failed=failed)
 
 
 def _canary_rollout(situation: Situation, step: Canary) -> Rollout:
@@ -201,6 +234,9 @@ def _manifests(situation: Situation, server: Server, step: Canary | None = None)
     if plan.host:
         return _guests_manifests(situation, server)
     deployment = serving_deployment(plan, settings, server, volume_use(situation))
+    deployment = with_possible_replicas(situation, server, deployment)
+    if candidate_stands_in(situation):
+        deployment = replaced_in_place(deployment)
     failed = _is_failed_candidate_there(situation, server)
     alone = stable_is_selected_alone(situation, step) if step else failed
     service = stable_service(plan, server) if alone else serving_service(plan)
@@ -233,10 +269,11 @@ def _candidate_manifests(situation: Situation, step: Canary) -> tuple[Manifest, 
 
 
 def _drops_candidate(situation: Situation, rollout: Rollout) -> bool:
-    """Whether no candidate is needed. One that has taken over answers until the server's own Pods do."""
+    """Whether no candidate is needed. One that takes over, or was to, answers until the server's own Pods do."""
     seen, server = situation.observation.candidate, rollout.server
     same = seen is not None and server is not None and seen.digest == server.digest
-    goes_on = rollout.canary is not None or (same and rollout.phase is RolloutPhase.ROLLING_OUT)
+    is_needed = (same or candidate_stands_in(situation)) and rollout.phase is RolloutPhase.ROLLING_OUT
+    goes_on = rollout.canary is not None or is_needed
     return bool(rollout.manifests) and not goes_on
 
 
@@ -245,7 +282,7 @@ def _is_failed_candidate_there(situation: Situation, server: Server) -> bool:
     deployed, seen = deployed_server(situation), situation.observation.candidate
     is_kept = deployed is not None and deployed.digest == server.digest and bool(server.pod_label)
     is_there = seen is not None and seen.ownership is not Ownership.FOREIGN and seen.digest != server.digest
-    return is_kept and is_there
+    return is_kept and is_there and not candidate_stands_in(situation)
 
 
 def _fallback(situation: Situation, server: Server) -> Server | None:

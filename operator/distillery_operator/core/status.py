@@ -96,9 +96,10 @@ def _with_progress(situation: Situation, state: StageState, progress: Progress |
 
 
 def _kept_records(situation: Situation, states: StageStates) -> tuple[StageStatus, ...]:
-    """What later stages did for the same inputs, while rows are asked again: it counts if the rows stay as they are."""
-    later = situation.plan.stages[len(states.stages) :]
-    recorded = (situation.recorded(planned) for planned in later)
+    """What other stages did for the same inputs, while rows are asked again, or verify comes first: it counts if the
+    inputs stay as they are."""
+    shown = {state.planned.stage for state in states.stages}
+    recorded = (situation.recorded(planned) for planned in situation.plan.stages if planned.stage not in shown)
     return tuple(record for record in recorded if record)
 
 

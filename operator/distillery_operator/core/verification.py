@@ -1,6 +1,7 @@
 """Whether the student that is being served has answered rows of the evaluation as it did there.
 
-Verify comes after the rollout of the newest student, and so is not among the stages that lead to it.
+Verify comes after the rollout of the newest student, and so is not among the stages that lead to it. It also asks an
+earlier student whose server was changed while the newest one is made, where no other stage is under way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import replace
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import StageStatus
+from distillery_operator.core.failed_attempt import given_up
 from distillery_operator.core.gated_rollout import may_be_rolled_out
 from distillery_operator.core.problem import Problem
 from distillery_operator.core.runs import inputs_of, known_verification, pinned_run, run_named, train_hash
@@ -20,33 +22,61 @@ from distillery_operator.manifests.cluster_plan import plan_with_verify
 from distillery_operator.manifests.server import Server
 from distillery_operator.planning.plan import PlannedStage
 
+_WITHOUT_JOB = frozenset({StagePhase.STARTING, StagePhase.WAITING, StagePhase.BACKING_OFF, StagePhase.FAILED})
+_AT_WORK = frozenset({StagePhase.STARTING, StagePhase.UNDER_WAY, StagePhase.REPLACING})
 _SCALED_TO_ZERO = Problem(None, "serving is scaled to zero; the student is verified once it is scaled up")
 
 
 def with_planned_verify(situation: Situation, states: StageStates, rollout: Rollout) -> Situation:
-    """The situation with verify planned for the server that there should be, once the newest student is evaluated."""
+    """The situation with verify planned for the server that there should be, once that may be verified."""
     wanted, plan = rollout.wanted, replace(situation.plan, asks_candidate=rollout.canary is not None)
-    if wanted is None or states.done(Stage.EVALUATE) is None:
+    if wanted is None:
         return situation
-    if _is_newest(situation, wanted):
+    evaluated = states.done(Stage.EVALUATE) is not None
+    if evaluated and _is_newest(situation, wanted):
         return replace(situation, plan=plan_with_verify(plan, wanted))
-    if not _is_due(situation, states, wanted):
+    if not (_is_due(situation, states, wanted) if evaluated else _is_due_meanwhile(situation, states, rollout)):
         return situation
     return replace(situation, plan=plan_with_verify(plan, wanted, _earlier_inputs(situation, wanted)))
 
 
 def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:
-    """The states of all stages: verify begins once the newest student is evaluated."""
-    if states.done(Stage.EVALUATE) is None or not situation.plan.served:
+    """The states of all stages. Verify begins once the newest student is evaluated, and pushed if need be; before that,
+    the server of an earlier one may be verified where no other stage is under way."""
+    if not situation.plan.served:
         return states
-    if states.current.phase is not StagePhase.DONE:
-        return states  # The newest student is being pushed to its registry.
+    if states.done(Stage.EVALUATE) is None or states.current.phase is not StagePhase.DONE:
+        return _verified_meanwhile(situation, states, rollout)
     if not _is_due(situation, states, rollout.wanted):
         return states
     planned = situation.plan.stage(Stage.VERIFY)
     waiting = replace(situation, unserved=_unserved(situation, rollout))
     verify = _verified_before(situation, planned, rollout) or stage_state(waiting, planned)
     return joined_states(situation, (*states.stages, verify))
+
+
+def _verified_meanwhile(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:
+    """The states with verify before a stage that has no Job: a server that was changed while the next student is made
+    is verified as soon as there is a moment for it. Where verify itself does not go on, the other stage does."""
+    if not _is_due_meanwhile(situation, states, rollout):
+        return states
+    verify = stage_state(situation, situation.plan.stage(Stage.VERIFY))
+    if verify.phase in _AT_WORK and verify.problem is None:
+        return joined_states(situation, (*states.stages[:-1], verify))
+    if verify.phase in _AT_WORK and verify.problem and verify.record:
+        record = given_up(verify.record, verify.problem, situation.now)
+        verify = replace(verify, phase=StagePhase.FAILED, record=record)
+    # Its Job makes room for that of the other stage.
+    return replace(states, stages=(*states.stages[:-1], verify, states.current))
+
+
+def _is_due_meanwhile(situation: Situation, states: StageStates, rollout: Rollout) -> bool:
+    """Whether the server that answers is to be verified before the current stage begins, or goes on."""
+    server, current = rollout.wanted, states.current
+    if server is None or not rollout.can_be_verified or rollout.canary or situation.plan.suspended:
+        return False
+    is_known = bool(_earlier_inputs(situation, server)) and situation.plan.spec.serving.replicas > 0
+    return current.phase in _WITHOUT_JOB and is_known and known_verification(situation, server.digest) is None
 
 
 def _is_due(situation: Situation, states: StageStates, wanted: Server | None) -> bool:

@@ -1,0 +1,18 @@
+"""How many Pods a server has at this moment, where that is not what the spec asks for."""
+
+from __future__ import annotations
+
+from distillery_operator.core.situation import Situation
+from distillery_operator.manifests.child_metadata import Manifest
+from distillery_operator.manifests.server import Server
+
+
+def with_possible_replicas(situation: Situation, server: Server, deployment: Manifest) -> Manifest:
+    """The Deployment of `server`. Several Pods that a spec with `modelImage` asks for wait for the image where only one
+    node can mount the workspace, which they would all need until then."""
+    if not situation.plan.publishes or not server.uses_workspace or situation.volume_is_shared:
+        return deployment
+    seen = situation.observation.deployment
+    possible = max(1, seen.desired) if seen else 1
+    spec = deployment["spec"]
+    return {**deployment, "spec": {**spec, "replicas": min(spec["replicas"], possible)}}
