@@ -57,8 +57,9 @@ class RunConfig(LenientModel):
     """The stage's folder in the workspace, `<stage>-<hash>`."""
     inputs: dict[Stage, str] = {}
     """Folders of the previous stages, by stage."""
-    prune: tuple[Annotated[str, Field(pattern=r"^(generate|train|evaluate|publish|verify)-[-a-z0-9]+$")], ...] = ()
-    """Stage folders of this Distillation's that no kept run needs, to delete before the stage starts."""
+    prune: tuple[Annotated[str, Field(pattern=r"^(base|generate|train|evaluate|publish|verify)-[-a-z0-9]+$")], ...] = ()
+    """Folders of stages, and of kept base models, of this Distillation's that no kept run needs, to delete before the
+    stage starts."""
     workspace: str = WORKSPACE_PATH
     """Path of the workspace."""
     mounts: dict[str, str] = {}

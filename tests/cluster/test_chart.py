@@ -228,6 +228,12 @@ def test_operator_is_probed_and_scraped_where_it_listens(render):
     assert ports == {"metrics": settings.metrics_port, "health": settings.health_port}
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+    # A node that is short of processor time gets no restarts on top.
+    patience = {name: container["livenessProbe"][name] for name in ("periodSeconds", "timeoutSeconds")}
+    assert (patience, container["livenessProbe"]["failureThreshold"]) == (
+        {"periodSeconds": 20, "timeoutSeconds": 20},
+        6,
+    )
     (endpoint,) = one(render("podMonitor.enabled=true"), "PodMonitor")["spec"]["podMetricsEndpoints"]
     assert endpoint == {"port": "metrics", "interval": "30s"}
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from distillery_api.stage import Stage
+from distillery_operator.planning.adapters import base_folder
 from simulated_cluster import SimulatedCluster
 
 
@@ -74,3 +75,71 @@ def test_the_model_that_serves_is_kept_while_no_later_one_takes_over() -> None:
     )
     assert folders[0] not in cluster.status.prunable_folders
     assert len(cluster.status.prunable_folders) >= 1
+
+
+# --- base models that are served with adapters
+
+
+ADAPTER = {"runtime": "VLLM", "adapter": "LoRA"}
+
+
+def on_base(cluster: SimulatedCluster, name: str, seed: int = 0) -> str:
+    """A run of an adapter on that base model; the folder in which the model is kept."""
+    cluster.change(student={"model": {"uri": f"hf://org/{name}"}}, training={"seed": seed})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY)
+    base = base_folder(cluster.plan.spec)
+    assert base is not None
+    return base
+
+
+def prunable_bases(cluster: SimulatedCluster) -> list[str]:
+    return [folder for folder in cluster.status.prunable_folders if folder.startswith("base-")]
+
+
+def with_bases(*names: str, **changes: Any) -> tuple[SimulatedCluster, list[str]]:
+    cluster = SimulatedCluster(serving=ADAPTER, storage={"history": 1}, **changes)
+    cluster.run_stages(Stage.GENERATE)
+    return cluster, [on_base(cluster, name) for name in names]
+
+
+def test_a_base_model_that_no_kept_adapter_is_served_with_is_deleted() -> None:
+    cluster, (first, second) = with_bases("small", "other")
+    assert first != second
+    assert prunable_bases(cluster) == [first]
+    third = on_base(cluster, "third")
+    assert folders_to_delete(cluster, Stage.EVALUATE)[-1] == first
+    assert prunable_bases(cluster) == [first, second]
+    assert third not in cluster.status.prunable_folders
+
+
+def test_a_base_model_of_a_kept_run_stays() -> None:
+    cluster, (first,) = with_bases("small")
+    assert on_base(cluster, "small", seed=1) == first
+    assert prunable_bases(cluster) == []
+    cluster.change(storage={"history": 2})
+    second = on_base(cluster, "other")
+    assert prunable_bases(cluster) == []
+    on_base(cluster, "other", seed=1)
+    assert prunable_bases(cluster) == [first]
+    assert second not in cluster.status.prunable_folders
+
+
+def test_a_base_model_that_serves_stays_and_one_that_is_wanted_again_is_kept() -> None:
+    cluster, (first, second) = with_bases("small", "other")
+    assert prunable_bases(cluster) == [first]
+    cluster.change(evaluation={"gate": {"minScore": 0.99}})
+    cluster.change(student={"model": {"uri": "hf://org/third"}})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    assert second not in cluster.status.prunable_folders
+    cluster.change(student={"model": {"uri": "hf://org/small"}})
+    cluster.settle()
+    assert first not in cluster.status.prunable_folders
+
+
+def test_a_student_that_is_merged_again_leaves_its_base_model() -> None:
+    cluster, (first,) = with_bases("small")
+    cluster.change(serving={"runtime": "VLLM"})
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
+    assert prunable_bases(cluster) == []  # it serves still, and may have to again
+    cluster.run_stages(Stage.VERIFY)
+    assert prunable_bases(cluster) == [first]

@@ -135,9 +135,7 @@ def test_a_student_is_served_in_the_precision_that_was_measured_also_while_a_new
     cluster.run_stages(Stage.GENERATE, Stage.TRAIN)
     cluster.start()
     cluster.finish(evaluation=Table(sample_size=3, precision="float32"))
-    cluster.settle()
-    cluster.serve()
-    cluster.settle()
+    cluster.run_stages(Stage.VERIFY)
     assert served_precision(cluster) == "--dtype=float32"
     cluster.change(training={"seed": 7})
     cluster.settle()

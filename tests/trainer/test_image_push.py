@@ -171,12 +171,35 @@ def basic(text: str) -> dict[str, str]:
         ("registry.example:5000", "registry.example:5000", "student"),
         ("registry.example/team", "registry.example", "team/student"),
         ("https://index.docker.io/v1/", "docker.io", "team/student"),
+        ("*.example", "registry.example", "team/student"),
+        ("https://*.example/v2/", "registry.example", "team/student"),
+        ("*.*.example.com:5000", "eu.registry.example.com:5000", "student"),
+        ("registry.*.example.com", "registry.eu.example.com", "student"),
+        ("registry-*.example.com/team", "registry-eu.example.com", "team/student"),
+        ("[::1]:5000", "[::1]:5000", "student"),
     ],
 )
 def test_the_keys_that_tools_write(tmp_path, key, host, name):
     path = tmp_path / "config.json"
     path.write_text(config(**{key: basic("alice:s3:cret"), "other.example": basic("bob:x")}))
     assert read_credentials(path, host, name) == Credentials("alice", "s3:cret")
+
+
+@pytest.mark.parametrize(
+    "key", ["*.example.com", "*.com:5000", "*", "*.registry.example.com", "*.example.com:80/team", "*.example.org:5000"]
+)
+def test_a_wildcard_stands_for_one_label_of_a_host_and_for_no_port(tmp_path, key):
+    path = tmp_path / "config.json"
+    path.write_text(config(**{key: basic("alice:s3cret")}))
+    with pytest.raises(InvalidCredentials, match=r"no entry for registry\.example\.com:5000; "):
+        read_credentials(path, "registry.example.com:5000", "team/student")
+
+
+@pytest.mark.parametrize("closest", ["r.example", "*.example/team"])
+def test_the_closest_entry_comes_before_one_with_a_wildcard(tmp_path, closest):
+    path = tmp_path / "config.json"
+    path.write_text(config(**{"*.example": basic("all:1"), closest: basic("near:2")}))
+    assert read_credentials(path, "r.example", "team/student") == Credentials("near", "2")
 
 
 @pytest.mark.parametrize("ending", ["YWxpY2U6czNjcmV0IQ==", "YWxpY2U6czNjcmV0IQ", "YWxpY2U6\nczNjcmV0IQ==\n"])

@@ -105,3 +105,32 @@ def test_adapter_that_servers_load_is_deleted_with_its_training(config: RunConfi
         adapter.mkdir(parents=True)
     assert prune(config) == (OLD,)
     assert [adapter.exists() for adapter in adapters] == [False, True]
+
+
+BASE = "base-aaaaaaaa"
+
+
+def kept_base(config: RunConfig, name: str) -> Path:
+    """The base model on which the Distillation `name` has trained a student that is served as an adapter."""
+    note_use(config.model_copy(update={"name": name, "folder": f"train-{name}", "base_folder": BASE}))
+    path = config.paths.base_model(BASE)
+    path.mkdir(exist_ok=True)
+    (path / "model.safetensors").write_text("weights")
+    return path
+
+
+def test_a_base_model_is_deleted_once_no_distillation_trains_on_it(config: RunConfig):
+    base, prunes = kept_base(config, "tiny"), config.model_copy(update={"prune": (BASE,)})
+    kept_base(config, "other")
+    assert prune(prunes) == ()
+    assert base.exists()
+    assert prune(prunes.model_copy(update={"name": "other"})) == (BASE,)
+    assert not base.exists()
+
+
+def test_a_base_model_that_nobody_has_noted_or_that_is_trained_on_now_is_kept(config: RunConfig):
+    base, prunes = kept_base(config, "tiny"), config.model_copy(update={"prune": (BASE,)})
+    assert prune(prunes.model_copy(update={"base_folder": BASE})) == ()
+    shutil.rmtree(config.paths.root / ".users")
+    assert prune(prunes) == ()
+    assert base.exists()

@@ -33,11 +33,18 @@ class CanaryStep(ApiModel):
     status says."""
 
 
+_SHARE = Rule(
+    "self <= 1.0",
+    "is a share of the answers from 0 to 1, not a percentage; write 0.05 for 5 percent",
+    lambda value: value <= 1,
+)
+
+
 class CanaryAnalysis(ApiModel):
     """What the candidate of a canary must be like in use, by what both servers' Pods have counted since a step began.
     The operator reads /metrics of every serving Pod."""
 
-    max_error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    max_error_ratio: Annotated[float, Field(ge=0), _SHARE] = 0.01
     """Largest share of the candidate's answers that may have an HTTP status of 5xx, from 0 to 1. Default: 0.01."""
     max_latency_ratio: Annotated[float, Field(gt=0, le=1000)] = 2.0
     """Largest ratio of the candidate's mean latency to that of the server before it. Default: 2."""

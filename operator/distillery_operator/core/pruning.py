@@ -1,5 +1,6 @@
 """Which models in the workspace no kept run needs: the newest `storage.history` runs are kept, and every model that the
-server, its status or `spec.serving` names.
+server, its status or `spec.serving` names; of the base models that are served with adapters, those that one of these
+needs.
 
 The status lists what may be deleted until it is forgotten, since a deletion that was cut short is to be repeated; a
 model in that list counts as gone. A later run must be trained before anything is deleted, so that a spec that was
@@ -15,12 +16,14 @@ from distillery_api.stage import Stage
 from distillery_api.status import Run
 from distillery_operator.core.runs import known_verification
 from distillery_operator.core.situation import Situation
+from distillery_operator.planning.adapters import base_folder
 from distillery_operator.planning.plan import PlannedStage
 
 PRUNING_STAGES = frozenset({Stage.EVALUATE, Stage.VERIFY})
 """The stages that delete."""
 
 REMEMBERED = 32
+_BASE = "base-"
 
 
 def prunable_folders(situation: Situation, history: Sequence[Run]) -> tuple[str, ...]:
@@ -32,8 +35,21 @@ def prunable_folders(situation: Situation, history: Sequence[Run]) -> tuple[str,
     newest = {_folder(run) for run in history[: situation.plan.spec.storage.history]}
     named = _names(situation)
     new = (folder for folder in known if folder not in newest and folder.removeprefix("train-") not in named)
-    folders = dict.fromkeys((*previous.prunable_folders, *new))
-    return tuple(folder for folder in folders if folder != planned)[-REMEMBERED:]
+    models = dict.fromkeys((*previous.prunable_folders, *new))
+    models.pop(planned, None)
+    bases = _unused_bases(situation, [run for run in (*previous.history, *history) if _folder(run) not in models])
+    kept = (folder for folder in models if not folder.startswith(_BASE))
+    return tuple(dict.fromkeys((*kept, *bases)))[-REMEMBERED:]
+
+
+def _unused_bases(situation: Situation, kept_runs: Sequence[Run]) -> tuple[str, ...]:
+    """The base models that were kept for adapters, and are needed by no run whose adapter is kept, by no server, and
+    not by the present spec. One that a later run needs again is no longer among them."""
+    previous, planned, named = situation.previous, base_folder(situation.plan.spec), _names(situation)
+    known = (run.adapter.base for run in reversed(previous.history) if run.adapter)
+    before = (folder for folder in previous.prunable_folders if folder.startswith(_BASE))
+    needed = {planned, *(run.adapter.base for run in kept_runs if run.adapter)}
+    return tuple(base for base in dict.fromkeys((*before, *known)) if base not in needed and base not in named)
 
 
 def folders_to_prune(situation: Situation, planned: PlannedStage) -> tuple[str, ...]:
@@ -63,4 +79,5 @@ def _fallback(situation: Situation) -> str:
     rolled_out = serving is not None and serving.server == deployment.digest
     if rolled_out and known_verification(situation, deployment.digest):
         return ""
-    return deployment.fallback.model.model_path
+    adapter = deployment.fallback.model.adapter
+    return deployment.fallback.model.model_path + (adapter.base if adapter else "")

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,13 @@ class Credentials:
 
 def read_credentials(path: Path, host: str, name: str) -> Credentials:
     """The credentials for the repository `name` of the registry `host`. An entry of a part of the name comes before one
-    of the whole registry. Raises InvalidCredentials."""
+    of the whole registry, and one of this host before one with wildcards. Raises InvalidCredentials."""
     entries = _entries(path)
     found = [key for key in entries if _is_for(_scope(key), f"{_canonical(host)}/{name}")]
     if not found:
         known = ", ".join(sorted(map(_scope, entries))) or "none"
         raise InvalidCredentials(f"it has no entry for {host}; those that it has: {known}")
-    key = max(found, key=lambda each: len(_scope(each)))
+    key = max(found, key=_precision)
     return _credentials(_scope(key), entries[key])
 
 
@@ -86,7 +87,23 @@ def _decoded(text: str) -> str:
 
 
 def _is_for(scope: str, repository: str) -> bool:
-    return repository == scope or repository.startswith(f"{scope}/")
+    """Whether an entry is for a repository, as nodes decide it: `*` in a host stands for any part of one label."""
+    (pattern, _, part), (host, _, name) = scope.partition("/"), repository.partition("/")
+    return _matches(pattern, host) and (not part or name == part or name.startswith(f"{part}/"))
+
+
+def _matches(pattern: str, host: str) -> bool:
+    """Whether a host with its port is one of those that a pattern stands for."""
+    (labels, _, port), (of_host, _, port_of_host) = pattern.partition(":"), host.partition(":")
+    parts, parts_of_host = labels.split("."), of_host.split(".")
+    same = port == port_of_host and len(parts) == len(parts_of_host)
+    return same and all(map(fnmatchcase, parts_of_host, parts))
+
+
+def _precision(key: str) -> tuple[int, bool, int]:
+    """How closely an entry describes what it is for."""
+    host, _, part = _scope(key).partition("/")
+    return len(part), not any(sign in host for sign in "*?["), len(host)
 
 
 def _scope(key: str) -> str:

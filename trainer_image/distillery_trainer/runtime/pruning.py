@@ -1,4 +1,4 @@
-"""Deletes the stage folders of runs that nobody needs any more.
+"""Deletes the folders of runs that nobody needs any more: of stages, and of base models that are served with adapters.
 
 The operator names the folders, all of them made by this Distillation. Several Distillations may share a workspace, and
 with equal inputs a folder: each notes that it uses it, and only the last one deletes it. A folder without such notes,
@@ -19,7 +19,7 @@ from distillery_api.runtime.file_locks import open_lock_file, try_lock
 def note_use(config: RunConfig) -> None:
     """Note that this Distillation uses the stage's folder, and those that it reads. Best effort: a full volume is for
     the stage to report."""
-    for folder in (config.folder, *config.inputs.values()):
+    for folder in _used(config):
         users = config.paths.users(folder)
         with contextlib.suppress(OSError):
             make_folder(users, private=True)
@@ -29,9 +29,15 @@ def note_use(config: RunConfig) -> None:
 def prune(config: RunConfig) -> tuple[str, ...]:
     """Delete the folders that the configuration names, and return those that were deleted. What another stage uses at
     this moment, or cannot be deleted, is left for the next time."""
-    in_use = {config.folder, *config.inputs.values()}
+    in_use = set(_used(config))
     folders = (folder for folder in config.prune if folder not in in_use)
     return tuple(folder for folder in folders if _pruned(config, folder))
+
+
+def _used(config: RunConfig) -> tuple[str, ...]:
+    """The folders of this stage: its own, those that it reads, and that of the base model which it trains on."""
+    base = (config.base_folder,) if config.base_folder else ()
+    return (config.folder, *config.inputs.values(), *base)
 
 
 def _pruned(config: RunConfig, folder: str) -> bool:
