@@ -16,7 +16,7 @@ READY, AVAILABLE, STALLED = ConditionType.READY, ConditionType.AVAILABLE, Condit
 NAME, CANDIDATE = ("Deployment", "conjnli"), ("Deployment", "conjnli-candidate")
 SERVICES = (("Service", "conjnli"), ("Service", "conjnli-candidate"))
 FIRST = "nxevyml5"
-IN_PLACE = {"maxUnavailable": 1, "maxSurge": 0}
+ONE_BY_ONE = {"maxUnavailable": 1, "maxSurge": 0}
 WITH_ANOTHER = {"maxUnavailable": 0, "maxSurge": 1}
 NO_IMAGE = {"reason": "ErrImagePull", "message": "not found"}
 ROUTE = {
@@ -78,9 +78,9 @@ def replacement(cluster: SimulatedCluster) -> Any:
     return cluster.objects[NAME]["spec"]["strategy"].get("rollingUpdate")
 
 
-def replace_in_place(cluster: SimulatedCluster, waiting: Raw | None = None) -> None:
+def replace_the_pod(cluster: SimulatedCluster, waiting: Raw | None = None) -> None:
     """The Deployment's only Pod has gone, and one of its newest version is still to be ready."""
-    assert replacement(cluster) == IN_PLACE
+    assert replacement(cluster) == ONE_BY_ONE
     cluster.serve(ready=0)
     cluster.roll_out(waiting)
 
@@ -94,9 +94,9 @@ def test_no_pod_starts_beside_both_servers(route: Raw | None) -> None:
     for _ in range(10):
         cluster.reconcile()
         assert candidate in cluster.selected() or label(cluster) == stable
-        assert replacement(cluster) == (WITH_ANOTHER if label(cluster) == stable else IN_PLACE)
+        assert replacement(cluster) == (WITH_ANOTHER if label(cluster) == stable else ONE_BY_ONE)
     assert label(cluster) == candidate
-    replace_in_place(cluster)
+    replace_the_pod(cluster)
     cluster.settle()
     assert (cluster.selected(), cluster.truth(READY), cluster.truth(AVAILABLE)) == ([candidate], "Unknown", "True")
     cluster.serve()
@@ -122,13 +122,13 @@ def test_a_candidate_that_does_not_answer_stands_in_for_nobody() -> None:
 
 
 def fail_to_start(cluster: SimulatedCluster) -> None:
-    replace_in_place(cluster, NO_IMAGE)
+    replace_the_pod(cluster, NO_IMAGE)
     cluster.settle()
     cluster.wait(600)
 
 
 def fail_to_become_ready(cluster: SimulatedCluster) -> None:
-    replace_in_place(cluster)
+    replace_the_pod(cluster)
     late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     cluster.objects[NAME]["status"]["conditions"] = [late]
 
@@ -143,11 +143,11 @@ def test_on_the_way_back_the_candidate_answers_until_the_server_before_does(fail
         cluster.reconcile(dies_after=deaths)
         cluster.reconcile()
         assert cluster.selected() == [candidate]
-        assert replacement(cluster) == IN_PLACE
+        assert replacement(cluster) == ONE_BY_ONE
     assert serving(cluster).failed_rollout is not None
     stable = label(cluster)
     assert stable != candidate
-    replace_in_place(cluster)
+    replace_the_pod(cluster)
     cluster.settle()
     assert (cluster.selected(), cluster.truth(AVAILABLE)) == ([candidate], "True")
     cluster.serve()
@@ -166,10 +166,10 @@ def test_on_the_way_back_the_candidate_answers_until_the_server_before_does(fail
 def test_what_changes_meanwhile_takes_the_candidate_away_once_the_server_answers(change: Raw) -> None:
     cluster = taking_over()
     candidate = label(cluster)
-    replace_in_place(cluster)
+    replace_the_pod(cluster)
     cluster.change(**change)
     cluster.settle()
-    assert (cluster.selected(), label(cluster), replacement(cluster)) == ([candidate], candidate, IN_PLACE)
+    assert (cluster.selected(), label(cluster), replacement(cluster)) == ([candidate], candidate, ONE_BY_ONE)
     cluster.serve()
     cluster.settle()
     assert (CANDIDATE in cluster.objects, cluster.selected()) == (False, [candidate])
@@ -178,7 +178,7 @@ def test_what_changes_meanwhile_takes_the_candidate_away_once_the_server_answers
 
 def test_of_several_pods_one_at_a_time_is_replaced() -> None:
     cluster = taking_over(canary_of(replicas=4))
-    assert (replacement(cluster), cluster.objects[CANDIDATE]["spec"]["replicas"]) == (IN_PLACE, 4)
+    assert (replacement(cluster), cluster.objects[CANDIDATE]["spec"]["replicas"]) == (ONE_BY_ONE, 4)
 
 
 # --- a server that is still being replaced when the next student is evaluated
@@ -247,7 +247,7 @@ def test_a_stable_server_that_cannot_be_replaced_goes_back_first(deaths: int | N
 def test_a_student_that_is_evaluated_during_a_take_over_has_its_canary_after_it() -> None:
     cluster = taking_over()
     second = label(cluster)
-    replace_in_place(cluster)
+    replace_the_pod(cluster)
     cluster.change(training={"seed": 8})
     cluster.run_stages(Stage.TRAIN, Stage.EVALUATE)
     assert (label(cluster), label(cluster, CANDIDATE), cluster.selected()) == (second, second, [second])

@@ -42,7 +42,7 @@ from distillery_operator.core.servers import (
 from distillery_operator.core.shared_server import adapters_of_guests, unusable_host
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
-from distillery_operator.core.take_over import candidate_stands_in, is_to_stand_in, replaced_in_place
+from distillery_operator.core.take_over import candidate_stands_in, is_to_stand_in, replaced_one_by_one
 from distillery_operator.core.workspace import workspace_problem
 from distillery_operator.core.yielded_server import is_yielded, without_pods
 from distillery_operator.manifests.candidate import candidate_deployment, candidate_service, stable_service
@@ -236,7 +236,7 @@ def _manifests(situation: Situation, server: Server, step: Canary | None = None)
     deployment = serving_deployment(plan, settings, server, volume_use(situation))
     deployment = with_possible_replicas(situation, server, deployment)
     if candidate_stands_in(situation):
-        deployment = replaced_in_place(deployment)
+        deployment = replaced_one_by_one(deployment)
     failed = _is_failed_candidate_there(situation, server)
     alone = stable_is_selected_alone(situation, step) if step else failed
     service = stable_service(plan, server) if alone else serving_service(plan)

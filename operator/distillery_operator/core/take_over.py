@@ -25,7 +25,7 @@ def is_to_stand_in(situation: Situation) -> bool:
     return _answers(situation) and not candidate_stands_in(situation)
 
 
-def replaced_in_place(deployment: Manifest) -> Manifest:
+def replaced_one_by_one(deployment: Manifest) -> Manifest:
     """The manifest of a Deployment, whose Pods are replaced one at a time without a further one."""
     changed = copy.deepcopy(deployment)
     if changed["spec"]["strategy"]["type"] == "RollingUpdate":
