@@ -381,3 +381,15 @@ def test_a_server_from_an_image_that_goes_back_to_the_workspace_does_so_with_one
     cluster.change(serving={**elsewhere, "replicas": 3})
     cluster.settle()
     assert (model_volume(cluster)["name"], deployment(cluster)["spec"]["replicas"]) == ("model", 3)
+
+
+def test_on_the_way_back_to_the_workspace_of_one_node_one_pod_serves() -> None:
+    cluster = served(FROM_WORKSPACE)
+    cluster.change(serving={**FROM_IMAGE, "replicas": 3})
+    cluster.run_stages(Stage.PUBLISH)
+    assert (model_volume(cluster)["name"], deployment(cluster)["spec"]["replicas"]) == ("model", 3)
+    cluster.roll_out({"reason": "ErrImagePull", "message": "not found"})
+    cluster.settle()
+    cluster.wait(600)
+    cluster.settle()
+    assert (model_volume(cluster)["name"], deployment(cluster)["spec"]["replicas"]) == ("workspace", 1)

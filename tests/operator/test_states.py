@@ -15,7 +15,7 @@ import pytest
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
-from distillery_api.status import ConditionType
+from distillery_api.status import ConditionType, DistillationStatus
 from distillery_operator.errors import Forbidden
 from gitops_health import argo_health, flux_health, kstatus
 from simulated_cluster import owned_by
@@ -105,6 +105,11 @@ def the_rollout_is_late(life: SimulatedLife) -> None:
     life.objects["Deployment", "conjnli"]["status"]["conditions"] = [condition]
 
 
+def the_status_is_lost(life: SimulatedLife) -> None:
+    """As where a backup without status is restored."""
+    life.status = DistillationStatus()
+
+
 def refused(verb: str, kind: str) -> Event:
     def happen(life: SimulatedLife) -> None:
         life.refuses[verb, kind] = Forbidden("exceeded quota: team-a")
@@ -160,6 +165,7 @@ EVENTS: dict[str, Event] = {
     "an image of the model": serving(modelImage={"repository": "registry.example/team/student"}),
     "an image elsewhere": serving(modelImage={"repository": "other.example/student", "pullSecrets": ["pull"]}),
     "no image of the model": serving(modelImage=None),
+    "the status is lost": the_status_is_lost,
     "a retry": lambda life: life.request_retry(),
     "ten minutes pass": lambda life: life.wait(700),
     "an hour passes": lambda life: life.wait(4000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distillery_operator.core.servers import deployed_server
 from distillery_operator.core.situation import Situation
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.server import Server
@@ -12,7 +13,11 @@ def with_possible_replicas(situation: Situation, server: Server, deployment: Man
     node can mount the workspace, which they would all need until then."""
     if not situation.plan.publishes or not server.uses_workspace or situation.volume_is_shared:
         return deployment
-    seen = situation.observation.deployment
-    possible = max(1, seen.desired) if seen else 1
     spec = deployment["spec"]
-    return {**deployment, "spec": {**spec, "replicas": min(spec["replicas"], possible)}}
+    return {**deployment, "spec": {**spec, "replicas": min(spec["replicas"], _present(situation))}}
+
+
+def _present(situation: Situation) -> int:
+    """How many Pods that use the workspace there are already, and at least one."""
+    deployed, seen = deployed_server(situation), situation.observation.deployment
+    return max(1, seen.desired) if seen and deployed and deployed.uses_workspace else 1

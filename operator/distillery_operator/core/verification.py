@@ -75,7 +75,7 @@ def _is_due_meanwhile(situation: Situation, states: StageStates, rollout: Rollou
     server, current = rollout.wanted, states.current
     if server is None or not rollout.can_be_verified or rollout.canary or situation.plan.suspended:
         return False
-    is_known = bool(_earlier_inputs(situation, server)) and situation.plan.spec.serving.replicas > 0
+    is_known = bool(_earlier_inputs(situation, server)) and situation.replicas > 0
     return current.phase in _WITHOUT_JOB and is_known and known_verification(situation, server.digest) is None
 
 
