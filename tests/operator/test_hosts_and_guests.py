@@ -119,12 +119,21 @@ def test_a_guest_sees_its_host_and_the_other_guests(cache: ObjectCache) -> None:
     shared = SharedServers(cache, plan_of)
     host, (other,) = shared.host(plan(cache, "a")), shared.guests(plan(cache, "a"))
     assert host is not None
-    assert (host.plan and host.plan.name, host.invalid) == ("host", False)
+    assert (host.plan and host.plan.name, host.invalid, host.stalled) == ("host", False, None)
     seen = [host.deployment, host.config_map, *host.pods, other.config_map]
     names = [each and each["metadata"]["name"] for each in seen]
     assert names == ["host", "host-adapters", "host-1", "b-adapters"]
     assert [each.plan.name for each in shared.guests(plan(cache, "host"))] == ["a", "b"]
     assert (shared.host(plan(cache, "host")), shared.guests(plan(cache, "other"))) == (None, ())
+
+
+def test_a_guest_sees_why_its_host_is_stalled(cache: ObjectCache) -> None:
+    stalled = {"type": "Stalled", "status": "True", "reason": "TooFewRows", "message": ""}
+    stalled["lastTransitionTime"] = "2026-11-29T12:00:00Z"
+    cache.put(KIND, {**distillation("host", 6), "status": {"conditions": [stalled]}})
+    host = SharedServers(cache, plan_of).host(plan(cache, "a"))
+    assert host is not None
+    assert host.stalled == "TooFewRows"
 
 
 def test_who_is_deleted_invalid_or_not_served_is_seen_so(cache: ObjectCache) -> None:

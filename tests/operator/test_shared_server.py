@@ -328,7 +328,7 @@ def test_a_guest_is_made_while_its_host_is_and_waits_only_for_the_server() -> No
     guest.run(*RUN_STAGES)
     assert state(guest) == ("False", "RollingOut", "True", None)
     waiting = "serving: waiting for the shared server of host, which does not serve yet"
-    assert message(guest) == f"{waiting} (spec.suspend is true there)"
+    assert message(guest) == f"{waiting}: host is suspended"
     namespace.wait(3600)
     host.change(suspend=False)
     namespace.settle()
@@ -381,6 +381,33 @@ def test_a_served_guest_that_no_longer_suits_its_host_is_served_on(
     guest.change(student={"model": {"uri": "hf://org/small"}})
     guest.run(Stage.TRAIN, Stage.EVALUATE)
     assert state(guest) == ("True", "Serving", None, None)
+
+
+def test_a_guest_names_why_its_host_does_not_serve() -> None:
+    namespace = SharedServer()
+    host = namespace.add("host", serving=AS_HOST, evaluation={"gate": {"minScore": 0.95}})
+    guest = guest_of(namespace)
+    for each in (host, guest):
+        each.run(*RUN_STAGES)
+    assert (host.reason(), state(guest)) == ("QualityGateFailed", ("False", "RollingOut", "True", None))
+    assert message(guest) == (
+        "serving: waiting for the shared server of host, which does not serve yet: host is stalled (QualityGateFailed)"
+    )
+
+
+def test_a_guest_says_what_its_server_does(namespace: SharedServer, host: Student, guest: Student) -> None:
+    guest.change(training={"seed": 4})
+    guest.run(Stage.TRAIN)
+    guest.start()
+    guest.finish()
+    guest.reconcile()
+    assert message(guest) == "serving: the shared server of host is loading the student"
+    namespace.settle()
+    guest.start()
+    guest.finish()
+    host.change(serving={**AS_HOST, "image": "vllm:2"})
+    namespace.settle()
+    assert message(guest) == "serving: the shared server of host is starting"
 
 
 # What becomes of the guests when something becomes of their host.

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
 from distillery_api.stage import Stage
+from distillery_api.status import ConditionType
 from distillery_operator.core.observation import Children, GuestObjects, HostObjects
 from simulated_cluster import SimulatedCluster
 
@@ -44,8 +45,9 @@ class Student(SimulatedCluster):
             return HostObjects() if name else None
         deployment, pods = host.objects.get(("Deployment", host.name)), tuple(host.serving_pods)
         if not host.is_valid:
-            return HostObjects(None, True, deployment, host.adapters, pods)
-        return HostObjects(host.plan, False, deployment, host.adapters, pods)
+            return HostObjects(None, True, None, deployment, host.adapters, pods)
+        stalled = host.reason(ConditionType.STALLED)
+        return HostObjects(host.plan, False, stalled, deployment, host.adapters, pods)
 
     @property
     def adapters(self) -> Any:

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from distillery_api.resource import KIND
+from distillery_api.status import ConditionType
 from distillery_operator.cluster.object_cache import Name, ObjectCache
+from distillery_operator.cluster.parse_resource import read_status
 from distillery_operator.core.observation import GuestObjects, HostObjects
+from distillery_operator.core.situation import find_condition
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -39,6 +42,7 @@ class SharedServers:
         return HostObjects(
             host,
             invalid=host is None,
+            stalled=_stalled(found),
             deployment=self._cache.get("Deployment", plan.namespace, names.serving_name(plan.host)),
             config_map=self._cache.get("ConfigMap", plan.namespace, names.adapters_name(plan.host)),
             pods=self._cache.children("Pod", plan.namespace, plan.host),
@@ -59,3 +63,9 @@ class SharedServers:
         """A Distillation that is not being deleted."""
         found = self._cache.get(KIND, namespace, name)
         return None if found is None or found["metadata"].get("deletionTimestamp") else found
+
+
+def _stalled(found: Manifest) -> str | None:
+    """The reason for which a Distillation is stalled; None where it is not."""
+    condition = find_condition(read_status(found), ConditionType.STALLED)
+    return condition.reason if condition else None

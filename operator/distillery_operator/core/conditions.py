@@ -34,6 +34,7 @@ from distillery_operator.core.queueing import is_out_of_reach
 from distillery_operator.core.routes import route_name_conflict
 from distillery_operator.core.runs import pin_problem
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
+from distillery_operator.core.shared_server import awaited_of_host
 from distillery_operator.core.situation import find_condition
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.core.verification import waits_for_scale_up
@@ -237,7 +238,9 @@ def _server_summary(assessment: Assessment) -> Summary:
     rollout, problem = assessment.rollout, assessment.rollout.problem
     if problem is None:
         hint = missed_canary(assessment.situation, rollout.wanted)
-        sentence = "serving: the new student's server is starting"
+        guest = assessment.situation.plan.host is not None
+        what = awaited_of_host(assessment.situation) if guest else "the new student's server is starting"
+        sentence = f"serving: {what}"
         return Summary(OverallState.PROGRESSING, Reason.ROLLING_OUT, f"{sentence}; {hint}" if hint else sentence)
     reason = problem.reason or (Reason.ROLLOUT_FAILED if rollout.stalled else Reason.ROLLING_OUT)
     state = OverallState.STALLED if rollout.stalled else OverallState.PROGRESSING

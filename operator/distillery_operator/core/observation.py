@@ -39,6 +39,8 @@ class HostObjects:
     """None where there is no such Distillation."""
     invalid: bool = False
     """Whether there is one whose spec breaks the rules."""
+    stalled: str | None = None
+    """Why it is stalled, if it is."""
     deployment: Raw | None = None
     config_map: Raw | None = None
     """The adapters that its Pods load."""
@@ -295,6 +297,8 @@ class ObservedHost:
     plan: Plan | None
     """None where there is no such Distillation, or its spec breaks the rules (`invalid`)."""
     invalid: bool = False
+    stalled: str | None = None
+    """Why it is stalled, if it is."""
     deployment: ObservedDeployment | None = None
     adapters: Mapping[str, str] = field(default_factory=dict)
     """The adapters that its Pods load, by name."""

@@ -56,13 +56,26 @@ def _waits_for_host(situation: Situation) -> Problem | None:
     if name is None or host is None or host.plan is None:
         return None
     if host.server is None:
-        suspended = " (spec.suspend is true there)" if host.plan.suspended else ""
-        message = f"waiting for the shared server of {name}, which does not serve yet{suspended}"
-        return Problem(Reason.ROLLING_OUT, message)
+        why = _why_not(host.plan, host.stalled)
+        return Problem(Reason.ROLLING_OUT, f"waiting for the shared server of {name}, which does not serve yet{why}")
     if host.deployment and host.deployment.desired == 0 and situation.replicas > 0:
         message = f"the shared server of {name} is stopped while a stage of {name} uses its GPU"
         return Problem(Reason.YIELDED_GPU, f"{message}, and starts again afterwards")
     return None
+
+
+def _why_not(host: Plan, stalled: str | None) -> str:
+    if host.suspended:
+        return f": {host.name} is suspended"
+    return f": {host.name} is stalled ({stalled})" if stalled else ""
+
+
+def awaited_of_host(situation: Situation) -> str:
+    """What a guest waits for while nothing is wrong, in words."""
+    name, seen = situation.plan.host, situation.observation.deployment
+    if seen is None or seen.rolled_out:
+        return f"the shared server of {name} is loading the student"
+    return f"the shared server of {name} is starting"
 
 
 def adapters_of_guests(situation: Situation, server: Server) -> dict[str, str]:
