@@ -527,6 +527,23 @@ def test_a_host_with_another_base_model_loads_no_adapter_of_the_one_before(
     assert guest.truth(AVAILABLE) == "False"
 
 
+def test_a_student_that_failed_is_not_tried_again_because_its_host_was_away(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
+    first = adapter(guest)
+    guest.change(training={"seed": 5})
+    guest.run(Stage.TRAIN, Stage.EVALUATE)
+    guest.start()
+    guest.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
+    namespace.settle()
+    attempts = guest.record(Stage.VERIFY).attempts
+    for kept in (False, True):
+        host.exists = kept
+        namespace.settle()
+        assert state(guest) == ("False", "VerificationFailed", None, "True")
+    assert (loaded(host)["guest"], guest.record(Stage.VERIFY).attempts) == (first, attempts)
+
+
 @pytest.mark.parametrize("writes", range(1, 5))
 def test_an_operator_that_dies_while_a_guest_joins_carries_on(namespace: SharedServer, writes: int) -> None:
     host, guest = namespace.students["host"], guest_of(namespace)

@@ -112,11 +112,10 @@ def serving_rollout(situation: Situation, states: StageStates) -> Rollout:
     wanted = _wanted_server(situation, states)
     if wanted is None:
         return Rollout(RolloutPhase.NOTHING)
-    missing = unusable_host(situation)
+    failed, missing = known_failure(situation, wanted), unusable_host(situation)
     if missing:
         rolling_out = _rolling_out((), deployed_server(situation), missing)
-        return replace(rolling_out, wanted=wanted)
-    failed = known_failure(situation, wanted)
+        return replace(rolling_out, wanted=wanted, failed=failed)
     server = _earlier_server(situation, failed, wanted) if failed else None
     if server:
         rollout = replace(_rollout_of(situation, states, server), failed=failed)
