@@ -96,6 +96,24 @@ def test_a_ready_resource_is_looked_after_without_a_request(
     assert requests_of_three_resyncs() == []
 
 
+def test_a_restarted_operator_writes_nothing_to_what_is_as_it_should_be(
+    distilled: Distilled, start_counted: StartOperator, proxy: ApiProxy
+) -> None:
+    operator = start_counted()
+    distilled.apply()
+    distilled.wait_ready()
+    wait_until(lambda: distilled.events()[-1]["reason"] == "Serving", 30, "the last Event")
+    wait_until(lambda: all_expire(distilled), 60, "a time to live of each Job")
+    operator.terminate()
+    before = len(proxy.requests)
+    operator.start()
+    operator.wait_until_leading()
+
+    wait_until(lambda: reconciliations(operator) >= 1, 30, "a look at it")
+    time.sleep(RESYNC_SECONDS)
+    assert [each for each in counted(proxy, before) if not each.startswith("GET ")] == []
+
+
 def test_what_is_deleted_by_hand_is_back_at_once(distilled: Distilled, start_operator: StartOperator) -> None:
     start_operator()
     distilled.apply(script={"train": [{"waits": True}]})

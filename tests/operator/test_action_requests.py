@@ -100,13 +100,15 @@ class Server:
 
     answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     writes: list[str] = field(default_factory=list)
+    applied: dict[str, Any] = field(default_factory=lambda: {"metadata": {}})
+    """The object that a write returns."""
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.method == "GET":
             return web.json_response({"kind": "Status", "reason": "NotFound", "message": "no"}, status=404)
         self.writes.append(f"{request.method} {request.path}")
         if request.method not in self.answers:
-            return web.json_response({"metadata": {}})
+            return web.json_response(self.applied)
         status, reason, message = self.answers[request.method]
         return web.json_response({"kind": "Status", "reason": reason, "message": message}, status=status)
 
@@ -312,6 +314,24 @@ async def test_a_server_that_asks_for_rest_gets_it(requests: ActionRequests, ser
     with pytest.raises(Unreachable):
         await one_pass(requests, [DELETION[0], ACTIONS["Job"][0]])
     assert server.writes == [DELETION[1]]
+
+
+@pytest.mark.parametrize(("answered", "sent"), [("7", 0), ("8", 1)])
+async def test_an_apply_that_changes_nothing_counts_as_not_sent(
+    requests: ActionRequests, cluster: Cluster, server: Server, answered: str, sent: int
+) -> None:
+    metadata = {
+        "namespace": "team-a",
+        "name": "small",
+        "labels": {"app.kubernetes.io/managed-by": "distillery", "distillery.dev/name": "small"},
+    }
+    known = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"paused": False}}
+    cluster.cache.put("Deployment", {**known, "metadata": {**metadata, "resourceVersion": "7"}})
+    server.applied = {**known, "metadata": {**metadata, "resourceVersion": answered}}
+
+    outcome = await requests.carry_out(KEY, [Apply(known)], ())
+    assert len(outcome.sent) == sent
+    assert server.writes == ["PATCH /apis/apps/v1/namespaces/team-a/deployments/small"]
 
 
 async def test_a_name_that_was_taken_for_a_moment_is_tried_again(requests: ActionRequests, server: Server) -> None:

@@ -109,6 +109,16 @@ async def test_a_list_is_selected_on_the_server_and_read_page_by_page(cluster: C
     assert server.requests == [("GET", path, query, None), ("GET", path, {**query, "continue": "more"}, None)]
 
 
+async def test_what_is_listed_says_what_it_is_though_the_server_leaves_that_out(
+    cluster: Cluster, server: Server
+) -> None:
+    listed = {"metadata": {"namespace": "team-a", "name": "j"}}
+    server.answers.append((200, {"metadata": {"resourceVersion": "8"}, "items": [listed]}))
+
+    [page] = [page async for page in cluster.pages("Job", "team-a")]
+    assert page.objects == [{"apiVersion": "batch/v1", "kind": "Job", **listed}]
+
+
 async def test_a_list_of_all_namespaces(cluster: Cluster, server: Server) -> None:
     server.answers.append((200, {"metadata": {"resourceVersion": "8"}, "items": None}))
 

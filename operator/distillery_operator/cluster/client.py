@@ -15,7 +15,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -145,12 +145,14 @@ class Cluster:
             return None
 
     async def pages(self, kind: str, namespace: str | None, selector: str | None = None) -> AsyncIterator[Page]:
-        """All objects of one kind that match a label selector, in one namespace or (None) in all, page by page.
+        """All objects of one kind that match a label selector, in one namespace or (None) in all, page by page; each
+        says what it is, as it does where it is read alone.
 
         Raises Expired where the server no longer has the version that the first page was of.
         """
+        itself = {"apiVersion": RESOURCES[kind][0], "kind": kind}
         async for page in self._pages(_path(kind, namespace), {"labelSelector": selector} if selector else {}):
-            yield page
+            yield replace(page, objects=[{**itself, **each} for each in page.objects])
 
     async def failure_events(self, namespace: str) -> AsyncIterator[Manifest]:
         """The Events of a namespace that may say why something does not start, as core/v1, which shows the Events of

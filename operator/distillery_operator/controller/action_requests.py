@@ -39,7 +39,7 @@ class Outcome:
     """What has become of the actions."""
 
     sent: tuple[Action, ...]
-    """The actions that succeeded."""
+    """The actions that succeeded, but for those that changed nothing."""
     refusals: Refusals
     """All that is refused now."""
     conflicting: Manifest | None = None
@@ -83,18 +83,26 @@ class ActionRequests:
         for action in actions:
             if not self.is_to_send(key, action, (*refusals, *unanswered)):
                 continue
+            before = self._version(key[0], action)
             error = await self._try(key[0], action)
             refusals = self._noted(key, action, error, refusals)
             if isinstance(error, AlreadyExists):
                 return Outcome(tuple(sent), refusals, await self._existing_object(key[0], action, error))
             if isinstance(error, Unreachable):
                 unanswered[refusal(action, error)] = error
-            elif error is None:
+            elif error is None and not (before and before == self._version(key[0], action)):
+                # What the server has taken to its own form, or a webhook takes back, is not to be sent again at once.
                 sent.append(action)
             if len(unanswered) > 1 or _asks_for_rest(error):
                 break
         failure, found_gone = next(iter(unanswered.values()), None), self._found_gone(key[0], sent)
         return Outcome(tuple(sent), refusals, failure=failure, found_gone=found_gone)
+
+    def _version(self, namespace: str, action: Action) -> int:
+        """The version that is known of what is applied; 0 for all other actions."""
+        if not isinstance(action, Apply) or action.manifest["kind"] not in KINDS:
+            return 0
+        return self._cluster.cache.version(action.manifest["kind"], namespace, action.manifest["metadata"]["name"])
 
     async def _try(self, namespace: str, action: Action) -> AlreadyExists | Refused | Unreachable | None:
         """Send an action; returns why it is not done."""
