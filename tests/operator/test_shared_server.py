@@ -439,6 +439,21 @@ def test_guests_of_a_deleted_host_say_so_and_are_right_again_with_the_next_one(
     assert len([name for name in guest.jobs() if name.startswith("guest-train-")]) == 1
 
 
+def test_guests_of_a_host_whose_spec_is_invalid_are_available(
+    namespace: SharedServer, host: Student, guest: Student
+) -> None:
+    host.is_valid = False
+    guest.reconcile()
+    assert state(guest) == ("Unknown", "ConfigurationMissing", "True", None)
+    assert (message(guest), guest.truth(AVAILABLE)) == (
+        "serving: serving.sharedServer: the Distillation host is invalid",
+        "True",
+    )
+    host.is_valid = True
+    guest.reconcile()
+    assert state(guest) == ("True", "Serving", None, None)
+
+
 def test_guests_of_a_suspended_host_are_served_on(namespace: SharedServer, host: Student, guest: Student) -> None:
     host.change(suspend=True)
     namespace.settle()
@@ -597,3 +612,16 @@ def test_a_guest_that_finds_no_room_beside_the_server_names_what_helps(namespace
     guest.wait(3601)
     guest.reconcile()
     assert state(guest) == ("False", "Unschedulable", None, "True")
+
+    host.change(serving={**AS_HOST, "replicas": 0})
+    namespace.settle()
+    host.serve()
+    namespace.settle()
+    pod = guest.job()["spec"]["template"]["spec"]
+    assert "podAffinity" not in pod.get("affinity", {}), "the Job that required the server's node is replaced"
+    guest.run(Stage.TRAIN, Stage.EVALUATE)
+    host.change(serving=AS_HOST)
+    namespace.settle()
+    host.serve()
+    guest.run(Stage.VERIFY)
+    assert state(guest) == ("True", "Serving", None, None)

@@ -43,11 +43,15 @@ class Student(SimulatedCluster):
         host = self.namespace.students.get(name or "")
         if host is None or not host.exists:
             return HostObjects() if name else None
-        deployment, pods = host.objects.get(("Deployment", host.name)), tuple(host.serving_pods)
-        if not host.is_valid:
-            return HostObjects(None, True, None, deployment, host.adapters, pods)
-        stalled = host.reason(ConditionType.STALLED)
-        return HostObjects(host.plan, False, stalled, deployment, host.adapters, pods)
+        return HostObjects(
+            host.plan if host.is_valid else None,
+            uid=host.uid,
+            invalid=not host.is_valid,
+            stalled=host.reason(ConditionType.STALLED),
+            deployment=host.objects.get(("Deployment", host.name)),
+            config_map=host.adapters,
+            pods=tuple(host.serving_pods),
+        )
 
     @property
     def adapters(self) -> Any:

@@ -41,6 +41,7 @@ class SharedServers:
         host = self._plan_of(found)
         return HostObjects(
             host,
+            uid=found["metadata"]["uid"],
             invalid=host is None,
             stalled=_stalled(found),
             deployment=self._cache.get("Deployment", plan.namespace, names.serving_name(plan.host)),

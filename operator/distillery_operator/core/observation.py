@@ -37,6 +37,7 @@ class HostObjects:
 
     plan: Plan | None = None
     """None where there is no such Distillation."""
+    uid: str = ""
     invalid: bool = False
     """Whether there is one whose spec breaks the rules."""
     stalled: str | None = None

@@ -275,8 +275,7 @@ def _is_overdue(since: datetime | None, now: datetime) -> bool:
 
 
 def _observed_host(objects: HostObjects, pods: list[Raw], events: tuple[Raw, ...], now: datetime) -> ObservedHost:
-    uid = objects.plan.uid if objects.plan else ""
-    ownership = partial(_server_ownership, owner_uid=uid, name_of=names.serving_name)
+    ownership = partial(_server_ownership, owner_uid=objects.uid, name_of=names.serving_name)
     return observed_host(objects, _observed_deployment(objects.deployment, pods, events, ownership, now))
 
 

@@ -26,8 +26,7 @@ from distillery_operator.planning import names
 
 def observed_host(objects: HostObjects, deployment: ObservedDeployment | None) -> ObservedHost:
     """The host, whose server is `deployment`."""
-    seen = deployment if objects.plan else None
-    return ObservedHost(objects.plan, objects.invalid, objects.stalled, seen, adapters_in(objects.config_map))
+    return ObservedHost(objects.plan, objects.invalid, objects.stalled, deployment, adapters_in(objects.config_map))
 
 
 def observed_guest(objects: GuestObjects) -> Guest:
