@@ -13,23 +13,15 @@ from enum import StrEnum
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.status import FailedRollout
-from distillery_operator.core.canary import (
-    Canary,
-    canary,
-    candidate_pods,
-    candidate_weight,
-    stable_is_selected_alone,
-    unsettled_server,
-)
+from distillery_operator.core.canary import Canary, canary, unsettled_server
 from distillery_operator.core.gated_rollout import may_be_rolled_out, newest_image
 from distillery_operator.core.name_conflicts import candidate_name_conflict, server_name_conflict
 from distillery_operator.core.observation import Ownership
-from distillery_operator.core.placement import volume_use
 from distillery_operator.core.problem import Problem
-from distillery_operator.core.replicas import with_possible_replicas
 from distillery_operator.core.rollback import candidate_failure, earlier_server, known_failure, new_failure
 from distillery_operator.core.runs import known_verification, model_of, pinned_run
 from distillery_operator.core.served_adapters import names_adapters
+from distillery_operator.core.server_manifests import candidate_manifests, server_manifests
 from distillery_operator.core.server_progress import ServerProgress, server_progress
 from distillery_operator.core.servers import (
     answering_servers,
@@ -39,23 +31,14 @@ from distillery_operator.core.servers import (
     served_model,
     server_for,
 )
-from distillery_operator.core.shared_server import adapters_of_guests, unusable_host
+from distillery_operator.core.shared_server import unusable_host
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.stages import StageStates, last_evaluation
-from distillery_operator.core.take_over import candidate_stands_in, is_to_stand_in, replaced_one_by_one
+from distillery_operator.core.take_over import candidate_stands_in, is_to_stand_in
 from distillery_operator.core.workspace import workspace_problem
 from distillery_operator.core.yielded_server import is_yielded, without_pods
-from distillery_operator.manifests.candidate import candidate_deployment, candidate_service, stable_service
 from distillery_operator.manifests.child_metadata import Manifest
-from distillery_operator.manifests.route import serving_route
-from distillery_operator.manifests.server import ServedModel, Server, with_servers
-from distillery_operator.manifests.serving import (
-    adapters_config_map,
-    disruption_budget,
-    serving_deployment,
-    serving_service,
-)
-from distillery_operator.manifests.shared_server import guests_config_map
+from distillery_operator.manifests.server import ServedModel, Server
 from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan
 
@@ -133,7 +116,7 @@ def _earlier_server(situation: Situation, failed: FailedRollout, wanted: Server)
 def _without_workspace(situation: Situation, lost: Problem) -> Rollout:
     """What serves goes on as it is. From the workspace, a new Pod would not start, or find nothing to serve."""
     deployed = deployed_server(situation)
-    manifests = () if deployed is None or deployed.uses_workspace else _manifests(situation, deployed)
+    manifests = () if deployed is None or deployed.uses_workspace else server_manifests(situation, deployed)
     return Rollout(RolloutPhase.ROLLING_OUT, manifests, deployed, problem=lost, stalled=True)
 
 
@@ -184,14 +167,14 @@ def _settling(situation: Situation, states: StageStates, wanted: Server) -> Roll
 
 
 def _canary_rollout(situation: Situation, step: Canary) -> Rollout:
-    manifests = (*_manifests(situation, step.stable, step), *_candidate_manifests(situation, step))
+    manifests = (*server_manifests(situation, step.stable, step), *candidate_manifests(situation, step))
     conflict = server_name_conflict(situation) or candidate_name_conflict(situation)
     progress = ServerProgress(conflict, stalled=True) if conflict else step.progress
     return replace(_rolling_out(manifests, step.stable, progress), canary=step)
 
 
 def _rollout_of(situation: Situation, states: StageStates, server: Server) -> Rollout:
-    manifests = _manifests(situation, server)
+    manifests = server_manifests(situation, server)
     conflict = server_name_conflict(situation)
     if conflict:
         return Rollout(RolloutPhase.ROLLING_OUT, manifests, server, problem=conflict, stalled=True)
@@ -228,45 +211,6 @@ def _newest_model(situation: Situation, states: StageStates, deployed: Server | 
     return ServedModel.planned(situation.plan, train_hash, precision, newest_image(states))
 
 
-def _manifests(situation: Situation, server: Server, step: Canary | None = None) -> tuple[Manifest, ...]:
-    plan, settings = situation.plan, situation.settings.manifests
-    if plan.host:
-        return _guests_manifests(situation, server)
-    deployment = serving_deployment(plan, settings, server, volume_use(situation))
-    deployment = with_possible_replicas(situation, server, deployment)
-    if candidate_stands_in(situation):
-        deployment = replaced_one_by_one(deployment)
-    failed = _is_failed_candidate_there(situation, server)
-    alone = stable_is_selected_alone(situation, step) if step else failed
-    service = stable_service(plan, server) if alone else serving_service(plan)
-    budget = (disruption_budget(plan),) if plan.has_several_servers else ()
-    adapters = _adapters(situation, server)
-    route = serving_route(plan, candidate_weight(situation, step))
-    with_memory = with_servers(deployment, server, _fallback(situation, server))
-    return (with_memory, *adapters, service, *budget, *([route] if route else []))
-
-
-def _adapters(situation: Situation, server: Server) -> tuple[Manifest, ...]:
-    adapter = server.model.adapter
-    of_guests = adapters_of_guests(situation, server)
-    return (adapters_config_map(situation.plan, adapter, of_guests),) if adapter else ()
-
-
-def _guests_manifests(situation: Situation, server: Server) -> tuple[Manifest, ...]:
-    """What a student needs that another Distillation's Pods serve."""
-    plan, route = situation.plan, serving_route(situation.plan)
-    config_map = guests_config_map(plan, server, _fallback(situation, server))
-    return (config_map, serving_service(plan), *([route] if route else []))
-
-
-def _candidate_manifests(situation: Situation, step: Canary) -> tuple[Manifest, ...]:
-    if not step.may_start:
-        return ()
-    plan, replicas = situation.plan, candidate_pods(situation, step)
-    deployment = candidate_deployment(plan, situation.settings.manifests, step.candidate, replicas)
-    return (candidate_service(plan), deployment)
-
-
 def _drops_candidate(situation: Situation, rollout: Rollout) -> bool:
     """Whether no candidate is needed. One that takes over, or was to, answers until the server's own Pods do."""
     seen, server = situation.observation.candidate, rollout.server
@@ -274,23 +218,6 @@ def _drops_candidate(situation: Situation, rollout: Rollout) -> bool:
     is_needed = (same or candidate_stands_in(situation)) and rollout.phase is RolloutPhase.ROLLING_OUT
     goes_on = rollout.canary is not None or is_needed
     return bool(rollout.manifests) and not goes_on
-
-
-def _is_failed_candidate_there(situation: Situation, server: Server) -> bool:
-    """Whether a candidate that is no longer wanted is still to be removed: it gets no more requests."""
-    deployed, seen = deployed_server(situation), situation.observation.candidate
-    is_kept = deployed is not None and deployed.digest == server.digest and bool(server.pod_label)
-    is_there = seen is not None and seen.ownership is not Ownership.FOREIGN and seen.digest != server.digest
-    return is_kept and is_there and not candidate_stands_in(situation)
-
-
-def _fallback(situation: Situation, server: Server) -> Server | None:
-    """The server to go back to where `server` fails: the last that answered well."""
-    deployed = deployed_server(situation)
-    if deployed and deployed.digest != server.digest and _answered_well(situation, deployed):
-        return deployed
-    fallback = fallback_server(situation)
-    return fallback if fallback and fallback.digest != server.digest else None
 
 
 def _progress(situation: Situation, server: Server, manifests: tuple[Manifest, ...]) -> Rollout:
@@ -313,12 +240,6 @@ def _rolling_out(manifests: tuple[Manifest, ...], server: Server | None, progres
         stalled=progress.stalled,
         blocked_since=progress.blocked_since,
     )
-
-
-def _answered_well(situation: Situation, server: Server) -> bool:
-    serving = situation.previous.serving
-    taken_over = serving is not None and serving.taken_over and serving.model_path == server.model.model_path
-    return bool(taken_over) or known_verification(situation, server.digest) is not None
 
 
 def _answers_still(situation: Situation, server: Server) -> bool:
