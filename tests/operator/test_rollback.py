@@ -543,3 +543,25 @@ def test_a_changed_server_is_verified_while_the_next_student_cannot_be_pushed(ex
     cluster.request_retry()
     cluster.run_stages(Stage.PUBLISH, Stage.VERIFY)
     assert cluster.truth(READY) == "True"
+
+
+@pytest.mark.parametrize("ask", ["retry", "spec"])
+def test_a_retry_of_a_stage_while_a_server_is_verified_is_done_afterwards(ask: str) -> None:
+    cluster = changed_meanwhile(lambda cluster: cluster.serve())
+    cluster.fail(2, Reason.TRAINING_FAILED, "the loss is not a number")
+    cluster.settle()
+    assert cluster.reason() == "Verifying"
+    cluster.start()
+    if ask == "retry":
+        cluster.wait(1)
+        cluster.request_retry()
+    else:
+        cluster.change(training={"seed": 7, "resources": {"limits": {"memory": "8Gi"}}})
+    cluster.settle()
+    assert (cluster.reason(), cluster.record(Stage.TRAIN).retry_time) == ("Verifying", cluster.now)
+    cluster.finish()
+    cluster.settle()
+    assert (cluster.reason(), cluster.record(Stage.TRAIN).attempts) == ("Training", 2)
+    assert (len(cluster.live_jobs()), cluster.jobs()[-1][-2:]) == (1, "-2")
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY)
+    assert cluster.truth(READY) == "True"

@@ -56,18 +56,26 @@ def with_verify(situation: Situation, states: StageStates, rollout: Rollout) -> 
 
 
 def _verified_meanwhile(situation: Situation, states: StageStates, rollout: Rollout) -> StageStates:
-    """The states with verify before a stage that has no Job: a server that was changed while the next student is made
+    """The states with verify before a stage without a Job: a server that was changed while the next student is made
     is verified as soon as there is a moment for it. Where verify itself does not go on, the other stage does."""
     if not _is_due_meanwhile(situation, states, rollout):
         return states
     verify = stage_state(situation, situation.plan.stage(Stage.VERIFY))
     if verify.phase in _AT_WORK and verify.problem is None:
-        return joined_states(situation, (*states.stages[:-1], verify))
+        return joined_states(situation, (*states.stages[:-1], _held(states.current), verify))
     if verify.phase in _AT_WORK and verify.problem and verify.record:
         record = given_up(verify.record, verify.problem, situation.now)
         verify = replace(verify, phase=StagePhase.FAILED, record=record)
     # Its Job makes room for that of the other stage.
     return replace(states, stages=(*states.stages[:-1], verify, states.current))
+
+
+def _held(state: StageState) -> StageState:
+    """The stage that waits for verify. An attempt that was to begin now is recorded, as what it was asked for with is
+    handled, and begins once verify has ended; its Pods are still to be checked."""
+    if state.phase is not StagePhase.STARTING or state.checked or state.record is None:
+        return state
+    return replace(state, record=state.record.model_copy(update={"configuration": None}))
 
 
 def _is_due_meanwhile(situation: Situation, states: StageStates, rollout: Rollout) -> bool:
