@@ -1,5 +1,6 @@
 """A release that changes one of these hashes generates, trains and evaluates everything again in every cluster."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from manifest_cases import manifest_cases
 ROOT = Path(__file__).parents[2]
 GOLDEN: dict[str, dict[str, list[str]]] = yaml.safe_load((ROOT / "tests/data/output/input_hashes.yaml").read_text())
 EXAMPLES = sorted(
-    each for each in (ROOT / "examples").glob("**/*.yaml") if "\nkind: Distillation\n" in each.read_text()
+    each
+    for each in (ROOT / "examples").glob("**/*.yaml")
+    if re.findall(r"^kind: (\w+)$", each.read_text(), re.MULTILINE) == ["Distillation"]
 )
+"""The files with one Distillation and nothing else."""
 CASES = {case.say: case.manifest for case in manifest_cases() if case.refused is None}
 
 
