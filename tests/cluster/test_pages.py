@@ -51,7 +51,14 @@ def test_kubectl_understands_the_commands_of_the_pages(
     claim = distilled.wait_ready()["status"]["workspaceClaim"]
     volume = control_plane.get("pvc", claim, namespace)["spec"]["volumeName"]
     run = distilled.status["history"][0]["train"]
-    values = {"NAME": "small", "conjnli": "small", "CLAIM": claim, "VOLUME": volume, "nxevyml5": run}
+    values = {
+        "NAME": "small",
+        "conjnli": "small",
+        "sentiment": "small",
+        "CLAIM": claim,
+        "VOLUME": volume,
+        "nxevyml5": run,
+    }
 
     tried, refused = [filled_in(words, values) for words in commands() if is_tried(words)], []
     for words in tried:
