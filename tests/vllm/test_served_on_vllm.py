@@ -60,7 +60,7 @@ def test_parser_of_vllm_accepts_the_command_of_a_server_of_adapters(vllm):
     gpu = {"limits": {"nvidia.com/gpu": 1}}
     for options in parsed(vllm, pod_container(adapter="LoRA", modelNames=["gpt-4o"], resources=gpu)):
         assert options["served_model_name"] == [f"{NAME}-base"]
-        assert (options["enable_lora"], str(options["max_lora_rank"]), options["max_loras"]) == (True, "8", 2)
+        assert (options["enable_lora"], str(options["max_lora_rank"]), options["max_loras"]) == (True, "8", 16)
         assert options["middleware"] == [
             "served_adapters.ServedAdapters",
             "served_paths.ServedPaths",
