@@ -47,7 +47,7 @@ def test_a_failed_rollout_goes_back_and_an_earlier_run_is_served_when_it_is_pinn
     distilled.wait("Available")
     wait_until(lambda: distilled.message().endswith(f"train-{first}/model serves again"), 40, "the first student")
     assert (served_run(distilled), deployment(distilled)["spec"]["template"]) == (first, template)
-    assert "3 of 16 rows were answered otherwise." in distilled.message()
+    assert "3 of 16 rows were answered otherwise; " in distilled.message()
 
     distilled.kubectl("annotate", "distillation/small", "distillery.dev/retry-at=now")
     distilled.wait_ready()
