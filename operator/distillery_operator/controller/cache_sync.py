@@ -28,8 +28,6 @@ BEGIN_SECONDS = 5.0
 """How long the first list waits for the watches to begin; it is repeated for those that begin later."""
 RELIST_SECONDS = 5.0
 """How long after a watch has begun anew all is listed: those of other kinds are about to begin as well."""
-QUIET_SECONDS = 30.0
-"""A watch that lists after a pause this long has been interrupted."""
 
 Scope = str | None
 """A namespace, or None for all."""
@@ -37,7 +35,7 @@ Scope = str | None
 
 class CacheSync:
     """Lists all kinds in every scope. `changed` is called with the key of each Distillation to reconcile for it;
-    `watches` is the number of watches of children that are about to begin."""
+    `watches` is the number of watches that are about to begin."""
 
     def __init__(
         self,
@@ -59,7 +57,6 @@ class CacheSync:
         self._begun = False
         self._tried = asyncio.Event()
         self._requested = asyncio.Event()
-        self._listed_at = float("-inf")
 
     def is_complete(self, namespace: str) -> bool:
         """Whether all that exists in a namespace has been listed, so that what is not known does not exist."""
@@ -70,18 +67,11 @@ class CacheSync:
         await self._tried.wait()
 
     def watch_begins(self) -> None:
-        """A watch of children begins to bring events, at the start or after an interruption."""
+        """A watch begins to bring events, at the start or after an interruption."""
         self._awaited_watches -= 1
         if self._awaited_watches <= 0:
             self._watches_begun.set()
         if self._begun:
-            self._requested.set()
-
-    def watch_listed(self) -> None:
-        """The watch of Distillations has listed one, as it does at its start and after an interruption."""
-        interrupted = monotonic() - self._listed_at > QUIET_SECONDS and self._tried.is_set()
-        self._listed_at = monotonic()
-        if interrupted:
             self._requested.set()
 
     def written(self, kinds: Iterable[str]) -> None:

@@ -89,14 +89,12 @@ class KopfHandlers:
         self._watched = list(WATCHED)
 
     async def on_event(self, event: kopf.RawEvent, resource: kopf.Resource, **_: Any) -> None:
-        """An event of a Distillation or a child. Its type is None where Kopf has listed Distillations, at the start and
-        after an interruption. What only repeats what is known, such as our own writes, causes no work."""
+        """An event of a Distillation or a child. What only repeats what is known, such as our own writes, causes no
+        work."""
         kind, manifest = str(resource.kind), dict[str, Any](event["object"])
         key = _key(manifest["metadata"].get("namespace"), owner(kind, manifest))
         if kind == KIND:
             self._note_event(key, event)
-        if event["type"] is None:
-            self._cache_sync.watch_listed()
         before = self._concerned(kind, manifest)
         if self._take_over(kind, manifest, deleted=event["type"] == "DELETED"):
             # A Distillation of which nothing is said yet goes before those to which something has just happened.

@@ -24,18 +24,20 @@ Page = tuple[Collection[Any], str]
 
 @contextmanager
 def without_children(watch_begins: Callable[[], None]) -> Iterator[None]:
-    """Meanwhile, Kopf gets no children from its lists. `watch_begins` is called with each version of theirs that it
-    gets instead: what happened before is in none of its events."""
+    """Meanwhile, Kopf gets no children from its lists. `watch_begins` is called once Kopf has the version from which to
+    watch objects of a kind: what happened before is in none of its events."""
     list_all = fetching.fetch_objs
 
     async def list_version(
         *, settings: kopf.OperatorSettings, resource: kopf.Resource, **where: Any
     ) -> AsyncIterator[Page]:
         is_child = resource.group != GROUP
-        chosen = _one_each(settings) if is_child else settings
+        chosen, begun = _one_each(settings) if is_child else settings, False
         async for objects, version in list_all(settings=chosen, resource=resource, **where):
-            if is_child:
+            if not begun:
                 watch_begins()
+                begun = True
+            if is_child:
                 yield (), version
                 return
             yield objects, version

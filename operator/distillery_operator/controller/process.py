@@ -57,7 +57,7 @@ class Operator:
         self.metrics.watch_queue_depth(lambda: len(self.queue))
         self.rights = NamespaceRights(self.metrics.set_forbidden)
         scopes = settings.namespaces or (None,)
-        watches = len(scopes) * (len(REQUIRED_KINDS) - 1)
+        watches = len(scopes) * len(REQUIRED_KINDS)
         self.cache_sync = CacheSync(cluster, scopes, self.watch_health, self._changed, self.rights, watches=watches)
         self.handlers = KopfHandlers(settings, cluster, self.queue, self.watch_health, self.cache_sync)
 
