@@ -120,8 +120,8 @@ class Serving(StageOptions):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.rollout) || (has(self.route) && self.route.kind == 'HTTPRoute') || (has(self.rollout.steps) ?"
-            " self.rollout.steps.all(s, s.percent <= 90) : !has(self.rollout.canaryPercent) ||"
-            " self.rollout.canaryPercent <= 90)",
+            f" self.rollout.steps.all(s, s.percent <= {LARGEST_SHARE_OF_PODS}) : !has(self.rollout.canaryPercent) ||"
+            f" self.rollout.canaryPercent <= {LARGEST_SHARE_OF_PODS})",
             "rollout: by numbers of Pods, a share of 90 percent takes nine Pods of the candidate beside each Pod of the"
             " server, and 99 percent would take 99; write at most 90, or set route.kind to HTTPRoute, whose weights"
             " make any share",

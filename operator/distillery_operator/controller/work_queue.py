@@ -37,8 +37,8 @@ class Backoff:
         return wait * (1 + self.jitter * random.random())
 
 
-FIRST_OF_FOUR = 3
-"""Of four keys that are handed out, how many are those that go first, while others wait, too."""
+TURNS = 4
+"""Of so many keys that are handed out, one is of those that can wait, while others go first."""
 
 
 class WorkQueue(Generic[Key]):
@@ -125,7 +125,7 @@ class WorkQueue(Generic[Key]):
     def _next_to_serve(self) -> dict[Key, None]:
         """What the next key is taken from; neither is empty for long while the other is not."""
         self._handed_out += 1
-        others_turn = self._handed_out % 4 >= FIRST_OF_FOUR
+        others_turn = self._handed_out % TURNS == TURNS - 1
         return self._ready if self._ready and (others_turn or not self._first) else self._first
 
     def _drop_timer(self, key: Key) -> None:
