@@ -44,6 +44,12 @@ DISTILLATIONS = f"/apis/distillery.dev/v1alpha1/namespaces/{NAMESPACE}/distillat
 JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 CLAIMS, CONFIG_MAPS = (f"/api/v1/namespaces/{NAMESPACE}/{kind}" for kind in ("persistentvolumeclaims", "configmaps"))
+SELDOM_RENEWED = {
+    "DISTILLERY_LEASE_DURATION": "60s",
+    "DISTILLERY_LEASE_RENEW_DEADLINE": "50s",
+    "DISTILLERY_LEASE_RETRY": "10s",
+}
+"""So that to renew the Lease is not taken for work: the tests' settings do it twice a second."""
 COLLECTIONS = {"Job": JOBS, "Pod": PODS, "PersistentVolumeClaim": CLAIMS, "ConfigMap": CONFIG_MAPS}
 
 
@@ -235,9 +241,7 @@ def _operator(plane: ControlPlane, folder: str) -> OperatorProcess:
     wait_until(lambda: plane.get("serviceaccount", "default", NAMESPACE))
     kubeconfig = grant_rights(plane, NAMESPACE, [NAMESPACE])
     log = Path(folder) / "operator.log"
-    return OperatorProcess(
-        kubeconfig, NAMESPACE, log, DISTILLERY_LEASE_DURATION="60s", DISTILLERY_LEASE_RENEW_DEADLINE="50s"
-    )
+    return OperatorProcess(kubeconfig, NAMESPACE, log, **SELDOM_RENEWED)
 
 
 if __name__ == "__main__":

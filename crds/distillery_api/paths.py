@@ -43,6 +43,8 @@ class Artefact(StrEnum):
     """Kept rows that the training had to reject."""
     PREDICTIONS = "predictions"
     """Every system's answer to every held-out row."""
+    BREAKDOWN = "breakdown"
+    """Every system's figures by class or by field."""
     SERVED_REPLIES = "servedReplies"
     """The replies of the student's server beside those of the evaluation."""
 
@@ -212,6 +214,11 @@ class StageFolder:
     def predictions(self) -> Path:
         """evaluate: every system's answer to every held-out row."""
         return self.path / "predictions.jsonl"
+
+    @property
+    def breakdown(self) -> Path:
+        """evaluate: every system's figures by class or by field; only of tasks whose answers have such parts."""
+        return self.path / "breakdown.json"
 
     @property
     def served_replies(self) -> Path:

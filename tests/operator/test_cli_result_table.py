@@ -1,6 +1,7 @@
 """The result table of a run, and the lines below it."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,37 @@ def test_run_without_scores_shows_no_table():
     text = shown({**RESULT, "evaluation": None})
     assert "held-out" not in text
     assert "Rows: 560 read" in text
+
+
+BREAKDOWN = """{"part": "class", "systems": {
+    "teacher": {"parts": [{"name": "a [b]", "rows": 7, "precision": 1, "recall": 1, "f1": 1.0},
+                          {"name": "rare", "rows": 1, "precision": 0, "recall": 0, "f1": 0.0}]},
+    "student": {"parts": [{"name": "a [b]", "rows": 7, "precision": 0.9, "recall": 0.8, "f1": 0.847},
+                          {"name": "rare", "rows": 1, "precision": 0, "recall": 0, "f1": 0.0}]}}}"""
+
+
+def shown_with_breakdown(tmp_path, content):
+    (tmp_path / "breakdown.json").write_text(content)
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    result = {**RESULT, "files": {"breakdown": "breakdown.json"}}
+    show_result(console, RunResult.model_validate(result), tmp_path)
+    return console.file.getvalue()
+
+
+def test_f1_of_each_class_stands_in_a_table_of_its_own(tmp_path):
+    text = shown_with_breakdown(tmp_path, BREAKDOWN)
+    assert "F1 by class" in text
+    assert row(text, "a [b]") == ["a", "[b]", "7", "1.000", "0.847"]
+    assert row(text, "rare") == ["rare", "1", "0.000", "0.000"]
+
+
+def test_of_many_classes_the_most_frequent_are_shown_in_their_order(tmp_path):
+    parts = ",".join(f'{{"name": "c{n}", "rows": {n}, "precision": 1, "recall": 1, "f1": 1}}' for n in range(1, 31))
+    text = shown_with_breakdown(tmp_path, f'{{"part": "class", "systems": {{"student": {{"parts": [{parts}]}}}}}}')
+    assert "F1 by class, the 20 most frequent of 30" in text
+    names = re.findall(r"^ *(c[0-9]+) ", text, re.MULTILINE)
+    assert names == [f"c{n}" for n in range(11, 31)]
+
+
+def test_a_broken_breakdown_is_left_out(tmp_path):
+    assert "F1 by" not in shown_with_breakdown(tmp_path, "{")

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic.alias_generators import to_camel
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distillery_api.breakdown import Breakdown
 from distillery_api.evaluation import SMALL_SAMPLE, Evaluation, Score
 from distillery_api.formatting import format_cost
 from distillery_api.paths import Artefact, Workspace
 from distillery_api.verification import Verification
 from distillery_operator.cli.formatting import counts_by_name
-from distillery_operator.local.run_result import RunResult
+from distillery_operator.local.folder_access import read_bounded
+from distillery_operator.local.run_result import RESULT_LIMIT, RunResult
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ METRIC_EXPLANATIONS = {
 """Lines below the table, by field of a score."""
 
 
+PARTS_SHOWN = 20
+"""Classes or fields in the table; the file has all of them."""
+
+
 def show_result(console: Console, result: RunResult, folder: Path) -> None:
     """Print the result of a finished run."""
     evaluation, verification = result.evaluation, result.verification
@@ -94,6 +101,8 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
         console.print(score_table(evaluation))
         if (texts := text_table(evaluation)) is not None:
             console.print(texts)
+        if (parts := breakdown_table(read_breakdown(result, folder))) is not None:
+            console.print(parts)
         _print_lines(console, evaluation_notes(evaluation, verification))
         console.print()
     _print_lines(console, [rows_line(result), usage_line(result), *file_lines(result, folder)])
@@ -125,7 +134,42 @@ def text_table(evaluation: Evaluation) -> Table | None:
     return table
 
 
-def _empty_table(title: str) -> Table:
+def breakdown_table(breakdown: Breakdown | None) -> Table | None:
+    """F1 of each class or field, for the systems that have it: those with the most held-out rows, in the order of the
+    file. None without any."""
+    if breakdown is None:
+        return None
+    systems = [system for system in SYSTEMS if _wire_name(system) in breakdown.systems]
+    found = [{part.name: part for part in breakdown.systems[_wire_name(system)].parts} for system in systems]
+    rows = {name: part.rows for parts in found for name, part in parts.items()}
+    shown = sorted(sorted(rows, key=lambda name: -rows[name])[:PARTS_SHOWN], key=list(rows).index)
+    left_out = f", the {len(shown)} most frequent of {len(rows)}" if len(rows) > len(shown) else ""
+    table = _empty_table(f"F1 by {breakdown.part}{left_out}", breakdown.part.capitalize(), "Rows")
+    for system in systems:
+        prompt = f"\n{system.prompt} prompt" if system.prompt != "-" else ""
+        table.add_column(f"{system.name}{prompt}", justify="right")
+    for name in shown:
+        cells = [f"{parts[name].f1:.3f}" if name in parts else "" for parts in found]
+        table.add_row(Text(name), f"{rows[name]:,}", *cells)
+    return table
+
+
+def read_breakdown(result: RunResult, folder: Path) -> Breakdown | None:
+    """What the evaluation has written by class or by field; None where there is none, or where it cannot be read."""
+    path = result.files.get(Artefact.BREAKDOWN)
+    if path is None:
+        return None
+    try:
+        return Breakdown.model_validate_json(read_bounded(folder / path, RESULT_LIMIT))
+    except (OSError, ValueError):
+        return None
+
+
+def _wire_name(system: SystemLabel) -> str:
+    return to_camel(system.field)
+
+
+def _empty_table(title: str, first: str = "", second: str = "Prompt") -> Table:
     table = Table(
         title=Text(title, style="bold", no_wrap=True, overflow="ignore"),
         title_justify="left",
@@ -133,8 +177,8 @@ def _empty_table(title: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("", no_wrap=True)
-    table.add_column("Prompt", no_wrap=True)
+    table.add_column(first, no_wrap=True)
+    table.add_column(second, no_wrap=True)
     return table
 
 

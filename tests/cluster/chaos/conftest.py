@@ -24,6 +24,7 @@ from waiting import wait_until
 LONG = 400.0
 """Seconds for a part of a life whose operator keeps dying."""
 OTHERWISE = {"exit": 2, "reason": "VerificationFailed", "message": "3 of 16 rows were answered otherwise."}
+CANARY = {"strategy": "Canary", "steps": [{"percent": 10, "duration": "2s"}, {"percent": 50}]}
 WHOLE = os.environ.get("CHAOS") == "whole"
 LEFT_AFTER_DELETION = {"persistentvolumeclaims"}
 CHILDREN = ("jobs", "pods", "configmaps", "deployments", "replicasets", "services", "persistentvolumeclaims")
@@ -71,6 +72,30 @@ class Life:
         self.distilled.wait("Stalled", reason="VerificationFailed", seconds=LONG)
         wait_until(lambda: self.distilled.message().endswith("serves again"), LONG, "the first student")
         assert self.distilled.status["serving"]["train"] == first
+
+    def take_over_by_shares(self) -> None:
+        """A second student gets the requests step by step, waits for its promotion and takes over; a third one, whose
+        answers are not those of its evaluation, leaves nothing behind."""
+        self._apply_canary(learning_rate=0.01)
+        self.distilled.wait("Ready", seconds=LONG)
+        self._apply_canary(learning_rate=0.001)
+        self.distilled.wait("Suspended", reason="AwaitingPromotion", seconds=LONG)
+        second = self.distilled.status["history"][0]["train"]
+        assert self.distilled.status["serving"]["train"] != second
+        self.distilled.kubectl("annotate", "distillation/small", f"distillery.dev/promote={second}")
+        self.distilled.wait("Ready", seconds=LONG)
+        assert self.distilled.status["serving"]["train"] == second
+        self._apply_canary(learning_rate=0.002, verify=OTHERWISE)
+        self.distilled.wait("Stalled", reason="VerificationFailed", seconds=LONG)
+        assert self.distilled.message().endswith("serves on")
+        assert self.distilled.status["serving"]["train"] == second
+        wait_until(lambda: len(self.distilled.children("deployments")) == 1, LONG, "the end of the candidate")
+
+    def _apply_canary(self, learning_rate: float, verify: dict[str, Any] | None = None) -> None:
+        storage = {"size": "1Gi", "accessModes": ["ReadWriteMany"]}
+        serving = {"runtime": "Transformers", "rollout": CANARY}
+        spec = small_spec(training={"learningRate": learning_rate}, serving=serving, storage=storage)
+        self.distilled.apply(spec, {"verify": [verify or {}]})
 
     def _apply(self, gate: float, learning_rate: float, verify: dict[str, Any] | None = None) -> None:
         bounds = {"minScore": gate, "againstServing": "Ignore"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from itertools import cycle
 
 import pytest
@@ -63,13 +64,22 @@ class DeathAtEachRequest:
         self._life.operator.start()
 
 
+LIVES = {
+    "gate and roll-back": Life.gate_and_roll_back,
+    "canary and promotion": Life.take_over_by_shares,
+}
+
+
 @pytest.mark.parametrize(
     "deliveries", [ONCE, TWICE] if WHOLE else [ALTERNATELY], ids=["once", "twice"] if WHOLE else ["alternately"]
 )
-def test_operator_killed_at_every_request_of_a_life_does_nothing_twice(life: Life, deliveries: Deliveries) -> None:
+@pytest.mark.parametrize("lived", LIVES.values(), ids=LIVES)
+def test_operator_killed_at_every_request_of_a_life_does_nothing_twice(
+    life: Life, lived: Callable[[Life], None], deliveries: Deliveries
+) -> None:
     death = DeathAtEachRequest(life, deliveries)
     life.faults.plan = death
-    life.gate_and_roll_back()
+    lived(life)
 
     assert [each["attempts"] for each in life.distilled.status["stages"]] == [1, 1, 1, 1]
     assert death.kinds >= {"distillations", "jobs", "configmaps", "deployments", "services", "persistentvolumeclaims"}

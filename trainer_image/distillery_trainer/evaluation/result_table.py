@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distillery_api.evaluation import Evaluation, Score
-from distillery_trainer.data.rows import known_answers
 from distillery_trainer.evaluation import scores
+from distillery_trainer.evaluation.metrics import figures
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
 from distillery_trainer.tasks import TaskDefinition
-from distillery_trainer.tasks.task_definition import AnswerKind
-from distillery_trainer.text import entities, faithfulness, rouge
-from distillery_trainer.text.words import word_count
 
 Metrics = dict[str, float | None]
 
@@ -90,36 +87,13 @@ def _score(
     rows: HeldOutRows,
     context: EvaluationContext,
 ) -> Score:
-    metrics = _prose_metrics(task, answers, rows) if task.answer_kind.is_prose else _accuracy_metrics(answers)
-    if task.answer_kind is AnswerKind.LABEL:
-        metrics |= {"macro_f1": _macro_f1(task, answers, rows)}
+    metrics: Metrics = dict(figures(task, answers, rows))
     if system.is_language_model:
         metrics |= _reply_metrics(answers)
     if system.is_language_model and not task.answer_kind.is_prose:
         metrics |= {"strict": None if _asks_for_json(system, task) else _strict_accuracy(answers)}
     metrics |= {"win_rate": scores.mean(context.wins.get(system, []))}
     return Score.model_validate({name: _rounded(value) for name, value in metrics.items()})
-
-
-def _accuracy_metrics(answers: Sequence[ScoredAnswer]) -> Metrics:
-    correct = _correct(answers)
-    low, high = scores.wilson_interval(sum(correct), len(correct))
-    return {"score": scores.share(correct), "low": low, "high": high}
-
-
-def _macro_f1(task: TaskDefinition, answers: Sequence[ScoredAnswer], rows: HeldOutRows) -> float | None:
-    """None if the labels differ between rows: the letters of options have no meaning of their own."""
-    if not task.labels:
-        return None
-    correct_labels = [
-        [label for label in task.labels if task.correct(label, reference)] for reference in rows.references
-    ]
-    # If several labels are correct, the one that was answered counts as the label of the row.
-    row_labels = [
-        scored.answer if scored.answer in correct else correct[0]
-        for scored, correct in zip(answers, correct_labels, strict=True)
-    ]
-    return scores.macro_f1([str(label) for label in row_labels], [scored.answer for scored in answers], task.labels)
 
 
 def _asks_for_json(system: System, task: TaskDefinition) -> bool:
@@ -141,38 +115,6 @@ def _reply_metrics(answers: Sequence[ScoredAnswer]) -> Metrics:
         "perplexity": scores.perplexity(
             (reply.teacher_loss, reply.teacher_tokens) for reply in replies if reply.teacher_loss is not None
         ),
-    }
-
-
-# --- prose
-
-
-def _prose_metrics(task: TaskDefinition, answers: Sequence[ScoredAnswer], rows: HeldOutRows) -> Metrics:
-    values = _scores(answers)
-    low, high = scores.bootstrap_interval(values) or (None, None)
-    texts = [(scored.answer, row) for row, scored in enumerate(answers) if scored.answer is not None]
-    overlaps = [rouge.scores(text, known_answers(rows.references[row])) for text, row in texts]
-    metrics: Metrics = {
-        "score": scores.mean(values),
-        "low": low,
-        "high": high,
-        "rouge1": sum(overlap.rouge1 for overlap in overlaps) / len(answers),
-        "rouge2": sum(overlap.rouge2 for overlap in overlaps) / len(answers),
-        "words": scores.mean([word_count(text) for text, _ in texts]),
-    }
-    if task.answer_kind is AnswerKind.SUMMARY:
-        sources = rows.row_texts
-        metrics |= _summary_metrics([(text, sources[row]) for text, row in texts])
-    return metrics
-
-
-def _summary_metrics(summaries: Sequence[tuple[str, str]]) -> Metrics:
-    """`summaries` are pairs of a summary and its source."""
-    invented = [bool(faithfulness.numbers_not_in_source(summary, source)) for summary, source in summaries]
-    return {
-        "entity_density": scores.mean([entities.density(summary) for summary, _ in summaries]),
-        "faithfulness": scores.mean([faithfulness.supported_share(summary, source) for summary, source in summaries]),
-        "invented_numbers": scores.share(invented) if invented else None,
     }
 
 

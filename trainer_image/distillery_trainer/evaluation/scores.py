@@ -17,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 
+from distillery_api.breakdown import PartFigures
+
 _NO_ANSWER = ""
 _RESAMPLES = 9_999
 _SEED = 20_241
@@ -89,6 +91,13 @@ def macro_f1(gold: Sequence[str], answers: Sequence[str | None], labels: Sequenc
     occurring = [label for label in labels if label in set(gold)]
     predicted = [answer or _NO_ANSWER for answer in answers]
     return float(f1_score(list(gold), predicted, labels=occurring, average="macro", zero_division=0))
+
+
+def part_figures(name: str, *, right: int, answered: int, rows: int) -> PartFigures:
+    """Precision, recall and F1 of one part, where `right` of the `answered` ones are right, and `rows` have it."""
+    precision, recall = right / answered if answered else 0.0, right / rows if rows else 0.0
+    f1 = 2 * right / (answered + rows) if right else 0.0
+    return PartFigures(name=name, rows=rows, precision=round(precision, 4), recall=round(recall, 4), f1=round(f1, 4))
 
 
 def gap_closed(*, teacher: float, base_teacher_prompt: float, student: float) -> float | None:

@@ -19,10 +19,12 @@ from distillery_api.formatting import shortened
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.data.rows import Gold, HeldOutRow
 from distillery_trainer.evaluation.baselines import score_baselines
+from distillery_trainer.evaluation.metrics import breakdown
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.pairwise_judge import wins
 from distillery_trainer.evaluation.result_table import EvaluationContext, result_table
@@ -62,6 +64,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     context = _context(config, answers, rows, device, progress)
     compared = _compared_with_serving(config, task, rows, answers, _models(config, rows, device, progress, systems=1))
     _write_predictions(config.stage_folder.predictions, rows, answers, context.wins)
+    _write_breakdown(config.stage_folder.breakdown, task, answers, rows)
     table = result_table(task, answers, rows, context).model_copy(update={"serving_comparison": compared})
     return _result(config, rows, table)
 
@@ -188,6 +191,13 @@ def _write_predictions(
                 file.write(to_line(_prediction(system, rows.rows[index], rows.references[index], scored, win)))
 
 
+def _write_breakdown(
+    path: Path, task: TaskDefinition, answers: dict[System, list[ScoredAnswer]], rows: HeldOutRows
+) -> None:
+    if (found := breakdown(task, answers, rows)) is not None:
+        write_atomically(path, found.to_json().encode())
+
+
 def _prediction(
     system: System, row: HeldOutRow, reference: Gold, scored: ScoredAnswer, win: float | None
 ) -> dict[str, object]:
@@ -211,13 +221,15 @@ def _prediction(
 
 
 def _result(config: RunConfig, rows: HeldOutRows, evaluation: Evaluation) -> StageResult:
+    folder = config.stage_folder
+    files = {Artefact.PREDICTIONS: folder.predictions, Artefact.BREAKDOWN: folder.breakdown}
     return StageResult(
         stage=Stage.EVALUATE,
         folder=config.folder,
         state=StageOutcome.DONE,
         message=_message(rows, evaluation),
         evaluation=evaluation,
-        files={Artefact.PREDICTIONS: config.paths.relative(config.stage_folder.predictions)},
+        files={name: config.paths.relative(path) for name, path in files.items() if path.exists()},
     )
 
 
