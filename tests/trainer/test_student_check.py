@@ -256,6 +256,11 @@ def test_student_of_any_family_passes(tiny, tmp_path, family):
         ),
         (
             "default system message",
+            {"generation": {"prompts": {"instructions": "Say <|im_end|>."}}},
+            "generation.prompts.instructions: The text contains the student's control token <|im_end|>. Remove it.",
+        ),
+        (
+            "default system message",
             {"training": {"maxLength": 16}},
             "training.maxLength: even the shortest row is too long. The row has 19 tokens; training.maxLength allows"
             " 16. Raise it as far as the student allows, or shorten generation.prompts.student.",

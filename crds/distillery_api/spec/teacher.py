@@ -143,9 +143,13 @@ class Sampling(ApiModel):
 class Prompts(ApiModel):
     """Custom system prompts."""
 
+    instructions: Prompt | None = None
+    """The task in your own words: what the labels mean, what to leave out, in which tone to answer. They are part of
+    every prompt of teacher and student, in place of the row's own system message, before the task's words about the
+    form of the reply. Default: the row's own system message, otherwise the student prompt."""
     teacher: Prompt | None = None
-    """Teacher prompt. Default: the template for chainOfThought or chainOfDensity if that is true, otherwise the student
-    prompt."""
+    """Teacher prompt. Default: the template for chainOfThought or chainOfDensity, laid around the instructions, if that
+    is true, otherwise the student prompt."""
     student: Prompt | None = None
     """Student prompt: the system prompt that the student is trained and served with. Default: the row's own system
     message, otherwise the task's student prompt."""

@@ -36,7 +36,7 @@ class Deduplication:
     def __init__(self, config: RunConfig) -> None:
         generation = config.generation
         self._filters = generation.filters
-        self._uses_own_system = generation.prompts.student is None
+        self._uses_own_system = generation.prompts.student is None and generation.prompts.instructions is None
         self._asks_every_turn = generation.history is not History.ORIGINAL
         self._digests, self._lines = array("Q"), array("I")
         self._splits: SplitNumbers = numpy.empty(0, dtype=numpy.uint8)

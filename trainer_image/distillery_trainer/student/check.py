@@ -42,7 +42,7 @@ def check(config: RunConfig) -> None:
     for prompt in _prompts(config):
         rejection = encoder.encode({"prompt": prompt, "completion": [answer]})
         if isinstance(rejection, Rejection):
-            raise _error(base, prompt, rejection)
+            raise _error(config, base, prompt, rejection)
 
 
 def _read(config: RunConfig) -> ModelFolder:
@@ -57,7 +57,9 @@ def _read(config: RunConfig) -> ModelFolder:
 
 def _prompts(config: RunConfig) -> list[list[Message]]:
     """The shortest prompts that rows of the task can have."""
-    one_turn: list[Message] = [{"role": "system", "content": config.generation.prompts.student or "A"}, _USER]
+    prompts = config.generation.prompts
+    system = "\n\n".join(part for part in (prompts.instructions, prompts.student) if part)
+    one_turn: list[Message] = [{"role": "system", "content": system or "A"}, _USER]
     return [one_turn, [*one_turn, _ANSWER, _USER]] if config.task is Task.CONVERSATION else [one_turn]
 
 
@@ -73,16 +75,19 @@ def _check_reasoning(base: ModelFolder, encoder: RowEncoder) -> None:
         )
 
 
-def _error(base: ModelFolder, prompt: list[Message], rejection: Rejection) -> UserError:
+def _error(config: RunConfig, base: ModelFolder, prompt: list[Message], rejection: Rejection) -> UserError:
     """Why no row can be trained on."""
+    prompts = config.generation.prompts
+    given = [f"generation.prompts.{name}" for name in ("instructions", "student") if getattr(prompts, name)]
+    fields = " or ".join(given or ["generation.prompts.student"])
     match rejection.reason:
         case RejectionReason.SPECIAL_TOKEN:
-            message = f"generation.prompts.student: {rejection.message} Remove it."
+            message = f"{fields}: {rejection.message} Remove it."
             return UserError(message, reason=Reason.INVALID_SPEC)
         case RejectionReason.TOO_LONG:
             message = (
                 f"training.maxLength: even the shortest row is too long. {rejection.message} Raise it as far as the"
-                " student allows, or shorten generation.prompts.student."
+                f" student allows, or shorten {fields}."
             )
             return UserError(message, reason=Reason.INVALID_SPEC)
         case RejectionReason.NO_END_OF_TURN:

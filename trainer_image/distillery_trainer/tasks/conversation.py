@@ -30,6 +30,10 @@ class ConversationTask(ProseTask):
         """The answer to the last user message."""
         return _STUDENT_PROMPT.format(language="" if self.language_instruction else ", in the language of that message")
 
+    def reply_instruction(self) -> str:
+        """Nothing: the user's instructions say who the assistant is and how it answers."""
+        return ""
+
     def next_request(self, row: Row, answers: Sequence[str]) -> list[Message] | None:
         """The next turn, after the teacher's own answers or, with history Original, after the row's answers."""
         user_turns = _user_turns(row)

@@ -1,11 +1,21 @@
-"""Which prompt a model gets for a row: the precedence of the teacher prompt and of the student prompt."""
+"""Which prompt a model gets for a row: the precedence of the teacher prompt and of the student prompt.
+
+The user's own words (`prompts.instructions`, else the row's system message, else `prompts.student`) are part of both.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
 from distillery_api.spec import Generation
+from distillery_trainer.chat.delimiters import delimited
 from distillery_trainer.data.rows import Message, Row
+
+_INSTRUCTIONS = """\
+The user's instructions for this task stand between the marks <instructions> and </instructions>. Follow what they say \
+about the task and about the right answer. The form of your reply is the one described further below, even where they \
+ask for another.
+{instructions}"""
 
 
 class Prompts(ABC):
@@ -19,7 +29,13 @@ class Prompts(ABC):
 
     @abstractmethod
     def teacher_template(self, row: Row) -> list[Message]:
-        """The row in the task's template for the teacher (chain of thought, chain of density)."""
+        """The row in the task's template for the teacher (chain of thought, chain of density), whose system prompt says
+        in its first paragraph who the teacher is."""
+
+    def reply_instruction(self) -> str:
+        """What follows the user's instructions in the student prompt; may be empty. Default: the task's own student
+        prompt."""
+        return self.default_student_prompt()
 
     def with_language(self, prompt: str) -> str:
         """The prompt with an instruction about the language added, if the task has one."""
@@ -33,9 +49,9 @@ class Prompts(ABC):
         """
         custom_prompt = self.generation.prompts.teacher
         if custom_prompt is not None:
-            return with_system_prompt(self.with_language(custom_prompt), row)
+            return with_system_prompt(self.with_language(self._after_instructions(custom_prompt)), row)
         if self.generation.chain_of_thought or self.generation.chain_of_density:
-            return self.teacher_template(row)
+            return _around_instructions(self.teacher_template(row), self._instructions(row))
         return self.student_messages(row)
 
     def student_messages(self, row: Row) -> list[Message]:
@@ -43,15 +59,37 @@ class Prompts(ABC):
         return with_system_prompt(self.student_prompt(row), row)
 
     def student_prompt(self, row: Row | None = None) -> str:
-        """`prompts.student`, else the row's own system message, else the task's default student prompt.
+        """`prompts.student`, else the row's own system message, else the task's default student prompt. With
+        `prompts.instructions`: these, then `prompts.student` or the task's words about the reply.
 
         Without a row: the prompt for rows that have no system message of their own.
         """
-        row_prompt = row.system if row is not None else None
-        return self.with_language(self.generation.prompts.student or row_prompt or self.default_student_prompt())
+        prompts, row_prompt = self.generation.prompts, row.system if row is not None else None
+        if prompts.instructions:
+            return self.with_language(self._after_instructions(prompts.student or self.reply_instruction()))
+        return self.with_language(prompts.student or row_prompt or self.default_student_prompt())
+
+    def _after_instructions(self, prompt: str) -> str:
+        """The prompt after `prompts.instructions`, if there are any."""
+        return "\n\n".join(part for part in (self.generation.prompts.instructions, prompt) if part)
+
+    def _instructions(self, row: Row) -> str | None:
+        """The user's own words about the task; None where a row has been prepared with the task's own prompt."""
+        prompts, default = self.generation.prompts, self.default_student_prompt()
+        words = prompts.instructions or row.system or prompts.student
+        return None if words in (default, self.with_language(default)) else words
 
 
 def with_system_prompt(prompt: str, row: Row) -> list[Message]:
     """The row's messages under this system prompt, in place of its own one."""
     turns = row.messages[1:] if row.messages[0]["role"] == "system" else row.messages
     return [{"role": "system", "content": prompt}, *turns]
+
+
+def _around_instructions(template: list[Message], instructions: str | None) -> list[Message]:
+    """A teacher template with the user's instructions after its first paragraph."""
+    if instructions is None:
+        return template
+    role, rest = template[0]["content"].split("\n\n", 1)
+    block = _INSTRUCTIONS.format(instructions=delimited({"instructions": instructions}))
+    return [{"role": "system", "content": f"{role}\n\n{block}\n\n{rest}"}, *template[1:]]
