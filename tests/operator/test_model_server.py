@@ -89,12 +89,12 @@ def test_cache_of_a_cpu_server_is_a_quarter_of_its_memory(serving: Raw, cache: i
 def test_gpu_server_has_no_flag_of_the_cpu() -> None:
     gpu = server(resources={"limits": GPU})
     assert not {"--kv-cache-memory-bytes", "--enforce-eager"} & set(gpu.command)
-    assert gpu.environment == {}
+    assert gpu.environment == {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "3900"}
     assert gpu.requests == {"cpu": "250m", "memory": "1Gi"}
 
 
 def test_cpu_server_binds_no_threads_and_requests_what_vllm_needs() -> None:
-    assert server().environment == {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    assert server().environment["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert server().requests == {"cpu": "1", "memory": "4Gi"}
 
 

@@ -1,9 +1,9 @@
 """The end of a vLLM server without a lost request: clients are told to come back on another connection first.
 
 vLLM refuses what arrives after its stop request, also on connections that clients keep. So the Pod sets a mark before,
-and as long as it stands, each response says `Connection: close`. Connections that nobody uses meanwhile are closed by
-vLLM after five seconds. This module runs in vLLM's image, as `--middleware`, not in the operator, with the standard
-library only.
+and as long as it stands, each response says `Connection: close`. Connections that nobody uses meanwhile are closed with
+the stop request. This module runs in vLLM's image, as `--middleware`, not in the operator, with the standard library
+only.
 """
 
 from __future__ import annotations

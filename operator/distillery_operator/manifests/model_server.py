@@ -24,6 +24,7 @@ from distillery_operator.manifests.vllm import (
     API_KEY_VARIABLE,
     CPU_ENVIRONMENT,
     CPU_REQUESTS,
+    ENVIRONMENT,
     cpu_cache_bytes,
     vllm_command,
     with_adapters,
@@ -95,7 +96,7 @@ def model_server(
         command,
         serving.image or (settings.vllm_cpu_image if on_cpu else settings.vllm_image),
         API_KEY_VARIABLE,
-        environment=_adapters_environment() if max_rank else {},
+        environment={**ENVIRONMENT, **(_adapters_environment() if max_rank else {})},
         pre_stop={"exec": {"command": list(draining.drain_command(PRE_STOP_SECONDS))}},
         modules=_vllm_modules(serving.bake_prompt, loads_adapters=max_rank is not None),
     )

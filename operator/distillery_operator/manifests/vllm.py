@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+ENVIRONMENT = {
+    # Longer than any usual client or proxy keeps an idle connection (Envoy: an hour), so that it is the client's to
+    # close: vLLM may close one over a request that has just arrived, and does after five seconds by default.
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "3900",
+}
+"""Variables of every server."""
 CPU_REQUESTS = {"cpu": "1", "memory": "4Gi"}
 """Compute resources to request for a server on a CPU where the user says nothing about them."""
 CPU_ENVIRONMENT = {
