@@ -34,9 +34,12 @@ class Replies(StrEnum):
 
     REPLACE = "Replace"
     KEEP = "Keep"
+    GOLD = "Gold"
 
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+ColumnTemplate = Annotated[str, Field(min_length=1, max_length=20_000)]
+OptionColumns = Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=26)]
 Delimiter = Annotated[
     str,
     Field(max_length=2),
@@ -44,28 +47,42 @@ Delimiter = Annotated[
 ]
 
 
-class Columns(ApiModel):
-    """Names of the columns of a table."""
+def _first_option_belongs_to_options(columns: Columns) -> bool:
+    return columns.first_option is None or columns.options is not None
 
-    prompt: ColumnName
-    """Column with the user message. Required."""
-    system: ColumnName | None = None
-    """Column with the system message. Default: none."""
+
+class Columns(ApiModel):
+    """The columns of a table, or the keys of JSON rows, and what each is for. A dot leads into an object, as in
+    item.question."""
+
+    prompt: ColumnTemplate
+    """Column with the user message, or a text in which each {column} stands for a cell: "Premise: {premise}". {column?}
+    may be empty; {{ and }} are literal braces. A column that has exactly this name wins. Required."""
+    system: ColumnTemplate | None = None
+    """Column with the system message, or a text with {column} as for prompt. Default: none."""
     reply: ColumnName | None = None
     """Column with an answer that the row already contains. Default: none."""
     gold: ColumnName | None = None
-    """Column with the known answer (gold). Default: none."""
+    """Column with the known answer (gold). With options: the letter or the text of an option, or its number if
+    firstOption is set. Default: none."""
     id: ColumnName | None = None
     """Column with the row's ID. Default: none."""
+    options: OptionColumns | None = None
+    """Columns with the options of a MultipleChoice question, in order, or one column with a list of them. They follow
+    the prompt as lines A. to Z. Cells at the end may be empty. Default: none."""
+    first_option: Annotated[int, Field(strict=True, ge=0, le=1)] | None = None
+    """Number of the first option, 0 or 1, where gold is a number. Default: gold is no number."""
     delimiter: Delimiter | None = None
     """The one character that separates the cells of a CSV file. Default: comma, semicolon, tab or pipe, whichever the
     first rows show."""
 
-    @property
-    def names(self) -> dict[str, str]:
-        """The column of each part of a row that has one."""
-        parts = {"prompt": self.prompt, "system": self.system, "reply": self.reply, "gold": self.gold, "id": self.id}
-        return {part: name for part, name in parts.items() if name is not None}
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.firstOption) || has(self.options)",
+            "columns.firstOption numbers the options; name their columns in columns.options, or remove it",
+            _first_option_belongs_to_options,
+        ),
+    )
 
 
 def _columns_belong_to_a_table(source: DataSource) -> bool:
@@ -91,7 +108,8 @@ class DataSource(ApiModel):
     format."""
     replies: Replies = Replies.REPLACE
     """What to do with answers that rows already contain, as logs of a production model do: Replace asks the teacher
-    again, Keep uses them as the teacher's answers without a request. Default: Replace."""
+    again, Keep uses them as the teacher's answers without a request, Gold takes them as the known answers (gold) and
+    asks the teacher. Default: Replace."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

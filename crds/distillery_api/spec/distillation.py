@@ -58,7 +58,20 @@ def _only_with(tasks: tuple[Task, ...], condition: str, field: str, given: Calla
     )
 
 
+def _has_option_columns(spec: DistillationSpec) -> bool:
+    return any(source.columns and source.columns.options for source in spec.data.sources.values())
+
+
+_OPTION_COLUMNS = " || ".join(
+    ["(has(self.data.train.columns) && has(self.data.train.columns.options))"]
+    + [
+        f"(has(self.data.{split}) && has(self.data.{split}.columns) && has(self.data.{split}.columns.options))"
+        for split in ("validation", "test")
+    ]
+)
+
 _TASK_RULES = (
+    _only_with((Task.MULTIPLE_CHOICE,), _OPTION_COLUMNS, "columns.options", _has_option_columns),
     _only_with(LABEL_TASKS, "has(self.data.labels)", "data.labels", lambda spec: spec.data.labels is not None),
     _only_with(
         REASONING_TASKS,

@@ -18,7 +18,7 @@ from distillery_api.spec import DataFormat, Replies
 from distillery_trainer.data.file_types import records, unit
 from distillery_trainer.data.formats import READERS, Reader, by_columns, detect, named_format
 from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord, listed, named
-from distillery_trainer.data.rows import RejectedRow, Row
+from distillery_trainer.data.rows import Gold, RejectedRow, Row
 from distillery_trainer.data.sources import Source
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import LineError
@@ -69,7 +69,7 @@ class _Rows:
     def __init__(self, source: Source, unused_keys: Counter[str]) -> None:
         self._unused_keys = unused_keys
         columns = source.settings.columns
-        self._split, self._keeps_existing = source.split, source.settings.replies is Replies.KEEP
+        self._split, self._replies = source.split, source.settings.replies
         self._format = named_format(source.settings)
         self._reader: Reader | None = by_columns(columns) if columns else READERS.get(self._format or DataFormat.AUTO)
 
@@ -100,7 +100,9 @@ class _Rows:
         messages = found.messages
         reply = messages.pop()["content"] if messages[-1]["role"] == "assistant" else None
         row_id = found.id or f"{self._split}-{number}"
-        return Row(self._split, number, row_id, messages, found.gold, reply, self._keeps_existing)
+        if self._replies is Replies.GOLD:
+            return Row(self._split, number, row_id, messages, _gold_of(found.gold, reply))
+        return Row(self._split, number, row_id, messages, found.gold, reply, self._replies is Replies.KEEP)
 
     def _count_unused(self, keys: Iterable[str]) -> None:
         """Count keys, of which any row may have others."""
@@ -114,6 +116,13 @@ class _Rows:
         if self._format is None or other in (None, self._format) or {other, self._format} == _MESSAGES:
             return ""
         return f" (the row looks like {other}, but the file is read as {self._format}; use one format per file)"
+
+
+def _gold_of(gold: Gold | None, reply: str | None) -> Gold | None:
+    """The known answer of a row whose reply is one. Raises InvalidRow for a row with two."""
+    if gold is None or reply is None or reply == gold:
+        return reply if gold is None else gold
+    raise InvalidRow("gold and the reply differ, but replies is Gold; keep one of the two, or set replies to Replace")
 
 
 # --- checking all of it
@@ -175,7 +184,7 @@ def _check_source(found: InputCheck, source: Source, task_rule: TaskRule, on_row
             found.add_invalid_row(source, item.line, rule)
         elif isinstance(item, Row):
             hashes.append(hash(item.id))
-            has_replies = has_replies or item.existing_replies != [None]
+            has_replies = has_replies or _has_reply(item, source.settings.replies)
             on_row(item)
     if found.invalid_rows == invalid_before:
         _check_usable(source, len(hashes), skipped, has_replies=has_replies)
@@ -190,8 +199,13 @@ def _check_usable(source: Source, rows: int, skipped: Counter[str], *, has_repli
     """Raise UserError if there are no rows, or none of the replies that are to be kept."""
     if not rows:
         raise _no_rows(source, skipped)
-    if source.settings.replies is Replies.KEEP and not has_replies:
+    if source.settings.replies is not Replies.REPLACE and not has_replies:
         raise _no_replies(source)
+
+
+def _has_reply(row: Row, replies: Replies) -> bool:
+    """Whether a row has what its source says is there: a reply to keep, or to take as gold."""
+    return row.gold is not None if replies is Replies.GOLD else row.existing_replies != [None]
 
 
 def _no_rows(source: Source, skipped: Counter[str]) -> UserError:
@@ -202,8 +216,8 @@ def _no_rows(source: Source, skipped: Counter[str]) -> UserError:
 
 def _no_replies(source: Source) -> UserError:
     return UserError(
-        f"data.{source.split}: {source.uri}: replies is Keep, but no row has a reply. Set replies to Replace, or name"
-        f" the column with the replies in data.{source.split}.columns.reply.",
+        f"data.{source.split}: {source.uri}: replies is {source.settings.replies}, but no row has a reply. Set replies"
+        f" to Replace, or name the column with the replies in data.{source.split}.columns.reply.",
         reason=Reason.INVALID_DATA,
     )
 

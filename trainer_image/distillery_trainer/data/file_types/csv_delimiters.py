@@ -7,7 +7,7 @@ import csv
 import re
 
 from distillery_api.spec import Columns
-from distillery_trainer.data.formats import KNOWN_KEYS
+from distillery_trainer.data.formats import KNOWN_KEYS, possible_columns
 
 _DELIMITERS = ",;\t|"
 _ONE_COLUMN = "\0"
@@ -21,7 +21,7 @@ def find_delimiter(lines: list[str], columns: Columns | None) -> str:
     first rows as many cells, and then the one with the most cells.
 
     Under a header of one name each row is one cell, whatever is in it."""
-    wanted = frozenset(columns.names.values()) if columns else KNOWN_KEYS
+    wanted = possible_columns(columns) if columns else KNOWN_KEYS
     best = max(_DELIMITERS, key=lambda delimiter: _fit(lines, delimiter, wanted))
     return _ONE_COLUMN if len(_header(lines, best)) == 1 else best
 

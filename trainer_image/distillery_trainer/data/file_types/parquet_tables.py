@@ -10,7 +10,7 @@ from distillery_trainer.data.file_types.csv_tables import check_names
 from distillery_trainer.data.file_types.parquet_cells import cell_values, unpacked_bytes
 from distillery_trainer.data.file_types.parquet_limits import check_footer, check_sizes, lists_of_texts, rows_at_a_time
 from distillery_trainer.data.file_types.record import Record
-from distillery_trainer.data.formats import named
+from distillery_trainer.data.formats import named, needed_columns
 from distillery_trainer.runtime.files import ROW_LIMIT, LineError
 
 PARQUET_MARK = b"PAR1"
@@ -51,8 +51,8 @@ def parquet_records(stream: BinaryIO, columns: Columns | None = None) -> Iterato
 
 def _wanted(names: list[str], columns: Columns | None) -> list[str] | None:
     """The columns to read; None for all of them."""
-    wanted = list(dict.fromkeys(columns.names.values())) if columns else []
-    return wanted if wanted and set(wanted) <= set(names) else None
+    wanted = needed_columns(columns, names) if columns else None
+    return [name for name in names if name in wanted] if wanted else None
 
 
 def _batch_records(batch: Any, before: int) -> Iterator[Record | LineError]:

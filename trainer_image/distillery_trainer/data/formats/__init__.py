@@ -11,7 +11,7 @@ from typing import Any
 
 from distillery_api.spec import DataFormat, DataSource
 from distillery_trainer.data.formats.chat import chat, is_fine_tuning, openai_fine_tuning
-from distillery_trainer.data.formats.columns import by_columns
+from distillery_trainer.data.formats.columns import by_columns, needed_columns, possible_columns
 from distillery_trainer.data.formats.conversation import Reader, named
 from distillery_trainer.data.formats.instructions import alpaca, prompt_completion, share_gpt
 from distillery_trainer.data.formats.keys import KNOWN_KEYS
@@ -62,4 +62,14 @@ def named_format(settings: DataSource) -> DataFormat | None:
     return settings.format if settings.format in READERS else None
 
 
-__all__ = ["KNOWN_KEYS", "READERS", "Reader", "by_columns", "detect", "named", "named_format"]
+__all__ = [
+    "KNOWN_KEYS",
+    "READERS",
+    "Reader",
+    "by_columns",
+    "detect",
+    "named",
+    "named_format",
+    "needed_columns",
+    "possible_columns",
+]
