@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from distillery_api.base import LenientModel
+from distillery_api.verdict import Verdict
 
 SMALL_SAMPLE = 150
 """Held-out rows. With fewer, the scores are imprecise: the confidence interval is some 16 points wide."""
@@ -113,7 +114,7 @@ class Evaluation(LenientModel):
     """Baseline that gives the first maxSummaryWords words of the source, for Summarization."""
     gap_closed: float | None = None
     """(student - baseTeacherPrompt) / (teacher - baseTeacherPrompt); absent if the teacher is not better than the base
-    model."""
+    model, or the student is not significantly better than every baseline (majority, shallow, lead)."""
     relative_gain: float | None = None
     """student / baseTeacherPrompt - 1; absent if baseTeacherPrompt is 0."""
     p_value: float | None = None
@@ -128,6 +129,8 @@ class Evaluation(LenientModel):
     precision: Annotated[str, Field(max_length=16)] | None = None
     """Floating-point precision in which base model and student answered, such as bfloat16. The student is served in
     it."""
+    verdict: Verdict | None = None
+    """What the figures mean, and the likely next step."""
     gate: GateVerdict | None = None
     """What the quality gate says about the student; absent without evaluation.gate."""
 
@@ -150,3 +153,14 @@ class Evaluation(LenientModel):
             if isinstance(value := getattr(self, name), Score)
         }
         return self.model_copy(update=brief)
+
+    def briefest(self) -> Evaluation:
+        """The verdict, and the scores of student and teacher."""
+        brief = self.brief()
+        return Evaluation(
+            metric=self.metric,
+            sample_size=self.sample_size,
+            teacher=brief.teacher,
+            student=brief.student,
+            verdict=self.verdict,
+        )

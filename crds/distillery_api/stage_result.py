@@ -49,6 +49,15 @@ class RowCounts(LenientModel):
     the annotation distillery.dev/retry-at, asks them again."""
 
 
+class EpochLosses(LenientModel):
+    """Mean losses on the answers, in nats per token."""
+
+    train: float
+    """Of the train rows, while the epoch went over them."""
+    validation: float
+    """Of the validation rows, after the epoch."""
+
+
 class TrainingFigures(LenientModel):
     """Figures of the training."""
 
@@ -68,6 +77,12 @@ class TrainingFigures(LenientModel):
     """Wall-clock time of the training, in seconds."""
     model_digest: Annotated[str, Field(max_length=80)] | None = None
     """SHA-256 over the names and contents of the model's files, such as sha256:9f86…"""
+    losses: Annotated[tuple[EpochLosses, ...], Field(max_length=100)] = ()
+    """Losses by epoch, in order; absent where they are too many for the report of the stage."""
+
+    def brief(self) -> TrainingFigures:
+        """The figures without the losses by epoch."""
+        return self.model_copy(update={"losses": ()})
 
 
 class StageOutcome(StrEnum):
@@ -127,9 +142,11 @@ class StageResult(LenientModel):
             {"message": shortened(self.message, 240)},
             {"files": {}},
             {"progress": None},
+            {"training": self.training.brief() if self.training else None},
             {"estimate": None},
             {"rows": None},
             {"evaluation": self.evaluation.brief() if self.evaluation else None},
+            {"evaluation": self.evaluation.briefest() if self.evaluation else None},
             {"evaluation": None},
         )
         for leave_out in left_out:

@@ -8,6 +8,7 @@ import yaml
 
 from distillery_api.reasons import Reason
 from distillery_api.status import ConditionType
+from distillery_api.verdict import Remedy, VerdictKind
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "distillery" / "templates"
@@ -26,6 +27,15 @@ def test_every_reason_is_explained():
 
 def test_every_condition_is_explained():
     assert [kind for kind in ConditionType if f"`{kind}`" not in STATUS] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [("scores.md", VerdictKind), ("bad-students.md", VerdictKind), ("bad-students.md", Remedy)],
+)
+def test_every_verdict_and_every_next_step_is_explained(page, words):
+    text = (ROOT / "docs" / page).read_text()
+    assert [word for word in words if f"| `{word}` |" not in text] == []
 
 
 def test_the_rights_of_the_operator_are_those_of_the_chart():

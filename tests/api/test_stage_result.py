@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distillery_api.evaluation import Evaluation, Score
+from distillery_api.evaluation import Evaluation, Score, ServingComparison
 from distillery_api.formatting import shortened
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
-from distillery_api.stage_result import RowCounts, StageOutcome, StageResult
+from distillery_api.stage_result import EpochLosses, RowCounts, StageOutcome, StageResult, TrainingFigures
 from distillery_api.usage import Estimate, Usage
+from distillery_api.verdict import Verdict
 
 
 def test_termination_message_is_read_back_as_the_result():
@@ -105,6 +106,35 @@ def test_table_that_is_too_long_for_the_termination_message_keeps_its_scores():
     read = StageResult.model_validate_json(result.termination_message())
     assert read.evaluation.student == Score(score=0.1235, low=0.1235, high=0.1235, rouge1=0.1235)
     assert (read.evaluation.gap_closed, read.evaluation.judge) == (0.1235, "j" * 200)
+
+
+_VERDICT = Verdict(
+    kind="NoBetterThanBaseline",
+    message="ä" * 160,
+    compared_with="baseTeacherPrompt",
+    remedy="LowerLearningRate",
+    next_step="n" * 320,
+)
+
+
+def test_the_verdict_of_a_table_that_is_too_long_stays():
+    compared = ServingComparison(hash="0123456789", problem="p" * 512)
+    names = (*_OF_SUMMARIES, "win_rate", "perplexity")
+    more = {"lead": _LEAD, "majority": _LEAD, "shallow": _LEAD, "serving": _figures(*names)}
+    result = _evaluated("ä" * 600, "j" * 200, *names, verdict=_VERDICT, serving_comparison=compared, **more)
+    read = StageResult.model_validate_json(result.termination_message()).evaluation
+    assert (read.verdict, read.student.score, read.sample_size) == (_VERDICT, 0.1235, 100_000)
+
+
+def test_losses_by_epoch_that_are_too_many_are_left_out():
+    losses = (EpochLosses(train=0.123456, validation=0.123456),) * 100
+    figures = TrainingFigures(
+        steps=9, train_loss=1, validation_loss=2, trainable_parameters=3, device="cpu", seconds=1, losses=losses
+    )
+    result = StageResult(stage=Stage.TRAIN, folder="train-1", state=StageOutcome.DONE, training=figures)
+    assert StageResult.model_validate_json(result.termination_message()).training == figures.brief()
+    few = result.model_copy(update={"training": figures.model_copy(update={"losses": losses[:6]})})
+    assert len(StageResult.model_validate_json(few.termination_message()).training.losses) == 6
 
 
 _ESTIMATE = Estimate(

@@ -83,6 +83,22 @@ def test_the_verdict_of_the_gate_stands_below_the_table(met, word):
     )
 
 
+def test_the_verdict_is_the_first_thing_below_the_table():
+    verdict = {
+        "kind": "NoBetterThanBaseline",
+        "message": "The student is no better.",
+        "comparedWith": "shallow",
+        "remedy": "MoreTrainRows",
+        "nextStep": "Add rows.",
+    }
+    text = shown({**RESULT, "evaluation": {**RESULT["evaluation"], "verdict": verdict}})
+    below = [line for line in text.partition("Shallow ")[2].splitlines()[1:] if line.strip()]
+    assert below[:2] == [
+        "Verdict: The student is no better.",
+        "Next step: Add rows.",
+    ]
+
+
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_table_cuts_nothing_off(width):
     text = shown(RESULT, width)

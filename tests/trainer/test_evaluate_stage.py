@@ -48,6 +48,8 @@ def test_all_systems_are_evaluated_on_the_same_rows(tiny, tmp_path):
     assert table.student.score == 0.0
     assert table.majority.score == pytest.approx(1 / 3, abs=1e-4)
     assert table.shallow.score == 1.0  # the label is a word of the premise
+    assert (table.verdict.kind, table.gap_closed) == ("TooFewRows", None)
+    assert "6 held-out rows are too few to say anything about the student." in run.result(Stage.EVALUATE).message
     predictions = read_rows(run.folder(Stage.EVALUATE) / "predictions.jsonl")
     assert len(predictions) == 6 * 6
     assert {row["system"] for row in predictions} == {

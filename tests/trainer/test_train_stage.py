@@ -36,6 +36,9 @@ def test_training_leaves_adapter_and_a_merged_model_that_gives_the_same_answers(
     result = run.result(Stage.TRAIN)
     assert result.state is StageOutcome.DONE
     assert result.training.steps == 6
+    best = min(result.training.losses, key=lambda epoch: epoch.validation)
+    assert len(result.training.losses) == 2
+    assert (best.train, best.validation) == (result.training.train_loss, result.training.validation_loss)
     assert result.rows == RowCounts(read=18, kept=18)
     assert sorted(path.name for path in run.folder(Stage.TRAIN).iterdir() if path.is_dir()) == ["adapter", "model"]
     assert adapter_and_merged_model_differ_by(tiny, run.folder(Stage.TRAIN)) < 0.05
@@ -114,6 +117,7 @@ def test_killed_stage_resumes_from_its_checkpoint(tiny, tmp_path):
     code, said = finish(run)
     assert code == 0, said
     assert run.result(Stage.TRAIN).training.steps == 480
+    assert len(run.result(Stage.TRAIN).training.losses) == 8
 
 
 def test_stopped_stage_saves_a_checkpoint_and_exits_with_143(tiny, tmp_path):

@@ -216,6 +216,7 @@ def evaluation_notes(evaluation: Evaluation, verification: Verification | None =
     """Lines below the table that explain it."""
     systems = _scored_systems(evaluation)
     lines = [
+        *_verdict_lines(evaluation),
         _gate_line(evaluation),
         _gap_line(evaluation),
         " ".join(system.explanation for system, _ in systems).strip(),
@@ -248,6 +249,11 @@ def _measured_systems(device: str, verification: Verification | None) -> str:
         return f"base model and student run on {device}"
     busy = ", while the machine was busy" if verification.busy else ""
     return f"base model on {device}, student through its server{busy}"
+
+
+def _verdict_lines(evaluation: Evaluation) -> list[str]:
+    verdict = evaluation.verdict
+    return [f"Verdict: {verdict.message}", f"Next step: {verdict.next_step}"] if verdict else []
 
 
 def _gate_line(evaluation: Evaluation) -> str:

@@ -31,7 +31,7 @@ def score_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path
 
 
 def _label_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
-    training = list(_training_rows(task, training_rows))
+    training = list(learned_rows(task, training_rows))
     texts, answers = [row.text for row in training], [row.answer for row in training]
     return {
         System.MAJORITY: _majority(answers, rows),
@@ -40,7 +40,7 @@ def _label_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Pat
 
 
 def _number_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
-    return {System.MAJORITY: _majority([row.answer for row in _training_rows(task, training_rows)], rows)}
+    return {System.MAJORITY: _majority([row.answer for row in learned_rows(task, training_rows)], rows)}
 
 
 def _summary_baselines(task: TaskDefinition, rows: HeldOutRows, _: Path) -> BaselineAnswers:
@@ -53,14 +53,14 @@ def _majority(answers: list[str], rows: HeldOutRows) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _TrainingRow:
+class LearnedRow:
     """A row that the student was trained on."""
 
     text: str
     answer: str
 
 
-def _training_rows(task: TaskDefinition, path: Path) -> Iterator[_TrainingRow]:
+def learned_rows(task: TaskDefinition, path: Path) -> Iterator[LearnedRow]:
     """The training rows, without reasoning that the student may have learned with them."""
     errors = RowErrors()
     for row in read_rows(path):
@@ -73,7 +73,7 @@ def _training_rows(task: TaskDefinition, path: Path) -> Iterator[_TrainingRow]:
             errors.message(str(row.get("id")), error)
             continue
         if not isinstance(answer, Unreadable):
-            yield _TrainingRow(text, answer)
+            yield LearnedRow(text, answer)
 
 
 def lead(text: str, words: int) -> str:

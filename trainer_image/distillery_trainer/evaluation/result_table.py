@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from distillery_api.evaluation import Evaluation, Score
 from distillery_trainer.evaluation import scores
+from distillery_trainer.evaluation.findings import NOT_KNOWN, TrainedOn, findings
 from distillery_trainer.evaluation.metrics import figures
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
+from distillery_trainer.evaluation.verdict import verdict
 from distillery_trainer.tasks import TaskDefinition
 
 Metrics = dict[str, float | None]
@@ -25,6 +26,8 @@ class EvaluationContext:
     """The arithmetic in which base model and student answered, such as bfloat16."""
     partly_supervised: bool = False
     """Whether training rows were selected by their gold."""
+    trained_on: TrainedOn = NOT_KNOWN
+    """How the student was trained; a verdict names its next step by it."""
     judge: str | None = None
     """The model that compared answers with the references."""
     wins: Mapping[System, Sequence[float]] = field(default_factory=dict)
@@ -38,14 +41,18 @@ def result_table(
     table = {system: _score(system, task, scored, rows, context) for system, scored in answers.items()}
     if rows.measures_agreement:
         del table[System.TEACHER]
+    gap = _gap_closed(table)
+    found = findings(task, answers, rows, context.trained_on, gap)
     return Evaluation(
         metric=rows.metric,
         sample_size=len(rows.rows),
         held_out_from_validation=rows.from_validation,
         partly_supervised=context.partly_supervised,
         **{_FIELDS[system]: score for system, score in table.items()},
-        **_comparison(table),
+        gap_closed=gap if found.beats_baselines else None,
+        relative_gain=_relative_gain(table),
         p_value=paired_p_value(task, answers[System.STUDENT], answers[System.BASE]),
+        verdict=verdict(found),
         judge=context.judge,
         device=context.device,
         precision=context.precision,
@@ -57,14 +64,16 @@ _FIELDS = {System.BASE_TEACHER_PROMPT: "base_teacher_prompt"} | {
 }
 
 
-def _comparison(table: dict[System, Score]) -> dict[str, Any]:
+def _relative_gain(table: dict[System, Score]) -> float | None:
     base_teacher_prompt, student = table[System.BASE_TEACHER_PROMPT].score, table[System.STUDENT].score
-    gain = scores.relative_gain(base_teacher_prompt=base_teacher_prompt, student=student)
-    teacher = table.get(System.TEACHER)
-    gap = None
-    if teacher is not None:
-        gap = scores.gap_closed(teacher=teacher.score, base_teacher_prompt=base_teacher_prompt, student=student)
-    return {"relative_gain": _rounded(gain), "gap_closed": _rounded(gap)}
+    return _rounded(scores.relative_gain(base_teacher_prompt=base_teacher_prompt, student=student))
+
+
+def _gap_closed(table: dict[System, Score]) -> float | None:
+    teacher, base, student = table.get(System.TEACHER), table[System.BASE_TEACHER_PROMPT], table[System.STUDENT]
+    if teacher is None:
+        return None
+    return _rounded(scores.gap_closed(teacher=teacher.score, base_teacher_prompt=base.score, student=student.score))
 
 
 def paired_p_value(task: TaskDefinition, student: Sequence[ScoredAnswer], other: Sequence[ScoredAnswer]) -> float:

@@ -23,7 +23,8 @@ from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.data.rows import Gold, HeldOutRow
-from distillery_trainer.evaluation.baselines import score_baselines
+from distillery_trainer.evaluation.baselines import learned_rows, score_baselines
+from distillery_trainer.evaluation.findings import TrainedOn, trained_on
 from distillery_trainer.evaluation.metrics import breakdown
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.pairwise_judge import wins
@@ -61,7 +62,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     for system, replies in _model_replies(config, task, rows, device, progress).items():
         answers[system] = score_replies(task, replies, rows)
     answers |= score_baselines(task, rows, generated.train)
-    context = _context(config, answers, rows, device, progress)
+    context = _context(config, task, device, _judged(config, answers, rows, progress))
     compared = _compared_with_serving(config, task, rows, answers, _models(config, rows, device, progress, systems=1))
     _write_predictions(config.stage_folder.predictions, rows, answers, context.wins)
     _write_breakdown(config.stage_folder.breakdown, task, answers, rows)
@@ -150,20 +151,36 @@ def _requests(task: TaskDefinition, rows: HeldOutRows) -> list[SystemRequests]:
 
 
 def _context(
-    config: RunConfig,
-    answers: dict[System, list[ScoredAnswer]],
-    rows: HeldOutRows,
-    device: Device,
-    progress: ProgressReporter,
+    config: RunConfig, task: TaskDefinition, device: Device, judged: Mapping[System, Sequence[float]]
 ) -> EvaluationContext:
-    """What the table states beside the scores; asks the judge if there is one."""
-    supervised = config.generation.filters.disagrees_with_gold
+    """What the table states beside the scores."""
     judge = config.evaluation.judge
-    if judge is None:
-        return EvaluationContext(device.name, device.precision, supervised)
+    return EvaluationContext(
+        device=device.name,
+        precision=device.precision,
+        partly_supervised=config.generation.filters.disagrees_with_gold,
+        trained_on=_trained_on(config, task),
+        judge=judge.model if judge else None,
+        wins=judged,
+    )
+
+
+def _judged(
+    config: RunConfig, answers: dict[System, list[ScoredAnswer]], rows: HeldOutRows, progress: ProgressReporter
+) -> Mapping[System, Sequence[float]]:
+    """Asks the judge, if there is one."""
+    judge = config.evaluation.judge
     folder = config.stage_folder.judge_replies
-    judged = wins(config, judge, answers, rows, folder=folder, progress=progress)
-    return EvaluationContext(device.name, device.precision, supervised, judge.model, judged)
+    return wins(config, judge, answers, rows, folder=folder, progress=progress) if judge else {}
+
+
+def _trained_on(config: RunConfig, task: TaskDefinition) -> TrainedOn:
+    answers = [row.answer for row in learned_rows(task, config.input_folder(Stage.GENERATE).train)]
+    try:
+        result = StageResult.model_validate_json(config.input_folder(Stage.TRAIN).result.read_bytes())
+    except (OSError, ValueError):
+        result = None  # The verdict then names its next step by less.
+    return trained_on(config.training, result, answers)
 
 
 @contextmanager
@@ -244,7 +261,8 @@ def _message(rows: HeldOutRows, evaluation: Evaluation) -> str:
     listed = ", ".join(
         f"{name} {number_format.format(score.score)}" for name, score in systems.items() if score is not None
     )
-    return " ".join([f"{_metric(rows, evaluation)}: {listed}.", *_caveats(rows, evaluation)])
+    verdict = [evaluation.verdict.message] if evaluation.verdict else []
+    return " ".join([f"{_metric(rows, evaluation)}: {listed}.", *verdict, *_caveats(rows, evaluation)])
 
 
 def _metric(rows: HeldOutRows, evaluation: Evaluation) -> str:

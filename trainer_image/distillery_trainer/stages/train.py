@@ -250,6 +250,7 @@ def _figures(trained: TrainedModel, device: Device, seconds: float) -> TrainingF
         device=device.kind,
         precision=device.precision,
         seconds=round(seconds, 1),
+        losses=trained.losses,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from distillery_api.spec import Training
+from distillery_api.stage_result import EpochLosses
 from distillery_trainer.student.checkpoints import checkpoint_path, last_checkpoint, seal
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
@@ -149,6 +150,8 @@ class TrainedModel:
     """Mean over the epoch that ended with the checkpoint."""
     validation_loss: float
     trainable_parameters: int
+    losses: tuple[EpochLosses, ...]
+    """By epoch, in order."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,17 @@ def _outcome(trainer: SFTTrainer, folder: Path) -> TrainedModel:
         train_loss=_mean_loss(state, after=best_step - state.max_steps // state.num_train_epochs, until=best_step),
         validation_loss=state.best_metric,
         trainable_parameters=sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
+        losses=tuple(_losses_by_epoch(state)),
     )
+
+
+def _losses_by_epoch(state: TrainerState) -> Iterator[EpochLosses]:
+    previous = 0
+    for entry in state.log_history:
+        if "eval_loss" in entry and entry["step"] > previous:
+            train = _mean_loss(state, after=previous, until=entry["step"])
+            yield EpochLosses(train=round(train, 6), validation=round(entry["eval_loss"], 6))
+            previous = entry["step"]
 
 
 def _mean_loss(state: TrainerState, *, after: int, until: int) -> float:
