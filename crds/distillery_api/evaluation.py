@@ -74,6 +74,19 @@ class ServingComparison(LenientModel):
     """Why the two could not be compared; there are no figures then."""
 
 
+class CallCosts(LenientModel):
+    """What a thousand calls cost."""
+
+    teacher: float | None = None
+    """Of the teacher: the price of the tokens that it took for a held-out row, on average, without any discount for
+    cached ones; without gold, the mean of what the generate stage has paid. Absent without pricing."""
+    student: float | None = None
+    """Of the student: serving.costPerHour at the measured speed of its server. Absent without it, and until the speed
+    is measured."""
+    currency: Annotated[str, Field(max_length=3)] | None = None
+    """Currency of the teacher's pricing."""
+
+
 class GateVerdict(LenientModel):
     """What the quality gate says about the student."""
 
@@ -122,6 +135,8 @@ class Evaluation(LenientModel):
     paired bootstrap."""
     serving_comparison: ServingComparison | None = None
     """The student beside the one that was served during the evaluation."""
+    cost: CallCosts | None = None
+    """What a thousand calls of teacher and student cost."""
     judge: Annotated[str, Field(max_length=200)] | None = None
     """Model that judged the win rates."""
     device: Annotated[str, Field(max_length=128)] | None = None

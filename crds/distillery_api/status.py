@@ -120,12 +120,13 @@ class StageStatus(LenientModel):
 
 
 class ServingCost(LenientModel):
-    """Cost of a thousand calls, in the currency of the teacher's pricing."""
+    """Cost of a thousand calls, in the currency of the teacher's pricing: that of status.evaluation.cost, for the
+    student that is served."""
 
     per_thousand_calls: float
     """Of the student: serving.costPerHour at the measured speed."""
     teacher_per_thousand_calls: float | None = None
-    """Of the teacher: the mean of what the generate stage has paid; absent without pricing."""
+    """Of the teacher: the price of its tokens; absent without pricing."""
     currency: Annotated[str, Field(max_length=3)] | None = None
     """Currency of the teacher's pricing."""
 

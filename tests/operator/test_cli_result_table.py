@@ -83,6 +83,28 @@ def test_the_verdict_of_the_gate_stands_below_the_table(met, word):
     )
 
 
+COST = {"teacher": 5.25, "student": 0.0123, "currency": "USD"}
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_thousand_calls_of_teacher_and_student_stand_in_a_table_with_their_tokens(width):
+    text = shown({**RESULT, "evaluation": {**RESULT["evaluation"], "cost": COST}}, width)
+    costs = text.partition("\nCost")[2]
+    assert row(costs, "Teacher") == ["Teacher", "teacher", "212", "37.9", "0.81s", "5.25"]
+    assert row(costs, "Student") == ["Student", "student", "0.012"]
+    assert "Base model" not in costs
+    assert row(text, "Teacher")[-1] == "2.5%"
+    assert "1,000 calls cost in USD: 5.25 (teacher, by its tokens), 0.012 (student, by the time of its server)." in text
+    assert "…" not in text
+
+
+def test_without_gold_the_cost_of_the_teacher_stands_below_the_table():
+    table = {"metric": "agreement", "sampleSize": 200, "student": {"score": 0.8}, "cost": {"teacher": 5.0}}
+    text = shown({**RESULT, "evaluation": table})
+    assert row(text, "Student")[-1] == "0.800"
+    assert "1,000 calls cost: 5.00 (teacher, by its tokens)." in text
+
+
 def test_the_verdict_is_the_first_thing_below_the_table():
     verdict = {
         "kind": "NoBetterThanBaseline",

@@ -100,8 +100,9 @@ class Serving(StageOptions):
     """Further arguments of `vllm serve`, for example [--max-num-seqs, "64", --enable-prefix-caching]. Options that the
     operator sets itself are refused. Only with the runtime VLLM. Default: none."""
     cost_per_hour: Annotated[float | None, Field(ge=0, le=1_000_000), NotIdentity, NotServerIdentity] = None
-    """What the serving Pods cost per hour, in the currency of the teacher's pricing. With it, status.serving.cost
-    compares a thousand calls of the student with a thousand of the teacher's. Default: unknown."""
+    """What the serving Pods cost per hour, in the currency of the teacher's pricing. With it,
+    status.evaluation.cost compares a thousand calls of the student with a thousand of the teacher's. Default:
+    unknown."""
     model_image: Annotated[ModelImage | None, NotIdentity, NotServerIdentity] = None
     """Pushes each student that passes the quality gate to a registry as an OCI image (the stage publish), and serves it
     from there: the serving Pods need no workspace volume, so they run on any node, in any number, and are replaced

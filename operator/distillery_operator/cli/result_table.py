@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distillery_api.breakdown import Breakdown
-from distillery_api.evaluation import SMALL_SAMPLE, Evaluation, Score
+from distillery_api.evaluation import SMALL_SAMPLE, CallCosts, Evaluation, Score
 from distillery_api.formatting import format_cost
 from distillery_api.paths import Artefact, Workspace
 from distillery_api.verification import Verification
@@ -65,6 +65,8 @@ COLUMNS = (
     Column("Macro\nF1", "macro_f1", ".3f"),
     Column("Win\nrate", "win_rate", ".1%"),
     Column("No\nanswer", "unreadable", ".1%"),
+)
+REQUEST_COLUMNS = (
     Column("Input\ntokens", "prompt_tokens", ".0f"),
     Column("Output\ntokens", "answer_tokens", ".1f"),
     Column("Latency", "latency_seconds", ".2f", "s"),
@@ -101,6 +103,8 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
         console.print(score_table(evaluation))
         if (texts := text_table(evaluation)) is not None:
             console.print(texts)
+        if (costs := cost_table(evaluation)) is not None:
+            console.print(costs)
         if (parts := breakdown_table(read_breakdown(result, folder))) is not None:
             console.print(parts)
         _print_lines(console, evaluation_notes(evaluation, verification))
@@ -109,15 +113,40 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
 
 
 def score_table(evaluation: Evaluation) -> Table:
-    """The scores of all systems, one line each."""
+    """The scores of all systems, one line each, with tokens and latency unless they have a table of their own."""
     table = _empty_table(_title(evaluation))
-    columns = _filled(evaluation, COLUMNS)
+    columns = _filled(evaluation, COLUMNS if _call_costs(evaluation) else (*COLUMNS, *REQUEST_COLUMNS))
     for heading in ("Score", "95% CI", *(column.heading for column in columns)):
         table.add_column(heading, justify="right")
     for system, score in _scored_systems(evaluation):
         cells = [f"{score.score:.3f}", _interval(score), *(column.cell(score) for column in columns)]
         table.add_row(system.name, system.prompt, *cells, style=_style(system))
     return table
+
+
+def cost_table(evaluation: Evaluation) -> Table | None:
+    """Tokens and latency of a call, and what a thousand cost; None where no cost is known. In the table of scores, the
+    costs would find no room on 80 columns."""
+    costs = _call_costs(evaluation)
+    if not costs:
+        return None
+    table = _empty_table("Cost")
+    columns = _filled(evaluation, REQUEST_COLUMNS)
+    currency = evaluation.cost.currency if evaluation.cost else None
+    for heading in (*(column.heading for column in columns), f"1,000 calls\n{currency or ''}".rstrip()):
+        table.add_column(heading, justify="right")
+    for system, score in _scored_systems(evaluation):
+        if any(figures := [*(column.cell(score) for column in columns), costs.get(system.field, "")]):
+            table.add_row(system.name, system.prompt, *figures, style=_style(system))
+    return table
+
+
+def _call_costs(evaluation: Evaluation) -> dict[str, str]:
+    """What a thousand calls cost, by the system's field; of those in the table."""
+    costs = evaluation.cost or CallCosts()
+    known = {"teacher": costs.teacher, "student": costs.student}
+    shown = {system.field for system, _ in _scored_systems(evaluation)}
+    return {field: format_cost(cost) for field, cost in known.items() if cost is not None and field in shown}
 
 
 def text_table(evaluation: Evaluation) -> Table | None:
@@ -234,6 +263,7 @@ def evaluation_notes(evaluation: Evaluation, verification: Verification | None =
         )
     if evaluation.device:
         lines.append(f"Latency: median of single requests; {_measured_systems(evaluation.device, verification)}.")
+    lines.append(_cost_line(evaluation.cost))
     if evaluation.held_out_from_validation:
         lines.append("There is no test split: half of the validation rows were held out for the evaluation.")
     if evaluation.sample_size < SMALL_SAMPLE:
@@ -242,6 +272,14 @@ def evaluation_notes(evaluation: Evaluation, verification: Verification | None =
             f" intervals mean nothing. Use {SMALL_SAMPLE} rows or more."
         )
     return [line for line in lines if line]
+
+
+def _cost_line(costs: CallCosts | None) -> str:
+    if costs is None:
+        return ""
+    of_both = {"teacher, by its tokens": costs.teacher, "student, by the time of its server": costs.student}
+    known = [f"{format_cost(cost)} ({name})" for name, cost in of_both.items() if cost is not None]
+    return f"1,000 calls cost{f' in {costs.currency}' if costs.currency else ''}: {', '.join(known)}."
 
 
 def _measured_systems(device: str, verification: Verification | None) -> str:

@@ -13,8 +13,10 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress
 from distillery_api.status import Candidate, ConditionType, DistillationStatus, ServingStatus, StageStatus
 from distillery_api.usage import Estimate, Usage
+from distillery_api.verification import Verification
 from distillery_operator.core.assessment import Assessment
 from distillery_operator.core.availability import candidate, is_taken_over, served_server, verification_of
+from distillery_operator.core.call_costs import call_costs, serving_cost, with_call_costs
 from distillery_operator.core.canary_report import canary_status
 from distillery_operator.core.conditions import (
     MESSAGE_LIMIT,
@@ -31,7 +33,6 @@ from distillery_operator.core.observation import ObservedJob, Ownership, StageRe
 from distillery_operator.core.pruning import prunable_folders
 from distillery_operator.core.routes import external_urls, route_status
 from distillery_operator.core.servers import candidate_server
-from distillery_operator.core.serving_cost import serving_cost
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
 from distillery_operator.core.shared_server import served_guests
 from distillery_operator.core.situation import Situation
@@ -51,6 +52,7 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
     stages = (*records, *_kept_records(situation, states))
     runs = history(assessment)
     claim = situation.observation.claim
+    usage = _usage(stages)
     creates = states.current.phase is StagePhase.STARTING
     workspace_claim, workspace_uid = recorded_workspace(situation, creates=creates)
     return DistillationStatus(
@@ -63,10 +65,10 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
         prunable_folders=prunable_folders(situation, runs),
         workspace_capacity=claim.capacity if claim else None,
         workspace_message=resize_message(claim),
-        usage=_usage(stages),
+        usage=usage,
         estimate=_estimate(situation, states, report.estimate),
-        evaluation=_evaluation(situation, states),
-        serving=_serving(assessment, _usage(stages)),
+        evaluation=_evaluation(situation, states, usage),
+        serving=_serving(assessment, usage),
         refused=situation.refusals,
         history=runs,
         last_handled_retry_at=situation.plan.retry_at or situation.previous.last_handled_retry_at,
@@ -159,15 +161,23 @@ def _estimate(situation: Situation, states: StageStates, reported: Estimate | No
     return final or reported or (situation.previous.estimate if same_inputs else None)
 
 
-def _evaluation(situation: Situation, states: StageStates) -> Evaluation | None:
-    """The result table of the last finished evaluation, with the student's latency through its server once it is
-    verified."""
-    table, verify = _judged_table(situation, states), states.done(Stage.VERIFY)
-    if table is None or verify is None or verify.record is None or verify.record.verification is None:
-        return table
+def _evaluation(situation: Situation, states: StageStates, usage: Usage | None) -> Evaluation | None:
+    """The result table of the last finished evaluation, with the student's latency through its server, and what its
+    calls cost, once it is verified."""
+    table, verification = _judged_table(situation, states), _verification_of_newest(situation, states)
+    if table is None:
+        return None
+    priced = with_call_costs(table, situation.plan.spec, verification, usage)
+    return priced.served(verification.latency_seconds) if verification else priced
+
+
+def _verification_of_newest(situation: Situation, states: StageStates) -> Verification | None:
+    verify = states.done(Stage.VERIFY)
+    if verify is None or verify.record is None:
+        return None
     if situation.plan.earlier(verify.planned) != situation.plan.stages[:-1]:
-        return table  # It was the server of another run.
-    return table.served(verify.record.verification.latency_seconds)
+        return None  # It was the server of another run.
+    return verify.record.verification
 
 
 def _judged_table(situation: Situation, states: StageStates) -> Evaluation | None:
@@ -204,7 +214,9 @@ def _serving(assessment: Assessment, usage: Usage | None) -> ServingStatus | Non
         precision=served.model.precision,
         blocked_since=rollout.blocked_since,
         verification=verification,
-        cost=serving_cost(situation.plan.spec.serving.cost_per_hour, verification, usage),
+        cost=serving_cost(
+            call_costs(last_evaluation(situation, assessment.stages), situation.plan.spec, verification, usage)
+        ),
         taken_over=True if seen and is_taken_over(assessment, served) else None,
         shared_server=situation.plan.host,
         guests=served_guests(situation, served),

@@ -15,6 +15,7 @@ from distillery_api.runtime.line_checksums import is_damaged
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_operator.core.call_costs import with_call_costs
 from distillery_operator.core.gate import gate_verdict
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run_result import (
@@ -145,6 +146,9 @@ class LocalRun:
         result = summarise(
             self.plan.name, self.results, workspace, state=state, reason=reason, message=message, until=self.until
         )
+        if (table := result.evaluation) is not None:
+            priced = with_call_costs(table, self.plan.spec, result.verification, result.usage)
+            result = result.model_copy(update={"evaluation": priced})
         write_atomically(workspace.result, result.to_json().encode(), 0o600)
         return RunOutcome(result, exit_code, idle)
 
