@@ -29,12 +29,22 @@ class Score(LenientModel):
     """Share of rows whose whole reply is exactly the correct answer."""
     unreadable: float | None = None
     """Share of rows without a readable answer."""
+    chrf: float | None = None
+    """chrF of all answers of Text together (the corpus's), from 0 to 1; the score is the mean of the rows'."""
+    bleu: float | None = None
+    """BLEU of all answers of Text together (the corpus's), from 0 to 1."""
+    rouge_l: float | None = None
+    """Mean ROUGE-L F1 of the answers of Text."""
+    exact: float | None = None
+    """Share of the answers of Text that are the reference, white space apart."""
+    rules_kept: float | None = None
+    """Share of rows whose answer keeps all of generation.filters.answerRules."""
     rouge1: float | None = None
     """Mean ROUGE-1 F1 of summaries and conversation replies."""
     rouge2: float | None = None
     """Mean ROUGE-2 F1 of summaries and conversation replies."""
     words: float | None = None
-    """Mean length of readable summaries and conversation replies, in words."""
+    """Mean length of readable answers in prose, in words."""
     entity_density: float | None = None
     """Mean number of named entities per token of the summaries; absent without an installed spaCy model."""
     faithfulness: float | None = None
@@ -100,8 +110,8 @@ class Evaluation(LenientModel):
     """The result table. All systems answered the same rows."""
 
     metric: Annotated[str, Field(max_length=32)] = "accuracy"
-    """Metric of the scores: accuracy against gold, or rougeL for Summarization and Conversation; or agreement, which is
-    the same measure against the teacher's answers, if the rows have no gold."""
+    """Metric of the scores: accuracy against gold, rougeL for Summarization and Conversation, or chrF for Text; or
+    agreement, which is the same measure against the teacher's answers, if the rows have no gold."""
     sample_size: int
     """Number of held-out rows."""
     held_out_from_validation: bool = False
@@ -125,6 +135,8 @@ class Evaluation(LenientModel):
     """Baseline of TF-IDF and logistic regression, trained on the same rows as the student, for labels."""
     lead: Score | None = None
     """Baseline that gives the first maxSummaryWords words of the source, for Summarization."""
+    copied: Score | None = None
+    """Baseline that gives the row's last user message as the answer, for Text."""
     gap_closed: float | None = None
     """(student - baseTeacherPrompt) / (teacher - baseTeacherPrompt); absent if the teacher is not better than the base
     model, or the student is not significantly better than every baseline (majority, shallow, lead)."""
@@ -152,7 +164,14 @@ class Evaluation(LenientModel):
     @property
     def is_prose(self) -> bool:
         """Whether the answers are texts, which are scored by similarity, rather than labels or numbers."""
-        return self.student is not None and self.student.rouge1 is not None
+        return self.similarity is not None
+
+    @property
+    def similarity(self) -> str | None:
+        """By what the answers are compared if they are texts: ROUGE-L or chrF; None for labels and numbers."""
+        if self.student is None or (self.student.rouge1 is None and self.student.chrf is None):
+            return None
+        return "ROUGE-L" if self.student.chrf is None else "chrF"
 
     def served(self, latency_seconds: float) -> Evaluation:
         """The table with the latency of the served student."""
@@ -163,7 +182,7 @@ class Evaluation(LenientModel):
     def brief(self) -> Evaluation:
         """The table reduced to scores and their intervals."""
         brief = {
-            name: Score(score=value.score, low=value.low, high=value.high, rouge1=value.rouge1)
+            name: Score(score=value.score, low=value.low, high=value.high, rouge1=value.rouge1, chrf=value.chrf)
             for name in type(self).model_fields
             if isinstance(value := getattr(self, name), Score)
         }

@@ -66,6 +66,10 @@ class RejectionReason(StrEnum):
     # The answer
     TOO_LONG = "too_long"
     """The reply has more characters, the answer more words, or the training row more tokens than allowed."""
+    TOO_SHORT = "too_short"
+    """The answer has fewer words than filters.minAnswerWords."""
+    BREAKS_RULE = "breaks_rule"
+    """The answer breaks one of filters.answerRules."""
     UNFAITHFUL = "unfaithful"
     """The summary names numbers or entities that its source does not."""
     WRONG_LANGUAGE = "wrong_language"

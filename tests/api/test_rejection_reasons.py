@@ -39,7 +39,7 @@ def test_statuses_are_not_listed_among_the_reasons():
     assert "http_418" not in [str(reason) for reason in RejectionReason]
 
 
-@pytest.mark.parametrize("unknown", ["", "too_short", "HTTP_404", "http_", "http_x", "http_4040", "http_-1", 404, None])
+@pytest.mark.parametrize("unknown", ["", "too_small", "HTTP_404", "http_", "http_x", "http_4040", "http_-1", 404, None])
 def test_unknown_reason_is_an_error(unknown: object):
     with pytest.raises(ValueError, match="is not a valid RejectionReason"):
         RejectionReason(unknown)

@@ -261,3 +261,33 @@ def test_of_many_classes_the_most_frequent_are_shown_in_their_order(tmp_path):
 
 def test_a_broken_breakdown_is_left_out(tmp_path):
     assert "F1 by" not in shown_with_breakdown(tmp_path, "{")
+
+
+TEXT = {
+    "score": 0.61,
+    "low": 0.58,
+    "high": 0.64,
+    "chrf": 0.62,
+    "bleu": 0.35,
+    "rougeL": 0.55,
+    "exact": 0.1,
+    "words": 21.0,
+}
+
+
+def test_table_of_texts_names_chrf_and_explains_the_copy_and_the_scores_of_all_rows():
+    systems = {"teacher": {**TEXT, "rulesKept": 0.98}, "student": {**TEXT, "rulesKept": 0.9}, "copied": {**TEXT}}
+    text = shown({**RESULT, "evaluation": {"sampleSize": 300, "metric": "chrF", "pValue": 0.01, **systems}})
+    assert "chrF on 300 held-out rows, against gold" in text
+    assert "p = 0.010 (paired bootstrap)" in text
+    assert "Copy: the row's last message as the answer." in text
+    assert "chrF and BLEU of all rows: the corpus scores, from 0 to 1; the score is the mean of the rows' chrF." in text
+    assert "Rules kept: share of rows whose answer keeps all of generation.filters.answerRules." in text
+    header, *_ = re.findall(r"^.*chrF .*BLEU.*$", text, re.MULTILINE)
+    assert header.split() == ["chrF", "BLEU", "ROUGE", "Rules"]
+    assert re.search(r"Student +student +0\.620 +0\.350 +0\.550 +10\.0% +90\.0% +21\.0", text)
+
+
+def test_agreement_of_texts_names_how_it_is_measured():
+    text = shown({**RESULT, "evaluation": {"sampleSize": 300, "metric": "agreement", "student": TEXT}})
+    assert "Agreement (chrF) on 300 held-out rows, against the teacher's answers" in text

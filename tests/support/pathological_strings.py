@@ -11,12 +11,14 @@ from distillery_trainer.chat.waiting_times import seconds_until
 from distillery_trainer.data.rows import Row
 from distillery_trainer.filters import minhash
 from distillery_trainer.filters.redaction import Redactor
+from distillery_trainer.parsing.code_fences import only_fenced
+from distillery_trainer.parsing.code_syntax import json_problem, sql_problem
 from distillery_trainer.parsing.json_replies import read_json_field
 from distillery_trainer.parsing.labels import LabelParser
 from distillery_trainer.parsing.last_json import last_json_object
 from distillery_trainer.parsing.options import find_options
 from distillery_trainer.parsing.reasoning import split_reasoning
-from distillery_trainer.text import entities, faithfulness, languages, rouge, words
+from distillery_trainer.text import chrf_and_bleu, entities, faithfulness, languages, rouge, words
 from task_definitions import run_config, task_definition
 
 LENGTH = 64 * 1024
@@ -133,6 +135,10 @@ PARSERS: Mapping[str, Callable[[str], object]] = {
     "premise of a row": lambda text: _NLI.split_group(_row(text)),
     "words": words.words,
     "word count": words.word_count,
+    "chrF": lambda text: chrf_and_bleu.sentence_chrf(text, [text[::-1]]),
+    "code fences": only_fenced,
+    "JSON of an answer": json_problem,
+    "SQL of an answer": lambda text: sql_problem(text[: LENGTH // 8], None),
     "ROUGE": lambda text: rouge.scores(text, [text[::-1]]),
     "phrases (MinHash)": _minhash,
     "language": languages.detect,

@@ -156,3 +156,38 @@ def test_language_is_not_checked_if_row_or_answer_is_too_short_or_the_filter_is_
 
 def test_labels_have_no_language(checks):
     assert checks("NLI", language="fr").answer_rejection(new_row(GERMAN), "contradiction") is None
+
+
+# --- texts of any kind
+
+
+def test_a_translation_is_in_another_language_than_its_row(checks):
+    row = new_row(ENGLISH, system="Give the German version.")
+    assert checks("Text").answer_rejection(row, GERMAN) is None
+    assert checks("Text", {"language": False}, language="fr").answer_rejection(row, GERMAN) is None
+
+
+def test_the_language_of_a_text_is_checked_where_it_is_set_or_wanted(checks):
+    row = new_row(ENGLISH, system="Give the German version.")
+    assert checks("Text", language="fr").answer_rejection(row, GERMAN) == Rejection(
+        "wrong_language", "The answer is in German, but generation.language is fr."
+    )
+    rewritten = new_row(ENGLISH, system="Say it in other words.")
+    assert reason(checks("Text", {"language": True}).answer_rejection(rewritten, GERMAN)) == "wrong_language"
+    assert reason(checks("Conversation").answer_rejection(rewritten, GERMAN)) == "wrong_language"
+
+
+def test_answer_under_the_limit_is_too_short(checks):
+    limited = checks("Text", {"minAnswerWords": 3, "maxAnswerWords": 3})
+    assert limited.answer_rejection(new_row(), "One two three.") is None
+    assert limited.answer_rejection(new_row(), "One two.") == Rejection(
+        "too_short", "The answer has 2 words; generation.filters.minAnswerWords requires 3."
+    )
+
+
+def test_answer_that_breaks_a_rule_is_rejected(checks):
+    ruled = checks("Text", {"answerRules": [{"parsesAs": "JSON"}, {"mustContain": '"id"'}]})
+    assert ruled.answer_rejection(new_row(), '{"id": 3}') is None
+    assert ruled.answer_rejection(new_row(), '{"no": 3}') == Rejection(
+        "breaks_rule", 'The answer does not contain ""id"" (generation.filters.answerRules[1]).'
+    )

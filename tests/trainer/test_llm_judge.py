@@ -52,6 +52,16 @@ async def test_accepted_answer_is_kept(config, reply):
     assert len(model.requests) == 1
 
 
+async def test_rubric_is_part_of_the_instructions(tmp_path):
+    judge = {"endpoint": "http://127.0.0.1:9/v1", "model": "judge", "rubric": "Labels in lower case only."}
+    run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", generation={"judge": judge})
+    ruled = RunConfig.read(run.config_file)
+    _, model = await verdict_of(ruled, verdict_reply("accept"))
+    system = model.requests[0][0]["content"]
+    assert system.endswith("<rubric>\nLabels in lower case only.\n</rubric>")
+    assert judge_messages(task_for(ruled), ROW, "entailment") == model.requests[0]
+
+
 async def test_rejected_answer_gets_the_judges_reason(config):
     verdict, _ = await verdict_of(config, verdict_reply("reject", "The premise says so, but only of Person 1."))
     assert verdict == Rejection(

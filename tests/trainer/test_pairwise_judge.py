@@ -56,6 +56,14 @@ def test_judge_that_always_prefers_the_first_answer_sees_no_difference(tmp_path)
     assert made == {STUDENT: [0.5, 0.5], BASE: [0.5, 0.5]}
 
 
+def test_rubric_is_part_of_the_judge_s_instructions(tmp_path):
+    with TeacherServer(longer_is_better) as judge:
+        judged(judge.url, tmp_path, student=["a", "b"], judge={"rubric": "The longer answer is better.\n"})
+        system = judge.requests[0].body["messages"][0]["content"]
+    assert system.startswith(PROMPT.instructions)
+    assert system.endswith("<rubric>\nThe longer answer is better.\n</rubric>")
+
+
 def test_missing_answer_loses_and_the_known_words_tie_without_a_call(tmp_path):
     with TeacherServer(longer_is_better) as judge:
         made = judged(judge.url, tmp_path, student=[None, "known"], base=[None, None])

@@ -1,6 +1,7 @@
 """The result table of each task: scores, intervals, baselines and the gap closed."""
 
 import json
+import math
 
 import pytest
 
@@ -123,6 +124,33 @@ def test_table_of_summaries_has_rouge_length_and_the_lead(tmp_path):
     assert (made.lead.unreadable, made.majority, made.shallow) == (None, None, None)
     assert (made.student.strict, made.student.macro_f1, made.student.perplexity) == (None, None, None)
     assert made.is_prose is True
+
+
+def test_table_of_texts_has_the_scores_of_the_corpus_exact_answers_rules_and_the_copy(tmp_path):
+    prompt = task_definition("Text", filters={"answerRules": [{"matches": "[.]$"}]})
+    rows = held_out_rows(
+        [
+            held_out(
+                "the old mill is open.", ["The old mill is open now.", "The mill: open."], answer="The mill: open."
+            ),
+            held_out("it is closed.", "It is closed today."),
+        ],
+        prompt.metric,
+    )
+    made = table_of(
+        prompt, rows, [], tmp_path,
+        base_teacher_prompt=["", "x"], base=["the old mill is open.", "It is closed  today."],
+        student=["The old mill is open now.", "It is closed today"],
+    )  # fmt: skip
+    assert (made.metric, made.similarity, made.is_prose, made.sample_size) == ("chrF", "chrF", True, 2)
+    assert (made.teacher.score, made.teacher.exact, made.teacher.rules_kept) == (0.5, 0.5, 0.5)
+    assert (made.base.exact, made.base.rules_kept, made.student.exact, made.student.rules_kept) == (0.5, 1.0, 0.5, 0.5)
+    assert 0.9 < made.student.score < 1
+    assert 0.9 < made.student.chrf < 1
+    assert made.student.bleu == pytest.approx(math.exp(1 - 12 / 11), abs=1e-4)  # only the length differs
+    assert (made.student.rouge_l, made.student.words, made.student.rouge1) == (1.0, 5.0, None)
+    assert (made.copied.exact, made.copied.rules_kept, made.copied.words) == (0.0, 1.0, 4.0)
+    assert (made.copied.unreadable, made.lead, made.majority, made.student.strict) == (None, None, None, None)
 
 
 def test_interval_and_test_of_texts_are_bootstraps(tmp_path):

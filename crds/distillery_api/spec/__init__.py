@@ -5,6 +5,7 @@ What the operator reports belongs in status.py; what follows from a spec belongs
 
 from __future__ import annotations
 
+from distillery_api.spec.answer_rules import AnswerRule, ParsesAs, SqlDialect
 from distillery_api.spec.child_metadata import ChildMetadata
 from distillery_api.spec.data import Columns, Data, DataFormat, DataSource, Replies
 from distillery_api.spec.distillation import DistillationSpec
@@ -26,7 +27,7 @@ from distillery_api.spec.route import Route, RouteKind
 from distillery_api.spec.serving import AdapterMode, Serving, ServingMode, ServingRuntime
 from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources, StageOptions
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
-from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
+from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, PROSE_TASKS, REASONING_TASKS, Task
 from distillery_api.spec.teacher import Budget, Judge, Limits, PricedJudge, Pricing, Prompts, Sampling, Server, Teacher
 from distillery_api.spec.training import Lora, Student, StudentModel, Training, TrainingMethod
 
@@ -35,11 +36,13 @@ __all__ = [
     "LABEL_TASKS",
     "LARGEST_SHARE_OF_PODS",
     "NLI_LABELS",
+    "PROSE_TASKS",
     "QUANTITY",
     "REASONING_TASKS",
     "AccessMode",
     "AdapterMode",
     "AgainstServing",
+    "AnswerRule",
     "Budget",
     "CanaryAnalysis",
     "CanaryStep",
@@ -60,6 +63,7 @@ __all__ = [
     "Limits",
     "Lora",
     "ModelImage",
+    "ParsesAs",
     "PersonalData",
     "PodTemplate",
     "PricedJudge",
@@ -81,6 +85,7 @@ __all__ = [
     "Serving",
     "ServingMode",
     "ServingRuntime",
+    "SqlDialect",
     "StageOptions",
     "Storage",
     "Student",

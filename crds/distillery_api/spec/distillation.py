@@ -15,7 +15,7 @@ from distillery_api.spec.queue import ManagedBy, Queue
 from distillery_api.spec.rollout import RolloutStrategy
 from distillery_api.spec.serving import AdapterMode, Serving, ServingMode
 from distillery_api.spec.storage import AccessMode, Storage
-from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, REASONING_TASKS, Task
+from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, PROSE_TASKS, REASONING_TASKS, Task
 from distillery_api.spec.training import Student, Training, TrainingMethod
 
 
@@ -113,13 +113,19 @@ _TASK_RULES = (
         lambda spec: spec.generation.history is not None,
     ),
     _only_with(
-        (Task.SUMMARIZATION, Task.CONVERSATION),
+        PROSE_TASKS,
         "has(self.generation.language)",
         "generation.language",
         lambda spec: spec.generation.language is not None,
     ),
     _only_with(
-        (Task.SUMMARIZATION, Task.CONVERSATION),
+        PROSE_TASKS,
+        "has(self.generation.filters.answerRules)",
+        "generation.filters.answerRules",
+        lambda spec: spec.generation.filters.answer_rules is not None,
+    ),
+    _only_with(
+        PROSE_TASKS,
         "has(self.evaluation.judge)",
         "evaluation.judge",
         lambda spec: spec.evaluation.judge is not None,
@@ -132,7 +138,7 @@ class DistillationSpec(ApiModel):
 
     task: Task
     """Task to distil: NLI (how a hypothesis relates to a premise), MultipleChoice, Math (the answer is a number),
-    Summarization, or Conversation (one or more turns)."""
+    Summarization, Conversation (one or more turns), or Text (an answer in prose, SQL or code to any instruction)."""
     suspend: Annotated[Flag, NotIdentity] = False
     """Stops running stages and starts no new ones. Results are kept, and the student stays served. Default: false."""
     queue: Annotated[Queue | None, NotIdentity] = None

@@ -44,7 +44,8 @@ class EvaluationOptions(JobOptions):
     the server may."""
 
     judge: Judge | None = None
-    """LLM judge that compares answers with the reference answers, for Summarization and Conversation. Default: none."""
+    """LLM judge that compares answers with the reference answers, for Summarization, Conversation and Text. Default:
+    none."""
     gate: Annotated[Gate | None, NotIdentity] = None
     """Quality gate: bounds that a student must meet before it is rolled out. Default: none, so that every evaluated
     student is rolled out."""

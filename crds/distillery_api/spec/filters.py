@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel
+from distillery_api.base import ApiModel, FirstDefault, Rule
+from distillery_api.spec.answer_rules import AnswerRule
 from distillery_api.spec.fields import Flag
 
 
@@ -29,6 +30,11 @@ class PersonalData(StrEnum):
     BANK_ACCOUNT = "BankAccount"
     URL = "URL"
     PERSON = "Person"
+
+
+def _lengths_can_be_met(filters: Filters) -> bool:
+    least, most = filters.min_answer_words, filters.max_answer_words
+    return least is None or most is None or least <= most
 
 
 class Filters(ApiModel):
@@ -53,12 +59,25 @@ class Filters(ApiModel):
     max_answer_words: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
     """Maximum length of an answer, in words. Longer answers are rejected. Default: no limit; summaries are always
     limited to 1.25 times maxSummaryWords."""
-    language: Flag = True
-    """Rejects summaries and conversation replies that are not in generation.language or, if that is not set, not in the
-    language of the row. Default: true."""
+    min_answer_words: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    """Minimum length of an answer, in words. Shorter answers are rejected. Default: no limit."""
+    language: Annotated[Flag | None, FirstDefault(True)] = None
+    """Rejects answers in prose that are not in generation.language or, if that is not set, not in the language of the
+    row. Default: true; for Text, whose answers may be a translation or code, only where generation.language is set."""
     faithful: Flag = False
     """Rejects summaries that contain a number that is not in their source or, if a spaCy model for English is
     installed, such a named entity. Default: false."""
+    answer_rules: Annotated[tuple[AnswerRule, ...], Field(min_length=1, max_length=20)] | None = None
+    """Rules that every answer must keep, for Summarization, Conversation and Text. An answer that breaks one is
+    rejected, and the result table has the share of each system's answers that keep them all. Default: none."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.minAnswerWords) || !has(self.maxAnswerWords) || self.minAnswerWords <= self.maxAnswerWords",
+            "minAnswerWords is greater than maxAnswerWords, so no answer would be kept; lower it",
+            _lengths_can_be_met,
+        ),
+    )
 
 
 class Redaction(ApiModel):

@@ -11,6 +11,7 @@ from distillery_api.base import NotIdentity, Rule
 from distillery_api.spec.fields import Flag, Language
 from distillery_api.spec.filters import Filters, Redaction
 from distillery_api.spec.stage_options import JobOptions
+from distillery_api.spec.task import Task
 from distillery_api.spec.teacher import Budget, PricedJudge, Pricing, Prompts, Sampling, Teacher
 
 _SINGLE_TEMPERATURE = 0.2
@@ -53,7 +54,8 @@ class Generation(JobOptions):
     """Which assistant messages precede each turn that the teacher answers, for Conversation: its own replies (Teacher)
     or those in the row (Original). Default: Teacher."""
     language: Language | None = None
-    """Language of the answers, such as de or pt-BR, for Summarization and Conversation. Default: the row's language."""
+    """Language of the answers, such as de or pt-BR, for Summarization, Conversation and Text. Default: the row's
+    language; for Text, the one that the instruction asks for."""
     keep_reasoning: Flag = False
     """Also trains the student on the teacher's reasoning, between <think> and </think> before the answer.
     Default: false."""
@@ -98,6 +100,12 @@ class Generation(JobOptions):
             _judge_is_paid_as_the_teacher_is,
         ),
     )
+
+    def checks_language(self, task: Task) -> bool:
+        """filters.language, with its default filled in."""
+        if self.filters.language is not None:
+            return self.filters.language
+        return task is not Task.TEXT or self.language is not None
 
     @property
     def pricing(self) -> Pricing | None:

@@ -15,9 +15,12 @@ class Task(StrEnum):
     MATH = "Math"
     SUMMARIZATION = "Summarization"
     CONVERSATION = "Conversation"
+    TEXT = "Text"
 
 
 LABEL_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE)
 """Tasks whose answer is one of a few labels."""
 REASONING_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.MATH)
 """Tasks with a short answer, which support chain of thought and a majority vote."""
+PROSE_TASKS = (Task.SUMMARIZATION, Task.CONVERSATION, Task.TEXT)
+"""Tasks whose answer is a text, which is compared with others by similarity."""

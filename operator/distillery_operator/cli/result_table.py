@@ -42,6 +42,7 @@ SYSTEMS = (
     SystemLabel("majority", "Majority", "-", "Majority: the most frequent answer of the train rows."),
     SystemLabel("shallow", "Shallow", "-", "Shallow: TF-IDF and logistic regression on the train rows."),
     SystemLabel("lead", "Lead", "-", "Lead: the first words of the source, as many as a summary may have."),
+    SystemLabel("copied", "Copy", "-", "Copy: the row's last message as the answer."),
 )
 
 
@@ -72,6 +73,11 @@ REQUEST_COLUMNS = (
     Column("Latency", "latency_seconds", ".2f", "s"),
 )
 TEXT_COLUMNS = (
+    Column("chrF\nall rows", "chrf", ".3f"),
+    Column("BLEU\nall rows", "bleu", ".3f"),
+    Column("ROUGE\nL", "rouge_l", ".3f"),
+    Column("Exact", "exact", ".1%"),
+    Column("Rules\nkept", "rules_kept", ".1%"),
     Column("ROUGE\n1", "rouge1", ".3f"),
     Column("ROUGE\n2", "rouge2", ".3f"),
     Column("Words", "words", ".1f"),
@@ -82,6 +88,8 @@ TEXT_COLUMNS = (
 )
 
 METRIC_EXPLANATIONS = {
+    "chrf": "chrF and BLEU of all rows: the corpus scores, from 0 to 1; the score is the mean of the rows' chrF.",
+    "rules_kept": "Rules kept: share of rows whose answer keeps all of generation.filters.answerRules.",
     "faithfulness": "Faithfulness: mean share of a summary's names and numbers that are also in its source.",
     "invented_numbers": "Invented numbers: share of summaries that contain a number that is not in their source.",
     "perplexity": "Perplexity: of the teacher's replies under the model. Lower is better; 1 is the minimum.",
@@ -212,8 +220,8 @@ def _empty_table(title: str, first: str = "", second: str = "Prompt") -> Table:
 
 
 def _title(evaluation: Evaluation) -> str:
-    names = {"accuracy": "Accuracy", "rougeL": "ROUGE-L"}
-    agreement = "Agreement (ROUGE-L)" if evaluation.is_prose else "Agreement"
+    names = {"accuracy": "Accuracy", "rougeL": "ROUGE-L", "chrF": "chrF"}
+    agreement = f"Agreement ({evaluation.similarity})" if evaluation.is_prose else "Agreement"
     name = names.get(evaluation.metric, agreement)
     against = "gold" if evaluation.metric in names else "the teacher's answers"
     return f"{name} on {evaluation.sample_size:,} held-out rows, against {against}"

@@ -100,8 +100,10 @@ def is_first_default(value: Any, field: FieldInfo) -> bool:
 def _rows_identity(spec: DistillationSpec) -> dict[str, Any]:
     """What determines the rows."""
     generation = spec.generation
-    # A stated default changes nothing; those of temperature and top-p depend on the number of samples.
-    as_chosen = generation.model_copy(update={"sampling": generation.chosen_sampling})
+    # A stated default changes nothing; those of temperature and top-p depend on the number of samples, that of the
+    # language filter on the task.
+    filters = generation.filters.model_copy(update={"language": generation.checks_language(spec.task)})
+    as_chosen = generation.model_copy(update={"sampling": generation.chosen_sampling, "filters": filters})
     return {"task": spec.task, "data": _data_identity(spec), "generation": identity_fields(as_chosen)}
 
 

@@ -4,7 +4,7 @@ caller: `filters/llm_judge.py` accepts or rejects one answer, `evaluation/pairwi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distillery_api.rejection_reasons import RejectionReason
@@ -22,6 +22,15 @@ from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 
 _MAX_TOKENS = 1024
+_RUBRIC = """\
+
+
+What makes an answer good is said in the rubric below. Where it differs from what is said above, follow the rubric. \
+The form of your reply stays as it is described above.
+
+<rubric>
+{rubric}
+</rubric>"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,12 @@ class JudgePrompt:
     verdicts: tuple[str, ...]
     accepts_truncated: bool = False
     """Whether a verdict is also read in a reply that was cut off."""
+
+    def with_rubric(self, rubric: str | None) -> JudgePrompt:
+        """The same instructions with the user's own rubric, if there is one."""
+        if rubric is None:
+            return self
+        return replace(self, instructions=self.instructions + _RUBRIC.format(rubric=rubric.strip()))
 
     @property
     def parameters(self) -> dict[str, Any]:

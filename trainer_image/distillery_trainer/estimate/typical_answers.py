@@ -13,6 +13,7 @@ _LABEL_TOKENS = 5
 _CHAIN_OF_THOUGHT_TOKENS = 130
 """Reasoning of at most 80 words, the answer, and the JSON around them."""
 _CONVERSATION_TOKENS = 150
+_TEXT_TOKENS = 100
 _REASONING_TOKENS = 1000
 """The reasoning of a reasoning model before its answer."""
 _TOKENS_PER_WORD = 1.35
@@ -41,6 +42,9 @@ class TypicalAnswers:
         if self._task is Task.CONVERSATION:
             known = existing_reply or (row.gold if isinstance(row.gold, str) else None)
             return self._counter.count(known) if known else _CONVERSATION_TOKENS
+        if self._task is Task.TEXT:
+            known = existing_reply or next(iter(row.known_answers), None)
+            return self._counter.count(known) if known else _TEXT_TOKENS
         if self._task is Task.SUMMARIZATION:
             return (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_PER_WORD
         return _LABEL_TOKENS

@@ -25,6 +25,7 @@ def score_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path
         AnswerKind.LABEL: _label_baselines,
         AnswerKind.NUMBER: _number_baselines,
         AnswerKind.SUMMARY: _summary_baselines,
+        AnswerKind.TEXT: _text_baselines,
     }.get(task.answer_kind)
     answers = baselines(task, rows, training_rows) if baselines else {}
     return {system: score_baseline(task, system_answers, rows) for system, system_answers in answers.items()}
@@ -46,6 +47,10 @@ def _number_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Pa
 def _summary_baselines(task: TaskDefinition, rows: HeldOutRows, _: Path) -> BaselineAnswers:
     words = task.generation.max_summary_words or SUMMARY_WORDS
     return {System.LEAD: [lead(text, words) for text in rows.row_texts]}
+
+
+def _text_baselines(_task: TaskDefinition, rows: HeldOutRows, _: Path) -> BaselineAnswers:
+    return {System.COPIED: rows.row_texts}
 
 
 def _majority(answers: list[str], rows: HeldOutRows) -> list[str]:

@@ -127,7 +127,7 @@ class _Comparisons:
             progress=progress,
             stopping=asyncio.Event(),
         )
-        self._judge = LlmJudge(PROMPT, self._client)
+        self._judge = LlmJudge(PROMPT.with_rubric(judge.rubric), self._client)
 
     async def points(self, pairs: Sequence[Pair], stop_request: StopRequest) -> dict[Pair, float]:
         """Points of each pair's answer. Raises StageError; Terminated on a stop request."""

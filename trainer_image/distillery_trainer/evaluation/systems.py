@@ -36,11 +36,13 @@ class System(StrEnum):
     MAJORITY = "majority"
     SHALLOW = "shallow"
     LEAD = "lead"
+    COPIED = "copied"
+    """The row itself: its last user message."""
 
     @property
     def is_language_model(self) -> bool:
         """Whether the system writes replies; a baseline does not."""
-        return self not in (System.MAJORITY, System.SHALLOW, System.LEAD)
+        return self not in (System.MAJORITY, System.SHALLOW, System.LEAD, System.COPIED)
 
 
 @dataclass(frozen=True, slots=True)

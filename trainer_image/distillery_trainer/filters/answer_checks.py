@@ -8,6 +8,7 @@ import re
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_trainer.data.rows import Rejection, Row, known_answers
+from distillery_trainer.filters.answer_rules import AnswerRules
 from distillery_trainer.tasks import TaskDefinition
 from distillery_trainer.text import languages
 from distillery_trainer.text.words import word_count
@@ -29,6 +30,8 @@ class AnswerChecks:
     def __init__(self, config: RunConfig, task: TaskDefinition) -> None:
         self._task, self._is_prose = task, task.answer_kind.is_prose
         self._filters = config.generation.filters
+        self._checks_language = config.generation.checks_language(config.task)
+        self._rules = AnswerRules(self._filters)
         self._language = config.generation.language
 
     def row_rejection(self, row: Row) -> Rejection | None:
@@ -45,20 +48,27 @@ class AnswerChecks:
         return (
             self._task.answer_problem(answer, row.text)
             or self._length(answer)
+            or self._rules.rejection(answer)
             or _control_token(answer, "answer")
             or self._other_language(row, answer)
             or self._disagreement(row, answer)
         )
 
     def _length(self, answer: str) -> Rejection | None:
-        limit = self._filters.max_answer_words
-        if limit is None or (length := word_count(answer)) <= limit:
+        least, most = self._filters.min_answer_words, self._filters.max_answer_words
+        if least is None and most is None:
             return None
-        message = f"The answer has {length:,} words; generation.filters.maxAnswerWords allows at most {limit:,}."
-        return Rejection(RejectionReason.TOO_LONG, message)
+        length = word_count(answer)
+        if most is not None and length > most:
+            message = f"The answer has {length:,} words; generation.filters.maxAnswerWords allows at most {most:,}."
+            return Rejection(RejectionReason.TOO_LONG, message)
+        if least is not None and length < least:
+            message = f"The answer has {length:,} words; generation.filters.minAnswerWords requires {least:,}."
+            return Rejection(RejectionReason.TOO_SHORT, message)
+        return None
 
     def _other_language(self, row: Row, answer: str) -> Rejection | None:
-        if not (self._filters.language and self._is_prose):
+        if not (self._checks_language and self._is_prose):
             return None
         language = languages.detect(answer)
         if language is None or self._is_expected(language, row):

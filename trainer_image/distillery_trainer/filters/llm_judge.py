@@ -40,7 +40,7 @@ class AnswerJudge:
     """Asks the judge about answers."""
 
     def __init__(self, task: TaskDefinition, judge: ModelClient) -> None:
-        self._task, self._judge = task, LlmJudge(_PROMPT, judge)
+        self._task, self._judge = task, LlmJudge(_prompt(task), judge)
 
     async def verdict(self, row: Row, answer: str) -> Rejection | None:
         """Why the judge rejects an answer to the row's last message; None where it accepts.
@@ -58,7 +58,12 @@ class AnswerJudge:
 
 def judge_messages(task: TaskDefinition, row: Row, answer: str) -> list[Message]:
     """The request to the judge. The row is delimited as data, and cannot close the delimiters itself."""
-    return _PROMPT.messages(task.student_messages(row), answer=answer)
+    return _prompt(task).messages(task.student_messages(row), answer=answer)
+
+
+def _prompt(task: TaskDefinition) -> JudgePrompt:
+    judge = task.generation.judge
+    return _PROMPT.with_rubric(judge.rubric if judge else None)
 
 
 def _rejection(reason: str | None) -> Rejection:

@@ -140,7 +140,7 @@ def _requests(task: TaskDefinition, rows: HeldOutRows) -> list[SystemRequests]:
     """The requests to the models of this stage, the student's last."""
     student_prompts = [row.studentPrompt for row in rows.rows]
     teacher_prompts = [row.teacherPrompt for row in rows.rows]
-    teacher_replies = [row.answer for row in rows.rows] if task.answer_kind is AnswerKind.TEXT else ()
+    teacher_replies = [row.answer for row in rows.rows] if task.answer_kind is AnswerKind.TURN else ()
     requests = [
         SystemRequests(System.BASE_TEACHER_PROMPT, teacher_prompts, task.max_tokens),
         SystemRequests(System.BASE, student_prompts, task.student_max_tokens, teacher_replies),
@@ -268,8 +268,8 @@ def _message(rows: HeldOutRows, evaluation: Evaluation) -> str:
 def _metric(rows: HeldOutRows, evaluation: Evaluation) -> str:
     count = f"{evaluation.sample_size:,} held-out rows"
     if rows.measures_agreement:
-        return f"Agreement with the teacher{' (ROUGE-L)' if evaluation.is_prose else ''} on {count}"
-    return f"ROUGE-L on {count}" if evaluation.is_prose else f"Accuracy on {count}"
+        return f"Agreement with the teacher{f' ({evaluation.similarity})' if evaluation.is_prose else ''} on {count}"
+    return f"{evaluation.similarity or 'Accuracy'} on {count}"
 
 
 def _caveats(rows: HeldOutRows, evaluation: Evaluation) -> Sequence[str]:

@@ -13,6 +13,7 @@ from distillery_trainer.tasks.multiple_choice import MultipleChoiceTask
 from distillery_trainer.tasks.nli import NliTask
 from distillery_trainer.tasks.summarization import SummarizationTask
 from distillery_trainer.tasks.task_definition import AnswerKind, StudentTurn, TaskDefinition
+from distillery_trainer.tasks.text import TextTask
 
 __all__ = ["AnswerKind", "StudentTurn", "TaskDefinition", "Unreadable", "task_for"]
 
@@ -22,6 +23,7 @@ _DEFINITIONS: tuple[type[TaskDefinition], ...] = (
     MathTask,
     SummarizationTask,
     ConversationTask,
+    TextTask,
 )
 TASK_DEFINITIONS: dict[Task, type[TaskDefinition]] = {definition.task: definition for definition in _DEFINITIONS}
 

@@ -19,7 +19,7 @@ class ConversationTask(ProseTask):
     message."""
 
     task: ClassVar[Task] = Task.CONVERSATION
-    answer_kind: ClassVar[AnswerKind] = AnswerKind.TEXT
+    answer_kind: ClassVar[AnswerKind] = AnswerKind.TURN
 
     @property
     def student_max_answer_tokens(self) -> int:

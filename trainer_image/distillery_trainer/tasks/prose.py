@@ -8,6 +8,7 @@ from typing import ClassVar
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_trainer.data.rows import Gold, known_answers
+from distillery_trainer.parsing.code_fences import only_fenced
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition
@@ -29,6 +30,7 @@ class ProseTask(TaskDefinition):
         super().__init__(config)
         language = self.generation.language
         self.language_instruction = f"Write in {languages.english_name(language)}." if language else ""
+        self._answers_in_fence = any(rule.parses_as for rule in self.generation.filters.answer_rules or ())
 
     def with_language(self, prompt: str) -> str:
         """The prompt, ending with the instruction about `generation.language`."""
@@ -47,8 +49,11 @@ class ProseTask(TaskDefinition):
         return None
 
     def read_answer(self, text: str, row_text: str) -> str | Unreadable:
-        """The whole reply with its formatting, without reasoning."""
+        """The whole reply with its formatting, without reasoning; where answers have to parse as JSON or SQL, the
+        content of the only code fence in it."""
         text = without_reasoning(text).strip(_INVISIBLE)
+        if self._answers_in_fence:
+            text = (only_fenced(text) or text).strip(_INVISIBLE)
         return text or Unreadable(RejectionReason.EMPTY, "The reply is empty.")
 
     def score(self, answer: str, gold: Gold) -> float:

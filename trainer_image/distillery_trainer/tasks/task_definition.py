@@ -31,12 +31,13 @@ class AnswerKind(StrEnum):
     LABEL = "label"
     NUMBER = "number"
     SUMMARY = "summary"
+    TURN = "turn"
     TEXT = "text"
 
     @property
     def is_prose(self) -> bool:
         """Whether answers are compared by similarity instead of being right or wrong."""
-        return self in (AnswerKind.SUMMARY, AnswerKind.TEXT)
+        return self in (AnswerKind.SUMMARY, AnswerKind.TURN, AnswerKind.TEXT)
 
 
 @dataclass(slots=True)

@@ -34,3 +34,8 @@ def word_count(text: str) -> int:
     without spaces, each letter counts."""
     spaced = text if text.isascii() else _LETTER.sub(" x ", text)
     return sum(any(map(str.isalnum, piece)) for piece in spaced.split())
+
+
+def with_spaced_letters(text: str) -> str:
+    """The text with spaces around each letter of a script that has none between words."""
+    return text if text.isascii() else _LETTER.sub(r" \g<0> ", text)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from distillery_api.breakdown import Breakdown, SystemBreakdown
-from distillery_trainer.evaluation.metrics import accuracy, labels, prose, summaries
+from distillery_trainer.evaluation.metrics import accuracy, labels, prose, summaries, texts
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
+from distillery_trainer.filters.answer_rules import AnswerRules
 from distillery_trainer.tasks import AnswerKind, TaskDefinition
 
 Figures = Mapping[str, float | None]
@@ -20,7 +21,8 @@ _FIGURES: dict[AnswerKind, Callable[[TaskDefinition, Answers, HeldOutRows], Figu
     AnswerKind.LABEL: labels.figures,
     AnswerKind.NUMBER: accuracy.figures,
     AnswerKind.SUMMARY: summaries.figures,
-    AnswerKind.TEXT: prose.figures,
+    AnswerKind.TURN: prose.figures,
+    AnswerKind.TEXT: texts.figures,
 }
 _BREAKDOWNS: dict[AnswerKind, tuple[str, Callable[[TaskDefinition, Answers, HeldOutRows], SystemBreakdown | None]]] = {
     AnswerKind.LABEL: ("class", labels.breakdown),
@@ -29,7 +31,16 @@ _BREAKDOWNS: dict[AnswerKind, tuple[str, Callable[[TaskDefinition, Answers, Held
 
 def figures(task: TaskDefinition, answers: Answers, rows: HeldOutRows) -> Figures:
     """The figures of one system's answers, by field of `Score`."""
-    return _FIGURES[task.answer_kind](task, answers, rows)
+    return {**_FIGURES[task.answer_kind](task, answers, rows), "rules_kept": _rules_kept(task, answers)}
+
+
+def _rules_kept(task: TaskDefinition, answers: Answers) -> float | None:
+    """The share of rows whose answer keeps the user's rules; None without any."""
+    rules = AnswerRules(task.generation.filters)
+    if not rules:
+        return None
+    kept = [scored.answer is not None and rules.rejection(scored.answer) is None for scored in answers]
+    return sum(kept) / len(kept)
 
 
 def breakdown(task: TaskDefinition, answers: Mapping[System, Answers], rows: HeldOutRows) -> Breakdown | None:
