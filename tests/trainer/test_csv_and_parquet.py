@@ -175,14 +175,6 @@ def test_parquet_without_rows(tmp_path):
     assert message(tmp_path, "rows.parquet", empty, columns=COLUMNS).endswith("rows.parquet contains no rows.")
 
 
-# --- JSON that is not one object a line
-
-
-@pytest.mark.parametrize("content", [b'[\n  {"prompt": "a"}\n]', b'[{"prompt": "a"}]'], ids=["indented", "in one line"])
-def test_json_list_gets_a_hint_how_to_convert_it(tmp_path, content):
-    assert "use `jq -c '.[]' FILE`" in message(tmp_path, "rows.json", content)
-
-
 # --- memory
 
 

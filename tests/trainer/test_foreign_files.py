@@ -48,6 +48,10 @@ WEB_PAGE = (
     " login."
 )
 UTF16_SENTENCE = "its text is UTF-16 without a byte order mark; save it as UTF-8."
+SHEET = (
+    "save the sheet with the rows as CSV (in the program: Save As or Export, CSV UTF-8; or `soffice --headless"
+    " --convert-to csv FILE`)."
+)
 XML = "it is XML; convert it to JSON Lines, CSV or Parquet."
 
 
@@ -66,13 +70,17 @@ XML = "it is XML; convert it to JSON Lines, CSV or Parquet."
         (b"<rows><row>a</row></rows>", XML),
         (b'<feed xmlns="http://www.w3.org/2005/Atom">\n', XML),
         (NOTEBOOK, "it is a Jupyter notebook; let it write its rows to a file: write one JSON object per line."),
-        (archive("[Content_Types].xml", "xl/workbook.xml"), "it is an Excel file; save its table as CSV or Parquet."),
+        (archive("[Content_Types].xml", "xl/workbook.xml"), f"it is an Excel file; {SHEET}"),
+        (archive("_rels/.rels", "xl/workbook.xml"), f"it is an Excel file; {SHEET}"),
+        (b"PK\x03\x04" + bytes(26) + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheetPK",
+         f"it is an OpenDocument spreadsheet; {SHEET}"),
+        (archive("Index/Document.iwa"), f"it is a file of Apple Numbers, Pages or Keynote; {SHEET}"),
         (archive("[Content_Types].xml", "word/document.xml"), "it is a Word file; save its table as CSV or Parquet."),
         (archive("train.jsonl"), "it is a zip archive; extract it, and name the file with the rows."),
         (b"train.jsonl".ljust(257, b"\0") + b"ustar\x0000" + bytes(300),
          "it is a tar archive; extract it, and name the file with the rows."),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "it is an old Excel or Word file; save its table as CSV or"
-         " Parquet."),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500),
+         f"it is an Excel or Word file of the old kind, or one with a password; {SHEET}"),
         (b"%PDF-1.7\n%\xe2\xe3", "it is a PDF document; convert it to JSON Lines, CSV or Parquet."),
         (b"BZh91AY&SY", "the file is compressed with bzip2; compress it with gzip or zstd, or not at all."),
         (b"\xfd7zXZ\x00\x00", "the file is compressed with xz; compress it with gzip or zstd, or not at all."),

@@ -79,7 +79,7 @@ def test_all_splits_are_checked_before_the_first_request(run, teacher):
 
 
 def test_only_the_first_twenty_problems_are_shown(run):
-    run.train = b"[]\n" * 33
+    run.train = b"3\n" * 33
     message = run.run().message
     assert message.startswith("33 rows are invalid")
     assert "line 20:" in message

@@ -15,7 +15,7 @@ import numpy
 from distillery_api.formatting import cleaned
 from distillery_api.reasons import Reason
 from distillery_api.spec import DataFormat, Replies
-from distillery_trainer.data.file_types import records, unit
+from distillery_trainer.data.file_types import records
 from distillery_trainer.data.formats import READERS, Reader, by_columns, detect, named_format
 from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord, listed, named
 from distillery_trainer.data.rows import Gold, RejectedRow, Row
@@ -50,7 +50,7 @@ def read_rows(source: Source) -> Iterator[Row | RejectedRow]:
     """
     for item in parsed_rows(source):
         if isinstance(item, LineError):
-            raise source.changed(f"{unit(source).capitalize()} {item.line}: {item.rule}.")
+            raise source.changed(f"{source.unit.capitalize()} {item.line}: {item.rule}.")
         yield item
 
 
@@ -144,7 +144,7 @@ class InputCheck:
         """Count an invalid row."""
         self.invalid_rows += 1
         if len(self.problems) < SHOWN_PROBLEMS:
-            self.problems.append(f"{source.uri}, {unit(source)} {line}: {cleaned(rule, _SHOWN_BYTES)}")
+            self.problems.append(f"{source.uri}, {source.unit} {line}: {cleaned(rule, _SHOWN_BYTES)}")
 
     def until_hopeless(self, items: Iterable[T]) -> Iterator[T]:
         """The items, until so many rows are invalid that the others need no check."""
@@ -243,4 +243,4 @@ def _duplicate_ids(source: Source, hashes: array[int]) -> Iterator[tuple[int, st
             continue
         earlier = first_line.setdefault(item.id, item.line)
         if earlier != item.line:
-            yield item.line, f"the id {named(item.id)} is already that of {unit(source)} {earlier}"
+            yield item.line, f"the id {named(item.id)} is already that of {source.unit} {earlier}"

@@ -22,6 +22,15 @@ from distillery_trainer.data.remote_files import Download, download, is_remote
 from distillery_trainer.runtime.errors import UserError
 
 
+@dataclass
+class _Noted:
+    """What reading a source has shown so far."""
+
+    state: tuple[int, int] | None = None
+    """Size and time of change of a local file when it was first opened."""
+    has_rows: bool = False
+
+
 @dataclass(frozen=True)
 class Source:
     """The source of one split."""
@@ -35,7 +44,16 @@ class Source:
     """The source's section of the manifest."""
     scratch: Path
     """Folder for a downloaded file while the process lives."""
-    _first_state: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
+    _noted: _Noted = field(default_factory=_Noted, repr=False, compare=False)
+
+    @property
+    def unit(self) -> str:
+        """What a record's number counts, as far as the file was read: lines, or rows of a table or a list."""
+        return "row" if self._noted.has_rows else "line"
+
+    def note_rows(self) -> None:
+        """Note that records are rows and not lines."""
+        self._noted.has_rows = True
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[BinaryIO]:
@@ -83,7 +101,8 @@ class Source:
         """Raise UserError if the file has changed since it was first opened."""
         status = os.stat(self.path)
         state = status.st_size, status.st_mtime_ns
-        if self._first_state.setdefault("state", state) != state:
+        self._noted.state = self._noted.state or state
+        if self._noted.state != state:
             raise self.changed()
 
     def changed(self, detail: str = "The file differs from the one that was checked.") -> UserError:

@@ -1,5 +1,5 @@
-"""The file types of sources: JSON Lines, CSV and Parquet. Each yields numbered records, one at a time, so that memory
-does not grow with the file.
+"""The file types of sources: JSON Lines, JSON lists, CSV and Parquet. Each yields numbered records, one at a time, so
+that memory does not grow with the file.
 
 What a record means belongs in formats/.
 """
@@ -14,6 +14,7 @@ from distillery_trainer.data.file_types.compression import decompressed
 from distillery_trainer.data.file_types.csv_tables import csv_records
 from distillery_trainer.data.file_types.foreign_files import refuse_foreign_file, refuse_json
 from distillery_trainer.data.file_types.json_lines import json_records
+from distillery_trainer.data.file_types.json_lists import json_list_records, starts_list
 from distillery_trainer.data.file_types.parquet_tables import PARQUET_MARK, parquet_records
 from distillery_trainer.data.file_types.record import Record, UnusableFile
 from distillery_trainer.data.file_types.utf16 import as_utf8
@@ -43,6 +44,7 @@ def _read(source: Source, stream: BinaryIO) -> Iterator[Record | LineError]:
     start = _first_bytes(stream)
     refuse_foreign_file(start)
     if _is_parquet(source, start):
+        source.note_rows()
         return parquet_records(stream, source.settings.columns)
     text = decompressed(stream)
     if text is not stream:
@@ -50,6 +52,9 @@ def _read(source: Source, stream: BinaryIO) -> Iterator[Record | LineError]:
     if _is_csv(source):
         refuse_json(_first_bytes(text))
         return csv_records(as_utf8(text), _delimiter(source), source.settings.columns)
+    if starts_list(_first_bytes(text)):
+        source.note_rows()
+        return json_list_records(text)
     return json_records(text)
 
 
@@ -57,14 +62,9 @@ def _first_bytes(stream: BinaryIO) -> bytes:
     return cast(bytes, stream.peek(_FIRST_BYTES)[:_FIRST_BYTES])  # type: ignore[attr-defined]
 
 
-def unit(source: Source) -> str:
-    """What a record's number counts: rows or lines."""
-    named = source.settings.format is DataFormat.PARQUET or source.name.endswith(".parquet")
-    return "row" if named else "line"
-
-
 def _is_parquet(source: Source, start: bytes) -> bool:
-    return source.settings.format is not DataFormat.CSV and (unit(source) == "row" or start.startswith(PARQUET_MARK))
+    named = source.settings.format is DataFormat.PARQUET or source.name.endswith(".parquet")
+    return source.settings.format is not DataFormat.CSV and (named or start.startswith(PARQUET_MARK))
 
 
 def _is_csv(source: Source) -> bool:

@@ -10,6 +10,10 @@ from distillery_trainer.data.file_types.record import UnusableFile
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _TABLE = "save its table as CSV or Parquet"
+_SHEET = (
+    "save the sheet with the rows as CSV (in the program: Save As or Export, CSV UTF-8; or `soffice --headless"
+    " --convert-to csv FILE`)"
+)
 _ONE_OBJECT_A_LINE = "write one JSON object per line"
 _CONVERT = "convert it to JSON Lines, CSV or Parquet"
 _COMPRESS = "compress it with gzip or zstd, or not at all"
@@ -24,7 +28,8 @@ _MAGIC: dict[bytes, str] = {
     b"\xff\xfe\0\0": "its text is UTF-32; save it as UTF-8",
     b"%PDF-": f"it is a PDF document; {_CONVERT}",
     b"{\\rtf": f"it is an RTF document; {_CONVERT}",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": f"it is an old Excel or Word file; {_TABLE}",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "it is an Excel or Word file of the old kind, or one with a password;"
+    f" {_SHEET}",
     **{b"BZh%d1AY&SY" % level: f"the file is compressed with bzip2; {_COMPRESS}" for level in range(1, 10)},
     b"\xfd7zXZ\x00": f"the file is compressed with xz; {_COMPRESS}",
     b"\x04\x22\x4d\x18": f"the file is compressed with lz4; {_COMPRESS}",
@@ -50,7 +55,16 @@ _MAGIC: dict[bytes, str] = {
 _NO_TEXT = re.compile(rb"[\0-\x08]")
 _MARK_BYTES = 64
 """How far a file is searched for what no text has, if its mark is letters alone: a column may be named ORCID."""
-_OFFICE_FILES = {b"xl/": "an Excel file", b"word/": "a Word file", b"[Content_Types].xml": "an Office file"}
+_OFFICE_FILES = {
+    b"vnd.oasis.opendocument.spreadsheet": f"an OpenDocument spreadsheet; {_SHEET}",
+    b"vnd.oasis.opendocument.": f"an OpenDocument file; {_TABLE}",
+    b".iwa": f"a file of Apple Numbers, Pages or Keynote; {_SHEET}",
+    b"xl/": f"an Excel file; {_SHEET}",
+    b"word/": f"a Word file; {_TABLE}",
+    b"ppt/": f"a PowerPoint file; {_TABLE}",
+    b"[Content_Types].xml": f"an Excel, Word or PowerPoint file; {_SHEET}",
+}
+"""By what stands at the start of the zip archive that such a file is."""
 _WEB_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|title|meta)\b", re.I | re.S)
 _PROLOGUE = re.compile(rb"\s*<\?xml\b")
 _XML = re.compile(rb"\s*<(\?xml\b|!doctype\b|[a-z][-\w.:]*(\s+[-\w.:]+\s*=\s*[\"'][^\"'>]*[\"'])*\s*/?>)", re.I)
@@ -95,7 +109,7 @@ def _archive(start: bytes) -> str | None:
     if not start.startswith(b"PK\x03\x04"):
         return None
     office = next((kind for part, kind in _OFFICE_FILES.items() if part in start), None)
-    return f"it is {office}; {_TABLE}" if office else "it is a zip archive; extract it, and name the file with the rows"
+    return f"it is {office}" if office else "it is a zip archive; extract it, and name the file with the rows"
 
 
 def _markup(start: bytes) -> str | None:

@@ -29,12 +29,13 @@ def json_records(stream: BinaryIO) -> Iterator[Record | LineError]:
         try:
             if isinstance(line, LineError):
                 raise line
-            yield number, _parse(number, line)
+            yield number, parse_object(number, line)
         except LineError as error:
             yield error
 
 
-def _parse(number: int, line: bytes) -> dict[str, Any]:
+def parse_object(number: int, line: bytes) -> dict[str, Any]:
+    """The object that the bytes hold. Raises LineError with this number for anything else."""
     if line.startswith(UTF16_MARKS):
         raise LineError(number, "the file is UTF-16; save it as UTF-8")
     if b"\0" in line:
@@ -93,6 +94,4 @@ def _hint(line: bytes, number: int) -> str:
     """How to fix the usual files that are not JSON Lines."""
     if number == 1 and line[:1].isalpha() and any(delimiter in line for delimiter in (b",", b";", b"\t", b"|")):
         return "; for a table set the format to CSV"
-    if line in (b"[", b"{"):
-        return "; to convert a single list use `jq -c '.[]' FILE`, for indented objects `jq -c . FILE`"
-    return "; to convert a single list use `jq -c '.[]' FILE`" if line.startswith(b"[") else ""
+    return "; to convert indented objects use `jq -c . FILE`" if line == b"{" else ""
