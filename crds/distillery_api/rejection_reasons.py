@@ -14,6 +14,8 @@ class RejectionReason(StrEnum):
     as well: see `of_status`."""
 
     # Before the row is asked
+    NOT_SELECTED = "not_selected"
+    """The record does not meet a condition of the source (where)."""
     LOG_CALL_FAILED = "log_call_failed"
     """The record of a log is about a call that failed."""
     LOG_NOT_TEXT = "log_not_text"

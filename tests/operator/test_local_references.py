@@ -121,7 +121,7 @@ def test_missing_rows_are_invalid_data(manifest, tmp_path):
     assert reason is Reason.INVALID_DATA
 
 
-def test_folder_for_rows_and_file_for_a_model_are_refused(manifest, tmp_path):
+def test_folder_without_rows_and_file_for_a_model_are_refused(manifest, tmp_path):
     mappings = supplied(tmp_path)
     (tmp_path / "test.jsonl").unlink()
     (tmp_path / "test.jsonl").mkdir()
@@ -130,7 +130,8 @@ def test_folder_for_rows_and_file_for_a_model_are_refused(manifest, tmp_path):
     (tmp_path / "student").write_text("weights")
     problems, _ = refused(manifest, **mappings)
     assert problems == [
-        f"9: spec.data.test.uri: {tmp_path}/test.jsonl is a folder; give the file with the rows in it",
+        f"9: spec.data.test.uri: {tmp_path}/test.jsonl: the folder holds no file of rows; their names end with .jsonl,"
+        " .ndjson, .json, .csv, .tsv, .parquet, also compressed",
         f"14: spec.student.model.uri: {tmp_path}/student is a file; give the folder that contains config.json and the"
         " weights",
     ]

@@ -10,6 +10,7 @@ import pytest
 
 from distillery_api.spec import DataSource
 from distillery_trainer.data.addresses import without_secrets
+from distillery_trainer.data.remote_files import Downloads
 from distillery_trainer.data.row_reader import check_rows, parsed_rows
 from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source
@@ -20,7 +21,9 @@ from distillery_trainer.runtime.files import LineError
 def source(path: Path | str, split: str = "train", scratch: Path | None = None, **settings: Any) -> Source:
     """A source of a file or a URL; settings as in the manifest."""
     given = DataSource.model_validate({"uri": "rows.jsonl", **settings})
-    return Source(split, without_secrets(str(path), query="…"), str(path), given, scratch or Path(path).parent)
+    return Source(
+        split, without_secrets(str(path), query="…"), str(path), given, Downloads(scratch or Path(path).parent)
+    )
 
 
 def write(folder: Path, name: str, content: bytes) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 
@@ -68,11 +69,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
     def _answer(self, *, with_body: bool) -> None:
-        path = self.path.partition("?")[0].replace("%2F", "/").replace("%2E", ".")
+        path = unquote(self.path.partition("?")[0])
         self.files.requests.append(f"{self.command} {path}")
         self.files.credentials.extend(self.headers.get_all("Authorization", []))
         if target := self.files.redirects.get(path):
             self._send(302, b"", {"Location": target}, with_body)
+            return
+        if "list-type=2" in self.path and self.files.key in (None, ""):
+            self._send(200, self._listing(path), {"Content-Type": "application/xml"}, with_body)
             return
         if refusal := self.files._refusal(path, self.headers.get("Authorization", "")):
             self._send(refusal, _DENIED, {"Content-Type": "application/xml"}, with_body)
@@ -90,6 +94,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(206, content[start : end + 1], headers, with_body)
         else:
             self._send(200, content, headers, with_body)
+
+    def _listing(self, bucket: str) -> bytes:
+        """The objects of a bucket whose keys begin as the request says, as S3 lists them."""
+        query = parse_qs(urlsplit(self.path).query)
+        prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
+        keys = [path.removeprefix(f"{bucket}/") for path in self.files.files if path.startswith(f"{bucket}/")]
+        below = sorted(key for key in keys if key.startswith(prefix))
+        deeper = [key for key in below if delimiter and delimiter in key[len(prefix) :]]
+        folders = sorted({prefix + key[len(prefix) :].partition(delimiter)[0] + delimiter for key in deeper})
+        objects = [
+            f"<Contents><Key>{key}</Key><Size>{len(self.files.files[f'{bucket}/{key}'])}</Size><ETag>x</ETag>"
+            "<LastModified>2026-07-01T07:28:00.000Z</LastModified></Contents>"
+            for key in below
+            if key not in deeper
+        ]
+        prefixes = [f"<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>" for folder in folders]
+        return f"<ListBucketResult>{''.join([*objects, *prefixes])}</ListBucketResult>".encode()
 
     def _send(self, status: int, body: bytes, headers: dict[str, str], with_body: bool) -> None:
         self.send_response(status)

@@ -12,8 +12,9 @@ import pytest
 from certificates import write_certificates
 from data_source import source, write
 from distillery_api.run_config import RunConfig
+from distillery_trainer.data.locations import resolve
 from distillery_trainer.data.row_reader import check_rows, read_valid_rows
-from distillery_trainer.data.sources import resolve, sources
+from distillery_trainer.data.sources import sources
 from distillery_trainer.runtime.errors import TryLater, UserError
 from file_server import file_server
 from generate_run import GenerateRun, gold_of, jsonl, nli_rows

@@ -30,6 +30,7 @@ from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retent
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, PROSE_TASKS, REASONING_TASKS, Task
 from distillery_api.spec.teacher import Budget, Judge, Limits, PricedJudge, Pricing, Prompts, Sampling, Server, Teacher
 from distillery_api.spec.training import Lora, Student, StudentModel, Training, TrainingMethod
+from distillery_api.spec.where import Wanted, Where
 
 __all__ = [
     "DEFAULT_STORAGE_SIZE",
@@ -94,5 +95,7 @@ __all__ = [
     "Teacher",
     "Training",
     "TrainingMethod",
+    "Wanted",
+    "Where",
     "parse_duration",
 ]

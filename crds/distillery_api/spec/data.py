@@ -10,6 +10,7 @@ from pydantic import Field
 from distillery_api.base import ApiModel, NotIdentity, Rule, matches
 from distillery_api.comparable import label_key
 from distillery_api.spec.fields import Label, Licence, SecretReference, SourceUri
+from distillery_api.spec.where import Where
 
 
 class DataFormat(StrEnum):
@@ -27,6 +28,7 @@ class DataFormat(StrEnum):
     BEDROCK_INVOCATIONS = "BedrockInvocations"
     VLLM_LOG = "VLLMLog"
     LITELLM_LOG = "LiteLLMLog"
+    OPENAI_EVALS = "OpenAIEvals"
 
 
 class Replies(StrEnum):
@@ -93,14 +95,21 @@ def _delimiter_belongs_to_csv(source: DataSource) -> bool:
     return source.columns is None or source.columns.delimiter is None or source.format is not DataFormat.PARQUET
 
 
-class DataSource(ApiModel):
-    """A file of rows."""
+def _is_at_one_or_at_several_locations(source: DataSource) -> bool:
+    return (source.uri is None) != (source.uris is None)
 
-    uri: SourceUri
+
+class DataSource(ApiModel):
+    """One or several files of rows."""
+
+    uri: SourceUri | None = None
     """Location of the file: pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH, s3://BUCKET/KEY,
     gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH, or a plain path. A plain path is
-    relative to the manifest's folder in a local run, and to the workspace volume in a cluster. gzip and zstd
-    compression are detected from the file's content, not from its name."""
+    relative to the manifest's folder in a local run, and to the workspace volume in a cluster. A folder stands for all
+    files of rows in it, a pattern with * for the files that match, configmap://NAME/ for all keys; https has neither.
+    gzip and zstd compression are detected from the file's content, not from its name. Set either this or uris."""
+    uris: Annotated[tuple[SourceUri, ...], Field(min_length=1, max_length=20)] | None = None
+    """Up to 20 locations, each as in uri, whose rows are joined in this order. Set either this or uri."""
     format: DataFormat = DataFormat.AUTO
     """Format of the rows. Auto detects it from the file's name and first row. Default: Auto."""
     columns: Columns | None = None
@@ -110,8 +119,18 @@ class DataSource(ApiModel):
     """What to do with answers that rows already contain, as logs of a production model do: Replace asks the teacher
     again, Keep uses them as the teacher's answers without a request, Gold takes them as the known answers (gold) and
     asks the teacher. Default: Replace."""
+    where: Where | None = None
+    """Conditions that a record must meet to be a row, such as {model: gpt-4o, finish: stop, metadata.task: faq}: up to
+    20 keys, each with a value that is compared as text, or a list of values of which one must be met. An empty value
+    stands for a missing key. In logs, model, finish and metadata mean that part of the record in any of the formats.
+    Default: all records."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.uri) != has(self.uris)",
+            "set either uri (one location) or uris (a list of them)",
+            _is_at_one_or_at_several_locations,
+        ),
         Rule(
             "!has(self.columns) || self.format in ['Auto', 'CSV', 'Parquet']",
             "columns is only supported for tables; remove it, or set format to CSV, Parquet or Auto",
@@ -123,6 +142,11 @@ class DataSource(ApiModel):
             _delimiter_belongs_to_csv,
         ),
     )
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Where the rows are."""
+        return self.uris or (self.uri or "",)
 
 
 def _labels_differ(data: Data) -> bool:

@@ -46,8 +46,9 @@ SourceUri = Annotated[
     Field(max_length=1024),
     _inside,
     matches(
-        rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|https://({_USER}@)?{HOST}(:{PORT})?/\S+"
-        r"|(s3|gs|abfs)://[-._@:a-zA-Z0-9]+/\S+|hf://datasets/[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?/\S+|[^:]+)$",
+        rf"^(pvc://{_NAME}/([^/].*)?|configmap://{_NAME}/[-._a-zA-Z0-9*?\[\]]*|file:///.+"
+        rf"|https://({_USER}@)?{HOST}(:{PORT})?/\S+|(s3|gs|abfs)://[-._@:a-zA-Z0-9]+/\S*"
+        r"|hf://datasets/[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(@[-._/a-zA-Z0-9]+)?(/\S*)?|[^:]+)$",
         "not a supported location of rows; use pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH,"
         " s3://BUCKET/KEY, gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH or a path",
     ),

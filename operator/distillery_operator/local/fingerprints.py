@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 SAMPLES = 64
@@ -18,6 +18,17 @@ def fingerprint(path: Path) -> str:
     Raises OSError.
     """
     return _file_digest(path) if path.is_file() else _folder_digest(path)
+
+
+def files_fingerprint(files: Mapping[str, Path]) -> str:
+    """SHA-256 of all of the files of a source, by their names, in hexadecimal; of one file that of its content. Raises
+    OSError."""
+    if len(files) == 1:
+        return _file_digest(next(iter(files.values())))
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(f"{name}\n{_file_digest(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _file_digest(path: Path) -> str:

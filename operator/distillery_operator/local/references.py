@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from distillery_api.reasons import Reason
+from distillery_api.runtime.source_files import find_files, no_files_problem
 from distillery_api.spec import DistillationSpec, SecretKeyReference
-from distillery_operator.local.fingerprints import fingerprint
+from distillery_operator.local.fingerprints import files_fingerprint, fingerprint
 from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError
 from distillery_operator.manifest_input.yaml_document import FieldPath
 
@@ -61,7 +62,9 @@ def find_inputs(manifest: Manifest, mappings: LocalSubstitutes, *, keys: bool = 
     search = _Search(manifest, mappings)
     if manifest.distillation.spec.suspend:
         search.add_problem(("spec", "suspend"), "is true, so nothing runs; set it to false", Reason.SUSPENDED)
-    sources = {uri: search.source(field_path, uri) for field_path, uri in _sources(manifest)}
+    rows = {uri: search.rows(field_path, uri) for field_path, uri in _row_locations(manifest)}
+    model_uri = manifest.distillation.spec.student.model.uri
+    model = search.model(("spec", MODEL_FIELD, "model", "uri"), model_uri)
     secrets = search.secrets(keys=keys)
     if search.problems:
         _, reasons, messages = zip(*sorted(search.problems), strict=True)
@@ -70,7 +73,10 @@ def find_inputs(manifest: Manifest, mappings: LocalSubstitutes, *, keys: bool = 
         mounts=search.mounts,
         base_path=str(_base(manifest)),
         secrets=secrets,
-        fingerprints={uri: fingerprint(path) for uri, path in sources.items() if path is not None},
+        fingerprints={
+            **{uri: files_fingerprint(found) for uri, found in rows.items() if found},
+            **({model_uri: fingerprint(model)} if model else {}),
+        },
     )
 
 
@@ -78,12 +84,13 @@ def _base(manifest: Manifest) -> Path:
     return manifest.path.resolve().parent
 
 
-def _sources(manifest: Manifest) -> Iterator[tuple[FieldPath, str]]:
-    """The URIs of rows and student, each with its field."""
-    spec = manifest.distillation.spec
-    for split, source in spec.data.sources.items():
-        yield ("spec", "data", split, "uri"), source.uri
-    yield ("spec", "student", "model", "uri"), spec.student.model.uri
+def _row_locations(manifest: Manifest) -> Iterator[tuple[FieldPath, str]]:
+    """The URIs of rows, each with its field."""
+    for split, source in manifest.distillation.spec.data.sources.items():
+        if source.uris is None:
+            yield ("spec", "data", split, "uri"), source.uri or ""
+        for number, uri in enumerate(source.uris or ()):
+            yield ("spec", "data", split, "uris", number), uri
 
 
 class _Search:
@@ -101,21 +108,47 @@ class _Search:
             (self.manifest.document.line_of(field_path), reason, self.manifest.problem(field_path, message))
         )
 
-    def source(self, field_path: FieldPath, uri: str) -> Path | None:
-        """The file or folder that `uri` names; None where it is not on this machine."""
-        if uri.startswith(REMOTE_SCHEMES):
-            return None
-        path = self.path(field_path, uri)
-        if path is not None and not path.exists():
-            reason = Reason.INVALID_MODEL if MODEL_FIELD in field_path else Reason.INVALID_DATA
+    def rows(self, field_path: FieldPath, uri: str) -> dict[str, Path]:
+        """The files of rows that `uri` means, by their names; none where they are not on this machine."""
+        path = None if uri.startswith(REMOTE_SCHEMES) else self.path(field_path, uri)
+        if path is None:
+            return {}
+        root, name = self.root_and_name(uri)
+        names = find_files(root, name, of_any_name=uri.startswith(CONFIGMAP_SCHEME))
+        if names == [name] and not path.exists():
             self.add_problem(
-                field_path, f"{path} does not exist; check the path{_relative_hint(uri, self.manifest)}", reason
+                field_path,
+                f"{path} does not exist; check the path{_relative_hint(uri, self.manifest)}",
+                Reason.INVALID_DATA,
+            )
+            return {}
+        if not names:
+            self.add_problem(field_path, f"{path}: {no_files_problem(name)}", Reason.INVALID_DATA)
+        return {each: Path(root + each) for each in names}
+
+    def model(self, field_path: FieldPath, uri: str) -> Path | None:
+        """The folder of the model that `uri` names; None where it is not on this machine."""
+        path = None if uri.startswith(REMOTE_SCHEMES) else self.path(field_path, uri)
+        if path is not None and not path.exists():
+            self.add_problem(
+                field_path,
+                f"{path} does not exist; check the path{_relative_hint(uri, self.manifest)}",
+                Reason.INVALID_MODEL,
             )
             return None
-        if path is not None and path.is_dir() != (MODEL_FIELD in field_path):
-            self.add_problem(field_path, _wrong_kind(path))
+        if path is not None and not path.is_dir():
+            self.add_problem(field_path, f"{path} is a file; give the folder that contains config.json and the weights")
             return None
         return path
+
+    def root_and_name(self, uri: str) -> tuple[str, str]:
+        """The folder that `uri` is relative to, with a slash at the end, and the rest of it."""
+        for scheme in (CLAIM_SCHEME, CONFIGMAP_SCHEME):
+            if uri.startswith(scheme):
+                reference, _, rest = uri.removeprefix(scheme).partition("/")
+                return f"{self.mounts[scheme + reference]}/", rest
+        name = uri.removeprefix(FILE_SCHEME)
+        return ("", name) if name.startswith("/") else (f"{_base(self.manifest)}/", name)
 
     def path(self, field_path: FieldPath, uri: str) -> Path | None:
         """The path that `uri` points to, whether it exists or not."""
@@ -183,12 +216,6 @@ class _Search:
         except VariablesError as error:
             self.add_problem(field_path, f"--secret {name}={file}: {error}")
             return {}
-
-
-def _wrong_kind(path: Path) -> str:
-    if path.is_dir():
-        return f"{path} is a folder; give the file with the rows in it"
-    return f"{path} is a file; give the folder that contains config.json and the weights"
 
 
 def _relative_hint(uri: str, manifest: Manifest) -> str:

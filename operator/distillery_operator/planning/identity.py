@@ -28,7 +28,7 @@ def source_uris(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
         return ()
     if stage is not Stage.GENERATE:
         return (spec.student.model.uri,)
-    return tuple(source.uri for source in spec.data.sources.values())
+    return tuple(uri for source in spec.data.sources.values() for uri in source.locations)
 
 
 def input_hashes(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[Stage, str]:

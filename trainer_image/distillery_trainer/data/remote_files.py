@@ -5,17 +5,18 @@ Credentials come from environment variables only, with the names that each provi
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec
 
@@ -39,6 +40,7 @@ _UNKNOWN_HOST = re.compile(r"dns error|getaddrinfo|[Nn]ame or service not known|
 _QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\")]*")
 _METADATA_PATHS = ("/latest/api/token", "/latest/meta-data", "computeMetadata", "/metadata/identity")
 """Paths that a library requests from a cloud's metadata server if no credentials are given."""
+T = TypeVar("T")
 _WRONG_REGION = "incorrectly configured region"
 
 
@@ -102,22 +104,21 @@ def is_remote(uri: str) -> bool:
 
 
 class Download:
-    """A file without a name, which is gone when the process ends."""
+    """A downloaded file, a part of a file without a name, which is gone when the process ends."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self._size = file, start, size
 
     def opened(self) -> BinaryIO:
         """Its bytes, from the start; several readers may be open at once."""
-        return io.BufferedReader(_FileReader(self._file, self._size), _CHUNK // 16)
+        return io.BufferedReader(_PartReader(self._file, self._start, self._size), _CHUNK // 16)
 
 
-class _FileReader(io.RawIOBase):
-    """A reader with its own position in a file."""
+class _PartReader(io.RawIOBase):
+    """A reader with its own position in a part of a file."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file, self._size, self._position = file, size, 0
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self._size, self._position = file, start, size, 0
 
     def readable(self) -> bool:
         return True
@@ -134,62 +135,83 @@ class _FileReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._file.fileno(), [buffer], self._position)
+        rest = memoryview(buffer)[: max(0, self._size - self._position)]
+        count = os.preadv(self._file.fileno(), [rest], self._start + self._position) if rest else 0
         self._position += count
         return count
 
 
-def download(url: str, subject: str, folder: Path) -> Download:
-    """Download a file into `folder`, where it stays while the process lives. Error messages begin with `subject`.
+class Downloads:
+    """Downloads files into one file in `folder`, where they stay while the process lives. There may be thousands of
+    them, more than a process may have open."""
 
-    Raises UserError if the file does not exist or access is denied, or if the volume is full; TryLater if the server
-    cannot be reached.
-    """
-    scheme = _SCHEMES[url.partition("://")[0]]
-    sys.stderr.write(f"{subject}: downloading …\n")
-    file, name = _draft(folder)
-    try:
-        _fetch_with_retries(scheme, url, subject, file)
-    except BaseException:
-        file.close()
-        raise
-    finally:
-        os.unlink(name)  # an open file stays readable, and is removed when the process ends
-    return Download(file)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: BinaryIO | None = None
+
+    def fetch(self, url: str, subject: str) -> Download:
+        """Download a file. Error messages begin with `subject`.
+
+        Raises UserError if the file does not exist or access is denied, or if the volume is full; TryLater if the
+        server cannot be reached.
+        """
+        sys.stderr.write(f"{subject}: downloading …\n")
+        file = self._file = self._file or _unnamed_file(self._folder)
+        start = file.seek(0, os.SEEK_END)
+        retried(lambda: _fetch(url, subject, file, start))
+        return Download(file, start, file.tell() - start)
 
 
-def _draft(folder: Path) -> tuple[BinaryIO, str]:
-    """A new file with a draft's name, so that a file left by a killed process is removed by the next one."""
+def _unnamed_file(folder: Path) -> BinaryIO:
+    """A new file without a name. Until it loses that it has a draft's, so that one left by a killed process is removed
+    by the next."""
     with storage_errors_explained(str(folder)):
         make_folder(folder, private=True)
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=".source.", suffix=TEMPORARY_SUFFIX)
-    return os.fdopen(descriptor, "w+b"), name
+    os.unlink(name)  # an open file stays readable, and is removed when the process ends
+    return os.fdopen(descriptor, "w+b")
 
 
-def _fetch_with_retries(scheme: _Scheme, url: str, subject: str, file: BinaryIO) -> None:
+def retried(attempt: Callable[[], T]) -> T:
+    """What the attempt returns, after at most two more tries. Raises its last error."""
     for retry_delay in _BACK_OFFS:
         try:
-            return _fetch(scheme, url, subject, file)
+            return attempt()
         except TryLater as error:
             sys.stderr.write(f"{error.message} Retrying in {retry_delay:g} s.\n")
             time.sleep(retry_delay)
-    return _fetch(scheme, url, subject, file)
+    return attempt()
 
 
-def _fetch(scheme: _Scheme, url: str, subject: str, file: BinaryIO) -> None:
-    file.seek(0)
-    file.truncate()
-    file_system = scheme.file_system(url)
-    path = url if url.startswith("http") else url.partition("://")[2]
+@contextlib.contextmanager
+def server_errors_explained(url: str, subject: str) -> Iterator[None]:
+    """Turns the errors of the libraries that speak to servers into UserError and TryLater."""
     try:
-        before = _version(file_system, path)
-        with file_system.open(path, "rb", **scheme.options) as stream:
-            _copy(stream, file)
-        changed = before != _version(file_system, path)
+        yield
     except StageError:
         raise
     except Exception as error:  # each library has its own errors, without a common class
-        raise _stage_error(error, subject, scheme) from error
+        raise _stage_error(error, subject, _scheme_of(url)) from error
+
+
+def file_system_of(url: str) -> tuple[Any, str]:
+    """The fsspec file system for a URL, and the path there."""
+    return _scheme_of(url).file_system(url), url if url.startswith("http") else url.partition("://")[2]
+
+
+def _scheme_of(url: str) -> _Scheme:
+    return _SCHEMES[url.partition("://")[0]]
+
+
+def _fetch(url: str, subject: str, file: BinaryIO, start: int) -> None:
+    file.seek(start)
+    file.truncate()
+    with server_errors_explained(url, subject):
+        file_system, path = file_system_of(url)
+        before = _version(file_system, path)
+        with file_system.open(path, "rb", **_scheme_of(url).options) as stream:
+            _copy(stream, file)
+        changed = before != _version(file_system, path)
     if changed:
         raise TryLater(f"{subject}: the file changed during the download.", reason=Reason.DATA_UNREACHABLE)
 

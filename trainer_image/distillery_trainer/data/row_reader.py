@@ -19,6 +19,7 @@ from distillery_trainer.data.file_types import records
 from distillery_trainer.data.formats import READERS, Reader, by_columns, detect, named_format
 from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord, listed, named
 from distillery_trainer.data.rows import Gold, RejectedRow, Row
+from distillery_trainer.data.selection import Selection
 from distillery_trainer.data.sources import Source
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import LineError
@@ -54,10 +55,16 @@ def read_rows(source: Source) -> Iterator[Row | RejectedRow]:
         yield item
 
 
-def parsed_rows(source: Source, unused_keys: Counter[str] | None = None) -> Iterator[Row | RejectedRow | LineError]:
+def parsed_rows(
+    source: Source, unused_keys: Counter[str] | None = None, selection: Selection | None = None
+) -> Iterator[Row | RejectedRow | LineError]:
     """Each record of a source: a row, a skipped record, or the error of an invalid row. The keys of rows that are not
-    used are counted in `unused_keys`."""
-    rows = _Rows(source, unused_keys if unused_keys is not None else Counter())
+    used are counted in `unused_keys`, those of conditions in `selection`, if it is given."""
+    rows = _Rows(
+        source,
+        unused_keys if unused_keys is not None else Counter(),
+        selection or Selection(source.settings.where),
+    )
     with source.opened() as stream:
         for record in records(source, stream):
             yield record if isinstance(record, LineError) else rows.read(*record)
@@ -66,22 +73,26 @@ def parsed_rows(source: Source, unused_keys: Counter[str] | None = None) -> Iter
 class _Rows:
     """Turns the records of one source into rows. The first record determines the format if the user does not."""
 
-    def __init__(self, source: Source, unused_keys: Counter[str]) -> None:
-        self._unused_keys = unused_keys
+    def __init__(self, source: Source, unused_keys: Counter[str], selection: Selection) -> None:
+        self._unused_keys, self._selection = unused_keys, selection
         columns = source.settings.columns
-        self._split, self._replies = source.split, source.settings.replies
+        self._split, self._replies, self._id = source.split, source.settings.replies, source.row_id
         self._format = named_format(source.settings)
         self._reader: Reader | None = by_columns(columns) if columns else READERS.get(self._format or DataFormat.AUTO)
 
     def read(self, number: int, record: dict[str, Any]) -> Row | RejectedRow | LineError:
         """The row of one record."""
         try:
-            return self._row(number, self._choose_reader(record)(record))
+            self._selection.check(record, self._format or detect(record))
+            reader = self._choose_reader(record)
+            if self._format is DataFormat.CHAT:  # which has no other keys
+                record = self._selection.without_conditions(record)
+            return self._row(number, reader(record))
         except InvalidRow as error:
             return LineError(number, f"{error}{self._looks_like_another(record)}")
         except SkippedRecord as error:
-            default_id = f"{self._split}-{number}"
-            return RejectedRow(self._split, default_id, number, error.reason, error.message, reply=None, requestId=None)
+            row_id = self._id(number)
+            return RejectedRow(self._split, row_id, number, error.reason, error.message, reply=None, requestId=None)
 
     def _choose_reader(self, record: dict[str, Any]) -> Reader:
         if self._reader is None:
@@ -99,7 +110,7 @@ class _Rows:
         self._count_unused(found.unused_keys)
         messages = found.messages
         reply = messages.pop()["content"] if messages[-1]["role"] == "assistant" else None
-        row_id = found.id or f"{self._split}-{number}"
+        row_id = found.id or self._id(number)
         if self._replies is Replies.GOLD:
             return Row(self._split, number, row_id, messages, _gold_of(found.gold, reply))
         return Row(self._split, number, row_id, messages, found.gold, reply, self._replies is Replies.KEEP)
@@ -167,59 +178,74 @@ def check_rows(
 ) -> InputCheck:
     """Read and count all rows; `on_row` is called with each valid one. Raises UserError that lists the invalid ones."""
     found = InputCheck()
-    for source in all_sources:
-        _check_source(found, source, task_rule, on_row)
+    for _, files in itertools.groupby(all_sources, key=lambda source: source.split):
+        _SplitCheck(list(files), task_rule, on_row).run(found)
     found.raise_problems()
     return found
 
 
-def _check_source(found: InputCheck, source: Source, task_rule: TaskRule, on_row: Callable[[Row], None]) -> None:
-    hashes, invalid_before, has_replies = array("q"), found.invalid_rows, False
-    skipped = found.skipped.setdefault(source.split, Counter())
-    unused_keys: Counter[str] = Counter()
-    for item in found.until_hopeless(parsed_rows(source, unused_keys)):
-        if isinstance(item, RejectedRow):
-            skipped[item.reason] += 1
-        elif rule := item.rule if isinstance(item, LineError) else task_rule(item):
-            found.add_invalid_row(source, item.line, rule)
-        elif isinstance(item, Row):
-            hashes.append(hash(item.id))
-            has_replies = has_replies or _has_reply(item, source.settings.replies)
-            on_row(item)
-    if found.invalid_rows == invalid_before:
-        _check_usable(source, len(hashes), skipped, has_replies=has_replies)
-    found.rows[source.split] = len(hashes)
-    for line, rule in _duplicate_ids(source, hashes):
-        found.add_invalid_row(source, line, rule)
-    if unused_keys:
-        sys.stderr.write(f"data.{source.split}: these keys of the rows are not used: {_counted(unused_keys)}.\n")
+class _SplitCheck:
+    """Checks the files of one split."""
+
+    def __init__(self, files: list[Source], task_rule: TaskRule, on_row: Callable[[Row], None]) -> None:
+        self._files, self._task_rule, self._on_row = files, task_rule, on_row
+        self._split, self._settings = files[0].split, files[0].settings
+        self._hashes = array("q")
+        self._skipped: Counter[str] = Counter()
+        self._unused_keys: Counter[str] = Counter()
+        self._selection = Selection(self._settings.where)
+        self._has_replies = False
+
+    def run(self, found: InputCheck) -> None:
+        """Read all rows. Raises UserError if there are none, or none of the replies that are to be used."""
+        invalid_before = found.invalid_rows
+        found.skipped[self._split] = self._skipped
+        for file in self._files:
+            self._check_file(file, found)
+        if found.invalid_rows == invalid_before:
+            self._check_usable()
+        found.rows[self._split] = len(self._hashes)
+        for file, line, rule in _duplicate_ids(self._files, self._hashes):
+            found.add_invalid_row(file, line, rule)
+        if self._unused_keys:
+            keys = _counted(self._unused_keys)
+            sys.stderr.write(f"data.{self._split}: these keys of the rows are not used: {keys}.\n")
+
+    def _check_file(self, file: Source, found: InputCheck) -> None:
+        for item in found.until_hopeless(parsed_rows(file, self._unused_keys, self._selection)):
+            if isinstance(item, RejectedRow):
+                self._skipped[item.reason] += 1
+            elif rule := item.rule if isinstance(item, LineError) else self._task_rule(item):
+                found.add_invalid_row(file, item.line, rule)
+            elif isinstance(item, Row):
+                self._hashes.append(hash(item.id))
+                self._has_replies = self._has_replies or _has_reply(item, self._settings.replies)
+                self._on_row(item)
+
+    def _check_usable(self) -> None:
+        location = _location(self._files)
+        if problem := self._selection.problem():
+            raise UserError(f"data.{self._split}: {location}: {problem}.", reason=Reason.INVALID_DATA)
+        if not self._hashes:
+            counts = ", ".join(f"{count:,} {reason}" for reason, count in self._skipped.items())
+            usable = f"usable rows (skipped records: {counts})" if counts else "rows"
+            raise UserError(f"data.{self._split}: {location} contains no {usable}.", reason=Reason.INVALID_DATA)
+        if self._settings.replies is not Replies.REPLACE and not self._has_replies:
+            raise UserError(
+                f"data.{self._split}: {location}: replies is {self._settings.replies}, but no row has a reply. Set"
+                f" replies to Replace, or name the column with the replies in data.{self._split}.columns.reply.",
+                reason=Reason.INVALID_DATA,
+            )
 
 
-def _check_usable(source: Source, rows: int, skipped: Counter[str], *, has_replies: bool) -> None:
-    """Raise UserError if there are no rows, or none of the replies that are to be kept."""
-    if not rows:
-        raise _no_rows(source, skipped)
-    if source.settings.replies is not Replies.REPLACE and not has_replies:
-        raise _no_replies(source)
+def _location(files: list[Source]) -> str:
+    """Where the rows of a split are."""
+    return files[0].uri if len(files) == 1 else f"{files[0].uri} and {len(files) - 1:,} more"
 
 
 def _has_reply(row: Row, replies: Replies) -> bool:
     """Whether a row has what its source says is there: a reply to keep, or to take as gold."""
     return row.gold is not None if replies is Replies.GOLD else row.existing_replies != [None]
-
-
-def _no_rows(source: Source, skipped: Counter[str]) -> UserError:
-    counts = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
-    usable = f"usable rows (skipped records: {counts})" if counts else "rows"
-    return UserError(f"data.{source.split}: {source.uri} contains no {usable}.", reason=Reason.INVALID_DATA)
-
-
-def _no_replies(source: Source) -> UserError:
-    return UserError(
-        f"data.{source.split}: {source.uri}: replies is {source.settings.replies}, but no row has a reply. Set replies"
-        f" to Replace, or name the column with the replies in data.{source.split}.columns.reply.",
-        reason=Reason.INVALID_DATA,
-    )
 
 
 def _counted(keys: Counter[str]) -> str:
@@ -228,8 +254,8 @@ def _counted(keys: Counter[str]) -> str:
     return ", ".join([*shown, "…"] if len(keys) > _SHOWN_KEYS else shown)
 
 
-def _duplicate_ids(source: Source, hashes: array[int]) -> Iterator[tuple[int, str]]:
-    """Rows that have the id of an earlier row.
+def _duplicate_ids(files: list[Source], hashes: array[int]) -> Iterator[tuple[Source, int, str]]:
+    """Rows that have the id of an earlier row of the split, each with its file, its line and the rule.
 
     Eight bytes per row tell whether two ids may be equal; only those ids are read again and compared.
     """
@@ -237,10 +263,12 @@ def _duplicate_ids(source: Source, hashes: array[int]) -> Iterator[tuple[int, st
     suspects = set(values[counts > 1].tolist())
     if not suspects:
         return
-    first_line: dict[str, int] = {}
-    for item in parsed_rows(source):
-        if not isinstance(item, Row) or hash(item.id) not in suspects:
-            continue
-        earlier = first_line.setdefault(item.id, item.line)
-        if earlier != item.line:
-            yield item.line, f"the id {named(item.id)} is already that of {source.unit} {earlier}"
+    first: dict[str, tuple[Source, int]] = {}
+    for file in files:
+        for item in parsed_rows(file):
+            if not isinstance(item, Row) or hash(item.id) not in suspects:
+                continue
+            earlier, line = first.setdefault(item.id, (file, item.line))
+            if (earlier, line) != (file, item.line):
+                where = f"{file.unit} {line}" if earlier == file else f"{earlier.unit} {line} of {earlier.uri}"
+                yield file, item.line, f"the id {named(item.id)} is already that of {where}"

@@ -11,14 +11,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import BinaryIO
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import DataSource
-from distillery_trainer.data.addresses import without_secrets
-from distillery_trainer.data.remote_files import Download, download, is_remote
+from distillery_trainer.data.locations import SourceFile, files_at
+from distillery_trainer.data.remote_files import Download, Downloads, is_remote
 from distillery_trainer.runtime.errors import UserError
 
 
@@ -33,7 +32,7 @@ class _Noted:
 
 @dataclass(frozen=True)
 class Source:
-    """The source of one split."""
+    """A file of one split."""
 
     split: str
     uri: str
@@ -42,14 +41,20 @@ class Source:
     """Where that is: a path on this machine, or a URL."""
     settings: DataSource
     """The source's section of the manifest."""
-    scratch: Path
-    """Folder for a downloaded file while the process lives."""
+    downloads: Downloads
+    """Where a file on a server is kept while the process lives."""
+    number: int | None = None
+    """Number of the file, from 1, if the split has several."""
     _noted: _Noted = field(default_factory=_Noted, repr=False, compare=False)
 
     @property
     def unit(self) -> str:
         """What a record's number counts, as far as the file was read: lines, or rows of a table or a list."""
         return "row" if self._noted.has_rows else "line"
+
+    def row_id(self, line: int) -> str:
+        """The id of a row that has none of its own: `<split>-<line>`, or `<split>-<file>-<line>` with several files."""
+        return f"{self.split}-{line}" if self.number is None else f"{self.split}-{self.number}-{line}"
 
     def note_rows(self) -> None:
         """Note that records are rows and not lines."""
@@ -78,7 +83,7 @@ class Source:
 
     @cached_property
     def _download(self) -> Download:
-        return download(self.path, f"data.{self.split}: {self.uri}", self.scratch)
+        return self.downloads.fetch(self.path, f"data.{self.split}: {self.uri}")
 
     def _open(self) -> BinaryIO:
         try:
@@ -115,38 +120,18 @@ class Source:
 
 
 def sources(config: RunConfig) -> list[Source]:
-    """The sources of the run: train, and validation and test if they are given. Raises UserError."""
-    scratch = config.stage_folder.path
+    """The files of the run, in order: of train, of validation and of test, as far as they are given. Raises UserError
+    and TryLater."""
+    downloads = Downloads(config.stage_folder.path)
     return [
-        Source(
-            split, without_secrets(given.uri, query="…"), resolve(given.uri, config, f"data.{split}"), given, scratch
-        )
+        Source(split, file.uri, file.path, given, downloads, number if len(files) > 1 else None)
         for split, given in config.data.sources.items()
+        for files in [_files(given, config, f"data.{split}")]
+        for number, file in enumerate(files, start=1)
     ]
 
 
-def resolve(uri: str, config: RunConfig, field_name: str = "uri") -> str:
-    """The location of a URI of the manifest: a path on this machine, or a URL.
-
-    `pvc://CLAIM/PATH` and `configmap://NAME/KEY` are below their mount, `file:///PATH` is PATH, a plain path is
-    relative to the config's base path, and a URL stays unchanged. Raises UserError for a claim or ConfigMap that is
-    not mounted, and for a path that leads out of it, by a link or by `..`.
-    """
-    if uri.startswith("file://"):
-        return uri.removeprefix("file://")
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return uri if uri.startswith("/") else f"{config.base_path.rstrip('/')}/{uri}"
-    if is_remote(uri):
-        return uri
-    name, _, path = rest.partition("/")
-    reference = f"{scheme}://{name}"
-    if reference not in config.mounts:
-        mounted = ", ".join(sorted(config.mounts)) or "nothing"
-        raise UserError(
-            f"{field_name}: {uri}: {reference} is not mounted (mounted: {mounted}).", reason=Reason.INVALID_DATA
-        )
-    mount = config.mounts[reference].rstrip("/")
-    if not Path(f"{mount}/{path}").resolve().is_relative_to(Path(mount).resolve()):
-        raise UserError(f"{field_name}: {uri}: the path leads out of {reference}.", reason=Reason.INVALID_DATA)
-    return f"{mount}/{path}"
+def _files(given: DataSource, config: RunConfig, field_name: str) -> list[SourceFile]:
+    """The files of a source, each once."""
+    found = [file for uri in given.locations for file in files_at(uri, config, field_name)]
+    return list({file.path: file for file in found}.values())

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.token_estimate import TOKENS_PER_MESSAGE
+from distillery_trainer.data.locations import resolve
 from distillery_trainer.data.rows import Message
-from distillery_trainer.data.sources import resolve
 from distillery_trainer.runtime.errors import UserError
 
 _HUB = "hf://"

@@ -17,7 +17,7 @@ import yaml
 from distillery_api.formatting import format_cost, shortened
 from distillery_api.paths import StageFolder
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import Task, Teacher
+from distillery_api.spec import DataSource, Task, Teacher
 from distillery_api.stage_result import RowCounts, StageResult
 from distillery_trainer.chat.request_parameters import sampling_parameters
 from distillery_trainer.data.addresses import without_secrets
@@ -126,7 +126,7 @@ def _introduction(config: RunConfig) -> str:
 def _source(config: RunConfig, result: StageResult) -> str:
     counts = result.splits
     rows = [
-        (split, without_secrets(source.uri), str(source.format), _number(counts[split].read) if split in counts else "")
+        (split, _locations(source), str(source.format), _number(counts[split].read) if split in counts else "")
         for split, source in config.data.sources.items()
     ]
     sentences = [f"Licence of the data: {config.data.licence or _NOT_SPECIFIED}."]
@@ -139,6 +139,10 @@ def _source(config: RunConfig, result: StageResult) -> str:
     if config.data.test is None:
         sentences.append("The test rows are half of the validation rows, chosen by content.")
     return _table(("Split", "Source", "Format", "Rows"), rows) + "\n\n" + "\n".join(sentences)
+
+
+def _locations(source: DataSource) -> str:
+    return ", ".join(map(without_secrets, source.locations))
 
 
 def _teachers(config: RunConfig) -> str:

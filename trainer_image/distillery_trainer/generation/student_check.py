@@ -15,7 +15,7 @@ from huggingface_hub.errors import HFValidationError
 from distillery_api.reasons import Reason
 from distillery_api.run_config import STUDENT_CREDENTIALS_PREFIX, RunConfig
 from distillery_api.stage import ExitCode
-from distillery_trainer.data.sources import resolve
+from distillery_trainer.data.locations import resolve
 from distillery_trainer.runtime.errors import TryLater, UserError
 
 _COMMAND = (sys.executable, "-m", "distillery_trainer.student.check")

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from distillery_api.run_config import RunConfig
+from distillery_trainer.data.locations import resolve
 from distillery_trainer.data.rows import Message
-from distillery_trainer.data.sources import resolve
 from distillery_trainer.student import hub
 from distillery_trainer.student.chat_template import render
 from distillery_trainer.student.folder_files import check_description, check_weights

@@ -45,7 +45,7 @@ def _read(source: Source, stream: BinaryIO) -> Iterator[Record | LineError]:
     refuse_foreign_file(start)
     if _is_parquet(source, start):
         source.note_rows()
-        return parquet_records(stream, source.settings.columns)
+        return parquet_records(stream, source.settings.columns, source.settings.where or ())
     text = decompressed(stream)
     if text is not stream:
         refuse_foreign_file(_first_bytes(text), compressed=True)

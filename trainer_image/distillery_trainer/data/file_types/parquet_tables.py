@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
 from distillery_api.spec import Columns
@@ -22,8 +22,10 @@ _CELL_ERRORS = (ValueError, ArithmeticError, LookupError)
 """Raised for a cell that has no Python value: text that is not UTF-8, a date after the year 9999, …"""
 
 
-def parquet_records(stream: BinaryIO, columns: Columns | None = None) -> Iterator[Record | LineError]:
-    """The rows of a table; of the named columns alone if there are all of them."""
+def parquet_records(
+    stream: BinaryIO, columns: Columns | None = None, conditions: Collection[str] = ()
+) -> Iterator[Record | LineError]:
+    """The rows of a table; of the named columns, and those of the conditions, alone if there are all of them."""
     import pyarrow
     from pyarrow import parquet
 
@@ -32,7 +34,7 @@ def parquet_records(stream: BinaryIO, columns: Columns | None = None) -> Iterato
         check_footer(stream)
         with parquet.ParquetFile(stream) as table:
             check_names(1, table.schema_arrow.names)
-            wanted = _wanted(table.schema_arrow.names, columns)
+            wanted = _wanted(table.schema_arrow.names, columns, conditions)
             check_sizes(table, wanted, stream)
             rows, texts, metadata = rows_at_a_time(table, wanted, stream), lists_of_texts(table), table.metadata
         with parquet.ParquetFile(
@@ -49,10 +51,11 @@ def parquet_records(stream: BinaryIO, columns: Columns | None = None) -> Iterato
         yield LineError(number + 1, _batch_problem(str(error)))
 
 
-def _wanted(names: list[str], columns: Columns | None) -> list[str] | None:
+def _wanted(names: list[str], columns: Columns | None, conditions: Collection[str]) -> list[str] | None:
     """The columns to read; None for all of them."""
     wanted = needed_columns(columns, names) if columns else None
-    return [name for name in names if name in wanted] if wanted else None
+    also = {part for key in conditions for part in (key, key.partition(".")[0])}
+    return [name for name in names if name in wanted | also] if wanted else None
 
 
 def _batch_records(batch: Any, before: int) -> Iterator[Record | LineError]:

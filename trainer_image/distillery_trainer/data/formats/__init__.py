@@ -13,6 +13,7 @@ from distillery_api.spec import DataFormat, DataSource
 from distillery_trainer.data.formats.chat import chat, is_fine_tuning, openai_fine_tuning
 from distillery_trainer.data.formats.columns import by_columns, needed_columns, possible_columns
 from distillery_trainer.data.formats.conversation import Reader, named
+from distillery_trainer.data.formats.evals import openai_evals
 from distillery_trainer.data.formats.instructions import alpaca, prompt_completion, share_gpt
 from distillery_trainer.data.formats.keys import KNOWN_KEYS
 from distillery_trainer.data.formats.logs import bedrock_invocation, litellm_log, openai_stored_completion, vllm_log
@@ -27,6 +28,7 @@ READERS: dict[DataFormat, Reader] = {
     DataFormat.BEDROCK_INVOCATIONS: bedrock_invocation,
     DataFormat.VLLM_LOG: vllm_log,
     DataFormat.LITELLM_LOG: litellm_log,
+    DataFormat.OPENAI_EVALS: openai_evals,
 }
 
 # The first set of keys that a record has determines its format. Logs come first, since they have messages as well. Rows
@@ -39,6 +41,9 @@ _KEYS_OF_FORMATS: tuple[tuple[frozenset[str], DataFormat], ...] = tuple(
         (("object", "choices"), DataFormat.OPENAI_STORED_COMPLETIONS),
         (("messages", "response", "status"), DataFormat.LITELLM_LOG),
         (("request", "response"), DataFormat.VLLM_LOG),
+        (("input", "ideal"), DataFormat.OPENAI_EVALS),
+        (("sample", "datasource_item"), DataFormat.OPENAI_EVALS),
+        (("sample", "item"), DataFormat.OPENAI_EVALS),
         (("conversations",), DataFormat.SHARE_GPT),
         (("instruction",), DataFormat.ALPACA),
         (("messages", "tools"), DataFormat.OPENAI_FINE_TUNING),
