@@ -1,5 +1,7 @@
 """Text: any instruction whose answer is prose, SQL or code."""
 
+import json
+
 import pytest
 
 from distillery_trainer.tasks import Unreadable
@@ -54,6 +56,53 @@ def test_an_answer_is_exact_if_it_is_gold_white_space_apart():
     assert PLAIN.correct("SELECT a\n  FROM t;", ["SELECT 2;", "SELECT a FROM t;"])
     assert not PLAIN.correct("select a from t;", "SELECT a FROM t;")
     assert not PLAIN.correct("SELECTa FROM t;", "SELECT a FROM t;")
+
+
+REASONED = task_definition("Text", chainOfThought=True, filters={"answerRules": [{"parsesAs": "SQL"}]})
+REPLY = json.dumps({"reason": "One table will do.", "answer": "```sql\nSELECT 1;\n```"})
+
+
+def test_chain_of_thought_has_the_users_instruction_in_it_and_the_row_after_it():
+    system, user = REASONED.teacher_messages(new_row("How many orders?", system="Write SQL."))
+    assert "<instructions>\nWrite SQL.\n</instructions>" in system["content"]
+    assert system["content"].startswith("You are a careful assistant.\n\nThe user's instructions for this task")
+    assert user["content"] == "<item>\nHow many orders?\n</item>"
+    alone = REASONED.teacher_messages(new_row("Write a haiku."))[0]["content"]
+    assert "<instructions>" not in alone
+    assert "or, where there are none, the request itself." in alone
+    german = task_definition("Text", chainOfThought=True, language="de")
+    assert german.teacher_messages(new_row("Write a haiku."))[0]["content"].endswith("\n\nWrite in German.")
+    assert REASONED.reply_schema()["required"] == ["reason", "answer"]
+    assert (REASONED.max_tokens, REASONED.student_max_tokens) == (1536, 1024)
+    assert REASONED.student_messages(new_row("How many?", system="Write SQL."))[0]["content"] == "Write SQL."
+
+
+def test_the_answer_of_a_reply_with_reasoning_is_what_the_student_learns():
+    assert REASONED.read_teacher_answer(REPLY, "") == "SELECT 1;"
+    assert REASONED.read_reasoning(REPLY) == "One table will do."
+    assert REASONED.read_answer(REPLY, "") == "SELECT 1;"
+    assert REASONED.read_answer("SELECT 2;", "") == "SELECT 2;"
+    assert PLAIN.read_answer(REPLY, "") == REPLY
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason", "message"),
+    [
+        ("SELECT 1;", "bad_json", 'The reply is not a JSON object with "reason" and "answer".'),
+        ('{"answer": "SELECT 1;"}', "bad_json", 'The reply is not a JSON object with "reason" and "answer".'),
+        ('{"reason": "x", "answer": 3}', "bad_json", 'The reply\'s "answer" is not one string.'),
+        ('{"reason": "x", "answer": " "}', "empty", 'The reply\'s "answer" is empty.'),
+        (f'{REPLY} {{"reason": "y", "answer": "SELECT 2"}}', "bad_json", 'The reply\'s "answer" is not one string.'),
+        ("", "empty", "The reply is empty."),
+    ],
+)
+def test_a_teachers_reply_without_reason_and_answer_is_unreadable(reply, reason, message):
+    assert REASONED.read_teacher_answer(reply, "") == Unreadable(reason, message)
+
+
+def test_a_custom_teacher_prompt_may_want_another_form():
+    own = task_definition("Text", chainOfThought=True, prompts={"teacher": "Think, then write."})
+    assert own.read_teacher_answer("Thought of.", "") == "Thought of."
 
 
 def test_a_row_has_one_user_message():

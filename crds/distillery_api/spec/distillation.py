@@ -15,7 +15,7 @@ from distillery_api.spec.queue import ManagedBy, Queue
 from distillery_api.spec.rollout import RolloutStrategy
 from distillery_api.spec.serving import AdapterMode, Serving, ServingMode
 from distillery_api.spec.storage import AccessMode, Storage
-from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, PROSE_TASKS, REASONING_TASKS, Task
+from distillery_api.spec.task import CHAIN_OF_THOUGHT_TASKS, LABEL_TASKS, NLI_LABELS, PROSE_TASKS, REASONING_TASKS, Task
 from distillery_api.spec.training import Student, Training, TrainingMethod
 
 
@@ -74,7 +74,7 @@ _TASK_RULES = (
     _only_with((Task.MULTIPLE_CHOICE,), _OPTION_COLUMNS, "columns.options", _has_option_columns),
     _only_with(LABEL_TASKS, "has(self.data.labels)", "data.labels", lambda spec: spec.data.labels is not None),
     _only_with(
-        REASONING_TASKS,
+        CHAIN_OF_THOUGHT_TASKS,
         "self.generation.chainOfThought",
         "generation.chainOfThought",
         lambda spec: spec.generation.chain_of_thought,

@@ -42,8 +42,8 @@ class Generation(JobOptions):
     ]
     """Model that answers the rows. Exactly one."""
     chain_of_thought: Flag = False
-    """Asks the teacher to reason step by step before it answers, for NLI, MultipleChoice and Math. The student is not
-    trained on the reasoning unless keepReasoning is true. Default: false."""
+    """Asks the teacher to reason step by step before it answers, for NLI, MultipleChoice, Math and Text. The student is
+    not trained on the reasoning unless keepReasoning is true. Default: false."""
     chain_of_density: Flag = False
     """Asks the teacher for four increasingly dense summaries and keeps the last one, for Summarization.
     Default: false."""

@@ -22,5 +22,7 @@ LABEL_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE)
 """Tasks whose answer is one of a few labels."""
 REASONING_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.MATH)
 """Tasks with a short answer, which support chain of thought and a majority vote."""
+CHAIN_OF_THOUGHT_TASKS = (*REASONING_TASKS, Task.TEXT)
+"""Tasks that support chain of thought."""
 PROSE_TASKS = (Task.SUMMARIZATION, Task.CONVERSATION, Task.TEXT)
 """Tasks whose answer is a text, which is compared with others by similarity."""

@@ -53,4 +53,6 @@ class TypicalAnswers:
         answer = self.answer_tokens(row, existing_reply)
         if self._generation.chain_of_density:
             return ROUNDS * (answer + _ROUND_TOKENS)
-        return _CHAIN_OF_THOUGHT_TOKENS if self._generation.chain_of_thought else answer
+        if not self._generation.chain_of_thought:
+            return answer
+        return _CHAIN_OF_THOUGHT_TOKENS + (answer if self._task is Task.TEXT else 0)

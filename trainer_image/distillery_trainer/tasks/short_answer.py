@@ -42,6 +42,16 @@ def chain_of_thought_prompt(*, role: str, item: str, thinking: str, conclusion: 
     return _TEMPLATE.format(role=role, item=item, thinking=thinking, conclusion=conclusion, key=key, answer=answer)
 
 
+def reasoned_reply_schema(key: str, answer: JsonSchema) -> JsonSchema:
+    """The schema of a reply to that prompt; `answer` is the schema of the answer."""
+    return {
+        "type": "object",
+        "properties": {"reason": {"type": "string"}, key: answer},
+        "required": ["reason", key],
+        "additionalProperties": False,
+    }
+
+
 class ShortAnswerTask(TaskDefinition):
     """A task whose rows have one user message, and whose structured reply has the answer in one field."""
 
@@ -74,12 +84,7 @@ class ShortAnswerTask(TaskDefinition):
         """Reasoning and answer, if chain of thought is on."""
         if not self.generation.chain_of_thought:
             return None
-        return {
-            "type": "object",
-            "properties": {"reason": {"type": "string"}, self.answer_key: self.answer_schema()},
-            "required": ["reason", self.answer_key],
-            "additionalProperties": False,
-        }
+        return reasoned_reply_schema(self.answer_key, self.answer_schema())
 
     def read_reasoning(self, text: str) -> str | None:
         """The reasoning of a structured reply."""
