@@ -90,6 +90,24 @@ DATA_SETS = (
         generation={"sampling": {"maxTokens": 128}},
         training={"maxLength": 512, "batchSize": 4},
     ),
+    DataSet(
+        "text/e2e",
+        "Text",
+        train=200,
+        validation=70,
+        test=100,
+        generation={"sampling": {"maxTokens": 96}},
+        training={"epochs": 3, "maxLength": 256, "batchSize": 8},
+    ),
+    DataSet(
+        "text/ntrex_de",
+        "Text",
+        train=160,
+        validation=70,
+        test=60,
+        generation={"sampling": {"maxTokens": 96}},
+        training={"epochs": 2, "maxLength": 256, "batchSize": 8},
+    ),
 )
 
 
@@ -122,10 +140,18 @@ def prepare(data: Path, data_set: DataSet, out: Path) -> dict[str, Any]:
         with (out / f"{split}.jsonl").open("w") as stream:
             for row in rows:
                 line = gold[prompt_key(row["messages"])]
-                best = line.get("references") or line["gold"]
+                best = other_references(data_set, line)
                 replies.update(turns(row["messages"], line["gold"]))
                 stream.write(json.dumps({**row, **({"gold": best} if split == "test" else {})}) + "\n")
     return replies
+
+
+def other_references(data_set: DataSet, line: Mapping[str, Any]) -> Any:
+    """What answers are compared with. Of several texts of one row, the teacher gives the first: it is compared with the
+    others, or it would be its own reference."""
+    references = line.get("references") or line["gold"]
+    several = data_set.task == "Text" and isinstance(references, list) and len(references) > 1
+    return references[1:] if several else references
 
 
 def turns(messages: Sequence[Message], last: str) -> Iterator[tuple[str, str]]:
@@ -227,7 +253,7 @@ def run(data: Path, data_set: DataSet, out: Path, *arguments: str) -> int:
 
 # --- the table
 
-SCORES = ("teacher", "baseTeacherPrompt", "base", "student", "majority", "shallow", "lead")
+SCORES = ("teacher", "baseTeacherPrompt", "base", "student", "majority", "shallow", "lead", "copied")
 
 
 def line(data_set: DataSet, out: Path) -> str | None:
