@@ -24,8 +24,8 @@ class Rule:
     A test checks `expression` and `holds` against the same manifests.
     """
 
-    expression: str
-    """The rule in CEL, over `self`."""
+    expression: str | None
+    """The rule in CEL, over `self`; None where CEL cannot see what it is about."""
     message: str
     """What is wrong, in which field, and what to write instead."""
     holds: Callable[[Any], bool]
@@ -37,9 +37,9 @@ class Rule:
             raise PydanticCustomError("rule", "{message}", {"message": self.message})
         return value
 
-    def to_schema(self) -> dict[str, str]:
-        """The rule as an item of `x-kubernetes-validations`."""
-        return {"rule": self.expression, "message": self.message}
+    def to_schema(self) -> list[dict[str, str]]:
+        """The rule as an item of `x-kubernetes-validations`; none where CEL cannot say it."""
+        return [] if self.expression is None else [{"rule": self.expression, "message": self.message}]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -48,7 +48,7 @@ class Rule:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         generated = handler(schema)
-        return {**generated, RULES_KEYWORD: [*generated.get(RULES_KEYWORD, []), self.to_schema()]}
+        return {**generated, RULES_KEYWORD: [*generated.get(RULES_KEYWORD, []), *self.to_schema()]}
 
 
 def matches(pattern: str, message: str) -> Rule:

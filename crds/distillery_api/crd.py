@@ -97,7 +97,7 @@ def _root() -> dict[str, Any]:
             "spec": structural(DistillationSpec),
             "status": status,
         },
-        RULES_KEYWORD: [rule.to_schema() for rule in Distillation.rules],
+        RULES_KEYWORD: [item for rule in Distillation.rules for item in rule.to_schema()],
     }
 
 

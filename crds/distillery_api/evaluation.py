@@ -25,6 +25,8 @@ class Score(LenientModel):
     """Upper bound of the 95 % confidence interval of the score."""
     macro_f1: float | None = None
     """Macro-averaged F1 over the labels, if all rows have the same labels."""
+    micro_f1: float | None = None
+    """Micro-averaged F1 over the labels of all rows, where a row may have several."""
     strict: float | None = None
     """Share of rows whose whole reply is exactly the correct answer."""
     unreadable: float | None = None

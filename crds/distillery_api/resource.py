@@ -38,7 +38,8 @@ def _of_name(rule: Rule) -> Rule:
     def holds(distillation: Distillation) -> bool:
         return rule.holds(distillation.metadata.name)
 
-    return Rule(rule.expression.replace("self", "self.metadata.name", 1), rule.message, holds)
+    expression = rule.expression and rule.expression.replace("self", "self.metadata.name", 1)
+    return Rule(expression, rule.message, holds)
 
 
 class Metadata(LenientModel):

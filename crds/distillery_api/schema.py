@@ -42,7 +42,7 @@ class _WithRules(GenerateJsonSchema):
         generated = super().model_schema(schema)
         model: type[BaseModel] = schema["cls"]
         if issubclass(model, ApiModel) and model.rules:
-            generated[RULES_KEYWORD] = [rule.to_schema() for rule in model.rules]
+            generated[RULES_KEYWORD] = [item for rule in model.rules for item in rule.to_schema()]
         if model.model_config.get("extra") == "allow":
             generated["x-kubernetes-preserve-unknown-fields"] = True
         generated["description"] = inspect.cleandoc(model.__doc__ or "")

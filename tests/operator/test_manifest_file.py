@@ -23,6 +23,7 @@ spec:
     - {name: llama, endpoint: "https://teacher.example/v1", model: llama-405b}
   student: {model: {uri: student}}
 """
+CLASSIFICATION = MINIMAL.replace("task: NLI", "task: Classification")
 
 PROBLEMS = yaml.safe_load((Path(__file__).parents[1] / "data" / "input" / "manifest_problems.yaml").read_text())
 
@@ -103,6 +104,54 @@ def test_boolean_label_must_be_quoted(tmp_path):
         '7: spec.data.labels[0]: `yes` is a boolean in YAML, not a string; quote it: "yes"',
         '7: spec.data.labels[1]: `no` is a boolean in YAML, not a string; quote it: "no"',
     ]
+
+
+def test_numbers_and_booleans_are_labels_of_that_name(tmp_path):
+    labels = "[{name: yes, value: 1}, {name: off, value: 0}, 2]"
+    text = CLASSIFICATION.replace("  data:\n", f"  data:\n    labels: {labels}\n")
+    assert problems(tmp_path, text) == [
+        '7: spec.data.labels[0].name: `yes` is a boolean in YAML, not a string; quote it: "yes"',
+        '7: spec.data.labels[1].name: `off` is a boolean in YAML, not a string; quote it: "off"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("[a, {name: b, values: 1}]", "spec.data.labels[1].values: unknown field; did you mean value?"),
+        (
+            "[a, {description: b}]",
+            "spec.data.labels[1].name: missing; add it. The label as the models read and write it",
+        ),
+        (
+            "[a, 1.50]",
+            "spec.data.labels[1]: `1.5` is a number with a fraction, which can be written in several ways",
+        ),
+        (
+            "[a, [b]]",
+            "spec.data.labels[1]: is a list, not an object; write its fields (name, value, description)",
+        ),
+        ("[a, ~]", "spec.data.labels[1]: has no value; write one, or remove the field"),
+        (
+            '[a, " "]',
+            "spec.data.labels[1]: a label must not be empty, contain line breaks, or start or end with whitespace",
+        ),
+        ("[a, b, A.]", "spec.data.labels: two labels cannot be told apart"),
+        ("[a]", "spec.data.labels: has too few items; write at least 2"),
+    ],
+)
+def test_bad_label_gets_one_sentence(labels, message, tmp_path):
+    text = CLASSIFICATION.replace("  data:\n", f"  data:\n    labels: {labels}\n")
+    [problem] = problems(tmp_path, text)
+    assert message in problem
+
+
+def test_classification_without_labels_says_where_they_stand(tmp_path):
+    [problem] = problems(tmp_path, CLASSIFICATION)
+    assert problem == (
+        "6: spec.data.labels: missing, and required for Classification; list the names of the labels, such as"
+        " [positive, negative]"
+    )
 
 
 def test_number_for_a_string_must_be_quoted(tmp_path):

@@ -16,7 +16,10 @@ from generate_run import GenerateRun
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text()
 SECTIONS = {part.split("\n", 1)[0]: part for part in PAGE.split("\n## ")[1:]}
-LABELS = {Task.NLI: ["entailment", "neutral", "contradiction"]}
+LABELS = {
+    Task.NLI: ["entailment", "neutral", "contradiction"],
+    Task.CLASSIFICATION: ["positive", "negative", "mixed"],
+}
 
 
 def config_of(task, folder, rows=b""):

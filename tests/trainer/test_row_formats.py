@@ -217,6 +217,11 @@ def test_known_answer_in_a_column(tmp_path, cell, gold):
     assert row_of(tmp_path, {"q": "a", "g": cell}, columns={"prompt": "q", "gold": "g"}).gold == gold
 
 
+@pytest.mark.parametrize(("gold", "text"), [(1, "1"), (True, "true"), (0.5, "0.5"), ([0, "b"], ["0", "b"])])
+def test_gold_of_a_chat_row_may_be_a_number_or_a_boolean(tmp_path, gold, text):
+    assert row_of(tmp_path, {**ANSWERED, "gold": gold}).gold == text
+
+
 @pytest.mark.parametrize("cell", [float("nan"), [float("inf")], [["a"]], {"a": 1}])
 def test_known_answer_that_cannot_be_written_is_refused(cell):
     with pytest.raises(InvalidRow, match=r"^gold is not a string$"):

@@ -14,6 +14,7 @@ from distillery_api.spec.evaluation import AgainstServing, EvaluationOptions, Ga
 from distillery_api.spec.fields import QUANTITY, SecretKeyReference, SecretReference
 from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData, Redaction
 from distillery_api.spec.generation import Generation, History
+from distillery_api.spec.labels import LABEL_SEPARATORS, NO_LABEL, LabelDefinition
 from distillery_api.spec.model_image import ModelImage
 from distillery_api.spec.queue import Queue
 from distillery_api.spec.rollout import (
@@ -34,9 +35,11 @@ from distillery_api.spec.where import Wanted, Where
 
 __all__ = [
     "DEFAULT_STORAGE_SIZE",
+    "LABEL_SEPARATORS",
     "LABEL_TASKS",
     "LARGEST_SHARE_OF_PODS",
     "NLI_LABELS",
+    "NO_LABEL",
     "PROSE_TASKS",
     "QUANTITY",
     "REASONING_TASKS",
@@ -61,6 +64,7 @@ __all__ = [
     "History",
     "JobOptions",
     "Judge",
+    "LabelDefinition",
     "Limits",
     "Lora",
     "ModelImage",

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from distillery_api.base import ApiModel, NotIdentity, Rule, matches
-from distillery_api.comparable import label_key
-from distillery_api.spec.fields import Label, Licence, SecretReference, SourceUri
+from distillery_api.spec.fields import Flag, Licence, SecretReference, SourceUri
+from distillery_api.spec.labels import MAX_LABELS, LabelDefinition, are_distinct, can_be_listed
 from distillery_api.spec.where import Where
 
 
@@ -150,8 +150,11 @@ class DataSource(ApiModel):
 
 
 def _labels_differ(data: Data) -> bool:
-    # CEL can only ignore the case of A to Z. The operator reports what the API server lets pass.
-    return data.labels is None or len(set(map(label_key, data.labels))) == len(data.labels)
+    return data.labels is None or are_distinct(data.labels)
+
+
+def _labels_can_be_listed(data: Data) -> bool:
+    return not data.multi_label or data.labels is None or can_be_listed(data.labels)
 
 
 def _has_one_validation_source(data: Data) -> bool:
@@ -176,20 +179,30 @@ class Data(ApiModel):
     test: DataSource | None = None
     """Held-out rows with `gold`, on which all systems are scored. Default: half of the validation rows, selected by a
     hash of their content."""
-    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=50)] | None = None
-    """Allowed answers for NLI and MultipleChoice: 2 to 50 labels of at most 100 characters each, which differ in more
-    than case, punctuation around them, or how Unicode encodes the same letters. Default for NLI: entailment, neutral,
-    contradiction; for MultipleChoice: the letters of the options in each row."""
+    labels: Annotated[tuple[LabelDefinition, ...], Field(min_length=2, max_length=MAX_LABELS)] | None = None
+    """Allowed answers for NLI, MultipleChoice and Classification, which requires them: 2 to 200 labels of at most 100
+    characters each, which differ in more than case, punctuation around them, or how Unicode encodes the same letters.
+    Integers and booleans are read as text. For Classification, a label may be an object with name, description (what
+    it means, for teacher and student) and value (how the data's gold writes it, such as 1). Default for NLI:
+    entailment, neutral, contradiction; for MultipleChoice: the letters of the options in each row."""
+    multi_label: Flag = False
+    """Whether an answer is any number of the labels, or none, for Classification. Default: false."""
     credentials: Annotated[SecretReference | None, NotIdentity] = None
     """Secret whose keys become environment variables of the generate stage, which reads the rows, for example
     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.labels) || self.labels.all(a, self.labels.exists_one(b, b.lowerAscii() == a.lowerAscii()))",
+            None,
             "labels: two labels cannot be told apart in a reply, where case, Unicode variants, and punctuation, quotes"
             " or brackets around a label do not count; give each label once",
             _labels_differ,
+        ),
+        Rule(
+            None,
+            "labels: with multiLabel, an answer is a list such as a, b, or the word none; give no label that name, and"
+            " none with a comma, a semicolon or a vertical bar",
+            _labels_can_be_listed,
         ),
         Rule(
             "has(self.validation) != has(self.validationFraction)",

@@ -43,8 +43,11 @@ def _serves_what_is_trained(spec: DistillationSpec) -> bool:
     return spec.serving.adapter is AdapterMode.MERGED or spec.training.method is TrainingMethod.LORA
 
 
-def _only_with(tasks: tuple[Task, ...], condition: str, field: str, given: Callable[[DistillationSpec], bool]) -> Rule:
-    """The rule of a field that only some tasks support. `condition` is `given` in CEL."""
+def _only_with(
+    tasks: tuple[Task, ...], condition: str | None, field: str, given: Callable[[DistillationSpec], bool]
+) -> Rule:
+    """The rule of a field that only some tasks support. `condition` is `given` in CEL; None where CEL does not see the
+    field."""
     listed = ", ".join(f"'{task}'" for task in tasks)
     names = " and ".join(", ".join(tasks).rsplit(", ", 1))
 
@@ -52,7 +55,7 @@ def _only_with(tasks: tuple[Task, ...], condition: str, field: str, given: Calla
         return spec.task in tasks or not given(spec)
 
     return Rule(
-        f"!({condition}) || self.task in [{listed}]",
+        None if condition is None else f"!({condition}) || self.task in [{listed}]",
         f"{field} is only supported for {names}; remove it, or change task",
         holds,
     )
@@ -70,9 +73,22 @@ _OPTION_COLUMNS = " || ".join(
     ]
 )
 
+
+def _has_defined_labels(spec: DistillationSpec) -> bool:
+    return any(len(label.spellings) > 1 or label.description for label in spec.data.labels or ())
+
+
 _TASK_RULES = (
     _only_with((Task.MULTIPLE_CHOICE,), _OPTION_COLUMNS, "columns.options", _has_option_columns),
-    _only_with(LABEL_TASKS, "has(self.data.labels)", "data.labels", lambda spec: spec.data.labels is not None),
+    _only_with(LABEL_TASKS, None, "data.labels", lambda spec: spec.data.labels is not None),
+    Rule(
+        None,
+        "data.labels: missing, and required for Classification; list the names of the labels, such as [positive,"
+        " negative]",
+        lambda spec: spec.task is not Task.CLASSIFICATION or spec.data.labels is not None,
+    ),
+    _only_with((Task.CLASSIFICATION,), None, "data.labels with value or description", _has_defined_labels),
+    _only_with((Task.CLASSIFICATION,), "self.data.multiLabel", "data.multiLabel", lambda spec: spec.data.multi_label),
     _only_with(
         CHAIN_OF_THOUGHT_TASKS,
         "self.generation.chainOfThought",
@@ -137,8 +153,9 @@ class DistillationSpec(ApiModel):
     """The desired distillation: a task, its rows, a teacher and a student."""
 
     task: Task
-    """Task to distil: NLI (how a hypothesis relates to a premise), MultipleChoice, Math (the answer is a number),
-    Summarization, Conversation (one or more turns), or Text (an answer in prose, SQL or code to any instruction)."""
+    """Task to distil: NLI (how a hypothesis relates to a premise), MultipleChoice, Classification (one or several of
+    your own labels), Math (the answer is a number), Summarization, Conversation (one or more turns), or Text (an answer
+    in prose, SQL or code to any instruction)."""
     suspend: Annotated[Flag, NotIdentity] = False
     """Stops running stages and starts no new ones. Results are kept, and the student stays served. Default: false."""
     queue: Annotated[Queue | None, NotIdentity] = None
@@ -201,4 +218,6 @@ class DistillationSpec(ApiModel):
     @property
     def labels(self) -> tuple[str, ...]:
         """The allowed answers of a label task; empty if each row has its own, or if answers are not labels."""
-        return self.data.labels or (NLI_LABELS if self.task is Task.NLI else ())
+        if self.data.labels is not None:
+            return tuple(label.name for label in self.data.labels)
+        return NLI_LABELS if self.task is Task.NLI else ()

@@ -42,8 +42,8 @@ class Generation(JobOptions):
     ]
     """Model that answers the rows. Exactly one."""
     chain_of_thought: Flag = False
-    """Asks the teacher to reason step by step before it answers, for NLI, MultipleChoice, Math and Text. The student is
-    not trained on the reasoning unless keepReasoning is true. Default: false."""
+    """Asks the teacher to reason step by step before it answers, for NLI, MultipleChoice, Classification, Math and
+    Text. The student is not trained on the reasoning unless keepReasoning is true. Default: false."""
     chain_of_density: Flag = False
     """Asks the teacher for four increasingly dense summaries and keeps the last one, for Summarization.
     Default: false."""
@@ -60,8 +60,8 @@ class Generation(JobOptions):
     """Also trains the student on the teacher's reasoning, between <think> and </think> before the answer.
     Default: false."""
     samples: Annotated[int, Field(strict=True, ge=1, le=32)] = 1
-    """Number of replies to request for each train and validation row, for NLI, MultipleChoice and Math. The answer that
-    most of them agree on is kept (majority vote). Default: 1."""
+    """Number of replies to request for each train and validation row, for NLI, MultipleChoice, Classification and Math.
+    The answer that most of them agree on is kept (majority vote). Default: 1."""
     sampling: Sampling = Sampling()
     """Sampling parameters."""
     prompts: Prompts = Prompts()

@@ -12,15 +12,16 @@ class Task(StrEnum):
 
     NLI = "NLI"
     MULTIPLE_CHOICE = "MultipleChoice"
+    CLASSIFICATION = "Classification"
     MATH = "Math"
     SUMMARIZATION = "Summarization"
     CONVERSATION = "Conversation"
     TEXT = "Text"
 
 
-LABEL_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE)
+LABEL_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.CLASSIFICATION)
 """Tasks whose answer is one of a few labels."""
-REASONING_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.MATH)
+REASONING_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.CLASSIFICATION, Task.MATH)
 """Tasks with a short answer, which support chain of thought and a majority vote."""
 CHAIN_OF_THOUGHT_TASKS = (*REASONING_TASKS, Task.TEXT)
 """Tasks that support chain of thought."""

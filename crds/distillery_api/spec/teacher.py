@@ -132,7 +132,7 @@ class Sampling(ApiModel):
     top_p: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
     """Probability mass for nucleus sampling, from 0 to 1. Default: 0.1, or 1 with several samples."""
     max_tokens: Annotated[int, Field(strict=True, ge=1, le=131_072)] | None = None
-    """Maximum length of a reply, in tokens, reasoning included. Default: 128 for NLI, MultipleChoice and Math, or 512
+    """Maximum length of a reply, in tokens, reasoning included. Default: 128 for labels and numbers, or 512
     with chainOfThought; 1,024 for Conversation and Text, or 1,536 with chainOfThought; 3 times maxSummaryWords for
     Summarization, or 8 times with chainOfDensity, but at least 1,024; 4,096 for a teacher with reasoning."""
     frequency_penalty: Annotated[float, Field(strict=True, ge=0, le=2)] = 0

@@ -36,7 +36,7 @@ from distillery_operator.planning import names
 from distillery_operator.planning.plan import Plan, make_plan
 
 RUNS_FOLDER = Path("runs")
-EXAMPLE_USER_MESSAGE = "Premise: …\\nHypothesis: …"
+EXAMPLE_USER_MESSAGE = "…"
 
 
 def run_file(file: Path, out: Path | None, until: Stage | None, mappings: LocalSubstitutes, retries: int) -> None:

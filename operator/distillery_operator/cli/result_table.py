@@ -63,6 +63,7 @@ class Column:
 
 
 COLUMNS = (
+    Column("Micro\nF1", "micro_f1", ".3f"),
     Column("Macro\nF1", "macro_f1", ".3f"),
     Column("Win\nrate", "win_rate", ".1%"),
     Column("No\nanswer", "unreadable", ".1%"),

@@ -112,7 +112,7 @@ def _text(path: Path) -> str:
 def _manifest(path: Path, document: YamlDocument) -> Manifest:
     problems = _kind_problems(document.value)
     if not problems:
-        problems = _duplicate_problems(document) + _empty_problems(document)
+        problems = _duplicate_problems(document) + _empty_problems(document) + _boolean_label_problems(document)
         try:
             distillation = _distillation(document)
         except ValidationError as error:
@@ -163,6 +163,17 @@ def _empty_problems(document: YamlDocument) -> list[FieldProblem]:
     """Fields without a value: the API server rejects null for a field without a default."""
     empty = [path for path in document.locations if _needs_value(path) and _at(document.value, path) is None]
     return [FieldProblem(path, NO_VALUE if len(path) > 1 else "has no value; write its fields below") for path in empty]
+
+
+def _boolean_label_problems(document: YamlDocument) -> list[FieldProblem]:
+    """Labels such as yes and no, which YAML turns into true and false unless they are quoted."""
+    labels = [path for path in document.locations if path[:3] == ("spec", "data", "labels")]
+    booleans = {path: document.written(path) or "" for path in labels if isinstance(_at(document.value, path), bool)}
+    return [
+        FieldProblem(path, f'`{written}` is a boolean in YAML, not a string; quote it: "{written}"')
+        for path, written in booleans.items()
+        if written.lower() not in ("true", "false")
+    ]
 
 
 def _needs_value(path: FieldPath) -> bool:

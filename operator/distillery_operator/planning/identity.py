@@ -79,7 +79,7 @@ def _identity_members(model: ApiModel) -> Iterator[tuple[str, str, FieldInfo]]:
 
 def _identity_value(value: Any, plain: Any) -> Any:
     """What a value adds to an identity; `plain` is the same value as JSON-ready data."""
-    if isinstance(value, ApiModel):
+    if isinstance(value, ApiModel) and isinstance(plain, dict):
         return identity_fields(value)
     if isinstance(value, tuple):
         return [_identity_value(item, plain_item) for item, plain_item in zip(value, plain, strict=True)]
@@ -109,7 +109,7 @@ def _rows_identity(spec: DistillationSpec) -> dict[str, Any]:
 
 def _data_identity(spec: DistillationSpec) -> dict[str, Any]:
     # A stated default changes nothing; that of the labels depends on the task.
-    states_default = spec.task is Task.NLI and spec.data.labels == NLI_LABELS
+    states_default = spec.task is Task.NLI and spec.labels == NLI_LABELS
     data: Data = spec.data.model_copy(update={"labels": None}) if states_default else spec.data
     return identity_fields(data)
 

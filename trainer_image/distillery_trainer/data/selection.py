@@ -12,8 +12,8 @@ from typing import Any
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec import DataFormat, Wanted, Where
 from distillery_trainer.data.formats import KNOWN_KEYS
-from distillery_trainer.data.formats.cells import scalar_text
 from distillery_trainer.data.formats.conversation import SkippedRecord, is_empty, named, shown
+from distillery_trainer.data.written_numbers import scalar_text
 
 _CHOICE = "choices.0.finish_reason"
 _ELSEWHERE: Mapping[DataFormat, Mapping[str, tuple[str, ...]]] = {

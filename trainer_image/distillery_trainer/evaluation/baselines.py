@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from distillery_api.spec import NO_LABEL
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_baseline
 from distillery_trainer.runtime.files import read_rows
 from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
-from distillery_trainer.tasks import TaskDefinition, Unreadable
+from distillery_trainer.tasks import MultiLabelTask, TaskDefinition, Unreadable
 from distillery_trainer.tasks.summarization import SUMMARY_WORDS
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.text.words import word_count
@@ -23,6 +24,7 @@ def score_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path
     """Score the baselines that make sense for the task. `training_rows` is the file that the student was trained on."""
     baselines = {
         AnswerKind.LABEL: _label_baselines,
+        AnswerKind.LABELS: _label_set_baselines,
         AnswerKind.NUMBER: _number_baselines,
         AnswerKind.SUMMARY: _summary_baselines,
         AnswerKind.TEXT: _text_baselines,
@@ -38,6 +40,21 @@ def _label_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Pat
         System.MAJORITY: _majority(answers, rows),
         System.SHALLOW: scores.shallow_answers(texts, answers, rows.row_texts),
     }
+
+
+def _label_set_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
+    training = list(learned_rows(task, training_rows))
+    texts, answers = [row.text for row in training], [row.answer for row in training]
+    given = {label: [label in _labels_in(task, answer) for answer in answers] for label in task.labels}
+    found = scores.shallow_label_sets(texts, given, rows.row_texts)
+    return {
+        System.MAJORITY: _majority(answers, rows),
+        System.SHALLOW: [", ".join(labels) or NO_LABEL for labels in found],
+    }
+
+
+def _labels_in(task: TaskDefinition, answer: str) -> frozenset[str]:
+    return task.labels_in(answer) if isinstance(task, MultiLabelTask) else frozenset()
 
 
 def _number_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:

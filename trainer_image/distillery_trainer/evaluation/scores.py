@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -136,11 +136,33 @@ def shallow_answers(texts: Sequence[str], answers: Sequence[str], unseen: Sequen
     fitted to `texts` and their `answers`."""
     if len(set(answers)) == 1:
         return [answers[0]] * len(unseen)
+    classifier = make_pipeline(_words(), LogisticRegression(max_iter=1000)).fit(list(texts), list(answers))
+    return [str(answer) for answer in classifier.predict(list(unseen))]
+
+
+def shallow_label_sets(
+    texts: Sequence[str], given: Mapping[str, Sequence[bool]], unseen: Sequence[str]
+) -> list[list[str]]:
+    """The labels of `unseen` texts from word counts alone, each label against the rest: as `shallow_answers`, one
+    logistic regression a label. `given`: by label, whether each of `texts` has it."""
+    words = _words()
+    known, new = words.fit_transform(list(texts)), words.transform(list(unseen))
+    found: list[list[str]] = [[] for _ in unseen]
+    for label, has_label in given.items():
+        if len(set(has_label)) == 1:
+            predicted = [has_label[0]] * len(unseen)
+        else:
+            predicted = LogisticRegression(max_iter=1000).fit(known, list(has_label)).predict(new)
+        for labels, is_predicted in zip(found, predicted, strict=True):
+            labels.extend([label] if is_predicted else [])
+    return found
+
+
+def _words() -> TfidfVectorizer:
+    """TF-IDF over words and pairs of words."""
     # A single letter or mark counts as a word, so that no text is without words.
     pattern = r"(?u)\w+|[^\w\s]"
-    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=pattern)
-    classifier = make_pipeline(words, LogisticRegression(max_iter=1000)).fit(list(texts), list(answers))
-    return [str(answer) for answer in classifier.predict(list(unseen))]
+    return TfidfVectorizer(ngram_range=(1, 2), token_pattern=pattern)
 
 
 def median(values: Sequence[float | None]) -> float | None:

@@ -30,6 +30,7 @@ _SHOWN_BYTES = 700
 """Maximum length of a text in a sample row."""
 _CATEGORIES = {
     Task.NLI: "text-classification",
+    Task.CLASSIFICATION: "text-classification",
     Task.MULTIPLE_CHOICE: "multiple-choice",
     Task.MATH: "question-answering",
     Task.SUMMARIZATION: "summarization",

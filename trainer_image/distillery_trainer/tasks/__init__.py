@@ -7,19 +7,22 @@ from __future__ import annotations
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.parsing.unreadable import Unreadable
+from distillery_trainer.tasks.classification import ClassificationTask
 from distillery_trainer.tasks.conversation import ConversationTask
 from distillery_trainer.tasks.math import MathTask
+from distillery_trainer.tasks.multi_label import MultiLabelTask
 from distillery_trainer.tasks.multiple_choice import MultipleChoiceTask
 from distillery_trainer.tasks.nli import NliTask
 from distillery_trainer.tasks.summarization import SummarizationTask
 from distillery_trainer.tasks.task_definition import AnswerKind, StudentTurn, TaskDefinition
 from distillery_trainer.tasks.text import TextTask
 
-__all__ = ["AnswerKind", "StudentTurn", "TaskDefinition", "Unreadable", "task_for"]
+__all__ = ["AnswerKind", "MultiLabelTask", "StudentTurn", "TaskDefinition", "Unreadable", "task_for"]
 
 _DEFINITIONS: tuple[type[TaskDefinition], ...] = (
     NliTask,
     MultipleChoiceTask,
+    ClassificationTask,
     MathTask,
     SummarizationTask,
     ConversationTask,
@@ -30,4 +33,6 @@ TASK_DEFINITIONS: dict[Task, type[TaskDefinition]] = {definition.task: definitio
 
 def task_for(config: RunConfig) -> TaskDefinition:
     """The definition of the run's task."""
+    if config.data.multi_label:
+        return MultiLabelTask(config)
     return TASK_DEFINITIONS[config.task](config)

@@ -7,11 +7,10 @@ from typing import ClassVar
 
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_trainer.data.rows import Gold, Row, known_answers
-from distillery_trainer.parsing.labels import LABEL_REPLY_TOKENS, LabelParser
-from distillery_trainer.parsing.unreadable import Unreadable
-from distillery_trainer.tasks.short_answer import ShortAnswerTask, chain_of_thought_prompt
-from distillery_trainer.tasks.task_definition import AnswerKind, JsonSchema
+from distillery_trainer.data.rows import Row
+from distillery_trainer.tasks.labels import LabelTask
+from distillery_trainer.tasks.short_answer import chain_of_thought_prompt
+from distillery_trainer.tasks.task_definition import AnswerKind
 
 _STUDENT_PROMPT = """\
 Decide how the hypothesis relates to the premise. Reply with exactly one of these labels and nothing else: {labels}."""
@@ -20,7 +19,7 @@ _PREMISE = re.compile(r"\bpremise\b\s*[:=]\s*", re.IGNORECASE)
 _HYPOTHESIS = re.compile(r"\bhypothesis\b\s*[:=]", re.IGNORECASE)
 
 
-class NliTask(ShortAnswerTask):
+class NliTask(LabelTask):
     """Rows with one user message each; the answer is one of the labels."""
 
     task: ClassVar[Task] = Task.NLI
@@ -41,12 +40,6 @@ class NliTask(ShortAnswerTask):
             key=self.answer_key,
             answer="the label, spelled exactly as above",
         )
-        self._parser = LabelParser(self.labels, self.answer_key)
-
-    @property
-    def student_max_answer_tokens(self) -> int:
-        """The longest label and a few words around it."""
-        return max(LABEL_REPLY_TOKENS, *map(len, self.labels))
 
     def default_student_prompt(self) -> str:
         """The answer, and nothing else."""
@@ -55,25 +48,6 @@ class NliTask(ShortAnswerTask):
     def teacher_template_prompt(self) -> str:
         """What the premise states, what the hypothesis claims, and the label."""
         return self._teacher_prompt
-
-    def answer_schema(self) -> JsonSchema:
-        """One of the labels."""
-        return {"type": "string", "enum": list(self.labels)}
-
-    def read_answer(self, text: str, row_text: str) -> str | Unreadable:
-        """The label in the reply."""
-        return self._parser.read(text)
-
-    def score(self, answer: str, gold: Gold) -> float:
-        """1 if the label is gold, else 0; case is ignored."""
-        return float(answer in map(self._parser.exact_match, known_answers(gold)))
-
-    def gold_problem(self, gold: str, row: Row) -> str | None:
-        """Gold must be one of the labels."""
-        if self._parser.exact_match(gold) is not None:
-            return None
-        allowed = ", ".join(self.labels)
-        return f'the gold label "{gold}" is not one of {allowed}; correct it or add it to data.labels'
 
     def split_group(self, row: Row) -> str:
         """Rows with the same premise, if the row names one; else rows with the same text."""

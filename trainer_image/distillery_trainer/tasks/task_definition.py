@@ -29,6 +29,8 @@ class AnswerKind(StrEnum):
     """What an answer is. It decides which metrics and which baselines the result table shows beside the score."""
 
     LABEL = "label"
+    LABELS = "labels"
+    """Any number of labels."""
     NUMBER = "number"
     SUMMARY = "summary"
     TURN = "turn"

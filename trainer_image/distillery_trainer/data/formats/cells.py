@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from enum import Enum
 from typing import Any
 
 from distillery_trainer.data.formats.conversation import InvalidRow, is_empty, named
-from distillery_trainer.data.written_numbers import WrittenNumber
+from distillery_trainer.data.written_numbers import scalar_text
 
 
 class Missing(Enum):
@@ -29,15 +28,6 @@ def find_cell(record: Any, name: str) -> Any:
         return record[name]
     first, dot, rest = name.partition(".")
     return find_cell(record[first], rest) if dot and first in record else Missing.CELL
-
-
-def scalar_text(cell: Any) -> Any:
-    """A number or a truth value as it is written, such as 72, 0.50 or true; anything else as it is."""
-    if isinstance(cell, WrittenNumber):
-        return cell.text
-    if isinstance(cell, float) and math.isfinite(cell):
-        return repr(cell)
-    return str(cell).lower() if isinstance(cell, int) else cell
 
 
 def cell_text(cell: Any, name: str) -> str:

@@ -6,21 +6,19 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from distillery_api.spec import Columns
-from distillery_trainer.data.formats.cells import Missing, find_cell, scalar_text
+from distillery_trainer.data.formats.cells import Missing, find_cell
 from distillery_trainer.data.formats.conversation import (
     Conversation,
     InvalidRow,
     Reader,
     from_texts,
+    gold_text,
     is_empty,
     named,
     need_text,
 )
 from distillery_trainer.data.formats.option_columns import option_of, option_texts, with_options
 from distillery_trainer.data.formats.templates import Template, is_template, missing_column
-
-_LONGEST_NUMBER = 100
-"""Characters of a known answer that is a number."""
 
 Cell = Callable[[dict[str, Any]], Any]
 
@@ -113,12 +111,5 @@ def _letters(gold: Any, options: list[str], first_option: int | None) -> Any:
 def _as_text(cell: Any) -> Any:
     """A known answer as it is written, such as 72, 0.50 or true; or a list of them."""
     if isinstance(cell, list):
-        return [_one_as_text(item) for item in cell if not is_empty(item)]
-    return _one_as_text(cell)
-
-
-def _one_as_text(cell: Any) -> Any:
-    text = scalar_text(cell)
-    if text is not cell and len(text) > _LONGEST_NUMBER:
-        raise InvalidRow(f"gold is a number of {len(text):,} characters; write it shorter, or as text")
-    return text
+        return [gold_text(item) for item in cell if not is_empty(item)]
+    return gold_text(cell)

@@ -11,6 +11,7 @@ from typing import Any
 from distillery_api.formatting import cleaned
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.written_numbers import scalar_text
 from distillery_trainer.runtime.files import ROW_LIMIT
 
 ROLES = ("system", "user", "assistant")
@@ -65,6 +66,8 @@ def from_texts(system: Any, user: str, reply: Any, gold: Any = None, row_id: Any
         messages.insert(0, {"role": "system", "content": system})
     if not is_empty(reply):
         messages.append({"role": "assistant", "content": reply})
+    if isinstance(gold, list):
+        gold = [answer for answer in gold if not is_empty(answer)]
     return conversation(messages, None if is_empty(gold) else gold, None if is_empty(row_id) else row_id)
 
 
@@ -109,14 +112,23 @@ def checked_id(own: Any) -> str | None:
 
 
 def checked_gold(gold: Any) -> str | list[str] | None:
-    """The known answer, or a list of several."""
+    """The known answer, or a list of several; numbers and booleans as text."""
     if gold is None:
         return None
     if gold == []:
-        raise InvalidRow("gold is an empty list; remove the key")
-    for answer in gold if isinstance(gold, list) else [gold]:
-        need_text(answer, "gold")
-    return gold  # type: ignore[no-any-return]
+        raise InvalidRow('gold is an empty list; remove the key, or write "none" for a row without labels')
+    if isinstance(gold, list):
+        return [need_text(gold_text(answer), "gold") for answer in gold]
+    return need_text(gold_text(gold), "gold")
+
+
+def gold_text(value: Any) -> Any:
+    """One known answer, numbers and booleans as text; anything else as it is. Raises InvalidRow for a number that is
+    too long."""
+    text = scalar_text(value)
+    if text is not value and len(text) > _LONGEST_NUMBER:
+        raise InvalidRow(f"gold is a number of {len(text):,} characters; write it shorter, or as text")
+    return text
 
 
 def plain_text(content: Any) -> Any:
@@ -158,6 +170,8 @@ def named(key: str) -> str:
 
 _SHOWN_BYTES = 300
 _NAME_BYTES = 80
+_LONGEST_NUMBER = 100
+"""Characters of a known answer that is a number."""
 # JSON may be nested more deeply than Python's own repr can go, and as long as a row may be.
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxlong = _REPR.maxother = _SHOWN_BYTES
