@@ -103,6 +103,13 @@ class RejectionReason(StrEnum):
         return cls(f"http_{status}")
 
     @property
+    def may_pass(self) -> bool:
+        """Whether the same row may be kept with another reply: models and judges do not always write the same, and
+        servers and models are replaced under the same name. False where the row itself, the student or a limit of the
+        server is the reason. Failed requests have no reply that could be replaced: every run sends them again."""
+        return self not in _LASTING
+
+    @property
     def status(self) -> int | None:
         """The HTTP status of a reason made by `of_status`; None for any other."""
         return int(self.removeprefix("http_")) if _HTTP_STATUS.fullmatch(self) else None
@@ -115,3 +122,20 @@ class RejectionReason(StrEnum):
         member = str.__new__(cls, value)
         member._name_, member._value_ = value.upper(), value
         return cls._value2member_map_.setdefault(value, member)  # type: ignore[return-value]
+
+
+_LASTING = frozenset(
+    {
+        RejectionReason.LOG_CALL_FAILED,
+        RejectionReason.LOG_NOT_TEXT,
+        RejectionReason.DUPLICATE,
+        RejectionReason.LEAKS_INTO_TEST,
+        RejectionReason.SPECIAL_TOKEN,
+        RejectionReason.BAD_URL,
+        RejectionReason.CONTEXT_TOO_LONG,
+        RejectionReason.OUTPUT_LIMIT,
+        RejectionReason.PROMPT_NOT_A_PREFIX,
+        RejectionReason.NO_END_OF_TURN,
+        RejectionReason.INTERNAL_ERROR,
+    }
+)

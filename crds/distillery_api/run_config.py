@@ -9,6 +9,7 @@ from pydantic import Field
 
 from distillery_api.base import LenientModel
 from distillery_api.paths import StageFolder, Workspace
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec import Data, EvaluationOptions, Generation, ModelImage, Student, Task, Training
 from distillery_api.stage import Stage
 
@@ -43,6 +44,20 @@ class ServingStudent(LenientModel):
     """Input hash of its train stage."""
     folders: dict[Stage, str]
     """Folders of its stages in the workspace: train, generate and, where it is known, evaluate."""
+
+
+class RetryRejected(LenientModel):
+    """A request to ask rows again that were rejected for a reason that may pass. Their stored replies are used no
+    more."""
+
+    request: Annotated[str, Field(max_length=1024)]
+    """Tells this request from others: no reply is discarded for it twice, however often the stage is interrupted."""
+    reasons: Annotated[tuple[RejectionReason, ...], Field(max_length=64)] = ()
+    """The rejection reasons; empty for all that may pass."""
+
+    def concerns(self, reason: RejectionReason) -> bool:
+        """Whether rows with this rejection reason are asked again."""
+        return reason.may_pass and (not self.reasons or reason in self.reasons)
 
 
 class RunConfig(LenientModel):
@@ -90,6 +105,9 @@ class RunConfig(LenientModel):
     under the name of the Distillation."""
     bakes_prompt: bool | None = None
     """Whether the server's chat template holds the student prompt, so that requests do without (verify)."""
+
+    retry_rejected: RetryRejected | None = None
+    """The rejected rows to ask again (generate). It is no part of the stage's identity."""
 
     api_key_variables: dict[str, str] = {}
     """Environment variables with API keys, by SECRET/KEY."""

@@ -117,6 +117,8 @@ class StageResult(LenientModel):
     """Number of rows of all splits (generate), or of the rows given to the training (train)."""
     splits: dict[str, RowCounts] = {}
     """Number of rows by split."""
+    retried: Annotated[str, Field(max_length=1024)] | None = None
+    """The last request to ask rejected rows again that the stage has handled (generate)."""
     rows_revision: str | None = None
     """Digest of the rows, where they are no longer those that the stage first finished with (generate)."""
     usage: Usage | None = None

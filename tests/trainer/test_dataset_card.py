@@ -48,7 +48,7 @@ SAMPLE = {
 def card(folder, samples=(SAMPLE,), result=RESULT, **changes):
     run = GenerateRun(folder, "https://teacher.example/v1", test=None, **{"teacher": TEACHER, **changes})
     config = RunConfig.read(run.config_file)
-    return card_text(config, task_for(config), result, list(samples))
+    return card_text(config, task_for(config), result, list(samples), result.usage)
 
 
 def front_matter(text):
@@ -114,7 +114,7 @@ def test_servers_are_named_and_the_query_of_a_source_is_left_out(tmp_path):
     servers = [{"url": "https://one.example/v1"}, {"url": "https://two.example/v1"}]
     run = GenerateRun(tmp_path, "", data={"train": {"uri": "https://rows.example/a.jsonl?sig=s3cret"}})
     config = RunConfig.read(_with_servers(run, servers))
-    text = card_text(config, task_for(config), RESULT, [SAMPLE])
+    text = card_text(config, task_for(config), RESULT, [SAMPLE], RESULT.usage)
     assert "s3cret" not in text
     assert "https://one.example/v1, https://two.example/v1" in text
     assert "https://rows.example/a.jsonl" in text
@@ -151,8 +151,8 @@ def test_card_is_written_beside_the_rows_and_always_the_same(tmp_path, rows):
     folder.path.mkdir()
     folder.train.write_text("".join(json.dumps(SAMPLE | {"id": f"row-{n}"}) + "\n" for n in range(rows)))
     config = RunConfig.read(GenerateRun(tmp_path, "https://teacher.example/v1").config_file)
-    write_card(folder, config, task_for(config), RESULT)
+    write_card(folder, config, task_for(config), RESULT, RESULT.usage)
     first = folder.card.read_bytes()
-    write_card(folder, config, task_for(config), RESULT)
+    write_card(folder, config, task_for(config), RESULT, RESULT.usage)
     assert folder.card.read_bytes() == first
     assert first.count(b'"id": "row-') == min(rows, 3)

@@ -108,9 +108,9 @@ def _finished_before(config: RunConfig) -> StageResult | None:
     """The result of an earlier attempt that succeeded, whose termination message may have been lost.
 
     A server may answer otherwise today, so verify always asks it; what was pushed may have been deleted, so publish
-    always looks. Rows that failed for a passing cause are asked again,
-    and only these: all replies are in the journal. An evaluation is completed by the comparison with another student
-    that is served now: all replies of the other systems are stored.
+    always looks. Rows that failed for a passing cause are asked again, and only these: all replies are in the journal;
+    so are rejected rows, on request. An evaluation is completed by the comparison with another student that is served
+    now: all replies of the other systems are stored.
     """
     if config.stage in (Stage.PUBLISH, Stage.VERIFY):
         return None
@@ -119,7 +119,8 @@ def _finished_before(config: RunConfig) -> StageResult | None:
     except (OSError, ValidationError):
         return None
     finished = result.state is StageOutcome.DONE and not (result.rows and result.rows.transient_failures)
-    return result if finished and _is_compared(config, result) else None
+    retries = config.retry_rejected is not None and config.retry_rejected.request != result.retried
+    return result if finished and not retries and _is_compared(config, result) else None
 
 
 def _is_compared(config: RunConfig, result: StageResult) -> bool:

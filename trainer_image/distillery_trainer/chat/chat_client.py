@@ -20,9 +20,9 @@ from distillery_trainer.chat.rate_limits import PATIENCE_SECONDS
 from distillery_trainer.chat.remote_model import RemoteModel
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.chat.reply_journal import ReplyJournal
-from distillery_trainer.chat.reply_keys import ReplyKeys
 from distillery_trainer.chat.retries import Attempts, Retries
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
+from distillery_trainer.chat.stored_replies import StoredReplies
 from distillery_trainer.chat.usage import UsageTracker
 from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.errors import TryLater, UserError
@@ -74,7 +74,8 @@ class ChatClient:
         self.stopping = stopping
         self.max_concurrent_requests = connections_allowed(config.generation.concurrency)
         """As many as the user and the system allow."""
-        self._keys: dict[tuple[int, float | None], ReplyKeys] = {}
+        self.stored = StoredReplies(journal, model.model_id, self._parameters)
+        """The replies that the journal holds to requests of this client."""
         servers = [self._pooled_server(address) for address in model.addresses]
         self._pool = ServerPool(servers, self.max_concurrent_requests)
         self.retries = Retries(model, self._pool, patience)
@@ -164,23 +165,21 @@ class ChatClient:
         Raises UserError where the model's servers reject all requests, TryLater where they cannot be reached,
         BudgetExhausted, and Stopping.
         """
-        keys = self._keys.get((sample, temperature)) or self._new_keys(sample, temperature)
-        key = keys.key(messages)
+        key = self.stored.key(messages, sample, temperature)
         while key in self._in_flight:
             await self._same_request(key)
-        reply = self._journal.get(key)
-        if reply is None:
-            return await self._ask_model(ChatRequest(key, messages, temperature))
+        stored = self.stored.find(messages, sample, temperature)
+        if stored is None:
+            outcome = await self._ask_model(ChatRequest(key, messages, temperature))
+            if isinstance(outcome, Reply):
+                self._journal.note_use(key, self._model.pricing)
+            return outcome
+        self._journal.note_use(stored.key, self._model.pricing)
         self.replies += 1
         self._is_reachable = True  # it once was: a failure today says nothing about the other requests
         if self.replies % _JOURNAL_REPLIES_PER_YIELD == 0:
             await asyncio.sleep(0)  # nothing else here lets other tasks run
-        return reply
-
-    def _new_keys(self, sample: int, temperature: float | None) -> ReplyKeys:
-        changed = {} if temperature is None else {"temperature": temperature}
-        keys = self._keys[sample, temperature] = ReplyKeys(self._model.model_id, self._parameters | changed, sample)
-        return keys
+        return stored.reply
 
     async def _same_request(self, key: str) -> None:
         """Wait until the same request of another row has finished."""
@@ -190,6 +189,7 @@ class ChatClient:
 
     async def _ask_model(self, request: ChatRequest) -> Reply | Failure:
         self._in_flight[request.key] = None
+        self.stored.note_limit()
         try:
             if not self._is_reachable:
                 async with self._first_request_lock:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from distillery_trainer.data.rows import Message
 
-_ASK_AGAIN = (
-    "That reply cannot be used: {problem} Answer the same request again, in exactly the form that was asked for."
-)
+_BEGINNING = "That reply cannot be used: "
+_ASK_AGAIN = _BEGINNING + "{problem} Answer the same request again, in exactly the form that was asked for."
 
 
 def repeated_request(messages: Sequence[Message], reply: str, problem: str) -> list[Message]:
@@ -18,3 +17,8 @@ def repeated_request(messages: Sequence[Message], reply: str, problem: str) -> l
         {"role": "assistant", "content": reply},
         {"role": "user", "content": _ASK_AGAIN.format(problem=problem)},
     ]
+
+
+def is_repeated(messages: Sequence[Message]) -> bool:
+    """Whether a request is one that `repeated_request` made."""
+    return len(messages) > 2 and messages[-1]["content"].startswith(_BEGINNING)

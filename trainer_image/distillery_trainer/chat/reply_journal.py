@@ -28,10 +28,13 @@ from distillery_api.run_config import RunConfig
 from distillery_api.runtime.atomic_files import make_folder, sync_folder
 from distillery_api.spec.teacher import Pricing
 from distillery_api.usage import Usage
+from distillery_trainer.chat.discarded_replies import DiscardedReplies
 from distillery_trainer.chat.journal_line import JournalLine
+from distillery_trainer.chat.output_limits import OutputLimits
 from distillery_trainer.chat.prices import Prices, Spending
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_locations import ReplyLocations
+from distillery_trainer.chat.used_replies import UsedReplies
 from distillery_trainer.runtime.checked_lines import DamagedLines, checked_line, read_line, read_lines
 from distillery_trainer.runtime.errors import storage_errors_explained
 
@@ -81,11 +84,18 @@ class ReplyJournal:
         self.spent = Spending()
         """What all requests of the workspace have cost, including what is reserved."""
         self._usage = UsageCounts()
+        self._used = UsedReplies()
         with storage_errors_explained(str(folder)):
             make_folder(folder, private=True)
         damaged = DamagedLines()
+        self._discarded = DiscardedReplies(folder)
+        self._without_reply: set[str] = set()
+        self._segments: list[str] = []
         for path in sorted(folder.glob("*.jsonl")):
             self._load(path, damaged)
+        self._loaded = len(self._segments)
+        self.limits = OutputLimits(folder, has_replies=len(self) > 0)
+        """The limits on the length of replies that requests of the workspace have had."""
         if damaged.count:
             sys.stderr.write(f"{damaged} Lost replies are asked for again.\n")
 
@@ -127,6 +137,7 @@ class ReplyJournal:
     def _load(self, path: Path, damaged: DamagedLines) -> None:
         segment = len(self._readers)
         self._readers.append(os.open(path, os.O_RDONLY))
+        self._segments.append(path.name)
         own = path.name.startswith(f"{self._own}.")
         tokens, total_cost = self.spent.tokens, self.spent.cost
         with path.open("rb") as stream:
@@ -138,7 +149,7 @@ class ReplyJournal:
                 cost = self.prices.of_line(line)
                 tokens += line.spent
                 total_cost += cost
-                if line.key:
+                if line.key and not self._discarded.holds(path.name, read.offset):
                     self._locations.add(_short(line.key), segment, read.offset)
                 if own:
                     self._usage.add_line(line, cost)
@@ -146,12 +157,47 @@ class ReplyJournal:
 
     def get(self, key: str) -> Reply | None:
         """The reply under a key (64 hexadecimal digits), from any run of the workspace."""
-        location = self._locations.find(_short(key))
+        line = self._line(key)
+        return line.reply if line else None
+
+    def _line(self, key: str) -> JournalLine | None:
+        location = None if key in self._without_reply else self._locations.find(_short(key))
         if location is None:
             return None
-        segment, offset = location
-        line = JournalLine.read(read_line(_line_at(self._readers[segment], offset)))
-        return line.reply if line and line.key == key else None
+        line = self._line_at(*location)
+        return line if line and line.key == key else None
+
+    def _line_at(self, segment: int, offset: int) -> JournalLine | None:
+        return JournalLine.read(read_line(_line_at(self._readers[segment], offset)))
+
+    # --- what the rows of this run use
+
+    def note_use(self, key: str, pricing: Pricing | None) -> None:
+        """Count a reply as one that the rows of this run use, with those that were discarded in its favour."""
+        lines = [self._line(key)]
+        for segment, offset in self._discarded.of_key(key):
+            if segment in self._segments:
+                lines.append(self._line_at(self._segments.index(segment), offset))
+        self._used.add(_short(key), filter(None, lines), pricing)
+
+    @property
+    def used(self) -> Usage:
+        """What all replies that the rows of this run use have cost, whichever run paid for them."""
+        return self._used.usage
+
+    # --- discarding
+
+    def may_discard(self, key: str, retry: str) -> bool:
+        """Whether the reply under a key is from before this process, and was not discarded for this retry yet."""
+        location = None if key in self._without_reply else self._locations.find(_short(key))
+        return location is not None and location[0] < self._loaded and not self._discarded.is_retried(key, retry)
+
+    def discard(self, key: str, retry: str) -> None:
+        """Use the reply under a key no more, so that the same request is sent again. Its cost stays counted."""
+        location = self._locations.find(_short(key))
+        if location is not None:
+            self._discarded.add(key, self._segments[location[0]], location[1], retry)
+            self._without_reply.add(key)
 
     # --- writing
 
@@ -172,6 +218,7 @@ class ReplyJournal:
         line: dict[str, Any] = {"key": key, "reply": reply, "requests": 1}
         if estimated:
             line["estimated"] = estimated
+        self._without_reply.discard(key)
         self._locations.add(_short(key), *self._add(line, spending - reserved if reserved else spending))
         input_tokens, output_tokens = estimated or (reply.input_tokens or 0, reply.output_tokens or 0)
         self._usage.add_tokens(input_tokens, output_tokens, reply.cached_tokens or 0, reply.reasoning_tokens or 0)
@@ -225,6 +272,7 @@ class ReplyJournal:
                 number += 1
                 continue
             self._readers.append(os.open(path, os.O_RDONLY))
+            self._segments.append(path.name)
             sync_folder(self._folder)
             return descriptor
 

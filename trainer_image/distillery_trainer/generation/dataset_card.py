@@ -19,6 +19,7 @@ from distillery_api.paths import StageFolder
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import DataSource, Task, Teacher
 from distillery_api.stage_result import RowCounts, StageResult
+from distillery_api.usage import Usage
 from distillery_trainer.chat.request_parameters import sampling_parameters
 from distillery_trainer.data.addresses import without_secrets
 from distillery_trainer.data.rows import Message, Row
@@ -51,18 +52,23 @@ _HUB_LICENCES = frozenset({
 _NOT_SPECIFIED = "not specified"
 
 
-def write_card(folder: StageFolder, config: RunConfig, task: TaskDefinition, result: StageResult) -> Path:
+def write_card(folder: StageFolder, config: RunConfig, task: TaskDefinition, result: StageResult, used: Usage) -> Path:
     """Write the card of a finished generate stage, whose rows are already in the folder. Returns the card's path.
+
+    `used` is what all replies to its rows have cost, whichever run paid for them.
 
     Raises UserError if the volume is full.
     """
     samples = list(itertools.islice(read_rows(folder.train), SAMPLE_ROWS))
-    write_atomically(folder.card, card_text(config, task, result, samples).encode())
+    write_atomically(folder.card, card_text(config, task, result, samples, used).encode())
     return folder.card
 
 
-def card_text(config: RunConfig, task: TaskDefinition, result: StageResult, samples: Sequence[dict[str, Any]]) -> str:
-    """The card's text; `samples` are the first training rows, as in their file."""
+def card_text(
+    config: RunConfig, task: TaskDefinition, result: StageResult, samples: Sequence[dict[str, Any]], used: Usage
+) -> str:
+    """The card's text; `samples` are the first training rows, as in their file, and `used` what all replies to the rows
+    have cost, whichever run paid for them."""
     sections = (
         _front_matter(config, result),
         _introduction(config),
@@ -70,7 +76,7 @@ def card_text(config: RunConfig, task: TaskDefinition, result: StageResult, samp
         _section("Teacher", _teachers(config)),
         _section("Prompts and parameters", _prompts_and_parameters(config, task, samples)),
         _section("Kept and rejected rows", _row_counts(config, result)),
-        _section("Cost", _cost(result)),
+        _section("Cost", _cost(result, used)),
         _section("Sample rows", _samples(samples)),
         _section("Using the rows", _usage(config)),
     )
@@ -224,20 +230,23 @@ def _reasons(counts: RowCounts) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in by_count)
 
 
-def _cost(result: StageResult) -> str:
-    usage, estimate = result.usage, result.estimate
-    if usage is None or not usage.requests:
+def _cost(result: StageResult, used: Usage) -> str:
+    if not used.requests:
         return "No request was sent to a teacher."
     rows = [
-        ("Requests", _number(usage.requests)),
-        ("Input tokens", _number(usage.input_tokens)),
-        ("of which cached by the server", _number(usage.cached_input_tokens)),
-        ("Output tokens", _number(usage.output_tokens)),
-        ("of which reasoning", _number(usage.reasoning_tokens)),
-        *([("Cost", f"{format_cost(usage.cost)} {usage.currency or ''}")] if usage.cost is not None else []),
+        ("Replies", _number(used.requests)),
+        ("Input tokens", _number(used.input_tokens)),
+        ("of which cached by the server", _number(used.cached_input_tokens)),
+        ("Output tokens", _number(used.output_tokens)),
+        ("of which reasoning", _number(used.reasoning_tokens)),
+        *([("Cost", f"{format_cost(used.cost)} {used.currency or ''}")] if used.cost is not None else []),
     ]
-    table = _table(("Usage", "Amount"), rows)
-    return f"{table}\n\nEstimate before the first request: {estimate.sentence()}." if estimate else table
+    sentences = [
+        "All replies to these rows are counted, whichever run paid for them, also those that were replaced because a"
+        " row was asked again.",
+        *([f"Estimate before the first request: {result.estimate.sentence()}."] if result.estimate else []),
+    ]
+    return "\n\n".join([_table(("Usage", "Amount"), rows), *sentences])
 
 
 def _samples(samples: Sequence[dict[str, Any]]) -> str:

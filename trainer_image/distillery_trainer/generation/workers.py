@@ -25,6 +25,7 @@ from distillery_trainer.generation.model_clients import ModelClients
 from distillery_trainer.generation.output_rows import held_out_row, rejected_row, training_row
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import IndexedRow, PreparedData
+from distillery_trainer.generation.rejected_rows import RejectedRows
 from distillery_trainer.generation.row_pipeline import RowPipeline, TeacherTurn
 from distillery_trainer.runtime.errors import StageError, Terminated, UserError, crash
 from distillery_trainer.runtime.files import to_line
@@ -57,6 +58,8 @@ class Workers:
         self._concurrency = min(self._teacher.concurrent_rows, data.row_count)
         judge = AnswerJudge(task, clients.judge) if clients.judge else None
         self._pipeline = RowPipeline(config, task, clients.teacher, judge)
+        self.rejected = RejectedRows(config, task, clients, journal)
+        """The rows that are asked again, where the run asks for it."""
         self._journal, self._outputs, self._progress = journal, outputs, progress
         self._outputs_have_room = asyncio.Event()
         self._error: StageError | None = None
@@ -143,7 +146,8 @@ class Workers:
         elif rejection := self._data.deduplication.rejection(indexed.index):
             self._reject(indexed, RowRejection(rejection))
         else:
-            self._keep_or_reject(indexed, await self._pipeline.training_turns(indexed.row))
+            outcome = await self._pipeline.training_turns(indexed.row)
+            self._keep_or_reject(indexed, await self.rejected.outcome(indexed.row, outcome))
 
     def _hold_out(self, indexed: IndexedRow, turn: TeacherTurn) -> None:
         from_validation = self._data.splits.holds_out_validation_rows

@@ -23,6 +23,7 @@ from distillery_trainer.generation.dataset_card import write_card
 from distillery_trainer.generation.model_clients import open_clients
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import PreparedData, row_counters, run_preflight
+from distillery_trainer.generation.rejected_rows import RejectedRows
 from distillery_trainer.generation.rows_revision import rows_revision
 from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.generation.workers import Workers
@@ -50,8 +51,9 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
             result = asyncio.run(
                 _generate(config, task, data, counters, journal=journal, progress=progress, stop_request=stop_request)
             )
+        used = journal.used
     result = result.model_copy(update={"estimate": estimate, "rows_revision": rows_revision(config.stage_folder)})
-    card = write_card(config.stage_folder, config, task, result)
+    card = write_card(config.stage_folder, config, task, result, used)
     return result.model_copy(update={"files": {**result.files, Artefact.CARD: config.paths.relative(card)}})
 
 
@@ -79,7 +81,7 @@ async def _generate(
         )
         try:
             await workers.run(stop_request)
-            return _result(config, counters, outputs.publish(data.student_prompt), journal)
+            return _result(config, counters, outputs.publish(data.student_prompt), journal, workers.rejected)
         except StageError as error:
             files = outputs.publish(data.student_prompt) if error.reason is not Reason.STORAGE_FULL else {}
             error.partial_result = PartialResult(total(counters.values()), by_split(counters), journal.usage, files)
@@ -89,7 +91,11 @@ async def _generate(
 
 
 def _result(
-    config: RunConfig, counters: Mapping[str, RowCounter], files: dict[str, str], journal: ReplyJournal
+    config: RunConfig,
+    counters: Mapping[str, RowCounter],
+    files: dict[str, str],
+    journal: ReplyJournal,
+    rejected: RejectedRows,
 ) -> StageResult:
     kept = " and ".join(
         f"{counter.kept:,} of {counter.rows:,} {split} rows" for split, counter in counters.items() if split != "test"
@@ -99,12 +105,20 @@ def _result(
         stage=config.stage,
         folder=config.folder,
         state=StageOutcome.DONE,
-        message=f"Kept {kept}; {counters['test'].rows:,} rows are held out.{_again(rows)}",
+        message=f"Kept {kept}; {counters['test'].rows:,} rows are held out.{_asked_again(rejected)}{_again(rows)}",
+        retried=config.retry_rejected.request if config.retry_rejected else None,
         rows=rows,
         splits=by_split(counters),
         usage=journal.usage,
         files=files,
     )
+
+
+def _asked_again(rejected: RejectedRows) -> str:
+    """What came of the rejected rows that were asked again."""
+    if not rejected.asked:
+        return ""
+    return f" {rejected.asked:,} rejected rows were asked again: {rejected.kept:,} of them are kept now."
 
 
 def _again(rows: RowCounts) -> str:
