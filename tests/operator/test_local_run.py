@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from distillery_api.run_config import RetryRejected
 from distillery_api.runtime.line_checksums import checksum, checksums_file
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import Stage
@@ -182,6 +183,54 @@ def test_rows_that_fail_again_leave_the_later_stages_alone(prepared):
         "train already done",
         "evaluate already done",
     ]
+
+
+REJECTED = {"read": 9, "kept": 6, "rejected": 3, "rejectedByReason": {"refused": 2, "duplicate": 1}}
+
+
+def retry(request, *reasons):
+    return RetryRejected(request=request, reasons=reasons)
+
+
+def given_request(run):
+    """The request that the last attempt at generate was given."""
+    (config,) = run.folder.glob("generate-*/run.json")
+    return json.loads(config.read_text()).get("retryRejected")
+
+
+def test_a_finished_stage_runs_again_for_rejected_rows_that_are_to_be_sent_again(prepared):
+    prepared({"generate": [{"rows": REJECTED}]}).run()
+    again = prepared({"generate": [{}, {"rows": REJECTED}]}, retry_rejected=retry("today", "refused"))
+    again.run()
+    assert again.listener.entries[:2] == ["generate attempt 1", "generate Done"]
+    assert given_request(again) == {"request": "today", "reasons": ["refused"]}
+    later = prepared({"generate": [{}, {}, {"rows": REJECTED}]})
+    assert later.run().idle
+
+
+@pytest.mark.parametrize("reason", ["truncated", "bad_json"])
+def test_it_does_not_where_no_row_has_such_a_reason(prepared, reason):
+    prepared({"generate": [{"rows": REJECTED}]}).run()
+    again = prepared(retry_rejected=retry("today", reason))
+    assert again.run().idle
+
+
+@pytest.mark.parametrize(
+    ("ending", "request_of_the_next_run"),
+    [
+        ({"exit": 143, "reason": "Terminated"}, "today"),
+        ({"dies": signal.SIGKILL}, "today"),
+        ({"exit": 2, "reason": "TooFewRows"}, "tomorrow"),
+    ],
+)
+def test_an_interrupted_request_for_rejected_rows_goes_on_and_one_that_failed_begins_anew(
+    prepared, ending, request_of_the_next_run
+):
+    prepared({"generate": [{"rows": REJECTED}, ending, {}]}).run()
+    prepared({"generate": [{}, ending, {}]}, retry_rejected=retry("today"), retry_seconds=()).run()
+    again = prepared({"generate": [{}, ending, {}]}, retry_rejected=retry("tomorrow"))
+    again.run()
+    assert given_request(again)["request"] == request_of_the_next_run
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 900, b'{"name": "con', b"[]"])

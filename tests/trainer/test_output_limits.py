@@ -27,7 +27,7 @@ def written(length, limit):
 
 
 @pytest.mark.parametrize(
-    ("reply", "asked", "limit", "holds"),
+    ("reply", "under", "limit", "holds"),
     [
         (Reply("eins", "stop", output_tokens=5), 128, 512, True),
         (Reply("eins", "stop", output_tokens=5), 512, 128, True),
@@ -43,18 +43,18 @@ def written(length, limit):
         (Reply("", "content_filter"), 128, 512, True),
     ],
 )
-def test_a_complete_reply_holds_where_it_fits_and_a_cut_off_one_under_smaller_limits(reply, asked, limit, holds):
-    assert holds_under(reply, asked, limit) is holds
+def test_a_complete_reply_holds_where_it_fits_and_a_cut_off_one_under_smaller_limits(reply, under, limit, holds):
+    assert holds_under(reply, under, limit) is holds
 
 
-@given(length=st.integers(1, 40), asked=LIMITS, limit=LIMITS)
-def test_what_holds_under_another_limit_is_what_the_server_would_write_under_it(length, asked, limit):
-    reply, anew = written(length, asked), written(length, limit)
-    if holds_under(reply, asked, limit):
+@given(length=st.integers(1, 40), under=LIMITS, limit=LIMITS)
+def test_what_holds_under_another_limit_is_what_the_server_would_write_under_it(length, under, limit):
+    reply, anew = written(length, under), written(length, limit)
+    if holds_under(reply, under, limit):
         assert reply.finish_reason == anew.finish_reason
         assert reply.finish_reason == "length" or reply.content == anew.content
     else:
-        assert (reply.finish_reason, limit > asked) in {("length", True), ("stop", False)}
+        assert (reply.finish_reason, limit > under) in {("length", True), ("stop", False)}
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,6 +13,7 @@ from distillery_api.runtime.resilient_output import accept_every_character
 from distillery_api.stage import Stage
 from distillery_operator.cli.commands import (
     OutputFormat,
+    RunOptions,
     Split,
     estimate_file,
     export_folder,
@@ -22,6 +23,7 @@ from distillery_operator.cli.commands import (
     validate_files,
 )
 from distillery_operator.cli.console import errors_as_messages
+from distillery_operator.cli.retry_option import FLAG, RunCommand, chosen_reasons
 from distillery_operator.local.references import LocalSubstitutes
 
 app = typer.Typer(
@@ -99,7 +101,7 @@ def common(
     """Options of all commands."""
 
 
-@app.command()
+@app.command(cls=RunCommand)
 def run(  # noqa: PLR0917 - typer takes options from parameters
     file: ManifestPath,
     out: OutFolder = None,
@@ -110,6 +112,15 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
     retries: Annotated[
         int, typer.Option(min=0, help="Maximum number of retries of a stage after transient failures.")
     ] = 3,
+    retry_rejected: Annotated[
+        str | None,
+        typer.Option(
+            FLAG,
+            metavar="[REASON]...",
+            help="Ask rejected rows again whose reason may pass: these, or all such reasons. Their new replies are"
+            " paid for.",
+        ),
+    ] = None,
 ) -> None:
     """Run all stages on this machine, without a cluster: generate, train, evaluate.
 
@@ -117,7 +128,10 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
     and the student fails evaluation.gate.
     """
     with errors_as_messages():
-        run_file(file, out, Stage(until) if until else None, _mappings(claim, configmap, secret), retries)
+        options = RunOptions(
+            until=Stage(until) if until else None, retries=retries, retry_reasons=chosen_reasons(retry_rejected)
+        )
+        run_file(file, out, _mappings(claim, configmap, secret), options)
 
 
 @app.command()

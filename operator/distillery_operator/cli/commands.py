@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from rich.table import Table
 
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
+from distillery_api.rejection_reasons import RejectionReason
+from distillery_api.run_config import RetryRejected
 from distillery_api.runtime.stop_signals import TERMINAL_STOP_SIGNALS, StopRequest, stop_on_signals
 from distillery_api.stage import ExitCode, Stage, stages_until
 from distillery_operator.cli.console import output, print_error
@@ -39,17 +43,43 @@ RUNS_FOLDER = Path("runs")
 EXAMPLE_USER_MESSAGE = "…"
 
 
-def run_file(file: Path, out: Path | None, until: Stage | None, mappings: LocalSubstitutes, retries: int) -> None:
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is to go."""
+
+    until: Stage | None = None
+    """The last stage to run; None for all."""
+    retries: int = 3
+    """Retries of a stage after transient failures."""
+    retry_reasons: tuple[RejectionReason, ...] | None = None
+    """Rejected rows with one of these reasons are asked again, with none given all whose reason may pass; None for no
+    such rows."""
+
+    @property
+    def retry_seconds(self) -> tuple[float, ...]:
+        """The delays before the retries."""
+        return (*RETRY_SECONDS, *[RETRY_SECONDS[-1]] * self.retries)[: self.retries]
+
+    def retry_rejected(self) -> RetryRejected | None:
+        """A new request to ask rejected rows again."""
+        if self.retry_reasons is None:
+            return None
+        return RetryRejected(request=datetime.now(UTC).isoformat(), reasons=self.retry_reasons)
+
+
+def run_file(file: Path, out: Path | None, mappings: LocalSubstitutes, options: RunOptions) -> None:
     """`distillery run`. Raises typer.Exit with the run's exit code if the run is not done."""
     manifest = read_manifest(file)
     name = manifest.distillation.metadata.name
     folder = out or RUNS_FOLDER / name
     try:
-        outcome = _run(manifest, folder, until, mappings, retries)
+        outcome = _run(manifest, folder, mappings, options)
     except (InputsError, TrainerMissing) as error:
         reason = error.reason if isinstance(error, InputsError) else Reason.CONFIGURATION_MISSING
         _record_failure(folder, name, reason, str(error))
         raise
+    if outcome.idle and options.retry_reasons is not None:
+        output().print("No row was rejected for a reason that is to be tried again.", soft_wrap=True, markup=False)
     _report(outcome, folder)
     _note_image(manifest)
 
@@ -61,12 +91,12 @@ def _note_image(manifest: Manifest) -> None:
         output().print(note, soft_wrap=True, markup=False)
 
 
-def _run(manifest: Manifest, folder: Path, until: Stage | None, mappings: LocalSubstitutes, retries: int) -> RunOutcome:
+def _run(manifest: Manifest, folder: Path, mappings: LocalSubstitutes, options: RunOptions) -> RunOutcome:
     inputs = find_inputs(manifest, mappings)
     plan = make_plan(manifest.distillation, inputs.fingerprints)
+    until, retry = options.until, options.retry_rejected()
     with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop, run_display(output(), stages_until(until)) as listener:
-        retry_seconds = (*RETRY_SECONDS, *[RETRY_SECONDS[-1]] * retries)[:retries]
-        return LocalRun(plan, inputs, folder, listener, stop, until, retry_seconds).run()
+        return LocalRun(plan, inputs, folder, listener, stop, until, options.retry_seconds, retry).run()
 
 
 def _record_failure(folder: Path, name: str, reason: Reason, message: str) -> None:

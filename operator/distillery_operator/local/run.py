@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from distillery_api.evaluation import GateVerdict
-from distillery_api.paths import Workspace
+from distillery_api.paths import StageFolder, Workspace
 from distillery_api.reasons import Reason
+from distillery_api.run_config import RetryRejected, RunConfig
 from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.runtime.line_checksums import is_damaged
 from distillery_api.runtime.stop_signals import StopRequest
@@ -17,8 +18,10 @@ from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_operator.core.call_costs import with_call_costs
 from distillery_operator.core.gate import gate_verdict
+from distillery_operator.local.folder_access import read_bounded
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run_result import (
+    RESULT_LIMIT,
     RunResult,
     RunState,
     missing_files,
@@ -30,6 +33,7 @@ from distillery_operator.local.stage_process import StageListener, StageProcess
 from distillery_operator.local.trainer import require_trainer
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan, PlannedStage
+from distillery_operator.planning.retry_rejected import concerned_rows
 from distillery_operator.planning.stage_config import StageLocations, api_keys, credentials, run_config
 
 GATE_FAILED_EXIT_CODE = 4
@@ -75,6 +79,8 @@ class LocalRun:
     stop: StopRequest
     until: Stage | None = None
     retry_seconds: Sequence[float] = RETRY_SECONDS
+    retry_rejected: RetryRejected | None = None
+    """The rejected rows to ask again."""
     results: list[StageResult] = field(default_factory=list)
 
     def run(self) -> RunOutcome:
@@ -83,7 +89,7 @@ class LocalRun:
             idle = True
             for stage in stages_until(self.until):
                 found = finished_result(workspace, self.plan.stage(stage))
-                if found is not None and not asks_again(found):
+                if found is not None and not asks_again(found) and not self._retries(found):
                     self.listener.already_done(found)
                 else:
                     idle = False
@@ -116,7 +122,14 @@ class LocalRun:
     def _process(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageProcess:
         locations = StageLocations(str(workspace.root), self.inputs.base_path, self.inputs.mounts)
         config = run_config(self.plan, planned, locations)
+        if planned.stage is Stage.GENERATE:
+            retry = continued_retry(self.retry_rejected, workspace.stage(planned.folder))
+            config = config.model_copy(update={"retry_rejected": retry})
         return StageProcess(config, stage_variables(self.plan, self.inputs, planned.stage), lock)
+
+    def _retries(self, finished: StageResult) -> bool:
+        """Whether a finished generate stage has rejected rows that are to be asked again."""
+        return finished.stage is Stage.GENERATE and bool(concerned_rows(self.retry_rejected, finished.rows))
 
     def _verdict(self) -> GateVerdict | None:
         """What the quality gate says, once evaluate is done; None without a gate."""
@@ -199,6 +212,23 @@ def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult 
         return None
     rows = (workspace.root / path for path in result.files.values() if path.endswith(".jsonl"))
     return None if any(is_damaged(path) for path in rows) else result
+
+
+def continued_retry(retry: RetryRejected | None, folder: StageFolder) -> RetryRejected | None:
+    """The request to ask rejected rows again; where an earlier one was interrupted, that one goes on, so that no row is
+    asked a second time."""
+    before, result = _config_before(folder), read_stage_result(folder.result)
+    if retry is None or before is None or before.retry_rejected is None:
+        return retry
+    interrupted = result is None or result.reason is Reason.TERMINATED
+    return retry.model_copy(update={"request": before.retry_rejected.request}) if interrupted else retry
+
+
+def _config_before(folder: StageFolder) -> RunConfig | None:
+    try:
+        return RunConfig.model_validate_json(read_bounded(folder.config, RESULT_LIMIT))
+    except (OSError, ValueError):
+        return None
 
 
 def asks_again(finished: StageResult) -> bool:

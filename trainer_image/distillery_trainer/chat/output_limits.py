@@ -28,11 +28,11 @@ _OF_EARLIER_RELEASES = (
 """Defaults, and what people write: earlier releases did not note the limits that they used."""
 
 
-def holds_under(reply: Reply, asked: int, limit: int) -> bool:
-    """Whether a reply that was asked for with a limit of `asked` tokens is what a request with `limit` would get."""
+def holds_under(reply: Reply, under: int, limit: int) -> bool:
+    """Whether a reply that was asked for with a limit of `under` tokens is what a request with `limit` would get."""
     if ending_of(reply.finish_reason) in _CUT_OFF:
-        return limit <= asked
-    return limit >= asked or (reply.output_tokens is not None and reply.output_tokens < limit)
+        return limit <= under
+    return limit >= under or (reply.output_tokens is not None and reply.output_tokens < limit)
 
 
 class OutputLimits:

@@ -51,10 +51,10 @@ class StoredReplies:
     ) -> Iterator[StoredReply]:
         if self._limit is None:
             return
-        for asked in self._journal.limits.others(self._limit):
-            key = self._keys_for(sample, temperature, asked).key(messages)
+        for other in self._journal.limits.others(self._limit):
+            key = self._keys_for(sample, temperature, other).key(messages)
             reply = self._journal.get(key)
-            if reply is not None and holds_under(reply, asked, self._limit):
+            if reply is not None and holds_under(reply, other, self._limit):
                 yield StoredReply(key, reply)
 
     def _keys_for(self, sample: int, temperature: float | None, limit: int | None) -> ReplyKeys:

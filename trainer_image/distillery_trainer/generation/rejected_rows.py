@@ -26,7 +26,7 @@ class RejectedRows:
     def __init__(self, config: RunConfig, task: TaskDefinition, clients: ModelClients, journal: ReplyJournal) -> None:
         self._retry, self._config, self._task = config.retry_rejected, config, task
         self._clients, self._journal = clients, journal
-        self.asked = self.kept = 0
+        self.repeated = self.kept = 0
         """Rows that were asked again, and those of them that are kept now."""
 
     async def outcome(self, row: Row, first: Outcome) -> Outcome:
@@ -41,7 +41,7 @@ class RejectedRows:
         for key in to_discard:
             self._journal.discard(key, self._retry.request)
         again = await self._pipeline(self._clients.teacher, self._clients.judge).training_turns(row)
-        self.asked += bool(to_discard)
+        self.repeated += bool(to_discard)
         self.kept += bool(to_discard) and not isinstance(again, RowRejection)
         return again
 

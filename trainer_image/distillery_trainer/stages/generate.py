@@ -105,7 +105,7 @@ def _result(
         stage=config.stage,
         folder=config.folder,
         state=StageOutcome.DONE,
-        message=f"Kept {kept}; {counters['test'].rows:,} rows are held out.{_asked_again(rejected)}{_again(rows)}",
+        message=f"Kept {kept}; {counters['test'].rows:,} rows are held out.{_retried(rejected)}{_again(rows)}",
         retried=config.retry_rejected.request if config.retry_rejected else None,
         rows=rows,
         splits=by_split(counters),
@@ -114,11 +114,11 @@ def _result(
     )
 
 
-def _asked_again(rejected: RejectedRows) -> str:
+def _retried(rejected: RejectedRows) -> str:
     """What came of the rejected rows that were asked again."""
-    if not rejected.asked:
+    if not rejected.repeated:
         return ""
-    return f" {rejected.asked:,} rejected rows were asked again: {rejected.kept:,} of them are kept now."
+    return f" {rejected.repeated:,} rejected rows were asked again: {rejected.kept:,} of them are kept now."
 
 
 def _again(rows: RowCounts) -> str:

@@ -45,8 +45,8 @@ def retrying(run, request, *reasons):
     return run
 
 
-def asked(teacher, since):
-    """Who was asked about since then, once for each request."""
+def sent_to(teacher, since):
+    """Who the requests since then are about, once for each request."""
     texts = [str(request.body["messages"]) for request in teacher.requests[since:]]
     return sorted(int(text.rpartition("Person ")[2].split(" ")[0]) for text in texts)
 
@@ -57,20 +57,20 @@ def test_a_higher_limit_asks_only_the_rows_that_were_cut_off(run, teacher, fault
 
     run.folder, run.generation = "generate-higher", {"sampling": {"maxTokens": 700}}
     result = run.run()
-    assert asked(teacher, before) == [1]
+    assert sent_to(teacher, before) == [1]
     assert sorted(result.rows.rejected_by_reason) == ["label_not_allowed", "refused"]
 
     run.folder, run.generation = "generate-lower", {"sampling": {"maxTokens": 300}}
     assert run.run().rows == result.rows
-    assert asked(teacher, before) == [1]
+    assert sent_to(teacher, before) == [1]
 
 
-def test_rejected_rows_are_asked_again_on_request_and_no_others(run, teacher, faults):
+def test_rejected_rows_are_sent_again_on_request_and_no_others(run, teacher, faults):
     first = run.run()
     faults.schedule, before = no_faults, len(teacher.requests)
 
     result = retrying(run, "today").run()
-    assert asked(teacher, before) == [1, 2, 3]
+    assert sent_to(teacher, before) == [1, 2, 3]
     assert result.rows.rejected == 0
     assert "3 rejected rows were asked again: 3 of them are kept now." in result.message
     assert result.usage.requests == first.usage.requests + 3
@@ -81,11 +81,11 @@ def test_rejected_rows_are_asked_again_on_request_and_no_others(run, teacher, fa
     assert len(teacher.requests) == before + 3
 
 
-def test_only_rows_with_the_given_reasons_are_asked_again(run, teacher, faults):
+def test_only_rows_with_the_given_reasons_are_sent_again(run, teacher, faults):
     run.run()
     faults.schedule, before = no_faults, len(teacher.requests)
     result = retrying(run, "today", "refused").run()
-    assert asked(teacher, before) == [2]
+    assert sent_to(teacher, before) == [2]
     assert sorted(result.rows.rejected_by_reason) == ["label_not_allowed", "truncated"]
 
 
@@ -95,9 +95,9 @@ def test_the_same_request_asks_each_row_once_and_another_one_again(run, teacher)
     retrying(run, "today", "refused").run()
     (run.workspace / run.folder / "result.json").unlink()  # as after a kill: the stage begins anew
     retrying(run, "today", "refused").run()
-    assert asked(teacher, before) == [2]
+    assert sent_to(teacher, before) == [2]
     retrying(run, "tomorrow", "refused").run()
-    assert asked(teacher, before) == [2, 2]
+    assert sent_to(teacher, before) == [2, 2]
 
 
 def test_a_finished_stage_does_nothing_for_a_request_that_it_has_handled(run, teacher):
