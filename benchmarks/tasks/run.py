@@ -48,6 +48,8 @@ class DataSet:
     generation: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    has_labels_file: bool = False
+    """Whether labels.json lists the labels with their descriptions."""
 
     @property
     def name(self) -> str:
@@ -56,6 +58,15 @@ class DataSet:
 
 DATA_SETS = (
     DataSet("nli/conjnli", "NLI", generation=REASONED, training={"epochs": 2}),
+    DataSet(
+        "classification/banking77",
+        "Classification",
+        train=900,
+        validation=100,
+        generation={"prompts": {"student": "Which of the bank's intents is it? Reply with its name only."}},
+        training={"epochs": 4, "maxLength": 128},
+        has_labels_file=True,
+    ),
     DataSet("mcqa/commonsenseqa", "MultipleChoice", train=240, generation=REASONED),
     DataSet(
         "mcqa/pubmedqa", "MultipleChoice", train=160, generation=REASONED, training={"maxLength": 640, "batchSize": 8}
@@ -215,9 +226,12 @@ def faults(call: Call) -> Fault | None:
 # --- running
 
 
-def manifest(data_set: DataSet, endpoint: str) -> dict[str, Any]:
+def manifest(data: Path, data_set: DataSet, endpoint: str) -> dict[str, Any]:
     teacher = {"name": "gold", "endpoint": endpoint, "model": "teacher"}
-    labels = {"labels": list(data_set.labels)} if data_set.labels else {}
+    listed = list(data_set.labels)
+    if data_set.has_labels_file:
+        listed = json.loads((data / data_set.folder / "labels.json").read_text())
+    labels = {"labels": listed} if listed else {}
     return {
         "apiVersion": "distillery.dev/v1alpha1",
         "kind": "Distillation",
@@ -246,7 +260,7 @@ def run(data: Path, data_set: DataSet, out: Path, *arguments: str) -> int:
     replies = prepare(data, data_set, out)
     with TeacherServer(GoldTeacher(data_set, replies), faults=faults) as teacher:
         path = out / "distillation.yaml"
-        path.write_text(yaml.safe_dump(manifest(data_set, teacher.url), sort_keys=False))
+        path.write_text(yaml.safe_dump(manifest(data, data_set, teacher.url), sort_keys=False))
         program = Path(sys.executable).with_name("distillery")
         return subprocess.run([program, "run", path, "--out", out / "run", *arguments], check=False).returncode
 

@@ -63,6 +63,31 @@ def test_no_prompt_speaks_of_premise_and_hypothesis(several: bool, reasoned: boo
     assert [word for word in ("premise", "hypothesis", "entail", "nli") if word in text] == []
 
 
+def test_a_rows_system_message_without_the_labels_is_completed():
+    task = classification(["red", "green"])
+    row = new_row("A tomato.", system="Sort by colour: red or blue.")
+    expected = (
+        "Sort by colour: red or blue.\n\nClassify the text. Reply with exactly one of these labels and nothing else:"
+        " red, green."
+    )
+    assert task.student_messages(row)[0]["content"] == task.teacher_messages(row)[0]["content"] == expected
+    assert task.student_messages(new_row("A tomato.", system=expected))[0]["content"] == expected
+
+
+def test_a_system_message_that_names_the_labels_is_completed_with_what_they_mean():
+    words = "Ist die Stimmung positiv, negativ oder gemischt?"
+    assert classification(["positiv", "negativ", "gemischt"]).student_prompt(new_row("x", system=words)) == words
+    assert "Der Kunde ist zufrieden" in classification(MOODS).student_prompt(new_row("x", system=words))
+
+
+def test_a_short_student_prompt_stays_short_and_the_teacher_gets_the_labels_with_it():
+    task = classification(["red", "green"], prompts={"student": "Name the colour."})
+    assert task.student_prompt() == "Name the colour."
+    assert task.teacher_messages(new_row("A tomato."))[0]["content"].startswith(
+        "Name the colour.\n\nClassify the text."
+    )
+
+
 # --- one label
 
 

@@ -45,6 +45,12 @@ class ClassificationTask(LabelTask):
         """The labels, and what they mean; the answer is one of them, and nothing else."""
         return self._student_prompt
 
+    def completed(self, words: str) -> str:
+        """The words, with the labels and what they mean where they leave some out."""
+        names_all = all(re.search(rf"(?<!\w){re.escape(label.name)}(?!\w)", words) for label in self.definitions)
+        explains_all = all(_description(label) in words for label in self.definitions)
+        return words if names_all and explains_all else f"{words}\n\n{self.default_student_prompt()}"
+
     def teacher_template_prompt(self) -> str:
         """What the text says, which labels come into question, and the label."""
         return self._teacher_prompt
@@ -69,7 +75,12 @@ def listed_labels(definitions: Sequence[LabelDefinition]) -> str:
 
 
 def _meaning(label: LabelDefinition) -> str:
-    return f": {' '.join(label.description.split())}" if label.description else ""
+    return f": {_description(label)}" if label.description else ""
+
+
+def _description(label: LabelDefinition) -> str:
+    """What the label means, on one line; empty without a description."""
+    return " ".join((label.description or "").split())
 
 
 class LabelSpellings:

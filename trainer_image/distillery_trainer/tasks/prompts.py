@@ -37,6 +37,10 @@ class Prompts(ABC):
         prompt."""
         return self.default_student_prompt()
 
+    def completed(self, words: str) -> str:
+        """A system message of the user's own with what no model can answer without. Default: as it is."""
+        return words
+
     def with_language(self, prompt: str) -> str:
         """The prompt with an instruction about the language added, if the task has one."""
         return prompt
@@ -52,7 +56,8 @@ class Prompts(ABC):
             return with_system_prompt(self.with_language(self._after_instructions(custom_prompt)), row)
         if self.generation.chain_of_thought or self.generation.chain_of_density:
             return _around_instructions(self.teacher_template(row), self._instructions(row))
-        return self.student_messages(row)
+        system, *turns = self.student_messages(row)
+        return [{"role": "system", "content": self.completed(system["content"])}, *turns]
 
     def student_messages(self, row: Row) -> list[Message]:
         """The row under the student prompt: what the student is trained on and served with."""
@@ -67,6 +72,7 @@ class Prompts(ABC):
         prompts, row_prompt = self.generation.prompts, row.system if row is not None else None
         if prompts.instructions:
             return self.with_language(self._after_instructions(prompts.student or self.reply_instruction()))
+        row_prompt = self.completed(row_prompt) if row_prompt else None
         return self.with_language(prompts.student or row_prompt or self.default_student_prompt())
 
     def _after_instructions(self, prompt: str) -> str:
