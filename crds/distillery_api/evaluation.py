@@ -13,6 +13,10 @@ SMALL_SAMPLE = 150
 """Held-out rows. With fewer, the scores are imprecise: the confidence interval is some 16 points wide."""
 
 
+WORTHWHILE = 0.01
+"""A gain of the score that is worth more rows."""
+
+
 class Score(LenientModel):
     """Figures of one system on the held-out rows. Shares are between 0 and 1."""
 
@@ -86,6 +90,50 @@ class ServingComparison(LenientModel):
     """Why the two could not be compared; there are no figures then."""
 
 
+class CurvePoint(LenientModel):
+    """A student of some of the train rows."""
+
+    rows: int
+    """Number of train rows."""
+    score: float
+    """Its score on the held-out rows."""
+
+
+class LearningCurve(LenientModel):
+    """What fewer train rows give, and what twice the rows promise."""
+
+    points: Annotated[tuple[CurvePoint, ...], Field(max_length=8)] = ()
+    """A quarter, a half and all of the train rows, each trained on with as many steps."""
+    gain: float | None = None
+    """Expected gain of the score with twice the rows: the three errors (1 - score) continued by a power law."""
+    gain_low: float | None = None
+    """Lower bound of the gain's 95 % interval, by a bootstrap of the held-out rows. The chance in each training comes
+    on top."""
+    gain_high: float | None = None
+    """Upper bound of the interval."""
+    problem: Annotated[str, Field(max_length=512)] | None = None
+    """Why there is no learning curve; there are no figures then."""
+
+    @property
+    def promises_more(self) -> bool:
+        """Whether twice the rows are sure to help, as far as the held-out rows can tell."""
+        return self.gain is not None and self.gain_low is not None and self.gain >= WORTHWHILE and self.gain_low > 0
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether twice the rows would hardly help, even at best."""
+        return self.gain_high is not None and self.gain_high < 2 * WORTHWHILE
+
+    def sentence(self) -> str:
+        """The curve in words, such as `0.610 with 200 train rows, 0.720 with 400, 0.800 with 800; twice the rows
+        promise +0.06 (+0.01 to +0.10)`."""
+        if self.gain is None or self.gain_low is None or self.gain_high is None:
+            return f"none: {self.problem}"
+        first, *others = [f"{point.score:.3f} with {point.rows:,}" for point in self.points]
+        bounds = f"{self.gain_low:+.2f} to {self.gain_high:+.2f}"
+        return f"{', '.join([f'{first} train rows', *others])}; twice the rows promise {self.gain:+.2f} ({bounds})"
+
+
 class CallCosts(LenientModel):
     """What a thousand calls cost."""
 
@@ -149,6 +197,8 @@ class Evaluation(LenientModel):
     paired bootstrap."""
     serving_comparison: ServingComparison | None = None
     """The student beside the one that was served during the evaluation."""
+    learning_curve: LearningCurve | None = None
+    """What fewer train rows give, and what twice the rows promise (evaluation.learningCurve)."""
     cost: CallCosts | None = None
     """What a thousand calls of teacher and student cost."""
     judge: Annotated[str, Field(max_length=200)] | None = None

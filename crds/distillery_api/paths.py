@@ -201,6 +201,11 @@ class StageFolder:
         """train: the merged model with tokenizer, as transformers and vLLM load it."""
         return self.path / "model"
 
+    @property
+    def learning_curve(self) -> str:
+        """evaluate: folder, relative to the workspace, of the students of some of the rows, while they are needed."""
+        return f"{self.path.name}/learning-curve"
+
     def system_replies(self, system: str) -> Path:
         """evaluate: the replies of one system, added to as they come."""
         return self.path / f"replies-{system}.jsonl"

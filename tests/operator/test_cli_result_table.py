@@ -83,6 +83,16 @@ def test_the_verdict_of_the_gate_stands_below_the_table(met, word):
     )
 
 
+def test_the_learning_curve_stands_below_the_table():
+    points = [{"rows": rows, "score": score} for rows, score in ((75, 0.5), (150, 0.7), (300, 0.8))]
+    curve = {"points": points, "gain": 0.081, "gainLow": 0.05, "gainHigh": 0.1}
+    text = shown({**RESULT, "evaluation": {**RESULT["evaluation"], "learningCurve": curve}})
+    assert (
+        "Learning curve: 0.500 with 75 train rows, 0.700 with 150, 0.800 with 300; twice the rows promise +0.08 (+0.05"
+        " to +0.10)."
+    ) in text
+
+
 COST = {"teacher": 5.25, "student": 0.0123, "currency": "USD"}
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from distillery_api.evaluation import LearningCurve
 from distillery_api.spec import Training
 from distillery_api.stage_result import EpochLosses, StageResult
 from distillery_api.verdict import SENTENCE_LIMIT, Remedy, VerdictKind
@@ -213,6 +214,14 @@ def losses(*pairs):
 
 LEARNT_BY_HEART = losses((0.6, 0.4), (0.3, 0.3), (0.1, 0.35), (0.02, 0.5))
 
+PROMISING = LearningCurve(
+    points=({"rows": 1_250, "score": 0.5}, {"rows": 2_500, "score": 0.7}, {"rows": 5_000, "score": 0.8}),
+    gain=0.08,
+    gain_low=0.05,
+    gain_high=0.1,
+)
+FLAT = PROMISING.model_copy(update={"gain": 0.004, "gain_low": -0.01, "gain_high": 0.012})
+
 STEPS = [
     (BELOW, changed(rows=100, steps=39), "MoreEpochs", "set training.epochs to 12 instead of 3"),
     (BELOW, changed(losses=losses((0.9, 0.8), (0.6, 0.5))), "MoreEpochs", "from 0.800 to 0.500"),
@@ -220,6 +229,10 @@ STEPS = [
     (BELOW, changed(losses=losses((0.9, 0.8), (1.4, 1.5))), "LowerLearningRate", "from 0.001 to 0.00033"),
     (BELOW, changed(rows=300, losses=LEARNT_BY_HEART, epochs=4), "MoreTrainRows", "learns its 300 rows by heart"),
     (BELOW, changed(rows=400), "MoreTrainRows", "learned from 400 rows: try 800"),
+    (BELOW, changed(learning_curve=PROMISING), "MoreTrainRows", "Add rows: 0.500 with 1,250 train rows"),
+    (BELOW, changed(learning_curve=PROMISING, rows=100, steps=39), "MoreEpochs", "set training.epochs"),
+    (BELOW, changed(learning_curve=FLAT, rows=300, losses=LEARNT_BY_HEART, rank=8), "HigherRank", "to 16"),
+    (BELOW, changed(learning_curve=LearningCurve(problem="none"), rows=400), "MoreTrainRows", "try 800"),
     (BELOW, changed(rank=8), "HigherRank", "training.lora.rank to 16 instead of 8"),
     (BELOW, WELL_TRAINED, "LargerStudent", "a larger base model"),
     (BELOW, changed(rank=None), "LargerStudent", "a larger base model"),

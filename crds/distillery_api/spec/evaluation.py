@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from distillery_api.base import ApiModel, NotIdentity
+from distillery_api.spec.fields import Flag
 from distillery_api.spec.stage_options import JobOptions
 from distillery_api.spec.teacher import Judge
 
@@ -46,6 +47,10 @@ class EvaluationOptions(JobOptions):
     judge: Judge | None = None
     """LLM judge that compares answers with the reference answers, for Summarization, Conversation and Text. Default:
     none."""
+    learning_curve: Flag = False
+    """Set to true to train on a quarter and a half of the train rows as well, each with as many steps as the student,
+    and to say from the three scores what twice the rows promise. It happens in this stage, takes about twice the time
+    of the training on top, and needs its memory. The student stays the same. Default: false."""
     gate: Annotated[Gate | None, NotIdentity] = None
     """Quality gate: bounds that a student must meet before it is rolled out. Default: none, so that every evaluated
     student is rolled out."""

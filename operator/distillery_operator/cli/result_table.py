@@ -255,6 +255,7 @@ def evaluation_notes(evaluation: Evaluation, verification: Verification | None =
     systems = _scored_systems(evaluation)
     lines = [
         *_verdict_lines(evaluation),
+        _curve_line(evaluation),
         _gate_line(evaluation),
         _gap_line(evaluation),
         " ".join(system.explanation for system, _ in systems).strip(),
@@ -301,6 +302,11 @@ def _measured_systems(device: str, verification: Verification | None) -> str:
 def _verdict_lines(evaluation: Evaluation) -> list[str]:
     verdict = evaluation.verdict
     return [f"Verdict: {verdict.message}", f"Next step: {verdict.next_step}"] if verdict else []
+
+
+def _curve_line(evaluation: Evaluation) -> str:
+    curve = evaluation.learning_curve
+    return f"Learning curve: {curve.sentence()}." if curve else ""
 
 
 def _gate_line(evaluation: Evaluation) -> str:

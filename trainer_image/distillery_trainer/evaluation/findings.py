@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from distillery_api.evaluation import LearningCurve
 from distillery_api.spec import Training, TrainingMethod
 from distillery_api.stage_result import EpochLosses, StageResult
 from distillery_trainer.data.rows import known_answers
@@ -40,6 +41,8 @@ class TrainedOn:
     learning_rate: float = 0.0
     rank: int | None = None
     """Of the adapters; None where all weights were trained."""
+    learning_curve: LearningCurve | None = None
+    """What fewer rows give; None where it was not asked for."""
 
 
 NOT_KNOWN = TrainedOn(rows=0)

@@ -169,9 +169,21 @@ def _learns_nothing(found: Findings) -> Step | None:
     )
 
 
+def _curve_promises_more(found: Findings) -> Step | None:
+    curve = found.trained_on.learning_curve
+    if curve is None or not curve.promises_more:
+        return None
+    return Remedy.MORE_TRAIN_ROWS, f"Add rows: {curve.sentence()}."
+
+
+def _curve_is_flat(found: Findings) -> bool:
+    curve = found.trained_on.learning_curve
+    return curve is not None and curve.is_flat
+
+
 def _learns_by_heart(found: Findings) -> Step | None:
     losses = found.trained_on.losses
-    if len(losses) < 2:
+    if len(losses) < 2 or _curve_is_flat(found):
         return None
     best = min(range(len(losses)), key=lambda epoch: losses[epoch].validation)
     if best == len(losses) - 1 or losses[-1].train >= losses[best].train:
@@ -186,7 +198,7 @@ def _learns_by_heart(found: Findings) -> Step | None:
 
 def _rows_are_few(found: Findings) -> Step | None:
     rows = found.trained_on.rows
-    if rows >= _FEW_ROWS:
+    if rows >= _FEW_ROWS or _curve_is_flat(found):
         return None
     return Remedy.MORE_TRAIN_ROWS, f"The student learned from {rows:,} rows: try {2 * rows:,} before anything else."
 
@@ -234,7 +246,7 @@ def _add_gold(_: Findings) -> Step:
 
 
 _OF_THE_TRAINING = (_took_too_few_steps, _learns_nothing, _loss_still_falls, _one_epoch_only)
-_OF_THE_AMOUNT = (_learns_by_heart, _answers_are_rare, _rows_are_few, _higher_rank)
+_OF_THE_AMOUNT = (_curve_promises_more, _learns_by_heart, _answers_are_rare, _rows_are_few, _higher_rank)
 _LEARNS_TOO_LITTLE = (_teacher_is_mostly_wrong, _replies_are_unreadable, *_OF_THE_TRAINING, *_OF_THE_AMOUNT)
 
 _CAUSES: dict[VerdictKind, Sequence[Cause]] = {

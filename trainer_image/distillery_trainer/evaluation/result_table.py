@@ -52,6 +52,7 @@ def result_table(
         gap_closed=gap if found.beats_baselines else None,
         relative_gain=_relative_gain(table),
         p_value=paired_p_value(task, answers[System.STUDENT], answers[System.BASE]),
+        learning_curve=context.trained_on.learning_curve,
         verdict=verdict(found),
         judge=context.judge,
         device=context.device,

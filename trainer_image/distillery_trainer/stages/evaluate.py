@@ -11,10 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillery_api.evaluation import SMALL_SAMPLE, Evaluation, ServingComparison
+from distillery_api.evaluation import SMALL_SAMPLE, Evaluation, LearningCurve, ServingComparison
 from distillery_api.formatting import shortened
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
@@ -62,8 +64,10 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     for system, replies in _model_replies(config, task, rows, device, progress).items():
         answers[system] = score_replies(task, replies, rows)
     answers |= score_baselines(task, rows, generated.train)
-    context = _context(config, task, device, _judged(config, answers, rows, progress))
+    judged = _judged(config, answers, rows, progress)
     compared = _compared_with_serving(config, task, rows, answers, _models(config, rows, device, progress, systems=1))
+    curve = _learning_curve(config, task, rows, answers[System.STUDENT], progress)
+    context = _context(config, device, judged, replace(_trained_on(config, task), learning_curve=curve))
     _write_predictions(config.stage_folder.predictions, rows, answers, context.wins)
     _write_breakdown(config.stage_folder.breakdown, task, answers, rows)
     table = result_table(task, answers, rows, context).model_copy(update={"serving_comparison": compared})
@@ -151,7 +155,7 @@ def _requests(task: TaskDefinition, rows: HeldOutRows) -> list[SystemRequests]:
 
 
 def _context(
-    config: RunConfig, task: TaskDefinition, device: Device, judged: Mapping[System, Sequence[float]]
+    config: RunConfig, device: Device, judged: Mapping[System, Sequence[float]], trained: TrainedOn
 ) -> EvaluationContext:
     """What the table states beside the scores."""
     judge = config.evaluation.judge
@@ -159,7 +163,7 @@ def _context(
         device=device.name,
         precision=device.precision,
         partly_supervised=config.generation.filters.disagrees_with_gold,
-        trained_on=_trained_on(config, task),
+        trained_on=trained,
         judge=judge.model if judge else None,
         wins=judged,
     )
@@ -172,6 +176,23 @@ def _judged(
     judge = config.evaluation.judge
     folder = config.stage_folder.judge_replies
     return wins(config, judge, answers, rows, folder=folder, progress=progress) if judge else {}
+
+
+def _learning_curve(
+    config: RunConfig,
+    task: TaskDefinition,
+    rows: HeldOutRows,
+    student: Sequence[ScoredAnswer],
+    progress: ProgressReporter,
+) -> LearningCurve | None:
+    """What fewer train rows give; None where it is not asked for."""
+    if not config.evaluation.learning_curve:
+        return None
+    # It trains, and the libraries for that take seconds to load.
+    from distillery_trainer.stages.partial_students import PartialStudents
+
+    models = partial(_models, config, rows, choose_device(), progress, systems=1)
+    return PartialStudents(config, task, rows, models, progress).learning_curve(student)
 
 
 def _trained_on(config: RunConfig, task: TaskDefinition) -> TrainedOn:

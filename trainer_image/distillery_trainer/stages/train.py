@@ -47,23 +47,30 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Train the student. Raises StageError."""
     quiet_libraries()
     folder = config.stage_folder
-    base = _base_model(config)
+    base = base_model(config)
     rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
-    device = choose_device()
-    started = time.monotonic()
+    figures = make_student(config, base, rows, progress)
+    figures = figures.model_copy(update={"model_digest": model_digest(folder.model)})
+    return _result(config, folder, rows, figures)
+
+
+def make_student(
+    config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: ProgressReporter
+) -> TrainingFigures:
+    """Train on the rows, and save adapter and model in the stage's folder. Raises StageError."""
+    folder, device, started = config.stage_folder, choose_device(), time.monotonic()
     with _failures_explained(config, rows.partial_result()):
         trained = _train(config, base, rows, device, progress)
         seconds = time.monotonic() - started
         _save(config, base, trained, folder)
     shutil.rmtree(folder.checkpoints)
-    figures = _figures(trained, device, seconds).model_copy(update={"model_digest": model_digest(folder.model)})
-    return _result(config, folder, rows, figures)
+    return _figures(trained, device, seconds)
 
 
 # --- the rows
 
 
-def _base_model(config: RunConfig) -> ModelFolder:
+def base_model(config: RunConfig) -> ModelFolder:
     """The model to train; where it is to be served with adapters, as it is kept for that."""
     if config.base_folder:
         return kept_base(config, config.base_folder, _rendering(config))
