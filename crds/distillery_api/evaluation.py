@@ -189,7 +189,7 @@ class Evaluation(LenientModel):
     """Baseline that gives the row's last user message as the answer, for Text."""
     gap_closed: float | None = None
     """(student - baseTeacherPrompt) / (teacher - baseTeacherPrompt); absent if the teacher is not better than the base
-    model, or the student is not significantly better than every baseline (majority, shallow, lead)."""
+    model, or the student is not significantly better than every baseline (majority, shallow, lead, copied)."""
     relative_gain: float | None = None
     """student / baseTeacherPrompt - 1; absent if baseTeacherPrompt is 0."""
     p_value: float | None = None

@@ -1,6 +1,7 @@
 """Each task through the generate stage, with a teacher over HTTP: its requests, and what the student learns."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -109,3 +110,28 @@ def test_every_turn_of_a_conversation_is_learned_after_the_teachers_own_answers(
     assert [message["content"] for message in rows[1]["prompt"][1:]] == ["Call 10.", "Heard: Call 10.", "Again 10."]
     assert rows[1]["completion"][0]["content"] == "Heard: Again 10."
     assert run.result.splits["train"].kept == 4
+
+
+def test_text_learns_translations_and_rejects_what_breaks_a_rule(tmp_path):
+    def row(number: int) -> dict[str, Any]:
+        instruction = {"role": "system", "content": "Translate into German, formally."}
+        text = f"We are sorry to tell you that train number {number} will leave the station an hour late today."
+        return {"messages": [instruction, {"role": "user", "content": text}], "gold": ["Zug.", f"Zug {number}."]}
+
+    def answer(messages: Any) -> Answer:
+        number = re.search(r"\d+", last_user_text(messages))[0]
+        form = "du" if number == "12" else "Sie"
+        return Answer(f"Leider verlässt Zug {number} den Bahnhof heute eine Stunde später. Wir bitten {form} darum.")
+
+    rules = [{"matches": r"\bSie\b"}]
+    with TeacherServer(answer) as teacher:
+        filters = {"duplicates": "None", "leakage": "None", "answerRules": rules}
+        run = stage(tmp_path, "Text", teacher, row, filters=filters)
+        systems = {request.body["messages"][0]["content"] for request in teacher.requests}
+    assert systems == {"Translate into German, formally."}
+    assert [text.split()[3] for text in learnt(run)] == ["10", "11", "13"]
+    assert run.reasons() == ["breaks_rule"]
+    assert run.rows("rejected")[0]["message"] == (
+        r"The answer does not match the regular expression \bSie\b (generation.filters.answerRules[0])."
+    )
+    assert run.rows("test")[0]["gold"] == ["Zug.", "Zug 30."]

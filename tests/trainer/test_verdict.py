@@ -88,6 +88,7 @@ TABLES = [
     ({"teacher": 190, "student": 100, "majority": 100, "shallow": 90}, "NoBetterThanBaseline", "majority"),
     ({"teacher": 190, "student": 100, "majority": 70, "shallow": 160}, "NoBetterThanBaseline", "shallow"),
     ({"teacher": 190, "student": 100, "lead": 101}, "NoBetterThanBaseline", "lead"),
+    ({"teacher": 190, "student": 100, "copied": 101}, "NoBetterThanBaseline", "copied"),
     # No better than the base model.
     ({"teacher": 190, "base": 150, "student": 152, "majority": 70}, "NoBetterThanBase", "base"),
     ({"teacher": 190, "baseTeacherPrompt": 150, "student": 150}, "NoBetterThanBase", "baseTeacherPrompt"),

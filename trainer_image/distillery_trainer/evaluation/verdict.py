@@ -28,6 +28,7 @@ _NAMES = {
     System.MAJORITY: "the most frequent answer of the training rows",
     System.SHALLOW: "counting words (the baseline shallow)",
     System.LEAD: "the first words of the source",
+    System.COPIED: "a copy of the row's text (the baseline copied)",
 }
 
 
