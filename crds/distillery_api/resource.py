@@ -17,6 +17,7 @@ SINGULAR = "distillation"
 SHORT_NAME = "distill"
 CATEGORY = "distillery"
 RETRY_ANNOTATION = f"{GROUP}/retry-at"
+RETRY_REJECTED_ANNOTATION = f"{GROUP}/retry-rejected"
 RESTART_ANNOTATION = f"{GROUP}/restart-at"
 PROMOTE_ANNOTATION = f"{GROUP}/promote"
 

@@ -96,6 +96,9 @@ class StageStatus(LenientModel):
     compared_with: ShortText | None = None
     """Hash of the student that was served when the last attempt was created, and that the quality gate compares with
     the new one (evaluate)."""
+    retry_rejected: ShortText | None = None
+    """Value of the annotation distillery.dev/retry-rejected that the attempt was given: it asks rejected rows again
+    (generate)."""
     completion_time: datetime | None = None
     """Time at which the stage completed."""
     progress: Progress | None = None
@@ -370,3 +373,5 @@ class DistillationStatus(LenientModel):
     """The last finished runs, newest first, and those that are served."""
     last_handled_retry_at: ShortText | None = None
     """Last handled value of the annotation distillery.dev/retry-at."""
+    last_handled_retry_rejected: ShortText | None = None
+    """Last handled value of the annotation distillery.dev/retry-rejected."""

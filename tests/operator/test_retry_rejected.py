@@ -1,12 +1,16 @@
 """Requests to ask rejected rows again: how they are written, and which rows of a finished stage they concern."""
 
+import json
+
 import pytest
 import typer
 
 from distillery_api.run_config import RetryRejected
+from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts
 from distillery_operator.cli.retry_option import chosen_reasons, joined
 from distillery_operator.planning.retry_rejected import annotated_retry, concerned_rows
+from simulated_cluster import SimulatedCluster
 
 ROWS = RowCounts(
     read=9, kept=4, rejected=5, rejected_by_reason={"refused": 2, "truncated": 1, "duplicate": 1, "new": 1}
@@ -77,3 +81,99 @@ def test_an_annotation_with_a_misspelt_reason_asks_for_nothing(value):
 )
 def test_rows_that_a_request_concerns(value, rows):
     assert concerned_rows(annotated_retry(value), ROWS) == rows
+
+
+REJECTED = RowCounts(read=9, kept=6, rejected=3, rejected_by_reason={"refused": 2, "duplicate": 1})
+ANNOTATION = "distillery.dev/retry-rejected"
+
+
+def served_run() -> SimulatedCluster:
+    """A cluster in which all stages are done, with rows that the teacher refused."""
+    cluster = SimulatedCluster()
+    cluster.settle()
+    cluster.start()
+    cluster.finish(rows=REJECTED)
+    cluster.run_stages(Stage.TRAIN, Stage.EVALUATE, Stage.VERIFY)
+    cluster.wait(60)
+    return cluster
+
+
+def given_to_generate(cluster: SimulatedCluster) -> object:
+    """What the ConfigMap of generate asks for."""
+    (config_map,) = [
+        each for (kind, name), each in cluster.objects.items() if kind == "ConfigMap" and "-generate-" in name
+    ]
+    return json.loads(config_map["data"]["run.json"]).get("retryRejected")
+
+
+def test_the_annotation_asks_rejected_rows_again_once():
+    cluster = served_run()
+    served = cluster.status.serving
+    cluster.annotations[ANNOTATION] = "refused 2026-11-29"
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).job.endswith("-2")
+    assert given_to_generate(cluster) == {"request": "refused 2026-11-29", "reasons": ["refused"]}
+    assert cluster.status.last_handled_retry_rejected == "refused 2026-11-29"
+    cluster.start()
+    cluster.wait(60)
+    cluster.finish(rows=RowCounts(read=9, kept=7, rejected=2, rejected_by_reason={"refused": 1}), rows_revision="1a2b")
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).retry_rejected is None
+    assert cluster.record(Stage.TRAIN).attempts == 1
+    assert cluster.status.serving == served
+    cluster.start()
+    cluster.finish()
+    cluster.run_stages(Stage.EVALUATE, Stage.VERIFY)
+    assert cluster.record(Stage.GENERATE).attempts == 2
+
+
+@pytest.mark.parametrize("value", ["bad_json 1", "trunkated"])
+def test_the_annotation_does_nothing_where_it_concerns_no_row(value):
+    cluster = served_run()
+    cluster.annotations[ANNOTATION] = value
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).attempts == 1
+    handled = value if value == "bad_json 1" else None
+    assert cluster.status.last_handled_retry_rejected == handled
+
+
+def test_every_attempt_of_the_retry_is_given_the_same_request():
+    cluster = served_run()
+    cluster.annotations[ANNOTATION] = "now 1"
+    cluster.settle()
+    cluster.start()
+    cluster.fail(3)
+    cluster.settle()
+    cluster.wait(3600)
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).attempts == 3
+    assert given_to_generate(cluster) == {"request": "now 1", "reasons": []}
+
+
+def test_the_annotation_waits_while_generate_runs():
+    cluster = served_run()
+    cluster.annotations[ANNOTATION] = "now 1"
+    cluster.settle()
+    cluster.start()
+    cluster.annotations[ANNOTATION] = "now 2"
+    cluster.settle()
+    assert cluster.status.last_handled_retry_rejected == "now 1"
+    cluster.finish(rows=REJECTED)
+    cluster.settle()
+    assert cluster.status.last_handled_retry_rejected == "now 2"
+    assert cluster.record(Stage.GENERATE).attempts == 3
+
+
+def test_a_new_run_is_not_given_an_old_annotation():
+    cluster = served_run()
+    cluster.annotations[ANNOTATION] = "now 1"
+    cluster.settle()
+    cluster.start()
+    cluster.finish(rows=REJECTED)
+    cluster.settle()
+    data = {**cluster.spec["data"], "labels": ["entailment", "contradiction"]}
+    cluster.change(data=data)
+    cluster.settle()
+    assert cluster.record(Stage.GENERATE).attempts == 1
+    configs = [each for (kind, name), each in cluster.objects.items() if kind == "ConfigMap" and "generate" in name]
+    assert "retryRejected" not in configs[-1]["data"]["run.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distillery_api.stage import Stage
 from distillery_api.status import StageStatus
 from distillery_operator.core.drift import includes
 from distillery_operator.core.observation import Ownership
@@ -12,12 +13,14 @@ from distillery_operator.core.stages import StagePhase, StageState
 from distillery_operator.manifests.child_metadata import Manifest
 from distillery_operator.manifests.job import stage_config_map
 from distillery_operator.planning.plan import PlannedStage
+from distillery_operator.planning.retry_rejected import annotated_retry
 
 
 def config_map_of_attempt(situation: Situation, planned: PlannedStage, record: StageStatus) -> Manifest:
     """What the attempt that `record` names is given."""
     student, prune = serving_student(situation), folders_to_prune(situation, planned)
-    return stage_config_map(situation.plan, planned, student, record.micro_batches or 1, prune)
+    retry = annotated_retry(record.retry_rejected) if planned.stage is Stage.GENERATE else None
+    return stage_config_map(situation.plan, planned, student, record.micro_batches or 1, prune, retry_rejected=retry)
 
 
 def config_map_to_restore(situation: Situation, state: StageState) -> Manifest | None:

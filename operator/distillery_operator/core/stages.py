@@ -40,6 +40,7 @@ from distillery_operator.core.queueing import (
     is_outdated_in_queue,
     only_a_person_can_resume,
 )
+from distillery_operator.core.rejected_rows import concerns, frees_failed, unhandled_retry
 from distillery_operator.core.retry_policy import (
     BLOCKING_REASONS,
     blocked_after_request,
@@ -242,10 +243,12 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
 
 
 def _retries_rows(situation: Situation, record: StageStatus) -> bool:
-    """Whether the retry annotation asks for rows of a finished stage that failed for a cause that may have passed.
-    While a Job runs, or a later stage has not finished, it does not: it is about that stage then."""
-    may_change = record.completion_time is not None and record.rows is not None and record.rows.transient_failures > 0
-    if not (may_change and situation.retry_requested) or unmet_precondition(situation):
+    """Whether an annotation asks for rows of a finished stage: for those that failed for a cause that may have passed,
+    or for rejected ones. While a Job runs, or a later stage has not finished, retry-at is about that stage, and
+    retry-rejected waits."""
+    failed = record.completion_time is not None and record.rows is not None and record.rows.transient_failures > 0
+    wanted = (failed and situation.retry_requested) or concerns(situation, record)
+    if not wanted or unmet_precondition(situation):
         return False
     later = [_up_to_date(situation, planned) for planned in situation.plan.stages if planned.stage is not record.name]
     return all(each is None or each.completion_time for each in later)
@@ -257,7 +260,7 @@ def _failed_attempt(situation: Situation, planned: PlannedStage, record: StageSt
         record,
         configuration=situation.configuration(planned),
         spec_changed=situation.spec_changed,
-        retry_requested=situation.retry_requested,
+        retry_requested=situation.retry_requested or frees_failed(situation, record),
         now=situation.now,
     )
     if volume_has_grown(record, situation.observation.claim) or compares_otherwise(situation, planned, record):
@@ -311,6 +314,7 @@ def _next_attempt(situation: Situation, planned: PlannedStage, record: StageStat
             "job": names.job_name(situation.plan.name, planned.folder, attempt),
             "attempts": attempt,
             "last_attempt_time": situation.now,
+            "retry_rejected": _rejected_to_retry(situation, record),
             "completion_time": None,
             "retry_time": None,
             "reason": None,
@@ -318,6 +322,14 @@ def _next_attempt(situation: Situation, planned: PlannedStage, record: StageStat
         }
     )
     return _start(situation, planned, record, following)
+
+
+def _rejected_to_retry(situation: Situation, record: StageStatus | None) -> str | None:
+    """The request for rejected rows that an attempt is given: a new one, or that of the attempt before it."""
+    if record is None:
+        return None
+    new = concerns(situation, record) or frees_failed(situation, record)
+    return unhandled_retry(situation) if new else record.retry_rejected
 
 
 def _start(

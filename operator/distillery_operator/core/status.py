@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from distillery_api.evaluation import Evaluation
@@ -31,6 +31,7 @@ from distillery_operator.core.gated_rollout import awaits_promotion, meets_gate,
 from distillery_operator.core.history import history
 from distillery_operator.core.observation import ObservedJob, Ownership, StageReport
 from distillery_operator.core.pruning import prunable_folders
+from distillery_operator.core.rejected_rows import last_handled
 from distillery_operator.core.routes import external_urls, route_status
 from distillery_operator.core.servers import candidate_server
 from distillery_operator.core.serving_rollout import RolloutPhase, service_url
@@ -72,7 +73,12 @@ def compute_status(assessment: Assessment, report: StageReport) -> DistillationS
         refused=situation.refusals,
         history=runs,
         last_handled_retry_at=situation.plan.retry_at or situation.previous.last_handled_retry_at,
+        last_handled_retry_rejected=last_handled(situation, _record_of(stages, Stage.GENERATE)),
     )
+
+
+def _record_of(stages: Sequence[StageStatus], stage: Stage) -> StageStatus | None:
+    return next((record for record in stages if record.name is stage), None)
 
 
 def invalid_status(metadata: Metadata, previous: DistillationStatus, now: datetime, message: str) -> DistillationStatus:

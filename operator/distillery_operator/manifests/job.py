@@ -7,7 +7,7 @@ later" and "the user must change something".
 from __future__ import annotations
 
 from distillery_api.paths import CONFIG_FILE
-from distillery_api.run_config import METRICS_PORT, WORKSPACE_PATH, ServingStudent
+from distillery_api.run_config import METRICS_PORT, WORKSPACE_PATH, RetryRejected, ServingStudent
 from distillery_api.stage import ExitCode, Stage
 from distillery_operator.manifests.certificate_authorities import (
     authority_environment,
@@ -73,15 +73,18 @@ def stage_config_map(
     serving_student: ServingStudent | None = None,
     micro_batches: int = 1,
     prune: tuple[str, ...] = (),
+    *,
+    retry_rejected: RetryRejected | None = None,
 ) -> Manifest:
     """The ConfigMap with the stage's RunConfig. Evaluate compares the new student with `serving_student`; batches are
-    processed in so many parts; the folders in `prune` are deleted first."""
+    processed in so many parts; the folders in `prune` are deleted first; generate asks rejected rows again."""
     labels = child_labels(plan, planned.stage, input_hash=planned.input_hash)
+    text = _config_text(plan, planned, serving_student, micro_batches, prune, retry_rejected=retry_rejected)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owned_metadata(plan, names.config_map_name(plan.name, planned.folder), labels),
-        "data": {CONFIG_FILE: _config_text(plan, planned, serving_student, micro_batches, prune)},
+        "data": {CONFIG_FILE: text},
     }
 
 
@@ -138,11 +141,13 @@ def _config_text(
     serving_student: ServingStudent | None = None,
     micro_batches: int = 1,
     prune: tuple[str, ...] = (),
+    *,
+    retry_rejected: RetryRejected | None = None,
 ) -> str:
     config = run_config(plan, planned, StageLocations.in_pod(plan, planned.stage), micro_batches)
     if planned.stage is Stage.EVALUATE:
         config = config.model_copy(update={"serving_student": serving_student})
-    config = config.model_copy(update={"prune": prune})
+    config = config.model_copy(update={"prune": prune, "retry_rejected": retry_rejected})
     # Without folders, the text, and with it the configuration's digest, is that of earlier releases.
     return config.model_dump_json(by_alias=True, exclude_none=True, exclude=None if prune else {"prune"}, indent=2)
 

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from distillery_api.paths import Workspace
-from distillery_api.resource import PROMOTE_ANNOTATION, RESTART_ANNOTATION, RETRY_ANNOTATION, Distillation
+from distillery_api.resource import (
+    PROMOTE_ANNOTATION,
+    RESTART_ANNOTATION,
+    RETRY_ANNOTATION,
+    RETRY_REJECTED_ANNOTATION,
+    Distillation,
+)
 from distillery_api.spec import (
     AccessMode,
     DistillationSpec,
@@ -124,6 +130,13 @@ class Plan:
     def retry_at(self) -> str | None:
         """The value of the annotation that requests a retry of a failed stage."""
         return self.distillation.metadata.annotations.get(RETRY_ANNOTATION)
+
+    @property
+    def retry_rejected(self) -> str | None:
+        """The value of the annotation that requests that rejected rows are asked again. The status holds 1,024
+        characters of it."""
+        value = self.distillation.metadata.annotations.get(RETRY_REJECTED_ANNOTATION)
+        return value and value[:1024]
 
     @property
     def restart_at(self) -> str | None:
