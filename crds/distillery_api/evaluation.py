@@ -21,7 +21,8 @@ class Score(LenientModel):
     """Figures of one system on the held-out rows. Shares are between 0 and 1."""
 
     score: float
-    """Mean of the metric over the rows. A missing or unreadable answer counts as 0."""
+    """Mean of the metric over the rows, for Extraction F1 over all fields. A missing or unreadable answer counts as
+    0."""
     low: float | None = None
     """Lower bound of the 95 % confidence interval of the score: a Wilson interval for accuracy, otherwise a
     bootstrap."""
@@ -42,9 +43,15 @@ class Score(LenientModel):
     rouge_l: float | None = None
     """Mean ROUGE-L F1 of the answers of Text."""
     exact: float | None = None
-    """Share of the answers of Text that are the reference, white space apart."""
+    """Share of the answers that are the reference, white space apart (Text) or by all of their fields (Extraction)."""
     rules_kept: float | None = None
     """Share of rows whose answer keeps all of generation.filters.answerRules."""
+    valid_share: float | None = None
+    """Share of rows whose reply is one object that fits the schema, for Extraction."""
+    precision: float | None = None
+    """Of the fields that the answers give, the share with the value of the reference, for Extraction."""
+    recall: float | None = None
+    """Of the fields that the references give, the share with the same value in the answer, for Extraction."""
     rouge1: float | None = None
     """Mean ROUGE-1 F1 of summaries and conversation replies."""
     rouge2: float | None = None
@@ -160,8 +167,8 @@ class Evaluation(LenientModel):
     """The result table. All systems answered the same rows."""
 
     metric: Annotated[str, Field(max_length=32)] = "accuracy"
-    """Metric of the scores: accuracy against gold, rougeL for Summarization and Conversation, or chrF for Text; or
-    agreement, which is the same measure against the teacher's answers, if the rows have no gold."""
+    """Metric of the scores: accuracy against gold, rougeL for Summarization and Conversation, chrF for Text, or fieldF1
+    for Extraction; or agreement, which is the same measure against the teacher's answers, if the rows have no gold."""
     sample_size: int
     """Number of held-out rows."""
     held_out_from_validation: bool = False
@@ -180,7 +187,7 @@ class Evaluation(LenientModel):
     """The student that was served during the evaluation, with its own student prompt; only where the quality gate
     compares the new one with it."""
     majority: Score | None = None
-    """Baseline that always gives the most frequent answer of the train rows, for labels and numbers."""
+    """Baseline that always gives the most frequent answer of the train rows, for labels, numbers and objects."""
     shallow: Score | None = None
     """Baseline of TF-IDF and logistic regression, trained on the same rows as the student, for labels."""
     lead: Score | None = None
@@ -214,16 +221,17 @@ class Evaluation(LenientModel):
     """What the quality gate says about the student; absent without evaluation.gate."""
 
     @property
-    def is_prose(self) -> bool:
-        """Whether the answers are texts, which are scored by similarity, rather than labels or numbers."""
+    def is_partly_right(self) -> bool:
+        """Whether an answer may be partly right, as texts and objects may, rather than labels and numbers."""
         return self.similarity is not None
 
     @property
     def similarity(self) -> str | None:
-        """By what the answers are compared if they are texts: ROUGE-L or chrF; None for labels and numbers."""
-        if self.student is None or (self.student.rouge1 is None and self.student.chrf is None):
+        """By what the answers are compared if they may be partly right; None for labels and numbers."""
+        if self.student is None:
             return None
-        return "ROUGE-L" if self.student.chrf is None else "chrF"
+        marks = {"ROUGE-L": self.student.rouge1, "chrF": self.student.chrf, "Field F1": self.student.valid_share}
+        return next((name for name, figure in reversed(marks.items()) if figure is not None), None)
 
     def served(self, latency_seconds: float) -> Evaluation:
         """The table with the latency of the served student."""
@@ -234,7 +242,14 @@ class Evaluation(LenientModel):
     def brief(self) -> Evaluation:
         """The table reduced to scores and their intervals."""
         brief = {
-            name: Score(score=value.score, low=value.low, high=value.high, rouge1=value.rouge1, chrf=value.chrf)
+            name: Score(
+                score=value.score,
+                low=value.low,
+                high=value.high,
+                rouge1=value.rouge1,
+                chrf=value.chrf,
+                valid_share=value.valid_share,
+            )
             for name in type(self).model_fields
             if isinstance(value := getattr(self, name), Score)
         }

@@ -17,6 +17,7 @@ IMAGE_MODEL_FOLDER = "models"
 """Folder of the model's files in the student's image: KServe's convention."""
 
 STUDENT_PROMPT_FILE = "student-prompt.txt"
+ANSWER_SCHEMA_FILE = "answer-schema.json"
 """The student prompt as text: in the folder of generate, and among the model's files in the student's image."""
 
 
@@ -33,6 +34,8 @@ class Artefact(StrEnum):
     """Rejected rows, each with its reason."""
     STUDENT_PROMPT = "studentPrompt"
     """The student prompt as text."""
+    ANSWER_SCHEMA = "answerSchema"
+    """The JSON schema of the answers, for Extraction."""
     CARD = "card"
     """The dataset card."""
     ADAPTER = "adapter"
@@ -180,6 +183,11 @@ class StageFolder:
     def student_prompt(self) -> Path:
         """generate: the student prompt as text."""
         return self.path / STUDENT_PROMPT_FILE
+
+    @property
+    def answer_schema(self) -> Path:
+        """generate: the JSON schema of the answers, for Extraction."""
+        return self.path / ANSWER_SCHEMA_FILE
 
     @property
     def not_trained(self) -> Path:

@@ -54,6 +54,8 @@ class RejectionReason(StrEnum):
     """The model refused to answer."""
     BAD_JSON = "bad_json"
     """The reply was to be JSON of a certain form, and is not."""
+    SCHEMA_MISMATCH = "schema_mismatch"
+    """The reply is a JSON object that does not fit generation.schema."""
     LABEL_NOT_ALLOWED = "label_not_allowed"
     """The reply names none of the allowed labels."""
     SEVERAL_LABELS = "several_labels"

@@ -301,3 +301,21 @@ def test_table_of_texts_names_chrf_and_explains_the_copy_and_the_scores_of_all_r
 def test_agreement_of_texts_names_how_it_is_measured():
     text = shown({**RESULT, "evaluation": {"sampleSize": 300, "metric": "agreement", "student": TEXT}})
     assert "Agreement (chrF) on 300 held-out rows, against the teacher's answers" in text
+
+
+def test_objects_have_shares_of_valid_and_exact_ones():
+    score = {
+        "score": 0.812,
+        "low": 0.78,
+        "high": 0.84,
+        "validShare": 0.995,
+        "exact": 0.61,
+        "precision": 0.9,
+        "recall": 0.74,
+    }
+    evaluation = {"metric": "fieldF1", "sampleSize": 200, "student": score, "majority": {"score": 0.1}, "pValue": 0.2}
+    text = shown({**RESULT, "evaluation": evaluation}, width=120)
+    assert "Field F1 on 200 held-out rows, against gold" in text
+    assert row(text, "Student") == ["Student", "student", "0.812", "0.78-0.84", "99.5%", "61.0%", "0.900", "0.740"]
+    assert "Valid: share of replies that are one object of the schema." in text
+    assert "p = 0.200 (paired bootstrap)" in text

@@ -207,3 +207,31 @@ def test_fingerprint_of_large_weights_sees_a_change_in_any_sampled_block(tmp_pat
     content[4 * 1024 * 1024 : 4 * 1024 * 1024 + 200_000] = b"x" * 200_000
     weights.write_bytes(content)
     assert fingerprint(weights.parent) != before
+
+
+@pytest.fixture
+def extraction(tmp_path):
+    path = tmp_path / "extraction.yaml"
+    text = MANIFEST.replace("task: NLI", "task: Extraction")
+    path.write_text(text.replace("  generation:\n", "  generation:\n    schemaUri: configmap://forms/schema.json\n"))
+    return read_manifest(path)
+
+
+def test_a_schema_in_a_configmap_is_a_file_of_the_mapped_folder(extraction, tmp_path):
+    mappings = supplied(tmp_path)
+    assert (
+        "11: spec.generation.schemaUri: configmap://forms/schema.json is in the ConfigMap forms"
+        in (refused(extraction, **mappings)[0][0])
+    )
+    forms = tmp_path / "forms"
+    forms.mkdir()
+    mappings["configmaps"]["forms"] = forms
+    problems, reason = refused(extraction, **mappings)
+    assert (problems, reason) == (
+        [f"11: spec.generation.schemaUri: {forms}/schema.json does not exist; check the path"],
+        Reason.INVALID_DATA,
+    )
+    (forms / "schema.json").write_text("{}")
+    found = find_inputs(extraction, LocalSubstitutes(**mappings))
+    assert found.mounts["configmap://forms"] == str(forms)
+    assert found.fingerprints["configmap://forms/schema.json"] == fingerprint(forms / "schema.json")

@@ -16,6 +16,11 @@ from generate_run import GenerateRun
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text()
 SECTIONS = {part.split("\n", 1)[0]: part for part in PAGE.split("\n## ")[1:]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"total": {"type": "number"}, "currency": {"enum": ["EUR", "USD"]}, "date": {"format": "date"}},
+}
+GENERATION = {Task.EXTRACTION: {"schema": SCHEMA}}
 LABELS = {
     Task.NLI: ["entailment", "neutral", "contradiction"],
     Task.CLASSIFICATION: ["positive", "negative", "mixed"],
@@ -24,7 +29,8 @@ LABELS = {
 
 def config_of(task, folder, rows=b""):
     labels = LABELS.get(task, [])
-    run = GenerateRun(folder, "https://teacher.example/v1", rows, config={"task": task, "labels": labels})
+    fields = {"task": task, "labels": labels}
+    run = GenerateRun(folder, "https://teacher.example/v1", rows, generation=GENERATION.get(task, {}), config=fields)
     return RunConfig.read(run.config_file)
 
 

@@ -69,7 +69,7 @@ def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
     assert (made.gap_closed, made.relative_gain, made.p_value) == (None, 1.0, 0.25)
     assert (made.verdict.kind, made.verdict.remedy) == ("TooFewRows", "MoreHeldOutRows")
     assert (made.student.rouge1, made.student.words, made.majority.unreadable) == (None, None, None)
-    assert made.is_prose is False
+    assert made.is_partly_right is False
 
 
 def test_letters_of_options_have_no_macro_f1(tmp_path):
@@ -123,7 +123,7 @@ def test_table_of_summaries_has_rouge_length_and_the_lead(tmp_path):
     assert made.lead.rouge1 == pytest.approx(0.7, abs=1e-4)
     assert (made.lead.unreadable, made.majority, made.shallow) == (None, None, None)
     assert (made.student.strict, made.student.macro_f1, made.student.perplexity) == (None, None, None)
-    assert made.is_prose is True
+    assert made.is_partly_right is True
 
 
 def test_table_of_texts_has_the_scores_of_the_corpus_exact_answers_rules_and_the_copy(tmp_path):
@@ -142,7 +142,7 @@ def test_table_of_texts_has_the_scores_of_the_corpus_exact_answers_rules_and_the
         base_teacher_prompt=["", "x"], base=["the old mill is open.", "It is closed  today."],
         student=["The old mill is open now.", "It is closed today"],
     )  # fmt: skip
-    assert (made.metric, made.similarity, made.is_prose, made.sample_size) == ("chrF", "chrF", True, 2)
+    assert (made.metric, made.similarity, made.is_partly_right, made.sample_size) == ("chrF", "chrF", True, 2)
     assert (made.teacher.score, made.teacher.exact, made.teacher.rules_kept) == (0.5, 0.5, 0.5)
     assert (made.base.exact, made.base.rules_kept, made.student.exact, made.student.rules_kept) == (0.5, 1.0, 0.5, 0.5)
     assert 0.9 < made.student.score < 1
@@ -189,6 +189,6 @@ def test_agreement_on_texts_has_no_teacher_and_no_gap(tmp_path):
         base_teacher_prompt=["one"], base=["three"], student=["one two"],
         partly_supervised=True, judge="other", wins={STUDENT: [0.5]},
     )  # fmt: skip
-    assert (made.metric, made.teacher, made.gap_closed, made.is_prose) == ("agreement", None, None, True)
+    assert (made.metric, made.teacher, made.gap_closed, made.is_partly_right) == ("agreement", None, None, True)
     assert (made.student.score, made.student.low, made.student.high) == (1.0, None, None)
     assert (made.partly_supervised, made.judge, made.student.win_rate, made.base.win_rate) == (True, "other", 0.5, None)

@@ -209,6 +209,8 @@ def test_columns_of_json_lines(tmp_path):
         (True, "true"),
         (2**64 - 1, "18446744073709551615"),
         (["a", "b"], ["a", "b"]),
+        ({"b": 1.5, "a": "\u00fc"}, '{"a":"\u00fc","b":1.5}'),
+        ([{"a": 1}, {"a": None}], ['{"a":1}', '{"a":null}']),
         ("", None),
         (None, None),
     ],
@@ -222,7 +224,13 @@ def test_gold_of_a_chat_row_may_be_a_number_or_a_boolean(tmp_path, gold, text):
     assert row_of(tmp_path, {**ANSWERED, "gold": gold}).gold == text
 
 
-@pytest.mark.parametrize("cell", [float("nan"), [float("inf")], [["a"]], {"a": 1}])
+@pytest.mark.parametrize("cell", [{"a": float("nan")}, {"a": {1, 2}}, [{"a": b"x"}]])
+def test_known_object_that_is_no_json_is_refused(cell):
+    with pytest.raises(InvalidRow, match=r"^gold is an object with a value that is no JSON; write it as JSON text$"):
+        ALL_READERS["columns"]({"q": "a", "s": None, "r": None, "g": cell, "i": None})
+
+
+@pytest.mark.parametrize("cell", [float("nan"), [float("inf")], [["a"]]])
 def test_known_answer_that_cannot_be_written_is_refused(cell):
     with pytest.raises(InvalidRow, match=r"^gold is not a string$"):
         ALL_READERS["columns"]({"q": "a", "s": None, "r": None, "g": cell, "i": None})

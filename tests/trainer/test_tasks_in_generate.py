@@ -135,3 +135,36 @@ def test_text_learns_translations_and_rejects_what_breaks_a_rule(tmp_path):
         r"The answer does not match the regular expression \bSie\b (generation.filters.answerRules[0])."
     )
     assert run.rows("test")[0]["gold"] == ["Zug.", "Zug 30."]
+
+
+SCHEMA = {"type": "object", "properties": {"number": {"type": "number"}, "kind": {"enum": ["odd", "even"]}}}
+
+
+def test_objects_are_requested_by_their_schema_and_learned_as_canonical_json(tmp_path):
+    def row(number: int) -> dict[str, Any]:
+        row = single(f"The number is {number} .", gold={"number": number})
+        return {**row, "messages": [{"role": "system", "content": "Count from zero."}, *row["messages"]]}
+
+    def answer(messages: Any) -> Answer:
+        text = " ".join(message["content"] for message in messages)
+        number = int(text.partition("The number is ")[2].split()[0])
+        if number == 11 and "at $.number: 'eleven' is not of type 'number'" not in text:
+            return Answer('{"number": "eleven"}')
+        return Answer(f'{{"number": {"null" if number == 13 else number}.0, "kind": null}}'.replace("null.0", '"?"'))
+
+    with TeacherServer(answer) as teacher:
+        run = stage(tmp_path, "Extraction", teacher, row, schema=SCHEMA, minSuccessRatio=0.0)
+        first = teacher.requests[0].body
+    assert first["response_format"]["json_schema"]["schema"]["required"] == ["kind", "number"]
+    assert "Count from zero." in first["messages"][0]["content"]
+    assert '"enum": ["odd", "even"]' in first["messages"][0]["content"]
+    assert learnt(run) == ['{"number":10.0}', '{"number":11.0}', '{"number":12.0}']
+    assert run.rows("train")[0]["prompt"][0] == {"role": "system", "content": "Count from zero."}
+    [rejected] = run.rows("rejected")
+    assert (rejected["reason"], rejected["message"]) == (
+        "schema_mismatch",
+        "The object does not fit generation.schema: at $.number: '?' is not of type 'number'.",
+    )
+    assert [row["gold"] for row in run.rows("test")] == ['{"number":30}', '{"number":31}']
+    kept = json.loads((run.workspace / run.result.files["answerSchema"]).read_text())
+    assert list(kept["properties"]) == ["kind", "number"]

@@ -78,7 +78,21 @@ def _has_defined_labels(spec: DistillationSpec) -> bool:
     return any(len(label.spellings) > 1 or label.description for label in spec.data.labels or ())
 
 
+def _has_one_schema(spec: DistillationSpec) -> bool:
+    given = (spec.generation.answer_schema is not None, spec.generation.schema_uri is not None)
+    return sum(given) == (1 if spec.task is Task.EXTRACTION else 0)
+
+
+_ONE_SCHEMA = Rule(
+    # `schema` of this object, which the API server does not look into.
+    "self.task == 'Extraction' ? has(self.generation.schema) != has(self.generation.schemaUri) :"
+    " !has(self.generation.schema) && !has(self.generation.schemaUri)",
+    "generation.schema: Extraction needs one JSON schema of its answers, and no other task has any; for Extraction set"
+    " generation.schema (the schema itself) or generation.schemaUri (where it is), for another task remove both",
+    _has_one_schema,
+)
 _TASK_RULES = (
+    _ONE_SCHEMA,
     _only_with((Task.MULTIPLE_CHOICE,), _OPTION_COLUMNS, "columns.options", _has_option_columns),
     _only_with(LABEL_TASKS, None, "data.labels", lambda spec: spec.data.labels is not None),
     Rule(
@@ -154,8 +168,8 @@ class DistillationSpec(ApiModel):
 
     task: Task
     """Task to distil: NLI (how a hypothesis relates to a premise), MultipleChoice, Classification (one or several of
-    your own labels), Math (the answer is a number), Summarization, Conversation (one or more turns), or Text (an answer
-    in prose, SQL or code to any instruction)."""
+    your own labels), Math (the answer is a number), Summarization, Conversation (one or more turns), Text (an answer in
+    prose, SQL or code to any instruction), or Extraction (a JSON object of a schema)."""
     suspend: Annotated[Flag, NotIdentity] = False
     """Stops running stages and starts no new ones. Results are kept, and the student stays served. Default: false."""
     queue: Annotated[Queue | None, NotIdentity] = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StrictInt
+from pydantic import AfterValidator, Field, StrictInt
+from pydantic_core import PydanticCustomError
 
+from distillery_api.answer_schema import InvalidSchema, JsonSchema, written_out
 from distillery_api.base import ApiModel, Rule, matches
 from distillery_api.spec.endpoints import HOST, PORT, has_no
 
@@ -53,6 +55,15 @@ SourceUri = Annotated[
         " s3://BUCKET/KEY, gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH or a path",
     ),
 ]
+SchemaUri = Annotated[
+    str,
+    Field(max_length=1024),
+    _inside,
+    matches(
+        rf"^(pvc://{_NAME}/[^/].*|configmap://{_NAME}/[-._a-zA-Z0-9]+|file:///.+|[^:]+)$",
+        "not a supported location of a schema; use configmap://NAME/KEY, pvc://CLAIM/PATH, file:///PATH or a path",
+    ),
+]
 ModelUri = Annotated[
     str,
     Field(max_length=1024),
@@ -88,6 +99,23 @@ Quantity = Annotated[
         _is_quantity,
     ),
     Field(json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 32}),
+]
+
+
+def _checked_schema(schema: JsonSchema) -> JsonSchema:
+    """The schema as it was given. Raises PydanticCustomError where it cannot be used."""
+    try:
+        written_out(schema)
+    except InvalidSchema as error:
+        raise PydanticCustomError("rule", "{message}", {"message": str(error)}) from None
+    return schema
+
+
+InlineSchema = Annotated[
+    dict[str, Any],
+    # An object that is kept as it is: the API server knows no schema of JSON schemas.
+    AfterValidator(_checked_schema),
+    Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
 ]
 
 

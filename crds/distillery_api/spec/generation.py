@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from distillery_api.base import NotIdentity, Rule
-from distillery_api.spec.fields import Flag, Language
+from distillery_api.spec.fields import Flag, InlineSchema, Language, SchemaUri
 from distillery_api.spec.filters import Filters, Redaction
 from distillery_api.spec.stage_options import JobOptions
 from distillery_api.spec.task import Task
@@ -41,9 +41,16 @@ class Generation(JobOptions):
         tuple[Teacher, ...], Field(min_length=1, max_length=1, json_schema_extra={"x-list-key": "name"})
     ]
     """Model that answers the rows. Exactly one."""
+    answer_schema: Annotated[InlineSchema | None, Field(alias="schema")] = None
+    """JSON schema of the answers, for Extraction: an object whose fields stand under properties. Part of the teacher
+    prompt, the response format of its requests, and the measure of each answer. At most 65,536 characters and 1,000
+    schemas; references lead to parts of the schema itself, and not in circles. Set either this or schemaUri."""
+    schema_uri: SchemaUri | None = None
+    """Location of the JSON schema, for Extraction: configmap://NAME/KEY, pvc://CLAIM/PATH, file:///PATH, or a plain
+    path, as for rows. Change data.version when the content changes. Set either this or schema."""
     chain_of_thought: Flag = False
-    """Asks the teacher to reason step by step before it answers, for NLI, MultipleChoice, Classification, Math and
-    Text. The student is not trained on the reasoning unless keepReasoning is true. Default: false."""
+    """Asks the teacher to reason step by step before it answers, for NLI, MultipleChoice, Classification, Math,
+    Extraction and Text. The student is not trained on the reasoning unless keepReasoning is true. Default: false."""
     chain_of_density: Flag = False
     """Asks the teacher for four increasingly dense summaries and keeps the last one, for Summarization.
     Default: false."""
@@ -60,8 +67,8 @@ class Generation(JobOptions):
     """Also trains the student on the teacher's reasoning, between <think> and </think> before the answer.
     Default: false."""
     samples: Annotated[int, Field(strict=True, ge=1, le=32)] = 1
-    """Number of replies to request for each train and validation row, for NLI, MultipleChoice, Classification and Math.
-    The answer that most of them agree on is kept (majority vote). Default: 1."""
+    """Number of replies to request for each train and validation row, for NLI, MultipleChoice, Classification, Math and
+    Extraction. The answer that most of them agree on is kept (majority vote). Default: 1."""
     sampling: Sampling = Sampling()
     """Sampling parameters."""
     prompts: Prompts = Prompts()

@@ -17,12 +17,13 @@ class Task(StrEnum):
     SUMMARIZATION = "Summarization"
     CONVERSATION = "Conversation"
     TEXT = "Text"
+    EXTRACTION = "Extraction"
 
 
 LABEL_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.CLASSIFICATION)
 """Tasks whose answer is one of a few labels."""
-REASONING_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.CLASSIFICATION, Task.MATH)
-"""Tasks with a short answer, which support chain of thought and a majority vote."""
+REASONING_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.CLASSIFICATION, Task.MATH, Task.EXTRACTION)
+"""Tasks with one answer that can be told right or wrong, which support chain of thought and a majority vote."""
 CHAIN_OF_THOUGHT_TASKS = (*REASONING_TASKS, Task.TEXT)
 """Tasks that support chain of thought."""
 PROSE_TASKS = (Task.SUMMARIZATION, Task.CONVERSATION, Task.TEXT)

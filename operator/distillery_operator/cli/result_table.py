@@ -65,6 +65,10 @@ class Column:
 COLUMNS = (
     Column("Micro\nF1", "micro_f1", ".3f"),
     Column("Macro\nF1", "macro_f1", ".3f"),
+    Column("Valid", "valid_share", ".1%"),
+    Column("Exact", "exact", ".1%"),
+    Column("Precision", "precision", ".3f"),
+    Column("Recall", "recall", ".3f"),
     Column("Win\nrate", "win_rate", ".1%"),
     Column("No\nanswer", "unreadable", ".1%"),
 )
@@ -91,6 +95,8 @@ TEXT_COLUMNS = (
 METRIC_EXPLANATIONS = {
     "chrf": "chrF and BLEU of all rows: the corpus scores, from 0 to 1; the score is the mean of the rows' chrF.",
     "rules_kept": "Rules kept: share of rows whose answer keeps all of generation.filters.answerRules.",
+    "valid_share": "Valid: share of replies that are one object of the schema. Exact: share of objects with the fields"
+    " of the reference, and no other ones.",
     "faithfulness": "Faithfulness: mean share of a summary's names and numbers that are also in its source.",
     "invented_numbers": "Invented numbers: share of summaries that contain a number that is not in their source.",
     "perplexity": "Perplexity: of the teacher's replies under the model. Lower is better; 1 is the minimum.",
@@ -221,8 +227,8 @@ def _empty_table(title: str, first: str = "", second: str = "Prompt") -> Table:
 
 
 def _title(evaluation: Evaluation) -> str:
-    names = {"accuracy": "Accuracy", "rougeL": "ROUGE-L", "chrF": "chrF"}
-    agreement = f"Agreement ({evaluation.similarity})" if evaluation.is_prose else "Agreement"
+    names = {"accuracy": "Accuracy", "rougeL": "ROUGE-L", "chrF": "chrF", "fieldF1": "Field F1"}
+    agreement = f"Agreement ({evaluation.similarity})" if evaluation.similarity else "Agreement"
     name = names.get(evaluation.metric, agreement)
     against = "gold" if evaluation.metric in names else "the teacher's answers"
     return f"{name} on {evaluation.sample_size:,} held-out rows, against {against}"
@@ -321,7 +327,7 @@ def _gap_line(evaluation: Evaluation) -> str:
         parts.append(f"Gap closed: {evaluation.gap_closed:.2f} of the gap between base model and teacher")
     if evaluation.p_value is not None:
         p_value = f"p = {evaluation.p_value:.3f}" if evaluation.p_value >= 0.001 else "p < 0.001"
-        test = "paired bootstrap" if evaluation.is_prose else "McNemar"
+        test = "paired bootstrap" if evaluation.is_partly_right else "McNemar"
         parts.append(f"significance of student vs. base model: {p_value} ({test})")
     line = "; ".join(parts)
     return f"{line[:1].upper()}{line[1:]}." if line else ""

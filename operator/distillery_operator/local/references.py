@@ -63,6 +63,8 @@ def find_inputs(manifest: Manifest, mappings: LocalSubstitutes, *, keys: bool = 
     if manifest.distillation.spec.suspend:
         search.add_problem(("spec", "suspend"), "is true, so nothing runs; set it to false", Reason.SUSPENDED)
     rows = {uri: search.rows(field_path, uri) for field_path, uri in _row_locations(manifest)}
+    schema_uri = manifest.distillation.spec.generation.schema_uri
+    schema = search.schema(("spec", "generation", "schemaUri"), schema_uri) if schema_uri else None
     model_uri = manifest.distillation.spec.student.model.uri
     model = search.model(("spec", MODEL_FIELD, "model", "uri"), model_uri)
     secrets = search.secrets(keys=keys)
@@ -75,6 +77,7 @@ def find_inputs(manifest: Manifest, mappings: LocalSubstitutes, *, keys: bool = 
         secrets=secrets,
         fingerprints={
             **{uri: files_fingerprint(found) for uri, found in rows.items() if found},
+            **({schema_uri: fingerprint(schema)} if schema_uri and schema else {}),
             **({model_uri: fingerprint(model)} if model else {}),
         },
     )
@@ -125,6 +128,17 @@ class _Search:
         if not names:
             self.add_problem(field_path, f"{path}: {no_files_problem(name)}", Reason.INVALID_DATA)
         return {each: Path(root + each) for each in names}
+
+    def schema(self, field_path: FieldPath, uri: str) -> Path | None:
+        """The file with a JSON schema that `uri` names; None where it is not on this machine."""
+        path = self.path(field_path, uri)
+        if path is None or path.is_file():
+            return path
+        problem = (
+            "is a folder; give the file with the schema in it" if path.is_dir() else "does not exist; check the path"
+        )
+        self.add_problem(field_path, f"{path} {problem}{_relative_hint(uri, self.manifest)}", Reason.INVALID_DATA)
+        return None
 
     def model(self, field_path: FieldPath, uri: str) -> Path | None:
         """The folder of the model that `uri` names; None where it is not on this machine."""

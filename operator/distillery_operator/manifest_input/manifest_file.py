@@ -30,6 +30,7 @@ SIZE_LIMIT = 3 * 1024 * 1024
 SHOWN_PATH_LIMIT = 200
 """Characters."""
 
+JSON_SCHEMA = ("spec", "generation", "schema")
 KEPT_METADATA = ("name", "namespace", "labels", "annotations")
 
 
@@ -177,7 +178,8 @@ def _boolean_label_problems(document: YamlDocument) -> list[FieldProblem]:
 
 
 def _needs_value(path: FieldPath) -> bool:
-    return path[0] == "spec" or path == ("metadata",)
+    is_in_schema = path[:3] == JSON_SCHEMA and len(path) > len(JSON_SCHEMA)  # null is a value there
+    return (path[0] == "spec" and not is_in_schema) or path == ("metadata",)
 
 
 def _json(value: dict[str, Any]) -> str:

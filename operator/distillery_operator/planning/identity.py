@@ -23,12 +23,13 @@ HASH_LENGTH = 8
 
 
 def source_uris(spec: DistillationSpec, stage: Stage) -> tuple[str, ...]:
-    """The URIs that a stage reads: of the rows for generate, of the base model for train and evaluate."""
+    """The URIs that a stage reads: of rows and schema for generate, of the base model for train and evaluate."""
     if stage in (Stage.PUBLISH, Stage.VERIFY):
         return ()
     if stage is not Stage.GENERATE:
         return (spec.student.model.uri,)
-    return tuple(uri for source in spec.data.sources.values() for uri in source.locations)
+    schema = (spec.generation.schema_uri,) if spec.generation.schema_uri else ()
+    return (*(uri for source in spec.data.sources.values() for uri in source.locations), *schema)
 
 
 def input_hashes(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[Stage, str]:

@@ -7,6 +7,7 @@ from distillery_api.spec import Task
 from distillery_trainer.data.rows import Row
 from distillery_trainer.estimate.token_counting import TokenCounter
 from distillery_trainer.tasks import TaskDefinition
+from distillery_trainer.tasks.extraction import ExtractionTask
 from distillery_trainer.tasks.summarization import ROUNDS, SUMMARY_WORDS
 
 _LABEL_TOKENS = 5
@@ -19,6 +20,8 @@ _REASONING_TOKENS = 1000
 _TOKENS_PER_WORD = 1.35
 JUDGE_REPLY_TOKENS = 130
 """The judge's reason of at most 80 words, its verdict, and the JSON around them."""
+_TOKENS_PER_FIELD = 10
+"""Name and value of a field of an object, which may be null."""
 _ROUND_TOKENS = 40
 """The entities of one round of a chain of density, and the JSON around them."""
 
@@ -29,6 +32,7 @@ class TypicalAnswers:
     def __init__(self, config: RunConfig, task: TaskDefinition, counter: TokenCounter) -> None:
         self._task, self._generation, self._counter = config.task, config.generation, counter
         self._max_tokens = task.max_tokens
+        self._fields = len(task.fields) if isinstance(task, ExtractionTask) else 0
         self._reasoning_tokens = (
             _REASONING_TOKENS if any(teacher.reasoning for teacher in config.generation.teachers) else 0
         )
@@ -47,6 +51,8 @@ class TypicalAnswers:
             return self._counter.count(known) if known else _TEXT_TOKENS
         if self._task is Task.SUMMARIZATION:
             return (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_PER_WORD
+        if self._task is Task.EXTRACTION:
+            return max(_LABEL_TOKENS, _TOKENS_PER_FIELD * self._fields)
         return _LABEL_TOKENS
 
     def _visible_tokens(self, row: Row, existing_reply: str | None) -> float:
@@ -55,4 +61,4 @@ class TypicalAnswers:
             return ROUNDS * (answer + _ROUND_TOKENS)
         if not self._generation.chain_of_thought:
             return answer
-        return _CHAIN_OF_THOUGHT_TOKENS + (answer if self._task is Task.TEXT else 0)
+        return _CHAIN_OF_THOUGHT_TOKENS + (answer if self._task in (Task.TEXT, Task.EXTRACTION) else 0)

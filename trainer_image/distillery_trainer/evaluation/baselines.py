@@ -25,7 +25,8 @@ def score_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path
     baselines = {
         AnswerKind.LABEL: _label_baselines,
         AnswerKind.LABELS: _label_set_baselines,
-        AnswerKind.NUMBER: _number_baselines,
+        AnswerKind.NUMBER: _majority_baseline,
+        AnswerKind.OBJECT: _majority_baseline,
         AnswerKind.SUMMARY: _summary_baselines,
         AnswerKind.TEXT: _text_baselines,
     }.get(task.answer_kind)
@@ -57,7 +58,7 @@ def _labels_in(task: TaskDefinition, answer: str) -> frozenset[str]:
     return task.labels_in(answer) if isinstance(task, MultiLabelTask) else frozenset()
 
 
-def _number_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
+def _majority_baseline(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
     return {System.MAJORITY: _majority([row.answer for row in learned_rows(task, training_rows)], rows)}
 
 

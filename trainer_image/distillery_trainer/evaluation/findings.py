@@ -102,7 +102,7 @@ def findings(
         rows=len(rows.rows),
         scores={system: sum(each) / len(each) for system, each in values.items()},
         against={system: compare(values[System.STUDENT], values[system]) for system in compared},
-        right_or_wrong=not task.answer_kind.is_prose,
+        right_or_wrong=not task.answer_kind.is_partly_right,
         unreadable=scores.share([scored.answer is None for scored in student]),
         constant=_constant_answer(task, student, rows),
         gap_closed=gap_closed,

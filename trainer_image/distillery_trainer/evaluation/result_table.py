@@ -79,8 +79,8 @@ def _gap_closed(table: dict[System, Score]) -> float | None:
 
 def paired_p_value(task: TaskDefinition, student: Sequence[ScoredAnswer], other: Sequence[ScoredAnswer]) -> float:
     """The p-value of the difference between two systems on the same rows: McNemar's exact test for labels and numbers,
-    a paired bootstrap for prose."""
-    if task.answer_kind.is_prose:
+    a paired bootstrap for answers that may be partly right."""
+    if task.answer_kind.is_partly_right:
         value = scores.paired_bootstrap_p(_scores(student), _scores(other))
     else:
         value = scores.mcnemar_p(_correct(student), _correct(other))

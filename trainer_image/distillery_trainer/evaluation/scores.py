@@ -46,6 +46,25 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(interval.low), float(interval.high)
 
 
+def micro_f1_interval(right: Sequence[int], answered_and_wanted: Sequence[int]) -> tuple[float, float] | None:
+    """The 95 % interval of 2 * sum(right) / sum(answered_and_wanted) as (low, high): rows are resampled (percentile
+    bootstrap), deterministic. None for fewer than two rows that have any."""
+    rows = [pair for pair in zip(right, answered_and_wanted, strict=True) if pair[1]]
+    if len(rows) < 2:
+        return None
+    interval = bootstrap(
+        tuple(numpy.asarray(column, dtype=float) for column in zip(*rows, strict=True)),
+        lambda right, both, axis: 2 * right.sum(axis) / both.sum(axis),
+        paired=True,
+        n_resamples=_RESAMPLES,
+        batch=_RESAMPLE_BATCH,
+        confidence_level=0.95,
+        method="percentile",
+        rng=_SEED,
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
 def paired_bootstrap_p(first: Sequence[float], second: Sequence[float]) -> float:
     """The two-sided p-value for equal means, from a bootstrap of the differences of paired values.
 

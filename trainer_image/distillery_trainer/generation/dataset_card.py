@@ -37,6 +37,7 @@ _CATEGORIES = {
     Task.SUMMARIZATION: "summarization",
     Task.CONVERSATION: "text-generation",
     Task.TEXT: "text-generation",
+    Task.EXTRACTION: "text-generation",
 }
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LARGEST = "n>1M"

@@ -31,15 +31,15 @@ def without_code_fence(text: str) -> str:
     return (match[1] if (match := _FENCE.search(text)) else text).strip()
 
 
-def find_json(text: str, wanted: Callable[[Any], bool]) -> Sequence[Any]:
+def find_json(text: str, wanted: Callable[[Any], bool], parse: Callable[[str], Any | None] = parsed) -> Sequence[Any]:
     """The distinct JSON objects or lists in the text for which `wanted` is true, ignoring the text around them.
 
     Valid JSON takes precedence over JSON that can be repaired (missing or wrong quotes, trailing commas); of the
-    latter, there is one at most. A value that is never closed was cut off and is ignored.
+    latter, there is one at most. A value that is never closed was cut off and is ignored. `parse` reads valid JSON.
     """
     text = with_whole_characters(text)
     pieces = list(_balanced_pieces(text))
-    if valid := _distinct(filter(wanted, map(parsed, pieces))):
+    if valid := _distinct(filter(wanted, map(parse, pieces))):
         return valid
     repairs = Repairs()
     candidates = map(repairs.repaired, [*pieces, *_outermost_piece(text)])

@@ -42,7 +42,7 @@ def parsed(piece: str) -> Any | None:
             parse_int=_exact_int,
             parse_float=_exact_float,
             parse_constant=_refuse,
-            object_pairs_hook=_object,
+            object_pairs_hook=object_without_repetition,
         )
     except (ValueError, RecursionError):
         return None
@@ -109,7 +109,8 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not valid JSON")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def object_without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these members, with REPEATED in place of the values of a key that has several."""
     value: dict[str, Any] = {}
     for key, item in pairs:
         value[key] = item if key not in value or value[key] == item else REPEATED

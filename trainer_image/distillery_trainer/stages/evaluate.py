@@ -272,7 +272,7 @@ def _result(config: RunConfig, rows: HeldOutRows, evaluation: Evaluation) -> Sta
 
 
 def _message(rows: HeldOutRows, evaluation: Evaluation) -> str:
-    number_format = "{:.1%}" if not evaluation.is_prose else "{:.3f}"
+    number_format = "{:.1%}" if not evaluation.is_partly_right else "{:.3f}"
     systems = {
         "student": evaluation.student,
         "serving student": evaluation.serving,
@@ -289,7 +289,7 @@ def _message(rows: HeldOutRows, evaluation: Evaluation) -> str:
 def _metric(rows: HeldOutRows, evaluation: Evaluation) -> str:
     count = f"{evaluation.sample_size:,} held-out rows"
     if rows.measures_agreement:
-        return f"Agreement with the teacher{f' ({evaluation.similarity})' if evaluation.is_prose else ''} on {count}"
+        return f"Agreement with the teacher{f' ({evaluation.similarity})' if evaluation.similarity else ''} on {count}"
     return f"{evaluation.similarity or 'Accuracy'} on {count}"
 
 

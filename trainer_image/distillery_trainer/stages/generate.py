@@ -7,8 +7,10 @@ they arrive: however the stage ends, the next attempt asks only for what was in 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from distillery_api.paths import Artefact
 from distillery_api.reasons import Reason
@@ -28,6 +30,7 @@ from distillery_trainer.generation.rows_revision import rows_revision
 from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.generation.workers import Workers
 from distillery_trainer.runtime.errors import PartialResult, StageError
+from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import TaskDefinition, task_for
 
@@ -53,8 +56,21 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
             )
         used = journal.used
     result = result.model_copy(update={"estimate": estimate, "rows_revision": rows_revision(config.stage_folder)})
-    card = write_card(config.stage_folder, config, task, result, used)
-    return result.model_copy(update={"files": {**result.files, Artefact.CARD: config.paths.relative(card)}})
+    written = {
+        Artefact.CARD: write_card(config.stage_folder, config, task, result, used),
+        **_answer_schema(config, task),
+    }
+    files = {name: config.paths.relative(path) for name, path in written.items()}
+    return result.model_copy(update={"files": {**result.files, **files}})
+
+
+def _answer_schema(config: RunConfig, task: TaskDefinition) -> dict[Artefact, Path]:
+    """Write the schema of the answers, which later stages and clients of the student need. Returns its file."""
+    if task.object_schema is None:
+        return {}
+    path = config.stage_folder.answer_schema
+    write_atomically(path, json.dumps(task.object_schema, ensure_ascii=False, indent=2).encode())
+    return {Artefact.ANSWER_SCHEMA: path}
 
 
 async def _generate(

@@ -9,6 +9,7 @@ from distillery_api.spec import Task
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.classification import ClassificationTask
 from distillery_trainer.tasks.conversation import ConversationTask
+from distillery_trainer.tasks.extraction import ExtractionTask
 from distillery_trainer.tasks.math import MathTask
 from distillery_trainer.tasks.multi_label import MultiLabelTask
 from distillery_trainer.tasks.multiple_choice import MultipleChoiceTask
@@ -27,6 +28,7 @@ _DEFINITIONS: tuple[type[TaskDefinition], ...] = (
     SummarizationTask,
     ConversationTask,
     TextTask,
+    ExtractionTask,
 )
 TASK_DEFINITIONS: dict[Task, type[TaskDefinition]] = {definition.task: definition for definition in _DEFINITIONS}
 

@@ -41,6 +41,11 @@ class Prompts(ABC):
         """A system message of the user's own with what no model can answer without. Default: as it is."""
         return words
 
+    @property
+    def has_teacher_template(self) -> bool:
+        """Whether the teacher gets the task's template."""
+        return self.generation.chain_of_thought or self.generation.chain_of_density
+
     def with_language(self, prompt: str) -> str:
         """The prompt with an instruction about the language added, if the task has one."""
         return prompt
@@ -54,7 +59,7 @@ class Prompts(ABC):
         custom_prompt = self.generation.prompts.teacher
         if custom_prompt is not None:
             return with_system_prompt(self.with_language(self._after_instructions(custom_prompt)), row)
-        if self.generation.chain_of_thought or self.generation.chain_of_density:
+        if self.has_teacher_template:
             return _around_instructions(self.teacher_template(row), self._instructions(row))
         system, *turns = self.student_messages(row)
         return [{"role": "system", "content": self.completed(system["content"])}, *turns]

@@ -11,7 +11,7 @@ from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.data.rows import Rejection
 from distillery_trainer.tasks import AnswerKind, TaskDefinition, Unreadable
 
-_LONGEST_ANSWER = {AnswerKind.LABEL: 64 * 1024, AnswerKind.LABELS: 64 * 1024, AnswerKind.NUMBER: 64 * 1024}
+_LONGEST_ANSWER = dict.fromkeys((AnswerKind.LABEL, AnswerKind.LABELS, AnswerKind.NUMBER, AnswerKind.OBJECT), 64 * 1024)
 _LONGEST_PROSE = 256 * 1024
 """Characters. While a reply is read, no other row goes on."""
 _REFUSAL_LIMIT = 300

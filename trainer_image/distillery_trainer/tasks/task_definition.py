@@ -35,6 +35,12 @@ class AnswerKind(StrEnum):
     SUMMARY = "summary"
     TURN = "turn"
     TEXT = "text"
+    OBJECT = "object"
+
+    @property
+    def is_partly_right(self) -> bool:
+        """Whether an answer's score may be between 0 and 1."""
+        return self.is_prose or self is AnswerKind.OBJECT
 
     @property
     def is_prose(self) -> bool:
@@ -62,6 +68,8 @@ class TaskDefinition(Prompts):
     """What `score` measures; its name in the result table."""
     answer_kind: ClassVar[AnswerKind] = AnswerKind.LABEL
     """What the task's answers are."""
+    object_schema: JsonSchema | None = None
+    """The JSON schema of the answers; None where they are no objects."""
 
     def __init__(self, config: RunConfig) -> None:
         self.labels = config.labels

@@ -10,6 +10,7 @@ from typing import Any
 
 from distillery_api.formatting import cleaned
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_trainer.data.canonical_json import canonical_json
 from distillery_trainer.data.rows import Message
 from distillery_trainer.data.written_numbers import scalar_text
 from distillery_trainer.runtime.files import ROW_LIMIT
@@ -112,7 +113,7 @@ def checked_id(own: Any) -> str | None:
 
 
 def checked_gold(gold: Any) -> str | list[str] | None:
-    """The known answer, or a list of several; numbers and booleans as text."""
+    """The known answer, or a list of several; numbers, booleans and objects as text."""
     if gold is None:
         return None
     if gold == []:
@@ -123,12 +124,21 @@ def checked_gold(gold: Any) -> str | list[str] | None:
 
 
 def gold_text(value: Any) -> Any:
-    """One known answer, numbers and booleans as text; anything else as it is. Raises InvalidRow for a number that is
-    too long."""
+    """One known answer, numbers, booleans and objects as text; anything else as it is. Raises InvalidRow for a number
+    that is too long, and for an object that is no JSON."""
+    if isinstance(value, dict):
+        return _json_text(value)
     text = scalar_text(value)
     if text is not value and len(text) > _LONGEST_NUMBER:
         raise InvalidRow(f"gold is a number of {len(text):,} characters; write it shorter, or as text")
     return text
+
+
+def _json_text(value: dict[str, Any]) -> str:
+    try:
+        return canonical_json(value)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidRow("gold is an object with a value that is no JSON; write it as JSON text") from None
 
 
 def plain_text(content: Any) -> Any:
