@@ -280,7 +280,7 @@ def line(data_set: DataSet, out: Path) -> str | None:
     reasons = ", ".join(f"{count} {reason}" for reason, count in rows.get("rejectedByReason", {}).items()) or "-"
     tokens = f"{usage.get('inputTokens', 0):,} / {usage.get('outputTokens', 0):,}"
     scores = [f"{evaluation[name]['score']:.3f}" if evaluation.get(name) else "-" for name in SCORES]
-    gap = evaluation.get("gapClosed")
+    gap, verdict = evaluation.get("gapClosed"), evaluation.get("verdict") or {}
     cells = [
         data_set.name,
         data_set.task,
@@ -290,11 +290,13 @@ def line(data_set: DataSet, out: Path) -> str | None:
         tokens,
         evaluation.get("metric"),
     ]
-    return "| " + " | ".join(map(str, [*cells, *scores, "-" if gap is None else f"{gap:.2f}"])) + " |"
+    meant = ["-" if gap is None else f"{gap:.2f}", verdict.get("kind", "-")]
+    return "| " + " | ".join(map(str, [*cells, *scores, *meant])) + " |"
 
 
 def table(out: Path) -> str:
-    heads = ["Data set", "Task", "Rows in", "Kept", "Rejected", "Input / output tokens", "Score", *SCORES, "Gap closed"]
+    rows = ["Data set", "Task", "Rows in", "Kept", "Rejected", "Input / output tokens"]
+    heads = [*rows, "Score", *SCORES, "Gap closed", "Verdict"]
     lines = [f"| {' | '.join(heads)} |", "| " + " | ".join("---" for _ in heads) + " |"]
     return "\n".join([*lines, *filter(None, (line(data_set, out / data_set.name) for data_set in DATA_SETS))])
 

@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from distillery_api.breakdown import Breakdown
-from distillery_api.evaluation import SMALL_SAMPLE, CallCosts, Evaluation, Score
+from distillery_api.evaluation import CallCosts, Evaluation, Score
 from distillery_api.formatting import format_cost
-from distillery_api.paths import Artefact, Workspace
-from distillery_api.verification import Verification
-from distillery_operator.cli.formatting import counts_by_name
+from distillery_api.paths import Artefact
+from distillery_operator.cli.result_notes import evaluation_notes
+from distillery_operator.cli.run_lines import file_lines, rows_line, usage_line
 from distillery_operator.local.folder_access import read_bounded
 from distillery_operator.local.run_result import RESULT_LIMIT, RunResult
 
@@ -122,9 +122,16 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
             console.print(costs)
         if (parts := breakdown_table(read_breakdown(result, folder))) is not None:
             console.print(parts)
-        _print_lines(console, evaluation_notes(evaluation, verification))
+        _print_lines(console, evaluation_notes(evaluation, verification, *_explanations(evaluation)))
         console.print()
     _print_lines(console, [rows_line(result), usage_line(result), *file_lines(result, folder)])
+
+
+def _explanations(evaluation: Evaluation) -> tuple[list[str], list[str]]:
+    """Of the systems and of the metrics in the tables."""
+    systems = _scored_systems(evaluation)
+    metrics = (text for field, text in METRIC_EXPLANATIONS.items() if any(_has(score, field) for _, score in systems))
+    return [system.explanation for system, _ in systems if system.explanation], list(metrics)
 
 
 def score_table(evaluation: Evaluation) -> Table:
@@ -254,118 +261,6 @@ def _interval(score: Score) -> str:
 
 def _style(system: SystemLabel) -> str | None:
     return "bold" if system.field == "student" else None
-
-
-def evaluation_notes(evaluation: Evaluation, verification: Verification | None = None) -> list[str]:
-    """Lines below the table that explain it."""
-    systems = _scored_systems(evaluation)
-    lines = [
-        *_verdict_lines(evaluation),
-        _curve_line(evaluation),
-        _gate_line(evaluation),
-        _gap_line(evaluation),
-        " ".join(system.explanation for system, _ in systems).strip(),
-    ]
-    if evaluation.judge:
-        lines.append(
-            f"Win rate: share of rows on which {evaluation.judge} prefers the answer to the reference answer, judged in"
-            " both orders; a tie counts as half a win."
-        )
-    lines.extend(text for field, text in METRIC_EXPLANATIONS.items() if any(_has(score, field) for _, score in systems))
-    if evaluation.partly_supervised:
-        lines.append(
-            "Train rows whose answer differs from their gold were rejected (generation.filters.disagreesWithGold): the"
-            " student is partly supervised."
-        )
-    if evaluation.device:
-        lines.append(f"Latency: median of single requests; {_measured_systems(evaluation.device, verification)}.")
-    lines.append(_cost_line(evaluation.cost))
-    if evaluation.held_out_from_validation:
-        lines.append("There is no test split: half of the validation rows were held out for the evaluation.")
-    if evaluation.sample_size < SMALL_SAMPLE:
-        lines.append(
-            f"{evaluation.sample_size} held-out rows are a small sample: differences within the 95% confidence"
-            f" intervals mean nothing. Use {SMALL_SAMPLE} rows or more."
-        )
-    return [line for line in lines if line]
-
-
-def _cost_line(costs: CallCosts | None) -> str:
-    if costs is None:
-        return ""
-    of_both = {"teacher, by its tokens": costs.teacher, "student, by the time of its server": costs.student}
-    known = [f"{format_cost(cost)} ({name})" for name, cost in of_both.items() if cost is not None]
-    return f"1,000 calls cost{f' in {costs.currency}' if costs.currency else ''}: {', '.join(known)}."
-
-
-def _measured_systems(device: str, verification: Verification | None) -> str:
-    if verification is None:
-        return f"base model and student run on {device}"
-    busy = ", while the machine was busy" if verification.busy else ""
-    return f"base model on {device}, student through its server{busy}"
-
-
-def _verdict_lines(evaluation: Evaluation) -> list[str]:
-    verdict = evaluation.verdict
-    return [f"Verdict: {verdict.message}", f"Next step: {verdict.next_step}"] if verdict else []
-
-
-def _curve_line(evaluation: Evaluation) -> str:
-    curve = evaluation.learning_curve
-    return f"Learning curve: {curve.sentence()}." if curve else ""
-
-
-def _gate_line(evaluation: Evaluation) -> str:
-    if evaluation.gate is None:
-        return ""
-    return f"Quality gate {'passed' if evaluation.gate.met else 'failed'}: {evaluation.gate.message}."
-
-
-def _gap_line(evaluation: Evaluation) -> str:
-    parts = []
-    if evaluation.gap_closed is not None:
-        parts.append(f"Gap closed: {evaluation.gap_closed:.2f} of the gap between base model and teacher")
-    if evaluation.p_value is not None:
-        p_value = f"p = {evaluation.p_value:.3f}" if evaluation.p_value >= 0.001 else "p < 0.001"
-        test = "paired bootstrap" if evaluation.is_partly_right else "McNemar"
-        parts.append(f"significance of student vs. base model: {p_value} ({test})")
-    line = "; ".join(parts)
-    return f"{line[:1].upper()}{line[1:]}." if line else ""
-
-
-def rows_line(result: RunResult) -> str:
-    """Numbers of rows read, kept and rejected by reason."""
-    rows = result.rows
-    if not rows.read:
-        return ""
-    reasons = f": {counts_by_name(rows.rejected_by_reason)}" if rows.rejected_by_reason else ""
-    return f"Rows: {rows.read:,} read, {rows.kept:,} kept, {rows.rejected:,} rejected{reasons}."
-
-
-def usage_line(result: RunResult) -> str:
-    """Requests, tokens and cost, and the estimated cost."""
-    usage, estimate = result.usage, result.estimate
-    if not usage.requests:
-        return ""
-    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
-    reasoning = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
-    cost = f"; {format_cost(usage.cost)} {usage.currency or ''}".rstrip() if usage.cost is not None else ""
-    expected = f" ({format_cost(estimate.cost)} expected)" if cost and estimate and estimate.cost is not None else ""
-    return (
-        f"Teacher: {usage.requests:,} requests, {usage.input_tokens:,} input tokens{cached},"
-        f" {usage.output_tokens:,} output tokens{reasoning}{cost}{expected}."
-    )
-
-
-def file_lines(result: RunResult, folder: Path) -> list[str]:
-    """Paths of the most important files."""
-    shown = (Artefact.MODEL, Artefact.ADAPTER, Artefact.PREDICTIONS, Artefact.REJECTED)
-    lines = [f"  {name + ':':<12} {folder / result.files[name]}" for name in shown if name in result.files]
-    return [
-        *(["Files:"] if lines else []),
-        *lines,
-        *([f"  {'result:':<12} {Workspace(folder).result}"] if lines else []),
-    ]
 
 
 def _print_lines(console: Console, lines: list[str]) -> None:

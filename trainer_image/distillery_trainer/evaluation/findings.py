@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from distillery_api.evaluation import LearningCurve
 from distillery_api.spec import Training, TrainingMethod
 from distillery_api.stage_result import EpochLosses, StageResult
-from distillery_trainer.data.rows import known_answers
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.paired_comparison import PairedComparison, compare
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
@@ -116,13 +115,13 @@ def findings(
 
 def _constant_answer(task: TaskDefinition, student: Sequence[ScoredAnswer], rows: HeldOutRows) -> str | None:
     """The answer of nearly all rows, unless the references are as uniform."""
-    given = Counter(task.vote_key(scored.answer) for scored in student if scored.answer is not None)
-    if not given:
+    readable = [scored.answer for scored in student if scored.answer is not None]
+    if not readable:
         return None
-    answer, count = given.most_common(1)[0]
-    share = count / given.total()
-    known = [{task.vote_key(each) for each in known_answers(reference)} for reference in rows.references]
-    expected = sum(answer in each for each in known) / len(known)
+    key, count = Counter(map(task.vote_key, readable)).most_common(1)[0]
+    answer = next(each for each in readable if task.vote_key(each) == key)
+    share = count / len(readable)
+    expected = scores.share([task.correct(answer, reference) for reference in rows.references])
     if share == 1:
         return answer if expected < 1 else None
     return answer if share >= _NEARLY_ALL and share - expected >= _NOT_BY_CHANCE else None

@@ -192,7 +192,8 @@ def _learning_curve(
     from distillery_trainer.stages.partial_students import PartialStudents
 
     models = partial(_models, config, rows, choose_device(), progress, systems=1)
-    return PartialStudents(config, task, rows, models, progress).learning_curve(student)
+    with _out_of_memory_explained():
+        return PartialStudents(config, task, rows, models, progress).learning_curve(student)
 
 
 def _trained_on(config: RunConfig, task: TaskDefinition) -> TrainedOn:
