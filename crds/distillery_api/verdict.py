@@ -46,6 +46,7 @@ class Remedy(StrEnum):
     """The likely next step."""
 
     SERVE = "Serve"
+    USE_BASELINE = "UseBaseline"
     USE_BASE_MODEL = "UseBaseModel"
     MORE_HELD_OUT_ROWS = "MoreHeldOutRows"
     ADD_GOLD = "AddGold"

@@ -38,7 +38,7 @@ def gold(row):
 
 def scored(answers, rows):
     return [
-        ScoredAnswer(SystemReply(answer), answer, float(answer == row.gold))
+        ScoredAnswer(SystemReply(answer, finished=answer is not None), answer, float(answer == row.gold))
         for answer, row in zip(answers, rows.rows, strict=True)
     ]
 
@@ -245,15 +245,17 @@ STEPS = [
      '4,500 of 5,000 training rows have the answer "yes"'),
     ({"teacher": 190, "student": ONE_ANSWER}, changed(rows=100, steps=100, epochs=1), "MoreEpochs",
      "The training took 100 steps"),
-    ({"teacher": 181, "student": 180, "majority": 70, "shallow": 180}, WELL_TRAINED, "BetterTeacher",
-     "if 0.90 is enough, the baseline does without any model"),
+    ({"teacher": 181, "student": 180, "majority": 70, "shallow": 180}, WELL_TRAINED, "UseBaseline",
+     "If a score of 0.900 is enough, use the baseline shallow"),
+    ({"teacher": 131, "student": 130, "majority": 70, "shallow": 130}, WELL_TRAINED, "BetterTeacher",
+     "The teacher's score is 0.655"),
     ({"teacher": 110, "base": 130, "student": 100}, WELL_TRAINED, "BetterTeacher",
      "(0.550) is no better than the base model (0.650)"),
     ({"teacher": 190, "base": 130, "student": 100}, WELL_TRAINED, "LowerLearningRate", "from 0.001 to 0.00033"),
     ({"teacher": 152, "base": 150, "student": 151}, WELL_TRAINED, "UseBaseModel", "as good as the teacher already"),
     ({"teacher": 190, "student": [None] * 200}, WELL_TRAINED, "ReadPredictions", "predictions.jsonl"),
     ({**BELOW, "student": [None if row < 30 else gold(row) for row in range(200)]}, WELL_TRAINED, "ReadPredictions",
-     "15% of the student's replies"),
+     "15% of the student's replies hold no readable answer, and 15% are cut off"),
     ({"gold_known": False, "student": 170, "base": 60}, changed(rows=100, steps=39), "MoreEpochs", "39 steps"),
     ({"count": 30, "teacher": 29, "student": 25, "base": 5}, WELL_TRAINED, "MoreHeldOutRows", "about 150 "),
 ]  # fmt: skip

@@ -62,6 +62,8 @@ class Findings:
     """Whether an answer is right or wrong, so that a score below 0.5 means mostly wrong; false for prose."""
     unreadable: float = 0.0
     """Share of the student's replies without a readable answer."""
+    cut_off: float = 0.0
+    """Share of the student's replies that reached the maximum length."""
     constant: str | None = None
     """The answer that the student gives to nearly every row; None if it tells rows apart."""
     gap_closed: float | None = None
@@ -103,6 +105,7 @@ def findings(
         against={system: compare(values[System.STUDENT], values[system]) for system in compared},
         right_or_wrong=not task.answer_kind.is_partly_right,
         unreadable=scores.share([scored.answer is None for scored in student]),
+        cut_off=scores.share([not scored.reply.finished for scored in student]),
         constant=_constant_answer(task, student, rows),
         gap_closed=gap_closed,
         trained_on=trained_on,

@@ -22,6 +22,8 @@ _MANY_RARE = 0.2
 _DOMINANT = 2 / 3
 _HIGH_RANK = 32
 _SOME_UNREADABLE = 0.1
+_ENOUGH = 0.8
+"""Score at which a baseline may do instead of a student."""
 
 Step = tuple[Remedy, str]
 Cause = Callable[[Findings], Step | None]
@@ -34,7 +36,7 @@ def next_step(kind: VerdictKind, system: System | None, found: Findings) -> Step
     if kind in (VerdictKind.BEATS_TEACHER, VerdictKind.WITHIN_NOISE_OF_TEACHER):
         return Remedy.SERVE, "Serve it. More training gains little; a smaller student may do as well."
     if kind is VerdictKind.CEILING_OF_TEACHER:
-        return _better_teacher(found)
+        return _baseline_is_enough(found) or _better_teacher(found)
     return _first(_CAUSES[kind], found) or _LAST[kind](found)
 
 
@@ -55,16 +57,23 @@ def _more_held_out_rows(system: System | None, found: Findings) -> Step:
 
 
 def _better_teacher(found: Findings) -> Step:
+    return (
+        Remedy.BETTER_TEACHER,
+        f"The teacher's score is {found.scores[System.TEACHER]:.3f}: read what it gets wrong in predictions.jsonl."
+        " Correct the gold there, state the rules in generation.prompts, or take a stronger teacher.",
+    )
+
+
+def _baseline_is_enough(found: Findings) -> Step | None:
+    """Where teacher and student are no better than a baseline that is mostly right."""
     best = found.best_baseline
-    wrong = f"The teacher's score is {found.scores[System.TEACHER]:.3f}: read what it gets wrong in predictions.jsonl"
-    sentence = f"{wrong}. Correct the gold there, state the rules in generation.prompts, or take a stronger teacher"
-    if best and found.against[best].is_no_better and found.scores[best] >= ENOUGH_ALREADY:
-        sentence += f"; if {found.scores[best]:.2f} is enough, the baseline does without any model"
-    return Remedy.BETTER_TEACHER, f"{sentence}."
-
-
-ENOUGH_ALREADY = 0.8
-"""Score at which a baseline may do instead of a student."""
+    if best is None or not found.against[best].is_no_better or found.scores[best] < _ENOUGH:
+        return None
+    return (
+        Remedy.USE_BASELINE,
+        f"If a score of {found.scores[best]:.3f} is enough, use the baseline {best}: it needs no language model."
+        " Otherwise take a better teacher.",
+    )
 
 
 def _teacher_is_mostly_wrong(found: Findings) -> Step | None:
@@ -88,8 +97,8 @@ def _replies_are_unreadable(found: Findings) -> Step | None:
         return None
     return (
         Remedy.READ_PREDICTIONS,
-        f"{found.unreadable:.0%} of the student's replies hold no readable answer: read them in predictions.jsonl. They"
-        " may be cut off, or in another form than the training rows.",
+        f"{found.unreadable:.0%} of the student's replies hold no readable answer, and {found.cut_off:.0%} are cut off"
+        " at the maximum length: read them in predictions.jsonl.",
     )
 
 
@@ -226,8 +235,12 @@ def _slower(found: Findings) -> Step:
     )
 
 
-def _read_predictions(_: Findings) -> Step:
-    return Remedy.READ_PREDICTIONS, "Read the student's replies in predictions.jsonl: the form of the answers is wrong."
+def _read_predictions(found: Findings) -> Step:
+    return (
+        Remedy.READ_PREDICTIONS,
+        f"Read the student's replies in predictions.jsonl: {found.cut_off:.0%} are cut off at the maximum length, and"
+        " the others have the wrong form.",
+    )
 
 
 def _base_model_suffices(found: Findings) -> Step | None:
