@@ -124,10 +124,11 @@ def _constant_answer(task: TaskDefinition, student: Sequence[ScoredAnswer], rows
     key, count = Counter(map(task.vote_key, readable)).most_common(1)[0]
     answer = next(each for each in readable if task.vote_key(each) == key)
     share = count / len(readable)
+    if share < _NEARLY_ALL:
+        return None
     expected = scores.share([task.correct(answer, reference) for reference in rows.references])
-    if share == 1:
-        return answer if expected < 1 else None
-    return answer if share >= _NEARLY_ALL and share - expected >= _NOT_BY_CHANCE else None
+    is_constant = expected < 1 if share == 1 else share - expected >= _NOT_BY_CHANCE
+    return answer if is_constant else None
 
 
 def trained_on(training: Training, result: StageResult | None, answers: Sequence[str]) -> TrainedOn:
