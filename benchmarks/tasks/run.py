@@ -31,6 +31,7 @@ from standin_teacher import chance
 from student import student_folder
 from teacher_server import prompt_key, read_lines, squeezed
 
+NO_CALL = "None of the tools can help with that."
 REASONED = {"chainOfThought": True, "sampling": {"maxTokens": 160}}
 
 
@@ -50,6 +51,7 @@ class DataSet:
     labels: tuple[str, ...] = ()
     has_labels_file: bool = False
     """Whether labels.json lists the labels with their descriptions."""
+    student: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -119,6 +121,16 @@ DATA_SETS = (
         generation={"sampling": {"maxTokens": 96}},
         training={"epochs": 2, "maxLength": 256, "batchSize": 8},
     ),
+    DataSet(
+        "tool_calling/bfcl",
+        "ToolCalling",
+        train=240,
+        validation=40,
+        test=100,
+        generation={"minRows": 30, "sampling": {"maxTokens": 160}},
+        training={"maxLength": 768, "batchSize": 4, "epochs": 3},
+        student={"toolFormat": "Hermes"},
+    ),
 )
 
 
@@ -152,7 +164,9 @@ def prepare(data: Path, data_set: DataSet, out: Path) -> dict[str, Any]:
             for row in rows:
                 line = gold[prompt_key(row["messages"])]
                 best = other_references(data_set, line)
-                replies.update(turns(row["messages"], line["gold"]))
+                if isinstance(best, dict):
+                    best = {**best, "acceptable": line["acceptable"]}
+                replies.update(turns(row["messages"], spoken(line["gold"])))
                 stream.write(json.dumps({**row, **({"gold": best} if split == "test" else {})}) + "\n")
     return replies
 
@@ -163,6 +177,13 @@ def other_references(data_set: DataSet, line: Mapping[str, Any]) -> Any:
     references = line.get("references") or line["gold"]
     several = data_set.task == "Text" and isinstance(references, list) and len(references) > 1
     return references[1:] if several else references
+
+
+def spoken(gold: Any) -> str:
+    """What the teacher says: the calls as a list, or that there is none to make."""
+    if not isinstance(gold, dict):
+        return str(gold)
+    return json.dumps(gold["tool_calls"], separators=(",", ":")) if gold["tool_calls"] else NO_CALL
 
 
 def turns(messages: Sequence[Message], last: str) -> Iterator[tuple[str, str]]:
@@ -210,8 +231,26 @@ class GoldTeacher:
         right = self._replies[key]
         if chance("wrong", key) >= self._wrong:
             return right
+        if self._task == "ToolCalling":
+            return _wrong_calls(right)
         others = [other for other in self._answers if other != right]
         return others[int(chance("slip", key) * len(others))]
+
+
+def _wrong_calls(right: str) -> str:
+    """No call where one is right, and arguments of the same kinds that are wrong, as far as there are any."""
+    if right == NO_CALL:
+        return right
+    calls = json.loads(right)
+    for call in calls:
+        call["arguments"] = {name: _other(value) for name, value in call["arguments"].items()}
+    return json.dumps(calls, separators=(",", ":"))
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return value + 1
 
 
 def faults(call: Call) -> Fault | None:
@@ -240,7 +279,7 @@ def manifest(data: Path, data_set: DataSet, endpoint: str) -> dict[str, Any]:
             "task": data_set.task,
             "data": {**{split: {"uri": f"{split}.jsonl"} for split in ("train", "validation", "test")}, **labels},
             "generation": {**data_set.generation, "teachers": [teacher]},
-            "student": {"model": {"uri": f"file://{student_folder()}"}},
+            "student": {"model": {"uri": f"file://{student_folder()}"}, **data_set.student},
             "training": {
                 "lora": {"rank": 16, "alpha": 32},
                 "learningRate": 0.001,

@@ -32,6 +32,18 @@ class Score(LenientModel):
     """Macro-averaged F1 over the labels, if all rows have the same labels."""
     micro_f1: float | None = None
     """Micro-averaged F1 over the labels of all rows, where a row may have several."""
+    functions: float | None = None
+    """Share of rows on which the right functions are called, or none where none is right, for ToolCalling. The score
+    also demands the right arguments."""
+    argument_f1: float | None = None
+    """F1 of the arguments of all calls, for ToolCalling."""
+    no_call_precision: float | None = None
+    """Of the answers without a call, the share on rows where none is right."""
+    no_call_recall: float | None = None
+    """Of the rows where no call is right, the share that is answered without one."""
+    valid_calls: float | None = None
+    """Of the replies that call functions or cannot be read, the share whose calls name tools of the row and fit their
+    schemas."""
     strict: float | None = None
     """Share of rows whose whole reply is exactly the correct answer."""
     unreadable: float | None = None

@@ -66,6 +66,10 @@ class RejectionReason(StrEnum):
     """The reply has no number."""
     SEVERAL_NUMBERS = "several_numbers"
     """The reply has several numbers and states none as the answer."""
+    UNKNOWN_FUNCTION = "unknown_function"
+    """The reply calls a function that is not one of the row's tools."""
+    BAD_ARGUMENTS = "bad_arguments"
+    """The arguments of a call do not fit the schema of its tool."""
 
     # The answer
     TOO_LONG = "too_long"

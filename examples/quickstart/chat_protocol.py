@@ -63,6 +63,8 @@ class Completion:
     """Sent as `reasoning_content` beside the content, if not None."""
     refusal: str | None = None
     """Sent as `refusal` beside the content, if not None."""
+    tool_calls: Sequence[Mapping[str, Any]] = ()
+    """Sent as `tool_calls` where there is no content: `name` and `arguments` of each."""
     with_usage: bool = True
 
 
@@ -130,7 +132,10 @@ def wants_json(body: Mapping[str, Any]) -> bool:
 
 
 def write_answer(answer: Answer, body: Mapping[str, Any]) -> Completion:
-    """The answer in the requested form: JSON with the reason first, or the label only."""
+    """The answer in the requested form: calls where the request has tools and the label is a list of them, JSON with
+    the reason first, or the label only."""
+    if body.get("tools") and answer.label.startswith('[{"name":'):
+        return Completion(None, finish_reason="tool_calls", tool_calls=json.loads(answer.label))
     if not wants_json(body):
         return Completion(answer.label)
     reply = {"reason": answer.reason, "answer_choice": answer.label}
@@ -144,13 +149,21 @@ def message_body(completion: Completion) -> dict[str, Any]:
         message["reasoning_content"] = completion.reasoning
     if completion.refusal is not None:
         message["refusal"] = completion.refusal
+    if completion.content is None and completion.tool_calls:
+        message["tool_calls"] = [_call_body(number, call) for number, call in enumerate(completion.tool_calls)]
     return message
+
+
+def _call_body(number: int, call: Mapping[str, Any]) -> dict[str, Any]:
+    function = {"name": call["name"], "arguments": json.dumps(call["arguments"], ensure_ascii=False)}
+    return {"id": f"call_{number}", "type": "function", "function": function}
 
 
 def usage_body(body: Mapping[str, Any], completion: Completion, choices: int) -> dict[str, int]:
     """The token counts of a reply."""
     input_tokens = prompt_tokens(body)
-    texts = completion.content, completion.reasoning, completion.refusal
+    calls = json.dumps(list(completion.tool_calls)) if completion.tool_calls else None
+    texts = completion.content, completion.reasoning, completion.refusal, calls
     output_tokens = choices * sum(len(tokens_of(text or "")) for text in texts)
     total = input_tokens + output_tokens
     return {"prompt_tokens": input_tokens, "completion_tokens": output_tokens, "total_tokens": total}

@@ -47,8 +47,8 @@ def test_validate_lists_the_problems_of_all_files(distillery):
     result = distillery("validate", "bad.yaml", "nothing.yaml", "conjnli.yaml")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "bad.yaml:5: spec.task: `Haiku` is not an allowed value; write NLI, MultipleChoice, Math, Summarization or"
-        " Conversation",
+        "bad.yaml:5: spec.task: `Haiku` is not an allowed value; write NLI, MultipleChoice, Classification, Math,"
+        " Summarization, Conversation, Text, Extraction or ToolCalling",
         "bad.yaml:10: spec.speed: unknown field; known fields are task, suspend, queue, managedBy, childMetadata,"
         " data, generation, student, training, evaluation, serving, storage",
         "nothing.yaml: the file does not exist; check the path",

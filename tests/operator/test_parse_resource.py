@@ -69,7 +69,7 @@ def test_broken_rules_are_reported_each_with_its_path() -> None:
         read_distillation(resource(training={"epochs": 0, "newer": 1}, task="Poetry"))
     assert str(error.value) == (
         "spec.task: Input should be 'NLI', 'MultipleChoice', 'Classification', 'Math', 'Summarization', 'Conversation',"
-        " 'Text' or 'Extraction';"
+        " 'Text', 'Extraction' or 'ToolCalling';"
         " spec.training.epochs: Input should be greater than or equal to 1"
     )
 

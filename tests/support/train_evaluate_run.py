@@ -97,6 +97,8 @@ class TrainEvaluateRun:
     micro_batches: int = 1
     base_folder: str | None = None
     """Where the base model is kept for a server of adapters."""
+    tool_format: str = "Template"
+    """How the student reads tools."""
 
     def __post_init__(self) -> None:
         generated = self.folder(Stage.GENERATE)
@@ -122,7 +124,7 @@ class TrainEvaluateRun:
                 "task": self.task,
                 "data": {"train": {"uri": "train.jsonl"}, "validation": {"uri": "validation.jsonl"}},
                 "generation": {"teachers": [teacher], **self.generation},
-                "student": {"model": {"uri": str(self.base)}},
+                "student": {"model": {"uri": str(self.base)}, "toolFormat": self.tool_format},
                 "training": {"maxLength": 256, **self.training},
                 "labels": self.labels,
                 "evaluation": self.evaluation,

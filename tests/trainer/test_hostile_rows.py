@@ -135,7 +135,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "half-characters.jsonl": (
         lambda: b'{"prompt":"' + rb"\ud800" * 170_000 + b'","tools":[1]}',
-        'line 1: "tools": tool calls are not supported',
+        'line 1: "tools": tools are not read in this format',
     ),
     "backslashes.jsonl": (lambda: b'{"prompt":"' + b"\\" * (MIB - 100) + b"\n", "line 1: not JSON (unexpected end"),
 }  # fmt: skip

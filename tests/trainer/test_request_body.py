@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
+from distillery_trainer.serving.called_tools import with_calls
 from distillery_trainer.serving.request_body import ChatRequest, CompletionRequest, RefusedRequest, read_request
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -57,6 +59,42 @@ def test_limits_streams_and_text_parts_reach_the_model() -> None:
     }
 
 
+TOOL = {"type": "function", "function": {"name": "f", "description": "F.", "parameters": {"type": "object"}}}
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+
+
+def test_tools_calls_and_results_reach_the_model() -> None:
+    messages = [
+        *MESSAGES,
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "content": "b", "tool_call_id": "a"},
+    ]
+    read = read_chat(messages=messages, tools=[TOOL], tool_choice="auto")
+    assert read["tools"] == [TOOL]
+    assert read["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{**CALL, "function": {"name": "f", "arguments": {"a": 1}}}],
+        },
+        {"role": "tool", "content": "b", "tool_call_id": "a"},
+    ]
+    assert "tools" not in read_chat(tools=[TOOL], tool_choice="none")
+
+
+def test_calls_in_a_reply_are_sent_apart_from_its_text() -> None:
+    content = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+    choice = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    [answered] = json.loads(with_calls(JSONResponse({"id": "x", "choices": [choice]})).body)["choices"]
+    assert answered["finish_reason"] == "tool_calls"
+    assert answered["message"]["content"] is None
+    assert answered["message"]["tool_calls"] == [
+        {**CALL, "id": "x-call-0", "function": {"name": "f", "arguments": '{"a":1}'}}
+    ]
+    words = {"id": "x", "choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+    assert json.loads(with_calls(JSONResponse(words)).body) == words
+
+
 REFUSED = "not supported by this server with this value; remove it"
 
 
@@ -67,7 +105,22 @@ REFUSED = "not supported by this server with this value; remove it"
         ({"chat_template_kwargs": {"enable_thinking": True}}, f"chat_template_kwargs: {REFUSED}"),
         ({"generation_config": "{}"}, f"generation_config: {REFUSED}"),
         ({"n": 2}, f"n: {REFUSED}"),
-        ({"tools": [{"type": "function"}]}, f"tools: {REFUSED}"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function: field required"),
+        ({"tools": [TOOL], "stream": True}, "stream: not supported by this server together with tools; remove it"),
+        ({"tools": [TOOL], "tool_choice": "required"}, f"tool_choice: {REFUSED}"),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "assistant",
+                        "content": None,
+                        "tool_calls": [{**CALL, "function": {"name": "f", "arguments": "{"}}],
+                    }
+                ]
+            },
+            "messages: the arguments of f are not JSON",
+        ),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0: a message needs content"),
         ({"logprobs": True}, f"logprobs: {REFUSED}"),
         ({"response_format": {"type": "json_object"}}, f"response_format: {REFUSED}"),
         ({"stop": "\n"}, f"stop: {REFUSED}"),
@@ -80,10 +133,13 @@ REFUSED = "not supported by this server with this value; remove it"
         ({"messages": []}, "messages: list should have at least 1 item after validation, not 0"),
         ({"messages": "Hello"}, "messages: input should be a valid list"),
         (
-            {"messages": [{"role": "tool", "content": "x"}]},
-            "messages.0.role: input should be 'system', 'user' or 'assistant'",
+            {"messages": [{"role": "bot", "content": "x"}]},
+            "messages.0.role: input should be 'system', 'user', 'assistant' or 'tool'",
         ),
-        ({"messages": [{"role": "user", "content": "x", "tool_calls": []}]}, f"messages.0.tool_calls: {REFUSED}"),
+        (
+            {"messages": [{"role": "user", "content": "x", "tool_calls": []}]},
+            "messages.0.tool_calls: list should have at least 1 item after validation, not 0",
+        ),
         ({"max_tokens": 0}, "max_tokens: input should be greater than or equal to 1"),
         ({"max_tokens": 1e30}, "max_tokens: input should be a valid integer"),
         ({"stream": "yes"}, "stream: input should be a valid boolean"),

@@ -70,12 +70,10 @@ def test_fine_tuning_row_with_parts_and_weights(tmp_path):
             'message 2: "weight" is 0, but all answers are trained on',
         ),
         ({"messages": [{**USER, "name": "Ada"}]}, 'message 1: "name": names of participants are not supported'),
-        ({"messages": [USER], "tools": [{"type": "function"}]}, '"tools": tool calls are not supported'),
-        ({"messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, 'message 2: "tool_calls": tool calls are not'),
-        (
-            {"messages": [{"role": "tool", "content": "a"}]},
-            "message 1: the role 'tool' is not one of system, developer",
-        ),
+        ({"messages": [USER], "tools": [{"type": "function"}]}, "tool 1: the name None is not one of 1 to 64 letters"),
+        ({"messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, "message 2: a call has no name; write"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "message 1: a result without a call before it"),
+        ({"messages": [{"role": "bot", "content": "a"}]}, "message 1: the role 'bot' is not one of system, developer"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "is not text (image_url)"),
         ({"messages": ["Hello"]}, "message 1: not an object"),
         ({"input": USER, "preferred_output": []}, '"messages" is missing or empty'),
@@ -102,7 +100,7 @@ def test_fine_tuning_row_is_recognised_by_its_messages(tmp_path, messages, roles
     assert says(row_of(tmp_path, {"messages": messages})) == (roles, "What is two and two?", "Four.")
 
 
-REMEDY = "; for developer messages, weights and content parts set the format of this source to OpenAIFineTuning"
+REMEDY = "; for developer messages, weights, content parts and tools set the format of this source to OpenAIFineTuning"
 
 
 @pytest.mark.parametrize(
@@ -125,8 +123,8 @@ def test_fine_tuning_row_among_chat_rows_gets_a_hint_which_format_to_set(tmp_pat
 
 
 def test_other_chat_row_gets_no_hint_about_formats(tmp_path):
-    row = {"messages": [{"role": "tool", "content": "a"}]}
-    assert rule_of(tmp_path, row) == "message 1: the role 'tool' is not one of system, user, assistant"
+    row = {"messages": [{"role": "bot", "content": "a"}]}
+    assert rule_of(tmp_path, row) == "message 1: the role 'bot' is not one of system, user, assistant"
 
 
 def test_prompt_of_messages_gets_no_hint_about_formats(tmp_path):
@@ -172,9 +170,9 @@ def test_alpaca_input_follows_the_instruction(tmp_path):
         ({"conversations": []}, {}, '"conversations" is missing or empty'),
         ({"conversations": [{"from": "gpt", "value": "Hello"}]}, {}, "the row has no user message"),
         (
-            {"conversations": [{"from": "tool", "value": "Hello"}]},
+            {"conversations": [{"from": "bot", "value": "Hello"}]},
             {},
-            "\"from\" is 'tool', which is not one of",
+            "\"from\" is 'bot', which is not one of",
         ),
         ({"conversations": [{"from": "human"}]}, {}, "message 1: the content is not a string"),
         ({"conversations": ["Hello"]}, {}, "message 1: not an object"),

@@ -93,11 +93,14 @@ def test_parts_of_a_row_are_used(tmp_path, record, messages, reply):
 @pytest.mark.parametrize(
     ("record", "rule"),
     [
-        ({"prompt": "a", "tools": [{}]}, '"tools": tool calls are not supported; remove the row'),
-        ({"conversations": TURNS, "tools": '[{"name": "f"}]'}, '"tools": tool calls are not supported; remove the row'),
+        (
+            {"prompt": "a", "tools": [{}]},
+            '"tools": tools are not read in this format; write messages in OpenAI\'s form',
+        ),
+        ({"conversations": TURNS, "tools": '[{"name": 3}]'}, "tool 1: the name 3 is not one of 1 to 64 letters"),
         ({"instruction": "a", "images": ["a.png"]}, '"images": only text is supported; remove the row'),
         ({"prompt": "a", "image": {"path": "a.png"}}, '"image": only text is supported; remove the row'),
-        ({"prompt": "a", "function_call": {"name": "f"}}, '"function_call": function calls are not supported; remove'),
+        ({"prompt": "a", "function_call": {"name": "f"}}, '"function_call": tools are not read in this format'),
         ({"prompt": "a", "documents": ["d"]}, '"documents": documents beside the messages are not supported; write'),
         ({"prompt": "a", "reasoning_content": "r"}, '"reasoning_content": reasoning in a key of its own is not read'),
         ({"prompt": "a", "output": "b"}, '"output" is no part of this format; remove the key, or join it'),
@@ -130,7 +133,10 @@ def test_parts_of_a_row_are_used(tmp_path, record, messages, reply):
             'message 2: "value" and "content" hold the same part of the row; keep one of them',
         ),
         ({"conversations": [{"from": "human", "value": ""}]}, "message 1: the content is an empty string"),
-        ({"conversations": [TURNS[0], {**TURNS[1], "tool_calls": [{}]}]}, 'message 2: "tool_calls": tool calls are'),
+        (
+            {"conversations": [TURNS[0], {**TURNS[1], "tool_calls": [{}]}]},
+            'message 2: a call has no name; write {"name"',
+        ),
         ({"messages": [USER, {**ASSISTANT, "reasoning_content": "r"}]}, 'message 2: unknown key "reasoning_content"'),
     ],
 )
@@ -146,7 +152,7 @@ def test_part_of_a_row_that_is_not_used_is_refused(tmp_path, record, rule):
             'message 2: "reasoning": reasoning in a key of its own',
         ),
         ({"messages": [USER], "system": "s"}, '"system" is no part of this format'),
-        ({"messages": [USER], "functions": [{}]}, '"functions": function calls are not supported'),
+        ({"messages": [USER], "functions": [{}]}, "tool 1: the name None is not one of 1 to 64 letters"),
     ],
 )
 def test_part_of_a_fine_tuning_row_that_is_not_used_is_refused(tmp_path, record, rule):

@@ -310,6 +310,9 @@ def test_of_prose_half_of_the_rows_must_be_alike(tmp_path, different, code):
     assert found == code, result.message
 
 
+CALL = '{"name": "weather", "arguments": {"city": "Oslo"}}'
+
+
 # --- one request
 
 
@@ -438,6 +441,12 @@ LABEL, SUMMARY_KIND = AnswerKind.LABEL, AnswerKind.SUMMARY
         (SUMMARY_KIND, "", "", True),
         (SUMMARY_KIND, "桥在周一关闭。", "桥在周一关闭。", True),
         (AnswerKind.TEXT, SUMMARY, f"<think></think>{SUMMARY}", False),
+        (AnswerKind.CALLS, f"<tool_call>\n{CALL}\n</tool_call>", f"[{CALL}]", True),
+        (AnswerKind.CALLS, f"<tool_call>\n{CALL}\n</tool_call>", f"[{CALL}, {CALL}]", False),
+        (AnswerKind.CALLS, f"<tool_call>\n{CALL}\n</tool_call>", SUMMARY, False),
+        (AnswerKind.CALLS, SUMMARY, f"[{CALL}]", False),
+        (AnswerKind.CALLS, SUMMARY, f"{SUMMARY} Again.", True),
+        (AnswerKind.CALLS, "<tool_call>{", "<tool_call>[", False),
     ],
 )
 def test_replies_are_alike(kind, evaluated, served, expected):

@@ -15,8 +15,15 @@ from distillery_api.spec.queue import ManagedBy, Queue
 from distillery_api.spec.rollout import RolloutStrategy
 from distillery_api.spec.serving import AdapterMode, Serving, ServingMode
 from distillery_api.spec.storage import AccessMode, Storage
-from distillery_api.spec.task import CHAIN_OF_THOUGHT_TASKS, LABEL_TASKS, NLI_LABELS, PROSE_TASKS, REASONING_TASKS, Task
-from distillery_api.spec.training import Student, Training, TrainingMethod
+from distillery_api.spec.task import (
+    CHAIN_OF_THOUGHT_TASKS,
+    COMPARABLE_TASKS,
+    LABEL_TASKS,
+    NLI_LABELS,
+    PROSE_TASKS,
+    Task,
+)
+from distillery_api.spec.training import Student, ToolFormat, Training, TrainingMethod
 
 
 def _may_be_mounted_by_many(spec: DistillationSpec) -> bool:
@@ -110,7 +117,7 @@ _TASK_RULES = (
         lambda spec: spec.generation.chain_of_thought,
     ),
     _only_with(
-        REASONING_TASKS, "self.generation.samples > 1", "generation.samples", lambda spec: spec.generation.samples > 1
+        COMPARABLE_TASKS, "self.generation.samples > 1", "generation.samples", lambda spec: spec.generation.samples > 1
     ),
     _only_with(
         (Task.SUMMARIZATION,),
@@ -131,7 +138,7 @@ _TASK_RULES = (
         lambda spec: spec.generation.filters.faithful,
     ),
     _only_with(
-        REASONING_TASKS,
+        COMPARABLE_TASKS,
         "self.generation.filters.disagreesWithGold",
         "generation.filters.disagreesWithGold",
         lambda spec: spec.generation.filters.disagrees_with_gold,
@@ -141,6 +148,12 @@ _TASK_RULES = (
         "has(self.generation.history)",
         "generation.history",
         lambda spec: spec.generation.history is not None,
+    ),
+    _only_with(
+        (Task.TOOL_CALLING,),
+        "self.student.toolFormat != 'Template'",
+        "student.toolFormat",
+        lambda spec: spec.student.tool_format is not ToolFormat.TEMPLATE,
     ),
     _only_with(
         PROSE_TASKS,
@@ -169,7 +182,8 @@ class DistillationSpec(ApiModel):
     task: Task
     """Task to distil: NLI (how a hypothesis relates to a premise), MultipleChoice, Classification (one or several of
     your own labels), Math (the answer is a number), Summarization, Conversation (one or more turns), Text (an answer in
-    prose, SQL or code to any instruction), or Extraction (a JSON object of a schema)."""
+    prose, SQL or code to any instruction), Extraction (a JSON object of a schema), or ToolCalling (which functions to
+    call, with which arguments)."""
     suspend: Annotated[Flag, NotIdentity] = False
     """Stops running stages and starts no new ones. Results are kept, and the student stays served. Default: false."""
     queue: Annotated[Queue | None, NotIdentity] = None

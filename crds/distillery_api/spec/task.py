@@ -18,6 +18,7 @@ class Task(StrEnum):
     CONVERSATION = "Conversation"
     TEXT = "Text"
     EXTRACTION = "Extraction"
+    TOOL_CALLING = "ToolCalling"
 
 
 LABEL_TASKS = (Task.NLI, Task.MULTIPLE_CHOICE, Task.CLASSIFICATION)
@@ -28,3 +29,5 @@ CHAIN_OF_THOUGHT_TASKS = (*REASONING_TASKS, Task.TEXT)
 """Tasks that support chain of thought."""
 PROSE_TASKS = (Task.SUMMARIZATION, Task.CONVERSATION, Task.TEXT)
 """Tasks whose answer is a text, which is compared with others by similarity."""
+COMPARABLE_TASKS = (*REASONING_TASKS, Task.TOOL_CALLING)
+"""Tasks in which two answers are the same or not, so that samples can vote, and gold can be agreed with."""

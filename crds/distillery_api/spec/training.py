@@ -28,11 +28,22 @@ class StudentModel(ApiModel):
     `data`."""
 
 
+class ToolFormat(StrEnum):
+    """How a student reads tools, and writes calls."""
+
+    TEMPLATE = "Template"
+    HERMES = "Hermes"
+
+
 class Student(ApiModel):
     """The student: the small model that is trained and served."""
 
     model: StudentModel
     """Base model to train."""
+    tool_format: ToolFormat = ToolFormat.TEMPLATE
+    """How ToolCalling writes tools, calls and results for the student. Template: as its own chat template does, which
+    has to know tools. Hermes: descriptions in the system message, calls as JSON between <tool_call> marks, whatever the
+    chat template knows; for models that were never taught to call tools. Default: Template."""
     credentials: Annotated[SecretReference | None, NotIdentity] = None
     """Secret whose keys become environment variables of the train and evaluate stages, which load the model, for
     example HF_TOKEN, and with the prefix DISTILLERY_STUDENT_ of the generate stage, which checks it. Default: none."""

@@ -69,6 +69,8 @@ COLUMNS = (
     Column("Exact", "exact", ".1%"),
     Column("Precision", "precision", ".3f"),
     Column("Recall", "recall", ".3f"),
+    Column("Right\nfunctions", "functions", ".1%"),
+    Column("Argument\nF1", "argument_f1", ".3f"),
     Column("Win\nrate", "win_rate", ".1%"),
     Column("No\nanswer", "unreadable", ".1%"),
 )
@@ -76,6 +78,11 @@ REQUEST_COLUMNS = (
     Column("Input\ntokens", "prompt_tokens", ".0f"),
     Column("Output\ntokens", "answer_tokens", ".1f"),
     Column("Latency", "latency_seconds", ".2f", "s"),
+)
+CALL_COLUMNS = (
+    Column("Valid\ncalls", "valid_calls", ".1%"),
+    Column("No call:\nprecision", "no_call_precision", ".1%"),
+    Column("No call:\nrecall", "no_call_recall", ".1%"),
 )
 TEXT_COLUMNS = (
     Column("chrF\nall rows", "chrf", ".3f"),
@@ -97,6 +104,8 @@ METRIC_EXPLANATIONS = {
     "rules_kept": "Rules kept: share of rows whose answer keeps all of generation.filters.answerRules.",
     "valid_share": "Valid: share of replies that are one object of the schema. Exact: share of objects with the fields"
     " of the reference, and no other ones.",
+    "functions": "Right functions: share of rows with the right functions. The score also demands the right arguments.",
+    "valid_calls": "Valid calls: of the replies that call, the share whose calls fit the schemas of the row's tools.",
     "faithfulness": "Faithfulness: mean share of a summary's names and numbers that are also in its source.",
     "invented_numbers": "Invented numbers: share of summaries that contain a number that is not in their source.",
     "perplexity": "Perplexity: of the teacher's replies under the model. Lower is better; 1 is the minimum.",
@@ -116,10 +125,9 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
             evaluation = evaluation.served(verification.latency_seconds)
         console.print()
         console.print(score_table(evaluation))
-        if (texts := text_table(evaluation)) is not None:
-            console.print(texts)
-        if (costs := cost_table(evaluation)) is not None:
-            console.print(costs)
+        for table in (text_table(evaluation), call_table(evaluation), cost_table(evaluation)):
+            if table is not None:
+                console.print(table)
         if (parts := breakdown_table(read_breakdown(result, folder))) is not None:
             console.print(parts)
         _print_lines(console, evaluation_notes(evaluation, verification, *_explanations(evaluation)))
@@ -172,11 +180,20 @@ def _call_costs(evaluation: Evaluation) -> dict[str, str]:
 
 
 def text_table(evaluation: Evaluation) -> Table | None:
-    """Metrics of answers that are texts; None if they are labels or numbers."""
-    columns = _filled(evaluation, TEXT_COLUMNS)
+    """Metrics of answers that are texts; None if they are not."""
+    return _further_table(evaluation, "Text metrics", TEXT_COLUMNS)
+
+
+def call_table(evaluation: Evaluation) -> Table | None:
+    """Metrics of answers that are calls; None if they are not."""
+    return _further_table(evaluation, "Calls", CALL_COLUMNS)
+
+
+def _further_table(evaluation: Evaluation, title: str, of_kind: tuple[Column, ...]) -> Table | None:
+    columns = _filled(evaluation, of_kind)
     if not columns:
         return None
-    table = _empty_table("Text metrics")
+    table = _empty_table(title)
     for column in columns:
         table.add_column(column.heading, justify="right")
     for system, score in _scored_systems(evaluation):

@@ -57,7 +57,8 @@ def chat_rows(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each row as one chat. A dialogue has a row for each trained turn, and becomes one chat with all turns."""
     pending: dict[str, Any] | None = None
     for row in rows:
-        chat = {"id": row["id"], "messages": [*row["prompt"], *row["completion"]]}
+        tools = {"tools": row["tools"]} if "tools" in row else {}
+        chat = {"id": row["id"], "messages": [*row["prompt"], *row["completion"]], **tools}
         if pending is not None and not _continues(pending, chat):
             yield pending
         pending = chat

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from distillery_api.run_config import SERVER_API_KEY_VARIABLE
-from distillery_api.runtime import baked_prompt
+from distillery_api.runtime import baked_prompt, tool_call_parser
 from distillery_api.spec import Serving, ServingRuntime
 from distillery_operator.manifests import draining, served_adapters, served_paths
 from distillery_operator.manifests.child_metadata import Manifest
@@ -42,6 +42,7 @@ GRACE_SECONDS = 60
 PRE_STOP_SECONDS = 5
 
 _SHUTDOWN_RESERVE_SECONDS = 5
+_ENABLING_FLAG, _PARSER_FLAG = tool_call_parser.FLAGS
 _REQUESTS = {"cpu": "250m", "memory": "1Gi"}
 
 
@@ -76,10 +77,11 @@ def model_server(
     *,
     prompt_file: str = STUDENT_PROMPT_FILE,
     max_rank: int | None = None,
+    calls_tools: bool = False,
 ) -> ModelServer:
     """The server of the student `name` for `serving`, computing in `precision`, such as bfloat16, or auto. A student
     prompt that is to be baked in lies in `prompt_file`. With `max_rank`, it serves the base model, and loads adapters
-    up to this rank."""
+    up to this rank. Calls of a student that `calls_tools` reach clients apart from the text."""
     address = settings.listen_address
     if serving.runtime is ServingRuntime.TRANSFORMERS:
         command, image = (
@@ -92,13 +94,16 @@ def model_server(
     command = _vllm_command(
         serving, name, precision, address, prompt_file=prompt_file, cpu_cache=cache, max_rank=max_rank
     )
+    finds_parser = calls_tools and _PARSER_FLAG not in _flags(serving)
+    if calls_tools:
+        command = _with_tools(command, serving, model_folder(names.base_model_name(name) if max_rank else name))
     server = ModelServer(
         command,
         serving.image or (settings.vllm_cpu_image if on_cpu else settings.vllm_image),
         API_KEY_VARIABLE,
         environment={**ENVIRONMENT, **(_adapters_environment() if max_rank else {})},
         pre_stop={"exec": {"command": list(draining.drain_command(PRE_STOP_SECONDS))}},
-        modules=_vllm_modules(serving.bake_prompt, loads_adapters=max_rank is not None),
+        modules=_vllm_modules(serving.bake_prompt, loads_adapters=max_rank is not None, finds_parser=finds_parser),
     )
     if not on_cpu:
         return server
@@ -111,15 +116,28 @@ def student_names(serving: Serving, name: str) -> tuple[str, ...]:
 
 
 @cache
-def _vllm_modules(bakes_prompt: bool, *, loads_adapters: bool) -> Mapping[str, str]:
+def _vllm_modules(bakes_prompt: bool, *, loads_adapters: bool, finds_parser: bool) -> Mapping[str, str]:
     """The modules of ours in vLLM's Pods; read once, not in every reconciliation."""
     modules = [
         served_paths,
         draining,
         *([baked_prompt] if bakes_prompt else []),
         *([served_adapters] if loads_adapters else []),
+        *([tool_call_parser] if finds_parser else []),
     ]
     return {module.__name__.rpartition(".")[2]: inspect.getsource(module) for module in modules}
+
+
+def _flags(serving: Serving) -> tuple[str, ...]:
+    """The options that the user adds."""
+    return tuple(argument.partition("=")[0].replace("_", "-") for argument in serving.runtime_args)
+
+
+def _with_tools(command: tuple[str, ...], serving: Serving, folder: str) -> tuple[str, ...]:
+    """`command` with a parser of calls: the user's own, else the one that suits the chat template in `folder`."""
+    if _PARSER_FLAG not in _flags(serving):
+        return ("python3", "-m", "tool_call_parser", folder, *command)
+    return command if _ENABLING_FLAG in _flags(serving) else (*command, _ENABLING_FLAG)
 
 
 def _adapters_environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from distillery_api.paths import ADAPTERS
 from distillery_api.paths import STUDENT_PROMPT_FILE as IMAGE_PROMPT_FILE
-from distillery_api.spec import RolloutStrategy
+from distillery_api.spec import RolloutStrategy, Task
 from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owned_metadata
 from distillery_operator.manifests.model_image import image_mount, image_volume, pull_secrets
 from distillery_operator.manifests.model_server import (
@@ -231,7 +231,15 @@ def _server_container(plan: Plan, settings: ManifestSettings, served: ServedMode
     name = names.served_model_name(plan.name)
     prompt = f"{model_folder(name)}/{IMAGE_PROMPT_FILE}" if served.image else STUDENT_PROMPT_FILE
     max_rank = served.adapter.max_rank if served.adapter else None
-    server = model_server(plan.spec.serving, name, served.precision, settings, prompt_file=prompt, max_rank=max_rank)
+    server = model_server(
+        plan.spec.serving,
+        name,
+        served.precision,
+        settings,
+        prompt_file=prompt,
+        max_rank=max_rank,
+        calls_tools=plan.spec.task is Task.TOOL_CALLING,
+    )
     return GeneratedContainer(
         command=server.command,
         image=server.image,

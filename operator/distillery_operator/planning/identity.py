@@ -122,7 +122,8 @@ def _student_identity(spec: DistillationSpec) -> dict[str, Any]:
         # No adapters are trained, whatever the fields of `lora` say.
         training.pop("lora", None)
     served = {} if spec.serving.adapter is AdapterMode.MERGED else {"served": spec.serving.adapter}
-    return {"model": spec.student.model.uri, **_unless_empty("training", training), **served}
+    student = {name: value for name, value in identity_fields(spec.student).items() if name != "model"}
+    return {"model": spec.student.model.uri, **student, **_unless_empty("training", training), **served}
 
 
 def _contents(spec: DistillationSpec, stage: Stage, contents: Mapping[str, str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from distillery_trainer.chat.json_bodies import read_json
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.reply_texts import ReplyTexts, joined
 from distillery_trainer.chat.response_headers import NAME_LIMIT, NO_HEADERS, ResponseHeaders
+from distillery_trainer.chat.sent_calls import calls_as_text, joined_calls
 from distillery_trainer.chat.token_counts import TokenCounts
 from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.parsing.reasoning import split_reasoning
@@ -49,8 +50,10 @@ def read_completion(
     *,
     model_id: str = "",
     without_key: KeyRemoval = _NO_KEY,
+    reads_calls: bool = False,
 ) -> Reply:
-    """The reply in the body of a completion, or of a stream of its chunks. `model_id` is the requested model.
+    """The reply in the body of a completion, or of a stream of its chunks. `model_id` is the requested model. With
+    `reads_calls`, calls of tools are the content of a reply that makes some.
 
     Raises CallError for anything else: an error sent with status 200 is treated as if it had its own status.
     """
@@ -60,14 +63,19 @@ def read_completion(
             response = ErrorResponse.of_error(_error_status(error), error, headers, without_key)
             raise call_error(response, costs_nothing=not completion.get("choices"))
         choice = _first_choice(completion)
-        texts = ReplyTexts.read(_object(choice.get("message")))
+        message = _object(choice.get("message"))
+        texts, calls = ReplyTexts.read(message), calls_as_text(message) if reads_calls else ""
     except ValueError as error:
         raise bad_response("its body is not a chat completion", headers.request_id) from error
     reasoning, content = split_reasoning(without_key.from_reply(valid_unicode(texts.content)))
+    finish_reason = without_key(_finish_reason(choice) or "") or None
+    if calls:
+        content = without_key.from_reply(valid_unicode(calls))
+        finish_reason = "stop" if ending_of(finish_reason) is Ending.OTHER else finish_reason
     counts, model = TokenCounts.read(completion.get("usage")), _name(completion.get("model"))
     return Reply(
         content=content,
-        finish_reason=without_key(_finish_reason(choice) or "") or None,
+        finish_reason=finish_reason,
         reasoning=without_key.from_reply(valid_unicode(texts.reasoning)) or reasoning,
         refusal=without_key.from_reply(valid_unicode(texts.refusal)) or None,
         input_tokens=counts.input,
@@ -162,10 +170,12 @@ def _joined(events: list[Any]) -> dict[str, Any]:
         return failed
     if not finish_reason:
         raise ValueError("the stream was cut off")
-    texts = [ReplyTexts.read(choice.get("delta") or choice.get("message") or {}) for choice in choices]
+    deltas = [choice.get("delta") or choice.get("message") or {} for choice in choices]
+    texts = [ReplyTexts.read(delta) for delta in deltas]
     usage = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), None)
     first = {name: chunks[0].get(name) for name in ("id", "model")}
-    return {**first, "choices": [{"message": joined(texts), "finish_reason": finish_reason}], "usage": usage}
+    message = {**joined(texts), "tool_calls": joined_calls(deltas)}
+    return {**first, "choices": [{"message": message, "finish_reason": finish_reason}], "usage": usage}
 
 
 def _first_choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:

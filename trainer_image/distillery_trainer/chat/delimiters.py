@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from distillery_api.comparable import INVISIBLE
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.tool_messages import text_of
 
 _FULL_WIDTH = 0xFEE0
 """From an ASCII character to its full-width form."""
@@ -51,6 +52,6 @@ def delimited(parts: dict[str, str]) -> str:
 
 def as_text(messages: Sequence[Message]) -> tuple[str, str]:
     """The instructions of a chat, and its conversation: each turn preceded by its role."""
-    system = [turn["content"] for turn in messages if turn["role"] == "system"]
-    turns = [f"{turn['role']}: {turn['content']}" for turn in messages if turn["role"] != "system"]
+    system = [text_of(turn) for turn in messages if turn["role"] == "system"]
+    turns = [f"{turn['role']}: {text_of(turn)}" for turn in messages if turn["role"] != "system"]
     return "\n\n".join(system), "\n\n".join(turns)

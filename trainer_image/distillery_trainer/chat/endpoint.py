@@ -36,6 +36,7 @@ from distillery_trainer.chat.response_headers import Allowance, ResponseHeaders
 from distillery_trainer.chat.system_messages import rejects_system_message, with_system_in_first_user_turn
 from distillery_trainer.data.finish_reasons import is_complete
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.tool_messages import chat_fields, tools_of
 
 _MAX_CONNECT_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 4.0
@@ -116,7 +117,7 @@ class Endpoint:
             folds = self._adapt_to(response, accepted, turns) or folds
 
     async def _post(self, parameters: Mapping[str, Any], messages: list[Message]) -> Reply | ErrorResponse:
-        body = orjson.dumps({"model": self._model_id, **parameters, "messages": messages})
+        body = orjson.dumps({"model": self._model_id, **parameters, **chat_fields(messages)})
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
@@ -129,7 +130,14 @@ class Endpoint:
             self.on_allowances(headers.allowances)
         if not _is_success(status):
             return ErrorResponse.read(status, content, headers, self._without_key)
-        return read_completion(content, seconds, headers, model_id=self._model_id, without_key=self._without_key)
+        return read_completion(
+            content,
+            seconds,
+            headers,
+            model_id=self._model_id,
+            without_key=self._without_key,
+            reads_calls=bool(tools_of(messages)),
+        )
 
     async def _fetch(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         """The status, headers and body of the response; of an error's body the beginning."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from distillery_trainer.chat.error_responses import ErrorResponse
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.tool_messages import tools_of, with_tools
 
 _STATUSES = (400, 422, 424, 500, 501)
 """A chat template that raises an exception is a server error with some servers."""
@@ -48,4 +49,5 @@ def with_system_in_first_user_turn(messages: Sequence[Message]) -> list[Message]
     if [message["role"] for message in messages[:2]] != ["system", "user"]:
         return list(messages)
     text = f"{messages[0]['content']}\n\n{messages[1]['content']}"
-    return [{"role": "user", "content": text}, *messages[2:]]
+    user: Message = {"role": "user", "content": text}
+    return with_tools([user, *messages[2:]], tools_of(messages))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.tool_messages import text_of
 
 TOKENS_PER_MESSAGE = 4
 """The role and the special tokens around a message, in most chat templates."""
@@ -55,4 +56,4 @@ class TokenEstimate:
 
 def _size(messages: Sequence[Message]) -> int:
     """Bytes of the text."""
-    return sum(len(message["content"].encode()) for message in messages)
+    return sum(len(text_of(message).encode()) for message in messages)

@@ -18,7 +18,7 @@ from distillery_api.spec import DataFormat, Replies
 from distillery_trainer.data.file_types import records
 from distillery_trainer.data.formats import READERS, Reader, by_columns, detect, named_format
 from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord, listed, named
-from distillery_trainer.data.rows import Gold, RejectedRow, Row
+from distillery_trainer.data.rows import Gold, RejectedRow, Row, reply_of
 from distillery_trainer.data.selection import Selection
 from distillery_trainer.data.sources import Source
 from distillery_trainer.runtime.errors import UserError
@@ -109,11 +109,13 @@ class _Rows:
     def _row(self, number: int, found: Conversation) -> Row:
         self._count_unused(found.unused_keys)
         messages = found.messages
-        reply = messages.pop()["content"] if messages[-1]["role"] == "assistant" else None
+        reply = reply_of(messages.pop()) if messages[-1]["role"] == "assistant" else None
         row_id = found.id or self._id(number)
         if self._replies is Replies.GOLD:
-            return Row(self._split, number, row_id, messages, _gold_of(found.gold, reply))
-        return Row(self._split, number, row_id, messages, found.gold, reply, self._replies is Replies.KEEP)
+            gold = _gold_of(found.gold, reply)
+            return Row(self._split, number, row_id, messages, gold, tools=found.tools)
+        keeps = self._replies is Replies.KEEP
+        return Row(self._split, number, row_id, messages, found.gold, reply, keeps, found.tools)
 
     def _count_unused(self, keys: Iterable[str]) -> None:
         """Count keys, of which any row may have others."""

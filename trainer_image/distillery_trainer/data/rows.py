@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_trainer.data.tool_calls import Tool, ToolCall, calls_of, written
 
 
 class Message(TypedDict):
@@ -14,6 +15,19 @@ class Message(TypedDict):
 
     role: str
     content: str
+    """Empty in a message of calls."""
+    tools: NotRequired[list[Tool]]
+    """What may be called in the conversation; in its first message alone."""
+    tool_calls: NotRequired[list[ToolCall]]
+    """What an assistant calls."""
+    tool_call_id: NotRequired[str]
+    """The call whose result a tool's message is."""
+
+
+def reply_of(message: Message) -> str:
+    """What an assistant's message says as one text: its content, or its calls."""
+    calls = message.get("tool_calls")
+    return written(calls_of(calls)) if calls else message["content"]
 
 
 Gold = str | list[str]
@@ -36,13 +50,16 @@ class Row:
     id: str
     """The row's own id, otherwise `<split>-<line>`."""
     messages: list[Message]
-    """An optional system message, then user and assistant messages in turn; the last one is the user's."""
+    """An optional system message, then user and assistant messages in turn; the last one is the user's. With tools,
+    results follow an assistant's calls, and may be the last."""
     gold: Gold | None = None
     """The known answer, or several; never shown to a model."""
     reply: str | None = None
     """The existing reply to the last user message."""
     keeps_existing_replies: bool = False
     """Whether existing replies are used as the teacher's, without a request."""
+    tools: list[Tool] | None = None
+    """What may be called."""
 
     @property
     def system(self) -> str | None:
@@ -51,8 +68,9 @@ class Row:
 
     @property
     def existing_replies(self) -> list[str | None]:
-        """The replies that the row already holds, one for each of its user messages; None for a missing one."""
-        earlier = [message["content"] for message in self.messages if message["role"] == "assistant"]
+        """The replies that the row already holds, one for each assistant message and one for the next one, which may be
+        missing."""
+        earlier = [reply_of(message) for message in self.messages if message["role"] == "assistant"]
         return [*earlier, self.reply]
 
     @property
@@ -62,7 +80,7 @@ class Row:
 
     @property
     def text(self) -> str:
-        """The last message from the user."""
+        """The last message from the user, or from a tool."""
         return self.messages[-1]["content"]
 
 
@@ -74,6 +92,8 @@ class TrainingRow:
     prompt: list[Message]
     completion: list[Message]
     teacher: str
+    tools: list[Tool] | None = None
+    """What may be called, beside the messages as other trainers expect it; left out of the file without tools."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.token_estimate import TOKENS_PER_MESSAGE
 from distillery_trainer.data.locations import resolve
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.tool_messages import text_of
 from distillery_trainer.runtime.errors import UserError
 
 _HUB = "hf://"
@@ -50,7 +51,7 @@ class TokenCounter:
 
     def count_messages(self, messages: list[Message]) -> float:
         """Tokens of a chat, including those of the chat template."""
-        return _TOKENS_PER_REQUEST + sum(TOKENS_PER_MESSAGE + self.count(message["content"]) for message in messages)
+        return _TOKENS_PER_REQUEST + sum(TOKENS_PER_MESSAGE + self.count(text_of(message)) for message in messages)
 
 
 def counter_for(config: RunConfig) -> TokenCounter:

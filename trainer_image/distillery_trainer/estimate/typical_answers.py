@@ -13,8 +13,8 @@ from distillery_trainer.tasks.summarization import ROUNDS, SUMMARY_WORDS
 _LABEL_TOKENS = 5
 _CHAIN_OF_THOUGHT_TOKENS = 130
 """Reasoning of at most 80 words, the answer, and the JSON around them."""
-_CONVERSATION_TOKENS = 150
-_TEXT_TOKENS = 100
+_TYPICAL_TOKENS = {Task.CONVERSATION: 150, Task.TEXT: 100, Task.TOOL_CALLING: 50}
+"""Of answers that are as long as those that a row already has."""
 _REASONING_TOKENS = 1000
 """The reasoning of a reasoning model before its answer."""
 _TOKENS_PER_WORD = 1.35
@@ -43,12 +43,9 @@ class TypicalAnswers:
 
     def answer_tokens(self, row: Row, existing_reply: str | None) -> float:
         """Tokens of the answer only."""
-        if self._task is Task.CONVERSATION:
+        if self._task in _TYPICAL_TOKENS:
             known = existing_reply or (row.gold if isinstance(row.gold, str) else None)
-            return self._counter.count(known) if known else _CONVERSATION_TOKENS
-        if self._task is Task.TEXT:
-            known = existing_reply or next(iter(row.known_answers), None)
-            return self._counter.count(known) if known else _TEXT_TOKENS
+            return self._counter.count(known) if known else _TYPICAL_TOKENS[self._task]
         if self._task is Task.SUMMARIZATION:
             return (self._generation.max_summary_words or SUMMARY_WORDS) * _TOKENS_PER_WORD
         if self._task is Task.EXTRACTION:

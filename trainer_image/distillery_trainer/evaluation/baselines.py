@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distillery_api.spec import NO_LABEL
+from distillery_trainer.data.rows import reply_of
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_baseline
 from distillery_trainer.runtime.files import read_rows
@@ -29,6 +30,7 @@ def score_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path
         AnswerKind.OBJECT: _majority_baseline,
         AnswerKind.SUMMARY: _summary_baselines,
         AnswerKind.TEXT: _text_baselines,
+        AnswerKind.CALLS: _call_baselines,
     }.get(task.answer_kind)
     answers = baselines(task, rows, training_rows) if baselines else {}
     return {system: score_baseline(task, system_answers, rows) for system, system_answers in answers.items()}
@@ -62,6 +64,13 @@ def _majority_baseline(task: TaskDefinition, rows: HeldOutRows, training_rows: P
     return {System.MAJORITY: _majority([row.answer for row in learned_rows(task, training_rows)], rows)}
 
 
+def _call_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
+    """The most frequent calls; all answers in words count as one."""
+    answers = [row.answer for row in learned_rows(task, training_rows)]
+    by_key, keys = {task.vote_key(answer): answer for answer in answers}, [task.vote_key(answer) for answer in answers]
+    return {System.MAJORITY: [by_key[scores.majority(keys)]] * len(rows.rows)}
+
+
 def _summary_baselines(task: TaskDefinition, rows: HeldOutRows, _: Path) -> BaselineAnswers:
     words = task.generation.max_summary_words or SUMMARY_WORDS
     return {System.LEAD: [lead(text, words) for text in rows.row_texts]}
@@ -88,7 +97,7 @@ def learned_rows(task: TaskDefinition, path: Path) -> Iterator[LearnedRow]:
     errors = RowErrors()
     for row in read_rows(path):
         try:
-            text, completion = row["prompt"][-1]["content"], row["completion"][-1]["content"]
+            text, completion = row["prompt"][-1]["content"], reply_of(row["completion"][-1])
             answer = task.read_answer(completion, text)
         except ENDS_STAGE:
             raise

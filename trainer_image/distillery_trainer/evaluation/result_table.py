@@ -11,7 +11,7 @@ from distillery_trainer.evaluation.findings import NOT_KNOWN, TrainedOn, finding
 from distillery_trainer.evaluation.metrics import figures
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
 from distillery_trainer.evaluation.verdict import verdict
-from distillery_trainer.tasks import TaskDefinition
+from distillery_trainer.tasks import AnswerKind, TaskDefinition
 
 Metrics = dict[str, float | None]
 
@@ -100,7 +100,7 @@ def _score(
     metrics: Metrics = dict(figures(task, answers, rows))
     if system.is_language_model:
         metrics |= _reply_metrics(answers)
-    if system.is_language_model and not task.answer_kind.is_prose:
+    if system.is_language_model and not task.answer_kind.is_prose and task.answer_kind is not AnswerKind.CALLS:
         metrics |= {"strict": None if _asks_for_json(system, task) else _strict_accuracy(answers)}
     metrics |= {"win_rate": scores.mean(context.wins.get(system, []))}
     return Score.model_validate({name: _rounded(value) for name, value in metrics.items()})

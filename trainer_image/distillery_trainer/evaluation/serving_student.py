@@ -13,6 +13,7 @@ from distillery_api.paths import StageFolder
 from distillery_api.run_config import RunConfig, ServingStudent
 from distillery_api.stage import Stage
 from distillery_trainer.data.rows import HeldOutRow, Message
+from distillery_trainer.data.tool_messages import tools_of, with_tools, without_tools
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.result_table import paired_p_value
@@ -90,11 +91,11 @@ def _student_prompt(folder: StageFolder) -> str:
 
 
 def _is_under(prompt: str, row: HeldOutRow) -> bool:
-    return row.studentPrompt[0] == {"role": "system", "content": prompt}
+    return without_tools(row.studentPrompt)[0] == {"role": "system", "content": prompt}
 
 
 def _under(prompt: str, messages: Sequence[Message]) -> list[Message]:
-    return [{"role": "system", "content": prompt}, *messages[1:]]
+    return with_tools([{"role": "system", "content": prompt}, *messages[1:]], tools_of(messages))
 
 
 # --- what it has answered before

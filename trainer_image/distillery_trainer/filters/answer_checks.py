@@ -8,6 +8,7 @@ import re
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_trainer.data.rows import Rejection, Row, known_answers
+from distillery_trainer.data.tool_messages import text_of, with_tools
 from distillery_trainer.filters.answer_rules import AnswerRules
 from distillery_trainer.tasks import TaskDefinition
 from distillery_trainer.text import languages
@@ -36,8 +37,8 @@ class AnswerChecks:
 
     def row_rejection(self, row: Row) -> Rejection | None:
         """Why a row is not sent to the teacher."""
-        for message in row.messages:
-            if rejection := _control_token(message["content"], "row"):
+        for message in with_tools(row.messages, row.tools):
+            if rejection := _control_token(text_of(message), "row"):
                 return rejection
         return None
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy
+import orjson
 from numpy.typing import NDArray
 
 from distillery_api.rejection_reasons import RejectionReason
@@ -21,6 +22,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import DuplicateMatching, History
 from distillery_trainer.data.rows import Rejection, Row
 from distillery_trainer.data.splits import SPLITS
+from distillery_trainer.data.tool_messages import text_of
 from distillery_trainer.filters import minhash
 
 SplitNumbers = NDArray[numpy.uint8]
@@ -51,6 +53,8 @@ class Deduplication:
     def add(self, row: Row) -> None:
         """Add the next row of the input."""
         system = (row.system or "") if self._uses_own_system else ""
+        if row.tools:
+            system += orjson.dumps(row.tools).decode()
         turns = list(self._turns(row))
         self._digests.append(_digest([system, *turns]))
         self._lines.append(row.line)
@@ -60,6 +64,8 @@ class Deduplication:
 
     def _turns(self, row: Row) -> Iterator[str]:
         """All messages but the system message, and but the replies that the teacher replaces."""
+        if row.tools:  # what was called before, and with which results, is part of the question
+            return (text_of(message) for message in row.messages if message["role"] != "system")
         replaced = self._asks_every_turn and not row.keeps_existing_replies
         roles = ("user",) if replaced else ("user", "assistant")
         return (message["content"] for message in row.messages if message["role"] in roles)

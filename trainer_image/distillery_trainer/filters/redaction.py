@@ -13,10 +13,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import orjson
+
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import PersonalData
+from distillery_trainer.data.known_calls import KnownCalls
 from distillery_trainer.data.rows import Message, Row
+from distillery_trainer.data.tool_calls import read_written
 from distillery_trainer.runtime.errors import UserError
 
 _MIN_SCORE = 0.3
@@ -61,17 +65,36 @@ class Redactor:
         if not self._detectors:
             return row
         placeholders = Placeholders()
-        messages: list[Message] = [
-            {"role": message["role"], "content": self.redact_text(message["content"], placeholders)}
-            for message in row.messages
-        ]
-        reply = None if row.reply is None else self.redact_text(row.reply, placeholders)
+        messages: list[Message] = [self._redact_message(message, placeholders) for message in row.messages]
+        reply = None if row.reply is None else self._redact_answer(row.reply, placeholders)
         return replace(row, messages=messages, reply=reply, gold=self._redact_gold(row.gold, placeholders))
+
+    def _redact_message(self, message: Message, placeholders: Placeholders) -> Message:
+        redacted: Message = {**message, "content": self.redact_text(message["content"], placeholders)}
+        if "tool_calls" in message:
+            redacted["tool_calls"] = self._redact_value(message["tool_calls"], placeholders)
+        return redacted
+
+    def _redact_value(self, value: Any, placeholders: Placeholders) -> Any:
+        """A value of JSON with placeholders in its texts."""
+        if isinstance(value, str):
+            return self.redact_text(value, placeholders)
+        if isinstance(value, list):
+            return [self._redact_value(item, placeholders) for item in value]
+        if isinstance(value, dict):
+            return {key: self._redact_value(item, placeholders) for key, item in value.items()}
+        return value
 
     def _redact_gold(self, gold: str | list[str] | None, placeholders: Placeholders) -> str | list[str] | None:
         if gold is None or isinstance(gold, str):
-            return gold and self.redact_text(gold, placeholders)
-        return [self.redact_text(answer, placeholders) for answer in gold]
+            return gold and self._redact_answer(gold, placeholders)
+        return [self._redact_answer(answer, placeholders) for answer in gold]
+
+    def _redact_answer(self, answer: str, placeholders: Placeholders) -> str:
+        """An answer with placeholders; one of calls stays JSON."""
+        if read_written(answer) is None and not KnownCalls.read(answer).calls:
+            return self.redact_text(answer, placeholders)
+        return str(orjson.dumps(self._redact_value(orjson.loads(answer), placeholders)).decode())
 
     def redact_text(self, text: str, placeholders: Placeholders | None = None) -> str:
         """The text with placeholders for personal data; `placeholders` are those already used in the row."""

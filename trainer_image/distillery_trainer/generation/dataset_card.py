@@ -38,6 +38,7 @@ _CATEGORIES = {
     Task.CONVERSATION: "text-generation",
     Task.TEXT: "text-generation",
     Task.EXTRACTION: "text-generation",
+    Task.TOOL_CALLING: "text-generation",
 }
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LARGEST = "n>1M"

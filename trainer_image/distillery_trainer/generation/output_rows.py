@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from distillery_api.formatting import without_hidden_characters
 from distillery_trainer.chat.reply import Reply
-from distillery_trainer.data.rows import HeldOutRow, RejectedRow, Row, TrainingRow
+from distillery_trainer.data.rows import HeldOutRow, Message, RejectedRow, Row, TrainingRow
+from distillery_trainer.data.tool_messages import tools_of, without_tools
 from distillery_trainer.filters.rejection import RowRejection
+from distillery_trainer.runtime.files import to_line
 from distillery_trainer.tasks import StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply
 
 
 def training_row(row: Row, turn: StudentTurn, teacher: str) -> TrainingRow:
     """The student prompt and the answer, with the reasoning if the run keeps it."""
-    completion = (
-        turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
-    )
+    content = turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
+    answer: Message = {"role": "assistant", "content": content}
+    if turn.tool_calls:
+        answer["tool_calls"] = turn.tool_calls
     return TrainingRow(
         id=row.id,
-        prompt=turn.prompt,
-        completion=[{"role": "assistant", "content": completion}],
+        prompt=without_tools(turn.prompt),
+        completion=[answer],
         teacher=teacher,
+        tools=tools_of(turn.prompt) or None,
     )
+
+
+def training_line(row: TrainingRow) -> bytes:
+    """The line of a kept row; tools where any may be called."""
+    fields = asdict(row)
+    return to_line(fields if row.tools else {name: value for name, value in fields.items() if name != "tools"})
 
 
 def rejected_row(row: Row, split: str, rejection: RowRejection) -> RejectedRow:

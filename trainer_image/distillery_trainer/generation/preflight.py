@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from distillery_api.run_config import RunConfig
+from distillery_api.spec import Task
 from distillery_trainer.data.row_reader import check_rows, read_rows, read_valid_rows
 from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source, sources
@@ -17,7 +18,7 @@ from distillery_trainer.estimate import PromptSampler
 from distillery_trainer.filters.deduplication import Deduplication
 from distillery_trainer.filters.redaction import Redactor
 from distillery_trainer.filters.row_counts import RowCounter, required_rows
-from distillery_trainer.tasks import TaskDefinition
+from distillery_trainer.tasks import AnswerKind, TaskDefinition
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
         for split in splits.add(row):
             sampler.add(row, split)
 
-    check = check_rows(all_sources, task.row_problem, add)
+    check = check_rows(all_sources, lambda row: _tools_problem(task, row) or task.row_problem(row), add)
     rows_by_split = splits.choose()
     deduplication.resolve(splits.split_numbers)
     return PreparedData(
@@ -105,6 +106,13 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
         deduplication=deduplication,
         sampler=sampler,
     )
+
+
+def _tools_problem(task: TaskDefinition, row: Row) -> str | None:
+    """The rule that a row with tools breaks where the task does not call any."""
+    if task.answer_kind is AnswerKind.CALLS or not (row.tools or any("tool_calls" in each for each in row.messages)):
+        return None
+    return f"the row has tools, which only the task {Task.TOOL_CALLING} calls; set task to it, or remove the row"
 
 
 def row_counters(config: RunConfig, data: PreparedData) -> dict[str, RowCounter]:

@@ -11,6 +11,7 @@ from distillery_trainer.chat.follow_up import repeated_request
 from distillery_trainer.chat.remote_model import ModelClient
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.rows import Message, Rejection, Row
+from distillery_trainer.data.tool_messages import with_tools
 from distillery_trainer.filters.answer_checks import AnswerChecks
 from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.majority_vote import majority_vote
@@ -97,7 +98,8 @@ class RowPipeline:
         if turn := self._existing_turn(row, len(row.existing_replies) - 1):
             return turn
         messages = self._task.teacher_messages(row)
-        return self._read(row, await self._teacher.ask(messages, temperature=self._generation.held_out_temperature))
+        temperature = self._generation.held_out_temperature
+        return self._read(row, messages, await self._teacher.ask(messages, temperature=temperature))
 
     # --- asking
 
@@ -121,7 +123,8 @@ class RowPipeline:
         if text is None:
             return None
         reply = Reply(content=text, finish_reason="stop")
-        return TeacherTurn(read_reply(reply, self._task, row.text, existing=True), reply)
+        messages = with_tools(row.messages, row.tools)
+        return TeacherTurn(read_reply(reply, self._task, row.text, existing=True, messages=messages), reply)
 
     async def _answer_turn(self, row: Row, messages: list[Message]) -> TeacherTurn | RowRejection:
         """The only sample, or the first of those that won the majority vote."""
@@ -141,20 +144,22 @@ class RowPipeline:
 
     async def _ask_with_follow_up(self, row: Row, messages: list[Message], sample: int) -> TeacherTurn:
         """Ask, and if the reply is unreadable ask once more, with what was wrong."""
-        turn = self._read(row, await self._teacher.ask(messages, sample=sample))
+        turn = self._read(row, messages, await self._teacher.ask(messages, sample=sample))
         if turn.reply is None or turn.parsed.rejection is None or not turn.parsed.can_ask_again:
             return turn
         follow_up = repeated_request(messages, turn.reply.content, turn.parsed.rejection.message)
-        return self._read(row, await self._teacher.ask(follow_up, sample=sample))
+        return self._read(row, follow_up, await self._teacher.ask(follow_up, sample=sample))
 
-    def _read(self, row: Row, outcome: Reply | Failure) -> TeacherTurn:
-        return TeacherTurn(read_reply(outcome, self._task, row.text), outcome)
+    def _read(self, row: Row, messages: list[Message], outcome: Reply | Failure) -> TeacherTurn:
+        return TeacherTurn(read_reply(outcome, self._task, row.text, messages=messages), outcome)
 
     # --- keeping
 
     async def _rejection(self, row: Row, answers: Sequence[str], last: StudentTurn) -> Rejection | None:
-        for answer in answers:
-            if rejection := self._checks.answer_rejection(row, answer):
+        earlier = replace(row, gold=None)  # gold answers the last turn
+        for number, answer in enumerate(answers, start=1):
+            of_turn = row if number == len(answers) else earlier
+            if rejection := self._checks.answer_rejection(of_turn, answer):
                 return rejection
         if self._judge is None:
             return None

@@ -22,7 +22,7 @@ from distillery_trainer.filters.row_counts import RowCounter
 from distillery_trainer.generation.first_rows import FIRST_ROWS, FirstRows
 from distillery_trainer.generation.internal_errors import ENDS_STAGE
 from distillery_trainer.generation.model_clients import ModelClients
-from distillery_trainer.generation.output_rows import held_out_row, rejected_row, training_row
+from distillery_trainer.generation.output_rows import held_out_row, rejected_row, training_line, training_row
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import IndexedRow, PreparedData
 from distillery_trainer.generation.rejected_rows import RejectedRows
@@ -160,7 +160,7 @@ class Workers:
         if isinstance(outcome, RowRejection):
             self._reject(indexed, outcome)
             return
-        lines = [to_line(training_row(indexed.row, turn, self._teacher.name)) for turn in outcome]
+        lines = [training_line(training_row(indexed.row, turn, self._teacher.name)) for turn in outcome]
         self._outputs.put(indexed.index, Artefact(indexed.split), b"".join(lines))
         self._counters[indexed.split].kept += 1
         self._first_rows.add(None)

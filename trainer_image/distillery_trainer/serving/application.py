@@ -18,6 +18,7 @@ from transformers.cli.serving.chat_completion import ChatCompletionHandler
 from transformers.cli.serving.completion import CompletionHandler
 from transformers.cli.serving.utils import GenerationState
 
+from distillery_trainer.serving.called_tools import with_calls
 from distillery_trainer.serving.model_health import ModelHealth
 from distillery_trainer.serving.request_body import ChatRequest, CompletionRequest, RefusedRequest, read_request
 from distillery_trainer.serving.served_model import ServedModel
@@ -102,6 +103,8 @@ class StudentApi:
         with ExitStack() as in_flight:
             in_flight.enter_context(self._health.request())
             response = await handle(body, uuid4().hex)
+            if body.get("tools"):
+                return with_calls(response)
             if isinstance(response, StreamingResponse):
                 response.body_iterator = _until_closed(response.body_iterator, in_flight.pop_all())
         return response

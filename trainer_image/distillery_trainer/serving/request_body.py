@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 _NO_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "best_of": (1,),
@@ -45,16 +46,68 @@ class _TextPart(BaseModel):
     text: str
 
 
+class _CalledFunction(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    arguments: str = "{}"
+
+
+class _ToolCall(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str
+    type: Literal["function"] = "function"
+    function: _CalledFunction
+
+    def to_call(self) -> dict[str, Any]:
+        """The call with its arguments as an object, or as the text that they are where it is no JSON."""
+        try:
+            arguments = orjson.loads(self.function.arguments)
+        except orjson.JSONDecodeError:
+            raise RefusedRequest(f"messages: the arguments of {self.function.name[:80]} are not JSON") from None
+        return {"id": self.id, "type": "function", "function": {"name": self.function.name, "arguments": arguments}}
+
+
+class _Function(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str
+
+
+class _Tool(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["function"]
+    function: _Function
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    role: Literal["system", "user", "assistant"]
-    content: str | Annotated[list[_TextPart], Field(min_length=1)]
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | Annotated[list[_TextPart], Field(min_length=1)] | None = None
+    tool_calls: Annotated[list[_ToolCall], Field(min_length=1)] | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise PydanticCustomError("content", "a message needs content")
+        return self
 
     @property
     def text(self) -> str:
         """The content as one text."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        if self.content is None or isinstance(self.content, str):
+            return self.content or ""
+        return "".join(part.text for part in self.content)
+
+    def to_message(self) -> dict[str, Any]:
+        """The message as chat templates read it."""
+        calls = {"tool_calls": [call.to_call() for call in self.tool_calls]} if self.tool_calls else {}
+        result = {"tool_call_id": self.tool_call_id} if self.tool_call_id else {}
+        return {"role": self.role, "content": self.text, **calls, **result}
 
 
 class _Request(BaseModel):
@@ -70,12 +123,16 @@ class ChatRequest(_Request):
 
     messages: Annotated[list[_Message], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    tools: list[_Tool] | None = None
 
     def to_body(self) -> dict[str, Any]:
         """The request as the Transformers library's handler takes it."""
-        messages = [{"role": each.role, "content": each.text} for each in self.messages]
+        if self.tools and self.stream:
+            raise RefusedRequest("stream: not supported by this server together with tools; remove it")
+        messages = [each.to_message() for each in self.messages]
         limit = self.max_completion_tokens or self.max_tokens
-        return {"model": self.model, "messages": messages, "max_tokens": limit, "stream": self.stream}
+        body = {"model": self.model, "messages": messages, "max_tokens": limit, "stream": self.stream}
+        return body | ({"tools": [tool.model_dump() for tool in self.tools]} if self.tools else {})
 
 
 class CompletionRequest(_Request):
@@ -111,7 +168,8 @@ def _fields(content: bytes) -> dict[str, Any]:
         raise RefusedRequest("the body is not JSON") from None
     if not isinstance(body, dict):
         raise RefusedRequest("the body is not a JSON object")
-    return {name: value for name, value in body.items() if not _has_no_effect(name, value)}
+    without = {"tools"} if body.get("tool_choice") == "none" else set()
+    return {name: value for name, value in body.items() if name not in without and not _has_no_effect(name, value)}
 
 
 def _has_no_effect(name: str, value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ DEFAULT_MAX_TOKENS = 1024
 """Maximum length of a reply to a request that states none."""
 MAX_TOKENS = 32_768
 """Maximum length of any reply of a model that does not say how long its context is."""
+_READS_TOOLS = re.compile(r"\btools\b")
+"""What stands in a chat template that writes tools."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class ServedModel:
     def fitted(self, body: dict[str, Any]) -> dict[str, Any]:
         """The request with a maximum length that its prompt leaves room for. Raises RefusedRequest if the chat template
         refuses the messages, or if there is no room."""
+        if body.get("tools") and not _READS_TOOLS.search(str(self.folder.tokenizer.chat_template)):
+            raise RefusedRequest("tools: the student's chat template does not write them; remove them")
         limit = body["max_tokens"] or DEFAULT_MAX_TOKENS
         if self.folder.positions is None:
             return body | {"max_tokens": min(limit, MAX_TOKENS)}
@@ -82,7 +87,9 @@ class ServedModel:
         if "prompt" in body:
             return len(tokenizer(body["prompt"])["input_ids"])
         try:
-            rendered = tokenizer.apply_chat_template(body["messages"], add_generation_prompt=True, tokenize=False)
+            rendered = tokenizer.apply_chat_template(
+                body["messages"], tools=body.get("tools"), add_generation_prompt=True, tokenize=False
+            )
         except Exception as error:  # a template raises whatever it likes
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RefusedRequest(f"messages: the student's chat template refuses them: {reason}") from error

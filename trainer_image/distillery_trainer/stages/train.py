@@ -80,7 +80,7 @@ def base_model(config: RunConfig) -> ModelFolder:
 def _rendering(config: RunConfig) -> Rendering:
     """The same in every attempt, so that a resumed training continues with the same tokens."""
     rows_written = config.input_folder(Stage.GENERATE).train.stat().st_mtime
-    return Rendering(config.generation.keep_reasoning, datetime.fromtimestamp(rows_written, UTC).date())
+    return Rendering.of(config, datetime.fromtimestamp(rows_written, UTC).date())
 
 
 @dataclass

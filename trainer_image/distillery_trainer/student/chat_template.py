@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, Self
 
 from transformers import PreTrainedTokenizerBase
 
+from distillery_api.run_config import RunConfig
+from distillery_api.spec import ToolFormat
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.tool_messages import tools_of, without_tools
+from distillery_trainer.student.hermes_tools import HERMES_TOOLS
 from distillery_trainer.student.invalid_model import InvalidModel, first_line
 
 _BEGINNING = "{#- distillery: how every conversation is rendered #}\n"
@@ -55,12 +59,20 @@ class Rendering:
     """Whether a template that can let the model reason before it answers does so."""
     today: date
     """The date that a template states as today's."""
+    hermes_tools: bool = False
+    """Whether tools are written in the Hermes form instead of the family's own."""
+
+    @classmethod
+    def of(cls, config: RunConfig, today: date) -> Self:
+        """The rendering of a run's student."""
+        hermes_tools = config.student.tool_format is ToolFormat.HERMES
+        return cls(config.generation.keep_reasoning, today, hermes_tools)
 
     def template(self, tokenizer: PreTrainedTokenizerBase) -> str:
         """The prelude, where one is needed, and the family's own template. A prelude that is there already is
         replaced."""
         family = str(tokenizer.chat_template).rpartition(_END)[2]
-        decided = self._switches(family) + self._date(family)
+        decided = (HERMES_TOOLS if self.hermes_tools else "") + self._switches(family) + self._date(family)
         plain, folded = (_with_prelude(prelude, family) for prelude in (decided, decided + _FOLD_SYSTEM_MESSAGE))
         return (
             plain if self._suits_training(tokenizer, plain) or not self._suits_training(tokenizer, folded) else folded
@@ -116,7 +128,8 @@ def continued(prompt: str, whole: str) -> str | None:
 def render(tokenizer: PreTrainedTokenizerBase, uri: str, messages: list[Message], **options: Any) -> str:
     """The text of a conversation. Raises InvalidModel if the chat template rejects it."""
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+        tools, turns = tools_of(messages) or None, without_tools(messages)
+        return str(tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, **options))
     except Exception as error:  # a template is a program of the model's folder, and raises what it likes
         roles = ", ".join(message["role"] for message in messages)
         problem = f"the chat template rejects a chat of {roles} ({first_line(error)})"

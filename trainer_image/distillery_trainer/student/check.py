@@ -24,6 +24,7 @@ from distillery_trainer.student.folder_files import check_description, check_wei
 from distillery_trainer.student.invalid_model import InvalidModel
 from distillery_trainer.student.model_folder import ModelFolder, locate_description, read_description
 from distillery_trainer.student.row_encoding import RowEncoder
+from distillery_trainer.student.tool_check import check_tools
 
 _USER: Message = {"role": "user", "content": "A"}
 _ANSWER: Message = {"role": "assistant", "content": "B"}
@@ -38,6 +39,8 @@ def check(config: RunConfig) -> None:
     encoder = RowEncoder(base, config.training.max_length)
     if config.generation.keep_reasoning:
         _check_reasoning(base, encoder)
+    if config.task is Task.TOOL_CALLING:
+        check_tools(base, encoder)
     answer = _REASONED_ANSWER if config.generation.keep_reasoning else _ANSWER
     for prompt in _prompts(config):
         rejection = encoder.encode({"prompt": prompt, "completion": [answer]})
@@ -51,7 +54,7 @@ def _read(config: RunConfig) -> ModelFolder:
     check_description(path, uri)
     if not hub.is_on_hub(uri):
         check_weights(path, uri)
-    rendering = Rendering(config.generation.keep_reasoning, datetime.now(UTC).date())
+    rendering = Rendering.of(config, datetime.now(UTC).date())
     return read_description(path, uri, rendering.template)
 
 

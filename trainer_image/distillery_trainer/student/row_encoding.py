@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.rows import Message, Rejection
+from distillery_trainer.data.tool_messages import text_of, with_tools
 from distillery_trainer.student.chat_template import continued, render
 from distillery_trainer.student.model_folder import ModelFolder, last_token_with_text
 
@@ -43,12 +44,14 @@ class RowEncoder:
         self._special = re.compile("|".join(map(re.escape, _control_texts(base.tokenizer))) or "(?!)")
 
     def encode(self, row: Mapping[str, Any]) -> EncodedRow | Rejection:
-        """A row `{"prompt": messages, "completion": messages}` as ids, or why it is untrainable."""
-        if found := self._special.search(" ".join(turn["content"] for turn in row["prompt"] + row["completion"])):
+        """A row `{"prompt": messages, "completion": messages}`, with `tools` where any may be called, as ids; or why it
+        is untrainable."""
+        prompt_messages = with_tools(row["prompt"], row.get("tools"))
+        if found := self._special.search(" ".join(map(text_of, prompt_messages + row["completion"]))):
             return Rejection(
                 RejectionReason.SPECIAL_TOKEN, f"The text contains the student's control token {found[0]}."
             )
-        prompt, whole = self._prompt_and_whole(row["prompt"], row["completion"])
+        prompt, whole = self._prompt_and_whole(prompt_messages, row["completion"])
         return self._rejection(prompt, whole) or EncodedRow(whole, [IGNORED] * len(prompt) + whole[len(prompt) :])
 
     def _prompt_and_whole(self, prompt: list[Message], completion: list[Message]) -> tuple[list[int], list[int]]:

@@ -17,6 +17,7 @@ from distillery_trainer.tasks.nli import NliTask
 from distillery_trainer.tasks.summarization import SummarizationTask
 from distillery_trainer.tasks.task_definition import AnswerKind, StudentTurn, TaskDefinition
 from distillery_trainer.tasks.text import TextTask
+from distillery_trainer.tasks.tool_calling import ToolCallingTask
 
 __all__ = ["AnswerKind", "MultiLabelTask", "StudentTurn", "TaskDefinition", "Unreadable", "task_for"]
 
@@ -29,6 +30,7 @@ _DEFINITIONS: tuple[type[TaskDefinition], ...] = (
     ConversationTask,
     TextTask,
     ExtractionTask,
+    ToolCallingTask,
 )
 TASK_DEFINITIONS: dict[Task, type[TaskDefinition]] = {definition.task: definition for definition in _DEFINITIONS}
 

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from distillery_api.spec import Generation
 from distillery_trainer.chat.delimiters import delimited
 from distillery_trainer.data.rows import Message, Row
+from distillery_trainer.data.tool_messages import with_tools
 
 _INSTRUCTIONS = """\
 The user's instructions for this task stand between the marks <instructions> and </instructions>. Follow what they say \
@@ -94,7 +95,7 @@ class Prompts(ABC):
 def with_system_prompt(prompt: str, row: Row) -> list[Message]:
     """The row's messages under this system prompt, in place of its own one."""
     turns = row.messages[1:] if row.messages[0]["role"] == "system" else row.messages
-    return [{"role": "system", "content": prompt}, *turns]
+    return with_tools([{"role": "system", "content": prompt}, *turns], row.tools)
 
 
 def _around_instructions(template: list[Message], instructions: str | None) -> list[Message]:

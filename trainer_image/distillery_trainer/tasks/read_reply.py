@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distillery_api.formatting import cleaned
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.data.finish_reasons import Ending, ending_of
-from distillery_trainer.data.rows import Rejection
+from distillery_trainer.data.rows import Message, Rejection
 from distillery_trainer.tasks import AnswerKind, TaskDefinition, Unreadable
 
-_LONGEST_ANSWER = dict.fromkeys((AnswerKind.LABEL, AnswerKind.LABELS, AnswerKind.NUMBER, AnswerKind.OBJECT), 64 * 1024)
+_SHORT_ANSWERS = (AnswerKind.LABEL, AnswerKind.LABELS, AnswerKind.NUMBER, AnswerKind.OBJECT, AnswerKind.CALLS)
+_LONGEST_ANSWER = dict.fromkeys(_SHORT_ANSWERS, 64 * 1024)
 _LONGEST_PROSE = 256 * 1024
 """Characters. While a reply is read, no other row goes on."""
 _REFUSAL_LIMIT = 300
@@ -37,9 +39,16 @@ class ParsedReply:
         return self.outcome if isinstance(self.outcome, Rejection) else None
 
 
-def read_reply(outcome: Reply | Failure, task: TaskDefinition, row_text: str, *, existing: bool = False) -> ParsedReply:
-    """Read the answer in a complete reply. `row_text` is the row's last user message. An `existing` reply comes from
-    the user's row, and so does not answer the teacher prompt."""
+def read_reply(
+    outcome: Reply | Failure,
+    task: TaskDefinition,
+    row_text: str,
+    *,
+    existing: bool = False,
+    messages: Sequence[Message] = (),
+) -> ParsedReply:
+    """Read the answer in a complete reply to the request `messages`. `row_text` is the row's last user message. An
+    `existing` reply comes from the user's row, and so does not answer the teacher prompt."""
     if isinstance(outcome, Failure):
         return ParsedReply(Rejection(outcome.reason, outcome.message, outcome.transient))
     complete = outcome.finish_reason == "stop" and not outcome.refusal
@@ -49,6 +58,8 @@ def read_reply(outcome: Reply | Failure, task: TaskDefinition, row_text: str, *,
         return too_long
     read = task.read_answer if existing else task.read_teacher_answer
     answer = read(outcome.content, row_text)
+    if not isinstance(answer, Unreadable):
+        answer = task.unsuitable(answer, messages) or answer
     if isinstance(answer, Unreadable):
         rejection = Rejection(answer.reason, answer.message)
         return ParsedReply(rejection, can_ask_again=bool(outcome.content.strip()))

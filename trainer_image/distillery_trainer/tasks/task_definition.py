@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
 from distillery_trainer.chat.request_parameters import sampling_parameters
 from distillery_trainer.data.rows import Gold, Message, Rejection, Row
+from distillery_trainer.data.tool_calls import ToolCall
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks.prompts import Prompts
 
@@ -34,6 +35,7 @@ class AnswerKind(StrEnum):
     NUMBER = "number"
     SUMMARY = "summary"
     TURN = "turn"
+    CALLS = "calls"
     TEXT = "text"
     OBJECT = "object"
 
@@ -58,6 +60,8 @@ class StudentTurn:
     """The answer."""
     reasoning: str | None = None
     """The reasoning before the answer, if the student learns that, too."""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    """The answer, where it is calls; `completion` is empty then."""
 
 
 class TaskDefinition(Prompts):
@@ -126,6 +130,10 @@ class TaskDefinition(Prompts):
         A task overrides this if its teacher template demands more of a reply than its student prompt does.
         """
         return self.read_answer(text, row_text)
+
+    def unsuitable(self, answer: str, messages: Sequence[Message]) -> Unreadable | None:
+        """Why a readable answer is none to the request `messages`; None where it is. The teacher is asked again."""
+        return None
 
     def read_reasoning(self, text: str) -> str | None:
         """The reasoning in a structured reply of the teacher; None if the template does not ask for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from distillery_trainer.parsing.reasoning import split_reasoning
+from distillery_trainer.parsing.tool_calls import read_calls
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.text import rouge
 
@@ -24,11 +25,22 @@ def required_share(kind: AnswerKind) -> float:
 
 
 def alike(kind: AnswerKind, evaluated: str, served: str) -> bool:
-    """Whether two replies are the same text, or, in prose and objects, similar ones. Reasoning may differ, but neither
-    reply may have some where the other has none."""
+    """Whether two replies are the same text, or, in prose and objects, similar ones, or make the same calls. Reasoning
+    may differ, but neither reply may have some where the other has none."""
+    if kind is AnswerKind.CALLS and _has_calls(evaluated):
+        # A server sends calls apart from the text.
+        return read_calls(evaluated) == read_calls(served)
     (reasoning, answer), (served_reasoning, served_answer) = split_reasoning(evaluated), split_reasoning(served)
     if (reasoning is None) is not (served_reasoning is None):
         return False
     if answer.strip() == served_answer.strip():
         return True
-    return kind.is_partly_right and rouge.scores(served_answer, [answer]).rougeL >= PROSE_SIMILARITY
+    by_likeness = kind.is_partly_right or (
+        kind is AnswerKind.CALLS and read_calls(evaluated) == read_calls(served) == []
+    )
+    return by_likeness and rouge.scores(served_answer, [answer]).rougeL >= PROSE_SIMILARITY
+
+
+def _has_calls(reply: str) -> bool:
+    calls = read_calls(reply)
+    return isinstance(calls, list) and calls != []

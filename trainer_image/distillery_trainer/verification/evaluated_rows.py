@@ -8,6 +8,7 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from distillery_trainer.data.rows import HeldOutRow, Message
+from distillery_trainer.data.tool_messages import tools_of, with_tools, without_tools
 from distillery_trainer.evaluation.systems import System
 from distillery_trainer.runtime.files import read_rows
 
@@ -45,8 +46,9 @@ def evaluated_rows(held_out: Path, predictions: Path) -> list[EvaluatedRow]:
 
 def without_prompt(row: EvaluatedRow, prompt: str) -> EvaluatedRow:
     """The row as a server with `prompt` in its template is asked; a system message of the row's own stays."""
-    first, *others = row.messages
-    return replace(row, messages=others) if first == {"role": "system", "content": prompt} else row
+    first, *others = without_tools(row.messages)
+    is_under = first == {"role": "system", "content": prompt}
+    return replace(row, messages=with_tools(others, tools_of(row.messages))) if is_under else row
 
 
 def rows_to_ask(rows: Sequence[EvaluatedRow]) -> list[EvaluatedRow]:

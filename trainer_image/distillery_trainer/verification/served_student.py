@@ -15,7 +15,9 @@ import orjson
 
 from distillery_api.formatting import cleaned
 from distillery_api.reasons import Reason
+from distillery_trainer.chat.sent_calls import calls_as_text
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.tool_messages import chat_fields
 from distillery_trainer.runtime.errors import TryLater, UserError
 
 REQUEST_SECONDS = 300.0
@@ -74,7 +76,7 @@ class ServedStudent:
     def ask(self, messages: Sequence[Message]) -> ServedReply:
         """The reply to `messages`. Raises TryLater where the server does not answer for `patience_seconds`, UserError
         where it refuses the key."""
-        request = {"model": self.model, "messages": list(messages)}
+        request = {"model": self.model, **chat_fields(messages)}
         reply = self._patiently({**request, "max_tokens": self.max_tokens})
         # A maximum that exceeds the server's context together with the prompt may be refused; without one, it takes
         # what is left.
@@ -159,9 +161,10 @@ def _root_of(model: str, body: bytes) -> str | None:
 
 
 def _content(body: bytes) -> str | None:
-    """The reply's text in a chat completion."""
+    """The reply's text in a chat completion: its calls, or its content."""
     try:
-        content = orjson.loads(body)["choices"][0]["message"].get("content")
+        message = orjson.loads(body)["choices"][0]["message"]
+        content = calls_as_text(message) or message.get("content")
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return content if isinstance(content, str) else "" if content is None else None

@@ -13,14 +13,17 @@ from distillery_trainer.data.formats.conversation import (
     plain_text,
     quoted,
 )
-from distillery_trainer.data.formats.keys import unused_keys, unused_message_keys
+from distillery_trainer.data.formats.keys import is_blank, only_value, unused_keys, unused_message_keys
+from distillery_trainer.data.formats.tools import is_about_tools, tool_conversation
 from distillery_trainer.data.rows import Message
 
 _ROW_KEYS = {"messages", "id", "gold", "metadata"}
-_FINE_TUNING_KEYS = frozenset({"messages", "parallel_tool_calls"})
-_MESSAGE_KEYS = frozenset({"role", "content"})
-_REMEDY = "for developer messages, weights and content parts set the format of this source to OpenAIFineTuning"
-_ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_FINE_TUNING_KEYS = frozenset({"messages", "tools", "functions", "parallel_tool_calls", "acceptable"})
+_MESSAGE_KEYS = frozenset({"role", "content", "tool_calls", "function_call", "tool_call_id"})
+_REMEDY = "for developer messages, weights, content parts and tools set the format of this source to OpenAIFineTuning"
+_ROLE_OF = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"} | dict.fromkeys(
+    ("tool", "function"), "tool"
+)
 
 
 def chat(row: dict[str, Any]) -> Conversation:
@@ -43,16 +46,18 @@ def strict_chat(row: dict[str, Any]) -> Conversation:
 
 
 def is_fine_tuning(row: dict[str, Any]) -> bool:
-    """Whether a message has what only OpenAI's rows may have: the role developer, content parts or a weight."""
+    """Whether a row has what only OpenAI's rows may have: tools, the role developer, content parts or a weight."""
     messages = row.get("messages")
-    return isinstance(messages, list) and any(_is_fine_tuning(message) for message in messages)
+    has_tools = isinstance(messages, list) and not is_blank(row.get("tools"))
+    return has_tools or (isinstance(messages, list) and any(_is_fine_tuning(message) for message in messages))
 
 
 def _is_fine_tuning(message: Any) -> bool:
     if not isinstance(message, dict):
         return False
     parts = isinstance(message.get("content"), list) and message["content"] != []
-    return parts or message.get("role") == "developer" or message.get("weight") is not None
+    special = message.get("role") in ("developer", "tool", "function") or not is_blank(message.get("tool_calls"))
+    return parts or special or message.get("weight") is not None
 
 
 def message_list(row: dict[str, Any]) -> list[Any]:
@@ -79,19 +84,39 @@ def _chat_message(number: int, message: Any) -> Message:
 
 
 def openai_fine_tuning(row: dict[str, Any]) -> Conversation:
-    """`{"messages": [{"role", "content", "weight"?}, …]}`; unsupported keys are refused by name."""
+    """`{"messages": [{"role", "content", "tool_calls"?, "weight"?}, …], "tools"?}`; unsupported keys are refused by
+    name."""
     given = message_list(row)
-    unused = (*unused_keys(row, _FINE_TUNING_KEYS), *unused_message_keys(given, _MESSAGE_KEYS, "messages"))
-    messages = [_openai_message(number, message) for number, message in enumerate(given, start=1)]
-    found = conversation(messages, row.get("gold"), row.get("id"))
+    unused = unused_keys(row, _FINE_TUNING_KEYS)
+    turns = [_openai_message(number, message) for number, message in enumerate(given, start=1)]
+    unused += unused_message_keys(given, _MESSAGE_KEYS | ({"name"} if _has_results(turns) else set()), "messages")
+    found = _conversation(row, turns)
     found.unused_keys = unused
     return found
 
 
-def _openai_message(number: int, message: Any) -> Message:
+def _has_results(turns: list[dict[str, Any]]) -> bool:
+    return any(turn["role"] == "tool" for turn in turns)
+
+
+def _conversation(row: dict[str, Any], turns: list[dict[str, Any]]) -> Conversation:
+    tools = only_value(row, ("tools", "functions"))
+    if is_about_tools(turns, tools):
+        return tool_conversation(turns, tools, row.get("gold"), row.get("acceptable"), row.get("id"))
+    messages: list[Message] = [{"role": turn["role"], "content": plain_text(turn["content"])} for turn in turns]
+    return conversation(messages, row.get("gold"), row.get("id"))
+
+
+def _openai_message(number: int, message: Any) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise InvalidRow(f'message {number}: not an object; write {{"role": ..., "content": ...}}')
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLE_OF:
         raise InvalidRow(f"message {number}: the role {quoted(role)} is not one of {', '.join(_ROLE_OF)}")
-    return {"role": _ROLE_OF[role], "content": plain_text(message.get("content"))}
+    calls = only_value(message, ("tool_calls", "function_call"), f"message {number}: ")
+    found = {"role": _ROLE_OF[role], "content": message.get("content")}
+    return found | {
+        key: value
+        for key, value in (("tool_calls", calls), ("tool_call_id", message.get("tool_call_id")))
+        if value is not None
+    }

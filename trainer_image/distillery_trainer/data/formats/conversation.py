@@ -12,6 +12,7 @@ from distillery_api.formatting import cleaned
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.canonical_json import canonical_json
 from distillery_trainer.data.rows import Message
+from distillery_trainer.data.tool_calls import Tool
 from distillery_trainer.data.written_numbers import scalar_text
 from distillery_trainer.runtime.files import ROW_LIMIT
 
@@ -41,6 +42,8 @@ class Conversation:
     id: str | None = None
     unused_keys: tuple[str, ...] = ()
     """Keys that the format does not know."""
+    tools: list[Tool] | None = None
+    """What may be called."""
 
 
 Reader = Callable[[dict[str, Any]], Conversation]

@@ -16,12 +16,13 @@ from distillery_trainer.data.formats.conversation import (
 from distillery_trainer.data.formats.keys import (
     CONTEXT_KEYS,
     SYSTEM_KEYS,
+    is_blank,
     only_value,
     refuse_mark_of_reply,
     unused_keys,
     unused_message_keys,
 )
-from distillery_trainer.data.rows import Message
+from distillery_trainer.data.formats.tools import is_about_tools, tool_conversation
 
 _SPEAKERS = {
     "system": "system",
@@ -33,12 +34,16 @@ _SPEAKERS = {
     "bing": "assistant",
     "bard": "assistant",
     "model": "assistant",
-}
+    "function_call": "assistant",
+    "tool_call": "assistant",
+} | dict.fromkeys(("tool", "function", "observation", "function_response", "tool_response"), "tool")
+_CALLERS = ("function_call", "tool_call")
+"""Who says nothing but calls."""
 _AROUND = frozenset({*SYSTEM_KEYS, "history", "chosen", "rejected"})
 _PROMPT_COMPLETION = _AROUND | {"prompt", "completion", "response", *CONTEXT_KEYS}
 _ALPACA = _AROUND | {"instruction", "input", "output", "response", *CONTEXT_KEYS}
-_SHARE_GPT = _AROUND - {"history"} | {"conversations"}
-_TURN = frozenset({"from", "value", "role", "content"})
+_SHARE_GPT = _AROUND - {"history"} | {"conversations", "tools", "functions", "acceptable"}
+_TURN = frozenset({"from", "value", "role", "content", "tool_calls", "tool_call_id"})
 
 
 def prompt_completion(row: dict[str, Any]) -> Conversation:
@@ -70,7 +75,8 @@ def alpaca(row: dict[str, Any]) -> Conversation:
 
 
 def share_gpt(row: dict[str, Any]) -> Conversation:
-    """`{"conversations": [{"from": "human"|"gpt"|"system", "value"}, …], "system"?, "chosen"?}`."""
+    """`{"conversations": [{"from": "human"|"gpt"|"system"|"function_call"|"observation", "value"}, …], "system"?,
+    "tools"?, "chosen"?}`."""
     turns, chosen = row.get("conversations"), row.get("chosen")
     if not isinstance(turns, list) or not turns:
         raise InvalidRow('"conversations" is missing or empty; write a list of {"from", "value"}')
@@ -80,14 +86,18 @@ def share_gpt(row: dict[str, Any]) -> Conversation:
     return _row(row, _with_reply(messages, reply), unused)
 
 
-def _turn(number: int, turn: Any) -> Message:
+def _turn(number: int, turn: Any) -> dict[str, Any]:
     if not isinstance(turn, dict):
         raise InvalidRow(f'message {number}: not an object; write {{"from": ..., "value": ...}}')
     speaker = turn.get("from", turn.get("role"))
-    role = _SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
+    name = speaker.lower() if isinstance(speaker, str) else ""
+    role = _SPEAKERS.get(name)
     if role is None:
         raise InvalidRow(f'message {number}: "from" is {quoted(speaker)}, which is not one of {", ".join(_SPEAKERS)}')
-    return {"role": role, "content": _said(number, turn)}
+    if name in _CALLERS:
+        return {"role": role, "content": None, "tool_calls": _said(number, turn)}
+    links = {key: turn[key] for key in ("tool_calls", "tool_call_id") if not is_blank(turn.get(key))}
+    return {"role": role, "content": _said(number, turn), **links}
 
 
 def _said(number: int, turn: dict[str, Any]) -> Any:
@@ -128,7 +138,12 @@ def _row(row: dict[str, Any], messages: list[Any], unused: tuple[str, ...]) -> C
     before = [] if system is None else [{"role": "system", "content": system}]
     before += _history(row.get("history"))
     gold, row_id = (None if is_empty(row.get(key)) else row[key] for key in ("gold", "id"))
-    found = strict_chat({"messages": [*before, *messages], "gold": gold, "id": row_id})
+    turns = [*before, *messages]
+    tools = row.get("tools", row.get("functions")) if "conversations" in row else None
+    if is_about_tools(turns, tools):
+        found = tool_conversation(turns, tools, gold, row.get("acceptable"), row_id)
+    else:
+        found = strict_chat({"messages": turns, "gold": gold, "id": row_id})
     found.unused_keys = unused
     return found
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from distillery_trainer.data.formats.conversation import InvalidRow, is_empty, shown
 
-_TOOLS = "tool calls are not supported; remove the row"
+_TOOLS = "tools are not read in this format; write messages in OpenAI's form (OpenAIFineTuning), or remove the row"
 _MEDIA = "only text is supported; remove the row"
 _REASONING = "reasoning in a key of its own is not read; write it into the reply as <think>…</think>, or remove the key"
 _UNSUPPORTED = {
     "tools": _TOOLS,
     "tool_calls": _TOOLS,
     "tool_call_id": _TOOLS,
-    "tool_choice": _TOOLS,
-    "functions": "function calls are not supported; remove the row",
-    "function_call": "function calls are not supported; remove the row",
+    "tool_choice": 'models decide themselves whether to call a tool; only "auto" is supported',
+    "functions": _TOOLS,
+    "function_call": _TOOLS,
     "documents": "documents beside the messages are not supported; write them into the message",
     "reasoning": _REASONING,
     "reasoning_content": _REASONING,
@@ -43,7 +43,7 @@ KNOWN_KEYS = _PARTS | COMMON_KEYS | {"instruction"}
 def unused_keys(row: dict[str, Any], used: frozenset[str]) -> tuple[str, ...]:
     """The keys of a row that its format does not know. Raises InvalidRow for one that carries a part of a row and is
     not `used`."""
-    _refuse_unsupported(row, "")
+    _refuse_unsupported(row, "", used)
     others = [key for key, value in row.items() if key not in used and key not in COMMON_KEYS and not is_blank(value)]
     if parts := [key for key in others if key in _PARTS]:
         raise InvalidRow(f'"{parts[0]}" is no part of this format; remove the key, or join it with another one')
@@ -66,21 +66,21 @@ def unused_message_keys(messages: Iterable[Any], used: frozenset[str], name: str
     unused: dict[str, None] = {}
     for number, message in enumerate(messages, start=1):
         if isinstance(message, dict):
-            refuse_unsupported_message(message, f"message {number}: ")
+            refuse_unsupported_message(message, f"message {number}: ", used)
             unused.update(dict.fromkeys(key for key in message if key not in used and key not in _EMPTY_KEYS))
     return tuple(f"{name}.{key}" for key in unused)
 
 
-def refuse_unsupported_message(message: dict[str, Any], where: str) -> None:
-    """Raise InvalidRow for a key of a message that carries what is not supported."""
-    _refuse_unsupported(message, where)
-    if not is_blank(message.get("name")):
+def refuse_unsupported_message(message: dict[str, Any], where: str, used: frozenset[str] = frozenset()) -> None:
+    """Raise InvalidRow for a key of a message that carries what is not supported, and is not `used`."""
+    _refuse_unsupported(message, where, used)
+    if "name" not in used and not is_blank(message.get("name")):
         raise InvalidRow(f'{where}"name": {_NAME}')
 
 
-def _refuse_unsupported(part: dict[str, Any], where: str) -> None:
-    for key in part.keys() & _UNSUPPORTED.keys():
-        if not is_blank(part[key]):
+def _refuse_unsupported(part: dict[str, Any], where: str, used: frozenset[str]) -> None:
+    for key in (part.keys() & _UNSUPPORTED.keys()) - used:
+        if not is_blank(part[key]) and not (key == "tool_choice" and part[key] == "auto"):
             raise InvalidRow(f'{where}"{key}": {_UNSUPPORTED[key]}')
     if not is_blank(weight := part.get("weight")) and weight not in _FULL_WEIGHT:
         raise InvalidRow(

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from distillery_api.breakdown import Breakdown, SystemBreakdown
-from distillery_trainer.evaluation.metrics import accuracy, label_sets, labels, objects, prose, summaries, texts
+from distillery_trainer.evaluation.metrics import (
+    accuracy,
+    calls,
+    label_sets,
+    labels,
+    objects,
+    prose,
+    summaries,
+    texts,
+)
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
 from distillery_trainer.filters.answer_rules import AnswerRules
 from distillery_trainer.tasks import AnswerKind, TaskDefinition
@@ -25,11 +34,13 @@ _FIGURES: dict[AnswerKind, Callable[[TaskDefinition, Answers, HeldOutRows], Figu
     AnswerKind.TURN: prose.figures,
     AnswerKind.TEXT: texts.figures,
     AnswerKind.OBJECT: objects.figures,
+    AnswerKind.CALLS: calls.figures,
 }
 _BREAKDOWNS: dict[AnswerKind, tuple[str, Callable[[TaskDefinition, Answers, HeldOutRows], SystemBreakdown | None]]] = {
     AnswerKind.LABEL: ("class", labels.breakdown),
     AnswerKind.LABELS: ("class", label_sets.breakdown),
     AnswerKind.OBJECT: ("field", objects.breakdown),
+    AnswerKind.CALLS: ("function", calls.breakdown),
 }
 
 
