@@ -1,5 +1,6 @@
 """`python -m distillery_trainer STAGE --config FILE`: read the RunConfig, run the stage, write the StageResult.
 `python -m distillery_trainer estimate --config FILE [--pilot]`: print the expected usage of the generate stage.
+`python -m distillery_trainer prompts --config FILE [--row N]`: print what teacher and student get for a row.
 
 However a stage ends, it writes its result to `<folder>/result.json`, a short form of it to the termination message, and
 its message to standard error. The exit code says how to continue (see distillery_api.stage.ExitCode).
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from distillery_api.formatting import without_hidden_characters
 from distillery_api.reasons import Reason
+from distillery_api.row_messages import RowMessages
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.resilient_output import accept_every_character
 from distillery_api.stage import SPEC_SECTIONS, ExitCode, Stage
@@ -34,6 +36,7 @@ from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_
 from distillery_trainer.runtime.watchdog import watched
 
 ESTIMATE = "estimate"
+PROMPTS = "prompts"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with on_termination(raise_terminated):
             if options.command == ESTIMATE:
                 return _estimate(_read_config(options.config, Stage.GENERATE), pilot=options.pilot)
+            if options.command == PROMPTS:
+                return _prompts(_read_config(options.config, Stage.GENERATE), options.row)
             return _run(_read_config(options.config, Stage(options.command)))
     except StageError as error:  # before there is a folder for the result, or stopped while writing it
         _print_message(error.message)
@@ -73,11 +78,20 @@ def _estimate(config: RunConfig, *, pilot: bool) -> int:
     return ExitCode.DONE
 
 
+def _prompts(config: RunConfig, row: int) -> int:
+    """Print the messages of a row, as JSON."""
+    stage = importlib.import_module("distillery_trainer.stages.prompts")
+    messages: RowMessages = stage.run(config, row)
+    sys.stdout.write(messages.model_dump_json(by_alias=True) + "\n")
+    return ExitCode.DONE
+
+
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="distillery_trainer", description="Run one stage of a distillation.")
-    parser.add_argument("command", choices=[*(stage.value for stage in Stage), ESTIMATE])
+    parser.add_argument("command", choices=[*(stage.value for stage in Stage), ESTIMATE, PROMPTS])
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the stage's run.json")
     parser.add_argument("--pilot", action="store_true", help="with estimate: send a few rows to the teacher first")
+    parser.add_argument("--row", type=int, default=1, metavar="N", help="with prompts: number of the row, from 1")
     return parser.parse_args(arguments)
 
 

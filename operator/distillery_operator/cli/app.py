@@ -24,6 +24,7 @@ from distillery_operator.cli.commands import (
 )
 from distillery_operator.cli.console import errors_as_messages
 from distillery_operator.cli.retry_option import FLAG, RunCommand, chosen_reasons
+from distillery_operator.cli.row_prompts import prompts_file
 from distillery_operator.local.references import LocalSubstitutes
 
 app = typer.Typer(
@@ -149,6 +150,20 @@ def estimate(  # noqa: PLR0917 - typer takes options from parameters
     """Estimate tokens and cost of the teacher before the first paid request."""
     with errors_as_messages():
         estimate_file(file, out, _mappings(claim, configmap, secret), output_format, pilot=pilot)
+
+
+@app.command()
+def prompts(  # noqa: PLR0917 - typer takes options from parameters
+    file: ManifestPath,
+    row: Annotated[int, typer.Option(min=1, help="Number of the row in the input, over all sources.")] = 1,
+    output_format: Annotated[OutputFormat, typer.Option("--output", help="Output format.")] = OutputFormat.TABLE,
+    claim: Claims = None,
+    configmap: ConfigMaps = None,
+    secret: Secrets = None,
+) -> None:
+    """Show what teacher and student get for a row. Sends no request."""
+    with errors_as_messages():
+        prompts_file(file, row, _mappings(claim, configmap, secret), output_format)
 
 
 @app.command()

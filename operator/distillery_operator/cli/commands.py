@@ -26,7 +26,7 @@ from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
 from distillery_operator.cli.progress_display import run_display
 from distillery_operator.cli.result_table import show_result
-from distillery_operator.local.estimate import EstimateError, EstimateRun
+from distillery_operator.local.estimate import EstimateRun
 from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, export_rows
 from distillery_operator.local.references import InputsError, LocalSubstitutes, find_inputs
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, RunOutcome, record_failure
@@ -34,6 +34,7 @@ from distillery_operator.local.run_result import RunResult, RunState
 from distillery_operator.local.student_server import StudentServer, refuse_below_gate, student_server
 from distillery_operator.local.student_verification import verify_student
 from distillery_operator.local.trainer import TrainerMissing
+from distillery_operator.local.trainer_query import QueryFailed
 from distillery_operator.local.workspace import WorkspaceError
 from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError, read_manifest, read_manifests
 from distillery_operator.planning import names
@@ -167,7 +168,7 @@ def estimate_file(
     plan = make_plan(manifest.distillation, inputs.fingerprints)
     try:
         estimate = EstimateRun(plan, inputs, out or RUNS_FOLDER / plan.name, pilot).run()
-    except EstimateError as error:
+    except QueryFailed as error:
         print_error(str(error))
         raise typer.Exit(error.exit_code) from None
     if output_format is OutputFormat.JSON:

@@ -54,29 +54,43 @@ _HUB_LICENCES = frozenset({
 _NOT_SPECIFIED = "not specified"
 
 
-def write_card(folder: StageFolder, config: RunConfig, task: TaskDefinition, result: StageResult, used: Usage) -> Path:
+def write_card(
+    folder: StageFolder,
+    config: RunConfig,
+    task: TaskDefinition,
+    result: StageResult,
+    used: Usage,
+    *,
+    first_row: Row | None = None,
+) -> Path:
     """Write the card of a finished generate stage, whose rows are already in the folder. Returns the card's path.
 
-    `used` is what all replies to its rows have cost, whichever run paid for them.
+    `used` is what all replies to its rows have cost, whichever run paid for them; `first_row` is the input's first.
 
     Raises UserError if the volume is full.
     """
     samples = list(itertools.islice(read_rows(folder.train), SAMPLE_ROWS))
-    write_atomically(folder.card, card_text(config, task, result, samples, used).encode())
+    write_atomically(folder.card, card_text(config, task, result, samples, used, first_row=first_row).encode())
     return folder.card
 
 
 def card_text(
-    config: RunConfig, task: TaskDefinition, result: StageResult, samples: Sequence[dict[str, Any]], used: Usage
+    config: RunConfig,
+    task: TaskDefinition,
+    result: StageResult,
+    samples: Sequence[dict[str, Any]],
+    used: Usage,
+    *,
+    first_row: Row | None = None,
 ) -> str:
-    """The card's text; `samples` are the first training rows, as in their file, and `used` what all replies to the rows
-    have cost, whichever run paid for them."""
+    """The card's text; `samples` are the first training rows, as in their file, `used` what all replies to the rows
+    have cost, whichever run paid for them, and `first_row` the input's first row, by default the first sample."""
     sections = (
         _front_matter(config, result),
         _introduction(config),
         _section("Source", _source(config, result)),
         _section("Teacher", _teachers(config)),
-        _section("Prompts and parameters", _prompts_and_parameters(config, task, samples)),
+        _section("Prompts and parameters", _prompts_and_parameters(config, task, samples, first_row)),
         _section("Kept and rejected rows", _row_counts(config, result)),
         _section("Cost", _cost(result, used)),
         _section("Sample rows", _samples(samples)),
@@ -169,19 +183,23 @@ def _addresses(teacher: Teacher) -> str:
     return ", ".join(dict.fromkeys(without_secrets(server.url) for server in teacher.all_servers))
 
 
-def _prompts_and_parameters(config: RunConfig, task: TaskDefinition, samples: Sequence[dict[str, Any]]) -> str:
+def _prompts_and_parameters(
+    config: RunConfig, task: TaskDefinition, samples: Sequence[dict[str, Any]], first_row: Row | None
+) -> str:
     table = _table(("Parameter", "Value"), list(_parameters(config, task)))
-    if not samples:
+    if first_row is None and samples:
+        first_row = Row("train", 1, str(samples[0]["id"]), samples[0]["prompt"])
+    if first_row is None:
         return table
-    student_messages = samples[0]["prompt"]
-    first_row = Row("train", 1, str(samples[0]["id"]), student_messages)
-    teacher_messages = task.teacher_messages(first_row)
+    teacher, student = task.teacher_messages(first_row), task.student_messages(first_row)
     texts = [
         table,
-        "Teacher prompt of the first row:",
-        _fenced(_system(teacher_messages)),
-        "Student prompt:",
-        _fenced(_system(student_messages)),
+        "Teacher prompt of the first row, and its last message to the teacher:",
+        _fenced(_system(teacher)),
+        _fenced(_shortened(teacher[-1]["content"])),
+        "Student prompt, and the row's last message to the student:",
+        _fenced(_system(student)),
+        _fenced(_shortened(student[-1]["content"])),
     ]
     return "\n\n".join(texts)
 

@@ -43,6 +43,8 @@ class PreparedData:
     """Number of skipped records by split and reason; not included in `rows_by_split`."""
     splits: Splits
     """The split of every row."""
+    first_row: Row
+    """The first row, redacted if the run asks for it."""
     student_prompt: str
     """The student prompt, as it is for the first row."""
     redactor: Redactor
@@ -84,11 +86,11 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
     """Check and count all rows, choose the held-out ones, and find duplicates and leaks. Raises UserError."""
     all_sources, splits = sources(config), Splits(config.data, task.split_group)
     redactor, deduplication, sampler = Redactor(config), Deduplication(config), PromptSampler(config, task)
-    student_prompts: list[str] = []
+    first_rows: list[Row] = []
 
     def add(row: Row) -> None:
-        if not student_prompts:
-            student_prompts.append(task.student_prompt(redactor.redact(row)))
+        if not first_rows:
+            first_rows.append(redactor.redact(row))
         deduplication.add(row)
         for split in splits.add(row):
             sampler.add(row, split)
@@ -101,7 +103,8 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
         rows_by_split,
         check.skipped,
         splits,
-        student_prompts[0],
+        first_rows[0],
+        task.student_prompt(first_rows[0]),
         redactor=redactor,
         deduplication=deduplication,
         sampler=sampler,

@@ -57,7 +57,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         used = journal.used
     result = result.model_copy(update={"estimate": estimate, "rows_revision": rows_revision(config.stage_folder)})
     written = {
-        Artefact.CARD: write_card(config.stage_folder, config, task, result, used),
+        Artefact.CARD: write_card(config.stage_folder, config, task, result, used, first_row=data.first_row),
         **_answer_schema(config, task),
     }
     files = {name: config.paths.relative(path) for name, path in written.items()}
