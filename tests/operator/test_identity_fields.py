@@ -43,8 +43,13 @@ def test_fields_of_teacher_and_judge_that_are_part_of_an_identity():
     judge = SPECS["labels"].generation.judge
     assert isinstance(teacher, Teacher)
     assert isinstance(judge, Judge)
-    assert identity_fields(teacher) == {"name": "big", "model": "teacher-405b", "reasoning": True}
-    assert identity_fields(judge) == {"model": "judge"}
+    options = {
+        "reasoningEffort": "low",
+        "extraBody": {"top_k": 20},
+        "headers": [{"name": "X-Team", "value": "nlp"}, {"name": "X-Key"}],
+    }
+    assert identity_fields(teacher) == {"name": "big", "model": "teacher-405b", "reasoning": True, **options}
+    assert identity_fields(judge) == {"model": "judge", **options}
 
 
 def test_adapters_count_only_where_they_are_trained():

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from distillery_api.reasons import Reason
@@ -5,9 +7,7 @@ from distillery_operator.local.fingerprints import fingerprint
 from distillery_operator.local.references import (
     InputsError,
     LocalSubstitutes,
-    VariablesError,
     find_inputs,
-    read_variables,
 )
 from distillery_operator.manifest_input.manifest_file import read_manifest
 
@@ -71,11 +71,11 @@ def test_every_unmapped_reference_shows_its_option(manifest, tmp_path):
         f"9: spec.data.test.uri: {tmp_path}/test.jsonl does not exist; check the path (a plain path is relative to"
         f" the manifest's folder, {tmp_path})",
         "12: spec.generation.teachers[0].apiKey: the Secret teacher is only in a cluster; use a local file of KEY=VALUE"
-        " lines instead: --secret teacher=ENVFILE",
+        " lines instead: --secret teacher=ENVFILE, or a variable of the environment: --secret teacher=env:VARIABLE",
         f"14: spec.student.model.uri: {tmp_path}/student does not exist; check the path (a plain path is relative to"
         f" the manifest's folder, {tmp_path})",
         "15: spec.student.credentials: the Secret hub is only in a cluster; use a local file of KEY=VALUE lines"
-        " instead: --secret hub=ENVFILE",
+        " instead: --secret hub=ENVFILE, or a variable of the environment: --secret hub=env:VARIABLE",
     ]
     assert reason is Reason.CONFIGURATION_MISSING
 
@@ -145,6 +145,20 @@ def test_folder_for_a_claim_must_exist(manifest, tmp_path):
     ]
 
 
+def test_key_of_a_teacher_may_be_a_variable_of_the_environment(manifest, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "s3cret")
+    mappings = supplied(tmp_path)
+    mappings["secrets"] |= {"teacher": Path("env:MY_KEY")}
+    found = find_inputs(manifest, LocalSubstitutes(**mappings))
+    assert found.secrets["teacher"] == {"MY_KEY": "s3cret", "token": "s3cret"}
+    mappings["secrets"] |= {"teacher": Path("env:other=MY_KEY")}
+    problems, _ = refused(manifest, **mappings)
+    assert problems == [
+        "12: spec.generation.teachers[0].apiKey: the key token of the Secret teacher is not among other; write --secret"
+        " teacher=env:token=VARIABLE"
+    ]
+
+
 def test_missing_key_names_the_keys_but_never_a_value(manifest, tmp_path):
     mappings = supplied(tmp_path)
     (tmp_path / "teacher.env").write_text("api-key=s3cret\n")
@@ -153,32 +167,6 @@ def test_missing_key_names_the_keys_but_never_a_value(manifest, tmp_path):
         f"12: spec.generation.teachers[0].apiKey: the key token of the Secret teacher is not in {tmp_path}/teacher.env,"
         " which has api-key; add a line token=…"
     ]
-
-
-def test_variables_are_read_as_kubectl_reads_them(tmp_path):
-    file = tmp_path / "a.env"
-    file.write_text('# a comment\n\nA=1\nB="quoted" \nC=x=y\n')
-    assert read_variables(file) == {"A": "1", "B": '"quoted" ', "C": "x=y"}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("A=1\ns3cret\n", "line 2 is not KEY=VALUE"),
-        ("", "is empty; add KEY=VALUE lines"),
-        ("=x\n", "line 1 is not KEY=VALUE"),
-    ],
-)
-def test_bad_file_of_variables_gets_a_message_without_its_content(text, message, tmp_path):
-    (tmp_path / "a.env").write_text(text)
-    with pytest.raises(VariablesError) as caught:
-        read_variables(tmp_path / "a.env")
-    assert str(caught.value) == message
-
-
-def test_missing_file_of_variables_gets_a_message(tmp_path):
-    with pytest.raises(VariablesError, match="cannot be read: No such file or directory"):
-        read_variables(tmp_path / "nothing.env")
 
 
 def test_fingerprint_of_a_file_is_its_sha256(tmp_path):

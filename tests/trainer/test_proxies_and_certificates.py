@@ -119,8 +119,8 @@ def test_authority_that_ssl_cert_file_names_is_trusted(tmp_path, tls_server, cer
     assert run.result.rows.kept == 3
 
 
-async def test_server_without_tls_at_a_tls_address_is_unreachable(tmp_path):
+async def test_server_without_tls_at_a_tls_address_is_final_at_once(tmp_path):
     with gold_teacher({}) as server:
         caught = await error_of(tmp_path, server.url.replace("http:", "https:"))
-    assert type(caught) is TryLater
-    assert "Connection failed" in caught.message
+    assert type(caught) is UserError
+    assert "There is no TLS at this port: write http:// in the address of the server" in caught.message

@@ -8,6 +8,7 @@ from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec.teacher import Limits, Server
 from distillery_trainer.chat.endpoint import Endpoint
 from distillery_trainer.chat.error_responses import CallError, FailureScope
+from distillery_trainer.chat.request_target import request_target
 from distillery_trainer.chat.response_headers import Allowance
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 
@@ -15,7 +16,7 @@ from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 def pooled_servers(count: int, max_concurrent_requests: int = 8, **limits: int) -> list[PooledServer]:
     def server() -> PooledServer:
         address = Server(url="http://127.0.0.1:9/v1")
-        endpoint = Endpoint(address.url, "m", None, {}, connections=1, timeout=1.0)
+        endpoint = Endpoint(request_target(address.url, None), "m", {}, connections=1, timeout=1.0)
         return PooledServer(address, endpoint, Limits.model_validate(limits), max_concurrent_requests)
 
     return [server() for _ in range(count)]

@@ -9,6 +9,7 @@ from pydantic import Field
 from distillery_api.base import ApiModel, NotIdentity, Rule, matches
 from distillery_api.spec.endpoints import Endpoint
 from distillery_api.spec.fields import Flag, Licence, Prompt, SecretKeyReference, ShortName, StopSequence
+from distillery_api.spec.request_options import RequestOptions
 
 ModelName = Annotated[str, Field(min_length=1, max_length=253)]
 Price = Annotated[float, Field(strict=True, ge=0, le=1_000_000)]
@@ -21,7 +22,8 @@ class Server(ApiModel):
     """A server of the model, with its own API key."""
 
     url: Endpoint
-    """Base URL including the API version, such as https://teacher.example/v1."""
+    """Base URL including the API version, such as https://teacher.example/v1, or the whole target URI of a deployment
+    on Azure."""
     api_key: SecretKeyReference | None = None
     """API key. Default: no key is sent."""
 
@@ -56,14 +58,25 @@ def _key_stands_beside_its_server(teacher: Teacher) -> bool:
     return teacher.servers is None or teacher.api_key is None
 
 
-class Teacher(ApiModel):
+def _sends_one_key(model: Teacher | Judge) -> bool:
+    return model.api_key is None or not model.sends("authorization")
+
+
+_ONE_KEY = Rule(
+    "!has(self.apiKey) || !has(self.headers) || !self.headers.exists(h, h.name.lowerAscii() == 'authorization')",
+    "apiKey is sent in the header Authorization; remove either of them",
+    _sends_one_key,
+)
+
+
+class Teacher(RequestOptions):
     """The teacher: a large model behind an OpenAI-compatible API."""
 
     name: ShortName
     """Name of your choice, recorded with each row."""
     endpoint: Annotated[Endpoint | None, NotIdentity] = None
-    """Base URL of the server including the API version, such as https://teacher.example/v1. Set either this or
-    servers."""
+    """Base URL of the server including the API version, such as https://teacher.example/v1, or the whole target URI of
+    a deployment on Azure. Set either this or servers."""
     api_key: Annotated[SecretKeyReference | None, NotIdentity] = None
     """API key. Default: no key is sent."""
     servers: Annotated[Annotated[tuple[Server, ...], Field(min_length=1, max_length=16)] | None, NotIdentity] = None
@@ -93,6 +106,7 @@ class Teacher(ApiModel):
             "apiKey is only used with endpoint; with servers, give each server its own apiKey",
             _key_stands_beside_its_server,
         ),
+        _ONE_KEY,
     )
 
     @property
@@ -103,7 +117,7 @@ class Teacher(ApiModel):
         return (Server(url=self.endpoint or "", api_key=self.api_key),)
 
 
-class Judge(ApiModel):
+class Judge(RequestOptions):
     """An LLM judge: another model than the teacher that assesses answers."""
 
     endpoint: Annotated[Endpoint, NotIdentity]
@@ -115,6 +129,8 @@ class Judge(ApiModel):
     rubric: Prompt | None = None
     """What makes an answer good, in your own words; the judge goes by it first of all. Default: that it is correct,
     complete, and as the instructions want it."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_ONE_KEY,)
 
 
 class PricedJudge(Judge):

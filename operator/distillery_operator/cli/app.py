@@ -53,7 +53,9 @@ ConfigMaps = Annotated[
 Secrets = Annotated[
     list[str] | None,
     typer.Option(
-        "--secret", metavar="NAME=ENVFILE", help="File of KEY=VALUE lines to use for a Secret. Can be repeated."
+        "--secret",
+        metavar="NAME=ENVFILE",
+        help="File of KEY=VALUE lines to use for a Secret, or env:VARIABLE of the environment. Can be repeated.",
     ),
 ]
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from distillery_api.reasons import Reason
 from distillery_api.runtime.source_files import find_files, no_files_problem
 from distillery_api.spec import DistillationSpec, SecretKeyReference
+from distillery_api.spec.request_options import Header, QueryParameter, RequestOptions
 from distillery_operator.local.fingerprints import files_fingerprint, fingerprint
+from distillery_operator.local.secret_variables import VariablesError, is_environment, read_variables
 from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError
 from distillery_operator.manifest_input.yaml_document import FieldPath
 
@@ -204,10 +206,12 @@ class _Search:
         """The variables of every Secret that the manifest refers to, by its name."""
         found: dict[str, dict[str, str]] = {}
         spec = self.manifest.distillation.spec
-        for field_path, key in _api_keys(spec) if keys else ():
+        references = list(_api_keys(spec)) if keys else []
+        for field_path, key in references:
             name = key.secret_name
             if name not in found:
-                found[name] = self.secret(field_path, name)
+                named = {each.key for _, each in references if each.secret_name == name}
+                found[name] = self.secret(field_path, name, key.key if len(named) == 1 else None)
             if found[name] and key.key not in found[name]:
                 self.add_problem(field_path, _missing_key(name, key.key, self.mappings.secrets[name], found[name]))
         for part, credentials in (("data", spec.data.credentials), ("student", spec.student.credentials)):
@@ -215,20 +219,20 @@ class _Search:
                 found[credentials.secret_name] = self.secret(("spec", part, "credentials"), credentials.secret_name)
         return found
 
-    def secret(self, field_path: FieldPath, name: str) -> dict[str, str]:
-        """The variables of one Secret; empty if there is a problem."""
-        file = self.mappings.secrets.get(name)
-        if file is None:
+    def secret(self, field_path: FieldPath, name: str, key: str | None = None) -> dict[str, str]:
+        """The variables of one Secret, of which the manifest names this one key; empty if there is a problem."""
+        source = self.mappings.secrets.get(name)
+        if source is None:
             self.add_problem(
                 field_path,
                 f"the Secret {name} is only in a cluster; use a local file of KEY=VALUE lines instead:"
-                f" --secret {name}=ENVFILE",
+                f" --secret {name}=ENVFILE, or a variable of the environment: --secret {name}=env:VARIABLE",
             )
             return {}
         try:
-            return read_variables(file)
+            return read_variables(source, key)
         except VariablesError as error:
-            self.add_problem(field_path, f"--secret {name}={file}: {error}")
+            self.add_problem(field_path, f"--secret {name}={source}: {error}")
             return {}
 
 
@@ -237,33 +241,11 @@ def _relative_hint(uri: str, manifest: Manifest) -> str:
     return f" (a plain path is relative to the manifest's folder, {_base(manifest)})" if plain else ""
 
 
-def _missing_key(name: str, key: str, file: Path, variables: Mapping[str, str]) -> str:
-    return f"the key {key} of the Secret {name} is not in {file}, which has {', '.join(variables)}; add a line {key}=…"
-
-
-class VariablesError(Exception):
-    """A file of variables cannot be used. The message never contains a value."""
-
-
-def read_variables(path: Path) -> dict[str, str]:
-    """KEY=VALUE lines as `kubectl create secret --from-env-file` reads them: values are literal, # starts a comment.
-
-    Raises VariablesError.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise VariablesError(f"cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}") from None
-    variables: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            key, equals, value = line.partition("=")
-            if not equals or not key.strip():
-                raise VariablesError(f"line {number} is not KEY=VALUE")
-            variables[key.strip()] = value
-    if not variables:
-        raise VariablesError("is empty; add KEY=VALUE lines")
-    return variables
+def _missing_key(name: str, key: str, source: Path, variables: Mapping[str, str]) -> str:
+    listed = ", ".join(variables)
+    if is_environment(source):
+        return f"the key {key} of the Secret {name} is not among {listed}; write --secret {name}=env:{key}=VARIABLE"
+    return f"the key {key} of the Secret {name} is not in {source}, which has {listed}; add a line {key}=…"
 
 
 def _api_keys(spec: DistillationSpec) -> Iterator[tuple[FieldPath, SecretKeyReference]]:
@@ -275,6 +257,21 @@ def _api_keys(spec: DistillationSpec) -> Iterator[tuple[FieldPath, SecretKeyRefe
         for number, server in enumerate(teacher.servers or ()):
             if server.api_key is not None:
                 yield (*field_path, "servers", number, "apiKey"), server.api_key
+        yield from _request_secrets(teacher, field_path)
     for part, judge in (("generation", spec.generation.judge), ("evaluation", spec.evaluation.judge)):
         if judge is not None and judge.api_key is not None:
             yield ("spec", part, "judge", "apiKey"), judge.api_key
+        if judge is not None:
+            yield from _request_secrets(judge, ("spec", part, "judge"))
+
+
+def _request_secrets(model: RequestOptions, field_path: FieldPath) -> Iterator[tuple[FieldPath, SecretKeyReference]]:
+    """The Secrets with headers and parameters of requests, each with its field."""
+    given: dict[str, tuple[Header | QueryParameter, ...]] = {
+        "headers": model.headers or (),
+        "query": model.query or (),
+    }
+    for name, values in given.items():
+        for number, each in enumerate(values):
+            if each.secret is not None:
+                yield (*field_path, name, number, "secret"), each.secret

@@ -24,6 +24,7 @@ from distillery_api.spec import (
     SecretKeyReference,
     SecretReference,
     Server,
+    Teacher,
     parse_duration,
 )
 from distillery_api.stage import Stage
@@ -124,7 +125,17 @@ def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReferen
     servers = [server for teacher in spec.generation.teachers for server in teacher.all_servers]
     endpoints: dict[Stage, list[Server | Judge | None]] = {Stage.GENERATE: [*servers, judge], Stage.EVALUATE: [judge]}
     keys = [each.api_key for each in endpoints.get(stage, []) if each is not None and each.api_key is not None]
+    keys += _request_secrets(spec, stage)
     return {f"DISTILLERY_API_KEY_{number}": key for number, key in enumerate(dict.fromkeys(keys))}
+
+
+def _request_secrets(spec: DistillationSpec, stage: Stage) -> list[SecretKeyReference]:
+    """The Secrets with headers and parameters of the requests of `stage`."""
+    models: dict[Stage, list[Teacher | Judge | None]] = {
+        Stage.GENERATE: [*spec.generation.teachers, spec.generation.judge],
+        Stage.EVALUATE: [spec.evaluation.judge],
+    }
+    return [secret for model in models.get(stage, []) if model is not None for secret in model.request_secrets]
 
 
 def credentials(spec: DistillationSpec, stage: Stage) -> dict[str, SecretReference]:

@@ -1,4 +1,5 @@
-"""Removes the API key from what a server sends, since some repeat it in errors, headers and even replies."""
+"""Removes the API key, and other secrets of a request, from what a server sends, since some repeat them in errors,
+headers and even replies."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 _REPLACEMENT = "***"
@@ -16,24 +17,30 @@ _SHORTEST_BASE64 = 8
 
 
 class KeyRemoval:
-    """Replaces an API key by *** in a text, in each form in which a server may write it.
+    """Replaces secrets by *** in a text, in each form in which a server may write them.
 
     A placeholder for servers that need no key, such as EMPTY or ollama, is no secret: replacing it would damage texts
     in which that word occurs.
     """
 
-    def __init__(self, api_key: str | None = None) -> None:
-        forms = sorted(set(_forms(api_key)), key=len, reverse=True) if api_key and _is_secret(api_key) else []
-        self._pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
-        self._is_unmistakable = api_key is not None and _is_unmistakable(api_key)
+    def __init__(self, *secrets: str | None) -> None:
+        known = [secret for secret in secrets if secret and _is_secret(secret)]
+        self._pattern = _pattern(known)
+        self._unmistakable = _pattern(filter(_is_unmistakable, known))
 
     def __call__(self, text: str) -> str:
-        """The text without the key."""
+        """The text without the secrets."""
         return self._pattern.sub(_REPLACEMENT, text) if self._pattern else text
 
     def from_reply(self, text: str) -> str:
-        """The text of a model without the key. A key that a model may write by itself, such as 123456, stays."""
-        return self(text) if self._is_unmistakable else text
+        """The text of a model without the secrets. One that a model may write by itself, such as 123456, stays."""
+        return self._unmistakable.sub(_REPLACEMENT, text) if self._unmistakable else text
+
+
+def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    """What matches the secrets in all their forms, the longest first; None if there are none."""
+    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, forms))) if forms else None
 
 
 def _is_secret(api_key: str) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+
 import aiohttp
 
 from distillery_api.formatting import cleaned
@@ -13,16 +16,37 @@ from distillery_trainer.chat.response_bodies import BodyTooLong
 _CONNECTION_FAILED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ConnectionRefusedError)
 _NOT_HTTP = (aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError)
 _CUT_OFF = (aiohttp.http_exceptions.ContentLengthError, aiohttp.http_exceptions.TransferEncodingError)
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+"""The name does not exist, or has no address. EAI_AGAIN, in contrast, says that no name server answered."""
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "RECORD_LAYER_FAILURE",
+    "PACKET_LENGTH_TOO_LONG",
+)
+_NO_COMMON_TLS = (
+    "UNSUPPORTED_PROTOCOL",
+    "NO_PROTOCOLS_AVAILABLE",
+    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    "SSL/TLS_ALERT_HANDSHAKE_FAILURE",
+    "TLSV1_UNRECOGNIZED_NAME",
+    "TLSV1_ALERT_UNRECOGNIZED_NAME",
+)
 _MESSAGE_LIMIT = 300
 _PROXY_MAY_RECOVER = (408, 429, 502, 503, 504)
 
 
-def broken_call(error: Exception, timeout: float, proxy: Proxy | None) -> CallError:
-    """The error of a call that failed with an exception, after at most `timeout` seconds."""
-    return _no_connection(error, proxy) or _no_http(error) or _no_end(error, timeout)
+def broken_call(error: Exception, timeout: float, proxy: Proxy | None, *, has_answered: bool = False) -> CallError:
+    """The error of a call that failed with an exception, after at most `timeout` seconds.
+
+    A server that `has_answered` before has a name and speaks the protocol, so what says otherwise may pass.
+    """
+    return _no_connection(error, proxy, has_answered=has_answered) or _no_http(error) or _no_end(error, timeout)
 
 
-def _no_connection(error: Exception, proxy: Proxy | None) -> CallError | None:
+def _no_connection(error: Exception, proxy: Proxy | None, *, has_answered: bool) -> CallError | None:
     if isinstance(error, aiohttp.ClientHttpProxyError) and proxy:
         return _refused_by_proxy(error, proxy)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -30,6 +54,8 @@ def _no_connection(error: Exception, proxy: Proxy | None) -> CallError | None:
     if not isinstance(error, _CONNECTION_FAILED):
         return None
     to_proxy = proxy is not None and isinstance(error, aiohttp.ClientProxyConnectionError)
+    if not has_answered and (advice := _never_answers(error, proxy if to_proxy else None)):
+        return _final(f"Connection failed: {_words(error)}.", advice)
     return _unreachable(f"The proxy {proxy} cannot be reached" if to_proxy else "Connection failed", error)
 
 
@@ -91,13 +117,28 @@ def unusable_proxy(proxy: Proxy) -> CallError:
     return CallError(RejectionReason.BAD_URL, message, FailureScope.SERVER, answered=False, advice=advice)
 
 
+def _never_answers(error: Exception, proxy: Proxy | None) -> str | None:
+    """What to change where no attempt can succeed; None where one may. `proxy` is where the connection led, if there is
+    one."""
+    cause = getattr(error, "os_error", None)
+    subject = f"the proxy {proxy}" if proxy else "the server"
+    if isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_NAME:
+        return f"There is no host of this name: correct the address of {subject}."
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
+        return f"There is no TLS at this port: write http:// in the address of {subject}, or the port for https."
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_COMMON_TLS:
+        return f"TLS fails between this client and {subject}: check its host name, and which versions it offers."
+    return None
+
+
+def _final(message: str, advice: str) -> CallError:
+    return CallError(RejectionReason.UNREACHABLE, message, FailureScope.SERVER, answered=False, advice=advice)
+
+
 def _untrusted_certificate(error: aiohttp.ClientConnectorCertificateError) -> CallError:
-    return CallError(
-        RejectionReason.UNREACHABLE,
+    return _final(
         f"{_words(error.certificate_error)}.",
-        FailureScope.SERVER,
-        answered=False,
-        advice="The server's TLS certificate is not trusted. If a private authority issued it, set SSL_CERT_FILE to a"
+        "The server's TLS certificate is not trusted. If a private authority issued it, set SSL_CERT_FILE to a"
         " file with the certificates of all authorities to trust (docs/teachers.md).",
     )
 

@@ -114,7 +114,7 @@ class ChatClient:
         """
         return ChatClient(
             RemoteModel.of_judge(judge, field, judge.pricing or self._model.pricing),
-            parameters,
+            {**parameters, **judge.extra_parameters},
             config=self._config,
             journal=self._journal,
             budget=self._budget,
@@ -125,9 +125,8 @@ class ChatClient:
 
     def _pooled_server(self, address: Server) -> PooledServer:
         endpoint = Endpoint(
-            address.url,
+            self._model.target(address, self._config.api_key_variables),
             self._model.model_id,
-            self._model.api_key(address, self._config.api_key_variables),
             self._parameters,
             connections=self.max_concurrent_requests,
             timeout=self._config.request_timeout_seconds,

@@ -15,6 +15,8 @@ from typing import Any
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
+from yarl import URL
 
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.runtime.proxies import Proxy, proxy_for
@@ -31,6 +33,7 @@ from distillery_trainer.chat.request_parameters import (
     rejected_parameter,
     without_parameter,
 )
+from distillery_trainer.chat.request_target import RequestTarget
 from distillery_trainer.chat.response_bodies import BodyReader, BodyTooLong
 from distillery_trainer.chat.response_headers import Allowance, ResponseHeaders
 from distillery_trainer.chat.system_messages import rejects_system_message, with_system_in_first_user_turn
@@ -63,22 +66,22 @@ class Endpoint:
 
     def __init__(
         self,
-        url: str,
+        target: RequestTarget,
         model_id: str,
-        api_key: str | None,
         parameters: Mapping[str, Any],
         *,
         connections: int,
         timeout: float,
     ) -> None:
-        self._url = url.rstrip("/") + "/chat/completions"
-        self._model_id, self._api_key, self._timeout = model_id, api_key, timeout
-        self._without_key = KeyRemoval(api_key)
-        self._proxy: Proxy | None = proxy_for(url)
+        self._target, self._model_id, self._timeout = target, model_id, timeout
+        # The URL is sent as it was made: escaping it again would change the values of parameters.
+        self._url = URL(target.url, encoded=True)
+        self._without_key = KeyRemoval(*target.secrets)
+        self._proxy: Proxy | None = proxy_for(target.shown_url)
         self.parameters = dict(parameters)
         self.accepts_system_messages = True
         """False once the server has rejected a system message and answered its text in the first user message."""
-        self._has_answered_system_message = False
+        self._has_answered = self._has_answered_system_message = False
         self._format_watch = FormatWatch()
         self._bodies = BodyReader(output_limit(parameters))
         self._connections = connections
@@ -123,9 +126,10 @@ class Endpoint:
             async with asyncio.timeout(self._timeout):
                 status, raw_headers, content = await self._fetch(body)
         except (TimeoutError, BodyTooLong, aiohttp.ClientError, OSError, ValueError) as error:
-            raise broken_call(error, self._timeout, self._proxy) from error
+            raise broken_call(error, self._timeout, self._proxy, has_answered=self._has_answered) from error
+        self._has_answered = True
         seconds = time.perf_counter() - started
-        headers = ResponseHeaders.read(raw_headers, self._url, datetime.now(UTC), self._without_key)
+        headers = ResponseHeaders.read(raw_headers, self._target.shown_url, datetime.now(UTC), self._without_key)
         if headers.allowances:
             self.on_allowances(headers.allowances)
         if not _is_success(status):
@@ -154,8 +158,7 @@ class Endpoint:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_KEEP_ALIVE_SECONDS),
-                headers={"Content-Type": "application/json", "User-Agent": "distillery"}
-                | ({"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}),
+                headers=self._headers(),
                 timeout=aiohttp.ClientTimeout(sock_connect=min(_MAX_CONNECT_SECONDS, self._timeout)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 proxy=self._proxy.url if self._proxy else None,
@@ -163,6 +166,11 @@ class Endpoint:
                 max_field_size=_MAX_HEADER_BYTES,
             )
         return self._session
+
+    def _headers(self) -> CIMultiDict[str]:
+        headers = CIMultiDict({"Content-Type": "application/json", "User-Agent": "distillery"})
+        headers.update(self._target.headers)
+        return headers
 
     # --- learning what the server accepts
 

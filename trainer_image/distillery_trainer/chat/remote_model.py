@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import Protocol, Self
 
 from distillery_api.reasons import Reason
 from distillery_api.spec.fields import SecretKeyReference
+from distillery_api.spec.request_options import RequestOptions
 from distillery_api.spec.teacher import Judge, Limits, Pricing, Server, Teacher
 from distillery_trainer.chat.reply import Failure, Reply
+from distillery_trainer.chat.request_target import RequestTarget, request_target
 from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.errors import UserError
 
@@ -31,6 +34,8 @@ class RemoteModel:
     limits: Limits
     pricing: Pricing | None = None
     """Price of its tokens."""
+    options: RequestOptions = dataclasses.field(default_factory=RequestOptions)
+    """What its requests carry beside messages and sampling."""
 
     @classmethod
     def of_teacher(cls, teacher: Teacher) -> Self:
@@ -43,6 +48,7 @@ class RemoteModel:
             addresses=teacher.all_servers,
             limits=teacher.limits,
             pricing=teacher.pricing,
+            options=teacher,
         )
 
     @classmethod
@@ -56,6 +62,7 @@ class RemoteModel:
             addresses=(Server(url=judge.endpoint, api_key=judge.api_key),),
             limits=Limits(),
             pricing=pricing,
+            options=judge,
         )
 
     def at(self, address: Server) -> str:
@@ -69,12 +76,26 @@ class RemoteModel:
         """
         if address.api_key is None:
             return None
-        key = os.environ.get(variables.get(address.api_key.path, ""), "").strip()
-        if key.isascii() and key.isprintable() and key:
-            return key
-        problem = "holds characters that no HTTP header can" if key else "is empty"
-        message = f"{self.at(address)}: its API key {problem}. {self.key_advice(address.api_key)}"
-        raise UserError(message, reason=Reason.TEACHER_REJECTED)
+        advice = self.key_advice(address.api_key)
+        return self._secret(address.api_key, variables, f"{self.at(address)}: its API key", advice)
+
+    def target(self, address: Server, variables: Mapping[str, str]) -> RequestTarget:
+        """Where the requests to an address go. Raises UserError where a Secret's value is empty or cannot be sent."""
+
+        def value(secret: SecretKeyReference) -> str:
+            what = f"{self.at(address)}: the value of a header or a parameter"
+            advice = f"Check the key {secret.key} of the Secret {secret.secret_name} ({self.field}: headers, query)."
+            return self._secret(secret, variables, what, advice)
+
+        headers, query = self.options.headers or (), self.options.query or ()
+        return request_target(address.url, self.api_key(address, variables), headers, query, value)
+
+    def _secret(self, secret: SecretKeyReference, variables: Mapping[str, str], what: str, advice: str) -> str:
+        value = os.environ.get(variables.get(secret.path, ""), "").strip()
+        if value.isascii() and value.isprintable() and value:
+            return value
+        problem = "holds characters that no HTTP header can" if value else "is empty"
+        raise UserError(f"{what} {problem}. {advice}", reason=Reason.TEACHER_REJECTED)
 
     def key_advice(self, secret: SecretKeyReference | None) -> str:
         """What to do where a server rejects the API key."""

@@ -34,7 +34,8 @@ _PLAIN_REPLIES = 3
 
 
 def sampling_parameters(generation: Generation, max_tokens: int, schema: dict[str, Any] | None) -> dict[str, Any]:
-    """The parameters of a request, without those that have no effect; temperature is always included."""
+    """The parameters of a request to the teacher, without those that have no effect; temperature is always included.
+    What the manifest adds (extraBody, reasoningEffort) is among them, and so part of the keys of replies."""
     sampling = generation.sampling
     top_p = generation.top_p_by_default if sampling.top_p is None else sampling.top_p
     temperature = generation.temperature_by_default if sampling.temperature is None else sampling.temperature
@@ -45,7 +46,7 @@ def sampling_parameters(generation: Generation, max_tokens: int, schema: dict[st
         "stop": (sampling.stop, None),
     }
     parameters: dict[str, Any] = {name: value for name, (value, neutral) in chosen.items() if value != neutral}
-    parameters |= {"temperature": temperature, "max_tokens": max_tokens}
+    parameters |= {"temperature": temperature, "max_tokens": max_tokens, **generation.teachers[0].extra_parameters}
     return parameters if schema is None else parameters | {"response_format": json_format(schema)}
 
 

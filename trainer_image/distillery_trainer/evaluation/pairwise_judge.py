@@ -120,7 +120,7 @@ class _Comparisons:
         self._errors = RowErrors()
         self._client = ChatClient(
             RemoteModel.of_judge(judge, "evaluation.judge"),
-            PARAMETERS,
+            {**PARAMETERS, **judge.extra_parameters},
             config=config,
             journal=journal,
             budget=RequestBudget(Budget(), journal),
