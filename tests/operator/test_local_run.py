@@ -133,6 +133,22 @@ def test_run_goes_through_all_stages_and_writes_the_result(prepared):
     assert all((run.folder / path).exists() for path in result["files"].values())
 
 
+PRICED = MANIFEST.replace(
+    "model: big,", "model: big, pricing: {currency: EUR, inputPerMillion: 10, outputPerMillion: 40},"
+)
+
+
+def test_the_result_states_what_a_thousand_calls_cost_and_what_the_figures_mean(prepared):
+    verdict = {"kind": "BeatsTeacher", "message": "Better.", "remedy": "Serve", "nextStep": "Serve it."}
+    teacher = {"score": 1.0, "promptTokens": 400, "answerTokens": 50}
+    table = {"sampleSize": 200, "teacher": teacher, "student": {"score": 0.75}, "verdict": verdict}
+    run = prepared({"evaluate": [{"evaluation": table}]}, text=PRICED)
+    run.run()
+    evaluation = saved(run)["evaluation"]
+    assert evaluation["cost"] == {"teacher": 6.0, "student": None, "currency": "EUR"}
+    assert evaluation["verdict"] == {**verdict, "comparedWith": None}
+
+
 def test_files_of_a_run_are_for_their_owner_alone(prepared):
     run = prepared({"generate": [{"says": "hello"}]})
     run.run()

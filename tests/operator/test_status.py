@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
+from distillery_api.evaluation import CallCosts, Score
 from distillery_api.evaluation import Evaluation as Table
-from distillery_api.evaluation import Score
 from distillery_api.reasons import Reason
 from distillery_api.resource import Metadata
 from distillery_api.stage import Stage
 from distillery_api.stage_result import Progress, RowCounts, TrainingFigures
 from distillery_api.status import ConditionType, DistillationStatus, Run
 from distillery_api.usage import Estimate, Usage
+from distillery_api.verdict import Verdict
+from distillery_api.verification import Measurement
 from distillery_operator.core.status import invalid_status
 from simulated_cluster import RUN_STAGES, START, VERIFIED, SimulatedCluster
 
@@ -548,6 +550,27 @@ def test_a_verified_students_latency_is_that_of_its_server() -> None:
     assert message(cluster, ConditionType.VERIFIED) == "16 of 16 rows answered as in the evaluation; 0.18 s per request"
 
 
+def test_what_a_thousand_calls_cost_stands_beside_the_scores_and_the_server_once_the_speed_is_measured() -> None:
+    cluster = verifying(serving={"costPerHour": 3.6})
+    assert cluster.status.evaluation is not None
+    assert cluster.status.evaluation.cost is None
+    measured = Measurement(
+        tokens_per_second=20.0,
+        concurrent_requests=4,
+        concurrent_tokens_per_second=50.0,
+        requests_per_second=10.0,
+        latency_p50_seconds=0.3,
+        latency_p95_seconds=0.5,
+        requests=80,
+    )
+    cluster.finish(verification=VERIFIED.model_copy(update={"measurement": measured}))
+    cluster.settle()
+    assert cluster.status.evaluation.cost == CallCosts(student=0.1)
+    assert cluster.status.serving is not None
+    assert cluster.status.serving.cost is not None
+    assert cluster.status.serving.cost.per_thousand_calls == 0.1
+
+
 def test_a_student_that_answers_otherwise_than_it_was_evaluated_stalls_and_is_not_available() -> None:
     cluster = verifying()
     cluster.fail(2, Reason.VERIFICATION_FAILED, "3 of 16 rows were answered otherwise")
@@ -713,7 +736,10 @@ def test_a_reported_table_is_taken_over_as_it_is() -> None:
     cluster = begun()
     cluster.run_stages(Stage.GENERATE, Stage.TRAIN)
     cluster.start()
-    table = Table(sample_size=3, student=Score(score=1.0, low=0.4, high=1.0), gap_closed=0.5, device="cpu")
+    verdict = Verdict(kind="TooFewRows", message="3 rows.", remedy="MoreHeldOutRows", next_step="Add rows.")
+    table = Table(
+        sample_size=3, student=Score(score=1.0, low=0.4, high=1.0), gap_closed=0.5, device="cpu", verdict=verdict
+    )
     cluster.finish(evaluation=table)
     cluster.settle()
     assert cluster.status.evaluation == table
