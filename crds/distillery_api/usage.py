@@ -47,9 +47,11 @@ class Estimate(LenientModel):
     """Expected requests, tokens and cost of the teacher and generation.judge, estimated before the first request."""
 
     rows: int
-    """Number of rows that are sent to the teacher."""
+    """Number of rows that are sent to the teacher, without storedRows."""
+    stored_rows: int = 0
+    """Number of rows whose replies are already in the workspace, so that nothing more is paid for them."""
     requests: int
-    """Expected number of requests. Identical rows, and replies that are already in the workspace, reduce it."""
+    """Expected number of requests. Identical rows reduce it."""
     input_tokens: int
     """Expected number of input tokens."""
     output_tokens: int
@@ -75,7 +77,10 @@ class Estimate(LenientModel):
 
     def sentence(self) -> str:
         """The estimate in words, such as `6 requests; 900 input and 30 output tokens (870 to 1,700 in total); 0.02 USD
-        (0.01 to 0.03)`."""
+        (0.01 to 0.03)`; with stored rows, `50 of 300 rows to ask` first."""
+        if self.stored_rows:
+            rest = self.model_copy(update={"stored_rows": 0}).sentence()
+            return f"{self.rows:,} of {self.rows + self.stored_rows:,} rows to ask{f': {rest}' if self.rows else ''}"
         tokens = (
             f"{self.requests:,} requests; {self.input_tokens:,} input and {self.output_tokens:,} output tokens"
             f" ({self.low_tokens:,} to {self.high_tokens:,} in total)"

@@ -5,6 +5,8 @@ import pytest
 
 from chat_faults import cut_off, declined, labelled, no_faults, where
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_api.usage import Estimate
+from distillery_trainer.__main__ import main
 from generate_run import GenerateRun, gold_of, nli_rows
 from teacher_server import gold_teacher
 
@@ -147,3 +149,36 @@ def test_the_card_counts_all_replies_to_its_rows_whoever_paid_for_them(run, teac
 )
 def test_which_reasons_may_pass(reason, may_pass):
     assert RejectionReason(reason).may_pass is may_pass
+
+
+def estimated(run, capsys):
+    """What `estimate` prints for a run that has replies in its workspace."""
+    replies = str(run.workspace / "replies")
+    assert main(["estimate", "--config", str(run.config_file), "--replies", replies]) == 0
+    return Estimate.model_validate_json(capsys.readouterr().out)
+
+
+def test_an_estimate_is_about_the_rows_without_replies(run, teacher, faults, capsys):
+    faults.schedule = no_faults
+    whole = run.run().estimate
+    run.folder, run.train = "generate-more", nli_rows(15)
+    estimate = estimated(run, capsys)
+    assert (whole.rows, whole.stored_rows) == (21, 0)
+    assert (estimate.rows, estimate.stored_rows, estimate.requests) == (3, 21, 3)
+    assert 0 < estimate.cost < whole.cost / 5
+    assert estimate.sentence().startswith("3 of 24 rows to ask: 3 requests;")
+    assert run.run().estimate == estimate
+
+
+def test_an_estimate_for_another_model_is_about_all_rows(run, faults, capsys):
+    faults.schedule = no_faults
+    run.run()
+    assert (estimated(run, capsys).rows, estimated(run, capsys).sentence()) == (0, "0 of 21 rows to ask")
+    run.teacher = {**TEACHER, "model": "other"}
+    assert estimated(run, capsys).rows == 21
+
+
+def test_rows_that_were_cut_off_count_as_rows_to_send_under_a_higher_limit(run, capsys):
+    run.run()
+    run.generation = {"sampling": {"maxTokens": 700}}
+    assert (estimated(run, capsys).rows, estimated(run, capsys).stored_rows) == (1, 20)

@@ -1,5 +1,5 @@
 """`python -m distillery_trainer STAGE --config FILE`: read the RunConfig, run the stage, write the StageResult.
-`python -m distillery_trainer estimate --config FILE [--pilot]`: print the expected usage of the generate stage.
+`python -m distillery_trainer estimate --config FILE [--pilot] [--replies DIR]`: print the expected usage of generate.
 `python -m distillery_trainer prompts --config FILE [--row N]`: print what teacher and student get for a row.
 
 However a stage ends, it writes its result to `<folder>/result.json`, a short form of it to the termination message, and
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with on_termination(raise_terminated):
             if options.command == ESTIMATE:
-                return _estimate(_read_config(options.config, Stage.GENERATE), pilot=options.pilot)
+                config = _read_config(options.config, Stage.GENERATE)
+                return _estimate(config, pilot=options.pilot, replies=options.replies)
             if options.command == PROMPTS:
                 return _prompts(_read_config(options.config, Stage.GENERATE), options.row)
             return _run(_read_config(options.config, Stage(options.command)))
@@ -69,11 +70,11 @@ def _run(config: RunConfig) -> int:
     return result.exit_code
 
 
-def _estimate(config: RunConfig, *, pilot: bool) -> int:
+def _estimate(config: RunConfig, *, pilot: bool, replies: Path | None) -> int:
     """Print the expected usage of the teacher, as JSON."""
     # A stage does not load the libraries of another one.
     stage = importlib.import_module("distillery_trainer.stages.estimate")
-    estimate: Estimate = stage.run(config, pilot=pilot)
+    estimate: Estimate = stage.run(config, pilot=pilot, replies=replies)
     sys.stdout.write(estimate.model_dump_json(by_alias=True, exclude_none=True) + "\n")
     return ExitCode.DONE
 
@@ -92,6 +93,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the stage's run.json")
     parser.add_argument("--pilot", action="store_true", help="with estimate: send a few rows to the teacher first")
     parser.add_argument("--row", type=int, default=1, metavar="N", help="with prompts: number of the row, from 1")
+    parser.add_argument("--replies", type=Path, metavar="DIR", help="with estimate: replies that are stored already")
     return parser.parse_args(arguments)
 
 

@@ -124,6 +124,9 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
             " paid for.",
         ),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask all rows anew, and pay for them, where the teacher's model has changed.")
+    ] = False,
 ) -> None:
     """Run all stages on this machine, without a cluster: generate, train, evaluate.
 
@@ -131,9 +134,8 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
     and the student fails evaluation.gate.
     """
     with errors_as_messages():
-        options = RunOptions(
-            until=Stage(until) if until else None, retries=retries, retry_reasons=chosen_reasons(retry_rejected)
-        )
+        last = Stage(until) if until else None
+        options = RunOptions(last, retries, chosen_reasons(retry_rejected), yes)
         run_file(file, out, _mappings(claim, configmap, secret), options)
 
 
@@ -200,10 +202,19 @@ def validate(
 
 
 @app.command()
-def plan(
+def plan(  # noqa: PLR0917 - typer takes options from parameters
     file: ManifestPath,
     manifests: Annotated[bool, typer.Option("--manifests", help="Print the Kubernetes manifests as YAML.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder of a local run: show what is done there, what runs, and why."
+        ),
+    ] = None,
+    claim: Claims = None,
+    configmap: ConfigMaps = None,
+    secret: Secrets = None,
 ) -> None:
     """Show stages, names and manifests without running anything."""
     with errors_as_messages():
-        plan_file(file, manifests)
+        plan_file(file, out, _mappings(claim, configmap, secret), manifests)

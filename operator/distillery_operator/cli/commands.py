@@ -24,6 +24,8 @@ from distillery_api.runtime.stop_signals import TERMINAL_STOP_SIGNALS, StopReque
 from distillery_api.stage import ExitCode, Stage, stages_until
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
+from distillery_operator.cli.outlook_table import show_outlook
+from distillery_operator.cli.paid_again import confirm_other_model
 from distillery_operator.cli.progress_display import run_display
 from distillery_operator.cli.result_table import show_result
 from distillery_operator.local.estimate import EstimateRun
@@ -55,6 +57,9 @@ class RunOptions:
     retry_reasons: tuple[RejectionReason, ...] | None = None
     """Rejected rows with one of these reasons are asked again, with none given all whose reason may pass; None for no
     such rows."""
+
+    yes: bool = False
+    """Whether to pay for rows again without a question."""
 
     @property
     def retry_seconds(self) -> tuple[float, ...]:
@@ -95,6 +100,7 @@ def _note_image(manifest: Manifest) -> None:
 def _run(manifest: Manifest, folder: Path, mappings: LocalSubstitutes, options: RunOptions) -> RunOutcome:
     inputs = find_inputs(manifest, mappings)
     plan = make_plan(manifest.distillation, inputs.fingerprints)
+    confirm_other_model(plan, inputs, folder, yes=options.yes)
     until, retry = options.until, options.retry_rejected()
     with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop, run_display(output(), stages_until(until)) as listener:
         return LocalRun(plan, inputs, folder, listener, stop, until, options.retry_seconds, retry).run()
@@ -246,8 +252,11 @@ def validate_files(files: list[Path]) -> None:
         raise typer.Exit(ExitCode.USER_ERROR)
 
 
-def plan_file(file: Path, manifests: bool) -> None:
-    """`distillery plan`."""
+def plan_file(file: Path, out: Path | None, mappings: LocalSubstitutes, manifests: bool) -> None:
+    """`distillery plan`: with a folder, what a local run in it would do; else what there is in a cluster."""
+    if out is not None:
+        show_outlook(read_manifest(file), out, mappings)
+        return
     from distillery_operator.manifests.preview import preview_plan  # only here: the other commands need no manifests
 
     plan = preview_plan(read_manifest(file).distillation)
@@ -261,7 +270,7 @@ def plan_file(file: Path, manifests: bool) -> None:
 
 def _stage_table(plan: Plan) -> Table:
     table = Table(
-        title=f"Stages of {plan.name}",
+        title=f"Stages of {plan.name} in a cluster",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -283,7 +292,10 @@ def _children_text(plan: Plan) -> str:
     )
     claim = f"Workspace: PersistentVolumeClaim {plan.claim_name}"
     uid = "" if plan.spec.storage.claim_name else ", followed by the first characters of the resource's UID"
-    local = "In a local run, the folder names also depend on the content of local files."
+    local = (
+        "In a local run, the folder names also depend on the content of local files: distillery plan FILE --out DIR"
+        " shows them, and what is done."
+    )
     if plan.served:
         local += " The folder of verify also depends on the images of the installation."
     return f"{claim}{uid}.\n{served}\n{local}"

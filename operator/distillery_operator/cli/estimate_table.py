@@ -26,8 +26,10 @@ def estimate_table(name: str, estimate: Estimate, *, judged: bool) -> Table:
     table.add_column("Expected", justify="right")
     table.add_column("Lower bound", justify="right")
     table.add_column("Upper bound", justify="right")
+    stored = estimate.stored_rows
     for label, amount in (
-        ("Rows", estimate.rows),
+        ("Rows to ask" if stored else "Rows", estimate.rows),
+        *((("Rows answered before", stored),) if stored else ()),
         ("Requests", estimate.requests),
         ("Input tokens", estimate.input_tokens),
         ("Output tokens", estimate.output_tokens),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from distillery_api.paths import Workspace
 from distillery_api.usage import Estimate
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.trainer import require_trainer
@@ -18,7 +19,8 @@ from distillery_operator.planning.plan import Plan
 
 @dataclass(frozen=True)
 class EstimateRun:
-    """The estimate of one plan. A pilot stores its replies in `folder`, the run's own, so that the run reuses them."""
+    """The estimate of one plan, for what `folder`, the run's own, has no replies to yet. A pilot stores its replies
+    there, so that the run reuses them."""
 
     plan: Plan
     inputs: ResolvedReferences
@@ -28,11 +30,10 @@ class EstimateRun:
     def run(self) -> Estimate:
         """The estimate. Raises QueryFailed, WorkspaceError, TrainerMissing or OSError."""
         require_trainer()
-        command = ["estimate", *(["--pilot"] if self.pilot else [])]
         with tempfile.TemporaryDirectory() as folder, self._workspace() as (workspace, locks):
             return Estimate.model_validate_json(
                 ask_trainer(
-                    command,
+                    self._command(),
                     self.plan,
                     self.inputs,
                     Path(folder),
@@ -50,3 +51,9 @@ class EstimateRun:
             return
         with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
             yield workspace.root, (lock,)
+
+    def _command(self) -> list[str]:
+        pilot = ["--pilot"] if self.pilot else []
+        replies = Workspace(self.folder.resolve()).replies
+        stored = ["--replies", str(replies)] if replies.is_dir() and not self.pilot else []
+        return ["estimate", *pilot, *stored]

@@ -10,7 +10,7 @@ from typing import Protocol
 from distillery_api.evaluation import GateVerdict
 from distillery_api.paths import StageFolder, Workspace
 from distillery_api.reasons import Reason
-from distillery_api.run_config import RetryRejected, RunConfig
+from distillery_api.run_config import RetryRejected
 from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.runtime.line_checksums import is_damaged
 from distillery_api.runtime.stop_signals import StopRequest
@@ -18,10 +18,9 @@ from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_operator.core.call_costs import with_call_costs
 from distillery_operator.core.gate import gate_verdict
-from distillery_operator.local.folder_access import read_bounded
+from distillery_operator.local.earlier_configs import read_config
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run_result import (
-    RESULT_LIMIT,
     RunResult,
     RunState,
     missing_files,
@@ -217,18 +216,11 @@ def finished_result(workspace: Workspace, planned: PlannedStage) -> StageResult 
 def continued_retry(retry: RetryRejected | None, folder: StageFolder) -> RetryRejected | None:
     """The request to ask rejected rows again; where an earlier one was interrupted, that one goes on, so that no row is
     asked a second time."""
-    before, result = _config_before(folder), read_stage_result(folder.result)
+    before, result = read_config(folder), read_stage_result(folder.result)
     if retry is None or before is None or before.retry_rejected is None:
         return retry
     interrupted = result is None or result.reason is Reason.TERMINATED
     return retry.model_copy(update={"request": before.retry_rejected.request}) if interrupted else retry
-
-
-def _config_before(folder: StageFolder) -> RunConfig | None:
-    try:
-        return RunConfig.model_validate_json(read_bounded(folder.config, RESULT_LIMIT))
-    except (OSError, ValueError):
-        return None
 
 
 def asks_again(finished: StageResult) -> bool:

@@ -97,6 +97,8 @@ class Forecast:
     """How far the counts may differ from those of the models' own tokenizers, as a share."""
     basis: str
     """How tokens were counted."""
+    stored_rows: int = 0
+    """Rows that are not among them, since their replies are stored."""
     notes: tuple[str, ...] = ()
     """What must be known to interpret the numbers."""
 
@@ -197,7 +199,7 @@ def _interval(models: Sequence[_CalibratedUsage], prices: Sequence[TokenPrices],
     residuals = sum((model.residuals(price) for model, price in zip(models, prices, strict=True)), numpy.zeros(1))
     if len(residuals) < 2:
         return middle / _UNKNOWN_SPREAD, middle * _UNKNOWN_SPREAD
-    unsampled_share = max(0.0, 1 - len(residuals) / rows)
+    unsampled_share = max(0.0, 1 - len(residuals) / max(1, rows))
     error = rows * math.sqrt(float(residuals.var(ddof=1)) / len(residuals) * unsampled_share)
     width = float(student_t.ppf((1 + _CONFIDENCE) / 2, len(residuals) - 1)) * error
     return max(0.0, middle - width), middle + width
@@ -223,6 +225,7 @@ def _estimate(
 ) -> Estimate:
     return Estimate(
         rows=forecast.rows,
+        stored_rows=forecast.stored_rows,
         requests=round(usage.requests),
         input_tokens=round(usage.input_tokens),
         output_tokens=round(usage.output_tokens),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
@@ -15,6 +15,7 @@ from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source, sources
 from distillery_trainer.data.splits import Splits
 from distillery_trainer.estimate import PromptSampler
+from distillery_trainer.estimate.forecast import Forecast
 from distillery_trainer.filters.deduplication import Deduplication
 from distillery_trainer.filters.redaction import Redactor
 from distillery_trainer.filters.row_counts import RowCounter, required_rows
@@ -64,6 +65,11 @@ class PreparedData:
         """Number of rows by split that are sent to the teacher."""
         rejected = self.deduplication.rejected
         return {split: rows - rejected.get(split, Counter()).total() for split, rows in self.rows_by_split.items()}
+
+    def forecast(self, stored: Mapping[str, int]) -> Forecast:
+        """What the rows are expected to use; nothing for those whose replies are `stored`, counted by split."""
+        left = {split: rows - stored.get(split, 0) for split, rows in self.rows_to_send_by_split.items()}
+        return replace(self.sampler.forecast(left), stored_rows=sum(stored.values()))
 
     def rows(self) -> Iterator[IndexedRow]:
         """All rows in the order of the input, redacted if the run asks for it."""

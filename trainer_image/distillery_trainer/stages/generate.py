@@ -27,6 +27,7 @@ from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import PreparedData, row_counters, run_preflight
 from distillery_trainer.generation.rejected_rows import RejectedRows
 from distillery_trainer.generation.rows_revision import rows_revision
+from distillery_trainer.generation.stored_rows import stored_rows
 from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.generation.workers import Workers
 from distillery_trainer.runtime.errors import PartialResult, StageError
@@ -42,9 +43,10 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     task = task_for(config)
     data = run_preflight(config, task)
     counters = row_counters(config, data)
-    estimate = from_prompts(data.sampler.forecast(data.rows_to_send_by_split), config.generation.pricings)
-    progress.estimated(estimate)
     with locked_workspace(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
+        stored = asyncio.run(stored_rows(config, task, data, journal))
+        estimate = from_prompts(data.forecast(stored), config.generation.pricings)
+        progress.estimated(estimate)
         sys.stderr.write(
             f"{data.row_count:,} rows to answer; the workspace already has {len(journal):,} replies."
             f" Estimate: {estimate.sentence()}.\n"
