@@ -237,6 +237,18 @@ OTHER_BASE = {"student": {"model": {"uri": "hf://org/other"}}}
         ),
         (
             {},
+            {"task": "ToolCalling"},
+            "task: the student of host, with whose chat template this one is served, calls no tools; remove"
+            " serving.sharedServer, or name a host of the same kind",
+        ),
+        (
+            {"task": "ToolCalling"},
+            {"task": "ToolCalling", "student": {"model": {"uri": "hf://org/small"}, "toolFormat": "Hermes"}},
+            "student.toolFormat: it is Template in host, with whose chat template the student is served; write the"
+            " same",
+        ),
+        (
+            {},
             {"training": {"lora": {"rank": 12}}},
             "training.lora.rank: the shared server of host is started for ranks up to 8; lower it, or raise that of"
             " host",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from distillery_api.reasons import Reason
+from distillery_api.spec import Task
 from distillery_operator.core.observation import Guest, ObservedHost
 from distillery_operator.core.observe_shared_server import adapters_in
 from distillery_operator.core.problem import Problem
@@ -145,6 +146,18 @@ def _has_same_base(situation: Situation, host: Plan) -> str | None:
     if plan.spec.student.model.uri != host.spec.student.model.uri:
         return (
             f"student.model.uri: the shared server of {host.name} serves {host.spec.student.model.uri}; write the same"
+        )
+    calls, host_calls = (each.spec.task is Task.TOOL_CALLING for each in (plan, host))
+    if calls is not host_calls:
+        does = "calls tools" if host_calls else "calls no tools"
+        return (
+            f"task: the student of {host.name}, with whose chat template this one is served, {does}; remove"
+            " serving.sharedServer, or name a host of the same kind"
+        )
+    if plan.spec.student.tool_format is not host.spec.student.tool_format:
+        return (
+            f"student.toolFormat: it is {host.spec.student.tool_format} in {host.name}, with whose chat template the"
+            " student is served; write the same"
         )
     keeps = str(host.spec.generation.keep_reasoning).lower()
     return (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distillery_api.paths import Workspace
-from distillery_api.spec import AdapterMode, DistillationSpec
+from distillery_api.spec import AdapterMode, DistillationSpec, Task
 from distillery_operator.planning.identity import digest
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -38,7 +38,8 @@ def planned_adapter(spec: DistillationSpec, train_folder: str) -> ServedAdapter 
 
 def base_folder(spec: DistillationSpec) -> str | None:
     """The folder in the workspace of the base model that is served with adapters; None where there is none. A model
-    that reasons before it answers has another chat template, and so another folder."""
+    that reasons before it answers, or that calls tools, has another chat template, and so another folder."""
     if spec.serving.adapter is AdapterMode.MERGED:
         return None
-    return f"base-{digest({'model': spec.student.model.uri, 'reasoning': spec.generation.keep_reasoning})}"
+    tools = {"tools": spec.student.tool_format} if spec.task is Task.TOOL_CALLING else {}
+    return f"base-{digest({'model': spec.student.model.uri, 'reasoning': spec.generation.keep_reasoning, **tools})}"
