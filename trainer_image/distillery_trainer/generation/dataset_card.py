@@ -23,6 +23,7 @@ from distillery_api.usage import Usage
 from distillery_trainer.chat.request_parameters import sampling_parameters
 from distillery_trainer.data.addresses import without_secrets
 from distillery_trainer.data.rows import Message, Row
+from distillery_trainer.data.tool_messages import text_of
 from distillery_trainer.runtime.files import read_rows, write_atomically
 from distillery_trainer.tasks import TaskDefinition
 
@@ -196,10 +197,10 @@ def _prompts_and_parameters(
         table,
         "Teacher prompt of the first row, and its last message to the teacher:",
         _fenced(_system(teacher)),
-        _fenced(_shortened(teacher[-1]["content"])),
+        _fenced(_shortened(text_of(teacher[-1]))),
         "Student prompt, and the row's last message to the student:",
         _fenced(_system(student)),
-        _fenced(_shortened(student[-1]["content"])),
+        _fenced(_shortened(text_of(student[-1]))),
     ]
     return "\n\n".join(texts)
 

@@ -9,7 +9,6 @@ from typing import Any
 from distillery_api.reasons import Reason
 from distillery_api.row_messages import RowMessages
 from distillery_api.run_config import RunConfig
-from distillery_trainer.data.rows import Row
 from distillery_trainer.generation.preflight import IndexedRow, PreparedData, run_preflight
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.tasks import TaskDefinition, task_for
@@ -55,10 +54,7 @@ def _notes(config: RunConfig, task: TaskDefinition, data: PreparedData, found: I
     if row.keeps_existing_replies and row.existing_replies[-1] is not None:
         yield "The answer in the row is kept (replies: Keep), so the teacher is not asked for it."
     if found.split != _HELD_OUT and task.next_request(row, [""]) is not None:
-        yield f"The row has {_turns(row)} turns: each further request has the answers to those before it."
+        before = "the row's own messages" if row.tools else "the answers to those"
+        yield f"The row has {len(row.existing_replies)} turns: each further request has {before} before it."
     if config.generation.redaction is not None:
         yield "Personal data is replaced (generation.redaction)."
-
-
-def _turns(row: Row) -> int:
-    return sum(message["role"] == "user" for message in row.messages)

@@ -63,7 +63,7 @@ class Prompts(ABC):
         if self.has_teacher_template:
             return _around_instructions(self.teacher_template(row), self._instructions(row))
         system, *turns = self.student_messages(row)
-        return [{"role": "system", "content": self.completed(system["content"])}, *turns]
+        return [{**system, "content": self.completed(system["content"])}, *turns]
 
     def student_messages(self, row: Row) -> list[Message]:
         """The row under the student prompt: what the student is trained on and served with."""
