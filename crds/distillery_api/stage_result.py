@@ -56,6 +56,32 @@ class EpochLosses(LenientModel):
     """Of the train rows, while the epoch went over them."""
     validation: float
     """Of the validation rows, after the epoch."""
+    score: float | None = None
+    """The task's score of the student's answers to validation rows, after the epoch; absent where answers are long."""
+
+
+class TrainingSettings(LenientModel):
+    """What the training was done with: the manifest's values, and those that were chosen where it left them out."""
+
+    epochs: int
+    """Number of passes over the train rows, unless the training ended sooner."""
+    epochs_without_gain: int | None = None
+    """Number of epochs in a row without gain that end the training; absent if none do."""
+    batch_size: int
+    """Training batch size."""
+    learning_rate: float
+    """Peak learning rate."""
+    rank: int | None = None
+    """Rank of the adapters; absent where all weights were trained."""
+    alpha: int | None = None
+    """Scaling numerator of the adapters."""
+
+    def sentence(self) -> str:
+        """The settings for people, such as `LoRA rank 16, alpha 32, learning rate 0.001, batch size 4, 5 epochs`."""
+        method = f"LoRA rank {self.rank}, alpha {self.alpha}" if self.rank else "all weights"
+        epochs = f"{self.epochs} {'epoch' if self.epochs == 1 else 'epochs'}"
+        end = f" at most, until {self.epochs_without_gain} in a row gain nothing" if self.epochs_without_gain else ""
+        return f"{method}, learning rate {self.learning_rate:g}, batch size {self.batch_size}, {epochs}{end}"
 
 
 class TrainingFigures(LenientModel):
@@ -67,6 +93,11 @@ class TrainingFigures(LenientModel):
     """Mean loss on the answers of the train rows."""
     validation_loss: float
     """Loss of the best checkpoint on the answers of the validation rows."""
+    validation_score: float | None = None
+    """The task's score of the best checkpoint on validation rows, from 0 to 1, by which it was chosen; absent where it
+    was chosen by its loss, as with long answers."""
+    settings: TrainingSettings | None = None
+    """What the training was done with."""
     trainable_parameters: int
     """Number of trained parameters."""
     device: Annotated[str, Field(max_length=128)]

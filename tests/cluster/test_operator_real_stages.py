@@ -56,7 +56,7 @@ def real_spec(teacher: str) -> Manifest:
         "data": sources,
         "generation": {"teachers": [big], "chainOfThought": True, "minRows": 1},
         "student": {"model": {"uri": "tiny"}},
-        "training": {"maxLength": 512, "batchSize": 8, "lora": {"rank": 4, "alpha": 8}},
+        "training": {"preset": "Azure", "maxLength": 512, "batchSize": 8, "lora": {"rank": 4, "alpha": 8}},
         "serving": {"runtime": "Transformers"},
         "storage": {"claimName": CLAIM},
     }

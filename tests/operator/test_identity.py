@@ -37,9 +37,26 @@ def test_example_keeps_its_hashes(path: Path):
 
 
 @pytest.mark.parametrize("say", GOLDEN["manifests"])
-def test_manifest_keeps_its_hashes(say: str):
+def test_manifest_with_the_fixed_defaults_of_the_first_release_keeps_its_hashes(say: str):
     manifest: dict[str, Any] = CASES[say]
-    assert hashes(Distillation.model_validate(manifest)) == GOLDEN["manifests"][say]
+    training = {"preset": "Azure", **manifest["spec"].get("training", {})}
+    of_first_release = {**manifest, "spec": {**manifest["spec"], "training": training}}
+    assert hashes(Distillation.model_validate(of_first_release)) == GOLDEN["manifests"][say]
+
+
+@pytest.mark.parametrize("say", GOLDEN["chosen training"])
+def test_manifest_that_leaves_the_training_to_us_has_hashes_of_its_own(say: str):
+    chosen = hashes(Distillation.model_validate(CASES[say]))
+    assert chosen == GOLDEN["chosen training"][say]
+    assert (chosen[0], chosen[1] != GOLDEN["manifests"][say][1]) == (GOLDEN["manifests"][say][0], True)
+
+
+def test_values_of_a_preset_and_its_name_have_the_same_hashes():
+    minimal: dict[str, Any] = CASES["the minimal manifest"]
+    values = {"lora": {"rank": 8, "alpha": 128}, "epochs": 1, "batchSize": 1, "learningRate": 0.0003}
+    for training in (values, {"preset": "Azure"}, {"preset": "Azure", "batchSize": 1}):
+        written_out = {**minimal, "spec": {**minimal["spec"], "training": training}}
+        assert hashes(Distillation.model_validate(written_out)) == GOLDEN["manifests"]["the minimal manifest"]
 
 
 def test_content_of_local_files_is_part_of_the_hashes():
@@ -58,4 +75,4 @@ def stored_objects() -> list[tuple[str, str, dict[str, Any]]]:
 
 @pytest.mark.parametrize(("release", "example", "stored"), stored_objects(), ids=lambda value: str(value)[:20])
 def test_object_that_an_earlier_release_stored_keeps_its_hashes(release: str, example: str, stored: dict[str, Any]):
-    assert hashes(Distillation.model_validate(stored)) == GOLDEN["examples"][f"{example}.yaml"]
+    assert hashes(Distillation.model_validate(stored)) == GOLDEN["stored"][f"{release}/{example}"]

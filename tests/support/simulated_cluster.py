@@ -59,6 +59,10 @@ RUN_STAGES = stages_until(None)
 Raw = dict[str, Any]
 
 
+FIXED_TRAINING = {"preset": "Azure"}
+"""Rank and batch size are known before the rows are."""
+
+
 def spec(**changes: Any) -> Raw:
     """The spec of a small Distillation; `changes` replace its top-level fields."""
     teacher = {"name": "big", "endpoint": "https://teacher.example/v1", "model": "big-405b"}
@@ -69,6 +73,7 @@ def spec(**changes: Any) -> Raw:
         "student": {"model": {"uri": "hf://org/small"}},
         "serving": {"runtime": "Transformers"},
         **changes,
+        "training": {**FIXED_TRAINING, **changes.get("training", {})},
     }
 
 
@@ -136,6 +141,7 @@ class SimulatedCluster:
     def change(self, **changes: Any) -> None:
         """Edits the spec."""
         self.spec = {**self.spec, **changes}
+        self.spec["training"] = {**FIXED_TRAINING, **self.spec.get("training", {})}
         self.generation += 1
 
     def request_retry(self) -> None:

@@ -125,7 +125,7 @@ class TrainEvaluateRun:
                 "data": {"train": {"uri": "train.jsonl"}, "validation": {"uri": "validation.jsonl"}},
                 "generation": {"teachers": [teacher], **self.generation},
                 "student": {"model": {"uri": str(self.base)}, "toolFormat": self.tool_format},
-                "training": {"maxLength": 256, **self.training},
+                "training": {"preset": "Azure", "maxLength": 256, **self.training},
                 "labels": self.labels,
                 "evaluation": self.evaluation,
                 "servingStudent": self.serving_student,

@@ -30,7 +30,15 @@ from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, PROSE_TASKS, REASONING_TASKS, Task
 from distillery_api.spec.teacher import Budget, Judge, Limits, PricedJudge, Pricing, Prompts, Sampling, Server, Teacher
-from distillery_api.spec.training import Lora, Student, StudentModel, ToolFormat, Training, TrainingMethod
+from distillery_api.spec.training import (
+    Lora,
+    Student,
+    StudentModel,
+    ToolFormat,
+    Training,
+    TrainingMethod,
+    TrainingPreset,
+)
 from distillery_api.spec.where import Wanted, Where
 
 __all__ = [
@@ -100,6 +108,7 @@ __all__ = [
     "ToolFormat",
     "Training",
     "TrainingMethod",
+    "TrainingPreset",
     "Wanted",
     "Where",
     "parse_duration",

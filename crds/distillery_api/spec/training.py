@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel, NotIdentity
+from distillery_api.base import ApiModel, FirstDefault, NotIdentity
 from distillery_api.spec.fields import ModelUri, SecretReference
 from distillery_api.spec.stage_options import JobOptions
 
@@ -49,30 +49,55 @@ class Student(ApiModel):
     example HF_TOKEN, and with the prefix DISTILLERY_STUDENT_ of the generate stage, which checks it. Default: none."""
 
 
+class TrainingPreset(StrEnum):
+    """Where the values of fields that are left out come from."""
+
+    AUTO = "Auto"
+    AZURE = "Azure"
+
+
 class Lora(ApiModel):
     """LoRA adapters (Hu et al., arXiv 2106.09685) on all linear layers except the output layer."""
 
-    rank: Annotated[int, Field(strict=True, ge=1, le=512)] = 8
-    """Rank of the adapters. Default: 8."""
-    alpha: Annotated[int, Field(strict=True, ge=1, le=4096)] = 128
-    """Scaling numerator: the adapters' output is multiplied by alpha / rank. Default: 128."""
+    rank: Annotated[Annotated[int, Field(strict=True, ge=1, le=512)] | None, FirstDefault(8)] = None
+    """Rank of the adapters. Default: 16."""
+    alpha: Annotated[Annotated[int, Field(strict=True, ge=1, le=4096)] | None, FirstDefault(128)] = None
+    """Scaling numerator: the adapters' output is multiplied by alpha / rank. Default: twice the rank."""
     dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0
     """Dropout probability of the adapters' inputs, from 0 to below 1. Default: 0."""
 
 
-class Training(JobOptions):
-    """The second stage: the student is trained on the teacher's answers, with the student prompt."""
+MAX_CHOSEN_BATCH_SIZE = 16
+"""The largest training batch size that is chosen where it is left out. All that are chosen divide it, so that the
+parts of a batch that the operator asks for divide them or are more than they have rows."""
+_AZURE: dict[str, Any] = {"epochs": 1, "batch_size": 1, "learning_rate": 0.0003}
+_AZURE_LORA: dict[str, Any] = {"rank": 8, "alpha": 128}
+_AUTO_RANK = 16
 
+
+class Training(JobOptions):
+    """The second stage: the student is trained on the teacher's answers, with the student prompt. What is left out is
+    chosen by the number of rows and the size of the model."""
+
+    preset: TrainingPreset = TrainingPreset.AUTO
+    """Where the values of fields that are left out come from. Auto chooses by the number of rows and the size of the
+    model; Azure has the fixed defaults of Azure AI Foundry's distillation: rank 8, alpha 128, 1 epoch, batch size 1
+    and learning rate 0.0003. Default: Auto."""
     method: TrainingMethod = TrainingMethod.LORA
     """LoRA trains low-rank adapters and merges them into the model; Full trains all weights. Default: LoRA."""
     lora: Lora = Lora()
     """Settings of method LoRA; ignored otherwise."""
-    epochs: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
-    """Number of passes over the train rows. Default: 1."""
-    batch_size: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
-    """Training batch size. Default: 1."""
-    learning_rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.0003
-    """Peak learning rate of the cosine schedule. Default: 0.0003."""
+    epochs: Annotated[Annotated[int, Field(strict=True, ge=1, le=100)] | None, FirstDefault(1)] = None
+    """Number of passes over the train rows. Default: as many as make some 200 steps, at least 3 and at most 30; the
+    training ends sooner once the validation rows gain nothing more."""
+    epochs_without_gain: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
+    """Ends the training after so many epochs in a row that did not make the student better on the validation rows.
+    Default: 3, and without an end before epochs where that is given."""
+    batch_size: Annotated[Annotated[int, Field(strict=True, ge=1, le=4096)] | None, FirstDefault(1)] = None
+    """Training batch size. Default: from 2 with few rows to 16 with many."""
+    learning_rate: Annotated[Annotated[float, Field(strict=True, gt=0, le=1)] | None, FirstDefault(0.0003)] = None
+    """Peak learning rate of the cosine schedule. Default: for LoRA from 0.001 for small models to 0.0001 for large
+    ones; a tenth of that for Full."""
     warmup_steps: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 5
     """Number of steps of linear warm-up to the peak learning rate. Default: 5."""
     weight_decay: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
@@ -82,3 +107,27 @@ class Training(JobOptions):
     well. Longer rows are rejected and counted, never truncated. Default: 8192."""
     seed: Annotated[int, Field(strict=True, ge=0, le=4_294_967_295)] = 42
     """Random seed for shuffling and initialisation. Default: 42."""
+
+    @property
+    def with_preset(self) -> Training:
+        """The same with the values of its preset where fields are left out, so that to state the preset and to state
+        its values is one and the same."""
+        if self.preset is TrainingPreset.AUTO:
+            return self
+        lora = self.lora.model_copy(update=_missing(self.lora, _AZURE_LORA))
+        return self.model_copy(update={"preset": TrainingPreset.AUTO, "lora": lora, **_missing(self, _AZURE)})
+
+    @property
+    def adapter_rank(self) -> int:
+        """Rank of the adapters, with its default filled in."""
+        return self.with_preset.lora.rank or _AUTO_RANK
+
+    @property
+    def adapter_alpha(self) -> int:
+        """Scaling numerator of the adapters, with its default filled in."""
+        return self.with_preset.lora.alpha or 2 * self.adapter_rank
+
+
+def _missing(model: ApiModel, values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values whose fields are left out."""
+    return {name: value for name, value in values.items() if getattr(model, name) is None}

@@ -170,7 +170,7 @@ def _has_no_larger_rank(situation: Situation, host: Plan) -> str | None:
     seen = situation.observation.host
     deployed, planned = seen.server if seen else None, planned_adapter(host.spec, "")
     started_for = deployed.model.adapter if deployed else planned
-    if started_for is None or situation.plan.spec.training.lora.rank <= started_for.max_rank:
+    if started_for is None or situation.plan.spec.training.adapter_rank <= started_for.max_rank:
         return None
     return (
         f"training.lora.rank: the shared server of {host.name} is started for ranks up to {started_for.max_rank}; lower"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import GENERATION_BATCH_ROWS
+from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
 from distillery_api.stage import Stage
 from distillery_api.status import StageStatus
 from distillery_operator.core.observation import ObservedJob
@@ -19,8 +20,10 @@ def ran_out_of_memory(job: ObservedJob) -> bool:
 
 
 def batch_rows(plan: Plan, stage: Stage) -> int | None:
-    """How many rows the stage has in memory at a time unless told otherwise; None where that is not what fills it."""
-    return {Stage.TRAIN: plan.spec.training.batch_size, Stage.EVALUATE: GENERATION_BATCH_ROWS}.get(stage)
+    """How many rows the stage has in memory at a time unless told otherwise, at most; None where that is not what fills
+    it."""
+    given = plan.spec.training.with_preset.batch_size
+    return {Stage.TRAIN: given or MAX_CHOSEN_BATCH_SIZE, Stage.EVALUATE: GENERATION_BATCH_ROWS}.get(stage)
 
 
 def more_parts(rows: int, record: StageStatus) -> int | None:

@@ -33,7 +33,7 @@ def planned_adapter(spec: DistillationSpec, train_folder: str) -> ServedAdapter 
     base = base_folder(spec)
     if base is None:
         return None
-    return ServedAdapter(str(Workspace(Path()).served_adapter(train_folder)), base, spec.training.lora.rank)
+    return ServedAdapter(str(Workspace(Path()).served_adapter(train_folder)), base, spec.training.adapter_rank)
 
 
 def base_folder(spec: DistillationSpec) -> str | None:

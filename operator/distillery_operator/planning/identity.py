@@ -117,7 +117,7 @@ def _data_identity(spec: DistillationSpec) -> dict[str, Any]:
 
 def _student_identity(spec: DistillationSpec) -> dict[str, Any]:
     """What determines the student, beside the rows."""
-    training = identity_fields(spec.training)
+    training = identity_fields(spec.training.with_preset)
     if spec.training.method is not TrainingMethod.LORA:
         # No adapters are trained, whatever the fields of `lora` say.
         training.pop("lora", None)

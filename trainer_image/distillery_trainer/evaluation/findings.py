@@ -12,6 +12,7 @@ from distillery_api.stage_result import EpochLosses, StageResult
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.paired_comparison import PairedComparison, compare
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System
+from distillery_trainer.student.chosen_settings import as_trained
 from distillery_trainer.tasks import TaskDefinition
 
 _NEARLY_ALL = 0.95
@@ -36,7 +37,7 @@ class TrainedOn:
     losses: Sequence[EpochLosses] = ()
     """By epoch, in order; empty where an earlier release trained the student."""
     epochs: int = 1
-    """As the manifest says, and so are those below."""
+    """As the manifest says, or as was chosen, and so are those below."""
     learning_rate: float = 0.0
     rank: int | None = None
     """Of the adapters; None where all weights were trained."""
@@ -135,12 +136,13 @@ def trained_on(training: Training, result: StageResult | None, answers: Sequence
     """How the student was trained: the manifest, the train stage's result, and the answers of the training rows."""
     counts = Counter(answers)
     figures = result.training if result else None
+    given = as_trained(training, figures.settings if figures else None)
     return TrainedOn(
         rows=len(answers),
         answers=dict(counts.most_common()) if len(counts) * _REPEATED <= len(answers) else {},
         steps=figures.steps if figures else None,
         losses=figures.losses if figures else (),
-        epochs=training.epochs,
-        learning_rate=training.learning_rate,
-        rank=training.lora.rank if training.method is TrainingMethod.LORA else None,
+        epochs=given.epochs or 1,
+        learning_rate=given.learning_rate or 0.0,
+        rank=given.lora.rank if given.method is TrainingMethod.LORA else None,
     )

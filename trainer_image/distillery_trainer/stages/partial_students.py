@@ -21,13 +21,16 @@ from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.atomic_files import make_folder
+from distillery_api.spec import Training
 from distillery_api.stage import Stage
+from distillery_api.stage_result import StageResult
 from distillery_trainer.evaluation.learning_curve import FEWEST_TRAIN_ROWS, PARTS, learning_curve
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_replies
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.train import EncodedRows, base_model, encode_rows, make_student
+from distillery_trainer.student.chosen_settings import as_trained
 from distillery_trainer.student.model_folder import ModelFolder, open_folder
 from distillery_trainer.tasks import TaskDefinition
 
@@ -112,18 +115,24 @@ class PartialStudents:
 
     def _part_config(self, part: str) -> RunConfig:
         """As many steps as the student took, in a folder of its own."""
-        training, times = self.config.training, PARTS[part]
+        training, times = self._training, PARTS[part]
         return self.config.model_copy(
             update={
                 "folder": f"{self.config.stage_folder.learning_curve}/{part}",
-                "training": training.model_copy(update={"epochs": training.epochs * times}),
-                "micro_batches": math.gcd(self.config.micro_batches, training.batch_size),
+                "training": training.model_copy(update={"epochs": (training.epochs or 1) * times}),
+                "micro_batches": math.gcd(self.config.micro_batches, training.batch_size or 1),
                 "base_folder": None,
             }
         )
 
+    @cached_property
+    def _training(self) -> Training:
+        """The student's own training, with what was chosen for all of its rows."""
+        result = StageResult.model_validate_json(self.config.input_folder(Stage.TRAIN).result.read_bytes())
+        return as_trained(self.config.training, result.training.settings if result.training else None)
+
 
 def _more_micro_batches(config: RunConfig) -> int | None:
     """The next larger number of equal parts of a training batch; None where each row is a part already."""
-    size = config.training.batch_size
+    size = config.training.batch_size or 1
     return next((parts for parts in range(config.micro_batches + 1, size + 1) if size % parts == 0), None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,15 +18,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
+from peft import LoraConfig
 
 from distillery_api.paths import Artefact, StageFolder
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_api.run_config import RunConfig
+from distillery_api.run_config import GENERATION_BATCH_ROWS, RunConfig
 from distillery_api.spec import TrainingMethod
+from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
 from distillery_api.stage import Stage
-from distillery_api.stage_result import RowCounts, StageOutcome, StageResult, TrainingFigures
+from distillery_api.stage_result import RowCounts, StageOutcome, StageResult, TrainingFigures, TrainingSettings
 from distillery_trainer.data.rows import RejectedRow, Rejection
+from distillery_trainer.evaluation.validation_score import ScoredRow, ValidationScore, rows_to_score
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
 from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
 from distillery_trainer.runtime.library_settings import quiet_libraries
@@ -33,6 +37,7 @@ from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.chat_template import Rendering
+from distillery_trainer.student.chosen_settings import chosen_settings, explanation
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.kept_base import kept_base, leave_adapter
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
@@ -41,6 +46,7 @@ from distillery_trainer.student.model_folder import ModelFolder, locate, open_fo
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
 from distillery_trainer.student.training_loop import NonFiniteLoss, TrainedModel, TrainingMonitor, TrainingSetup, train
+from distillery_trainer.tasks import task_for
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
@@ -60,11 +66,11 @@ def make_student(
     """Train on the rows, and save adapter and model in the stage's folder. Raises StageError."""
     folder, device, started = config.stage_folder, choose_device(), time.monotonic()
     with _failures_explained(config, rows.partial_result()):
-        trained = _train(config, base, rows, device, progress)
+        trained, settings = _train(config, base, rows, device, progress)
         seconds = time.monotonic() - started
         _save(config, base, trained, folder)
     shutil.rmtree(folder.checkpoints)
-    return _figures(trained, device, seconds)
+    return _figures(trained, settings, device, seconds)
 
 
 # --- the rows
@@ -89,6 +95,8 @@ class EncodedRows:
 
     train: list[EncodedRow] = field(default_factory=list)
     validation: list[EncodedRow] = field(default_factory=list)
+    scored: list[ScoredRow | None] = field(default_factory=list)
+    """The validation rows as they can be scored; None for one that cannot."""
     untrainable: dict[str, Counter[RejectionReason]] = field(
         default_factory=lambda: {"train": Counter(), "validation": Counter()}
     )
@@ -134,6 +142,8 @@ def encode_rows(
                 encoded = _encoded(encoder, row, errors)
                 if isinstance(encoded, EncodedRow):
                     kept.append(encoded)
+                    if split == "validation":
+                        rows.scored.append(ScoredRow.of(row, encoded))
                     continue
                 rejected_rows.write(to_line(_rejected(split, line, row, encoded)))
                 rows.untrainable[split][encoded.reason] += 1
@@ -186,27 +196,53 @@ def _check_not_empty(base: ModelFolder, rows: EncodedRows) -> None:
 
 def _train(
     config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: ProgressReporter
-) -> TrainedModel:
+) -> tuple[TrainedModel, TrainingSettings]:
     lora = config.training.method is TrainingMethod.LORA
     folder = config.stage_folder.checkpoints
     monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"), progress.alive)
     with on_termination(monitor.stop), weight_storage_errors_explained(str(folder)):
+        # Frozen weights need only the precision of the arithmetic; trained weights need more.
+        model = base.load(device.dtype if lora else torch.float32)
+        settings = _settings(config, len(rows.train), model.num_parameters())
+        score = _score(config, base, rows, device)
         setup = TrainingSetup(
-            # Frozen weights need only the precision of the arithmetic; trained weights need more.
-            model=base.load(device.dtype if lora else torch.float32),
+            model=model,
             tokenizer=base.tokenizer,
-            adapters=lora_adapters(config.training.lora) if lora else None,
+            adapters=_adapters(config, settings),
             train_rows=rows.train,
             validation_rows=rows.validation,
             training=config.training,
+            settings=settings,
             device=device,
             folder=folder,
-            micro_batches=config.micro_batches,
+            micro_batches=min(config.micro_batches, settings.batch_size),
+            score=score if score and score.works(model) else None,
         )
         trained = train(setup, monitor)
     if trained is None:
         raise Terminated("The training was stopped after saving a checkpoint. Run again to resume from it.")
-    return trained
+    return trained, settings
+
+
+def _settings(config: RunConfig, rows: int, parameters: int) -> TrainingSettings:
+    settings = chosen_settings(config.training, rows, parameters)
+    sys.stderr.write(explanation(config.training, settings, rows, parameters) + "\n")
+    return settings
+
+
+def _adapters(config: RunConfig, settings: TrainingSettings) -> LoraConfig | None:
+    if settings.rank is None or settings.alpha is None:
+        return None
+    return lora_adapters(settings.rank, settings.alpha, config.training.lora.dropout)
+
+
+def _score(config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device) -> ValidationScore | None:
+    """What checkpoints are compared by; None where that is their loss."""
+    scored = rows_to_score(rows.scored, len(rows.train))
+    if not scored or config.generation.keep_reasoning:
+        return None
+    at_a_time = max(1, GENERATION_BATCH_ROWS // config.micro_batches)
+    return ValidationScore(task_for(config), scored, base, device, at_a_time)
 
 
 def _save(config: RunConfig, base: ModelFolder, trained: TrainedModel, folder: StageFolder) -> None:
@@ -239,7 +275,7 @@ def _failures_explained(config: RunConfig, partial_result: PartialResult) -> Ite
 
 
 def _out_of_memory(config: RunConfig) -> str:
-    divisible = config.micro_batches < config.training.batch_size
+    divisible = config.micro_batches < (config.training.with_preset.batch_size or MAX_CHOSEN_BATCH_SIZE)
     batch = "training.batchSize or " if divisible else ""
     where = "The training ran out of memory" + ("" if divisible else ", even for one row at a time")
     return f"{where}. Lower {batch}training.maxLength, choose a smaller student, or use a device with more memory."
@@ -248,11 +284,13 @@ def _out_of_memory(config: RunConfig) -> str:
 # --- the result
 
 
-def _figures(trained: TrainedModel, device: Device, seconds: float) -> TrainingFigures:
+def _figures(trained: TrainedModel, settings: TrainingSettings, device: Device, seconds: float) -> TrainingFigures:
     return TrainingFigures(
         steps=trained.steps,
         train_loss=round(trained.train_loss, 6),
         validation_loss=round(trained.validation_loss, 6),
+        validation_score=None if trained.validation_score is None else round(trained.validation_score, 6),
+        settings=settings,
         trainable_parameters=trained.trainable_parameters,
         device=device.kind,
         precision=device.precision,
@@ -272,11 +310,12 @@ def _files(config: RunConfig, folder: StageFolder, rows: EncodedRows) -> dict[st
 def _result(config: RunConfig, folder: StageFolder, rows: EncodedRows, figures: TrainingFigures) -> StageResult:
     total = rows.counts("train")
     rejected = f"; {rows.total().rejected:,} rows rejected" if rows.total().rejected else ""
+    score = "" if figures.validation_score is None else f" score {figures.validation_score:.3f},"
     return StageResult(
         stage=Stage.TRAIN,
         folder=config.folder,
         state=StageOutcome.DONE,
-        message=f"Trained {figures.steps:,} steps on {total.kept:,} rows; validation loss"
+        message=f"Trained {figures.steps:,} steps on {total.kept:,} rows; validation{score} loss"
         f" {figures.validation_loss:.4f}{rejected}.",
         rows=rows.total(),
         splits=rows.splits(),

@@ -49,11 +49,17 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted((path for path, step in found.items() if step.isdecimal()), key=lambda path: -int(found[path]))
 
 
+def read_state(checkpoint: Path) -> TrainerState:
+    """How far the training was, and what it measured. Raises OSError, ValueError or TypeError for one of another
+    release."""
+    return TrainerState.load_from_json(str(checkpoint / _STATE))
+
+
 def _is_usable(checkpoint: Path) -> bool:
     if not _is_complete(checkpoint):
         return False
     try:
-        state = TrainerState.load_from_json(str(checkpoint / _STATE))
+        state = read_state(checkpoint)
     except (OSError, ValueError, TypeError):  # of another release
         return False
     best = state.best_global_step

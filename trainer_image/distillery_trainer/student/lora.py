@@ -10,17 +10,16 @@ from transformers import (
     PreTrainedModel,
 )
 
-from distillery_api.spec import Lora
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.saving import replaced_folder
 
 
-def lora_adapters(lora: Lora) -> LoraConfig:
+def lora_adapters(rank: int, alpha: int, dropout: float) -> LoraConfig:
     """Adapters for all linear layers except the output layer (arXiv 2106.09685)."""
     return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )

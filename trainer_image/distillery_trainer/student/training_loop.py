@@ -1,5 +1,6 @@
 """The training loop: TRL's SFTTrainer with the loss on the answers only, a checkpoint after every epoch and every few
-minutes, the best checkpoint by validation loss kept, a stop on request, and no log output of its own.
+minutes, the best checkpoint on the validation rows kept, an end where further epochs gain nothing, a stop on request,
+and no log output of its own.
 
 It is faster than the trainer's defaults where that costs nothing: frozen weights are stored in the precision of the
 arithmetic, the output layer runs for the positions of the answers only, and activations are kept instead of being
@@ -29,8 +30,18 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from distillery_api.spec import Training
-from distillery_api.stage_result import EpochLosses
-from distillery_trainer.student.checkpoints import checkpoint_path, last_checkpoint, seal
+from distillery_api.stage_result import EpochLosses, TrainingSettings
+from distillery_trainer.student.checkpoint_choice import (
+    FIGURE,
+    LOSS,
+    SCORE,
+    ScoreModel,
+    figure,
+    gains_nothing,
+    measured,
+    was_chosen_by_loss,
+)
+from distillery_trainer.student.checkpoints import checkpoint_path, last_checkpoint, read_state, seal
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 
@@ -52,6 +63,9 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     model with a large vocabulary is a third of the work of a step.
     """
 
+    score: ScoreModel | None = None
+    """Scores the model's answers to validation rows; None where checkpoints are compared by their loss."""
+
     def compute_loss(
         self,
         model: Any,
@@ -70,6 +84,14 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         loss = torch.nn.functional.cross_entropy(logits.float(), following[answers], reduction="sum")
         return loss / (answers.sum() if num_items_in_batch is None else num_items_in_batch)
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss on the validation rows, and where the task's score is wanted, that and the figure of both."""
+        output = super().evaluation_loop(*args, **kwargs)
+        if self.score is not None:
+            score = self.score(self.model)
+            output.metrics.update({SCORE: score, FIGURE: figure(score, output.metrics[LOSS])})
+        return output
+
 
 @dataclass
 class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
@@ -81,6 +103,8 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
     alive: Callable[[], object] = lambda: None
     """Called whenever something was done, although no step is."""
     clock: Callable[[], float] = time.monotonic
+    settings: TrainingSettings | None = None
+    """When the training ends early; None if never."""
     stop_requested: bool = False
     _last_save: float = field(init=False)
 
@@ -121,16 +145,17 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Seal the checkpoint and note the time; stop if that was requested during the last step of the epoch or its
-        evaluation."""
+        evaluation, or if the last epochs gained nothing."""
         seal(checkpoint_path(Path(args.output_dir or ""), state.global_step))
         self._last_save = self.clock()
-        control.should_training_stop |= self.stop_requested
+        ended = self.settings is not None and gains_nothing(state, self.settings)
+        control.should_training_stop |= self.stop_requested or ended
 
     def on_log(
         self, args: SFTConfig, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
     ) -> None:
         """Raise NonFiniteLoss, so that a diverged training does not continue."""
-        for name in ("loss", "eval_loss"):
+        for name in ("loss", LOSS):
             if not math.isfinite(float(logs.get(name, 0.0))):
                 raise NonFiniteLoss(f"{name} is {logs[name]} after step {state.global_step}")
 
@@ -144,11 +169,13 @@ class TrainedModel:
     """The result of a training."""
 
     checkpoint: Path
-    """The checkpoint with the lowest validation loss."""
+    """The best checkpoint by the score on the validation rows, or by their loss."""
     steps: int
     train_loss: float
     """Mean over the epoch that ended with the checkpoint."""
     validation_loss: float
+    validation_score: float | None
+    """None where the checkpoint was chosen by its loss."""
     trainable_parameters: int
     losses: tuple[EpochLosses, ...]
     """By epoch, in order."""
@@ -166,17 +193,21 @@ class TrainingSetup:
     validation_rows: Sequence[EncodedRow]
     """They select the checkpoint."""
     training: Training
+    settings: TrainingSettings
+    """What `training` leaves out, chosen."""
     device: Device
     folder: Path
     """For the checkpoints."""
     micro_batches: int = 1
     """Number of parts in which each batch is processed; a divisor of the batch size. Their gradients are added up, so
     the weights stay the same, up to rounding."""
+    score: ScoreModel | None = None
+    """Scores answers to validation rows, to select the checkpoint by that; None to select it by its loss."""
 
     @property
     def rows_at_a_time(self) -> int:
         """Number of rows in memory at a time."""
-        return max(1, self.training.batch_size // self.micro_batches)
+        return max(1, self.settings.batch_size // self.micro_batches)
 
     def keeps_activations(self) -> bool:
         """Whether the activations of the largest possible micro-batch need less than half of the free memory. Once
@@ -196,31 +227,38 @@ def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None
 
     Returns None if the monitor was asked to stop; a checkpoint is saved then. Raises NonFiniteLoss.
     """
+    resumed = last_checkpoint(setup.folder)
+    before = read_state(resumed) if resumed else None
+    score = None if before and was_chosen_by_loss(before) else setup.score
     trainer = AnswerTrainer(
         model=setup.model,
-        args=trainer_arguments(setup),
+        args=trainer_arguments(setup, by_score=score is not None),
         train_dataset=_dataset(setup.train_rows),
         eval_dataset=_dataset(setup.validation_rows),
         processing_class=setup.tokenizer,
         peft_config=setup.adapters,
         callbacks=[monitor],
     )
+    trainer.score, monitor.settings = score, setup.settings
     trainer.remove_callback(PrinterCallback)
-    resumed = last_checkpoint(setup.folder)
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    if before and gains_nothing(before, setup.settings):
+        # The attempt before ended the training, and was interrupted before it could say so.
+        trainer.state = before
+    else:
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     return None if monitor.stop_requested else _outcome(trainer, setup.folder)
 
 
-def trainer_arguments(setup: TrainingSetup) -> SFTConfig:
+def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTConfig:
     """The settings of SFTTrainer for those of the manifest."""
-    training, device = setup.training, setup.device
+    training, settings, device = setup.training, setup.settings, setup.device
     return SFTConfig(
         output_dir=str(setup.folder),
-        num_train_epochs=training.epochs,
+        num_train_epochs=settings.epochs,
         per_device_train_batch_size=setup.rows_at_a_time,
         per_device_eval_batch_size=2 * setup.rows_at_a_time,
         gradient_accumulation_steps=setup.micro_batches,
-        learning_rate=training.learning_rate,
+        learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=training.warmup_steps,
         weight_decay=training.weight_decay,
@@ -236,8 +274,8 @@ def trainer_arguments(setup: TrainingSetup) -> SFTConfig:
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,  # the last one and the best one, or the one before
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
+        metric_for_best_model=FIGURE if by_score else LOSS,
+        greater_is_better=by_score,
         logging_steps=10,
         logging_nan_inf_filter=False,
         report_to="none",
@@ -252,12 +290,13 @@ def _dataset(rows: Sequence[EncodedRow]) -> Dataset:
 
 def _outcome(trainer: SFTTrainer, folder: Path) -> TrainedModel:
     state = trainer.state
-    best_step = state.best_global_step
+    best_step = state.best_global_step or state.global_step
     return TrainedModel(
         checkpoint=checkpoint_path(folder, best_step),
         steps=state.global_step,
         train_loss=_mean_loss(state, after=best_step - state.max_steps // state.num_train_epochs, until=best_step),
-        validation_loss=state.best_metric,
+        validation_loss=measured(state, best_step, LOSS) or 0.0,
+        validation_score=measured(state, best_step, SCORE),
         trainable_parameters=sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
         losses=tuple(_losses_by_epoch(state)),
     )
@@ -266,9 +305,10 @@ def _outcome(trainer: SFTTrainer, folder: Path) -> TrainedModel:
 def _losses_by_epoch(state: TrainerState) -> Iterator[EpochLosses]:
     previous = 0
     for entry in state.log_history:
-        if "eval_loss" in entry and entry["step"] > previous:
+        if LOSS in entry and entry["step"] > previous:
             train = _mean_loss(state, after=previous, until=entry["step"])
-            yield EpochLosses(train=round(train, 6), validation=round(entry["eval_loss"], 6))
+            score = round(entry[SCORE], 6) if SCORE in entry else None
+            yield EpochLosses(train=round(train, 6), validation=round(entry[LOSS], 6), score=score)
             previous = entry["step"]
 
 
