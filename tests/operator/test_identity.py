@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from distillery_api.resource import Distillation
+from distillery_api.stage import Stage
 from distillery_operator.manifest_input.manifest_file import read_manifest
 from distillery_operator.planning.plan import make_plan
+from distillery_operator.planning.user_configuration import user_configuration
 from manifest_cases import manifest_cases
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +78,20 @@ def stored_objects() -> list[tuple[str, str, dict[str, Any]]]:
 @pytest.mark.parametrize(("release", "example", "stored"), stored_objects(), ids=lambda value: str(value)[:20])
 def test_object_that_an_earlier_release_stored_keeps_its_hashes(release: str, example: str, stored: dict[str, Any]):
     assert hashes(Distillation.model_validate(stored)) == GOLDEN["stored"][f"{release}/{example}"]
+
+
+WAITING = {
+    "conversation": "g4ouexyl",
+    "math": "2dtrkx5i",
+    "multiple-choice": "cjdwr5xx",
+    "nli": "q47yzm62",
+    "distillation": "yh2zsk5g",
+    "summarization": "n4x6vuvy",
+}
+
+
+@pytest.mark.parametrize(("release", "example", "stored"), stored_objects(), ids=lambda value: str(value)[:20])
+def test_waiting_job_of_an_object_that_an_earlier_release_stored_keeps_its_turn(
+    release: str, example: str, stored: dict[str, Any]
+):
+    assert user_configuration(make_plan(Distillation.model_validate(stored)), Stage.TRAIN) == WAITING[example]
