@@ -1,10 +1,13 @@
 """Which checkpoint becomes the student, and when further epochs are given up."""
 
+from types import SimpleNamespace
+
 import pytest
-from transformers import TrainerState
+from transformers import TrainerControl, TrainerState
 
 from distillery_api.stage_result import TrainingSettings
 from distillery_trainer.student.checkpoint_choice import figure, gains_nothing, measured, was_chosen_by_loss
+from distillery_trainer.student.training_loop import TrainingMonitor
 
 SETTINGS = TrainingSettings(epochs=30, epochs_without_gain=3, batch_size=4, learning_rate=0.001)
 
@@ -58,3 +61,13 @@ def test_what_was_measured_after_a_step():
     trained.log_history.append({"step": 50, "eval_loss": 0.3, "eval_score": 0.75})
     assert (measured(trained, 50, "eval_loss"), measured(trained, 50, "eval_score")) == (0.3, 0.75)
     assert measured(trained, 25, "eval_score") is None
+
+
+@pytest.mark.parametrize(("best", "stops"), [(75, True), (100, False)])
+def test_a_training_ends_with_the_checkpoint_after_which_nothing_is_gained(tmp_path, best, stops):
+    (tmp_path / "checkpoint-150").mkdir()
+    monitor = TrainingMonitor(lambda done, total: None, settings=SETTINGS)
+    control = TrainerControl()
+    monitor.on_save(SimpleNamespace(output_dir=str(tmp_path)), state(150, best), control)
+    assert (control.should_training_stop, monitor.stop_requested) == (stops, False)
+    assert (tmp_path / "checkpoint-150/complete.json").exists()

@@ -11,7 +11,7 @@ import torch
 from chat_templates import CHAT_TEMPLATES
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
-from distillery_api.stage_result import RowCounts, StageOutcome
+from distillery_api.stage_result import RowCounts, StageOutcome, TrainingSettings
 from tiny_model import read_model, read_tokenizer, write_tiny_model
 from train_evaluate_run import TrainEvaluateRun, read_rows, training_row, training_rows
 from waiting import wait_until
@@ -109,7 +109,8 @@ def test_untrainable_rows_are_counted_and_stored(tiny, tmp_path):
 
 
 def test_killed_stage_resumes_from_its_checkpoint(tiny, tmp_path):
-    run = TrainEvaluateRun(tmp_path, tiny, train=training_rows(60), training={"epochs": 8, "batchSize": 1})
+    rows = {"train": training_rows(60), "validation": training_rows(12, 100)}
+    run = TrainEvaluateRun(tmp_path, tiny, **rows, training={"epochs": 8, "batchSize": 1})
     process = run.start(Stage.TRAIN)
     wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/checkpoint-*/trainer_state.json")), 120)
     process.kill()
@@ -117,7 +118,11 @@ def test_killed_stage_resumes_from_its_checkpoint(tiny, tmp_path):
     code, said = finish(run)
     assert code == 0, said
     assert run.result(Stage.TRAIN).training.steps == 480
-    assert len(run.result(Stage.TRAIN).training.losses) == 8
+    trained = run.result(Stage.TRAIN).training
+    assert len(trained.losses) == 8
+    best = max(trained.losses, key=lambda epoch: (epoch.score, -epoch.validation))
+    assert (trained.validation_score, trained.validation_loss) == (best.score, best.validation)
+    assert trained.settings == TrainingSettings(epochs=8, batch_size=1, learning_rate=0.0003, rank=8, alpha=128)
 
 
 def test_stopped_stage_saves_a_checkpoint_and_exits_with_143(tiny, tmp_path):
