@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,10 @@ from student import student_folder
 from teacher_server import prompt_key, read_lines, squeezed
 
 NO_CALL = "None of the tools can help with that."
+SLOTS = (
+    "Which values for a booking does the user's last message state? Copy them as the user says them; write dontcare"
+    " where any will do. Reply with one JSON object, or {} if there are none."
+)
 REASONED = {"chainOfThought": True, "sampling": {"maxTokens": 160}}
 
 
@@ -49,6 +54,8 @@ class DataSet:
     generation: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    own_system_message: bool = True
+    """Whether rows keep their system message."""
     has_labels_file: bool = False
     """Whether labels.json lists the labels with their descriptions."""
     student: Mapping[str, Any] = field(default_factory=dict)
@@ -131,6 +138,21 @@ DATA_SETS = (
         training={"maxLength": 768, "batchSize": 4, "epochs": 3},
         student={"toolFormat": "Hermes"},
     ),
+    DataSet(
+        "extraction/sgd_slots",
+        "Extraction",
+        train=160,
+        validation=40,
+        test=100,
+        generation={
+            "schemaUri": "schema.json",
+            "minRows": 30,
+            "sampling": {"maxTokens": 80},
+            "prompts": {"student": SLOTS},
+        },
+        training={"epochs": 2, "maxLength": 256, "batchSize": 4},
+        own_system_message=False,
+    ),
 )
 
 
@@ -158,6 +180,8 @@ def prepare(data: Path, data_set: DataSet, out: Path) -> dict[str, Any]:
         "validation": learned[data_set.train :],
         "test": sampled(folder / "validation.jsonl", data_set.test),
     }
+    if (folder / "schema.json").exists():
+        shutil.copy(folder / "schema.json", out)
     replies: dict[str, Any] = {}
     for split, rows in splits.items():
         with (out / f"{split}.jsonl").open("w") as stream:
@@ -167,7 +191,9 @@ def prepare(data: Path, data_set: DataSet, out: Path) -> dict[str, Any]:
                 if isinstance(best, dict):
                     best = {**best, "acceptable": line["acceptable"]}
                 replies.update(turns(row["messages"], spoken(line["gold"])))
-                stream.write(json.dumps({**row, **({"gold": best} if split == "test" else {})}) + "\n")
+                kept = [each for each in row["messages"] if data_set.own_system_message or each["role"] != "system"]
+                written = {**row, "messages": kept, **({"gold": best} if split == "test" else {})}
+                stream.write(json.dumps(written) + "\n")
     return replies
 
 
@@ -217,6 +243,8 @@ class GoldTeacher:
             first, middle = answer.split(" ", 1)[0], " ".join(answer.split()[: max(3, len(answer.split()) // 2)])
             rounds = [{"Missing_Entities": first, "Denser_Summary": text} for text in (middle, middle, answer, answer)]
             return Answer(json.dumps({"rounds": rounds}))
+        if self._task == "Extraction":
+            return Answer(answer)
         if self._task == "Math":
             return Answer(json.dumps({"reason": f"Step by step, this comes to {answer}.", "answer": answer}))
         return Answer(answer, f"Having weighed the item, I conclude {answer}.")

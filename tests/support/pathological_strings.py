@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ from distillery_trainer.parsing.last_json import last_json_object
 from distillery_trainer.parsing.options import find_options
 from distillery_trainer.parsing.reasoning import split_reasoning
 from distillery_trainer.text import chrf_and_bleu, entities, faithfulness, languages, rouge, words
+from distillery_trainer.text.plain_values import plain_value
 from task_definitions import run_config, task_definition
 
 LENGTH = 64 * 1024
@@ -103,6 +105,13 @@ STRINGS = {name: (piece * (LENGTH // len(piece) + 1))[:LENGTH] for name, piece i
 """By what they are made of."""
 
 _NLI = task_definition("NLI", ("entailment", "neutral", "contradiction", "not neutral"))
+_OBJECTS = task_definition(
+    "Extraction",
+    schema={
+        "type": "object",
+        "properties": {"a": {"type": "string", "pattern": "^(a+)+$|."}, "b": {"type": "array", "uniqueItems": True}},
+    },
+)
 _MATH = task_definition("Math")
 _LETTERS = task_definition("MultipleChoice")
 _CHOICES = "Which?\nA. one\nB. two\nC. three"
@@ -128,6 +137,9 @@ PARSERS: Mapping[str, Callable[[str], object]] = {
     "label of signs in a reply": LabelParser(("A", "A*", "++", "-1", "\u4e2d\u7acb"), "answer_choice").read,
     "option in a reply": lambda text: _LETTERS.read_answer(text, _CHOICES),
     "number in a reply": lambda text: _MATH.read_answer(text, ""),
+    "object in a reply": lambda text: _OBJECTS.read_answer(text, ""),
+    "object with a long text": lambda text: _OBJECTS.read_answer(json.dumps({"a": text, "b": [text[:99]]}), ""),
+    "value of a field": plain_value,
     "JSON of a reply": lambda text: read_json_field(text, "answer"),
     "options of a row": find_options,
     "comparison of labels": label_key,
