@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from distillery_api.run_config import RunConfig
+from distillery_trainer.data.schema_validation import BoundedValidator
 from distillery_trainer.parsing.answer_schema import AnswerSchema
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.tasks import task_for
@@ -105,3 +106,21 @@ def test_file_without_a_usable_schema_ends_the_stage_with_a_sentence(tmp_path, c
         task_for(config_with(tmp_path, "s.json"))
     assert error.value.message.startswith(problem)
     assert error.value.message.endswith(".")
+
+
+SLOW = {"type": "object", "properties": {"x": {}}, "patternProperties": {"^(a+)+$": {"type": "integer"}}}
+
+
+def test_names_of_arguments_are_matched_in_linear_time():
+    closed = BoundedValidator({**SLOW, "additionalProperties": False})
+    with linear_time():
+        assert not closed.is_valid({"a" * SIZE + "b": 1})
+    assert closed.is_valid({"x": "any", "aa": 1})
+    assert [error.message for error in closed.iter_errors({"aa": "1", "b": 2})] == [
+        "'1' is not of type 'integer'",
+        "Additional properties are not allowed ('b' was unexpected)",
+    ]
+
+
+def test_a_pattern_that_the_bounded_engine_does_not_know_allows_every_text():
+    assert BoundedValidator({"pattern": "(?=a)b"}).is_valid("c")

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from distillery_api.formatting import cleaned
+from distillery_trainer.data.schema_validation import BoundedValidator
 from distillery_trainer.data.tool_calls import Call, Tool, name_of
 
 _SHOWN_BYTES = 200
@@ -58,11 +59,10 @@ def argument_problem(call: Call, tool: Tool) -> str | None:
 
 @lru_cache(_KNOWN_SCHEMAS)
 def _validator(schema: bytes) -> Any:
-    from jsonschema import Draft202012Validator
     from referencing import Registry
 
     # The default registry fetches schemas from addresses that a row names.
-    return Draft202012Validator(orjson.loads(schema), registry=Registry())
+    return BoundedValidator(orjson.loads(schema), registry=Registry())
 
 
 def by_name(tools: Sequence[Tool]) -> Mapping[str, Tool]:

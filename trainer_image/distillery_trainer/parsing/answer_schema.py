@@ -1,22 +1,21 @@
 """The JSON schema of an answer: whether an object fits it, which fields it has, and how a server is asked for it.
 
-Time is bounded: the schema is a plain one (`distillery_api.answer_schema`), patterns never backtrack, and an answer
-has a limited number of values.
+Time is bounded: the schema is a plain one (`distillery_api.answer_schema`), its patterns never backtrack
+(`data/schema_validation.py`), and an answer has a limited number of values.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import jsonschema
 from jsonschema.exceptions import ValidationError, best_match
 
-from distillery_api import regular_expressions
 from distillery_api.answer_schema import JsonSchema, written_out
 from distillery_api.formatting import cleaned
+from distillery_trainer.data.schema_validation import BoundedValidator
 
 MOST_VALUES = 2_000
 """Objects, lists and values in one answer."""
@@ -34,7 +33,7 @@ class AnswerSchema:
     def __init__(self, schema: JsonSchema) -> None:
         self.schema = written_out(schema)
         """References written out, keys sorted."""
-        self._validator = _validator_class()(self.schema, format_checker=jsonschema.FormatChecker(_FORMATS))
+        self._validator = BoundedValidator(self.schema, format_checker=jsonschema.FormatChecker(_FORMATS))
 
     def problem(self, value: Any) -> str | None:
         """Why a value does not fit, as the end of a sentence with the place; None if it fits."""
@@ -78,26 +77,6 @@ def _sentence(error: ValidationError) -> str:
 def _size(value: Any) -> int:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + sum(map(_size, inner))
-
-
-# --- validation
-
-
-@cache
-def _validator_class() -> Any:
-    # The library's own look at patterns with Python's re, and compare each item of a list with each other one.
-    keywords = {"pattern": _pattern, "uniqueItems": _unique_items}
-    return jsonschema.validators.extend(jsonschema.Draft202012Validator, keywords)
-
-
-def _pattern(_validator: Any, pattern: str, value: Any, _schema: JsonSchema) -> Iterator[ValidationError]:
-    if isinstance(value, str) and not regular_expressions.is_found(pattern, value):
-        yield ValidationError(f"{value!r} does not match {pattern!r}")
-
-
-def _unique_items(_validator: Any, wanted: bool, value: Any, _schema: JsonSchema) -> Iterator[ValidationError]:
-    if wanted and isinstance(value, list) and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
-        yield ValidationError("the list has an item twice")
 
 
 # --- absent fields
