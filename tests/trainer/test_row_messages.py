@@ -33,12 +33,14 @@ def messages_of(run: GenerateRun, number: int):
     return prompts.run(RunConfig.read(run.config_file), number)
 
 
+NAME = {"type": "object", "properties": {"name": {"type": "string"}}}
 TASKS = {
     "MultipleChoice": ({"chainOfThought": True}, "A", row("Which?\nA. yes\nB. no", system="Choose well.")),
     "Classification": ({"prompts": {"instructions": "Sort by colour."}}, "red", row("A tomato.")),
     "Math": ({"chainOfThought": True, "prompts": {"student": "Add up."}}, "4", row("2 + 2?")),
     "Summarization": ({"language": "de"}, "Kurz.", row("A long text.")),
     "Conversation": ({}, "Hello.", row("Hi.", system="Be brief.")),
+    "Extraction": ({"schema": NAME}, '{"name":"Ann"}', row("Ann.")),
     "Text": ({"prompts": {"instructions": "Translate."}}, "Hallo.", row("Hello.")),
 }
 

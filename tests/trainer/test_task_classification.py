@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from distillery_api.run_config import RunConfig
+from distillery_trainer.data.row_reader import read_valid_rows
+from distillery_trainer.data.sources import sources
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.tasks import TaskDefinition, task_for
+from generate_run import GenerateRun
 from task_definitions import new_row, run_config
 
 MOODS = [
@@ -169,6 +172,18 @@ def test_gold_of_several_labels_may_be_values():
         ["negativ", "positiv"],
         ["negativ"],
     ]
+
+
+@pytest.mark.parametrize("columns", [None, {"prompt": "text", "gold": "topics"}])
+def test_an_empty_list_is_gold_without_labels(tmp_path, columns: dict[str, str] | None):
+    chat = {"messages": [{"role": "user", "content": "Hm."}], "gold": []}
+    record = {"text": "Hm.", "topics": []} if columns else chat
+    given = {"uri": "train.jsonl", **({"columns": columns} if columns else {})}
+    data = {"train": given, "labels": TOPICS, "multiLabel": True}
+    config = {"task": "Classification", "labels": TOPICS}
+    run = GenerateRun(tmp_path, "https://teacher.example/v1", [record], data=data, config=config)
+    [row] = read_valid_rows(sources(RunConfig.read(run.config_file))[0])
+    assert row.gold == "none"
 
 
 def test_an_answer_is_right_only_with_exactly_the_labels_of_gold():

@@ -77,6 +77,8 @@ class _Rows:
         self._unused_keys, self._selection = unused_keys, selection
         columns = source.settings.columns
         self._split, self._replies, self._id = source.split, source.settings.replies, source.row_id
+        self._gold_key = (columns and columns.gold) or "gold"
+        self._empty_gold = source.empty_gold
         self._format = named_format(source.settings)
         self._reader: Reader | None = by_columns(columns) if columns else READERS.get(self._format or DataFormat.AUTO)
 
@@ -87,12 +89,17 @@ class _Rows:
             reader = self._choose_reader(record)
             if self._format is DataFormat.CHAT:  # which has no other keys
                 record = self._selection.without_conditions(record)
-            return self._row(number, reader(record))
+            return self._row(number, reader(self._with_gold(record)))
         except InvalidRow as error:
             return LineError(number, f"{error}{self._looks_like_another(record)}")
         except SkippedRecord as error:
             row_id = self._id(number)
             return RejectedRow(self._split, row_id, number, error.reason, error.message, reply=None, requestId=None)
+
+    def _with_gold(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record, with a word for gold that is an empty list, where that is an answer."""
+        is_answer = self._empty_gold is not None and record.get(self._gold_key) == []
+        return {**record, self._gold_key: self._empty_gold} if is_answer else record
 
     def _choose_reader(self, record: dict[str, Any]) -> Reader:
         if self._reader is None:

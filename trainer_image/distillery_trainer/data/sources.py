@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import DataSource
+from distillery_api.spec import NO_LABEL, DataSource
 from distillery_trainer.data.locations import SourceFile, files_at
 from distillery_trainer.data.remote_files import Download, Downloads, is_remote
 from distillery_trainer.runtime.errors import UserError
@@ -45,6 +45,8 @@ class Source:
     """Where a file on a server is kept while the process lives."""
     number: int | None = None
     """Number of the file, from 1, if the split has several."""
+    empty_gold: str | None = None
+    """What gold that is an empty list stands for; None where that is no answer."""
     _noted: _Noted = field(default_factory=_Noted, repr=False, compare=False)
 
     @property
@@ -123,8 +125,9 @@ def sources(config: RunConfig) -> list[Source]:
     """The files of the run, in order: of train, of validation and of test, as far as they are given. Raises UserError
     and TryLater."""
     downloads = Downloads(config.stage_folder.path)
+    empty_gold = NO_LABEL if config.data.multi_label else None
     return [
-        Source(split, file.uri, file.path, given, downloads, number if len(files) > 1 else None)
+        Source(split, file.uri, file.path, given, downloads, number if len(files) > 1 else None, empty_gold)
         for split, given in config.data.sources.items()
         for files in [_files(given, config, f"data.{split}")]
         for number, file in enumerate(files, start=1)
