@@ -58,6 +58,19 @@ def test_calls_at_the_end_of_a_row_are_its_existing_reply(tmp_path):
 
 
 FUNCTION = WEATHER["function"]
+
+
+def test_functions_of_the_first_api_with_tools(tmp_path):
+    made = {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    result = {"role": "function", "name": "weather", "content": "rain"}
+    row = row_of(tmp_path, {"messages": [USER, made, result], "functions": [FUNCTION]})
+    assert row.tools == [WEATHER]
+    assert row.messages[1:] == [
+        {"role": "assistant", "content": "", "tool_calls": READ_CALLS[:1]},
+        {"role": "tool", "content": "rain", "tool_call_id": "call00001"},
+    ]
+
+
 SHARE_GPT = [
     {"from": "human", "value": USER["content"]},
     {"from": "function_call", "value": json.dumps([OSLO, ROME])},
@@ -89,6 +102,15 @@ Write each call as
             ]
         },
         {
+            "conversations": [
+                {"from": "system", "value": HERMES_SYSTEM.replace(json.dumps(WEATHER), str(WEATHER))},
+                {"from": "human", "value": USER["content"]},
+                {"from": "gpt", "value": f"<tool_call>{OSLO}</tool_call><tool_call>{ROME}</tool_call>"},
+                {"from": "tool", "value": HERMES_RESULTS},
+                {"from": "gpt", "value": "In Oslo it is."},
+            ]
+        },
+        {
             "messages": [
                 {"role": "system", "content": HERMES_SYSTEM},
                 USER,
@@ -108,8 +130,19 @@ Write each call as
             ],
             "tools": [FUNCTION],
         },
+        {
+            "prompt": [
+                SYSTEM,
+                USER,
+                {"role": "assistant", "content": "", "tool_calls": READ_CALLS},
+                {"role": "tool", "content": "rain", "tool_call_id": "call00001"},
+                {"role": "tool", "content": "dry", "tool_call_id": "call00002"},
+            ],
+            "completion": [ANSWER],
+            "tools": [WEATHER],
+        },
     ],
-    ids=["ShareGPT", "Hermes in ShareGPT", "Hermes in messages", "calls without ids"],
+    ids=["ShareGPT", "Hermes in ShareGPT", "as Python prints it", "Hermes in messages", "calls without ids", "prompt"],
 )
 def test_other_forms_are_read_into_that_of_openai(tmp_path, record):
     row = row_of(tmp_path, record)

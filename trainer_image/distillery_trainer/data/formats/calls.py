@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from distillery_trainer.data.formats.conversation import InvalidRow
+from distillery_trainer.data.formats.literals import literal
 from distillery_trainer.data.tool_calls import Call
 
 _FORM = '{"name": …, "arguments": {…}}'
@@ -15,7 +14,7 @@ _FORM = '{"name": …, "arguments": {…}}'
 def loaded(text: str, name: str) -> Any:
     """The value of a JSON text, which errors call `name`. Raises InvalidRow."""
     try:
-        return orjson.loads(text)
+        return literal(text)
     except ValueError as error:
         raise InvalidRow(f"{name}: the text is no valid JSON ({error})") from error
 

@@ -88,7 +88,7 @@ def openai_fine_tuning(row: dict[str, Any]) -> Conversation:
     name."""
     given = message_list(row)
     unused = unused_keys(row, _FINE_TUNING_KEYS)
-    turns = [_openai_message(number, message) for number, message in enumerate(given, start=1)]
+    turns = [openai_turn(number, message) for number, message in enumerate(given, start=1)]
     unused += unused_message_keys(given, _MESSAGE_KEYS | ({"name"} if _has_results(turns) else set()), "messages")
     found = _conversation(row, turns)
     found.unused_keys = unused
@@ -107,7 +107,8 @@ def _conversation(row: dict[str, Any], turns: list[dict[str, Any]]) -> Conversat
     return conversation(messages, row.get("gold"), row.get("id"))
 
 
-def _openai_message(number: int, message: Any) -> dict[str, Any]:
+def openai_turn(number: int, message: Any) -> dict[str, Any]:
+    """A message with its role in our words, and its content, calls and ids as they stand there. Raises InvalidRow."""
     if not isinstance(message, dict):
         raise InvalidRow(f'message {number}: not an object; write {{"role": ..., "content": ...}}')
     role = message.get("role")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
+from distillery_trainer.data.formats.literals import literal
 
 _TOOLS = ("<tools>", "</tools>")
 CALL = ("<tool_call>", "</tool_call>")
@@ -32,9 +32,9 @@ def outside(text: str, marks: tuple[str, str]) -> str:
 def json_values(text: str) -> Iterator[Any]:
     """The values of a text that is one JSON value, or one on each line. Raises ValueError."""
     try:
-        yield orjson.loads(text)
+        yield literal(text)
     except ValueError:
-        yield from (orjson.loads(line) for line in text.splitlines() if line.strip())
+        yield from (literal(line) for line in text.splitlines() if line.strip())
 
 
 def tools_in(system: str) -> list[Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distillery_trainer.data.formats.chat import strict_chat
+from distillery_trainer.data.formats.chat import openai_turn, strict_chat
 from distillery_trainer.data.formats.conversation import (
     Conversation,
     InvalidRow,
@@ -48,10 +48,15 @@ _TURN = frozenset({"from", "value", "role", "content", "tool_calls", "tool_call_
 
 def prompt_completion(row: dict[str, Any]) -> Conversation:
     """`{"prompt", "completion"?, "system"?}`, as strings or as lists of messages. The reply may be called `response`,
-    or `chosen` in a row of preferences, whose `chosen` may also repeat the prompt."""
+    or `chosen` in a row of preferences, whose `chosen` may also repeat the prompt. Messages may come with `tools`."""
     refuse_mark_of_reply(row)
     reply = only_value(row, ("completion", "response", "chosen"))
-    return _row(row, _with_reply(_prompt(row, reply), reply), unused_keys(row, _PROMPT_COMPLETION))
+    messages = _with_reply(_prompt(row, reply), reply)
+    has_messages = isinstance(row.get("prompt"), list)
+    if has_messages and is_about_tools(messages, row.get("tools")):
+        messages = [openai_turn(number, message) for number, message in enumerate(messages, start=1)]
+    used = _PROMPT_COMPLETION | ({"tools", "acceptable"} if has_messages else set())
+    return _row(row, messages, unused_keys(row, used))
 
 
 def _prompt(row: dict[str, Any], reply: Any) -> list[Any]:
@@ -139,7 +144,7 @@ def _row(row: dict[str, Any], messages: list[Any], unused: tuple[str, ...]) -> C
     before += _history(row.get("history"))
     gold, row_id = (None if is_empty(row.get(key)) else row[key] for key in ("gold", "id"))
     turns = [*before, *messages]
-    tools = row.get("tools", row.get("functions")) if "conversations" in row else None
+    tools = only_value(row, ("tools", "functions"))
     if is_about_tools(turns, tools):
         found = tool_conversation(turns, tools, gold, row.get("acceptable"), row_id)
     else:
