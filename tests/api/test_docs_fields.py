@@ -7,7 +7,12 @@ import pytest
 import yaml
 
 from distillery_api.crd import custom_resource_definition
-from distillery_api.resource import PROMOTE_ANNOTATION, RESTART_ANNOTATION, RETRY_ANNOTATION
+from distillery_api.resource import (
+    PROMOTE_ANNOTATION,
+    RESTART_ANNOTATION,
+    RETRY_ANNOTATION,
+    RETRY_REJECTED_ANNOTATION,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]  # the changelog names fields of the past
@@ -57,7 +62,8 @@ def test_every_value_of_the_chart_that_a_page_sets_exists(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_annotation_that_a_page_sets_is_read(page):
     set_by_hand = re.findall(r"kubectl annotate distill \S+ ([^\s=]+)=", page.read_text())
-    assert set(set_by_hand) <= {PROMOTE_ANNOTATION, RESTART_ANNOTATION, RETRY_ANNOTATION}
+    read = {PROMOTE_ANNOTATION, RESTART_ANNOTATION, RETRY_ANNOTATION, RETRY_REJECTED_ANNOTATION}
+    assert set(set_by_hand) <= read
 
 
 def is_value(name):

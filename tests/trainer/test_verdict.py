@@ -13,6 +13,7 @@ from distillery_trainer.evaluation.paired_comparison import compare
 from distillery_trainer.evaluation.result_table import EvaluationContext, result_table
 from distillery_trainer.evaluation.systems import ScoredAnswer, System, SystemReply, held_out_rows
 from distillery_trainer.evaluation.verdict import verdict
+from distillery_trainer.tasks import TASK_DEFINITIONS
 from held_out_rows import held_out, task_definition
 
 LABELS = ["yes", "no", "maybe"]
@@ -209,8 +210,9 @@ def changed(**changes):
     return TrainedOn(**{**vars(WELL_TRAINED), **changes})
 
 
-def losses(*pairs):
-    return tuple(EpochLosses(train=train, validation=validation) for train, validation in pairs)
+def losses(*epochs):
+    """By epoch: the loss on the train rows, that on the validation rows and, where it is known, their score."""
+    return tuple(EpochLosses(train=each[0], validation=each[1], score=(*each, None)[2]) for each in epochs)
 
 
 LEARNT_BY_HEART = losses((0.6, 0.4), (0.3, 0.3), (0.1, 0.35), (0.02, 0.5))
@@ -226,6 +228,10 @@ FLAT = PROMISING.model_copy(update={"gain": 0.004, "gain_low": -0.01, "gain_high
 STEPS = [
     (BELOW, changed(rows=100, steps=39), "MoreEpochs", "set training.epochs to 12 instead of 3"),
     (BELOW, changed(losses=losses((0.9, 0.8), (0.6, 0.5))), "MoreEpochs", "from 0.800 to 0.500"),
+    (BELOW, changed(losses=losses((0.9, 0.8, 0.5), (0.6, 0.7, 0.6))), "MoreEpochs", "rose in the last epoch, to 0.600"),
+    (BELOW, changed(losses=losses((0.9, 0.8, 0.6), (0.6, 0.5, 0.6))), "LargerStudent", "a larger base model"),
+    (BELOW, changed(losses=losses((0.5, 0.3, 0.9), (0.1, 0.6, 0.8))), "MoreTrainRows", "After epoch 1 of 2"),
+    (BELOW, changed(losses=losses((0.5, 0.3, 0.8), (0.1, 0.6, 0.81))), "LargerStudent", "a larger base model"),
     (BELOW, changed(losses=losses((0.9, 0.8)), epochs=1), "MoreEpochs", "saw each row once"),
     (BELOW, changed(losses=losses((0.9, 0.8), (1.4, 1.5))), "LowerLearningRate", "from 0.001 to 0.00033"),
     (BELOW, changed(rows=300, losses=LEARNT_BY_HEART, epochs=4), "MoreTrainRows", "learns its 300 rows by heart"),
@@ -359,3 +365,18 @@ def test_any_table_has_exactly_one_verdict_with_two_short_sentences(task, table,
     assert all(0 < len(sentence.encode()) <= SENTENCE_LIMIT for sentence in (made.message, made.next_step))
     assert not (made.kind in NO_GAP and found.beats_baselines)
     assert not (made.kind in ABOUT_THE_TEACHER and rows.measures_agreement)
+
+
+SCHEMA = ("Extraction",)
+"""Tasks that need a schema."""
+
+
+@pytest.mark.parametrize("task", TASK_DEFINITIONS)
+@pytest.mark.parametrize("answer", ["yes", '{"name": "a"}', "[]", ""])
+def test_every_task_has_verdicts(task, answer):
+    generation = {"schema": {"type": "object", "properties": {"name": {"type": "string"}}}} if task in SCHEMA else {}
+    definition = task_definition(task, LABELS, **generation)
+    rows = held_out_rows([held_out(f"row {row}", gold=["yes", "no"], answer=answer) for row in range(30)], "accuracy")
+    same = [ScoredAnswer(SystemReply(answer), answer, 0.0)] * 30
+    answers = dict.fromkeys((System.TEACHER, System.BASE_TEACHER_PROMPT, System.BASE, System.STUDENT), same)
+    assert verdict(findings(definition, answers, rows, WELL_TRAINED)).kind in VerdictKind

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from distillery_api.evaluation import LearningCurve
+from distillery_api.run_config import RunConfig
 from distillery_api.spec import Training, TrainingMethod
+from distillery_api.stage import Stage
 from distillery_api.stage_result import EpochLosses, StageResult
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.paired_comparison import PairedComparison, compare
@@ -130,6 +132,14 @@ def _constant_answer(task: TaskDefinition, student: Sequence[ScoredAnswer], rows
     expected = scores.share([task.correct(answer, reference) for reference in rows.references])
     is_constant = expected < 1 if share == 1 else share - expected >= _NOT_BY_CHANCE
     return answer if is_constant else None
+
+
+def train_result(config: RunConfig) -> StageResult | None:
+    """The result of the train stage; None where it cannot be read, so that less is known of the training."""
+    try:
+        return StageResult.model_validate_json(config.input_folder(Stage.TRAIN).result.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def trained_on(training: Training, result: StageResult | None, answers: Sequence[str]) -> TrainedOn:

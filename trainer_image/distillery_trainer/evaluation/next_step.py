@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from distillery_api.evaluation import SMALL_SAMPLE
+from distillery_api.stage_result import EpochLosses
 from distillery_api.verdict import Remedy, VerdictKind
 from distillery_trainer.evaluation.findings import Findings
 from distillery_trainer.evaluation.systems import System
@@ -15,6 +16,8 @@ ENOUGH_STEPS = 150
 """Optimiser steps below which small students were seen to stay near a constant answer, however good their rows."""
 _FALLING = 0.02
 """Relative fall of the validation loss in the last epoch, from which on it counts as still falling."""
+_RISING = 0.02
+"""Rise of the validation score in the last epoch, from which on it counts as still rising."""
 _FEW_ROWS = 1_000
 """Training rows, below which more of them are the first thing to try."""
 _RARE_ROWS = 10
@@ -147,16 +150,37 @@ def _took_too_few_steps(found: Findings) -> Step | None:
 
 def _loss_still_falls(found: Findings) -> Step | None:
     losses, trained = found.trained_on.losses, found.trained_on
-    if len(losses) < 2:
-        return None
-    before, last = losses[-2].validation, losses[-1].validation
-    if last >= min(each.validation for each in losses[:-1]) or before - last < _FALLING * before:
+    if len(losses) < 2 or not (gain := _gain_of_last_epoch(losses)):
         return None
     return (
         Remedy.MORE_EPOCHS,
-        f"The validation loss still fell in the last epoch, from {before:.3f} to {last:.3f}: set training.epochs to"
-        f" {2 * trained.epochs} instead of {trained.epochs}.",
+        f"{gain}: set training.epochs to {2 * trained.epochs} instead of {trained.epochs}.",
     )
+
+
+def _gain_of_last_epoch(losses: Sequence[EpochLosses]) -> str:
+    """What the last epoch gained on the validation rows, by their score where it is known; empty for nothing."""
+    *_, before, last = losses
+    known = _known_scores(losses)
+    if known:
+        gains = known[-1] - max(known[:-1]) >= _RISING
+        return f"The validation score still rose in the last epoch, to {known[-1]:.3f}" if gains else ""
+    lowest = min(each.validation for each in losses[:-1])
+    falls = last.validation < lowest and before.validation - last.validation >= _FALLING * before.validation
+    figures = f"from {before.validation:.3f} to {last.validation:.3f}"
+    return f"The validation loss still fell in the last epoch, {figures}" if falls else ""
+
+
+def _known_scores(losses: Sequence[EpochLosses]) -> list[float]:
+    """The validation scores of all epochs; none where one is not known."""
+    known = [each.score for each in losses if each.score is not None]
+    return known if len(known) == len(losses) else []
+
+
+def _best_epoch(losses: Sequence[EpochLosses]) -> int:
+    """The epoch, from 0, whose checkpoint is the student."""
+    known = _known_scores(losses) or [0.0] * len(losses)
+    return max(range(len(losses)), key=lambda epoch: (known[epoch], -losses[epoch].validation))
 
 
 def _one_epoch_only(found: Findings) -> Step | None:
@@ -194,8 +218,9 @@ def _learns_by_heart(found: Findings) -> Step | None:
     losses = found.trained_on.losses
     if len(losses) < 2 or _curve_is_flat(found):
         return None
-    best = min(range(len(losses)), key=lambda epoch: losses[epoch].validation)
-    if best == len(losses) - 1 or losses[-1].train >= losses[best].train:
+    best = _best_epoch(losses)
+    rises = losses[-1].validation > losses[best].validation
+    if not rises or losses[-1].train >= losses[best].train:
         return None
     return (
         Remedy.MORE_TRAIN_ROWS,

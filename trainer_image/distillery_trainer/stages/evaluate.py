@@ -26,7 +26,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.data.rows import Gold, HeldOutRow
 from distillery_trainer.evaluation.baselines import learned_rows, score_baselines
-from distillery_trainer.evaluation.findings import TrainedOn, trained_on
+from distillery_trainer.evaluation.findings import TrainedOn, train_result, trained_on
 from distillery_trainer.evaluation.metrics import breakdown
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.pairwise_judge import wins
@@ -198,11 +198,7 @@ def _learning_curve(
 
 def _trained_on(config: RunConfig, task: TaskDefinition) -> TrainedOn:
     answers = [row.answer for row in learned_rows(task, config.input_folder(Stage.GENERATE).train)]
-    try:
-        result = StageResult.model_validate_json(config.input_folder(Stage.TRAIN).result.read_bytes())
-    except (OSError, ValueError):
-        result = None  # The verdict then names its next step by less.
-    return trained_on(config.training, result, answers)
+    return trained_on(config.training, train_result(config), answers)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.runtime.atomic_files import make_folder
 from distillery_api.spec import Training
 from distillery_api.stage import Stage
-from distillery_api.stage_result import StageResult
+from distillery_trainer.evaluation.findings import train_result
 from distillery_trainer.evaluation.learning_curve import FEWEST_TRAIN_ROWS, PARTS, learning_curve
 from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_replies
@@ -114,12 +114,15 @@ class PartialStudents:
         return self.config.paths.stage(self.config.stage_folder.learning_curve)
 
     def _part_config(self, part: str) -> RunConfig:
-        """As many steps as the student took, in a folder of its own."""
+        """As many steps as the student could take, and as many without gain, in a folder of its own."""
         training, times = self._training, PARTS[part]
+        patience = training.epochs_without_gain and training.epochs_without_gain * times
         return self.config.model_copy(
             update={
                 "folder": f"{self.config.stage_folder.learning_curve}/{part}",
-                "training": training.model_copy(update={"epochs": (training.epochs or 1) * times}),
+                "training": training.model_copy(
+                    update={"epochs": (training.epochs or 1) * times, "epochs_without_gain": patience}
+                ),
                 "micro_batches": math.gcd(self.config.micro_batches, training.batch_size or 1),
                 "base_folder": None,
             }
@@ -128,8 +131,8 @@ class PartialStudents:
     @cached_property
     def _training(self) -> Training:
         """The student's own training, with what was chosen for all of its rows."""
-        result = StageResult.model_validate_json(self.config.input_folder(Stage.TRAIN).result.read_bytes())
-        return as_trained(self.config.training, result.training.settings if result.training else None)
+        result = train_result(self.config)
+        return as_trained(self.config.training, result.training.settings if result and result.training else None)
 
 
 def _more_micro_batches(config: RunConfig) -> int | None:
