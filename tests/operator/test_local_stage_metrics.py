@@ -82,3 +82,16 @@ def test_unknown_total_gives_no_estimate():
     estimator = EtaEstimator()
     estimator.estimate(0.0, reading(0, total=0))
     assert estimator.estimate(10.0, reading(5, total=0)).eta_seconds is None
+
+
+def test_what_passes_before_the_first_unit_is_done_says_nothing_about_the_rest():
+    estimator = EtaEstimator()
+    times = [estimator.estimate(float(second), reading(0, 300)).eta_seconds for second in range(20)]
+    times += [estimator.estimate(20.0 + step, reading(5 + 20 * step, 300)).eta_seconds for step in range(6)]
+    assert times == [None] * 25 + [10]
+
+
+def test_a_slow_stage_is_measured_from_its_first_unit_on():
+    estimator = EtaEstimator()
+    times = [estimator.estimate(float(second), reading(second // 30, 10)).eta_seconds for second in range(0, 61, 10)]
+    assert times == [None] * 6 + [240]

@@ -24,11 +24,13 @@ from distillery_api.runtime.stop_signals import TERMINAL_STOP_SIGNALS, StopReque
 from distillery_api.stage import ExitCode, Stage, stages_until
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
+from distillery_operator.cli.layout import say, show_table
 from distillery_operator.cli.outlook_table import show_outlook
 from distillery_operator.cli.paid_again import confirm_other_model
 from distillery_operator.cli.progress_display import run_display
 from distillery_operator.cli.result_table import show_result
 from distillery_operator.local.estimate import EstimateRun
+from distillery_operator.local.example_message import example_message
 from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, export_rows
 from distillery_operator.local.references import InputsError, LocalSubstitutes, find_inputs
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, RunOutcome, record_failure
@@ -85,7 +87,7 @@ def run_file(file: Path, out: Path | None, mappings: LocalSubstitutes, options: 
         _record_failure(folder, name, reason, str(error))
         raise
     if outcome.idle and options.retry_reasons is not None:
-        output().print("No row was rejected for a reason that is to be tried again.", soft_wrap=True, markup=False)
+        say(output(), "No row was rejected for a reason that is to be tried again.")
     _report(outcome, folder)
     _note_image(manifest)
 
@@ -94,7 +96,7 @@ def _note_image(manifest: Manifest) -> None:
     image = manifest.distillation.spec.serving.model_image
     if image:
         note = f"A local run pushes no image: in a cluster, publish pushes the student to {image.repository}."
-        output().print(note, soft_wrap=True, markup=False)
+        say(output(), note)
 
 
 def _run(manifest: Manifest, folder: Path, mappings: LocalSubstitutes, options: RunOptions) -> RunOutcome:
@@ -153,9 +155,9 @@ def _failure_advice(result: RunResult, folder: Path) -> list[str]:
 
 def _print_next_step(console: Console, outcome: RunOutcome, folder: Path) -> None:
     if outcome.idle:
-        console.print(f"Nothing left to do: {outcome.result.message}.", markup=False)
+        say(console, f"Nothing left to do: {outcome.result.message}.")
     if Artefact.MODEL in outcome.result.files:
-        console.print(f"Serve the student: distillery serve {shlex.quote(str(folder))}", soft_wrap=True, markup=False)
+        say(console, f"Serve the student: distillery serve {shlex.quote(str(folder))}")
 
 
 class OutputFormat(StrEnum):
@@ -182,9 +184,9 @@ def estimate_file(
         return
     console = output()
     generation = plan.spec.generation
-    console.print(estimate_table(plan.name, estimate, judged=generation.judge is not None))
+    show_table(console, estimate_table(plan.name, estimate, judged=generation.judge is not None))
     for line in estimate_notes(estimate, generation.budget):
-        console.print(line, soft_wrap=True, markup=False)
+        say(console, line)
 
 
 class Split(StrEnum):
@@ -202,7 +204,7 @@ def export_folder(folder: Path, split: Split, target: Path) -> None:
         print_error(str(error))
         raise typer.Exit(ExitCode.USER_ERROR) from None
     if target != STANDARD_OUTPUT:
-        output().print(f"Wrote {count:,} chat rows to {target}.", soft_wrap=True, markup=False)
+        say(output(), f"Wrote {count:,} chat rows to {target}.")
 
 
 def serve_folder(folder: Path, host: str, port: int, *, force: bool) -> None:
@@ -211,7 +213,7 @@ def serve_folder(folder: Path, host: str, port: int, *, force: bool) -> None:
     if not force:
         refuse_below_gate(server.result, folder)
     console = output()
-    console.print(f"Loading {server.model} …", soft_wrap=True, markup=False)
+    say(console, f"Loading {server.model} …")
     with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop:
         server.run(stop, lambda: _announce(console, server, stop))
 
@@ -220,11 +222,11 @@ def _announce(console: Console, server: StudentServer, stop: StopRequest) -> Non
     """A student is offered only once it has answered as in its evaluation."""
     for text in (verify_student(server, server.result, stop), _example_request(server)):
         if not stop.requested:
-            console.print(text, soft_wrap=True, markup=False)
+            say(console, text)
 
 
 def _example_request(server: StudentServer) -> str:
-    messages = [{"role": "user", "content": EXAMPLE_USER_MESSAGE}]
+    messages = [{"role": "user", "content": example_message(server.folder, server.result)}]
     if server.prompt:
         messages.insert(0, {"role": "system", "content": server.prompt})
     body = json.dumps({"model": server.name, "messages": messages}, ensure_ascii=False)
@@ -243,7 +245,7 @@ def validate_files(files: list[Path]) -> None:
     for file in files:
         try:
             for manifest in read_manifests(file):
-                console.print(f"{file}: {manifest.distillation.metadata.name} is valid", soft_wrap=True, markup=False)
+                say(console, f"{file}: {manifest.distillation.metadata.name} is valid")
         except ManifestError as error:
             is_valid = False
             for problem in error.problems:
@@ -264,8 +266,8 @@ def plan_file(file: Path, out: Path | None, mappings: LocalSubstitutes, manifest
         typer.echo(_manifests_text(plan), nl=False)
         return
     console = output()
-    console.print(_stage_table(plan))
-    console.print(_children_text(plan), soft_wrap=True, markup=False)
+    show_table(console, _stage_table(plan))
+    say(console, _children_text(plan))
 
 
 def _stage_table(plan: Plan) -> Table:

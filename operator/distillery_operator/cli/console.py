@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from distillery_api.stage import ExitCode
+from distillery_operator.cli.layout import say
 from distillery_operator.local.student_server import ServingError
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError
@@ -54,9 +55,9 @@ def output() -> Console:
 
 
 def print_error(message: str) -> None:
-    """Print a message to standard error, without wrapping, so that it can be searched for."""
+    """Print a message to standard error; without a terminal, in one line, so that it can be searched for."""
     console = Console(file=cast(TextIO, ResilientStream(sys.stderr)), highlight=False)
-    console.print(message, soft_wrap=True, markup=False, style="red")
+    say(console, message, "red")
 
 
 _FREE_SPACE = "free some space, or choose another folder"

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from distillery_api.stage import Stage
 from distillery_operator.cli.console import output, print_error
+from distillery_operator.cli.layout import say, show_table
 from distillery_operator.local.estimate import EstimateRun
 from distillery_operator.local.outlook import StageOutlook, outlook
 from distillery_operator.local.references import LocalSubstitutes, find_inputs
@@ -24,7 +25,7 @@ def show_outlook(manifest: Manifest, folder: Path, mappings: LocalSubstitutes) -
     plan = make_plan(manifest.distillation, inputs.fingerprints)
     stages = outlook(plan, inputs, folder)
     console = output()
-    console.print(outlook_table(f"Stages of {plan.name} in {folder}", stages))
+    show_table(console, outlook_table(f"Stages of {plan.name} in {folder}", stages))
     if not any(each.stage is Stage.GENERATE and not each.done for each in stages):
         return
     try:
@@ -32,7 +33,7 @@ def show_outlook(manifest: Manifest, folder: Path, mappings: LocalSubstitutes) -
     except (QueryFailed, TrainerMissing) as error:
         print_error(f"No estimate: {error}")
         return
-    console.print(f"generate: estimate: {estimate.sentence()}", soft_wrap=True, markup=False)
+    say(console, f"generate: estimate: {estimate.sentence()}")
 
 
 def outlook_table(title: str, stages: list[StageOutlook]) -> Table:

@@ -12,6 +12,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.stage import ExitCode, Stage
 from distillery_api.usage import Estimate
 from distillery_operator.cli.console import output, print_error
+from distillery_operator.cli.layout import say
 from distillery_operator.local.earlier_configs import latest_config
 from distillery_operator.local.estimate import EstimateRun
 from distillery_operator.local.references import ResolvedReferences
@@ -38,7 +39,7 @@ def confirm_other_model(plan: Plan, inputs: ResolvedReferences, folder: Path, *,
         return
     message = sentence(_models(before), models, estimate)
     if yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        output().print(message, soft_wrap=True, markup=False)
+        say(output(), message)
         return
     print_error(f"{message} To go on, add --yes.")
     raise typer.Exit(ExitCode.USER_ERROR)

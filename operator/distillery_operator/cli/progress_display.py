@@ -13,6 +13,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import StageResult
 from distillery_api.usage import Estimate
 from distillery_operator.cli.formatting import counts_by_name, duration, progress_text, time_left
+from distillery_operator.cli.layout import say
 from distillery_operator.core.stage_metrics import StageMetrics
 from distillery_operator.local.run import RunListener
 
@@ -26,7 +27,7 @@ STOPPING = "stopping after saving (Ctrl-C again to stop now)"
 @contextmanager
 def run_display(console: Console, stages: Sequence[Stage]) -> Iterator[RunListener]:
     """A listener that shows the run on `console` while the context lasts."""
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield PlainLines(console)
         return
     bars = ProgressBars(console, stages)
@@ -55,7 +56,8 @@ def done_lines(result: StageResult, seconds: float, last: StageMetrics | None) -
 
 
 class PlainLines:
-    """For logs and pipes: a line for each event, and one every ten seconds in between."""
+    """For logs, pipes and terminals that cannot move the cursor: a line for each event, and one every ten seconds in
+    between."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -99,7 +101,7 @@ class PlainLines:
 
     def _print(self, line: str) -> None:
         self._last_printed = time.monotonic()
-        self._console.print(line, soft_wrap=True, markup=False)
+        say(self._console, line)
 
 
 class ProgressBars:
@@ -176,7 +178,7 @@ class ProgressBars:
         self._update(result.stage, completed=0, total=1, count="waiting", left="", remark=remark)
 
     def _print(self, line: str) -> None:
-        self.progress.console.print(line, soft_wrap=True, markup=False)
+        say(self.progress.console, line)
 
     def _update(self, stage: Stage, **fields: object) -> None:
         self.progress.update(self._tasks[stage], **fields)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from distillery_api.breakdown import Breakdown
 from distillery_api.evaluation import CallCosts, Evaluation, Score
 from distillery_api.formatting import format_cost
 from distillery_api.paths import Artefact
+from distillery_operator.cli.layout import say, show_table
 from distillery_operator.cli.result_notes import evaluation_notes
 from distillery_operator.cli.run_lines import file_lines, rows_line, usage_line
 from distillery_operator.local.folder_access import read_bounded
@@ -124,12 +125,12 @@ def show_result(console: Console, result: RunResult, folder: Path) -> None:
         if verification is not None:
             evaluation = evaluation.served(verification.latency_seconds)
         console.print()
-        console.print(score_table(evaluation))
+        show_table(console, score_table(evaluation))
         for table in (text_table(evaluation), call_table(evaluation), cost_table(evaluation)):
             if table is not None:
-                console.print(table)
+                show_table(console, table)
         if (parts := breakdown_table(read_breakdown(result, folder))) is not None:
-            console.print(parts)
+            show_table(console, parts)
         _print_lines(console, evaluation_notes(evaluation, verification, *_explanations(evaluation)))
         console.print()
     _print_lines(console, [rows_line(result), usage_line(result), *file_lines(result, folder)])
@@ -283,4 +284,4 @@ def _style(system: SystemLabel) -> str | None:
 def _print_lines(console: Console, lines: list[str]) -> None:
     for line in lines:
         if line:
-            console.print(line, soft_wrap=True, markup=False)
+            say(console, line)

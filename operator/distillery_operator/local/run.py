@@ -29,6 +29,7 @@ from distillery_operator.local.run_result import (
     summarise,
 )
 from distillery_operator.local.stage_process import StageListener, StageProcess
+from distillery_operator.local.students import with_students
 from distillery_operator.local.trainer import require_trainer
 from distillery_operator.local.workspace import opened_workspace
 from distillery_operator.planning.plan import Plan, PlannedStage
@@ -81,11 +82,13 @@ class LocalRun:
     retry_rejected: RetryRejected | None = None
     """The rejected rows to ask again."""
     results: list[StageResult] = field(default_factory=list)
+    before: RunResult | None = None
+    """What result.json said when the run began."""
 
     def run(self) -> RunOutcome:
         """Run the stages that are not done. Raises WorkspaceError, TrainerMissing or OSError."""
         with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
-            idle = True
+            idle, self.before = True, read_run_result(workspace.result)
             for stage in stages_until(self.until):
                 found = finished_result(workspace, self.plan.stage(stage))
                 if found is not None and not asks_again(found) and not self._retries(found):
@@ -151,7 +154,7 @@ class LocalRun:
             message=f"{stage} is running",
             until=self.until,
         )
-        write_atomically(workspace.result, running.to_json().encode(), 0o600)
+        self._write(workspace, running)
 
     def _finish(self, workspace: Workspace, idle: bool) -> RunOutcome:
         state, reason, message, exit_code = self._conclusion()
@@ -161,8 +164,13 @@ class LocalRun:
         if (table := result.evaluation) is not None:
             priced = with_call_costs(table, self.plan.spec, result.verification, result.usage)
             result = result.model_copy(update={"evaluation": priced})
+        return RunOutcome(self._write(workspace, result), exit_code, idle)
+
+    def _write(self, workspace: Workspace, result: RunResult) -> RunResult:
+        """Write result.json, with the students of earlier runs."""
+        result = with_students(result, self.before)
         write_atomically(workspace.result, result.to_json().encode(), 0o600)
-        return RunOutcome(result, exit_code, idle)
+        return result
 
     def _conclusion(self) -> tuple[RunState, Reason, str, int]:
         last = self.results[-1]

@@ -42,6 +42,23 @@ class StageSummary(LenientModel):
     """Done or Failed."""
 
 
+class StudentRecord(LenientModel):
+    """One student, with what is known of it."""
+
+    folder: str
+    """Folder of its train stage."""
+    completion_time: datetime | None = None
+    """Time at which the last stage of its run ended."""
+    training: TrainingFigures | None = None
+    """Figures of the training."""
+    evaluation: Evaluation | None = None
+    """The result table."""
+    verification: Verification | None = None
+    """How it answered when it was served."""
+    files: dict[str, str] = {}
+    """Paths of the run's artefacts relative to the workspace, by name."""
+
+
 class RunResult(LenientModel):
     """The result of a run. After a failure, it contains the figures of the failed stage and of those before it."""
 
@@ -75,6 +92,8 @@ class RunResult(LenientModel):
     """How the student answered when it was served from this folder last."""
     files: dict[str, str] = {}
     """Paths of artefacts relative to the workspace, by name; only those that exist."""
+    students: tuple[StudentRecord, ...] = ()
+    """Students that were made in this folder, the newest first, each with its scores and files."""
 
     def to_json(self) -> str:
         """The content of the file. Fields without a value are null, so that scripts find every field."""

@@ -17,6 +17,8 @@ REQUEST_TIMEOUT_SECONDS = 2.0
 RESPONSE_LIMIT = 256 * 1024
 """Bytes."""
 WINDOW_SECONDS = 60.0
+MEASURED_SECONDS = 5.0
+"""How long the speed is measured before it is told."""
 
 Parsed = TypeVar("Parsed")
 
@@ -41,18 +43,30 @@ def _response(folder: StageFolder, path: str, parse: Callable[[str], Parsed | No
 
 
 class EtaEstimator:
-    """Estimates the time left from the speed of the last minute, so that a resumed stage does not look too fast."""
+    """Estimates the time left from the speed of the last minute, so that a resumed stage does not look too fast.
+
+    What passes before the first unit is done (a model is loaded, the first rows are asked alone) says nothing about the
+    others: the speed is measured from there on.
+    """
 
     def __init__(self) -> None:
         self._readings: deque[tuple[float, int, str]] = deque()
+        self._has_moved = False
 
     def estimate(self, now: float, progress: Progress) -> Progress:
         """`progress` with its `eta_seconds`, where the speed is known. `now` is in seconds of any clock."""
         if self._readings and self._readings[-1][2] != progress.unit:
             self._readings.clear()
+            self._has_moved = False
+        if self._readings and not self._has_moved and progress.done > self._readings[0][1]:
+            self._has_moved = True
+            if len(self._readings) > 1:
+                self._readings.clear()
         self._readings.append((now, progress.done, progress.unit))
         while now - self._readings[0][0] > WINDOW_SECONDS:
             self._readings.popleft()
         started, done_before, _ = self._readings[0]
+        if now - started < MEASURED_SECONDS:
+            return progress
         remaining = remaining_seconds(progress, done_before, now - started)
         return progress if remaining is None else progress.model_copy(update={"eta_seconds": round(remaining)})

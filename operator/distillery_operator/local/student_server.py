@@ -19,6 +19,7 @@ from distillery_operator.local.folder_access import OutsideFolder, path_inside, 
 from distillery_operator.local.loopback import read_url
 from distillery_operator.local.run_result import RunResult, read_run_result
 from distillery_operator.local.stage_process import last_line
+from distillery_operator.local.students import with_a_student
 from distillery_operator.local.trainer import TRAINER
 
 POLL_SECONDS = 0.3
@@ -120,7 +121,7 @@ class StudentServer:
 
 def student_server(folder: Path, host: str, port: int) -> StudentServer:
     """The server for the student in the workspace `folder`. Raises ServingError."""
-    result = _run_result(folder)
+    result = with_a_student(_run_result(folder), folder)
     try:
         path_inside(folder, str(Workspace(Path()).server_log))  # written to
         model, prompt = _model(folder, result), _student_prompt(folder, result)

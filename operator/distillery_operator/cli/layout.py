@@ -1,0 +1,43 @@
+"""Prose and tables in a terminal of any width: no word is broken, and no figure is cut off."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print prose: wrapped between words in a terminal, in one line elsewhere, so that it can be searched for. Indented
+    lines, such as commands and paths, are left whole."""
+    for line in text.split("\n"):
+        for part in _wrapped(console, line):
+            console.print(Text(part, style or ""), soft_wrap=True, highlight=False)
+
+
+def _wrapped(console: Console, line: str) -> list[str]:
+    if not console.is_terminal or line.startswith(" "):
+        return [line]
+    width = max(20, console.width)
+    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table; where the terminal is too narrow for it, one line for each of its cells."""
+    if Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width:
+        console.print(table)
+        return
+    if table.title:
+        say(console, str(table.title), "bold")
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        say(console, " ".join(part for part in map(_plain, cells[:2]) if part and part != "-"))
+        for column, cell in zip(table.columns[2:], cells[2:], strict=True):
+            if _plain(cell):
+                say(console, f"  {_plain(column.header)}: {_plain(cell)}")
+
+
+def _plain(cell: object) -> str:
+    return " ".join(str(cell).replace("-\n", "").split())
