@@ -51,7 +51,7 @@ def line(*messages, **extra) -> bytes:
         pytest.param(line(USER, gold="maybe"), 'gold label "maybe" is not one of entailment, neutral', id="label"),
         pytest.param(line(USER, gold=["neutral", "maybe"]), 'gold label "maybe"', id="label in a list"),
         pytest.param(line(USER, gold=3), 'gold label "3" is not one of entailment, neutral', id="gold number"),
-        pytest.param(line(USER, gold={"label": 3}), "gold is not a string", id="gold object"),
+        pytest.param(line(USER, gold=[["neutral"]]), "gold is not a string", id="gold in two lists"),
         pytest.param(line(USER, gold=[]), "gold is an empty list", id="gold empty"),
         pytest.param(line(USER, id=""), "the id is an empty string", id="empty id"),
         pytest.param(line(USER, id=True), "the id is not a string", id="boolean id"),
