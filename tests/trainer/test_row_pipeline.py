@@ -157,14 +157,35 @@ def test_existing_reply_is_kept_without_a_request(run, teacher):
 # --- few rows
 
 
-def test_min_rows_is_65_by_default_and_is_checked_before_any_request(run, teacher):
+def test_a_training_needs_8_rows_and_fewer_are_an_error_before_any_request(run, teacher):
     run.generation = {"minRows": None}
     result = run.run()
     assert (result.exit_code, result.reason) == (2, "TooFewRows")
     assert result.message == (
-        "Too few train rows: there are 6, but at least 65 must be kept. Provide more rows, or lower generation.minRows."
-        " No request was sent to the teacher."
+        "Too few train rows: there are 6, but at least 8 must be kept to train on. 11 rows were read: 6 train, 3"
+        " validation and 2 held-out rows. Provide more rows. No request was sent to the teacher."
     )
+    assert teacher.requests == []
+
+
+def test_400_rows_with_a_tenth_for_validation_run_and_the_result_says_what_is_few(tmp_path):
+    rows = nli_rows(400)
+    with gold_teacher(gold_of(rows)) as teacher:
+        run = GenerateRun(tmp_path, teacher.url, train=rows, validation=None, test=None)
+        run.data, run.generation = {"validationFraction": 0.1}, {"minRows": None}
+        result = run.run()
+    assert result.exit_code == 0, result.message
+    assert 10 < result.splits["validation"].kept < 30
+    assert "held-out rows (scores on fewer than 150 are imprecise)." in result.message
+    assert "train rows (" not in result.message
+
+
+def test_min_rows_of_the_manifest_is_a_hard_minimum(run, teacher):
+    run.generation = {"minRows": 7}
+    result = run.run()
+    assert (result.exit_code, result.reason) == (2, "TooFewRows")
+    assert "there are 6, but at least 7 must be kept (generation.minRows)." in result.message
+    assert "or lower generation.minRows. No request was sent" in result.message
     assert teacher.requests == []
 
 

@@ -119,8 +119,8 @@ class HeldOutSelection:
         groups, counts = numpy.unique(hashes, return_counts=True)
         if len(groups) < 2:
             raise UserError(
-                "data.test is not set, and the validation rows cannot be split in two because they are all about the"
-                " same text. Set data.test, or provide more validation rows.",
+                f"data.test is not set, and the {len(hashes):,} validation rows cannot be split in two because they are"
+                " all about the same text. Set data.test, or provide more validation rows.",
                 reason=Reason.INVALID_DATA,
             )
         rows_up_to = counts.cumsum()

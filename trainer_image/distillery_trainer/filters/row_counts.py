@@ -5,33 +5,49 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import Task
 from distillery_api.stage_result import RowCounts
 from distillery_trainer.data.rows import Rejection
+from distillery_trainer.filters.few_rows import FEWEST_ROWS
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.runtime.errors import TryLater, UserError
 
-_MIN_ROWS = {Task.MATH: 40}
-_DEFAULT_MIN_ROWS = 65
 _SHOWN_REASONS = 3
 
 
-def required_rows(config: RunConfig) -> int:
-    """Minimum number of rows that the train and the validation split must each keep."""
-    return config.generation.min_rows or _MIN_ROWS.get(config.task, _DEFAULT_MIN_ROWS)
+@dataclass(frozen=True)
+class RequiredRows:
+    """How many rows a split must keep, and what there is to say where it cannot."""
+
+    rows: int
+    because: str = " (generation.minRows)"
+    """Follows the number."""
+    remedy: str = "Provide more rows, or lower generation.minRows."
+    carving: str = ""
+    """Where the rows went."""
+
+
+def required_rows(config: RunConfig, split: str, carving: str) -> RequiredRows:
+    """What the train or the validation split must keep: what the manifest says, else what a training needs at all."""
+    if config.generation.min_rows is not None:
+        return RequiredRows(config.generation.min_rows, carving=carving)
+    if split == "train":
+        return RequiredRows(FEWEST_ROWS[split], " to train on", "Provide more rows.", carving)
+    remedy = "Provide more validation rows." if config.data.validation else "Increase data.validationFraction."
+    return RequiredRows(FEWEST_ROWS[split], " to choose a checkpoint by", remedy, carving)
 
 
 class RowCounter:
     """Rows of a split: how many there are, how many are kept, and why the others are rejected.
 
-    `min_success_ratio` is the share of the rows sent to the teacher that need an answer, from 0 to 1; `min_rows` is the
-    number of rows that must be kept. `rejected_before` are the rows that are rejected without a request, by reason;
-    they count for `min_rows` only.
+    `min_success_ratio` is the share of the rows sent to the teacher that need an answer, from 0 to 1; `required` is how
+    many rows must be kept. `rejected_before` are the rows that are rejected without a request, by reason; they count
+    for `required` only.
     """
 
     def __init__(
@@ -39,11 +55,11 @@ class RowCounter:
         split: str,
         rows: int,
         min_success_ratio: float,
-        min_rows: int,
+        required: RequiredRows,
         rejected_before: Mapping[str, int] | None = None,
     ) -> None:
         self.split, self.rows = split, rows
-        self._ratio, self._min_rows = min_success_ratio, min_rows
+        self._ratio, self._required = min_success_ratio, required
         to_ask = rows - sum((rejected_before or {}).values())
         # Exactly as written by the user: 0.7 of 30 rows are 21; in binary fractions it would be slightly more.
         self._max_unanswered = to_ask - math.ceil(Fraction(str(min_success_ratio)) * to_ask)
@@ -52,7 +68,7 @@ class RowCounter:
         self.unanswered = 0
         self.failed_requests = 0
         self.transient_failures = 0
-        if to_ask < min_rows:
+        if to_ask < required.rows:
             raise self._too_few_to_begin_with(rejected_before or {})
 
     @property
@@ -80,7 +96,7 @@ class RowCounter:
 
     def check(self, teacher_answered: bool) -> None:
         """Raise if the split can no longer keep as many rows as it needs."""
-        if self.unanswered > self._max_unanswered or self.rows - self.rejected < self._min_rows:
+        if self.unanswered > self._max_unanswered or self.rows - self.rejected < self._required.rows:
             raise self._too_few(teacher_answered)
 
     def _too_few(self, teacher_answered: bool) -> UserError | TryLater:
@@ -105,7 +121,7 @@ class RowCounter:
             )
         return (
             f"{self.rejected:,} of {self.rows:,} are rejected ({self._top_reasons}), but at least"
-            f" {self._min_rows:,} must be kept (generation.minRows)"
+            f" {self._required.rows:,} must be kept{self._required.because}"
         )
 
     @property
@@ -114,9 +130,10 @@ class RowCounter:
 
     def _too_few_to_begin_with(self, rejected_before: Mapping[str, int]) -> UserError:
         less = f", of which some are rejected ({_listed(Counter(rejected_before))})" if rejected_before else ""
+        needed, carving = self._required, f" {self._required.carving}" if self._required.carving else ""
         message = (
-            f"Too few {self.split} rows: there are {self.rows:,}{less}, but at least {self._min_rows:,} must be kept."
-            " Provide more rows, or lower generation.minRows. No request was sent to the teacher."
+            f"Too few {self.split} rows: there are {self.rows:,}{less}, but at least {needed.rows:,} must be"
+            f" kept{needed.because}.{carving} {needed.remedy} No request was sent to the teacher."
         )
         return UserError(message, reason=Reason.TOO_FEW_ROWS)
 

@@ -17,8 +17,9 @@ from distillery_trainer.data.splits import Splits
 from distillery_trainer.estimate import PromptSampler
 from distillery_trainer.estimate.forecast import Forecast
 from distillery_trainer.filters.deduplication import Deduplication
+from distillery_trainer.filters.few_rows import carving
 from distillery_trainer.filters.redaction import Redactor
-from distillery_trainer.filters.row_counts import RowCounter, required_rows
+from distillery_trainer.filters.row_counts import RequiredRows, RowCounter, required_rows
 from distillery_trainer.tasks import AnswerKind, TaskDefinition
 
 
@@ -126,14 +127,18 @@ def _tools_problem(task: TaskDefinition, row: Row) -> str | None:
 
 def row_counters(config: RunConfig, data: PreparedData) -> dict[str, RowCounter]:
     """A row counter for each split. Raises UserError if a split has too few rows to begin with."""
-    min_rows, ratio = required_rows(config), config.generation.min_success_ratio
-    counters = {}
-    for split, rows in data.rows_by_split.items():
-        skipped = data.skipped_records.get(split, Counter())
-        records = rows + skipped.total()
-        if split == "test":
-            counters[split] = RowCounter(split, records, 0, 0)
-        else:
-            rejected_before = skipped + data.deduplication.rejected.get(split, Counter())
-            counters[split] = RowCounter(split, records, ratio, min_rows, rejected_before)
-    return counters
+    rejected = {
+        split: data.skipped_records.get(split, Counter()) + data.deduplication.rejected.get(split, Counter())
+        for split in data.rows_by_split
+    }
+    records = {
+        split: rows + data.skipped_records.get(split, Counter()).total() for split, rows in data.rows_by_split.items()
+    }
+    went = carving(config.data, records, sum((each.total() for each in rejected.values()), 0))
+    ratio = config.generation.min_success_ratio
+    return {
+        split: RowCounter(split, number, 0, RequiredRows(0))
+        if split == "test"
+        else RowCounter(split, number, ratio, required_rows(config, split, went), rejected[split])
+        for split, number in records.items()
+    }

@@ -20,6 +20,7 @@ from distillery_api.stage_result import RowCounts, StageOutcome, StageResult
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.workspace_lock import locked_workspace
 from distillery_trainer.estimate import from_prompts
+from distillery_trainer.filters.few_rows import few_rows_note
 from distillery_trainer.filters.row_counts import RowCounter, by_split, total
 from distillery_trainer.generation.dataset_card import write_card
 from distillery_trainer.generation.model_clients import open_clients
@@ -43,6 +44,8 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     task = task_for(config)
     data = run_preflight(config, task)
     counters = row_counters(config, data)
+    if note := few_rows_note(data.rows_to_send_by_split):
+        sys.stderr.write(f"{note}\n")
     with locked_workspace(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
         stored = asyncio.run(stored_rows(config, task, data, journal))
         estimate = from_prompts(data.forecast(stored), config.generation.pricings)
@@ -119,11 +122,13 @@ def _result(
         f"{counter.kept:,} of {counter.rows:,} {split} rows" for split, counter in counters.items() if split != "test"
     )
     rows = total(counters.values())
+    note = few_rows_note({split: counter.kept for split, counter in counters.items()})
     return StageResult(
         stage=config.stage,
         folder=config.folder,
         state=StageOutcome.DONE,
-        message=f"Kept {kept}; {counters['test'].rows:,} rows are held out.{_retried(rejected)}{_again(rows)}",
+        message=f"Kept {kept}; {counters['test'].rows:,} rows are held out.{_retried(rejected)}{_again(rows)}"
+        f"{' ' if note else ''}{note}",
         retried=config.retry_rejected.request if config.retry_rejected else None,
         rows=rows,
         splits=by_split(counters),
