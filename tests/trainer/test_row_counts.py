@@ -5,7 +5,7 @@ import pytest
 from distillery_api.spec import Data
 from distillery_trainer.chat.reply import Failure
 from distillery_trainer.data.rows import Rejection
-from distillery_trainer.filters.few_rows import carving, few_rows_note
+from distillery_trainer.filters.few_rows import few_rows_note, where_rows_went
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.filters.row_counts import RequiredRows, RowCounter, no_usable_answer, total
 from distillery_trainer.runtime.errors import TryLater, UserError
@@ -131,7 +131,10 @@ def data(**settings) -> Data:
 )
 def test_sentences_say_where_the_rows_went(settings, rejected, sentences):
     beginning = "400 rows were read: 360 train, 20 validation and 20 held-out rows."
-    assert carving(data(**settings), {"train": 360, "validation": 20, "test": 20}, rejected) == beginning + sentences
+    assert (
+        where_rows_went(data(**settings), {"train": 360, "validation": 20, "test": 20}, rejected)
+        == beginning + sentences
+    )
 
 
 @pytest.mark.parametrize(

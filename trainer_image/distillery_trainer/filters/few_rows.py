@@ -22,7 +22,7 @@ _SAID_BELOW = 1_000
 _NAMES: Mapping[str, str] = {"train": "train", "validation": "validation", "test": "held-out"}
 
 
-def carving(data: Data, rows: Mapping[str, int], rejected: int) -> str:
+def where_rows_went(data: Data, rows: Mapping[str, int], rejected: int) -> str:
     """Where the rows went, in sentences. `rejected` is the number of those that are rejected before any request."""
     train, validation, held_out = (rows.get(split, 0) for split in _NAMES)
     said = [

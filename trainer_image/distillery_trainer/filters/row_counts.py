@@ -28,18 +28,18 @@ class RequiredRows:
     because: str = " (generation.minRows)"
     """Follows the number."""
     remedy: str = "Provide more rows, or lower generation.minRows."
-    carving: str = ""
+    origin: str = ""
     """Where the rows went."""
 
 
-def required_rows(config: RunConfig, split: str, carving: str) -> RequiredRows:
+def required_rows(config: RunConfig, split: str, origin: str) -> RequiredRows:
     """What the train or the validation split must keep: what the manifest says, else what a training needs at all."""
     if config.generation.min_rows is not None:
-        return RequiredRows(config.generation.min_rows, carving=carving)
+        return RequiredRows(config.generation.min_rows, origin=origin)
     if split == "train":
-        return RequiredRows(FEWEST_ROWS[split], " to train on", "Provide more rows.", carving)
+        return RequiredRows(FEWEST_ROWS[split], " to train on", "Provide more rows.", origin)
     remedy = "Provide more validation rows." if config.data.validation else "Increase data.validationFraction."
-    return RequiredRows(FEWEST_ROWS[split], " to choose a checkpoint by", remedy, carving)
+    return RequiredRows(FEWEST_ROWS[split], " to choose a checkpoint by", remedy, origin)
 
 
 class RowCounter:
@@ -130,10 +130,10 @@ class RowCounter:
 
     def _too_few_to_begin_with(self, rejected_before: Mapping[str, int]) -> UserError:
         less = f", of which some are rejected ({_listed(Counter(rejected_before))})" if rejected_before else ""
-        needed, carving = self._required, f" {self._required.carving}" if self._required.carving else ""
+        needed, origin = self._required, f" {self._required.origin}" if self._required.origin else ""
         message = (
             f"Too few {self.split} rows: there are {self.rows:,}{less}, but at least {needed.rows:,} must be"
-            f" kept{needed.because}.{carving} {needed.remedy} No request was sent to the teacher."
+            f" kept{needed.because}.{origin} {needed.remedy} No request was sent to the teacher."
         )
         return UserError(message, reason=Reason.TOO_FEW_ROWS)
 

@@ -17,7 +17,7 @@ from distillery_trainer.data.splits import Splits
 from distillery_trainer.estimate import PromptSampler
 from distillery_trainer.estimate.forecast import Forecast
 from distillery_trainer.filters.deduplication import Deduplication
-from distillery_trainer.filters.few_rows import carving
+from distillery_trainer.filters.few_rows import where_rows_went
 from distillery_trainer.filters.redaction import Redactor
 from distillery_trainer.filters.row_counts import RequiredRows, RowCounter, required_rows
 from distillery_trainer.tasks import AnswerKind, TaskDefinition
@@ -134,7 +134,7 @@ def row_counters(config: RunConfig, data: PreparedData) -> dict[str, RowCounter]
     records = {
         split: rows + data.skipped_records.get(split, Counter()).total() for split, rows in data.rows_by_split.items()
     }
-    went = carving(config.data, records, sum((each.total() for each in rejected.values()), 0))
+    went = where_rows_went(config.data, records, sum((each.total() for each in rejected.values()), 0))
     ratio = config.generation.min_success_ratio
     return {
         split: RowCounter(split, number, 0, RequiredRows(0))
