@@ -36,6 +36,10 @@ def test_row_becomes_a_chat():
     assert list(chat_rows([ROW])) == [CHAT]
 
 
+def test_tools_stand_beside_the_messages():
+    assert list(chat_rows([{**ROW, "tools": [{"type": "function"}]}])) == [{**CHAT, "tools": [{"type": "function"}]}]
+
+
 def test_dialogue_becomes_one_chat_with_all_turns():
     first, second = [turn("user", "1")], [turn("user", "1"), turn("assistant", "one"), turn("user", "2")]
     rows = [row("d", first, "one"), row("d", second, "two"), row("e", first, "one")]

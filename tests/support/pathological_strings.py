@@ -19,6 +19,7 @@ from distillery_trainer.parsing.labels import LabelParser
 from distillery_trainer.parsing.last_json import last_json_object
 from distillery_trainer.parsing.options import find_options
 from distillery_trainer.parsing.reasoning import split_reasoning
+from distillery_trainer.parsing.tool_calls import read_calls
 from distillery_trainer.text import chrf_and_bleu, entities, faithfulness, languages, rouge, words
 from distillery_trainer.text.plain_values import plain_value
 from task_definitions import run_config, task_definition
@@ -139,6 +140,8 @@ PARSERS: Mapping[str, Callable[[str], object]] = {
     "number in a reply": lambda text: _MATH.read_answer(text, ""),
     "object in a reply": lambda text: _OBJECTS.read_answer(text, ""),
     "object with a long text": lambda text: _OBJECTS.read_answer(json.dumps({"a": text, "b": [text[:99]]}), ""),
+    "calls in a reply": read_calls,
+    "calls between marks in a reply": lambda text: read_calls(f"<tool_call>{text}</tool_call>"),
     "value of a field": plain_value,
     "JSON of a reply": lambda text: read_json_field(text, "answer"),
     "options of a row": find_options,

@@ -254,6 +254,7 @@ def test_known_calls_are_read_as_they_were_written():
     known = KnownCalls((Call("f", {"a": 1}),), (("f", {"a": [1, 2]}),))
     assert KnownCalls.read(known.to_text()) == known
     assert KnownCalls.read("It rains.") == KnownCalls()
+    assert KnownCalls.read('{"tool_calls": []}') == KnownCalls()
 
 
 VALUES = st.recursive(

@@ -3,6 +3,7 @@ other gold."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -31,10 +32,14 @@ class KnownCalls:
         """The known answer in a row's gold, or in an answer that others are compared with. A text without calls says
         that none is right."""
         if text.startswith('{"tool_calls":'):
-            stored = orjson.loads(text)
-            listed = tuple((name, values) for each in stored["acceptable"] for name, values in each.items())
-            return cls(tuple(Call(**call) for call in stored["tool_calls"]), listed)
+            with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+                return cls._stored(orjson.loads(text))
         return cls(tuple(read_written(text) or ()))
+
+    @classmethod
+    def _stored(cls, stored: Any) -> Self:
+        listed = tuple((name, values) for each in stored["acceptable"] for name, values in each.items())
+        return cls(tuple(Call(call["name"], call["arguments"]) for call in stored["tool_calls"]), listed)
 
     def to_text(self) -> str:
         """The known answer as a row's gold."""

@@ -75,7 +75,14 @@ def _values(text: str) -> list[Any] | None:
     values = list(_read_values(text))
     if not values or values[-1] is None:
         return None
-    return [one for value in values for one in (value if isinstance(value, list) else [value])]
+    listed = [_listed(value) for value in values]
+    return [one for value in listed for one in (value if isinstance(value, list) else [value])]
+
+
+def _listed(value: Any) -> Any:
+    """The calls of a whole message, where a value is one."""
+    calls = value.get("tool_calls") if isinstance(value, dict) and "name" not in value else None
+    return calls if isinstance(calls, list) and calls else value
 
 
 def _read_values(text: str) -> Iterator[Any]:
