@@ -126,7 +126,7 @@ DATA_SETS = (
         validation=70,
         test=60,
         generation={"sampling": {"maxTokens": 96}},
-        training={"epochs": 2, "maxLength": 256, "batchSize": 8},
+        training={"maxLength": 256, "batchSize": 8},
     ),
     DataSet(
         "tool_calling/bfcl",
