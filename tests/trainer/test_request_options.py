@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from direct_chat_client import Reply, chat_client, prompt_about, run_config
-from distillery_api.spec.request_options import Header, QueryParameter
+from distillery_api.spec.request_options import Header, QueryParameter, RequestOptions
 from distillery_trainer.chat.request_target import request_target
 from distillery_trainer.filters.llm_judge import PARAMETERS
 from distillery_trainer.runtime.errors import TryLater, UserError
@@ -45,6 +46,12 @@ async def test_extra_body_and_effort_are_sent_with_each_request(tmp_path):
         "model": "teacher",
         "max_tokens": 128,
     }
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_number_that_json_has_not_is_refused(number):
+    with pytest.raises(ValidationError, match="extraBody has a number that JSON has not"):
+        RequestOptions.model_validate({"extraBody": {"a": [{"b": number}]}})
 
 
 async def test_another_extra_body_is_another_request_and_another_header_is_not(tmp_path):

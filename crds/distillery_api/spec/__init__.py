@@ -39,7 +39,7 @@ from distillery_api.spec.training import (
     TrainingMethod,
     TrainingPreset,
 )
-from distillery_api.spec.where import Wanted, Where
+from distillery_api.spec.where import Where
 
 __all__ = [
     "DEFAULT_STORAGE_SIZE",
@@ -109,7 +109,6 @@ __all__ = [
     "Training",
     "TrainingMethod",
     "TrainingPreset",
-    "Wanted",
     "Where",
     "parse_duration",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from distillery_api.base import ApiModel, NotIdentity, Rule, matches
 from distillery_api.spec.fields import Flag, Licence, SecretReference, SourceUri
@@ -95,6 +96,12 @@ def _delimiter_belongs_to_csv(source: DataSource) -> bool:
     return source.columns is None or source.columns.delimiter is None or source.format is not DataFormat.PARQUET
 
 
+def _one_location(uri: Any) -> Any:
+    if isinstance(uri, list | tuple):
+        raise PydanticCustomError("rule", "{message}", {"message": "is a list; name several locations in uris"})
+    return uri
+
+
 def _is_at_one_or_at_several_locations(source: DataSource) -> bool:
     return (source.uri is None) != (source.uris is None)
 
@@ -102,7 +109,7 @@ def _is_at_one_or_at_several_locations(source: DataSource) -> bool:
 class DataSource(ApiModel):
     """One or several files of rows."""
 
-    uri: SourceUri | None = None
+    uri: Annotated[SourceUri, BeforeValidator(_one_location)] | None = None
     """Location of the file: pvc://CLAIM/PATH, configmap://NAME/KEY, https://HOST/PATH, s3://BUCKET/KEY,
     gs://BUCKET/KEY, abfs://CONTAINER/PATH, hf://datasets/ORG/NAME/PATH, file:///PATH, or a plain path. A plain path is
     relative to the manifest's folder in a local run, and to the workspace volume in a cluster. A folder stands for all

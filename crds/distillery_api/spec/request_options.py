@@ -6,6 +6,7 @@ Values that are secret come from Secrets: manifests, logs and status show all ot
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
@@ -62,6 +63,8 @@ def _body_problem(body: dict[str, Any]) -> str | None:
             return f"extraBody has {key}, but replies are never streamed; remove it"
     if _depth(body) > _MAX_DEPTH:
         return f"extraBody is nested in more than {_MAX_DEPTH} levels; flatten it"
+    if _has_odd_number(body):
+        return "extraBody has a number that JSON has not (NaN or an infinity); remove it"
     if len(json.dumps(body)) > _MAX_BYTES:
         return f"extraBody is longer than {_MAX_BYTES:,} bytes of JSON; shorten it"
     return None
@@ -70,6 +73,11 @@ def _body_problem(body: dict[str, Any]) -> str | None:
 def _depth(value: Any) -> int:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
+
+
+def _has_odd_number(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_has_odd_number, inner)) or (isinstance(value, float) and not math.isfinite(value))
 
 
 def _checked_body(body: dict[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ record wherever its format has it, unless the record has a key of exactly that n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_api.spec import DataFormat, Wanted, Where
+from distillery_api.spec import DataFormat, Where
 from distillery_trainer.data.formats import KNOWN_KEYS
 from distillery_trainer.data.formats.conversation import SkippedRecord, is_empty, named, shown
 from distillery_trainer.data.written_numbers import scalar_text
@@ -86,9 +86,9 @@ def _texts_in(record: dict[str, Any], key: str, data_format: DataFormat | None) 
     return [str(scalar_text(value)) for value in _values(record, key, data_format) if not is_empty(value)]
 
 
-def _texts(value: Wanted | tuple[Wanted, ...]) -> frozenset[str]:
+def _texts(value: Any) -> frozenset[str]:
     """The texts that meet a condition; the empty one stands for a missing or empty value."""
-    values: Iterable[Wanted] = value if isinstance(value, tuple) else (value,)
+    values = value if isinstance(value, list) else [value]
     return frozenset("" if is_empty(each) else str(scalar_text(each)) for each in values)
 
 
