@@ -52,6 +52,10 @@ def test_all_systems_are_evaluated_on_the_same_rows(tiny, tmp_path):
     assert "6 held-out rows are too few to say anything about the student." in run.result(Stage.EVALUATE).message
     predictions = read_rows(run.folder(Stage.EVALUATE) / "predictions.jsonl")
     assert len(predictions) == 6 * 6
+    user_messages = {row["studentPrompt"][-1]["content"] for row in held_out_rows(6)}
+    assert {row["userMessage"] for row in predictions} == user_messages
+    assert {row["reason"] for row in predictions if row["system"] == "teacher"} == {None}
+    assert None not in {row["reason"] for row in predictions if row["system"] == "student"}
     assert {row["system"] for row in predictions} == {
         "teacher",
         "baseTeacherPrompt",

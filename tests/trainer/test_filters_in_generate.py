@@ -67,6 +67,7 @@ def test_answers_against_gold_are_rejected_with_the_reply_that_gave_them(run):
     assert set(result.rows.rejected_by_reason) == {"disagrees_with_gold"}
     assert len(rejected) == result.rows.rejected > 0
     assert all(f"The answer is {row['reply']}, but" in row["message"] and row["requestId"] for row in rejected)
+    assert {row["userMessage"] for row in rejected} <= GOLD.keys()
 
 
 # --- redaction

@@ -29,3 +29,17 @@ def test_reply_that_is_missing_or_cut_off_scores_zero():
     given = [SystemReply(None), SystemReply("yes", finished=False), SystemReply("yes")]
     answers = score_replies(task_definition("NLI", ["yes", "no"]), given, rows)
     assert [(answer.answer, answer.score) for answer in answers] == [(None, 0.0), (None, 0.0), ("yes", 1.0)]
+
+
+def test_reason_says_why_a_reply_has_no_answer():
+    rows = held_out_rows([held_out(text, gold="yes") for text in "abcde"], "accuracy")
+    texts = ["yes and no", "perhaps", "", "yes"]
+    given = [SystemReply("yes", finished=False), *map(SystemReply, texts)]
+    answers = score_replies(task_definition("NLI", ["yes", "no"]), given, rows)
+    assert [(answer.answer, answer.reason) for answer in answers] == [
+        (None, "truncated"),
+        (None, "several_labels"),
+        (None, "label_not_allowed"),
+        (None, "empty"),
+        ("yes", None),
+    ]

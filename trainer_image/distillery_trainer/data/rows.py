@@ -151,3 +151,5 @@ class RejectedRow:
     """A sentence for people."""
     reply: str | None
     requestId: str | None  # noqa: N815 - the name in the file
+    userMessage: str | None = None  # noqa: N815
+    """The row's last user message; None for a skipped record."""

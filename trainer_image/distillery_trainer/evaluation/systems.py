@@ -113,7 +113,8 @@ class ScoredAnswer:
     score: float
     """From 0 to 1; 1 is correct."""
     reason: RejectionReason | None = None
-    """Internal error where the reply could not be read or scored."""
+    """Why there is no answer: the reply was cut off, or says none, or could not be scored (internal error). None also
+    where there is no reply."""
 
     @property
     def correct(self) -> bool:
@@ -127,7 +128,7 @@ def score_replies(task: TaskDefinition, replies: Sequence[SystemReply], rows: He
     return _each(
         rows,
         replies,
-        lambda row, reply: _scored(task, reply, _read_answer(task, reply, texts[row]), rows.references[row]),
+        lambda row, reply: _scored(task, reply, *_read_answer(task, reply, texts[row]), rows.references[row]),
     )
 
 
@@ -150,21 +151,30 @@ def _each(
     return scored
 
 
-def _read_answer(task: TaskDefinition, reply: SystemReply, row_text: str) -> str | None:
-    if reply.text is None or not reply.finished:
-        return None
+def _read_answer(task: TaskDefinition, reply: SystemReply, row_text: str) -> tuple[str | None, RejectionReason | None]:
+    """The answer in a reply, or why there is none."""
+    if reply.text is None:
+        return None, None
+    if not reply.finished:
+        return None, RejectionReason.TRUNCATED
     answer = task.read_answer(reply.text, row_text)
-    return None if isinstance(answer, Unreadable) else answer
+    return (None, answer.reason) if isinstance(answer, Unreadable) else (answer, None)
 
 
-def _scored(task: TaskDefinition, reply: SystemReply, answer: str | None, reference: Gold) -> ScoredAnswer:
-    return ScoredAnswer(reply, answer, 0.0 if answer is None else task.score(answer, reference))
+def _scored(
+    task: TaskDefinition, reply: SystemReply, answer: str | None, reason: RejectionReason | None, reference: Gold
+) -> ScoredAnswer:
+    return ScoredAnswer(reply, answer, 0.0 if answer is None else task.score(answer, reference), reason)
 
 
 def score_teacher(task: TaskDefinition, rows: HeldOutRows) -> list[ScoredAnswer]:
     """Score the teacher's replies of the generate stage, as they were read there."""
     replies = [_teacher_reply(row) for row in rows.rows]
-    return _each(rows, replies, lambda row, reply: _scored(task, reply, rows.rows[row].answer, rows.references[row]))
+    return _each(
+        rows,
+        replies,
+        lambda row, reply: _scored(task, reply, rows.rows[row].answer, rows.rows[row].reason, rows.references[row]),
+    )
 
 
 def _teacher_reply(row: HeldOutRow) -> SystemReply:
@@ -174,4 +184,4 @@ def _teacher_reply(row: HeldOutRow) -> SystemReply:
 def score_baseline(task: TaskDefinition, answers: Sequence[str], rows: HeldOutRows) -> list[ScoredAnswer]:
     """Score the answers of a baseline, which writes no replies."""
     replies = [SystemReply(None)] * len(answers)
-    return _each(rows, replies, lambda row, reply: _scored(task, reply, answers[row], rows.references[row]))
+    return _each(rows, replies, lambda row, reply: _scored(task, reply, answers[row], None, rows.references[row]))

@@ -46,6 +46,7 @@ def rejected_row(row: Row, split: str, rejection: RowRejection) -> RejectedRow:
         message=without_hidden_characters(rejection.rejection.message),
         reply=rejection.reply.content if rejection.reply else None,
         requestId=received.request_id if received else None,
+        userMessage=row.text,
     )
 
 

@@ -238,6 +238,7 @@ def _prediction(
 ) -> dict[str, object]:
     return {
         "id": row.id,
+        "userMessage": row.studentPrompt[-1]["content"],
         "gold": reference,
         "system": system,
         "reply": scored.reply.text,

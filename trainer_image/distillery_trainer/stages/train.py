@@ -161,8 +161,9 @@ def _encoded(encoder: RowEncoder, row: dict[str, Any], errors: RowErrors) -> Enc
         return Rejection(RejectionReason.INTERNAL_ERROR, errors.message(str(row.get("id")), error))
 
 
-def _rejected(split: str, line: int, row: dict[str, str], rejection: Rejection) -> RejectedRow:
-    return RejectedRow(split, row["id"], line, rejection.reason, rejection.message, None, None)
+def _rejected(split: str, line: int, row: dict[str, Any], rejection: Rejection) -> RejectedRow:
+    text = row["prompt"][-1]["content"]
+    return RejectedRow(split, row["id"], line, rejection.reason, rejection.message, None, None, text)
 
 
 _REMEDIES = {
