@@ -224,6 +224,9 @@ class Evaluation(LenientModel):
     """Model that judged the win rates."""
     device: Annotated[str, Field(max_length=128)] | None = None
     """Device on which the latencies were measured."""
+    busy: bool | None = None
+    """Whether the machine was busy with other things while they were measured, so that they say little; absent where
+    they are of an earlier attempt."""
     precision: Annotated[str, Field(max_length=16)] | None = None
     """Floating-point precision in which base model and student answered, such as bfloat16. The student is served in
     it."""

@@ -319,3 +319,9 @@ def test_objects_have_shares_of_valid_and_exact_ones():
     assert row(text, "Student") == ["Student", "student", "0.812", "0.78-0.84", "99.5%", "61.0%", "0.900", "0.740"]
     assert "Valid: share of replies that are one object of the schema." in text
     assert "p = 0.200 (paired bootstrap)" in text
+
+
+@pytest.mark.parametrize(("busy", "said"), [(True, "run on cpu, while the machine was busy."), (False, "run on cpu.")])
+def test_a_latency_that_was_measured_on_a_busy_machine_says_so(busy, said):
+    text = shown({**RESULT, "evaluation": {**RESULT["evaluation"], "busy": busy}})
+    assert f"Latency: median of single requests; base model and student {said}" in text

@@ -164,3 +164,35 @@ def test_a_request_in_a_page_sends_the_student_prompt(page):
     for block in re.findall(r"^ *```(?:console|sh|bash)\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE):
         if "/v1/chat/completions" in block and "messages" in block:
             assert re.search(r"messages\W+role\W+system", block), block
+
+
+CLI_PAGE = (ROOT / "docs" / "cli.md").read_text()
+OF_SEVERAL = {"--out", "--claim", "--configmap", "--secret", "--help"}
+
+
+def documented_options(section):
+    """The options in the first column of a section's tables."""
+    cells = re.findall(r"^\| (`--.*?) \|", section, re.MULTILINE)
+    return {option for cell in cells for option in re.findall(r"`(--[a-z-]+)`", cell)}
+
+
+def test_every_command_has_a_section():
+    assert re.findall(r"^## (.+)$", CLI_PAGE, re.MULTILINE) == sorted(
+        PROGRAM.commands, key=["run", "estimate", "prompts", "plan", "validate", "serve", "export"].index
+    )
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAM.commands))
+def test_the_page_has_the_options_of_the_command(name):
+    section = CLI_PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    options = {option for parameter in PROGRAM.commands[name].params for option in parameter.opts if option[:2] == "--"}
+    assert documented_options(section) == options - OF_SEVERAL
+
+
+def test_the_page_has_the_options_of_several_commands():
+    assert documented_options(CLI_PAGE.partition("\n## ")[0]) == OF_SEVERAL | {"--version"}
+
+
+@pytest.mark.parametrize("line", re.findall(r"`distillery ([^`]+)`", CLI_PAGE))
+def test_every_example_of_the_page_can_be_typed(line):
+    assert parsed(shlex.split(line))[0] in PROGRAM.commands

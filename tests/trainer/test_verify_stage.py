@@ -24,11 +24,11 @@ from distillery_api.spec import NLI_LABELS
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageResult
 from distillery_trainer.runtime.errors import TryLater
+from distillery_trainer.runtime.machine_load import other_load
 from distillery_trainer.tasks.task_definition import AnswerKind
 from distillery_trainer.verification import measurement
 from distillery_trainer.verification.comparison import alike
 from distillery_trainer.verification.evaluated_rows import EvaluatedRow, rows_to_ask, without_prompt
-from distillery_trainer.verification.machine_load import other_load
 from distillery_trainer.verification.served_student import ServedReply, ServedStudent
 from train_evaluate_run import TrainEvaluateRun, chat, held_out_row, read_rows, write_rows
 

@@ -32,7 +32,7 @@ def evaluation_notes(
             " student is partly supervised."
         )
     if evaluation.device:
-        lines.append(f"Latency: median of single requests; {_measured_systems(evaluation.device, verification)}.")
+        lines.append(f"Latency: median of single requests; {_measured_systems(evaluation, verification)}.")
     lines.append(_cost_line(evaluation.cost))
     if evaluation.held_out_from_validation:
         lines.append("There is no test split: half of the validation rows were held out for the evaluation.")
@@ -52,11 +52,12 @@ def _cost_line(costs: CallCosts | None) -> str:
     return f"1,000 calls cost{f' in {costs.currency}' if costs.currency else ''}: {', '.join(known)}."
 
 
-def _measured_systems(device: str, verification: Verification | None) -> str:
+def _measured_systems(evaluation: Evaluation, verification: Verification | None) -> str:
+    device, while_busy = evaluation.device, ", while the machine was busy" if evaluation.busy else ""
     if verification is None:
-        return f"base model and student run on {device}"
+        return f"base model and student run on {device}{while_busy}"
     busy = ", while the machine was busy" if verification.busy else ""
-    return f"base model on {device}, student through its server{busy}"
+    return f"base model on {device}{while_busy}, student through its server{busy}"
 
 
 def _verdict_lines(evaluation: Evaluation) -> list[str]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import BinaryIO
 
 from distillery_api.paths import StageFolder
 from distillery_api.run_config import GENERATION_BATCH_ROWS
 from distillery_api.runtime.atomic_files import make_folder
+from distillery_api.verification import BUSY_LOAD
 from distillery_trainer.data.rows import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
 from distillery_trainer.evaluation.reply_files import ReplyFile
 from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
 from distillery_trainer.evaluation.systems import System, SystemReply
+from distillery_trainer.runtime.machine_load import other_load
 from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.model_folder import ModelFolder
@@ -62,7 +65,14 @@ class ModelReplies:
     """Called whenever something was done, although no reply is."""
     micro_batches: int = 1
     """Number of parts in which each batch is processed, to save memory."""
+    other_loads: list[float] = field(default_factory=list)
+    """What other processes used of the machine before each measurement of a latency, as shares of its CPUs."""
     _done: int = 0
+
+    @property
+    def is_busy(self) -> bool | None:
+        """Whether the machine was busy with other things while latencies were measured; None where none was."""
+        return median(self.other_loads) >= BUSY_LOAD if self.other_loads else None
 
     def replies(
         self, all_requests: Sequence[SystemRequests], open_model: Callable[[], ModelFolder]
@@ -113,6 +123,8 @@ class ModelReplies:
     ) -> None:
         """Repeat some requests one at a time, with nothing else running."""
         measuring_since = self.clock()
+        if (load := other_load()) is not None:
+            self.other_loads.append(load)
         for row in [row for row, reply in file.replies.items() if reply.text is not None][:MAX_LATENCY_SAMPLES]:
             started = self.clock()
             if started - measuring_since > MAX_LATENCY_SECONDS:

@@ -61,7 +61,8 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     task, device = task_for(config), choose_device()
     rows = _read_rows(generated.test, task.metric)
     answers = {System.TEACHER: score_teacher(task, rows)}
-    for system, replies in _model_replies(config, task, rows, device, progress).items():
+    all_replies, busy = _model_replies(config, task, rows, device, progress)
+    for system, replies in all_replies.items():
         answers[system] = score_replies(task, replies, rows)
     answers |= score_baselines(task, rows, generated.train)
     judged = _judged(config, answers, rows, progress)
@@ -70,7 +71,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     context = _context(config, device, judged, replace(_trained_on(config, task), learning_curve=curve))
     _write_predictions(config.stage_folder.predictions, rows, answers, context.wins)
     _write_breakdown(config.stage_folder.breakdown, task, answers, rows)
-    table = result_table(task, answers, rows, context).model_copy(update={"serving_comparison": compared})
+    table = result_table(task, answers, rows, context).model_copy(update={"serving_comparison": compared, "busy": busy})
     return _result(config, rows, table)
 
 
@@ -111,8 +112,9 @@ def _held_out_row(path: Path, row: Mapping[str, Any]) -> HeldOutRow | None:
 
 def _model_replies(
     config: RunConfig, task: TaskDefinition, rows: HeldOutRows, device: Device, progress: ProgressReporter
-) -> dict[System, list[SystemReply]]:
-    """The replies of the base model under both prompts, and of the student under the student prompt."""
+) -> tuple[dict[System, list[SystemReply]], bool | None]:
+    """The replies of the base model under both prompts, and of the student under the student prompt; and whether the
+    machine was busy with other things while their latencies were measured."""
     *base_requests, student_requests = all_requests = _requests(task, rows)
     merged = config.input_folder(Stage.TRAIN).model
     models = _models(config, rows, device, progress, systems=len(all_requests))
@@ -121,7 +123,7 @@ def _model_replies(
             **models.replies(base_requests, lambda: _open_base(config, merged)),
             **models.replies([student_requests], lambda: open_folder(merged, str(merged))),
         }
-    return {System.BASE_TEACHER_PROMPT: replies[System.BASE]} | replies
+    return {System.BASE_TEACHER_PROMPT: replies[System.BASE]} | replies, models.is_busy
 
 
 def _models(

@@ -23,6 +23,7 @@ from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.verification import BUSY_LOAD, Verification
 from distillery_trainer.runtime.errors import PartialResult, UserError
 from distillery_trainer.runtime.files import AtomicFile, to_line
+from distillery_trainer.runtime.machine_load import other_load
 from distillery_trainer.runtime.server_key import server_key
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import task_for
@@ -36,7 +37,6 @@ from distillery_trainer.verification.evaluated_rows import (
     without_prompt,
 )
 from distillery_trainer.verification.loaded_adapter import wait_for_adapter
-from distillery_trainer.verification.machine_load import other_load
 from distillery_trainer.verification.measurement import measure
 from distillery_trainer.verification.served_student import ServedReply, ServedStudent
 
