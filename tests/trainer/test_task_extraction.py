@@ -70,13 +70,13 @@ def test_object_in_a_reply_is_kept_as_canonical_json(reply, answer):
         (
             '{"total": "24.5"}',
             "schema_mismatch",
-            "The object does not fit generation.schema: at $.total: '24.5' is not of type 'number'.",
+            "The object does not fit generation.schema: at $.total: \"24.5\" is not of type 'number'.",
         ),
         ("{}", "schema_mismatch", "The object does not fit generation.schema: at $: 'total' is a required property."),
         (
             '{"total": 1, "date": "5 March"}',
             "schema_mismatch",
-            "The object does not fit generation.schema: at $.date: '5 March' is not a 'date'.",
+            "The object does not fit generation.schema: at $.date: \"5 March\" is not a 'date'.",
         ),
         (
             '{"total": 1, "items": [{"name": "a"}, {"name": 1}]}',
@@ -88,6 +88,11 @@ def test_object_in_a_reply_is_kept_as_canonical_json(reply, answer):
             "schema_mismatch",
             "The object does not fit generation.schema: at $: Additional properties are not allowed ('vat' was"
             " unexpected).",
+        ),
+        (
+            '{"total": null}',
+            "schema_mismatch",
+            "The object does not fit generation.schema: at $.total: null is not of type 'number'.",
         ),
         ('{"total": NaN}', "schema_mismatch", None),
         ('{"total": 1e999}', "bad_json", None),
@@ -253,7 +258,7 @@ def test_rules_of_rows():
         'the gold answer "24.5" is not a JSON object; write one, such as {"field": "value"}'
     )
     assert PLAIN.row_problem(new_row(TEXT, gold=['{"total": 1}', '{"total": "1"}'])) == (
-        "the gold answer does not fit generation.schema: at $.total: '1' is not of type 'number'; correct it, or the"
+        "the gold answer does not fit generation.schema: at $.total: \"1\" is not of type 'number'; correct it, or the"
         " schema"
     )
     assert PLAIN.row_problem(new_row(TEXT, gold='{"total": 1, "total": 2}')) == (

@@ -148,7 +148,7 @@ def test_objects_are_requested_by_their_schema_and_learned_as_canonical_json(tmp
     def answer(messages: Any) -> Answer:
         text = " ".join(message["content"] for message in messages)
         number = int(text.partition("The number is ")[2].split()[0])
-        if number == 11 and "at $.number: 'eleven' is not of type 'number'" not in text:
+        if number == 11 and "at $.number: \"eleven\" is not of type 'number'" not in text:
             return Answer('{"number": "eleven"}')
         return Answer(f'{{"number": {"null" if number == 13 else number}.0, "kind": null}}'.replace("null.0", '"?"'))
 
@@ -163,7 +163,7 @@ def test_objects_are_requested_by_their_schema_and_learned_as_canonical_json(tmp
     [rejected] = run.rows("rejected")
     assert (rejected["reason"], rejected["message"]) == (
         "schema_mismatch",
-        "The object does not fit generation.schema: at $.number: '?' is not of type 'number'.",
+        "The object does not fit generation.schema: at $.number: \"?\" is not of type 'number'.",
     )
     assert [row["gold"] for row in run.rows("test")] == ['{"number":30}', '{"number":31}']
     kept = json.loads((run.workspace / run.result.files["answerSchema"]).read_text())

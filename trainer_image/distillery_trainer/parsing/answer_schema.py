@@ -15,6 +15,7 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from distillery_api.answer_schema import JsonSchema, written_out
 from distillery_api.formatting import cleaned
+from distillery_trainer.data.canonical_json import canonical_json
 from distillery_trainer.data.schema_validation import BoundedValidator
 
 MOST_VALUES = 2_000
@@ -69,9 +70,11 @@ class AnswerSchema:
 
 
 def _sentence(error: ValidationError) -> str:
-    """What the library says, with the value shortened that it begins with."""
-    value = repr(error.instance)
-    return cleaned(error.message.replace(value, cleaned(value, _SHOWN_VALUE_BYTES), 1), _SHOWN_BYTES)
+    """What the library says, with the value as JSON and shortened that it begins with as Python writes it."""
+    value, message = repr(error.instance), error.message
+    if message.startswith(value):
+        message = cleaned(canonical_json(error.instance), _SHOWN_VALUE_BYTES) + message[len(value) :]
+    return cleaned(message, _SHOWN_BYTES)
 
 
 def _size(value: Any) -> int:
