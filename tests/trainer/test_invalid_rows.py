@@ -79,8 +79,17 @@ def test_all_splits_are_checked_before_the_first_request(run, teacher):
     assert teacher.requests == []
 
 
-def test_only_the_first_twenty_problems_are_shown(run):
-    run.train = b"3\n" * 33
+def test_a_rule_that_many_rows_break_is_said_once(run):
+    run.train = b"3\n" * 33 + b"{\n"
+    message = run.run().message
+    assert message.startswith("34 rows are invalid")
+    assert "train.jsonl, lines 1, 2, 3 and 30 more: not a JSON object" in message
+    assert message.count("\n") == 2
+    assert "train.jsonl, line 34: not JSON" in message
+
+
+def test_only_the_first_twenty_rules_are_shown(run):
+    run.train = [nli_row(number, gold=f"label {number}") for number in range(33)]
     message = run.run().message
     assert message.startswith("33 rows are invalid")
     assert "line 20:" in message

@@ -25,6 +25,8 @@ from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import LineError
 
 SHOWN_PROBLEMS = 20
+"""Rules; of the rows that break one, the first few are named."""
+_SHOWN_LINES = 3
 _SHOWN_BYTES = 700
 _SHOWN_KEYS = 12
 _COUNTED_KEYS = 1000
@@ -149,6 +151,27 @@ def _gold_of(gold: Gold | None, reply: str | None) -> Gold | None:
 
 
 @dataclass
+class BrokenRule:
+    """The rows of a file that break one rule in the same words."""
+
+    lines: list[int] = field(default_factory=list)
+    """The first of them."""
+    rows: int = 0
+
+    def add(self, line: int) -> None:
+        """Count a row."""
+        self.rows += 1
+        if len(self.lines) < _SHOWN_LINES:
+            self.lines.append(line)
+
+    def place(self, unit: str) -> str:
+        """Where they are: `line 7`, or `lines 2, 3, 4 and 12 more`."""
+        lines = ", ".join(map(str, self.lines))
+        hidden = f" and {self.rows - len(self.lines):,} more" if self.rows > len(self.lines) else ""
+        return f"{unit}{'s' if self.rows > 1 else ''} {lines}{hidden}"
+
+
+@dataclass
 class InputCheck:
     """What the check of all rows has found."""
 
@@ -156,15 +179,16 @@ class InputCheck:
     """Number of valid rows by split."""
     skipped: dict[str, Counter[str]] = field(default_factory=dict)
     """Number of skipped records by split and reason."""
-    problems: list[str] = field(default_factory=list)
-    """The first invalid rows: file, line and rule."""
+    problems: dict[tuple[str, str, str], BrokenRule] = field(default_factory=dict)
+    """The first rules that rows break, by file, its unit of rows, and rule."""
     invalid_rows: int = 0
 
     def add_invalid_row(self, source: Source, line: int, rule: str) -> None:
         """Count an invalid row."""
         self.invalid_rows += 1
-        if len(self.problems) < SHOWN_PROBLEMS:
-            self.problems.append(f"{source.uri}, {source.unit} {line}: {cleaned(rule, _SHOWN_BYTES)}")
+        key = (source.uri, source.unit, cleaned(rule, _SHOWN_BYTES))
+        if key in self.problems or len(self.problems) < SHOWN_PROBLEMS:
+            self.problems.setdefault(key, BrokenRule()).add(line)
 
     def until_hopeless(self, items: Iterable[T]) -> Iterator[T]:
         """The items, until so many rows are invalid that the others need no check."""
@@ -177,8 +201,10 @@ class InputCheck:
         heading = "1 row is invalid" if self.invalid_rows == 1 else f"{self.invalid_rows:,} rows are invalid"
         if self.invalid_rows >= _HOPELESS_ROWS:
             heading += ", and the others were not checked"
-        more = [f"and {hidden:,} more"] if (hidden := self.invalid_rows - len(self.problems)) else []
-        lines = "\n".join(f"  {problem}" for problem in [*self.problems, *more])
+        shown = [f"{uri}, {broken.place(unit)}: {rule}" for (uri, unit, rule), broken in self.problems.items()]
+        hidden = self.invalid_rows - sum(broken.rows for broken in self.problems.values())
+        more = [f"and {hidden:,} more"] if hidden else []
+        lines = "\n".join(f"  {problem}" for problem in [*shown, *more])
         raise UserError(f"{heading}. No request was sent to the teacher.\n{lines}", reason=Reason.INVALID_DATA)
 
 
