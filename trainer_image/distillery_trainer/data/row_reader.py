@@ -151,7 +151,7 @@ def _gold_of(gold: Gold | None, reply: str | None) -> Gold | None:
 
 
 @dataclass
-class BrokenRule:
+class RepeatedProblem:
     """The rows of a file that break one rule in the same words."""
 
     lines: list[int] = field(default_factory=list)
@@ -164,7 +164,7 @@ class BrokenRule:
         if len(self.lines) < _SHOWN_LINES:
             self.lines.append(line)
 
-    def place(self, unit: str) -> str:
+    def where(self, unit: str) -> str:
         """Where they are: `line 7`, or `lines 2, 3, 4 and 12 more`."""
         lines = ", ".join(map(str, self.lines))
         hidden = f" and {self.rows - len(self.lines):,} more" if self.rows > len(self.lines) else ""
@@ -179,7 +179,7 @@ class InputCheck:
     """Number of valid rows by split."""
     skipped: dict[str, Counter[str]] = field(default_factory=dict)
     """Number of skipped records by split and reason."""
-    problems: dict[tuple[str, str, str], BrokenRule] = field(default_factory=dict)
+    problems: dict[tuple[str, str, str], RepeatedProblem] = field(default_factory=dict)
     """The first rules that rows break, by file, its unit of rows, and rule."""
     invalid_rows: int = 0
 
@@ -188,7 +188,7 @@ class InputCheck:
         self.invalid_rows += 1
         key = (source.uri, source.unit, cleaned(rule, _SHOWN_BYTES))
         if key in self.problems or len(self.problems) < SHOWN_PROBLEMS:
-            self.problems.setdefault(key, BrokenRule()).add(line)
+            self.problems.setdefault(key, RepeatedProblem()).add(line)
 
     def until_hopeless(self, items: Iterable[T]) -> Iterator[T]:
         """The items, until so many rows are invalid that the others need no check."""
@@ -201,7 +201,7 @@ class InputCheck:
         heading = "1 row is invalid" if self.invalid_rows == 1 else f"{self.invalid_rows:,} rows are invalid"
         if self.invalid_rows >= _HOPELESS_ROWS:
             heading += ", and the others were not checked"
-        shown = [f"{uri}, {broken.place(unit)}: {rule}" for (uri, unit, rule), broken in self.problems.items()]
+        shown = [f"{uri}, {broken.where(unit)}: {rule}" for (uri, unit, rule), broken in self.problems.items()]
         hidden = self.invalid_rows - sum(broken.rows for broken in self.problems.values())
         more = [f"and {hidden:,} more"] if hidden else []
         lines = "\n".join(f"  {problem}" for problem in [*shown, *more])
