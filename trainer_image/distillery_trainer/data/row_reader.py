@@ -201,10 +201,10 @@ class InputCheck:
         heading = "1 row is invalid" if self.invalid_rows == 1 else f"{self.invalid_rows:,} rows are invalid"
         if self.invalid_rows >= _HOPELESS_ROWS:
             heading += ", and the others were not checked"
-        shown = [f"{uri}, {broken.where(unit)}: {rule}" for (uri, unit, rule), broken in self.problems.items()]
-        hidden = self.invalid_rows - sum(broken.rows for broken in self.problems.values())
+        shown = [f"{uri}, {problem.where(unit)}: {rule}" for (uri, unit, rule), problem in self.problems.items()]
+        hidden = self.invalid_rows - sum(problem.rows for problem in self.problems.values())
         more = [f"and {hidden:,} more"] if hidden else []
-        lines = "\n".join(f"  {problem}" for problem in [*shown, *more])
+        lines = "\n".join(f"  {line}" for line in [*shown, *more])
         raise UserError(f"{heading}. No request was sent to the teacher.\n{lines}", reason=Reason.INVALID_DATA)
 
 
