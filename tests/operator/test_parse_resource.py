@@ -47,7 +47,7 @@ def resource(**spec: Any) -> dict[str, Any]:
 
 def test_a_distillation_is_read_with_its_metadata() -> None:
     read = read_distillation(RESOURCE)
-    assert (read.metadata.namespace, read.metadata.generation, read.spec.training.epochs) == ("team-a", 3, 1)
+    assert (read.metadata.namespace, read.metadata.generation, read.spec.training.seed) == ("team-a", 3, 42)
 
 
 def test_fields_of_a_newer_version_are_ignored_wherever_they_are() -> None:

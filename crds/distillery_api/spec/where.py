@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-_SCALAR = (str, int, float, type(None))  # bool is an int
+_SCALAR = (str, int, float)  # bool is an int
 _MAX_VALUES = 100
 _MAX_CHARACTERS = 1000
 
@@ -33,5 +33,5 @@ Where = Annotated[
     # A structural schema cannot say "a text, a number or a list of them"; the operator and the command line check it.
     WithJsonSchema({"type": "object", "maxProperties": 20, "x-kubernetes-preserve-unknown-fields": True}),
 ]
-"""For each key, dots leading into objects, the value that it must have, as text; a list means any of its values. Null
-and an empty text stand for a key that is missing or empty."""
+"""For each key, dots leading into objects, the value that it must have, as text; a list means any of its values. An
+empty text stands for a key that is missing or empty."""
