@@ -95,7 +95,6 @@ def test_model_finish_and_metadata_mean_the_same_in_every_log(tmp_path, record):
         ({"request_tags": "gre"}, False),
         ({"metadata.user_api_key_alias": "team"}, True),
         ({"error_str": ""}, True),
-        ({"error_str": ""}, True),
         ({"error_str": ["", "none"]}, True),
         ({"model": "Small"}, False),
         ({"model.name": "small"}, False),
