@@ -101,5 +101,6 @@ def test_gold_that_is_no_label_is_named_before_any_request(tmp_path):
         result = generate(tmp_path, teacher, LABELS, "samples: 1")
         assert teacher.requests == []
     assert (
-        'csv, line 4: the gold label "schlecht" is not one of positiv, neutral, negativ; correct it' in result.message
+        'csv, lines 4, 7, 10 and 130 more: the gold label "schlecht" is not one of positiv, neutral, negativ; correct it'
+        in result.message
     )

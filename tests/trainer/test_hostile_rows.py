@@ -86,16 +86,16 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "many-rows.parquet": (table(lambda: {"prompt": repeated("a" * 15_000_000, 200_000)}), TOO_LARGE),
     "legal-texts.parquet": (
         table(lambda: {"prompt": repeated("a" * 1_048_577, 3000)}),
-        'row 1: the column "prompt" is longer than 1,048,576 bytes',
+        'rows 1, 2, 3 and 997 more: the column "prompt" is longer than 1,048,576 bytes',
     ),
     "one-value.parquet": (table(lambda: {"prompt": ["a" * 150_000_000]}, **PLAIN), TOO_LARGE),
     "prefixes.parquet": (
         table(lambda: {"prompt": ["a" * 4_000_000] * 100}, **DELTA),
-        'row 1: the column "prompt" is longer than 1,048,576 bytes',
+        'rows 1, 2, 3 and 93 more: the column "prompt" is longer than 1,048,576 bytes',
     ),
     "nulls.parquet": (
         table(lambda: {"prompt": pyarrow.nulls(3_000_000, pyarrow.string())}),
-        "1,000 rows are invalid, and the others were not checked. No request was sent to the teacher.\n  FILE, row 1: ",
+        "1,000 rows are invalid, and the others were not checked. No request was sent to the teacher.\n  FILE, rows 1, 2, 3 and",
     ),
     "list-of-nulls.parquet": (table(lambda: {"messages": in_one_row(pyarrow.nulls(10_000_000))}), "10,000,000 values"),
     "list-of-texts.parquet": (
@@ -123,7 +123,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "empty-lines.jsonl.gz": (compressed(b"\n" * MIB, 300, "gzip"), "more than 1,000,000 empty lines; remove them"),
     "line.jsonl": (lambda: b'{"prompt": "' + b"a" * 200 * MIB, "line 1: the line is longer than 1,048,576 bytes"),
-    "lists.jsonl": (lambda: b"[" * MIB, "line 1: not JSON (depth limit exceeded"),
+    "lists.jsonl": (lambda: b"[" * MIB, "its list is nested too deeply; write one JSON object per line"),
     "objects.jsonl": (lambda: b'{"a":' * 200_000, "line 1: not JSON (depth limit exceeded"),
     "keys.jsonl": (
         lambda: b"{" + b",".join(b'"k%d":1' % number for number in range(80_000)) + b"}",

@@ -46,7 +46,12 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     counters = row_counters(config, data)
     if note := few_rows_note(data.rows_to_send_by_split):
         sys.stderr.write(f"{note}\n")
-    with locked_workspace(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
+    # A signal handler that raises would break an event loop, and leave half of the files published.
+    with (
+        locked_workspace(config.paths, config.folder),
+        ReplyJournal.for_run(config) as journal,
+        stop_on_signals() as stop,
+    ):
         stored = asyncio.run(stored_rows(config, task, data, journal))
         estimate = from_prompts(data.forecast(stored), config.generation.pricings)
         progress.estimated(estimate)
@@ -54,11 +59,9 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
             f"{data.row_count:,} rows to answer; the workspace already has {len(journal):,} replies."
             f" Estimate: {estimate.sentence()}.\n"
         )
-        # A signal handler that raises would break the event loop, and leave half of the files published.
-        with stop_on_signals() as stop_request:
-            result = asyncio.run(
-                _generate(config, task, data, counters, journal=journal, progress=progress, stop_request=stop_request)
-            )
+        result = asyncio.run(
+            _generate(config, task, data, counters, journal=journal, progress=progress, stop_request=stop)
+        )
         used = journal.used
     result = result.model_copy(update={"estimate": estimate, "rows_revision": rows_revision(config.stage_folder)})
     written = {
