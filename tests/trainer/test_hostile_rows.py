@@ -95,7 +95,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "nulls.parquet": (
         table(lambda: {"prompt": pyarrow.nulls(3_000_000, pyarrow.string())}),
-        "1,000 rows are invalid, and the others were not checked. No request was sent to the teacher.\n  FILE, rows 1, 2, 3 and",
+        "and the others were not checked. No request was sent to the teacher.\n  FILE, rows 1, 2, 3 and 997 more: ",
     ),
     "list-of-nulls.parquet": (table(lambda: {"messages": in_one_row(pyarrow.nulls(10_000_000))}), "10,000,000 values"),
     "list-of-texts.parquet": (

@@ -132,9 +132,13 @@ def test_missing_file_is_named_by_source_and_path(run, tmp_path):
     assert result.message == (f"data.train: nli/gone.jsonl (path {tmp_path}/nli/gone.jsonl): the file does not exist.")
 
 
-def test_folder_instead_of_a_file(run, tmp_path):
-    run.data = {"train": {"uri": f"file://{tmp_path}"}}
-    assert run.run().message.endswith("this is a folder; name a file in it.")
+def test_a_folder_without_rows(run, tmp_path):
+    (tmp_path / "images").mkdir()
+    run.data = {"train": {"uri": f"file://{tmp_path}/images"}}
+    assert run.run().message.endswith(
+        "/images: the folder holds no file of rows; their names end with .jsonl, .ndjson, .json, .csv, .tsv, .parquet,"
+        " also compressed."
+    )
 
 
 def test_claim_that_is_not_mounted(run):

@@ -509,6 +509,10 @@ GOOD: dict[str, tuple[dict[str, Any], ...]] = {
         {"id": "a", "request": {"body": {"prompt": "b"}}, "response": {"status_code": 200, "body": COMPLETION}},
     ),
     DataFormat.LITELLM_LOG: (litellm(), litellm(response="Four.", error_str=None), litellm(status="failure")),
+    DataFormat.OPENAI_EVALS: (
+        {"input": PROMPT, "ideal": "4"},
+        {"item": {}, "sample": {"input": PROMPT, "output": [ASSISTANT], "finish_reason": "stop"}},
+    ),
     "columns": ({"q": "a", "s": "b", "r": "c", "g": ["d", 1], "i": 2},),
 }
 ALL_READERS = {**READERS, "columns": by_columns(Columns(prompt="q", system="s", reply="r", gold="g", id="i"))}

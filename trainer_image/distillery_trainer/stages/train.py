@@ -162,7 +162,8 @@ def _encoded(encoder: RowEncoder, row: dict[str, Any], errors: RowErrors) -> Enc
 
 
 def _rejected(split: str, line: int, row: dict[str, Any], rejection: Rejection) -> RejectedRow:
-    text = row["prompt"][-1]["content"]
+    last = row["prompt"][-1]
+    text = last.get("content", "") if isinstance(last, dict) else ""
     return RejectedRow(split, row["id"], line, rejection.reason, rejection.message, None, None, text)
 
 
