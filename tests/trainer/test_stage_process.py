@@ -6,7 +6,7 @@ import pytest
 
 from distillery_trainer.__main__ import main
 from distillery_trainer.runtime.files import write_atomically
-from generate_run import GenerateRun, gold_of, nli_rows
+from generate_run import GenerateRun, gold_of, nli_row, nli_rows
 from teacher_server import gold_teacher
 
 
@@ -61,7 +61,7 @@ def test_termination_message_that_cannot_be_written_is_only_reported(tmp_path, c
 
 
 def test_long_message_is_cut_for_the_termination_message(tmp_path):
-    run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", train=b'{"messages": 1}\n' * 40)
+    run = GenerateRun(tmp_path, "http://127.0.0.1:9/v1", train=[nli_row(n, gold=f"{n}{'x' * 80}") for n in range(40)])
     assert len(run.run().message) > 1500
     assert len(run.termination_message.encode()) <= 2048
     assert json.loads(run.termination_message)["reason"] == "InvalidData"
