@@ -87,7 +87,7 @@ class Life:
         assert self.distilled.status["serving"]["train"] == second
         self._apply_canary(learning_rate=0.002, verify=OTHERWISE)
         self.distilled.wait("Stalled", reason="VerificationFailed", seconds=LONG)
-        assert self.distilled.message().endswith("serves on")
+        wait_until(lambda: self.distilled.message().endswith("serves on"), LONG, "the student that serves")
         assert self.distilled.status["serving"]["train"] == second
         wait_until(lambda: len(self.distilled.children("deployments")) == 1, LONG, "the end of the candidate")
 
