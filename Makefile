@@ -37,7 +37,7 @@ test-unit: $(INSTALLED) ## Run the tests that take seconds
 
 test-operator: $(OPERATOR_INSTALLED) ## Run the operator's tests in an environment without the training libraries
 	@# What enumerates decisions for minutes uses no library: it is left to `make test`.
-	$(OPERATOR_VENV)/bin/python -m pytest tests/api tests/operator \
+	$(OPERATOR_VENV)/bin/python -m pytest --numprocesses 2 tests/api tests/operator \
 		$(patsubst %,--ignore=tests/operator/test_%.py,states changes core_state_machine)
 
 $(OPERATOR_INSTALLED): pyproject.toml constraints.txt
