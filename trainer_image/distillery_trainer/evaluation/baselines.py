@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from distillery_api.spec import NO_LABEL
 from distillery_trainer.data.rows import reply_of
 from distillery_trainer.evaluation import scores
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_baseline
@@ -46,18 +45,16 @@ def _label_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Pat
 
 
 def _label_set_baselines(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:
+    if not isinstance(task, MultiLabelTask):
+        raise TypeError(f"the answers of {task.task} are no sets of labels")
     training = list(learned_rows(task, training_rows))
-    texts, answers = [row.text for row in training], [row.answer for row in training]
-    given = {label: [label in _labels_in(task, answer) for answer in answers] for label in task.labels}
+    texts, sets = [row.text for row in training], [task.labels_in(row.answer) for row in training]
+    given = {label: [label in labels for labels in sets] for label in task.labels}
     found = scores.shallow_label_sets(texts, given, rows.row_texts)
     return {
-        System.MAJORITY: _majority(answers, rows),
-        System.SHALLOW: [", ".join(labels) or NO_LABEL for labels in found],
+        System.MAJORITY: _majority([row.answer for row in training], rows),
+        System.SHALLOW: [task.written(labels) for labels in found],
     }
-
-
-def _labels_in(task: TaskDefinition, answer: str) -> frozenset[str]:
-    return task.labels_in(answer) if isinstance(task, MultiLabelTask) else frozenset()
 
 
 def _majority_baseline(task: TaskDefinition, rows: HeldOutRows, training_rows: Path) -> BaselineAnswers:

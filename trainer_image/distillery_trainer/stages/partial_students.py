@@ -29,7 +29,8 @@ from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequ
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_replies
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
-from distillery_trainer.stages.train import EncodedRows, base_model, encode_rows, make_student
+from distillery_trainer.stages.encoded_rows import EncodedRows, encode_rows
+from distillery_trainer.stages.train import base_model, make_student
 from distillery_trainer.student.chosen_settings import as_trained
 from distillery_trainer.student.model_folder import ModelFolder, open_folder
 from distillery_trainer.tasks import TaskDefinition

@@ -6,6 +6,7 @@ An answer is written as a list in the order of `data.labels`, such as `price, se
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import ClassVar
 
 from distillery_api.run_config import RunConfig
@@ -57,6 +58,10 @@ class MultiLabelTask(ClassificationTask):
     def read_answer(self, text: str, row_text: str) -> str | Unreadable:
         """The labels in the reply, written as one list."""
         return self._sets.read(text)
+
+    def written(self, labels: Collection[str]) -> str:
+        """The answer that is these labels."""
+        return self._sets.written(labels)
 
     def labels_in(self, answer: str) -> frozenset[str]:
         """The labels of an answer, or of a gold answer."""
