@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -155,15 +156,16 @@ def test_in_a_terminal_another_model_needs_yes(folder, monkeypatch):
     run(folder, monkeypatch)
     script = json.dumps({"estimate": [{"estimate": {**ESTIMATE, "rows": 300, "storedRows": 0}}]})
     (folder / "manifest.yaml").write_text(MANIFEST.replace("model: big", "model: bigger"))
-    refused = in_terminal(["distillery", "run", "manifest.yaml", "--out", "out"], script)
+    refused = in_terminal(["run", "manifest.yaml", "--out", "out"], script)
     assert "300 rows are asked anew and paid for again" in refused[1]
     assert (refused[0], "add --yes" in refused[1]) == (2, True)
     assert states(folder, MANIFEST.replace("model: big", "model: bigger"))[0] != True  # noqa: E712
-    assert in_terminal(["distillery", "run", "manifest.yaml", "--out", "out", "--yes"], script)[0] == 0
+    assert in_terminal(["run", "manifest.yaml", "--out", "out", "--yes"], script)[0] == 0
 
 
-def in_terminal(command, script):
-    """Exit code and output of a command in a terminal of its own."""
+def in_terminal(arguments, script):
+    """Exit code and output of `distillery` in a terminal of its own."""
+    command = [sys.executable, "-c", "from distillery_operator.cli import main; main()", *arguments]
     ours, its = pty.openpty()
     environment = {**os.environ, "SCRIPT": script, "COLUMNS": "500"}
     process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment)
