@@ -18,7 +18,6 @@ from functools import cached_property
 from distillery_api.evaluation import LearningCurve
 from distillery_api.formatting import shortened
 from distillery_api.paths import StageFolder
-from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.atomic_files import make_folder
 from distillery_api.spec import Training
@@ -30,7 +29,7 @@ from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, Sys
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.encoded_rows import EncodedRows, encode_rows
-from distillery_trainer.stages.train import base_model, make_student
+from distillery_trainer.stages.student_training import base_model, make_student_in_less_memory
 from distillery_trainer.student.chosen_settings import as_trained
 from distillery_trainer.student.model_folder import ModelFolder, open_folder
 from distillery_trainer.tasks import TaskDefinition
@@ -83,15 +82,9 @@ class PartialStudents:
     def _student(self, part: str) -> ModelFolder:
         config = self._part_config(part)
         model = config.stage_folder.model
-        while not model.exists():
+        if not model.exists():
             gc.collect()  # the models that replied before are no longer needed
-            try:
-                make_student(config, self._base, self._some(part), self.progress)
-            except UserError as error:
-                parts = _more_micro_batches(config)
-                if error.reason is not Reason.OUT_OF_MEMORY or parts is None:
-                    raise
-                config = config.model_copy(update={"micro_batches": parts})
+            make_student_in_less_memory(config, self._base, self._some(part), self.progress)
         return open_folder(model, str(model))
 
     @cached_property
@@ -134,9 +127,3 @@ class PartialStudents:
         """The student's own training, with what was chosen for all of its rows."""
         result = train_result(self.config)
         return as_trained(self.config.training, result.training.settings if result and result.training else None)
-
-
-def _more_micro_batches(config: RunConfig) -> int | None:
-    """The next larger number of equal parts of a training batch; None where each row is a part already."""
-    size = config.training.batch_size or 1
-    return next((parts for parts in range(config.micro_batches + 1, size + 1) if size % parts == 0), None)

@@ -6,40 +6,15 @@ and stored with its reason.
 
 from __future__ import annotations
 
-import gc
-import shutil
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-
-import torch
-from peft import LoraConfig
-
 from distillery_api.paths import Artefact, StageFolder
-from distillery_api.reasons import Reason
-from distillery_api.run_config import GENERATION_BATCH_ROWS, RunConfig
-from distillery_api.spec import TrainingMethod
-from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
+from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
-from distillery_api.stage_result import StageOutcome, StageResult, TrainingFigures, TrainingSettings
-from distillery_trainer.evaluation.validation_score import ValidationScore, rows_to_score
-from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
+from distillery_api.stage_result import StageOutcome, StageResult, TrainingFigures
 from distillery_trainer.runtime.library_settings import quiet_libraries
-from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.encoded_rows import EncodedRows, encode_rows
-from distillery_trainer.student.chat_template import Rendering
-from distillery_trainer.student.chosen_settings import chosen_settings, explanation
-from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
-from distillery_trainer.student.kept_base import kept_base, leave_adapter
-from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
+from distillery_trainer.stages.student_training import base_model, make_student
 from distillery_trainer.student.model_digest import model_digest
-from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
-from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
-from distillery_trainer.student.training_loop import NonFiniteLoss, TrainedModel, TrainingMonitor, TrainingSetup, train
-from distillery_trainer.tasks import task_for
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
@@ -51,143 +26,6 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     figures = make_student(config, base, rows, progress)
     figures = figures.model_copy(update={"model_digest": model_digest(folder.model)})
     return _result(config, folder, rows, figures)
-
-
-def make_student(
-    config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: ProgressReporter
-) -> TrainingFigures:
-    """Train on the rows, and save adapter and model in the stage's folder. Raises StageError."""
-    folder, device, started = config.stage_folder, choose_device(), time.monotonic()
-    with _failures_explained(config, rows.partial_result()):
-        trained, settings = _train(config, base, rows, device, progress)
-        seconds = time.monotonic() - started
-        _save(config, base, trained, folder)
-    shutil.rmtree(folder.checkpoints)
-    return _figures(trained, settings, device, seconds)
-
-
-# --- the base model
-
-
-def base_model(config: RunConfig) -> ModelFolder:
-    """The model to train; where it is to be served with adapters, as it is kept for that."""
-    if config.base_folder:
-        return kept_base(config, config.base_folder, _rendering(config))
-    return open_folder(locate(config), config.student.model.uri, _rendering(config).template)
-
-
-def _rendering(config: RunConfig) -> Rendering:
-    """The same in every attempt, so that a resumed training continues with the same tokens."""
-    rows_written = config.input_folder(Stage.GENERATE).train.stat().st_mtime
-    return Rendering.of(config, datetime.fromtimestamp(rows_written, UTC).date())
-
-
-# --- the training
-
-
-def _train(
-    config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: ProgressReporter
-) -> tuple[TrainedModel, TrainingSettings]:
-    lora = config.training.method is TrainingMethod.LORA
-    folder = config.stage_folder.checkpoints
-    monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"), progress.alive)
-    with on_termination(monitor.stop), weight_storage_errors_explained(str(folder)):
-        # Frozen weights need only the precision of the arithmetic; trained weights need more.
-        model = base.load(device.dtype if lora else torch.float32)
-        settings = _settings(config, len(rows.train), model.num_parameters())
-        score = _score(config, base, rows, device)
-        setup = TrainingSetup(
-            model=model,
-            tokenizer=base.tokenizer,
-            adapters=_adapters(config, settings),
-            train_rows=rows.train,
-            validation_rows=rows.validation,
-            training=config.training,
-            settings=settings,
-            device=device,
-            folder=folder,
-            micro_batches=min(config.micro_batches, settings.batch_size),
-            score=score if score and score.works(model) else None,
-        )
-        trained = train(setup, monitor)
-    if trained is None:
-        raise Terminated("The training was stopped after saving a checkpoint. Run again to resume from it.")
-    return trained, settings
-
-
-def _settings(config: RunConfig, rows: int, parameters: int) -> TrainingSettings:
-    settings = chosen_settings(config.training, rows, parameters)
-    sys.stderr.write(explanation(config.training, settings, rows, parameters) + "\n")
-    return settings
-
-
-def _adapters(config: RunConfig, settings: TrainingSettings) -> LoraConfig | None:
-    if settings.rank is None or settings.alpha is None:
-        return None
-    return lora_adapters(settings.rank, settings.alpha, config.training.lora.dropout)
-
-
-def _score(config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device) -> ValidationScore | None:
-    """What checkpoints are compared by; None where that is their loss."""
-    scored = rows_to_score(rows.scored, len(rows.train))
-    if not scored or config.generation.keep_reasoning:
-        return None
-    at_a_time = max(1, GENERATION_BATCH_ROWS // config.micro_batches)
-    return ValidationScore(task_for(config), scored, base, device, at_a_time)
-
-
-def _save(config: RunConfig, base: ModelFolder, trained: TrainedModel, folder: StageFolder) -> None:
-    gc.collect()  # the trainer's model is no longer needed, and merging loads another one
-    if config.training.method is TrainingMethod.LORA:
-        save_adapter(trained.checkpoint, folder.adapter)
-        save_student(merged(base, folder.adapter), base, folder.model)
-        if config.base_folder:
-            leave_adapter(folder.adapter, config.paths.served_adapter(config.folder))
-        return
-    student = open_folder(trained.checkpoint, base.uri).load(base.config.dtype or torch.float32)
-    save_student(student, base, folder.model)
-
-
-@contextmanager
-def _failures_explained(config: RunConfig, partial_result: PartialResult) -> Iterator[None]:
-    """Turn failures of a training into errors that name the setting to change."""
-    try:
-        yield
-    except NonFiniteLoss as error:
-        message = f"The training diverged: {error}. Lower training.learningRate, or raise training.warmupSteps."
-        raise UserError(message, reason=Reason.TRAINING_FAILED, partial_result=partial_result) from error
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(_out_of_memory(config), reason=Reason.OUT_OF_MEMORY, partial_result=partial_result) from error
-    except StageError as error:
-        error.partial_result = partial_result
-        raise
-
-
-def _out_of_memory(config: RunConfig) -> str:
-    divisible = config.micro_batches < (config.training.with_preset.batch_size or MAX_CHOSEN_BATCH_SIZE)
-    batch = "training.batchSize or " if divisible else ""
-    where = "The training ran out of memory" + ("" if divisible else ", even for one row at a time")
-    return f"{where}. Lower {batch}training.maxLength, choose a smaller student, or use a device with more memory."
-
-
-# --- the result
-
-
-def _figures(trained: TrainedModel, settings: TrainingSettings, device: Device, seconds: float) -> TrainingFigures:
-    return TrainingFigures(
-        steps=trained.steps,
-        train_loss=round(trained.train_loss, 6),
-        validation_loss=round(trained.validation_loss, 6),
-        validation_score=None if trained.validation_score is None else round(trained.validation_score, 6),
-        settings=settings,
-        trainable_parameters=trained.trainable_parameters,
-        device=device.kind,
-        precision=device.precision,
-        seconds=round(seconds, 1),
-        losses=trained.losses,
-    )
 
 
 def _files(config: RunConfig, folder: StageFolder, rows: EncodedRows) -> dict[str, str]:
