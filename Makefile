@@ -77,10 +77,11 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-manifests: $(INSTALLED) ## Write the CRD from the API's models
+manifests: $(INSTALLED) ## Write the CRD and docs/manifest.md from the API's models
 	$(BIN)/python -m distillery_api.crd > crds/distillations.yaml
 	mkdir -p helm/distillery/files
 	cp crds/distillations.yaml helm/distillery/files/distillations.yaml
+	$(BIN)/python -m distillery_api.manifest_reference > docs/manifest.md
 
 constraints: $(INSTALLED) ## Write constraints-hashed.txt: the versions of constraints.txt with the hashes of their files
 	$(BIN)/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate --upgrade \

@@ -1,14 +1,20 @@
 from pathlib import Path
 
 from distillery_api.crd import to_yaml
+from distillery_api.manifest_reference.page import to_markdown
 from distillery_api.schema import structural
 from distillery_api.spec import DistillationSpec, Lora, Storage, Teacher
 
+REFERENCE = Path(__file__).parents[2] / "docs" / "manifest.md"
 CRD = Path(__file__).parents[2] / "crds" / "distillations.yaml"
 
 
 def test_the_committed_crd_is_what_the_models_generate():
     assert CRD.read_text() == to_yaml(), "run `make manifests`"
+
+
+def test_the_committed_reference_is_what_the_models_generate():
+    assert REFERENCE.read_text() == to_markdown(), "run `make manifests`"
 
 
 def test_exclusive_bound_becomes_a_flag():

@@ -21,7 +21,7 @@ SCHEMA = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV
 FIRST = "|".join(["spec", "status", *SCHEMA["spec"]["properties"]])
 FIELD = rf"(?<![\w./-])(?:{FIRST})(?:\[\S*?\])?(?:\.[a-zA-Z]\w*(?:\[\S*?\])?)+"
 QUERY = r"(?<=['{])\.(?=status|spec)"  # what kubectl's jsonpath and jq begin a field with
-FILE_ENDS = ("md", "py")
+OTHER_ENDS = ("md", "py", "com")  # files and hosts
 OF_OTHERS = {
     "spec.healthCheckExprs": "a field of Flux's Kustomization",
     "spec.holderIdentity": "a field of a Lease",
@@ -33,7 +33,7 @@ def dotted_fields(text):
     """Each field that is named with the one that it is part of, such as `serving.route` or `status.history`."""
     for name in re.findall(FIELD, re.sub(QUERY, "", text)):
         path = re.sub(r"\[.*?\]", "", name).split(".")
-        if path[-1] not in FILE_ENDS and name not in OF_OTHERS:
+        if path[-1] not in OTHER_ENDS and name not in OF_OTHERS:
             yield path
 
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from distillery_api.base import ApiModel, NotIdentity, Rule, matches
 from distillery_api.spec.fields import Flag, Licence, SecretReference, SourceUri
-from distillery_api.spec.labels import MAX_LABELS, LabelDefinition, are_distinct, can_be_listed
+from distillery_api.spec.labels import Labels, are_distinct, can_be_listed
 from distillery_api.spec.where import Where
 
 
@@ -18,18 +18,31 @@ class DataFormat(StrEnum):
     """File formats of rows."""
 
     AUTO = "Auto"
+    """Detected from the file's name and its first row."""
     CHAT = "Chat"
+    """JSON Lines of messages, with optional id, gold and metadata."""
     OPENAI_FINE_TUNING = "OpenAIFineTuning"
+    """Files for OpenAI's fine-tuning."""
     PROMPT_COMPLETION = "PromptCompletion"
+    """JSON Lines with prompt and completion."""
     ALPACA = "Alpaca"
+    """JSON Lines with instruction, input and output."""
     SHARE_GPT = "ShareGPT"
+    """JSON Lines with conversations."""
     CSV = "CSV"
+    """A table as text, with its columns' names in the first line."""
     PARQUET = "Parquet"
+    """A table as a Parquet file."""
     OPENAI_STORED_COMPLETIONS = "OpenAIStoredCompletions"
+    """Stored completions of OpenAI."""
     BEDROCK_INVOCATIONS = "BedrockInvocations"
+    """Invocation logs of Amazon Bedrock."""
     VLLM_LOG = "VLLMLog"
+    """A log of requests to vLLM and their responses."""
     LITELLM_LOG = "LiteLLMLog"
+    """A log of LiteLLM."""
     OPENAI_EVALS = "OpenAIEvals"
+    """Items of OpenAI's evals."""
 
 
 class Replies(StrEnum):
@@ -186,7 +199,7 @@ class Data(ApiModel):
     test: DataSource | None = None
     """Held-out rows with `gold`, on which all systems are scored. Default: half of the validation rows, selected by a
     hash of their content."""
-    labels: Annotated[tuple[LabelDefinition, ...], Field(min_length=2, max_length=MAX_LABELS)] | None = None
+    labels: Labels | None = None
     """Allowed answers for NLI, MultipleChoice and Classification, which requires them: 2 to 200 labels of at most 100
     characters each, which differ in more than case, punctuation around them, or how Unicode encodes the same letters.
     Integers and booleans are read as text. For Classification, a label may be an object with name, description (what

@@ -24,12 +24,19 @@ class PersonalData(StrEnum):
     """Kinds of personal data. All are recognised by their form, except Person, which needs an installed spaCy model."""
 
     EMAIL_ADDRESS = "EmailAddress"
+    """Addresses such as name@example.com."""
     PHONE_NUMBER = "PhoneNumber"
+    """Telephone numbers."""
     IP_ADDRESS = "IPAddress"
+    """Addresses of machines, IPv4 and IPv6."""
     CREDIT_CARD = "CreditCard"
+    """Numbers of credit cards with right check digits."""
     BANK_ACCOUNT = "BankAccount"
+    """IBANs with right check digits."""
     URL = "URL"
+    """Addresses of web pages."""
     PERSON = "Person"
+    """Names of people, where a spaCy model is installed."""
 
 
 def _lengths_can_be_met(filters: Filters) -> bool:

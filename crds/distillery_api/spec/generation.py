@@ -67,8 +67,8 @@ class Generation(JobOptions):
     """Also trains the student on the teacher's reasoning, between <think> and </think> before the answer.
     Default: false."""
     samples: Annotated[int, Field(strict=True, ge=1, le=32)] = 1
-    """Number of replies to request for each train and validation row, for NLI, MultipleChoice, Classification, Math and
-    Extraction. The answer that most of them agree on is kept (majority vote). Default: 1."""
+    """Number of replies to request for each train and validation row, for NLI, MultipleChoice, Classification, Math,
+    Extraction and ToolCalling. The answer that most of them agree on is kept (majority vote). Default: 1."""
     sampling: Sampling = Sampling()
     """Sampling parameters."""
     prompts: Prompts = Prompts()

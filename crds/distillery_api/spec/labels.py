@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, GetJsonSchemaHandler, model_serializer, model_validator
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import Field, WithJsonSchema, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from distillery_api.base import ApiModel, matches
@@ -54,15 +54,17 @@ class LabelDefinition(ApiModel):
         """The name alone where there is no more, so that a list of names stays one."""
         return self.name if self.value is None and self.description is None else handler(self)
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Anything: a structural schema has no type for text or an object."""
-        return {"x-kubernetes-preserve-unknown-fields": True}
-
     @property
     def spellings(self) -> tuple[str, ...]:
         """How gold may write the label."""
         return (self.name,) if self.value is None else (self.name, self.value)
+
+
+Labels = Annotated[
+    # A structural schema has no type for text or an object, so that it says nothing of the items.
+    tuple[Annotated[LabelDefinition, WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True})], ...],
+    Field(min_length=2, max_length=MAX_LABELS),
+]
 
 
 def _as_text(value: Any) -> Any:

@@ -15,7 +15,9 @@ class AccessMode(StrEnum):
     """Access modes of the workspace volume."""
 
     READ_WRITE_ONCE = "ReadWriteOnce"
+    """One node can mount the volume."""
     READ_WRITE_MANY = "ReadWriteMany"
+    """Any number of nodes can mount it at the same time."""
 
 
 class Retention(StrEnum):
