@@ -46,6 +46,18 @@ def table_of(prompt, rows, train, tmp_path, *, base_teacher_prompt, base, studen
     return result_table(prompt, answers, rows, EvaluationContext("cpu", "float32", **context))
 
 
+def test_a_verdict_states_the_scores_of_the_table_where_they_are_not_the_mean_of_the_rows(tmp_path):
+    properties = {name: {"type": "number"} for name in "abcd"}
+    task = task_definition("Extraction", schema={"type": "object", "properties": properties})
+    large, small = '{"a":1,"b":2,"c":3,"d":4}', '{"a":1}'
+    rows = held_out_rows([held_out(f"row {n}", gold=[large, small][n % 2]) for n in range(60)], "fieldF1")
+    half = ['{"a":1,"b":2}', small] * 30
+    made = table_of(task, rows, [("row x", small)], tmp_path, base_teacher_prompt=["?"] * 60, base=["?"] * 60, student=half)
+    assert (made.student.score, made.teacher.score) == (0.75, 0.0)
+    # The mean of the rows' own F1, 2/3 and 1, is 0.833.
+    assert made.verdict.message == "The student is better than its teacher: 0.750 against 0.000."
+
+
 def test_table_of_labels_has_shares_macro_f1_and_both_baselines(tmp_path):
     prompt = task_definition("NLI", ["yes", "no"])
     rows = held_out_rows(

@@ -94,9 +94,17 @@ class Findings:
 
 
 def findings(
-    task: TaskDefinition, answers: Answers, rows: HeldOutRows, trained_on: TrainedOn, gap_closed: float | None = None
+    task: TaskDefinition,
+    answers: Answers,
+    rows: HeldOutRows,
+    trained_on: TrainedOn,
+    gap_closed: float | None = None,
+    table: Mapping[System, float] | None = None,
 ) -> Findings:
-    """What the answers of all systems say about the student."""
+    """What the answers of all systems say about the student.
+
+    The scores are those of the result table, where one of all rows together is not the mean of the rows' own.
+    """
     compared = [system for system in answers if system not in (System.STUDENT, System.SERVING)]
     if rows.measures_agreement:
         compared.remove(System.TEACHER)
@@ -104,7 +112,7 @@ def findings(
     values = {system: [scored.score for scored in answers[system]] for system in (*compared, System.STUDENT)}
     found = Findings(
         rows=len(rows.rows),
-        scores={system: sum(each) / len(each) for system, each in values.items()},
+        scores={**{system: sum(each) / len(each) for system, each in values.items()}, **(table or {})},
         against={system: compare(values[System.STUDENT], values[system]) for system in compared},
         right_or_wrong=not task.answer_kind.is_partly_right,
         unreadable=scores.share([scored.answer is None for scored in student]),

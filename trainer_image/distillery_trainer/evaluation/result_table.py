@@ -42,7 +42,8 @@ def result_table(
     if rows.measures_agreement:
         del table[System.TEACHER]
     gap = _gap_closed(table)
-    found = findings(task, answers, rows, context.trained_on, gap)
+    table_scores = {system: score.score for system, score in table.items()}
+    found = findings(task, answers, rows, context.trained_on, gap, table_scores)
     return Evaluation(
         metric=rows.metric,
         sample_size=len(rows.rows),
