@@ -84,6 +84,15 @@ class TrainingSettings(LenientModel):
         return f"{method}, learning rate {self.learning_rate:g}, batch size {self.batch_size}, {epochs}{end}"
 
 
+class ObjectiveFigures(LenientModel):
+    """What the student learned from the rows."""
+
+    kind: Annotated[str, Field(max_length=32)]
+    """Kind of the objective, such as Labels."""
+    rows: Annotated[dict[str, int], Field(max_length=16)] = {}
+    """Number of train rows by what they brought beside one answer: split (the samples disagreed)."""
+
+
 class TrainingFigures(LenientModel):
     """Figures of the training."""
 
@@ -98,6 +107,8 @@ class TrainingFigures(LenientModel):
     was chosen by its loss, as with long answers."""
     settings: TrainingSettings | None = None
     """What the training was done with."""
+    objective: ObjectiveFigures | None = None
+    """What the student learned from the rows."""
     trainable_parameters: int
     """Number of trained parameters."""
     device: Annotated[str, Field(max_length=128)]

@@ -56,7 +56,7 @@ def with_value(model: Any, path: FieldPath, value: Any) -> Any:
 def another(value: Any) -> Any:
     """A value of the same kind."""
     if isinstance(value, Enum):
-        return next(member for member in type(value) if member is not value)
+        return next((member for member in type(value) if member is not value), None)
     if isinstance(value, bool):
         return not value
     if isinstance(value, str):

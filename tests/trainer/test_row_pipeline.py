@@ -79,6 +79,24 @@ def test_held_out_rows_are_sent_once_with_the_temperature_of_a_single_sample(run
     assert [is_held_out for is_held_out, _ in requested].count(True) == len(held_out)
 
 
+def test_kept_row_has_the_answers_of_its_samples_with_their_numbers_the_kept_one_first(run, teacher):
+    run.generation = {"samples": 4, "filters": {"minAgreement": 0.5}}
+    teacher.faults = sampled("entailment", "contradiction", "contradiction", "neutral")
+    run.run()
+    kept = run.rows("train")[1]
+    assert [(each["completion"][0]["content"], each["count"]) for each in kept["samples"]] == [
+        ("contradiction", 2),
+        ("entailment", 1),
+        ("neutral", 1),
+    ]
+    assert [each["count"] for each in run.rows("train")[0]["samples"]] == [4]
+
+
+def test_row_of_one_sample_has_no_samples(run):
+    run.run()
+    assert list(run.rows("train")[0]) == ["id", "prompt", "completion", "teacher"]
+
+
 def test_samples_that_do_not_agree_reject_the_row(run, teacher):
     run.generation = {"samples": 2}
     teacher.faults = sampled("contradiction", "entailment")

@@ -39,6 +39,7 @@ from distillery_api.spec.training import (
     TrainingMethod,
     TrainingPreset,
 )
+from distillery_api.spec.training_objective import ObjectiveKind, SampleUse, TrainingObjective
 from distillery_api.spec.where import Where
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "Limits",
     "Lora",
     "ModelImage",
+    "ObjectiveKind",
     "ParsesAs",
     "PersonalData",
     "PodTemplate",
@@ -91,6 +93,7 @@ __all__ = [
     "RolloutStrategy",
     "Route",
     "RouteKind",
+    "SampleUse",
     "Sampling",
     "SecretKeyReference",
     "SecretReference",
@@ -108,6 +111,7 @@ __all__ = [
     "ToolFormat",
     "Training",
     "TrainingMethod",
+    "TrainingObjective",
     "TrainingPreset",
     "Where",
     "parse_duration",

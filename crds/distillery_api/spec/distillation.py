@@ -11,6 +11,7 @@ from distillery_api.spec.data import Data
 from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import Flag
 from distillery_api.spec.generation import Generation
+from distillery_api.spec.objective_rules import OBJECTIVE_RULES
 from distillery_api.spec.queue import ManagedBy, Queue
 from distillery_api.spec.rollout import RolloutStrategy
 from distillery_api.spec.serving import AdapterMode, Serving, ServingMode
@@ -241,6 +242,7 @@ class DistillationSpec(ApiModel):
             lambda spec: spec.serving.shared_server is None or spec.storage.claim_name is not None,
         ),
         *_TASK_RULES,
+        *OBJECTIVE_RULES,
     )
 
     @property

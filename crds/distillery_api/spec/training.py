@@ -10,6 +10,7 @@ from pydantic import Field
 from distillery_api.base import ApiModel, FirstDefault, NotIdentity
 from distillery_api.spec.fields import ModelUri, SecretReference
 from distillery_api.spec.stage_options import JobOptions
+from distillery_api.spec.training_objective import TrainingObjective
 
 
 class TrainingMethod(StrEnum):
@@ -87,6 +88,8 @@ class Training(JobOptions):
     """LoRA trains low-rank adapters and merges them into the model; Full trains all weights. Default: LoRA."""
     lora: Lora = Lora()
     """Settings of method LoRA; ignored otherwise."""
+    objective: TrainingObjective = TrainingObjective()
+    """What the student learns from each row. Default: the teacher's answers."""
     epochs: Annotated[Annotated[int, Field(strict=True, ge=1, le=100)] | None, FirstDefault(1)] = None
     """Number of passes over the train rows. Default: as many as make some 200 steps, at least 3 and at most 30; the
     training ends sooner once the validation rows gain nothing more."""

@@ -84,16 +84,30 @@ class Row:
         return self.messages[-1]["content"]
 
 
+class SampledAnswer(TypedDict):
+    """One of the answers that the teacher's samples of a row gave."""
+
+    completion: list[Message]
+    count: int
+    """Number of samples that gave it."""
+
+
 @dataclass(slots=True)
 class TrainingRow:
-    """A row that the student learns from."""
+    """A row that the student learns from. Fields that are None are left out of the file."""
 
     id: str
     prompt: list[Message]
     completion: list[Message]
     teacher: str
     tools: list[Tool] | None = None
-    """What may be called, beside the messages as other trainers expect it; left out of the file without tools."""
+    """What may be called, beside the messages as other trainers expect it."""
+    samples: list[SampledAnswer] | None = None
+    """The different answers of the teacher's samples, the kept one first; None for one sample."""
+
+
+BESIDE_ANSWER = ("samples",)
+"""Fields of a TrainingRow that earlier releases did not write."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,3 +34,15 @@ def majority_vote(
         )
         return Rejection(RejectionReason.LOW_AGREEMENT, message)
     return next(answer for answer in answers if vote_key(answer) == winner)
+
+
+def sampled_answers(
+    samples: Sequence[ParsedReply], vote_key: Callable[[str], str], winner: str
+) -> list[tuple[str, int]]:
+    """The different answers, each as the first of its samples words it, with the number of samples that gave it; the
+    winner first, then the most frequent ones."""
+    answers = [sample.answer for sample in samples if sample.answer is not None]
+    counts = Counter(map(vote_key, answers))
+    wordings = {vote_key(answer): answer for answer in reversed(answers)}
+    ordered = sorted(counts, key=lambda key: (key != vote_key(winner), -counts[key]))
+    return [(wordings[key], counts[key]) for key in ordered]

@@ -16,23 +16,30 @@ from distillery_trainer.tasks.read_reply import ParsedReply
 
 def training_row(row: Row, turn: StudentTurn, teacher: str) -> TrainingRow:
     """The student prompt and the answer, with the reasoning if the run keeps it."""
-    content = turn.completion if turn.reasoning is None else f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
-    answer: Message = {"role": "assistant", "content": content}
-    if turn.tool_calls:
-        answer["tool_calls"] = turn.tool_calls
+    answer = _message(turn)
+    if turn.reasoning is not None:
+        answer["content"] = f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
     return TrainingRow(
         id=row.id,
         prompt=without_tools(turn.prompt),
         completion=[answer],
         teacher=teacher,
         tools=tools_of(turn.prompt) or None,
+        samples=[{"completion": [_message(each)], "count": count} for each, count in turn.samples] or None,
     )
 
 
+def _message(turn: StudentTurn) -> Message:
+    """The answer as the assistant's message."""
+    message: Message = {"role": "assistant", "content": turn.completion}
+    if turn.tool_calls:
+        message["tool_calls"] = turn.tool_calls
+    return message
+
+
 def training_line(row: TrainingRow) -> bytes:
-    """The line of a kept row; tools where any may be called."""
-    fields = asdict(row)
-    return to_line(fields if row.tools else {name: value for name, value in fields.items() if name != "tools"})
+    """The line of a kept row."""
+    return to_line({name: value for name, value in asdict(row).items() if value is not None})
 
 
 def rejected_row(row: Row, split: str, rejection: RowRejection) -> RejectedRow:

@@ -14,7 +14,7 @@ from distillery_trainer.data.rows import Message, Rejection, Row
 from distillery_trainer.data.tool_messages import with_tools
 from distillery_trainer.filters.answer_checks import AnswerChecks
 from distillery_trainer.filters.llm_judge import AnswerJudge
-from distillery_trainer.filters.majority_vote import majority_vote
+from distillery_trainer.filters.majority_vote import majority_vote, sampled_answers
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.generation.internal_errors import ENDS_STAGE, InternalErrors
 from distillery_trainer.tasks import StudentTurn, TaskDefinition
@@ -27,6 +27,8 @@ class TeacherTurn:
 
     parsed: ParsedReply
     outcome: Reply | Failure
+    samples: list[tuple[str, int]] = field(default_factory=list)
+    """The different answers of several samples, each with the number of samples that gave it, this one first."""
 
     @property
     def reply(self) -> Reply | None:
@@ -140,7 +142,9 @@ class RowPipeline:
         )
         if isinstance(winner, Rejection):
             return RowRejection(winner, reply=samples[-1].reply)
-        return next(sample for sample in samples if sample.parsed.answer == winner)
+        chosen = next(sample for sample in samples if sample.parsed.answer == winner)
+        parsed = [sample.parsed for sample in samples]
+        return replace(chosen, samples=sampled_answers(parsed, self._task.vote_key, winner))
 
     async def _ask_with_follow_up(self, row: Row, messages: list[Message], sample: int) -> TeacherTurn:
         """Ask, and if the reply is unreadable ask once more, with what was wrong."""
@@ -168,12 +172,17 @@ class RowPipeline:
 
     def _student_turns(self, row: Row, answered: AnsweredRow) -> list[StudentTurn]:
         turns = self._task.student_turns(row, answered.answers)
-        if not self._generation.keep_reasoning:
-            return turns
-        return [
-            replace(turn, reasoning=self._reasoning(teacher_turn))
-            for turn, teacher_turn in zip(turns, answered.teacher_turns, strict=True)
+        return [self._with_samples(row, answered, number, turn) for number, turn in enumerate(turns)]
+
+    def _with_samples(self, row: Row, answered: AnsweredRow, number: int, turn: StudentTurn) -> StudentTurn:
+        """The turn with what the teacher gave beside its answer: its reasoning where that is kept, and the answers of
+        its other samples."""
+        teacher_turn, earlier = answered.teacher_turns[number], answered.answers[:number]
+        samples = [
+            (self._task.student_turns(row, [*earlier, answer])[number], count) for answer, count in teacher_turn.samples
         ]
+        reasoning = self._reasoning(teacher_turn) if self._generation.keep_reasoning else None
+        return replace(turn, reasoning=reasoning, samples=samples)
 
     def _reasoning(self, turn: TeacherTurn) -> str | None:
         if turn.reply is None:

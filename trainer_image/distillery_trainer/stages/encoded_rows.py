@@ -10,7 +10,7 @@ from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_api.stage_result import RowCounts
+from distillery_api.stage_result import ObjectiveFigures, RowCounts
 from distillery_trainer.data.rows import RejectedRow, Rejection
 from distillery_trainer.evaluation.validation_score import ScoredRow
 from distillery_trainer.runtime.errors import PartialResult, UserError
@@ -18,6 +18,7 @@ from distillery_trainer.runtime.files import AtomicFile, read_rows, to_line
 from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.model_folder import ModelFolder
+from distillery_trainer.student.objectives.learned_rows import LearnedRows
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 
 
@@ -29,6 +30,8 @@ class EncodedRows:
     validation: list[EncodedRow] = field(default_factory=list)
     scored: list[ScoredRow | None] = field(default_factory=list)
     """The validation rows as they can be scored; None for one that cannot."""
+    objective: ObjectiveFigures | None = None
+    """What the train rows bring beside their answers."""
     untrainable: dict[str, Counter[RejectionReason]] = field(
         default_factory=lambda: {"train": Counter(), "validation": Counter()}
     )
@@ -64,6 +67,7 @@ def encode_rows(
     untrainable."""
     rows = EncodedRows()
     encoder, errors = RowEncoder(base, config.training.max_length), RowErrors()
+    learned = LearnedRows(config, encoder)
     with AtomicFile(folder.not_trained) as rejected_rows:
         for split, path, kept in (
             ("train", generated.train, rows.train),
@@ -73,7 +77,7 @@ def encode_rows(
                 progress.alive()
                 encoded = _encoded(encoder, row, errors)
                 if isinstance(encoded, EncodedRow):
-                    kept.append(encoded)
+                    kept.append(learned.learned(row, encoded) if split == "train" else encoded)
                     if split == "validation":
                         rows.scored.append(ScoredRow.of(row, encoded))
                     continue
@@ -81,6 +85,7 @@ def encode_rows(
                 rows.untrainable[split][encoded.reason] += 1
                 progress.row_rejected(split, encoded.reason)
     _check_not_empty(base, rows)
+    rows.objective = learned.figures()
     return rows
 
 

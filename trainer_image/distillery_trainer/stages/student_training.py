@@ -50,7 +50,7 @@ def make_student(
         seconds = time.monotonic() - started
         _save(config, base, trained, folder)
     shutil.rmtree(folder.checkpoints)
-    return _figures(trained, settings, device, seconds)
+    return _figures(trained, settings, device, seconds).model_copy(update={"objective": rows.objective})
 
 
 def make_student_in_less_memory(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -23,6 +23,8 @@ from distillery_trainer.student.model_folder import ModelFolder, last_token_with
 
 IGNORED = -100
 """The label of a token that the loss ignores."""
+WEIGHT = "weight"
+"""Column of an encoded row: what the loss of a token counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,24 @@ class EncodedRow:
     input_ids: list[int]
     labels: list[int]
     """The ids of the answer, and IGNORED for each token of the prompt."""
+    columns: Mapping[str, list[Any]] = field(default_factory=dict)
+    """What an objective needs beside them: by name, a value for each token of the answer, in order. All rows of a
+    training have the same columns."""
+    siblings: tuple[EncodedRow, ...] = ()
+    """Further sequences that are learned together with this one, such as other answers of the teacher's."""
+
+    @property
+    def answer_length(self) -> int:
+        """Tokens of the answer."""
+        return len(self.labels) - self.labels.count(IGNORED)
+
+    def with_siblings(self, *more: EncodedRow) -> EncodedRow:
+        """The same sequence with further ones beside it."""
+        return replace(self, siblings=(*self.siblings, *more))
+
+    def weighted(self, weight: float) -> EncodedRow:
+        """The same sequence, each token of whose answer counts `weight` in the loss."""
+        return replace(self, columns={**self.columns, WEIGHT: [weight] * self.answer_length})
 
 
 class RowEncoder:

@@ -43,6 +43,9 @@ from distillery_trainer.student.checkpoint_choice import (
 )
 from distillery_trainer.student.checkpoints import checkpoint_path, last_checkpoint, read_state, seal
 from distillery_trainer.student.device import Device
+from distillery_trainer.student.objectives import objective_for
+from distillery_trainer.student.objectives.objective import AnswerTokens, Objective
+from distillery_trainer.student.objectives.row_batches import COLUMNS, ROW, TARGETS, RowBatches, bring_more
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 
 CHECKPOINT_SECONDS = 300.0
@@ -65,6 +68,8 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
 
     score: ScoreModel | None = None
     """Scores the model's answers to validation rows; None where checkpoints are compared by their loss."""
+    objective: Objective
+    """What the training makes small."""
 
     def compute_loss(
         self,
@@ -73,15 +78,16 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The mean negative log-likelihood of the answers' tokens, a scalar."""
+        """The objective's mean loss of the answers' tokens, a scalar; in an evaluation their mean negative
+        log-likelihood, whatever the objective."""
         if return_outputs or self.aux_loss_enabled:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs["labels"]
+        labels = inputs.get(TARGETS, inputs["labels"])
         following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
         answers = following != IGNORED
-        texts = {name: value for name, value in inputs.items() if name != "labels"}
+        texts = {name: value for name, value in inputs.items() if name not in ("labels", TARGETS, COLUMNS)}
         logits = model(**texts, logits_to_keep=answers, use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.float(), following[answers], reduction="sum")
+        loss = self.objective.loss(AnswerTokens(logits.float(), following[answers], inputs.get(COLUMNS, {})))
         return loss / (answers.sum() if num_items_in_batch is None else num_items_in_batch)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
@@ -214,11 +220,12 @@ class TrainingSetup:
         the memory was exhausted, none are kept."""
         if self.micro_batches > 1:
             return False
-        longest = max(len(row.input_ids) for row in self.train_rows)
+        longest = max(len(each.input_ids) for row in self.train_rows for each in (row, *row.siblings))
+        sequences = self.rows_at_a_time * max(1 + len(row.siblings) for row in self.train_rows)
         config = self.model.config.get_text_config()
         width = _ACTIVATION_BYTES * config.num_hidden_layers * config.hidden_size
         scale = 1 if self.device.dtype is torch.bfloat16 else 2
-        needed: int = longest * self.rows_at_a_time * width * scale
+        needed: int = longest * sequences * width * scale
         return needed < self.device.free_memory() // 2
 
 
@@ -233,12 +240,14 @@ def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None
     trainer = AnswerTrainer(
         model=setup.model,
         args=trainer_arguments(setup, by_score=score is not None),
+        data_collator=_batches(setup),
         train_dataset=_dataset(setup.train_rows),
         eval_dataset=_dataset(setup.validation_rows),
         processing_class=setup.tokenizer,
         peft_config=setup.adapters,
         callbacks=[monitor],
     )
+    trainer.objective = objective_for(setup.training.objective)
     trainer.score, monitor.settings = score, setup.settings
     trainer.remove_callback(PrinterCallback)
     if before and gains_nothing(before, setup.settings):
@@ -270,6 +279,7 @@ def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTCon
         dataloader_pin_memory=not device.is_cpu,
         gradient_checkpointing=not setup.keeps_activations(),
         max_length=None,
+        remove_unused_columns=False,
         completion_only_loss=True,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -284,8 +294,14 @@ def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTCon
     )
 
 
+def _batches(setup: TrainingSetup) -> RowBatches | None:
+    """What joins rows that bring more than their answer; None leaves it to the trainer."""
+    return RowBatches(setup.train_rows, setup.tokenizer.pad_token_id or 0) if bring_more(setup.train_rows) else None
+
+
 def _dataset(rows: Sequence[EncodedRow]) -> Dataset:
-    return Dataset.from_dict({"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]})
+    columns = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    return Dataset.from_dict({**columns, ROW: list(range(len(rows)))} if bring_more(rows) else columns)
 
 
 def _outcome(trainer: SFTTrainer, folder: Path) -> TrainedModel:

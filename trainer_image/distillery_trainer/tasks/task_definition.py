@@ -62,6 +62,9 @@ class StudentTurn:
     """The reasoning before the answer, if the student learns that, too."""
     tool_calls: list[ToolCall] = field(default_factory=list)
     """The answer, where it is calls; `completion` is empty then."""
+    samples: list[tuple[StudentTurn, int]] = field(default_factory=list)
+    """The different answers of the teacher's samples, each with the number of samples that gave it, the kept one first;
+    empty for one sample."""
 
 
 class TaskDefinition(Prompts):

@@ -1,0 +1,35 @@
+"""What an objective needs of the rows that are generated for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distillery_api.base import Rule
+from distillery_api.spec.training_objective import SampleUse
+
+if TYPE_CHECKING:
+    from distillery_api.spec.distillation import DistillationSpec
+
+
+def _has_samples_to_use(spec: DistillationSpec) -> bool:
+    return spec.training.objective.samples is SampleUse.MAJORITY or spec.generation.samples > 1
+
+
+def _soft_answers_have_no_reasoning(spec: DistillationSpec) -> bool:
+    return spec.training.objective.samples is not SampleUse.SOFT or not spec.generation.keep_reasoning
+
+
+OBJECTIVE_RULES = (
+    Rule(
+        "self.training.objective.samples == 'Majority' || self.generation.samples > 1",
+        "training.objective.samples: Weighted and Soft need several samples of each row; set generation.samples to 3 or"
+        " more, or remove the field",
+        _has_samples_to_use,
+    ),
+    Rule(
+        "self.training.objective.samples != 'Soft' || !self.generation.keepReasoning",
+        "training.objective.samples: Soft learns answers without their reasoning; remove generation.keepReasoning, or"
+        " set samples to Weighted",
+        _soft_answers_have_no_reasoning,
+    ),
+)

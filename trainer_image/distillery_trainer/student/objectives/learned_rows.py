@@ -1,0 +1,33 @@
+"""Train rows with all that their objective wants beside the answer, and how many rows have which of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from distillery_api.run_config import RunConfig
+from distillery_api.spec import SampleUse
+from distillery_api.stage_result import ObjectiveFigures
+from distillery_trainer.student.objectives.samples import with_samples
+from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
+
+
+class LearnedRows:
+    """Completes encoded train rows."""
+
+    def __init__(self, config: RunConfig, encoder: RowEncoder) -> None:
+        self._wanted, self._drawn = config.training.objective, config.generation.samples
+        self._encoder = encoder
+        self._counts: Counter[str] = Counter()
+
+    def learned(self, row: Mapping[str, Any], encoded: EncodedRow) -> EncodedRow:
+        """A row as it is in the file, encoded with the answer alone, with what is learned beside that."""
+        whole = with_samples(row, encoded, self._wanted.samples, self._drawn, self._encoder.encode)
+        if self._wanted.samples is not SampleUse.MAJORITY and whole != encoded.weighted(1):
+            self._counts["split"] += 1
+        return whole
+
+    def figures(self) -> ObjectiveFigures:
+        """The objective, and the numbers of rows."""
+        return ObjectiveFigures(kind=self._wanted.kind, rows=dict(self._counts))
