@@ -52,7 +52,9 @@ def test_a_verdict_states_the_scores_of_the_table_where_they_are_not_the_mean_of
     large, small = '{"a":1,"b":2,"c":3,"d":4}', '{"a":1}'
     rows = held_out_rows([held_out(f"row {n}", gold=[large, small][n % 2]) for n in range(60)], "fieldF1")
     half = ['{"a":1,"b":2}', small] * 30
-    made = table_of(task, rows, [("row x", small)], tmp_path, base_teacher_prompt=["?"] * 60, base=["?"] * 60, student=half)
+    made = table_of(
+        task, rows, [("row x", small)], tmp_path, base_teacher_prompt=["?"] * 60, base=["?"] * 60, student=half
+    )
     assert (made.student.score, made.teacher.score) == (0.75, 0.0)
     # The mean of the rows' own F1, 2/3 and 1, is 0.833.
     assert made.verdict.message == "The student is better than its teacher: 0.750 against 0.000."

@@ -98,6 +98,7 @@ def findings(
     answers: Answers,
     rows: HeldOutRows,
     trained_on: TrainedOn,
+    *,
     gap_closed: float | None = None,
     table: Mapping[System, float] | None = None,
 ) -> Findings:

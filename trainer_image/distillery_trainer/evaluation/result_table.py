@@ -43,7 +43,7 @@ def result_table(
         del table[System.TEACHER]
     gap = _gap_closed(table)
     table_scores = {system: score.score for system, score in table.items()}
-    found = findings(task, answers, rows, context.trained_on, gap, table_scores)
+    found = findings(task, answers, rows, context.trained_on, gap_closed=gap, table=table_scores)
     return Evaluation(
         metric=rows.metric,
         sample_size=len(rows.rows),
