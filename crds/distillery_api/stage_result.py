@@ -90,7 +90,8 @@ class ObjectiveFigures(LenientModel):
     kind: Annotated[str, Field(max_length=32)]
     """Kind of the objective, such as Labels."""
     rows: Annotated[dict[str, int], Field(max_length=16)] = {}
-    """Number of train rows by what they brought beside one answer: split (the samples disagreed)."""
+    """Number of train rows by what they brought beside one answer: split (the samples disagreed), rationales,
+    noRationale, longRationale (longer than training.maxLength), untrainableRationale."""
 
 
 class TrainingFigures(LenientModel):

@@ -92,8 +92,10 @@ def test_chain_of_thought_asks_for_a_schema_and_trains_on_the_label_alone(run, t
     body = teacher.requests[0].body
     assert body["response_format"]["json_schema"]["schema"]["required"] == ["reason", "answer_choice"]
     assert body["max_tokens"] == 512
-    assert run.rows("train")[0]["completion"] == [{"role": "assistant", "content": "entailment"}]
-    assert "reason" not in json.dumps(run.rows("train")[0])
+    row = run.rows("train")[0]
+    assert row["completion"] == [{"role": "assistant", "content": "entailment"}]
+    assert row.pop("reasoning") == "Having weighed the two sentences, I conclude entailment."
+    assert "reason" not in json.dumps(row)
 
 
 def test_row_cannot_close_the_mark_around_it(run, teacher):

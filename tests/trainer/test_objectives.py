@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec import SampleUse
 from distillery_api.stage import Stage
 from distillery_api.stage_result import ObjectiveFigures
 from distillery_trainer.data.rows import Rejection
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages import train
+from distillery_trainer.student.objectives.rationales import rationale_prompt, with_rationale
 from distillery_trainer.student.objectives.row_batches import RowBatches
 from distillery_trainer.student.objectives.samples import with_samples
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
@@ -61,11 +63,13 @@ def trained(tmp_path, tiny, rows, objective, **generation):
     return run, train.run(run.config(Stage.TRAIN), ProgressReporter(Stage.TRAIN))
 
 
-def probability(run, label: str, others: tuple[str, ...], text: str = TEXT) -> float:
+def probability(run, label: str, others: tuple[str, ...], prompt=None) -> float:
     """The share of a label's first token among those of all labels."""
     folder = run.folder(Stage.TRAIN) / "model"
     tokenizer = read_tokenizer(folder)
-    prompt = tokenizer.apply_chat_template(chat(text), add_generation_prompt=True, return_tensors="pt")["input_ids"]
+    prompt = tokenizer.apply_chat_template(prompt or chat(TEXT), add_generation_prompt=True, return_tensors="pt")[
+        "input_ids"
+    ]
     with torch.no_grad():
         logits = read_model(folder)(prompt).logits[0, -1].float()
     firsts = [tokenizer(each, add_special_tokens=False)["input_ids"][0] for each in (label, *others)]
@@ -78,7 +82,7 @@ def probability(run, label: str, others: tuple[str, ...], text: str = TEXT) -> f
 def encode(row) -> EncodedRow | Rejection:
     text = row["completion"][0]["content"]
     if text == "special":
-        return Rejection("special_token", "")
+        return Rejection(RejectionReason.SPECIAL_TOKEN, "")
     return EncodedRow([1, 2, *map(ord, text)], [IGNORED, IGNORED, *map(ord, text)])
 
 
@@ -124,6 +128,56 @@ def test_rows_that_few_samples_agree_on_count_less(tiny, tmp_path):
     sure = [row_of("entailment", number, ("entailment", 8)) for number in range(40, 80)]
     run, _ = trained(tmp_path, tiny, unsure + sure, {"samples": "Weighted"}, samples=8)
     assert probability(run, "neutral", ("entailment",)) < 0.35, "counted alike, it would be a half"
+
+
+# --- rationales
+
+
+REASON = "Because dogs are animals."
+REASONED = {"prompt": chat(TEXT), "completion": answer("ab"), "reasoning": "xyz!"}
+
+
+def test_second_task_has_a_prompt_of_its_own_and_weighs_as_much_as_it_is_told():
+    seen = []
+
+    def encode_and_note(row):
+        seen.append(row["prompt"])
+        return encode(row)
+
+    own, counted = with_rationale(REASONED, OWN, 0.5, encode_and_note)
+    (second,) = own.siblings
+    assert (own.columns["weight"], second.columns["weight"], counted) == ([1.0, 1.0], [0.25] * 4, "rationales")
+    assert seen[0][0]["content"].startswith("Explain step by step what leads to the right answer")
+    assert (chat(TEXT)[0]["content"] in seen[0][0]["content"], seen[0][1:]) == (True, chat(TEXT)[1:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "rejected", "counted"),
+    [
+        ({"reasoning": None}, None, "noRationale"),
+        ({"reasoning": ""}, None, "noRationale"),
+        ({}, RejectionReason.TOO_LONG, "longRationale"),
+        ({}, RejectionReason.SPECIAL_TOKEN, "untrainableRationale"),
+    ],
+)
+def test_row_without_usable_reasoning_has_the_first_task_alone(changes, rejected, counted):
+    row = {**REASONED, **changes}
+    assert with_rationale(row, OWN, 0.5, lambda _: Rejection(rejected, "")) == (OWN.weighted(1.0), counted)
+
+
+def test_rationales_are_learned_under_their_own_prompt_and_leave_the_answers(tiny, tmp_path):
+    row = training_row(0, "entailment", TEXT)
+    rows = [{**row, "reasoning": REASON}] * 78 + [row, {**row, "reasoning": "very " * 300}]
+    prompt = rationale_prompt(chat(TEXT))
+    shares = {}
+    for use, weight in (("None", {}), ("Auxiliary", {"rationaleWeight": 2})):
+        run, result = trained(tmp_path / use, tiny, rows, {"rationales": use, **weight}, chainOfThought=True)
+        second = probability(run, "Because", ("entailment",), prompt)
+        shares[use] = (second, probability(run, "entailment", ("Because", "neutral")))
+    assert shares["None"][0] < 0.3
+    assert min(shares["Auxiliary"]) > 0.5
+    assert result.training.objective.rows == {"rationales": 78, "noRationale": 1, "longRationale": 1}
+    assert result.rows.kept == 82
 
 
 # --- batches

@@ -138,6 +138,8 @@ def test_reasoning_is_trained_on_only_if_configured(run, teacher, kept):
     run.run()
     reasoning = "<think>\nReading is part of reading and writing.\n</think>\n\n" if kept else ""
     assert answers(run)[:2] == [f"{reasoning}entailment", f"{reasoning}neutral"]
+    beside = None if kept else "Reading is part of reading and writing."
+    assert {row.get("reasoning") for row in run.rows("train")} == {beside}
 
 
 def test_reason_of_a_chain_of_thought_is_the_reasoning_if_there_is_no_other(run):

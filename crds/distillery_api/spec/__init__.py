@@ -39,7 +39,7 @@ from distillery_api.spec.training import (
     TrainingMethod,
     TrainingPreset,
 )
-from distillery_api.spec.training_objective import ObjectiveKind, SampleUse, TrainingObjective
+from distillery_api.spec.training_objective import ObjectiveKind, RationaleUse, SampleUse, TrainingObjective
 from distillery_api.spec.where import Where
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "Pricing",
     "Prompts",
     "Queue",
+    "RationaleUse",
     "Redaction",
     "Replies",
     "Resources",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distillery_api.base import Rule
-from distillery_api.spec.training_objective import SampleUse
+from distillery_api.spec.training_objective import RationaleUse, SampleUse
 
 if TYPE_CHECKING:
     from distillery_api.spec.distillation import DistillationSpec
@@ -17,6 +17,15 @@ def _has_samples_to_use(spec: DistillationSpec) -> bool:
 
 def _soft_answers_have_no_reasoning(spec: DistillationSpec) -> bool:
     return spec.training.objective.samples is not SampleUse.SOFT or not spec.generation.keep_reasoning
+
+
+def _has_reasoning_to_learn(spec: DistillationSpec) -> bool:
+    reasons = spec.generation.chain_of_thought or any(teacher.reasoning for teacher in spec.generation.teachers)
+    return spec.training.objective.rationales is RationaleUse.NONE or reasons
+
+
+def _reasoning_is_learned_once(spec: DistillationSpec) -> bool:
+    return spec.training.objective.rationales is RationaleUse.NONE or not spec.generation.keep_reasoning
 
 
 OBJECTIVE_RULES = (
@@ -31,5 +40,18 @@ OBJECTIVE_RULES = (
         "training.objective.samples: Soft learns answers without their reasoning; remove generation.keepReasoning, or"
         " set samples to Weighted",
         _soft_answers_have_no_reasoning,
+    ),
+    Rule(
+        "self.training.objective.rationales == 'None' || self.generation.chainOfThought"
+        " || self.generation.teachers.exists(t, t.reasoning)",
+        "training.objective.rationales: there is no reasoning to learn; set generation.chainOfThought, or"
+        " generation.teachers[0].reasoning for a teacher that reasons by itself, or remove rationales",
+        _has_reasoning_to_learn,
+    ),
+    Rule(
+        "self.training.objective.rationales == 'None' || !self.generation.keepReasoning",
+        "training.objective.rationales: with generation.keepReasoning the student learns the reasoning before each"
+        " answer already; remove one of the two",
+        _reasoning_is_learned_once,
     ),
 )

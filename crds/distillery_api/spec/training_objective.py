@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, ClassVar
 
-from distillery_api.base import ApiModel
+from pydantic import Field
+
+from distillery_api.base import ApiModel, Rule
 
 
 class ObjectiveKind(StrEnum):
@@ -21,6 +24,13 @@ class SampleUse(StrEnum):
     SOFT = "Soft"
 
 
+class RationaleUse(StrEnum):
+    """What a student learns of the teacher's reasoning."""
+
+    NONE = "None"
+    AUXILIARY = "Auxiliary"
+
+
 class TrainingObjective(ApiModel):
     """What the student learns from each row."""
 
@@ -30,3 +40,17 @@ class TrainingObjective(ApiModel):
     """What it learns where generation.samples is more than 1. Majority: the answer that most samples agree on.
     Weighted: that answer, with the share of the samples that agree on it as the weight of the row. Soft: every answer
     of the row, each weighted by its share of the readable samples. Default: Majority."""
+    rationales: RationaleUse = RationaleUse.NONE
+    """What it learns of the teacher's reasoning. Auxiliary: the reasoning as a second task under a prompt of its own
+    (distilling step by step, arXiv 2305.02301), so that the student still answers at once. It needs
+    generation.chainOfThought or a teacher with reasoning. Default: None."""
+    rationale_weight: Annotated[float, Field(strict=True, gt=0, le=10)] | None = None
+    """Weight of the second task beside the first one, of 1. Only with rationales Auxiliary. Default: 0.5."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.rationaleWeight) || self.rationales == 'Auxiliary'",
+            "rationaleWeight is that of the second task; set rationales to Auxiliary, or remove it",
+            lambda objective: objective.rationale_weight is None or objective.rationales is RationaleUse.AUXILIARY,
+        ),
+    )

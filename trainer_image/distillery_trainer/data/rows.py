@@ -104,9 +104,11 @@ class TrainingRow:
     """What may be called, beside the messages as other trainers expect it."""
     samples: list[SampledAnswer] | None = None
     """The different answers of the teacher's samples, the kept one first; None for one sample."""
+    reasoning: str | None = None
+    """The teacher's reasoning; None where it gave none, and where it is a part of `completion`."""
 
 
-BESIDE_ANSWER = ("samples",)
+BESIDE_ANSWER = ("samples", "reasoning")
 """Fields of a TrainingRow that earlier releases did not write."""
 
 

@@ -14,10 +14,10 @@ from distillery_trainer.tasks import StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply
 
 
-def training_row(row: Row, turn: StudentTurn, teacher: str) -> TrainingRow:
-    """The student prompt and the answer, with the reasoning if the run keeps it."""
+def training_row(row: Row, turn: StudentTurn, teacher: str, *, keeps_reasoning: bool) -> TrainingRow:
+    """The student prompt and the answer, with the reasoning before it if the run keeps it, else beside it."""
     answer = _message(turn)
-    if turn.reasoning is not None:
+    if keeps_reasoning and turn.reasoning is not None:
         answer["content"] = f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
     return TrainingRow(
         id=row.id,
@@ -26,6 +26,7 @@ def training_row(row: Row, turn: StudentTurn, teacher: str) -> TrainingRow:
         teacher=teacher,
         tools=tools_of(turn.prompt) or None,
         samples=[{"completion": [_message(each)], "count": count} for each, count in turn.samples] or None,
+        reasoning=None if keeps_reasoning else turn.reasoning or None,
     )
 
 

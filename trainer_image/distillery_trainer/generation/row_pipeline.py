@@ -172,17 +172,16 @@ class RowPipeline:
 
     def _student_turns(self, row: Row, answered: AnsweredRow) -> list[StudentTurn]:
         turns = self._task.student_turns(row, answered.answers)
-        return [self._with_samples(row, answered, number, turn) for number, turn in enumerate(turns)]
+        return [self._with_all_given(row, answered, number, turn) for number, turn in enumerate(turns)]
 
-    def _with_samples(self, row: Row, answered: AnsweredRow, number: int, turn: StudentTurn) -> StudentTurn:
-        """The turn with what the teacher gave beside its answer: its reasoning where that is kept, and the answers of
-        its other samples."""
+    def _with_all_given(self, row: Row, answered: AnsweredRow, number: int, turn: StudentTurn) -> StudentTurn:
+        """The turn with what the teacher gave beside its answer: its reasoning, and the answers of its other
+        samples."""
         teacher_turn, earlier = answered.teacher_turns[number], answered.answers[:number]
         samples = [
             (self._task.student_turns(row, [*earlier, answer])[number], count) for answer, count in teacher_turn.samples
         ]
-        reasoning = self._reasoning(teacher_turn) if self._generation.keep_reasoning else None
-        return replace(turn, reasoning=reasoning, samples=samples)
+        return replace(turn, reasoning=self._reasoning(teacher_turn), samples=samples)
 
     def _reasoning(self, turn: TeacherTurn) -> str | None:
         if turn.reply is None:

@@ -54,6 +54,7 @@ class Workers:
         progress: ProgressReporter,
     ) -> None:
         self._task, self._data, self._counters = task, data, counters
+        self._keeps_reasoning = config.generation.keep_reasoning
         self._rows, self._teacher = data.rows(), clients.teacher
         self._concurrency = min(self._teacher.concurrent_rows, data.row_count)
         judge = AnswerJudge(task, clients.judge) if clients.judge else None
@@ -160,7 +161,11 @@ class Workers:
         if isinstance(outcome, RowRejection):
             self._reject(indexed, outcome)
             return
-        lines = [training_line(training_row(indexed.row, turn, self._teacher.name)) for turn in outcome]
+        rows = [
+            training_row(indexed.row, turn, self._teacher.name, keeps_reasoning=self._keeps_reasoning)
+            for turn in outcome
+        ]
+        lines = [training_line(row) for row in rows]
         self._outputs.put(indexed.index, Artefact(indexed.split), b"".join(lines))
         self._counters[indexed.split].kept += 1
         self._first_rows.add(None)

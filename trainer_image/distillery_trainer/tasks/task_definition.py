@@ -59,7 +59,7 @@ class StudentTurn:
     completion: str
     """The answer."""
     reasoning: str | None = None
-    """The reasoning before the answer, if the student learns that, too."""
+    """The teacher's reasoning before the answer; None where it gave none."""
     tool_calls: list[ToolCall] = field(default_factory=list)
     """The answer, where it is calls; `completion` is empty then."""
     samples: list[tuple[StudentTurn, int]] = field(default_factory=list)

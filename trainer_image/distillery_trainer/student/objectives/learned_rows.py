@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import SampleUse
+from distillery_api.spec import RationaleUse, SampleUse
 from distillery_api.stage_result import ObjectiveFigures
+from distillery_trainer.student.objectives.rationales import DEFAULT_WEIGHT, with_rationale
 from distillery_trainer.student.objectives.samples import with_samples
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 
@@ -18,14 +19,17 @@ class LearnedRows:
 
     def __init__(self, config: RunConfig, encoder: RowEncoder) -> None:
         self._wanted, self._drawn = config.training.objective, config.generation.samples
-        self._encoder = encoder
+        self._encode = encoder.encode
         self._counts: Counter[str] = Counter()
 
     def learned(self, row: Mapping[str, Any], encoded: EncodedRow) -> EncodedRow:
         """A row as it is in the file, encoded with the answer alone, with what is learned beside that."""
-        whole = with_samples(row, encoded, self._wanted.samples, self._drawn, self._encoder.encode)
+        whole = with_samples(row, encoded, self._wanted.samples, self._drawn, self._encode)
         if self._wanted.samples is not SampleUse.MAJORITY and whole != encoded.weighted(1):
             self._counts["split"] += 1
+        if self._wanted.rationales is RationaleUse.AUXILIARY:
+            whole, counted = with_rationale(row, whole, self._wanted.rationale_weight or DEFAULT_WEIGHT, self._encode)
+            self._counts[counted] += 1
         return whole
 
     def figures(self) -> ObjectiveFigures:
