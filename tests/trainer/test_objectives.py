@@ -137,7 +137,7 @@ REASON = "Because dogs are animals."
 REASONED = {"prompt": chat(TEXT), "completion": answer("ab"), "reasoning": "xyz!"}
 
 
-def test_second_task_has_a_prompt_of_its_own_and_weighs_as_much_as_it_is_told():
+def test_second_task_has_a_prompt_of_its_own_and_weighs_what_it_should():
     seen = []
 
     def encode_and_note(row):
