@@ -1,20 +1,26 @@
-"""The duration of the train stage, compared with TRL's SFTTrainer as set up in its documentation.
+"""The train stage compared with TRL's SFTTrainer, as set up in its documentation and at its fastest.
 
-    python -m benchmarks.training [--runs 3] [--rows 64]
+    python -m benchmarks.training [--runs 3] [--rows 64] [--answers short long]
 
-Same rows, LoRA, batch size, schedule, precision and evaluation per epoch, on the same device, in turn, each in its own
-process. Compared are the stage's seconds from loading the model to the last checkpoint, without imports and merging,
-and the peer's training loop only.
+Same rows, LoRA, effective batch, schedule, precision and evaluation per epoch, on the same device, in turn, each in its
+own process. Compared are the stage's seconds from loading the model to the last checkpoint, without imports and
+merging, and the peer's training loop only; the loss on the same validation rows; and the peak memory of the process,
+on a GPU that of the device.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,48 +32,94 @@ from distillery_api.stage import Stage
 from student import student_folder
 from train_evaluate_run import TrainEvaluateRun, training_row
 
-SETTINGS = {"batchSize": 8, "epochs": 1, "learningRate": 0.001, "rank": 16, "alpha": 32}
+SETTINGS: dict[str, Any] = {"batchSize": 8, "epochs": 1, "learningRate": 0.001, "rank": 16, "alpha": 32}
+VALIDATION_ROWS = 16
+PEERS = ("documented", "fastest")
+LONG_ANSWER_WORDS = 200
+WORDS = ("the", "harbour", "ship", "sails", "before", "noon", "with", "grain", "while", "gulls", "circle", "over", "it")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One training."""
+
+    seconds: float
+    loss: float
+    """On the validation rows, the best of all epochs."""
+    memory: int
+    """Peak, in bytes."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--answers", nargs="*", choices=["short", "long"], default=["short", "long"])
     arguments = parser.parse_args()
-    rows = [row(number) for number in range(arguments.rows + 16)]
-    train, validation = rows[: arguments.rows], rows[arguments.rows :]
-    times = [(ours(train, validation), plain(train, validation)) for _ in range(arguments.runs)]
-    report(times, arguments.rows)
+    for answers in arguments.answers:
+        rows = [row(number, answers) for number in range(arguments.rows + VALIDATION_ROWS)]
+        compare(rows[: arguments.rows], rows[arguments.rows :], arguments.runs, answers)
 
 
-def row(number: int) -> dict[str, Any]:
-    """A row as long as those of the quickstart."""
+def row(number: int, answers: str) -> dict[str, Any]:
+    """A row as long as those of the quickstart, or with a long answer."""
     text = f"Premise: Name{number} sang and Other{number} did not cook.\nHypothesis: Other{number} cooked."
-    made = training_row(number, text=text)
+    if answers == "short":
+        made = training_row(number, text=text)
+    else:
+        told = " ".join(WORDS[(number * 7 + word * word) % len(WORDS)] for word in range(LONG_ANSWER_WORDS))
+        made = training_row(number, answer=told, text=text)
     made["prompt"][0]["content"] = SYSTEM_PROMPT
     return made
 
 
-def ours(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> float:
-    """Seconds of the stage's training loop, from its result."""
+def compare(train: list[dict[str, Any]], validation: list[dict[str, Any]], runs: int, answers: str) -> None:
+    tokens = token_counts(train)
+    SETTINGS["batchTokens"] = max(*tokens, sum(tokens) * SETTINGS["batchSize"] // len(tokens))
+    stage: list[Measured] = []
+    peers: dict[str, list[Measured]] = {kind: [] for kind in PEERS}
+    for _ in range(runs):
+        stage.append(ours(train, validation))
+        for kind in PEERS:
+            peers[kind].append(plain(train, validation, kind))
+    precision = "bfloat16" if SETTINGS["bf16"] else "float32"
+    print(f"\n{answers} answers: {len(train)} rows of {sum(tokens) // len(tokens)} tokens, {precision}, {runs} runs\n")
+    print("| | tokens a second | ratio of the stage's | validation loss | peak memory |")
+    print("|---|---|---|---|---|")
+    print(line("train stage", sum(tokens), stage, stage))
+    for kind in PEERS:
+        print(line(f"SFTTrainer, {kind}", sum(tokens), peers[kind], stage), flush=True)
+
+
+def token_counts(rows: list[dict[str, Any]]) -> list[int]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(student_folder())
+    return [
+        len(tokenizer.apply_chat_template(each["prompt"] + each["completion"], return_dict=True)["input_ids"])
+        for each in rows
+    ]
+
+
+def ours(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> Measured:
+    """The stage's training loop, from its result."""
     lora = {"rank": SETTINGS["rank"], "alpha": SETTINGS["alpha"]}
     options = {name: SETTINGS[name] for name in ("batchSize", "epochs", "learningRate")}
+    training = {"lora": lora, "maxLength": 2048, **options}
     with tempfile.TemporaryDirectory() as folder:
-        run = TrainEvaluateRun(
-            Path(folder), student_folder(), train=train, validation=validation, training={"lora": lora, **options}
-        )
+        run = TrainEvaluateRun(Path(folder), student_folder(), train=train, validation=validation, training=training)
         path = Path(folder) / "run.json"
         path.write_text(run.config(Stage.TRAIN).model_dump_json(by_alias=True))
-        execute([sys.executable, "-m", "distillery_trainer", "train", "--config", str(path)])
-        metrics = run.result(Stage.TRAIN).training
-    if metrics is None:
-        raise SystemExit("the stage's result has no training metrics")
-    SETTINGS["bf16"] = metrics.precision == "bfloat16"
-    return metrics.seconds
+        _, memory = execute([sys.executable, "-m", "distillery_trainer", "train", "--config", str(path)])
+        figures = run.result(Stage.TRAIN).training
+    if figures is None:
+        raise SystemExit("the stage's result has no training figures")
+    SETTINGS["bf16"] = figures.precision == "bfloat16"
+    return Measured(figures.seconds, figures.validation_loss, memory)
 
 
-def plain(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> float:
-    """Seconds of the plain trainer's loop."""
+def plain(train: list[dict[str, Any]], validation: list[dict[str, Any]], kind: str) -> Measured:
+    """The peer's loop."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = {"train": train, "validation": validation}
@@ -75,33 +127,75 @@ def plain(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> floa
             kept = ({"prompt": each["prompt"], "completion": each["completion"]} for each in rows)
             (folder / f"{split}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in kept))
         paths = {split: str(folder / f"{split}.jsonl") for split in files}
-        settings = {**SETTINGS, **paths, "model": str(student_folder()), "output": str(folder / "out")}
+        settings = {**SETTINGS, **paths, "kind": kind, "model": str(student_folder()), "output": str(folder / "out")}
         (folder / "settings.json").write_text(json.dumps(settings))
-        output = execute(
-            [sys.executable, str(Path(__file__).with_name("plain_trainer.py")), str(folder / "settings.json")]
-        )
-    return float(next(line.split()[1] for line in output.splitlines() if line.startswith("SECONDS")))
+        program = str(Path(__file__).with_name("plain_trainer.py"))
+        output, memory = execute([sys.executable, program, str(folder / "settings.json")])
+    text = next(line for line in output.splitlines() if line.startswith("FIGURES "))
+    figures = json.loads(text.removeprefix("FIGURES "))
+    return Measured(figures["seconds"], figures["loss"], memory)
 
 
-def execute(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{command[1:3]} failed:\n{done.stderr[-2000:]}")
-    return done.stdout
+def execute(command: list[str]) -> tuple[str, int]:
+    """The output and the peak memory of a program."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors, DeviceMemory() as device:
+        process = subprocess.Popen(command, stdout=output, stderr=errors, text=True)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0), errors.seek(0)
+        if process.returncode != 0:
+            raise SystemExit(f"{command[1:3]} failed:\n{errors.read()[-2000:]}")
+        return output.read(), device.peak or peak_of(used)
 
 
-def report(times: list[tuple[float, float]], rows: int) -> None:
-    stage_times, peer_times = zip(*times, strict=True)
-    ratios = [stage / peer for stage, peer in times]
-    precision = "bfloat16" if SETTINGS["bf16"] else "float32"
-    print(f"{rows} rows, batch {SETTINGS['batchSize']}, {precision}, {len(times)} runs")
-    print(f"train stage  {spread(stage_times)} s")
-    print(f"SFTTrainer   {spread(peer_times)} s")
-    print(f"ratio        {spread(ratios)}  (below 1: the stage is faster)")
+def peak_of(used: resource.struct_rusage) -> int:
+    """Peak resident memory, in bytes."""
+    return used.ru_maxrss * 1024
 
 
-def spread(values: tuple[float, ...] | list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+class DeviceMemory:
+    """Watches how much memory of the GPU is in use beyond what was; 0 without a GPU."""
+
+    peak = 0
+
+    def __enter__(self) -> DeviceMemory:
+        import torch
+
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        if torch.cuda.is_available():
+            self._before = in_use()
+            self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.02):
+            self.peak = max(self.peak, in_use() - self._before)
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread.ident:
+            self._thread.join()
+
+
+def in_use() -> int:
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return int(total - free)
+
+
+def line(name: str, tokens: int, measured: Sequence[Measured], stage: Sequence[Measured]) -> str:
+    rates = [tokens * SETTINGS["epochs"] / each.seconds for each in measured]
+    ratios = [other.seconds / each.seconds for each, other in zip(stage, measured, strict=True)]
+    loss = statistics.median(each.loss for each in measured)
+    memory = max(each.memory for each in measured) / 2**20
+    return f"| {name} | {spread(rates, 0)} | {spread(ratios, 2)} | {loss:.3f} | {memory:,.0f} MiB |"
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:,.{digits}f} ({low:,.{digits}f}-{high:,.{digits}f})"
 
 
 if __name__ == "__main__":
