@@ -63,6 +63,8 @@ class EpochLosses(LenientModel):
 class TrainingSettings(LenientModel):
     """What the training was done with: the manifest's values, and those that were chosen where it left them out."""
 
+    method: Annotated[str, Field(max_length=16)] | None = None
+    """Which weights were trained, such as LoRA; absent of a training by release 0.1.0."""
     epochs: int
     """Number of passes over the train rows, unless the training ended sooner."""
     epochs_without_gain: int | None = None
@@ -78,7 +80,8 @@ class TrainingSettings(LenientModel):
 
     def sentence(self) -> str:
         """The settings for people, such as `LoRA rank 16, alpha 32, learning rate 0.001, batch size 4, 5 epochs`."""
-        method = f"LoRA rank {self.rank}, alpha {self.alpha}" if self.rank else "all weights"
+        adapters = f"{self.method or 'LoRA'} rank {self.rank}, alpha {self.alpha}"
+        method = adapters if self.rank else "all weights"
         epochs = f"{self.epochs} {'epoch' if self.epochs == 1 else 'epochs'}"
         end = f" at most, until {self.epochs_without_gain} in a row gain nothing" if self.epochs_without_gain else ""
         return f"{method}, learning rate {self.learning_rate:g}, batch size {self.batch_size}, {epochs}{end}"

@@ -63,6 +63,16 @@ def test_plan_shows_stages_and_names(distillery):
         assert part in result.stdout
 
 
+def test_plan_says_what_will_not_start(distillery):
+    manifest = Path("conjnli.yaml")
+    manifest.write_text(manifest.read_text().replace("spec:\n", "spec:\n  training: {method: QLoRA}\n", 1))
+    result = distillery("plan", "conjnli.yaml")
+    assert result.exit_code == 0
+    assert "In a cluster, this will not start: training.method: QLoRA needs a GPU; ask for one" in " ".join(
+        result.stderr.split()
+    )
+
+
 def test_plan_prints_every_manifest(distillery):
     result = distillery("plan", "conjnli.yaml", "--manifests")
     kinds = [manifest["kind"] for manifest in yaml.safe_load_all(result.stdout)]

@@ -54,21 +54,28 @@ def test_learning_rate_falls_with_the_size_and_is_a_tenth_without_adapters(metho
     [
         (
             {"epochs": 2, "batchSize": 1, "learningRate": 0.01, "lora": {"rank": 4, "alpha": 4}},
-            TrainingSettings(epochs=2, batch_size=1, learning_rate=0.01, rank=4, alpha=4),
+            TrainingSettings(method="LoRA", epochs=2, batch_size=1, learning_rate=0.01, rank=4, alpha=4),
         ),
-        ({"epochs": 1}, TrainingSettings(epochs=1, batch_size=4, learning_rate=1e-3, rank=16, alpha=32)),
+        ({"epochs": 1}, TrainingSettings(method="LoRA", epochs=1, batch_size=4, learning_rate=1e-3, rank=16, alpha=32)),
         (
             {"epochs": 9, "epochsWithoutGain": 2},
-            TrainingSettings(epochs=9, epochs_without_gain=2, batch_size=4, learning_rate=1e-3, rank=16, alpha=32),
+            TrainingSettings(
+                method="LoRA", epochs=9, epochs_without_gain=2, batch_size=4, learning_rate=1e-3, rank=16, alpha=32
+            ),
         ),
         (
             {"batchSize": 8, "lora": {"rank": 64}},
-            TrainingSettings(epochs=16, epochs_without_gain=3, batch_size=8, learning_rate=1e-3, rank=64, alpha=128),
+            TrainingSettings(
+                method="LoRA", epochs=16, epochs_without_gain=3, batch_size=8, learning_rate=1e-3, rank=64, alpha=128
+            ),
         ),
-        ({"preset": "Azure"}, TrainingSettings(epochs=1, batch_size=1, learning_rate=3e-4, rank=8, alpha=128)),
+        (
+            {"preset": "Azure"},
+            TrainingSettings(method="LoRA", epochs=1, batch_size=1, learning_rate=3e-4, rank=8, alpha=128),
+        ),
         (
             {"preset": "Azure", "epochs": 3, "lora": {"rank": 32}},
-            TrainingSettings(epochs=3, batch_size=1, learning_rate=3e-4, rank=32, alpha=128),
+            TrainingSettings(method="LoRA", epochs=3, batch_size=1, learning_rate=3e-4, rank=32, alpha=128),
         ),
     ],
 )

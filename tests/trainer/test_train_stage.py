@@ -122,7 +122,9 @@ def test_killed_stage_resumes_from_its_checkpoint(tiny, tmp_path):
     assert len(trained.losses) == 8
     best = max(trained.losses, key=lambda epoch: (epoch.score, -epoch.validation))
     assert (trained.validation_score, trained.validation_loss) == (best.score, best.validation)
-    assert trained.settings == TrainingSettings(epochs=8, batch_size=1, learning_rate=0.0003, rank=8, alpha=128)
+    assert trained.settings == TrainingSettings(
+        method="LoRA", epochs=8, batch_size=1, learning_rate=0.0003, rank=8, alpha=128
+    )
 
 
 def test_stopped_stage_saves_a_checkpoint_and_exits_with_143(tiny, tmp_path):

@@ -48,7 +48,11 @@ _MANY_NODES = (
 
 
 def _serves_what_is_trained(spec: DistillationSpec) -> bool:
-    return spec.serving.adapter is AdapterMode.MERGED or spec.training.method is TrainingMethod.LORA
+    return spec.serving.adapter is AdapterMode.MERGED or spec.training.method.trains_adapters
+
+
+def _serves_what_vllm_loads(spec: DistillationSpec) -> bool:
+    return spec.serving.adapter is AdapterMode.MERGED or spec.training.method is not TrainingMethod.DORA
 
 
 def _only_with(
@@ -231,9 +235,15 @@ class DistillationSpec(ApiModel):
             _candidate_can_mount_the_volume,
         ),
         Rule(
-            "!has(self.serving.adapter) || self.serving.adapter == 'Merged' || self.training.method == 'LoRA'",
+            "!has(self.serving.adapter) || self.serving.adapter == 'Merged' || self.training.method != 'Full'",
             "serving.adapter: training.method Full makes no adapter; set training.method to LoRA, or adapter to Merged",
             _serves_what_is_trained,
+        ),
+        Rule(
+            "!has(self.serving.adapter) || self.serving.adapter == 'Merged' || self.training.method != 'DoRA'",
+            "serving.adapter: vLLM does not load adapters of training.method DoRA; set training.method to LoRA or"
+            " rsLoRA, or adapter to Merged",
+            _serves_what_vllm_loads,
         ),
         Rule(
             "!has(self.serving.sharedServer) || has(self.storage.claimName)",

@@ -68,8 +68,8 @@ class Serving(StageOptions):
     adapter: Annotated[AdapterMode, NotServerIdentity] = AdapterMode.MERGED
     """Merged serves the student as one model. LoRA serves the base model, and the student as an adapter on it: a new
     student of the same base model is loaded into the running server, so that it takes over without a gap, whatever the
-    volume. Requires the runtime VLLM and training.method LoRA, and keeps the base model in the workspace; a change
-    trains the student again, from the same rows. Default: Merged."""
+    volume. Requires the runtime VLLM and training.method LoRA, rsLoRA or QLoRA, and keeps the base model in the
+    workspace; a change trains the student again, from the same rows. Default: Merged."""
     shared_server: Annotated[ShortName | None, NotIdentity, NotServerIdentity] = None
     """Name of another Distillation with adapter LoRA, in the same namespace, whose server serves this student, too,
     under this Distillation's own name and Service; no other Pod is needed. Both use one workspace claim

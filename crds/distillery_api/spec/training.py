@@ -17,7 +17,15 @@ class TrainingMethod(StrEnum):
     """Which weights are trained."""
 
     LORA = "LoRA"
+    RS_LORA = "rsLoRA"
+    DORA = "DoRA"
+    QLORA = "QLoRA"
     FULL = "Full"
+
+    @property
+    def trains_adapters(self) -> bool:
+        """Whether low-rank adapters are trained, and the model's own weights stay as they are."""
+        return self is not TrainingMethod.FULL
 
 
 class StudentModel(ApiModel):
@@ -63,7 +71,8 @@ class Lora(ApiModel):
     rank: Annotated[Annotated[int, Field(strict=True, ge=1, le=512)] | None, FirstDefault(8)] = None
     """Rank of the adapters. Default: 16."""
     alpha: Annotated[Annotated[int, Field(strict=True, ge=1, le=4096)] | None, FirstDefault(128)] = None
-    """Scaling numerator: the adapters' output is multiplied by alpha / rank. Default: twice the rank."""
+    """Scaling numerator: the adapters' output is multiplied by alpha / rank, with rsLoRA by alpha / sqrt(rank).
+    Default: twice the rank; 8 with rsLoRA, which is the same at rank 16."""
     dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0
     """Dropout probability of the adapters' inputs, from 0 to below 1. Default: 0."""
 
@@ -74,6 +83,8 @@ parts of a batch that the operator asks for divide them or are more than they ha
 _AZURE: dict[str, Any] = {"epochs": 1, "batch_size": 1, "learning_rate": 0.0003}
 _AZURE_LORA: dict[str, Any] = {"rank": 8, "alpha": 128}
 _AUTO_RANK = 16
+_AUTO_RS_LORA_ALPHA = 8
+"""With rsLoRA, one alpha suits every rank (arXiv 2312.03732, section 3); this one scales as LoRA does at _AUTO_RANK."""
 
 
 class Training(JobOptions):
@@ -85,9 +96,12 @@ class Training(JobOptions):
     model; Azure has the fixed defaults of Azure AI Foundry's distillation: rank 8, alpha 128, 1 epoch, batch size 1
     and learning rate 0.0003. Default: Auto."""
     method: TrainingMethod = TrainingMethod.LORA
-    """LoRA trains low-rank adapters and merges them into the model; Full trains all weights. Default: LoRA."""
+    """LoRA trains low-rank adapters and merges them into the model. rsLoRA (arXiv 2312.03732) scales them so that high
+    ranks learn as stably as low ones. DoRA (arXiv 2402.09353) also trains the magnitude of the weights apart from their
+    direction, and is slower. QLoRA (arXiv 2305.14314) holds the model in 4 bits while it trains, and needs a GPU. Full
+    trains all weights. Default: LoRA."""
     lora: Lora = Lora()
-    """Settings of method LoRA; ignored otherwise."""
+    """Settings of the adapters; ignored with Full."""
     objective: TrainingObjective = TrainingObjective()
     """What the student learns from each row. Default: the teacher's answers."""
     epochs: Annotated[Annotated[int, Field(strict=True, ge=1, le=100)] | None, FirstDefault(1)] = None
@@ -128,7 +142,8 @@ class Training(JobOptions):
     @property
     def adapter_alpha(self) -> int:
         """Scaling numerator of the adapters, with its default filled in."""
-        return self.with_preset.lora.alpha or 2 * self.adapter_rank
+        chosen = _AUTO_RS_LORA_ALPHA if self.method is TrainingMethod.RS_LORA else 2 * self.adapter_rank
+        return self.with_preset.lora.alpha or chosen
 
 
 def _missing(model: ApiModel, values: dict[str, Any]) -> dict[str, Any]:

@@ -259,7 +259,9 @@ def plan_file(file: Path, out: Path | None, mappings: LocalSubstitutes, manifest
     if out is not None:
         show_outlook(read_manifest(file), out, mappings)
         return
-    from distillery_operator.manifests.preview import preview_plan  # only here: the other commands need no manifests
+    # Only here: the other commands need no manifests.
+    from distillery_operator.manifests.method_needs import lacking_for_method
+    from distillery_operator.manifests.preview import preview_plan
 
     plan = preview_plan(read_manifest(file).distillation)
     if manifests:
@@ -268,6 +270,8 @@ def plan_file(file: Path, out: Path | None, mappings: LocalSubstitutes, manifest
     console = output()
     show_table(console, _stage_table(plan))
     say(console, _children_text(plan))
+    if lacking := lacking_for_method(plan.spec.training):
+        print_error(f"In a cluster, this will not start: {lacking}")
 
 
 def _stage_table(plan: Plan) -> Table:

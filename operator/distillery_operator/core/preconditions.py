@@ -12,6 +12,7 @@ from distillery_operator.core.routes import route_name_conflict
 from distillery_operator.core.shared_server import shared_server_problem
 from distillery_operator.core.situation import Situation
 from distillery_operator.core.workspace import workspace_problem
+from distillery_operator.manifests.method_needs import lacking_for_method
 
 Precondition = Callable[[Situation], Problem | None]
 """Returns the problem where the precondition is not met."""
@@ -79,6 +80,12 @@ def shared_server_suits(situation: Situation) -> Problem | None:
     return shared_server_problem(situation)
 
 
+def method_can_be_used(situation: Situation) -> Problem | None:
+    """Nor for a training that needs what its Pod does not ask for."""
+    lacking = lacking_for_method(situation.plan.spec.training)
+    return Problem(Reason.INVALID_SPEC, lacking) if lacking else None
+
+
 def no_live_job(situation: Situation) -> Problem | None:
     """Two stages at the same time would write to one workspace."""
     live = next((job for job in situation.observation.jobs if job.live), None)
@@ -109,6 +116,7 @@ PRECONDITIONS: tuple[Precondition, ...] = (
     claim_name_is_free,
     server_names_are_free,
     shared_server_suits,
+    method_can_be_used,
     no_live_job,  # After what only a person can repair: that should be reported without waiting for a Job to stop.
     no_orphaned_pod,
     student_is_served,

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from distillery_api.base import ApiModel, FirstDefault, NotIdentity
-from distillery_api.spec import NLI_LABELS, AdapterMode, Data, DistillationSpec, Task, TrainingMethod
+from distillery_api.spec import NLI_LABELS, AdapterMode, Data, DistillationSpec, Task
 from distillery_api.stage import Stage
 
 HASH_LENGTH = 8
@@ -118,7 +118,7 @@ def _data_identity(spec: DistillationSpec) -> dict[str, Any]:
 def _student_identity(spec: DistillationSpec) -> dict[str, Any]:
     """What determines the student, beside the rows."""
     training = identity_fields(spec.training.with_preset)
-    if spec.training.method is not TrainingMethod.LORA:
+    if not spec.training.method.trains_adapters:
         # No adapters are trained, whatever the fields of `lora` say.
         training.pop("lora", None)
     served = {} if spec.serving.adapter is AdapterMode.MERGED else {"served": spec.serving.adapter}

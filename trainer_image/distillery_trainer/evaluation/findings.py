@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from distillery_api.evaluation import LearningCurve
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import Training, TrainingMethod
+from distillery_api.spec import Training
 from distillery_api.stage import Stage
 from distillery_api.stage_result import EpochLosses, StageResult
 from distillery_trainer.evaluation import scores
@@ -163,5 +163,5 @@ def trained_on(training: Training, result: StageResult | None, answers: Sequence
         losses=figures.losses if figures else (),
         epochs=given.epochs or 1,
         learning_rate=given.learning_rate or 0.0,
-        rank=given.lora.rank if given.method is TrainingMethod.LORA else None,
+        rank=given.lora.rank if given.method.trains_adapters else None,
     )

@@ -14,13 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import torch
 from peft import LoraConfig
 
 from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
 from distillery_api.run_config import GENERATION_BATCH_ROWS, RunConfig
-from distillery_api.spec import TrainingMethod
 from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
 from distillery_api.stage import Stage
 from distillery_api.stage_result import TrainingFigures, TrainingSettings
@@ -36,6 +34,7 @@ from distillery_trainer.student.kept_base import kept_base, leave_adapter
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
 from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
+from distillery_trainer.student.trained_weights import load_to_train, where_to_merge
 from distillery_trainer.student.training_loop import NonFiniteLoss, TrainedModel, TrainingMonitor, TrainingSetup, train
 from distillery_trainer.tasks import task_for
 
@@ -48,7 +47,7 @@ def make_student(
     with _failures_explained(config, rows.partial_result()):
         trained, settings = _train(config, base, rows, device, progress)
         seconds = time.monotonic() - started
-        _save(config, base, trained, folder)
+        _save(config, base, trained, folder, device)
     shutil.rmtree(folder.checkpoints)
     return _figures(trained, settings, device, seconds).model_copy(update={"objective": rows.objective})
 
@@ -97,12 +96,10 @@ def _rendering(config: RunConfig) -> Rendering:
 def _train(
     config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: ProgressReporter
 ) -> tuple[TrainedModel, TrainingSettings]:
-    lora = config.training.method is TrainingMethod.LORA
     folder = config.stage_folder.checkpoints
     monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"), progress.alive)
     with on_termination(monitor.stop), weight_storage_errors_explained(str(folder)):
-        # Frozen weights need only the precision of the arithmetic; trained weights need more.
-        model = base.load(device.dtype if lora else torch.float32)
+        model = load_to_train(base, config.training.method, device)
         settings = _settings(config, len(rows.train), model.num_parameters())
         score = _score(config, base, rows, device)
         setup = TrainingSetup(
@@ -133,7 +130,7 @@ def _settings(config: RunConfig, rows: int, parameters: int) -> TrainingSettings
 def _adapters(config: RunConfig, settings: TrainingSettings) -> LoraConfig | None:
     if settings.rank is None or settings.alpha is None:
         return None
-    return lora_adapters(settings.rank, settings.alpha, config.training.lora.dropout)
+    return lora_adapters(config.training.method, settings.rank, settings.alpha, config.training.lora.dropout)
 
 
 def _score(config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device) -> ValidationScore | None:
@@ -145,15 +142,15 @@ def _score(config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Devi
     return ValidationScore(task_for(config), scored, base, device, at_a_time)
 
 
-def _save(config: RunConfig, base: ModelFolder, trained: TrainedModel, folder: StageFolder) -> None:
+def _save(config: RunConfig, base: ModelFolder, trained: TrainedModel, folder: StageFolder, device: Device) -> None:
     gc.collect()  # the trainer's model is no longer needed, and merging loads another one
-    if config.training.method is TrainingMethod.LORA:
+    if config.training.method.trains_adapters:
         save_adapter(trained.checkpoint, folder.adapter)
-        save_student(merged(base, folder.adapter), base, folder.model)
+        save_student(merged(base, folder.adapter, where_to_merge(base, device)), base, folder.model)
         if config.base_folder:
             leave_adapter(folder.adapter, config.paths.served_adapter(config.folder))
         return
-    student = open_folder(trained.checkpoint, base.uri).load(base.config.dtype or torch.float32)
+    student = open_folder(trained.checkpoint, base.uri).load(base.config.dtype or "float32")
     save_student(student, base, folder.model)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from distillery_api.spec import Training, TrainingMethod, TrainingPreset
+from distillery_api.spec import Training, TrainingPreset
 from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
 from distillery_api.stage_result import TrainingSettings
 
@@ -24,9 +24,9 @@ _EPOCHS = (3, 30)
 _EPOCHS_WITHOUT_GAIN = 3
 _BATCH_SIZES = ((64, 2), (500, 4), (5_000, 8))
 """Number of train rows below which a batch size is chosen."""
-_LORA_LEARNING_RATES = ((300_000_000, 1e-3), (1_000_000_000, 5e-4), (10_000_000_000, 2e-4), (math.inf, 1e-4))
+_ADAPTER_LEARNING_RATES = ((300_000_000, 1e-3), (1_000_000_000, 5e-4), (10_000_000_000, 2e-4), (math.inf, 1e-4))
 """Number of the model's parameters below which a learning rate is chosen."""
-_LORA_OVER_FULL = 10
+_ADAPTERS_OVER_FULL = 10
 
 
 def chosen_settings(training: Training, rows: int, parameters: int) -> TrainingSettings:
@@ -35,14 +35,15 @@ def chosen_settings(training: Training, rows: int, parameters: int) -> TrainingS
     batch_size = given.batch_size or _batch_size(rows)
     steps_per_epoch = math.ceil(rows / batch_size)
     epochs = given.epochs or _epochs(steps_per_epoch)
-    lora = given.method is TrainingMethod.LORA
+    adapters = given.method.trains_adapters
     return TrainingSettings(
+        method=given.method,
         epochs=epochs,
         epochs_without_gain=given.epochs_without_gain or (None if given.epochs else _EPOCHS_WITHOUT_GAIN),
         batch_size=batch_size,
-        learning_rate=given.learning_rate or _learning_rate(parameters, lora=lora),
-        rank=given.adapter_rank if lora else None,
-        alpha=given.adapter_alpha if lora else None,
+        learning_rate=given.learning_rate or _learning_rate(parameters, adapters=adapters),
+        rank=given.adapter_rank if adapters else None,
+        alpha=given.adapter_alpha if adapters else None,
     )
 
 
@@ -89,6 +90,6 @@ def _epochs(steps_per_epoch: int) -> int:
     return max(1, min(wanted, _MOST_STEPS // steps_per_epoch))
 
 
-def _learning_rate(parameters: int, *, lora: bool) -> float:
-    rate = next(rate for fewer_than, rate in _LORA_LEARNING_RATES if parameters < fewer_than)
-    return rate if lora else rate / _LORA_OVER_FULL
+def _learning_rate(parameters: int, *, adapters: bool) -> float:
+    rate = next(rate for fewer_than, rate in _ADAPTER_LEARNING_RATES if parameters < fewer_than)
+    return rate if adapters else rate / _ADAPTERS_OVER_FULL

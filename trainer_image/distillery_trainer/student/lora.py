@@ -1,4 +1,4 @@
-"""LoRA: which layers get adapters, and how trained adapters are saved and merged."""
+"""Adapters: which layers get them, and how trained adapters are saved and merged."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from transformers import (
     PreTrainedModel,
 )
 
+from distillery_api.spec import TrainingMethod
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.saving import replaced_folder
 
 
-def lora_adapters(rank: int, alpha: int, dropout: float) -> LoraConfig:
-    """Adapters for all linear layers except the output layer (arXiv 2106.09685)."""
+def lora_adapters(method: TrainingMethod, rank: int, alpha: int, dropout: float) -> LoraConfig:
+    """Adapters for all linear layers except the output layer (arXiv 2106.09685), scaled and composed as the method
+    says. Those of QLoRA are LoRA's: only the model beneath differs."""
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
+        use_rslora=method is TrainingMethod.RS_LORA,
+        use_dora=method is TrainingMethod.DORA,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
 
 
-def merged(base: ModelFolder, adapter: Path) -> PreTrainedModel:
-    """The base model with a trained adapter merged into its weights, in the precision of the base model's files.
+def merged(base: ModelFolder, adapter: Path, device: str = "cpu") -> PreTrainedModel:
+    """The base model with a trained adapter merged into its weights, in the precision of the base model's files, also
+    where it was trained in another one.
 
     Raises ValueError if the adapter contains numbers that are not finite.
     """
-    model = PeftModel.from_pretrained(base.load("auto"), adapter)
+    model = PeftModel.from_pretrained(base.load("auto", device), adapter)
     return model.merge_and_unload(safe_merge=True)
 
 

@@ -28,6 +28,7 @@ from distillery_trainer.student.weight_shapes import check_shapes
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+    from transformers.utils.quantization_config import QuantizationConfigMixin
 
 _GENERATION_CONFIG = "generation_config.json"
 _PROBE: tuple[Message, ...] = ({"role": "user", "content": "A"}, {"role": "assistant", "content": "B"})
@@ -56,19 +57,28 @@ class ModelFolder:
         positions = getattr(self.config.get_text_config(), "max_position_embeddings", None)
         return positions if isinstance(positions, int) and positions > 0 else None
 
-    def load(self, dtype: torch.dtype | str, device: str = "cpu") -> PreTrainedModel:
-        """The model with its weights. `dtype` "auto" is that of the files. Raises InvalidModel."""
+    def load(
+        self, dtype: torch.dtype | str, device: str = "cpu", quantisation: QuantizationConfigMixin | None = None
+    ) -> PreTrainedModel:
+        """The model with its weights, which go from the files to the device one by one: the memory of the host holds
+        them only where that is the device. `dtype` "auto" is that of the files. Raises InvalidModel."""
         from transformers import AutoModelForCausalLM  # takes seconds, and a check loads no weights
 
         with _load_errors_explained(self.uri):
             model, loading = AutoModelForCausalLM.from_pretrained(
-                self.path, dtype=dtype, output_loading_info=True, trust_remote_code=False, use_safetensors=True
+                self.path,
+                dtype=dtype,
+                device_map={"": device},
+                quantization_config=quantisation,
+                output_loading_info=True,
+                trust_remote_code=False,
+                use_safetensors=True,
             )
         if missing := sorted(loading["missing_keys"]):
             raise InvalidModel(
                 self.uri, f"the weights {missing[0]} and {len(missing) - 1} more are missing; copy all files."
             )
-        return model.to(device)
+        return model
 
 
 def locate(config: RunConfig) -> Path:
