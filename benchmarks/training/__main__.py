@@ -67,8 +67,8 @@ def row(number: int, answers: str) -> dict[str, Any]:
     if answers == "short":
         made = training_row(number, text=text)
     else:
-        told = " ".join(WORDS[(number * 7 + word * word) % len(WORDS)] for word in range(LONG_ANSWER_WORDS))
-        made = training_row(number, answer=told, text=text)
+        words = " ".join(WORDS[(number * 7 + word * word) % len(WORDS)] for word in range(LONG_ANSWER_WORDS))
+        made = training_row(number, answer=words, text=text)
     made["prompt"][0]["content"] = SYSTEM_PROMPT
     return made
 
