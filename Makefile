@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster chaos test-vllm check format manifests constraints audit benchmarks images clean
+.PHONY: help install quickstart test test-unit test-operator test-stage test-cluster chaos test-vllm test-gpu check format manifests constraints audit benchmarks images clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ $(OPERATOR_INSTALLED): pyproject.toml constraints.txt
 
 test-stage: $(INSTALLED) ## Run the tests of the stages
 	$(BIN)/python -m pytest tests/trainer $(wildcard tests/e2e/*.py)
+
+test-gpu: $(INSTALLED) ## Check on one GPU what only a GPU can show (under ten minutes)
+	$(BIN)/python -m pytest --numprocesses 4 tests/gpu
 
 test-vllm: $(INSTALLED) $(VLLM_INSTALLED) ## Run the tests of the served student on vLLM, on a CPU
 	VLLM_ENVIRONMENT=$(VLLM_VENV) $(BIN)/python -m pytest tests/vllm
