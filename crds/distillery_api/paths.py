@@ -210,6 +210,11 @@ class StageFolder:
         return self.path / "model"
 
     @property
+    def search(self) -> str:
+        """train: folder, relative to the workspace, of the trials of a search."""
+        return f"{self.path.name}/search"
+
+    @property
     def learning_curve(self) -> str:
         """evaluate: folder, relative to the workspace, of the students of some of the rows, while they are needed."""
         return f"{self.path.name}/learning-curve"

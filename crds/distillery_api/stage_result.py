@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -12,6 +13,7 @@ from distillery_api.base import LenientModel
 from distillery_api.evaluation import Evaluation
 from distillery_api.formatting import shortened, without_hidden_characters
 from distillery_api.reasons import Reason
+from distillery_api.search_figures import SearchFigures
 from distillery_api.stage import Stage
 from distillery_api.usage import Estimate, Usage
 from distillery_api.verification import Verification
@@ -126,9 +128,12 @@ class TrainingFigures(LenientModel):
     losses: Annotated[tuple[EpochLosses, ...], Field(max_length=100)] = ()
     """Losses by epoch, in order; absent where they are too many for the report of the stage."""
 
-    def brief(self) -> TrainingFigures:
-        """The figures without the losses by epoch."""
-        return self.model_copy(update={"losses": ()})
+    search: SearchFigures | None = None
+    """What the search has tried; absent without one."""
+
+    def brief(self, trials: int = 32) -> TrainingFigures:
+        """The figures without the losses by epoch, and with so many trials of a search at most."""
+        return self.model_copy(update={"losses": (), "search": self.search.first(trials) if self.search else None})
 
 
 class StageOutcome(StrEnum):
@@ -190,7 +195,7 @@ class StageResult(LenientModel):
             {"message": shortened(self.message, 240)},
             {"files": {}},
             {"progress": None},
-            {"training": self.training.brief() if self.training else None},
+            *self._fewer_training_figures(),
             {"estimate": None},
             {"rows": None},
             {"evaluation": self.evaluation.brief() if self.evaluation else None},
@@ -203,3 +208,8 @@ class StageResult(LenientModel):
             if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:
                 return text
         raise ValueError("a stage's result is too long for a termination message even without its details")
+
+    def _fewer_training_figures(self) -> Iterator[dict[str, object]]:
+        """The losses by epoch go first, then the worse trials of a search."""
+        for trials in (32, 12, 6, 3):
+            yield {"training": self.training.brief(trials) if self.training else None}

@@ -194,3 +194,29 @@ def test_message_that_quotes_a_server_has_no_control_characters():
         stage="generate", folder="generate-0123456789", state="Failed", message="It answered:\n\x1b[31mNo\x9b\u202e."
     )
     assert result.message == "It answered:\nNo."
+
+
+def _searched(trials):
+    trial = {"learningRate": 0.0003, "epochs": 12, "rank": 128, "score": 0.9123, "loss": 0.1234, "seconds": 1234.5}
+    return TrainingFigures(
+        steps=1200,
+        train_loss=0.123456,
+        validation_loss=0.123456,
+        validation_score=0.912345,
+        trainable_parameters=123_456_789,
+        device="cuda",
+        seconds=1234.5,
+        model_digest="sha256:" + 64 * "0",
+        losses=[EpochLosses(train=0.123456, validation=0.123456, score=0.912345)] * 12,
+        search={"combinations": 60, "trained": trials, "seconds": 1234.5 * trials, "trials": [trial] * trials},
+    )
+
+
+@pytest.mark.parametrize(("trials", "reported"), [(4, 4), (8, 8), (32, 12)])
+def test_of_a_search_as_many_trials_are_reported_as_fit_the_best_first(trials, reported):
+    result = StageResult(
+        stage=Stage.TRAIN, folder="train-0123456789", state=StageOutcome.DONE, training=_searched(trials)
+    )
+    read = StageResult.model_validate_json(result.termination_message()).training
+    assert len(read.search.trials) == reported
+    assert (read.search.combinations, read.search.trained, read.model_digest) == (60, trials, "sha256:" + 64 * "0")

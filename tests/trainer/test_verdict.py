@@ -227,6 +227,19 @@ FLAT = PROMISING.model_copy(update={"gain": 0.004, "gain_low": -0.01, "gain_high
 
 STEPS = [
     (BELOW, changed(rows=100, steps=39), "MoreEpochs", "set training.epochs to 12 instead of 3"),
+    (
+        BELOW,
+        changed(rows=100, steps=39, searched={"epochs": (2, 3)}),
+        "MoreEpochs",
+        "add 12 to training.search.epochs, of which 3 was the best",
+    ),
+    (BELOW, changed(rows=400, steps=39, searched={"epochs": (3, 20)}), "MoreTrainRows", "learned from 400 rows"),
+    (
+        BELOW,
+        changed(losses=losses((0.9, 0.8), (1.4, 1.5)), searched={"learningRates": (0.001, 0.003)}),
+        "LowerLearningRate",
+        "add 0.00033 to training.search.learningRates, of which 0.001 was the best",
+    ),
     (BELOW, changed(losses=losses((0.9, 0.8), (0.6, 0.5))), "MoreEpochs", "from 0.800 to 0.500"),
     (BELOW, changed(losses=losses((0.9, 0.8, 0.5), (0.6, 0.7, 0.6))), "MoreEpochs", "rose in the last epoch, to 0.600"),
     (BELOW, changed(losses=losses((0.9, 0.8, 0.6), (0.6, 0.5, 0.6))), "LargerStudent", "a larger base model"),

@@ -40,6 +40,7 @@ from distillery_api.spec.training import (
     TrainingPreset,
 )
 from distillery_api.spec.training_objective import ObjectiveKind, RationaleUse, SampleUse, TrainingObjective
+from distillery_api.spec.training_search import Combination, TrainingSearch
 from distillery_api.spec.where import Where
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "CanaryStep",
     "ChildMetadata",
     "Columns",
+    "Combination",
     "Data",
     "DataFormat",
     "DataSource",
@@ -114,6 +116,7 @@ __all__ = [
     "TrainingMethod",
     "TrainingObjective",
     "TrainingPreset",
+    "TrainingSearch",
     "Where",
     "parse_duration",
 ]

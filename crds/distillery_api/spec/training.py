@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from distillery_api.base import ApiModel, FirstDefault, NotIdentity
+from distillery_api.base import ApiModel, FirstDefault, NotIdentity, Rule
 from distillery_api.spec.fields import ModelUri, SecretReference
 from distillery_api.spec.stage_options import JobOptions
 from distillery_api.spec.training_objective import TrainingObjective
+from distillery_api.spec.training_search import TrainingSearch
 
 
 class TrainingMethod(StrEnum):
@@ -87,6 +89,19 @@ _AUTO_RS_LORA_ALPHA = 8
 """With rsLoRA, one alpha suits every rank (arXiv 2312.03732, section 3); this one scales as LoRA does at _AUTO_RANK."""
 
 
+def _search_alone(field: str, in_cel: str, searched: str, value: Callable[[Training], Any]) -> Rule:
+    """The rule that a field is not given beside a list of its values."""
+
+    def holds(training: Training) -> bool:
+        return value(training) is None or training.search is None or training.search.lists[searched] is None
+
+    return Rule(
+        f"!has(self.search) || !has(self.search.{searched}) || !has({in_cel})",
+        f"{field} and search.{searched} are the same setting twice; remove one of them",
+        holds,
+    )
+
+
 class Training(JobOptions):
     """The second stage: the student is trained on the teacher's answers, with the student prompt. What is left out is
     chosen by the number of rows and the size of the model."""
@@ -124,6 +139,19 @@ class Training(JobOptions):
     well. Longer rows are rejected and counted, never truncated. Default: 8192."""
     seed: Annotated[int, Field(strict=True, ge=0, le=4_294_967_295)] = 42
     """Random seed for shuffling and initialisation. Default: 42."""
+    search: TrainingSearch | None = None
+    """Trains several students and goes on with the best. Default: none; one student is trained."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        _search_alone("learningRate", "self.learningRate", "learningRates", lambda training: training.learning_rate),
+        _search_alone("epochs", "self.epochs", "epochs", lambda training: training.epochs),
+        _search_alone("lora.rank", "self.lora.rank", "ranks", lambda training: training.lora.rank),
+        Rule(
+            "!has(self.search) || !has(self.search.ranks) || self.method != 'Full'",
+            "search.ranks: method Full trains no adapters; remove ranks, or set method to LoRA",
+            lambda training: not (training.search and training.search.ranks) or training.method != TrainingMethod.FULL,
+        ),
+    )
 
     @property
     def with_preset(self) -> Training:
@@ -136,7 +164,9 @@ class Training(JobOptions):
 
     @property
     def adapter_rank(self) -> int:
-        """Rank of the adapters, with its default filled in."""
+        """Rank of the adapters, with its default filled in; the largest one of a search."""
+        if self.search and self.search.ranks:
+            return max(self.search.ranks)
         return self.with_preset.lora.rank or _AUTO_RANK
 
     @property

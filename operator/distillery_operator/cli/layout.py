@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -25,16 +26,31 @@ def _wrapped(console: Console, line: str) -> list[str]:
     return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def show_table(console: Console, table: Table) -> None:
-    """Print a table; where the terminal is too narrow for it, one line for each of its cells."""
+def empty_table(title: str, first: str = "", second: str = "Prompt") -> Table:
+    """A table with two columns of texts, and no row yet."""
+    table = Table(
+        title=Text(title, style="bold", no_wrap=True, overflow="ignore"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column(first, no_wrap=True)
+    table.add_column(second, no_wrap=True)
+    return table
+
+
+def show_table(console: Console, table: Table, names: int = 2) -> None:
+    """Print a table; where the terminal is too narrow for it, one line for each of its cells, below the first cells of
+    its row, so many of which name it."""
     if Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width:
         console.print(table)
         return
     if table.title:
         say(console, str(table.title), "bold")
     for cells in zip(*(column.cells for column in table.columns), strict=True):
-        say(console, " ".join(part for part in map(_plain, cells[:2]) if part and part != "-"))
-        for column, cell in zip(table.columns[2:], cells[2:], strict=True):
+        say(console, " ".join(part for part in map(_plain, cells[:names]) if part and part != "-"))
+        for column, cell in zip(table.columns[names:], cells[names:], strict=True):
             if _plain(cell):
                 say(console, f"  {_plain(column.header)}: {_plain(cell)}")
 

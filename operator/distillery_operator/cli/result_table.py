@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic.alias_generators import to_camel
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +14,10 @@ from distillery_api.breakdown import Breakdown
 from distillery_api.evaluation import CallCosts, Evaluation, Score
 from distillery_api.formatting import format_cost
 from distillery_api.paths import Artefact
-from distillery_operator.cli.layout import say, show_table
+from distillery_operator.cli.layout import empty_table, say, show_table
 from distillery_operator.cli.result_notes import evaluation_notes
 from distillery_operator.cli.run_lines import file_lines, rows_line, usage_line
+from distillery_operator.cli.search_table import search_table
 from distillery_operator.local.folder_access import read_bounded
 from distillery_operator.local.run_result import RESULT_LIMIT, RunResult
 
@@ -121,6 +121,9 @@ PARTS_SHOWN = 20
 def show_result(console: Console, result: RunResult, folder: Path) -> None:
     """Print the result of a finished run."""
     evaluation, verification = result.evaluation, result.verification
+    if (tried := search_table(result.training)) is not None:
+        console.print()
+        show_table(console, tried, names=1)
     if evaluation is not None:
         if verification is not None:
             evaluation = evaluation.served(verification.latency_seconds)
@@ -145,7 +148,7 @@ def _explanations(evaluation: Evaluation) -> tuple[list[str], list[str]]:
 
 def score_table(evaluation: Evaluation) -> Table:
     """The scores of all systems, one line each, with tokens and latency unless they have a table of their own."""
-    table = _empty_table(_title(evaluation))
+    table = empty_table(_title(evaluation))
     columns = _filled(evaluation, COLUMNS if _call_costs(evaluation) else (*COLUMNS, *REQUEST_COLUMNS))
     for heading in ("Score", "95% CI", *(column.heading for column in columns)):
         table.add_column(heading, justify="right")
@@ -161,7 +164,7 @@ def cost_table(evaluation: Evaluation) -> Table | None:
     costs = _call_costs(evaluation)
     if not costs:
         return None
-    table = _empty_table("Cost")
+    table = empty_table("Cost")
     columns = _filled(evaluation, REQUEST_COLUMNS)
     currency = evaluation.cost.currency if evaluation.cost else None
     for heading in (*(column.heading for column in columns), f"1,000 calls\n{currency or ''}".rstrip()):
@@ -194,7 +197,7 @@ def _further_table(evaluation: Evaluation, title: str, of_kind: tuple[Column, ..
     columns = _filled(evaluation, of_kind)
     if not columns:
         return None
-    table = _empty_table(title)
+    table = empty_table(title)
     for column in columns:
         table.add_column(column.heading, justify="right")
     for system, score in _scored_systems(evaluation):
@@ -213,7 +216,7 @@ def breakdown_table(breakdown: Breakdown | None) -> Table | None:
     rows = {name: part.rows for parts in found for name, part in parts.items()}
     shown = sorted(sorted(rows, key=lambda name: -rows[name])[:PARTS_SHOWN], key=list(rows).index)
     left_out = f", the {len(shown)} most frequent of {len(rows)}" if len(rows) > len(shown) else ""
-    table = _empty_table(f"F1 by {breakdown.part}{left_out}", breakdown.part.capitalize(), "Rows")
+    table = empty_table(f"F1 by {breakdown.part}{left_out}", breakdown.part.capitalize(), "Rows")
     for system in systems:
         prompt = f"\n{system.prompt} prompt" if system.prompt != "-" else ""
         table.add_column(f"{system.name}{prompt}", justify="right")
@@ -236,19 +239,6 @@ def read_breakdown(result: RunResult, folder: Path) -> Breakdown | None:
 
 def _wire_name(system: SystemLabel) -> str:
     return to_camel(system.field)
-
-
-def _empty_table(title: str, first: str = "", second: str = "Prompt") -> Table:
-    table = Table(
-        title=Text(title, style="bold", no_wrap=True, overflow="ignore"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column(first, no_wrap=True)
-    table.add_column(second, no_wrap=True)
-    return table
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -43,6 +43,8 @@ class TrainedOn:
     learning_rate: float = 0.0
     rank: int | None = None
     """Of the adapters; None where all weights were trained."""
+    searched: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """The values of training.search, by the names of its lists."""
     learning_curve: LearningCurve | None = None
     """What fewer rows give; None where it was not asked for."""
 
@@ -164,4 +166,5 @@ def trained_on(training: Training, result: StageResult | None, answers: Sequence
         epochs=given.epochs or 1,
         learning_rate=given.learning_rate or 0.0,
         rank=given.lora.rank if given.method.trains_adapters else None,
+        searched=training.search.given if training.search else {},
     )

@@ -141,20 +141,22 @@ def _took_too_few_steps(found: Findings) -> Step | None:
     if trained.steps is None or trained.steps >= ENOUGH_STEPS:
         return None
     epochs = math.ceil(trained.epochs * ENOUGH_STEPS / max(1, trained.steps))
+    if _was_tried(found, "epochs", epochs):
+        return None
     return (
         Remedy.MORE_EPOCHS,
-        f"The training took {trained.steps:,} steps, and small students need {ENOUGH_STEPS} or more: set"
-        f" training.epochs to {epochs} instead of {trained.epochs}, or lower training.batchSize.",
+        f"The training took {trained.steps:,} steps, and small students need {ENOUGH_STEPS} or more:"
+        f" {_more_epochs(found, epochs)}, or lower training.batchSize.",
     )
 
 
 def _loss_still_falls(found: Findings) -> Step | None:
     losses, trained = found.trained_on.losses, found.trained_on
-    if len(losses) < 2 or not (gain := _gain_of_last_epoch(losses)):
+    if len(losses) < 2 or not (gain := _gain_of_last_epoch(losses)) or _was_tried(found, "epochs", 2 * trained.epochs):
         return None
     return (
         Remedy.MORE_EPOCHS,
-        f"{gain}: set training.epochs to {2 * trained.epochs} instead of {trained.epochs}.",
+        f"{gain}: {_more_epochs(found, 2 * trained.epochs)}.",
     )
 
 
@@ -185,20 +187,22 @@ def _best_epoch(losses: Sequence[EpochLosses]) -> int:
 
 def _one_epoch_only(found: Findings) -> Step | None:
     trained = found.trained_on
-    if trained.epochs > 1 or trained.steps is None:
+    if trained.epochs > 1 or trained.steps is None or _was_tried(found, "epochs", 3):
         return None
-    return Remedy.MORE_EPOCHS, "The student saw each row once: set training.epochs to 3 instead of 1."
+    return Remedy.MORE_EPOCHS, f"The student saw each row once: {_more_epochs(found, 3)}."
 
 
 def _learns_nothing(found: Findings) -> Step | None:
     """The loss does not even fall on the rows that are trained on."""
-    losses, rate = found.trained_on.losses, found.trained_on.learning_rate
+    losses, tried = found.trained_on.losses, found.trained_on.searched.get("learningRates", ())
     if len(losses) < 2 or losses[-1].train < losses[0].train:
+        return None
+    if tried and min(tried) < found.trained_on.learning_rate:
         return None
     return (
         Remedy.LOWER_LEARNING_RATE,
         f"The loss on the training rows does not fall ({losses[0].train:.3f} in the first epoch, {losses[-1].train:.3f}"
-        f" in the last): lower training.learningRate from {rate:g} to {rate / 3:.2g}.",
+        f" in the last): {_lower_rate(found)}.",
     )
 
 
@@ -239,9 +243,33 @@ def _rows_are_few(found: Findings) -> Step | None:
 
 def _higher_rank(found: Findings) -> Step | None:
     rank = found.trained_on.rank
-    if rank is None or rank >= _HIGH_RANK:
+    if rank is None or rank >= _HIGH_RANK or _was_tried(found, "ranks", 2 * rank):
         return None
-    return Remedy.HIGHER_RANK, f"Set training.lora.rank to {2 * rank} instead of {rank}, or take a larger base model."
+    wanted = _setting(found, "lora.rank", "ranks", 2 * rank, rank)
+    return Remedy.HIGHER_RANK, f"{wanted[0].upper()}{wanted[1:]}, or take a larger base model."
+
+
+def _was_tried(found: Findings, searched: str, wanted: int) -> bool:
+    """Whether a search had a value as large as that in its list, and another one was better."""
+    return max(found.trained_on.searched.get(searched, ()), default=0) >= wanted
+
+
+def _more_epochs(found: Findings, epochs: int) -> str:
+    return _setting(found, "epochs", "epochs", epochs, found.trained_on.epochs)
+
+
+def _lower_rate(found: Findings) -> str:
+    rate = found.trained_on.learning_rate
+    if "learningRates" in found.trained_on.searched:
+        return f"add {rate / 3:.2g} to training.search.learningRates, of which {rate:g} was the best"
+    return f"lower training.learningRate from {rate:g} to {rate / 3:.2g}"
+
+
+def _setting(found: Findings, field: str, searched: str, wanted: int, now: int) -> str:
+    """What to write in a manifest; where a search has tried several values, one more of them."""
+    if searched in found.trained_on.searched:
+        return f"add {wanted} to training.search.{searched}, of which {now} was the best"
+    return f"set training.{field} to {wanted} instead of {now}"
 
 
 # --- what remains
@@ -252,11 +280,10 @@ def _larger_student(_: Findings) -> Step:
 
 
 def _slower(found: Findings) -> Step:
-    rate = found.trained_on.learning_rate
+    lower = _lower_rate(found)
     return (
         Remedy.LOWER_LEARNING_RATE,
-        f"Lower training.learningRate from {rate:g} to {rate / 3:.2g}, and compare replies of base model and student in"
-        " predictions.jsonl.",
+        f"{lower[0].upper()}{lower[1:]}, and compare replies of base model and student in predictions.jsonl.",
     )
 
 

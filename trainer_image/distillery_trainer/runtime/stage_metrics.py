@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import make_wsgi_app
@@ -18,6 +18,16 @@ from distillery_api.stage_result import Progress
 from distillery_api.usage import Estimate
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.signals import termination_deferred
+
+
+class StepProgress(Protocol):
+    """What a training reports to."""
+
+    def alive(self) -> None:
+        """Something was done, although no further step is."""
+
+    def update(self, done: int, total: int, unit: str = ...) -> None:
+        """So many steps of so many are done."""
 
 
 class ProgressReporter:

@@ -10,9 +10,12 @@ import gc
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
 
 from peft import LoraConfig
 
@@ -25,10 +28,10 @@ from distillery_api.stage_result import TrainingFigures, TrainingSettings
 from distillery_trainer.evaluation.validation_score import ValidationScore, rows_to_score
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
 from distillery_trainer.runtime.signals import on_termination
-from distillery_trainer.runtime.stage_metrics import ProgressReporter
+from distillery_trainer.runtime.stage_metrics import StepProgress
 from distillery_trainer.stages.encoded_rows import EncodedRows
 from distillery_trainer.student.chat_template import Rendering
-from distillery_trainer.student.chosen_settings import chosen_settings, explanation
+from distillery_trainer.student.chosen_settings import chosen_batch_size, chosen_settings, explanation
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.kept_base import kept_base, leave_adapter
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
@@ -38,39 +41,58 @@ from distillery_trainer.student.trained_weights import load_to_train, where_to_m
 from distillery_trainer.student.training_loop import NonFiniteLoss, TrainedModel, TrainingMonitor, TrainingSetup, train
 from distillery_trainer.tasks import task_for
 
+Made = TypeVar("Made")
 
-def make_student(
-    config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: ProgressReporter
-) -> TrainingFigures:
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """The end of a training."""
+
+    checkpoint: Path
+    """The best one, among others in the folder's checkpoints."""
+    figures: TrainingFigures
+
+
+def make_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: StepProgress) -> TrainingFigures:
     """Train on the rows, and save adapter and model in the stage's folder. Raises StageError."""
-    folder, device, started = config.stage_folder, choose_device(), time.monotonic()
+    trained = train_student(config, base, rows, progress)
+    keep_student(config, base, rows, trained.checkpoint)
+    shutil.rmtree(config.stage_folder.checkpoints)
+    return trained.figures
+
+
+def train_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: StepProgress) -> TrainedStudent:
+    """Train on the rows, and leave the best checkpoint. Raises StageError."""
+    device, started = choose_device(), time.monotonic()
     with _failures_explained(config, rows.partial_result()):
         trained, settings = _train(config, base, rows, device, progress)
-        seconds = time.monotonic() - started
-        _save(config, base, trained, folder, device)
-    shutil.rmtree(folder.checkpoints)
-    return _figures(trained, settings, device, seconds).model_copy(update={"objective": rows.objective})
+    figures = _figures(trained, settings, device, time.monotonic() - started)
+    return TrainedStudent(trained.checkpoint, figures.model_copy(update={"objective": rows.objective}))
 
 
-def make_student_in_less_memory(
-    config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: ProgressReporter
-) -> TrainingFigures:
-    """The same, for one student of several: after each attempt that runs out of memory, its batches are processed in
-    smaller parts, where the train stage leaves that to its next attempt. Raises StageError."""
+def keep_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, checkpoint: Path) -> None:
+    """Save adapter and model of a checkpoint in the stage's folder. Raises StageError."""
+    with _failures_explained(config, rows.partial_result()):
+        _save(config, base, checkpoint, config.stage_folder, choose_device())
+
+
+def in_less_memory(config: RunConfig, rows: EncodedRows, make: Callable[[RunConfig], Made]) -> Made:
+    """What `make` gives for one student of several: after each attempt that runs out of memory, its batches are
+    processed in smaller parts, where the train stage leaves that to its next attempt. Raises StageError."""
     while True:
         try:
-            return make_student(config, base, rows, progress)
+            return make(config)
         except UserError as error:
-            parts = _more_micro_batches(config)
+            parts = _more_micro_batches(config, len(rows.train))
             if error.reason is not Reason.OUT_OF_MEMORY or parts is None:
                 raise
             config = config.model_copy(update={"micro_batches": parts})
         gc.collect()  # the model that did not fit
 
 
-def _more_micro_batches(config: RunConfig) -> int | None:
+def _more_micro_batches(config: RunConfig, rows: int) -> int | None:
     """The next larger number of equal parts of a training batch; None where each row is a part already."""
-    size = config.training.batch_size or 1
+    size = chosen_batch_size(config.training, rows)
     return next((parts for parts in range(config.micro_batches + 1, size + 1) if size % parts == 0), None)
 
 
@@ -94,7 +116,7 @@ def _rendering(config: RunConfig) -> Rendering:
 
 
 def _train(
-    config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: ProgressReporter
+    config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: StepProgress
 ) -> tuple[TrainedModel, TrainingSettings]:
     folder = config.stage_folder.checkpoints
     monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"), progress.alive)
@@ -142,15 +164,15 @@ def _score(config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Devi
     return ValidationScore(task_for(config), scored, base, device, at_a_time)
 
 
-def _save(config: RunConfig, base: ModelFolder, trained: TrainedModel, folder: StageFolder, device: Device) -> None:
+def _save(config: RunConfig, base: ModelFolder, checkpoint: Path, folder: StageFolder, device: Device) -> None:
     gc.collect()  # the trainer's model is no longer needed, and merging loads another one
     if config.training.method.trains_adapters:
-        save_adapter(trained.checkpoint, folder.adapter)
+        save_adapter(checkpoint, folder.adapter)
         save_student(merged(base, folder.adapter, where_to_merge(base, device)), base, folder.model)
         if config.base_folder:
             leave_adapter(folder.adapter, config.paths.served_adapter(config.folder))
         return
-    student = open_folder(trained.checkpoint, base.uri).load(base.config.dtype or "float32")
+    student = open_folder(checkpoint, base.uri).load(base.config.dtype or "float32")
     save_student(student, base, folder.model)
 
 

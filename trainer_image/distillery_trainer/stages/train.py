@@ -13,6 +13,7 @@ from distillery_api.stage_result import StageOutcome, StageResult, TrainingFigur
 from distillery_trainer.runtime.library_settings import quiet_libraries
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.encoded_rows import EncodedRows, encode_rows
+from distillery_trainer.stages.search import search_student
 from distillery_trainer.stages.student_training import base_model, make_student
 from distillery_trainer.student.model_digest import model_digest
 
@@ -23,7 +24,8 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     folder = config.stage_folder
     base = base_model(config)
     rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
-    figures = make_student(config, base, rows, progress)
+    make = search_student if config.training.search else make_student
+    figures = make(config, base, rows, progress)
     figures = figures.model_copy(update={"model_digest": model_digest(folder.model)})
     return _result(config, folder, rows, figures)
 
@@ -39,13 +41,14 @@ def _files(config: RunConfig, folder: StageFolder, rows: EncodedRows) -> dict[st
 def _result(config: RunConfig, folder: StageFolder, rows: EncodedRows, figures: TrainingFigures) -> StageResult:
     total = rows.counts("train")
     rejected = f"; {rows.total().rejected:,} rows rejected" if rows.total().rejected else ""
+    chosen = f"; {figures.search.sentence()}" if figures.search else ""
     score = "" if figures.validation_score is None else f" score {figures.validation_score:.3f},"
     return StageResult(
         stage=Stage.TRAIN,
         folder=config.folder,
         state=StageOutcome.DONE,
         message=f"Trained {figures.steps:,} steps on {total.kept:,} rows; validation{score} loss"
-        f" {figures.validation_loss:.4f}{rejected}.",
+        f" {figures.validation_loss:.4f}{chosen}{rejected}.",
         rows=rows.total(),
         splits=rows.splits(),
         training=figures,

@@ -32,7 +32,7 @@ _ADAPTERS_OVER_FULL = 10
 def chosen_settings(training: Training, rows: int, parameters: int) -> TrainingSettings:
     """The settings for so many train rows, and a model of so many parameters."""
     given = training.with_preset
-    batch_size = given.batch_size or _batch_size(rows)
+    batch_size = chosen_batch_size(training, rows)
     steps_per_epoch = math.ceil(rows / batch_size)
     epochs = given.epochs or _epochs(steps_per_epoch)
     adapters = given.method.trains_adapters
@@ -45,6 +45,12 @@ def chosen_settings(training: Training, rows: int, parameters: int) -> TrainingS
         rank=given.adapter_rank if adapters else None,
         alpha=given.adapter_alpha if adapters else None,
     )
+
+
+def chosen_batch_size(training: Training, rows: int) -> int:
+    """The training batch size for so many train rows."""
+    chosen = next((size for fewer_than, size in _BATCH_SIZES if rows < fewer_than), MAX_CHOSEN_BATCH_SIZE)
+    return training.with_preset.batch_size or chosen
 
 
 def as_trained(training: Training, settings: TrainingSettings | None) -> Training:
@@ -60,6 +66,7 @@ def as_trained(training: Training, settings: TrainingSettings | None) -> Trainin
             "batch_size": settings.batch_size,
             "learning_rate": settings.learning_rate,
             "lora": lora,
+            "search": None,
         }
     )
 
@@ -78,10 +85,6 @@ def explanation(training: Training, settings: TrainingSettings, rows: int, param
     ]
     reason = f"; chosen for {rows:,} rows and {parameters / 1e6:,.0f} million parameters: {', '.join(chosen)}"
     return f"Training: {settings.sentence()}{reason if chosen else ''}."
-
-
-def _batch_size(rows: int) -> int:
-    return next((size for fewer_than, size in _BATCH_SIZES if rows < fewer_than), MAX_CHOSEN_BATCH_SIZE)
 
 
 def _epochs(steps_per_epoch: int) -> int:
