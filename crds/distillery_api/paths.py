@@ -42,8 +42,12 @@ class Artefact(StrEnum):
     """The LoRA adapter."""
     MODEL = "model"
     """The merged model with its tokenizer."""
+    TRAINING_LOG = "trainingLog"
+    """Losses and learning rate as the training went on."""
     NOT_TRAINED = "notTrained"
     """Kept rows that the training had to reject."""
+    MODEL_CARD = "modelCard"
+    """The student's card with its scores."""
     PREDICTIONS = "predictions"
     """Every system's answer to every held-out row."""
     BREAKDOWN = "breakdown"
@@ -195,6 +199,11 @@ class StageFolder:
         return self.path / "rejected.jsonl"
 
     @property
+    def training_log(self) -> Path:
+        """train: losses and learning rate as the training goes on, a line for each logged step."""
+        return self.path / "training-log.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """train: checkpoints of an unfinished training."""
         return self.path / "checkpoints"
@@ -227,6 +236,11 @@ class StageFolder:
     def judge_replies(self) -> Path:
         """evaluate: folder of the judge's reply journal."""
         return self.path / "judge"
+
+    @property
+    def model_card(self) -> Path:
+        """evaluate: the card of the student, with its scores."""
+        return self.path / "model-card.md"
 
     @property
     def predictions(self) -> Path:

@@ -1,8 +1,10 @@
 """The train stage as a process of its own, on a tiny model."""
 
+import hashlib
 import json
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -13,7 +15,7 @@ from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, StageOutcome, TrainingSettings
 from tiny_model import read_model, read_tokenizer, write_tiny_model
-from train_evaluate_run import TrainEvaluateRun, read_rows, training_row, training_rows
+from train_evaluate_run import SYSTEM, TrainEvaluateRun, read_rows, training_row, training_rows
 from waiting import wait_until
 
 
@@ -45,6 +47,17 @@ def test_training_leaves_adapter_and_a_merged_model_that_gives_the_same_answers(
     kept = json.loads((run.folder(Stage.TRAIN) / "model" / "generation_config.json").read_text())
     assert kept.get("do_sample", False) is False
     assert kept["eos_token_id"] in (2, [2])
+    assert_described(run.folder(Stage.TRAIN) / "model", result.training.model_digest)
+
+
+def assert_described(model, digest):
+    card = (model / "README.md").read_text()
+    assert "# tiny: a student for NLI" in card
+    assert "LoRA rank 8, alpha 128, learning rate 0.01, batch size 4, 2 epochs; 6 steps in " in card
+    assert f"```text\n{SYSTEM}\n```" in card
+    checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=model, capture_output=True, text=True, check=True)
+    assert "model.safetensors: OK" in checked.stdout
+    assert digest == f"sha256:{hashlib.sha256((model / 'SHA256SUMS').read_bytes()).hexdigest()}"
 
 
 def adapter_and_merged_model_differ_by(base, folder):
@@ -122,6 +135,11 @@ def test_killed_stage_resumes_from_its_checkpoint(tiny, tmp_path):
     assert len(trained.losses) == 8
     best = max(trained.losses, key=lambda epoch: (epoch.score, -epoch.validation))
     assert (trained.validation_score, trained.validation_loss) == (best.score, best.validation)
+    log = read_rows(run.folder(Stage.TRAIN) / "training-log.jsonl")
+    assert [line["step"] for line in log] == list(range(10, 481, 10))
+    assert [round(line["validationLoss"], 6) for line in log if "validationLoss" in line] == [
+        epoch.validation for epoch in trained.losses
+    ]
     assert trained.settings == TrainingSettings(
         method="LoRA", epochs=8, batch_size=1, learning_rate=0.0003, rank=8, alpha=128
     )

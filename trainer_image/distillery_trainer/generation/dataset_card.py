@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from distillery_api.formatting import format_cost, shortened
 from distillery_api.paths import StageFolder
@@ -26,6 +23,7 @@ from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.data.tool_messages import text_of
 from distillery_trainer.runtime.files import read_rows, write_atomically
 from distillery_trainer.tasks import TaskDefinition
+from distillery_trainer.text.markdown import fenced, front_matter, section, table
 
 SAMPLE_ROWS = 3
 _SHOWN_BYTES = 700
@@ -89,13 +87,13 @@ def card_text(
     sections = (
         _front_matter(config, result),
         _introduction(config),
-        _section("Source", _source(config, result)),
-        _section("Teacher", _teachers(config)),
-        _section("Prompts and parameters", _prompts_and_parameters(config, task, samples, first_row)),
-        _section("Kept and rejected rows", _row_counts(config, result)),
-        _section("Cost", _cost(result, used)),
-        _section("Sample rows", _samples(samples)),
-        _section("Using the rows", _usage(config)),
+        section("Source", _source(config, result)),
+        section("Teacher", _teachers(config)),
+        section("Prompts and parameters", _prompts_and_parameters(config, task, samples, first_row)),
+        section("Kept and rejected rows", _row_counts(config, result)),
+        section("Cost", _cost(result, used)),
+        section("Sample rows", _samples(samples)),
+        section("Using the rows", _usage(config)),
     )
     return "\n\n".join(sections) + "\n"
 
@@ -116,7 +114,7 @@ def _front_matter(config: RunConfig, result: StageResult) -> str:
             {"config_name": "held-out", "data_files": _data_files("test")},
         ],
     }
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)}---"
+    return front_matter(metadata)
 
 
 def _data_files(*splits: str) -> list[dict[str, str]]:
@@ -162,7 +160,7 @@ def _source(config: RunConfig, result: StageResult) -> str:
         )
     if config.data.test is None:
         sentences.append("The test rows are half of the validation rows, chosen by content.")
-    return _table(("Split", "Source", "Format", "Rows"), rows) + "\n\n" + "\n".join(sentences)
+    return table(("Split", "Source", "Format", "Rows"), rows) + "\n\n" + "\n".join(sentences)
 
 
 def _locations(source: DataSource) -> str:
@@ -173,11 +171,11 @@ def _teachers(config: RunConfig) -> str:
     rows = [
         (each.name, each.model, _addresses(each), each.licence or _NOT_SPECIFIED) for each in config.generation.teachers
     ]
-    table = _table(("Name", "Model", "Server", "Licence of its output"), rows)
+    teachers = table(("Name", "Model", "Server", "Licence of its output"), rows)
     judge = config.generation.judge
     if judge is None:
-        return table
-    return f"{table}\n\nAnswers were judged by {judge.model} at {without_secrets(judge.endpoint)}."
+        return teachers
+    return f"{teachers}\n\nAnswers were judged by {judge.model} at {without_secrets(judge.endpoint)}."
 
 
 def _addresses(teacher: Teacher) -> str:
@@ -187,20 +185,20 @@ def _addresses(teacher: Teacher) -> str:
 def _prompts_and_parameters(
     config: RunConfig, task: TaskDefinition, samples: Sequence[dict[str, Any]], first_row: Row | None
 ) -> str:
-    table = _table(("Parameter", "Value"), list(_parameters(config, task)))
+    parameters = table(("Parameter", "Value"), list(_parameters(config, task)))
     if first_row is None and samples:
         first_row = Row("train", 1, str(samples[0]["id"]), samples[0]["prompt"])
     if first_row is None:
-        return table
+        return parameters
     teacher, student = task.teacher_messages(first_row), task.student_messages(first_row)
     texts = [
-        table,
+        parameters,
         "Teacher prompt of the first row, and its last message to the teacher:",
-        _fenced(_system(teacher)),
-        _fenced(_shortened(text_of(teacher[-1]))),
+        fenced(_system(teacher)),
+        fenced(_shortened(text_of(teacher[-1]))),
         "Student prompt, and the row's last message to the student:",
-        _fenced(_system(student)),
-        _fenced(_shortened(text_of(student[-1]))),
+        fenced(_system(student)),
+        fenced(_shortened(text_of(student[-1]))),
     ]
     return "\n\n".join(texts)
 
@@ -240,10 +238,10 @@ def _row_counts(config: RunConfig, result: StageResult) -> str:
         (split, _number(counts.read), _number(counts.kept), _number(counts.rejected), _reasons(counts))
         for split, counts in result.splits.items()
     ]
-    table = _table(("Split", "Rows", "Kept", "Rejected", "Rejection reasons"), rows)
+    counted = table(("Split", "Rows", "Kept", "Rejected", "Rejection reasons"), rows)
     if not config.generation.filters.disagrees_with_gold:
-        return table
-    return f"{table}\n\nRows whose answer disagrees with the gold were rejected, so the data is partly supervised."
+        return counted
+    return f"{counted}\n\nRows whose answer disagrees with the gold were rejected, so the data is partly supervised."
 
 
 def _reasons(counts: RowCounts) -> str:
@@ -267,14 +265,14 @@ def _cost(result: StageResult, used: Usage) -> str:
         " row was asked again.",
         *([f"Estimate before the first request: {result.estimate.sentence()}."] if result.estimate else []),
     ]
-    return "\n\n".join([_table(("Usage", "Amount"), rows), *sentences])
+    return "\n\n".join([table(("Usage", "Amount"), rows), *sentences])
 
 
 def _samples(samples: Sequence[dict[str, Any]]) -> str:
     if not samples:
         return "There are no training rows."
     shown = (json.dumps(_shortened(row), indent=2, ensure_ascii=False) for row in samples)
-    return "Long texts are truncated.\n\n" + "\n\n".join(_fenced(row, "json") for row in shown)
+    return "Long texts are truncated.\n\n" + "\n\n".join(fenced(row, "json") for row in shown)
 
 
 def _shortened(value: Any) -> Any:
@@ -288,32 +286,9 @@ def _shortened(value: Any) -> Any:
 
 
 def _usage(config: RunConfig) -> str:
-    return 'Export the rows as chat rows (`{"messages": [...]}`), which most training tools read:\n\n' + _fenced(
+    return 'Export the rows as chat rows (`{"messages": [...]}`), which most training tools read:\n\n' + fenced(
         f"distillery export {config.folder} --output rows.jsonl", "sh"
     )
-
-
-# --- Markdown
-
-
-def _section(title: str, text: str) -> str:
-    return f"## {title}\n\n{text}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _fenced(text: str, language: str = "text") -> str:
-    """A code block with a fence that is longer than any in the text."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _number(count: int) -> str:

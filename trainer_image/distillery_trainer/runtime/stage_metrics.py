@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,16 @@ from distillery_api.usage import Estimate
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.signals import termination_deferred
 
+_TRAINING_METRICS = {
+    "epoch": ("epoch", "Passes over the train rows that are done."),
+    "loss": ("loss", "Mean loss on train rows since it was last said, in nats per token."),
+    "learningRate": ("learning_rate", "Learning rate of the last step."),
+    "gradientNorm": ("gradient_norm", "Norm of the gradients of the last step."),
+    "validationLoss": ("validation_loss", "Mean loss on validation rows, in nats per token."),
+    "validationScore": ("validation_score", "Score of the student in training on validation rows."),
+}
+"""Name in the training log -> metric and its description."""
+
 
 class StepProgress(Protocol):
     """What a training reports to."""
@@ -28,6 +38,9 @@ class StepProgress(Protocol):
 
     def update(self, done: int, total: int, unit: str = ...) -> None:
         """So many steps of so many are done."""
+
+    def training_figures(self, figures: Mapping[str, float]) -> None:
+        """Say what was measured after a step, by its name in the training log."""
 
 
 class ProgressReporter:
@@ -51,6 +64,10 @@ class ProgressReporter:
             "distillery_estimated_tokens", "Tokens that all requests are expected to use.", "direction"
         )
         self._expected_cost = self._gauge("distillery_estimated_cost", "Expected cost of all requests.", "currency")
+        self._training = {
+            name: self._gauge(f"distillery_training_{metric}", description, "stage")
+            for name, (metric, description) in _TRAINING_METRICS.items()
+        }
         self._children: dict[tuple[Counter, str], Counter] = {}
         self._unit: str | None = None
         self.progress: Progress | None = None
@@ -117,6 +134,11 @@ class ProgressReporter:
         self._expected_tokens.labels("output").set(estimate.output_tokens)
         if estimate.cost is not None and estimate.currency:
             self._expected_cost.labels(estimate.currency).set(estimate.cost)
+
+    def training_figures(self, figures: Mapping[str, float]) -> None:
+        """Report what was measured after a step, by its name in the training log."""
+        for name, value in figures.items():
+            self._training[name].labels(self._stage).set(value)
 
     def row_rejected(self, split: str, reason: str) -> None:
         """Count a rejected row."""

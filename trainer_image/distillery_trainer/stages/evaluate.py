@@ -46,6 +46,7 @@ from distillery_trainer.runtime.files import RowsFile, read_rows, to_line
 from distillery_trainer.runtime.library_settings import quiet_libraries
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
+from distillery_trainer.student.model_card import write_scored_card
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder, read_description
 from distillery_trainer.tasks import TaskDefinition, task_for
 from distillery_trainer.tasks.task_definition import AnswerKind
@@ -260,7 +261,12 @@ def _prediction(
 
 def _result(config: RunConfig, rows: HeldOutRows, evaluation: Evaluation) -> StageResult:
     folder = config.stage_folder
-    files = {Artefact.PREDICTIONS: folder.predictions, Artefact.BREAKDOWN: folder.breakdown}
+    write_scored_card(config, evaluation)
+    files = {
+        Artefact.PREDICTIONS: folder.predictions,
+        Artefact.BREAKDOWN: folder.breakdown,
+        Artefact.MODEL_CARD: folder.model_card,
+    }
     return StageResult(
         stage=Stage.EVALUATE,
         folder=config.folder,

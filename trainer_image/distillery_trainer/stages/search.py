@@ -79,6 +79,10 @@ class TrialProgress:
         """So many steps of this trial are done."""
         self.progress.update(self.before + done, self.total, unit)
 
+    def training_figures(self, figures: Mapping[str, float]) -> None:
+        """What was measured after a step of this trial."""
+        self.progress.training_figures(figures)
+
 
 def search_student(
     config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: ProgressReporter
@@ -199,6 +203,8 @@ class Search:
         if last_checkpoint(checkpoints) is None or not (checkpoints / record.checkpoint).exists():
             return self.config.stage_folder.model.exists()
         keep_student(self.config, self.base, self.rows, checkpoints / record.checkpoint)
+        if (log := self._folder(best).training_log).exists():
+            shutil.copyfile(log, self.config.stage_folder.training_log)
         shutil.rmtree(checkpoints)
         return True
 

@@ -38,6 +38,7 @@ from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
 from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
 from distillery_trainer.student.trained_weights import load_to_train, where_to_merge
+from distillery_trainer.student.training_log import TrainingLog
 from distillery_trainer.student.training_loop import NonFiniteLoss, TrainedModel, TrainingMonitor, TrainingSetup, train
 from distillery_trainer.tasks import task_for
 
@@ -136,6 +137,7 @@ def _train(
             folder=folder,
             micro_batches=min(config.micro_batches, settings.batch_size),
             score=score if score and score.works(model) else None,
+            observers=(TrainingLog(config.stage_folder.training_log, progress.training_figures),),
         )
         trained = train(setup, monitor)
     if trained is None:

@@ -10,12 +10,14 @@ from distillery_api.paths import Artefact, StageFolder
 from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult, TrainingFigures
+from distillery_trainer.runtime.errors import storage_errors_explained
 from distillery_trainer.runtime.library_settings import quiet_libraries
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.encoded_rows import EncodedRows, encode_rows
 from distillery_trainer.stages.search import search_student
 from distillery_trainer.stages.student_training import base_model, make_student
-from distillery_trainer.student.model_digest import model_digest
+from distillery_trainer.student.model_card import describe_student
+from distillery_trainer.student.model_digest import write_sums
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
@@ -26,13 +28,19 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
     make = search_student if config.training.search else make_student
     figures = make(config, base, rows, progress)
-    figures = figures.model_copy(update={"model_digest": model_digest(folder.model)})
+    with storage_errors_explained(str(folder.model)):
+        describe_student(config, base.path, figures)
+        figures = figures.model_copy(update={"model_digest": write_sums(folder.model)})
     return _result(config, folder, rows, figures)
 
 
 def _files(config: RunConfig, folder: StageFolder, rows: EncodedRows) -> dict[str, str]:
     """The artefacts of the stage; `notTrained` are the untrainable rows."""
-    paths = {Artefact.ADAPTER: folder.adapter, Artefact.MODEL: folder.model}
+    paths = {
+        Artefact.ADAPTER: folder.adapter,
+        Artefact.MODEL: folder.model,
+        Artefact.TRAINING_LOG: folder.training_log,
+    }
     if rows.total().rejected:
         paths[Artefact.NOT_TRAINED] = folder.not_trained
     return {name: config.paths.relative(path) for name, path in paths.items() if path.exists()}

@@ -19,8 +19,10 @@ from huggingface_hub.errors import (
 
 from distillery_api.reasons import Reason
 from distillery_trainer.runtime.errors import StageError, TryLater, storage_errors_explained
+from distillery_trainer.student.base_licence import LICENCE_FILES
 from distillery_trainer.student.folder_files import WEIGHTS, without_weights
 from distillery_trainer.student.invalid_model import InvalidModel
+from distillery_trainer.student.model_digest import MODEL_CARD
 
 _SCHEME = "hf://"
 _DESCRIPTION_PATTERNS = ["*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt"]
@@ -37,7 +39,7 @@ def download(uri: str) -> Path:
 
     Raises InvalidModel if the model, its revision or the permission is missing, TryLater if the Hub cannot be reached.
     """
-    return _download(uri, [*_DESCRIPTION_PATTERNS, WEIGHTS])
+    return _download(uri, [*_DESCRIPTION_PATTERNS, WEIGHTS, MODEL_CARD, *LICENCE_FILES])
 
 
 def download_description(uri: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.atomic_files import make_folder
 from distillery_trainer.runtime.folder_locks import locked_folder
+from distillery_trainer.student.base_licence import copy_licence_files
 from distillery_trainer.student.chat_template import Rendering
 from distillery_trainer.student.folder_files import CONFIG, WEIGHTS
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
@@ -41,6 +42,7 @@ def _keep(base: ModelFolder, folder: Path) -> None:
     with replaced_folder(folder) as draft:
         for file in (base.path / CONFIG, *base.path.glob(f"{WEIGHTS}*")):
             shutil.copyfile(file, draft / file.name)
+        copy_licence_files(base.path, draft, with_card=True)
         base.tokenizer.save_pretrained(draft)
         greedy_decoding(base).save_pretrained(draft)
         readable_by_servers(draft)

@@ -209,6 +209,8 @@ class TrainingSetup:
     the weights stay the same, up to rounding."""
     score: ScoreModel | None = None
     """Scores answers to validation rows, to select the checkpoint by that; None to select it by its loss."""
+    observers: Sequence[TrainerCallback] = ()
+    """What is told how the training goes, and does not change it."""
 
     @property
     def rows_at_a_time(self) -> int:
@@ -245,7 +247,7 @@ def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None
         eval_dataset=_dataset(setup.validation_rows),
         processing_class=setup.tokenizer,
         peft_config=setup.adapters,
-        callbacks=[monitor],
+        callbacks=[*setup.observers, monitor],
     )
     trainer.objective = objective_for(setup.training.objective)
     trainer.score, monitor.settings = score, setup.settings
