@@ -23,6 +23,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from chat_faults import Delivery, Fault, FaultSchedule, no_faults
+from chat_logprobs import TokenModel, with_logprobs
 from chat_protocol import (
     AnswerFunction,
     Call,
@@ -136,6 +137,10 @@ class ChatApplication:
 
     def __init__(self, answer: AnswerFunction, faults: FaultSchedule, rules: Rules, latency: float) -> None:
         self.answer, self.faults, self.rules, self.latency = answer, faults, rules, latency
+        self.token_model: TokenModel | None = None
+        """What log-probabilities come from; None for a server that gives none."""
+        self.scores_texts = False
+        """Whether it gives those of a given text, as vLLM does."""
         self.journal = Journal()
 
     def routes(self) -> web.Application:
@@ -191,6 +196,8 @@ class ChatApplication:
         completion = cut(fault.change(write_answer(answer, call.body)), token_limit(call.body))
         reply = completion_body(call.body, completion, call.number, int(time.time()))
         self.journal.count_usage(reply)
+        if self.token_model:
+            reply = with_logprobs(reply, call.body, self.token_model, scores=self.scores_texts)
         return reply, usage_body(call.body, completion, 1)["total_tokens"]
 
 

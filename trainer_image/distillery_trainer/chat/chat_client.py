@@ -66,8 +66,11 @@ class ChatClient:
         progress: ProgressReporter,
         stopping: asyncio.Event,
         patience: float = PATIENCE_SECONDS,
+        beside: Mapping[str, Any] | None = None,
     ) -> None:
-        self._model, self._parameters = model, dict(parameters)
+        """`parameters` determine the replies, and so their keys in the journal; what `beside` asks for only comes with
+        them."""
+        self._model, self._parameters, self._beside = model, dict(parameters), dict(beside or {})
         self._journal, self._budget, self._progress = journal, budget, progress
         self._usage = UsageTracker(journal, budget, progress, model.pricing)
         self._config = config
@@ -90,7 +93,12 @@ class ChatClient:
 
     @classmethod
     def for_run(
-        cls, config: RunConfig, parameters: Mapping[str, Any], journal: ReplyJournal, progress: ProgressReporter
+        cls,
+        config: RunConfig,
+        parameters: Mapping[str, Any],
+        journal: ReplyJournal,
+        progress: ProgressReporter,
+        beside: Mapping[str, Any] | None = None,
     ) -> ChatClient:
         """The client for a run's teacher. Raises UserError where its API key is empty."""
         return cls(
@@ -101,6 +109,20 @@ class ChatClient:
             budget=RequestBudget(config.generation.budget, journal),
             progress=progress,
             stopping=asyncio.Event(),
+            beside=beside,
+        )
+
+    def with_parameters(self, parameters: Mapping[str, Any]) -> ChatClient:
+        """A client that asks the same model in another way, with the same journal, budget and end."""
+        return ChatClient(
+            self._model,
+            {**parameters, **self._model.options.extra_parameters},
+            config=self._config,
+            journal=self._journal,
+            budget=self._budget,
+            progress=self._progress,
+            stopping=self.stopping,
+            patience=self.retries.patience,
         )
 
     def for_judge(
@@ -127,7 +149,7 @@ class ChatClient:
         endpoint = Endpoint(
             self._model.target(address, self._config.api_key_variables),
             self._model.model_id,
-            self._parameters,
+            {**self._parameters, **self._beside},
             connections=self.max_concurrent_requests,
             timeout=self._config.request_timeout_seconds,
         )

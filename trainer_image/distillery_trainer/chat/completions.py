@@ -19,6 +19,7 @@ from distillery_trainer.chat.reply_texts import ReplyTexts, joined
 from distillery_trainer.chat.response_headers import NAME_LIMIT, NO_HEADERS, ResponseHeaders
 from distillery_trainer.chat.sent_calls import calls_as_text, joined_calls
 from distillery_trainer.chat.token_counts import TokenCounts
+from distillery_trainer.chat.token_logprobs import joined_bytes, pack, read_content, read_prompt
 from distillery_trainer.data.finish_reasons import Ending, ending_of
 from distillery_trainer.parsing.reasoning import split_reasoning
 
@@ -51,9 +52,12 @@ def read_completion(
     model_id: str = "",
     without_key: KeyRemoval = _NO_KEY,
     reads_calls: bool = False,
+    reads_logprobs: bool = False,
+    scored_text: str | None = None,
 ) -> Reply:
     """The reply in the body of a completion, or of a stream of its chunks. `model_id` is the requested model. With
-    `reads_calls`, calls of tools are the content of a reply that makes some.
+    `reads_calls`, calls of tools are the content of a reply that makes some. With `reads_logprobs`, it has the
+    log-probabilities of its tokens; with `scored_text`, of that text, with which the prompt ends.
 
     Raises CallError for anything else: an error sent with status 200 is treated as if it had its own status.
     """
@@ -85,7 +89,20 @@ def read_completion(
         latency_seconds=round(latency_seconds, 4),
         request_id=headers.request_id or without_key(_name(completion.get("id"))) or None,
         model=None if model in ("", model_id) else without_key(model),
+        logprobs=_logprobs(completion, choice, scored_text, without_key) if reads_logprobs else None,
     )
+
+
+def _logprobs(
+    completion: dict[str, Any], choice: dict[str, Any], scored_text: str | None, without_key: KeyRemoval
+) -> str | None:
+    """The log-probabilities, packed; None where there are none, or where a secret is among the tokens."""
+    if scored_text is None:
+        positions = read_content(choice.get("logprobs"))
+    else:
+        positions = read_prompt(completion.get("prompt_logprobs"), scored_text)
+    text = joined_bytes(positions).decode("utf-8", "replace")
+    return pack(positions) if positions and without_key.from_reply(text) == text else None
 
 
 def _completion(body: bytes) -> dict[str, Any]:

@@ -26,7 +26,9 @@ from distillery_trainer.chat.completions import read_completion
 from distillery_trainer.chat.error_responses import CallError, ErrorResponse, FailureScope, call_error
 from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.request_parameters import (
+    ASK_FOR_LOGPROBS,
     OUTPUT_LIMITS,
+    SCORE_PROMPT,
     FormatWatch,
     is_too_high,
     output_limit,
@@ -83,7 +85,8 @@ class Endpoint:
         """False once the server has rejected a system message and answered its text in the first user message."""
         self._has_answered = self._has_answered_system_message = False
         self._format_watch = FormatWatch()
-        self._bodies = BodyReader(output_limit(parameters))
+        self._reads_logprobs = any(name in parameters for name in ASK_FOR_LOGPROBS)
+        self._bodies = BodyReader(None if self._reads_logprobs else output_limit(parameters))
         self._connections = connections
         self.on_resend: Callable[[CallError], object] = lambda _: None
         """Called with the error of a request that is sent again at once without what the server rejected."""
@@ -141,6 +144,8 @@ class Endpoint:
             model_id=self._model_id,
             without_key=self._without_key,
             reads_calls=bool(tools_of(messages)),
+            reads_logprobs=self._reads_logprobs,
+            scored_text=messages[-1]["content"] if SCORE_PROMPT in parameters else None,
         )
 
     async def _fetch(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:

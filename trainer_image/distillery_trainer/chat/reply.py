@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
@@ -33,6 +33,15 @@ class Reply:
     """The part of output_tokens that is reasoning."""
     model: str | None = None
     """The model's name in the server's reply, where it differs from the requested one."""
+    logprobs: str | None = None
+    """The log-probabilities of its tokens, packed (token_logprobs.py), where they were asked for and sent: of the text
+    that was given, where the request was to score that."""
+
+    @property
+    def stored_fields(self) -> dict[str, Any]:
+        """What the journal stores, by name: log-probabilities only where there are any."""
+        named = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in named if name != "logprobs" or value}
 
     @property
     def tokens(self) -> int | None:

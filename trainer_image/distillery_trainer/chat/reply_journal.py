@@ -215,7 +215,7 @@ class ReplyJournal:
         `reserved` is what was reserved before the request, `estimated` the input and output tokens where the server did
         not count them.
         """
-        line: dict[str, Any] = {"key": key, "reply": reply, "requests": 1}
+        line: dict[str, Any] = {"key": key, "reply": reply.stored_fields, "requests": 1}
         if estimated:
             line["estimated"] = estimated
         self._without_reply.discard(key)

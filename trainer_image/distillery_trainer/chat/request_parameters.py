@@ -21,6 +21,9 @@ _KNOWN = (
 )
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 """The names of the limit on the length of a reply."""
+SCORE_PROMPT = "prompt_logprobs"
+"""What asks vLLM for the log-probabilities of the prompt."""
+ASK_FOR_LOGPROBS = ("logprobs", SCORE_PROMPT)
 _NOT_ACCEPTED = re.compile(
     r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|not permitted|extra", re.IGNORECASE
 )
@@ -53,6 +56,23 @@ def sampling_parameters(generation: Generation, max_tokens: int, schema: dict[st
 def json_format(schema: dict[str, Any]) -> dict[str, Any]:
     """The `response_format` for JSON of a schema."""
     return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+
+
+def with_logprobs(most: int) -> dict[str, Any]:
+    """What asks for the log-probabilities of a reply's tokens, and of the `most` likely alternatives of each."""
+    return {"logprobs": True, "top_logprobs": most}
+
+
+def scoring_parameters(most: int) -> dict[str, Any]:
+    """What asks vLLM for the log-probabilities of an unfinished last message instead of a reply, and of the `most`
+    likely alternatives of each token."""
+    return {
+        SCORE_PROMPT: most,
+        "max_tokens": 1,
+        "temperature": 0,
+        "add_generation_prompt": False,
+        "continue_final_message": True,
+    }
 
 
 def output_limit(parameters: Mapping[str, Any]) -> int | None:
