@@ -57,6 +57,13 @@ def test_adapters_count_only_where_they_are_trained():
     assert input_hashes(with_value(spec, ("training", "lora", "rank"), 64), {}) == input_hashes(spec, {})
 
 
+def test_settings_of_log_probabilities_count_only_where_they_are_learned():
+    spec = SPECS["texts"]
+    for name, value in (("alpha", 0.75), ("temperature", 2.0), ("top_logprobs", 5)):
+        changed = with_value(spec, ("training", "objective", "logits", name), value)
+        assert input_hashes(changed, {}) == input_hashes(spec, {})
+
+
 @pytest.mark.parametrize(
     ("path", "default"),
     [

@@ -39,7 +39,7 @@ from distillery_api.spec.training import (
     TrainingMethod,
     TrainingPreset,
 )
-from distillery_api.spec.training_objective import ObjectiveKind, RationaleUse, SampleUse, TrainingObjective
+from distillery_api.spec.training_objective import Logits, ObjectiveKind, RationaleUse, SampleUse, TrainingObjective
 from distillery_api.spec.training_search import Combination, TrainingSearch
 from distillery_api.spec.where import Where
 
@@ -77,6 +77,7 @@ __all__ = [
     "Judge",
     "LabelDefinition",
     "Limits",
+    "Logits",
     "Lora",
     "ModelImage",
     "ObjectiveKind",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distillery_api.base import Rule
-from distillery_api.spec.training_objective import RationaleUse, SampleUse
+from distillery_api.spec.task import Task
+from distillery_api.spec.training_objective import ObjectiveKind, RationaleUse, SampleUse
 
 if TYPE_CHECKING:
     from distillery_api.spec.distillation import DistillationSpec
@@ -26,6 +27,10 @@ def _has_reasoning_to_learn(spec: DistillationSpec) -> bool:
 
 def _reasoning_is_learned_once(spec: DistillationSpec) -> bool:
     return spec.training.objective.rationales is RationaleUse.NONE or not spec.generation.keep_reasoning
+
+
+def _has_answers_of_tokens(spec: DistillationSpec) -> bool:
+    return spec.training.objective.kind is not ObjectiveKind.LOGITS or spec.task is not Task.TOOL_CALLING
 
 
 OBJECTIVE_RULES = (
@@ -53,5 +58,11 @@ OBJECTIVE_RULES = (
         "training.objective.rationales: with generation.keepReasoning the student learns the reasoning before each"
         " answer already; remove one of the two",
         _reasoning_is_learned_once,
+    ),
+    Rule(
+        "self.training.objective.kind != 'Logits' || self.task != 'ToolCalling'",
+        "training.objective.kind: servers state no log-probabilities of calls, so ToolCalling cannot learn Logits; use"
+        " Labels",
+        _has_answers_of_tokens,
     ),
 )

@@ -14,6 +14,7 @@ class ObjectiveKind(StrEnum):
     """What a student is compared with."""
 
     LABELS = "Labels"
+    LOGITS = "Logits"
 
 
 class SampleUse(StrEnum):
@@ -31,11 +32,28 @@ class RationaleUse(StrEnum):
     AUXILIARY = "Auxiliary"
 
 
+class Logits(ApiModel):
+    """How much the student learns of the teacher's log-probabilities."""
+
+    top_logprobs: Annotated[int, Field(strict=True, ge=1, le=20)] = 20
+    """Most likely tokens that the teacher states for each token of an answer. Default: 20, the most that the protocol
+    allows."""
+    alpha: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
+    """Weight of the divergence from the teacher's probabilities, from 0 to 1; the answer itself weighs the rest.
+    Default: 0.5."""
+    temperature: Annotated[float, Field(strict=True, ge=0.1, le=10)] = 1
+    """Softens the probabilities of both before they are compared, from 0.1 to 10. Default: 1."""
+
+
 class TrainingObjective(ApiModel):
     """What the student learns from each row."""
 
     kind: ObjectiveKind = ObjectiveKind.LABELS
-    """What the student is compared with. Labels: the teacher's answers, token by token. Default: Labels."""
+    """What the student is compared with. Labels: the teacher's answers, token by token. Logits: also the probabilities
+    that the teacher gave the tokens of its answer and likely others; its server has to state them, and the student to
+    have its vocabulary. Default: Labels."""
+    logits: Logits = Logits()
+    """Settings of kind Logits; ignored otherwise."""
     samples: SampleUse = SampleUse.MAJORITY
     """What it learns where generation.samples is more than 1. Majority: the answer that most samples agree on.
     Weighted: that answer, with the share of the samples that agree on it as the weight of the row. Soft: every answer

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from distillery_api.base import ApiModel, FirstDefault, NotIdentity
-from distillery_api.spec import NLI_LABELS, AdapterMode, Data, DistillationSpec, Task
+from distillery_api.spec import NLI_LABELS, AdapterMode, Data, DistillationSpec, ObjectiveKind, Task
 from distillery_api.stage import Stage
 
 HASH_LENGTH = 8
@@ -105,7 +105,11 @@ def _rows_identity(spec: DistillationSpec) -> dict[str, Any]:
     # language filter on the task.
     filters = generation.filters.model_copy(update={"language": generation.checks_language(spec.task)})
     as_chosen = generation.model_copy(update={"sampling": generation.chosen_sampling, "filters": filters})
-    return {"task": spec.task, "data": _data_identity(spec), "generation": identity_fields(as_chosen)}
+    rows = {"task": spec.task, "data": _data_identity(spec), "generation": identity_fields(as_chosen)}
+    objective = spec.training.objective
+    if objective.kind is not ObjectiveKind.LOGITS:
+        return rows
+    return {**rows, "topLogprobs": objective.logits.top_logprobs}
 
 
 def _data_identity(spec: DistillationSpec) -> dict[str, Any]:
@@ -121,6 +125,10 @@ def _student_identity(spec: DistillationSpec) -> dict[str, Any]:
     if not spec.training.method.trains_adapters:
         # No adapters are trained, whatever the fields of `lora` say.
         training.pop("lora", None)
+    if spec.training.objective.kind is not ObjectiveKind.LOGITS:
+        # Nor are log-probabilities learned, whatever the fields of `logits` say.
+        objective = {name: value for name, value in training.pop("objective", {}).items() if name != "logits"}
+        training |= _unless_empty("objective", objective)
     served = {} if spec.serving.adapter is AdapterMode.MERGED else {"served": spec.serving.adapter}
     student = {name: value for name, value in identity_fields(spec.student).items() if name != "model"}
     return {"model": spec.student.model.uri, **student, **_unless_empty("training", training), **served}

@@ -106,9 +106,11 @@ class TrainingRow:
     """The different answers of the teacher's samples, the kept one first; None for one sample."""
     reasoning: str | None = None
     """The teacher's reasoning; None where it gave none, and where it is a part of `completion`."""
+    logprobs: str | None = None
+    """The log-probabilities of the answer's tokens, packed (chat/token_logprobs.py); None where there are none."""
 
 
-BESIDE_ANSWER = ("samples", "reasoning")
+BESIDE_ANSWER = ("samples", "reasoning", "logprobs")
 """Fields of a TrainingRow that earlier releases did not write."""
 
 

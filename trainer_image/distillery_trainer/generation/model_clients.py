@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from distillery_api.run_config import RunConfig
+from distillery_api.spec import ObjectiveKind
 from distillery_trainer.chat.chat_client import ChatClient
 from distillery_trainer.chat.reply_journal import ReplyJournal
+from distillery_trainer.chat.request_parameters import scoring_parameters, with_logprobs
 from distillery_trainer.filters.llm_judge import PARAMETERS
+from distillery_trainer.generation.answer_logprobs import AnswerScorer
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.tasks import TaskDefinition
 
@@ -21,6 +24,8 @@ class ModelClients:
     teacher: ChatClient
     judge: ChatClient | None
     """The LLM judge of answers; None if the run has none."""
+    scorer: AnswerScorer | None = None
+    """Finds the log-probabilities of answers; None if the run wants none."""
 
 
 @contextlib.asynccontextmanager
@@ -28,11 +33,24 @@ async def open_clients(
     config: RunConfig, task: TaskDefinition, journal: ReplyJournal, progress: ProgressReporter
 ) -> AsyncIterator[ModelClients]:
     """The clients, whose connections are closed at the end. Raises UserError if an API key is missing."""
-    teacher = ChatClient.for_run(config, task.request_parameters(), journal, progress)
+    logits = config.training.objective.logits if config.training.objective.kind is ObjectiveKind.LOGITS else None
+    beside = with_logprobs(logits.top_logprobs) if logits else {}
+    teacher = ChatClient.for_run(config, task.request_parameters(), journal, progress, beside)
     judge = config.generation.judge
-    clients = ModelClients(teacher, teacher.for_judge(judge, PARAMETERS) if judge else None)
+    clients = ModelClients(
+        teacher,
+        teacher.for_judge(judge, PARAMETERS) if judge else None,
+        _scorer(task, teacher, logits.top_logprobs) if logits else None,
+    )
     try:
         yield clients
     finally:
         for client in filter(None, (clients.teacher, clients.judge)):
             await client.close()
+        if clients.scorer:
+            await clients.scorer.close()
+
+
+def _scorer(task: TaskDefinition, teacher: ChatClient, most: int) -> AnswerScorer:
+    again = teacher.with_parameters(task.request_parameters() | with_logprobs(most))
+    return AnswerScorer(task, again, teacher.with_parameters(scoring_parameters(most)))

@@ -27,6 +27,7 @@ def training_row(row: Row, turn: StudentTurn, teacher: str, *, keeps_reasoning: 
         tools=tools_of(turn.prompt) or None,
         samples=[{"completion": [_message(each)], "count": count} for each, count in turn.samples] or None,
         reasoning=None if keeps_reasoning else turn.reasoning or None,
+        logprobs=turn.logprobs,
     )
 
 

@@ -17,7 +17,7 @@ from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.majority_vote import majority_vote, sampled_answers
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.generation.internal_errors import ENDS_STAGE, InternalErrors
-from distillery_trainer.tasks import StudentTurn, TaskDefinition
+from distillery_trainer.tasks import AnswerOrigin, StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply, read_reply
 
 
@@ -27,6 +27,8 @@ class TeacherTurn:
 
     parsed: ParsedReply
     outcome: Reply | Failure
+    origin: AnswerOrigin | None = None
+    """The reply and its request; None where there is no reply."""
     samples: list[tuple[str, int]] = field(default_factory=list)
     """The different answers of several samples, each with the number of samples that gave it, this one first."""
 
@@ -97,9 +99,9 @@ class RowPipeline:
             return TeacherTurn(ParsedReply(rejection), Failure(rejection.reason, rejection.message))
 
     async def _hold_out(self, row: Row) -> TeacherTurn:
-        if turn := self._existing_turn(row, len(row.existing_replies) - 1):
-            return turn
         messages = self._task.teacher_messages(row)
+        if turn := self._existing_turn(row, len(row.existing_replies) - 1, messages):
+            return turn
         temperature = self._generation.held_out_temperature
         return self._read(row, messages, await self._teacher.ask(messages, temperature=temperature))
 
@@ -108,7 +110,7 @@ class RowPipeline:
     async def _answer_all_turns(self, row: Row) -> AnsweredRow | RowRejection:
         answered = AnsweredRow()
         while (messages := self._task.next_request(row, answered.answers)) is not None:
-            turn = self._existing_turn(row, len(answered.answers)) or await self._answer_turn(row, messages)
+            turn = self._existing_turn(row, len(answered.answers), messages) or await self._answer_turn(row, messages)
             if isinstance(turn, RowRejection):
                 return turn
             answer = turn.answer_or_rejection()
@@ -118,15 +120,16 @@ class RowPipeline:
             answered.answers.append(answer)
         return answered
 
-    def _existing_turn(self, row: Row, number: int) -> TeacherTurn | None:
-        """The existing reply to a turn of the row, if it is used as the teacher's."""
+    def _existing_turn(self, row: Row, number: int, request: list[Message]) -> TeacherTurn | None:
+        """The existing reply to a turn of the row, if it is used as the teacher's in place of asking the `request`."""
         replies = row.existing_replies if row.keeps_existing_replies else []
         text = replies[number] if number < len(replies) else None
         if text is None:
             return None
         reply = Reply(content=text, finish_reason="stop")
         messages = with_tools(row.messages, row.tools)
-        return TeacherTurn(read_reply(reply, self._task, row.text, existing=True, messages=messages), reply)
+        parsed = read_reply(reply, self._task, row.text, existing=True, messages=messages)
+        return TeacherTurn(parsed, reply, AnswerOrigin(reply, request, row.text, existing=True))
 
     async def _answer_turn(self, row: Row, messages: list[Message]) -> TeacherTurn | RowRejection:
         """The only sample, or the first of those that won the majority vote."""
@@ -148,14 +151,15 @@ class RowPipeline:
 
     async def _ask_with_follow_up(self, row: Row, messages: list[Message], sample: int) -> TeacherTurn:
         """Ask, and if the reply is unreadable ask once more, with what was wrong."""
-        turn = self._read(row, messages, await self._teacher.ask(messages, sample=sample))
+        turn = self._read(row, messages, await self._teacher.ask(messages, sample=sample), sample)
         if turn.reply is None or turn.parsed.rejection is None or not turn.parsed.can_ask_again:
             return turn
         follow_up = repeated_request(messages, turn.reply.content, turn.parsed.rejection.message)
-        return self._read(row, follow_up, await self._teacher.ask(follow_up, sample=sample))
+        return self._read(row, follow_up, await self._teacher.ask(follow_up, sample=sample), sample)
 
-    def _read(self, row: Row, messages: list[Message], outcome: Reply | Failure) -> TeacherTurn:
-        return TeacherTurn(read_reply(outcome, self._task, row.text, messages=messages), outcome)
+    def _read(self, row: Row, messages: list[Message], outcome: Reply | Failure, sample: int = 0) -> TeacherTurn:
+        origin = AnswerOrigin(outcome, messages, row.text, sample) if isinstance(outcome, Reply) else None
+        return TeacherTurn(read_reply(outcome, self._task, row.text, messages=messages), outcome, origin)
 
     # --- keeping
 
@@ -181,7 +185,8 @@ class RowPipeline:
         samples = [
             (self._task.student_turns(row, [*earlier, answer])[number], count) for answer, count in teacher_turn.samples
         ]
-        return replace(turn, reasoning=self._reasoning(teacher_turn), samples=samples)
+        reasoning = self._reasoning(teacher_turn)
+        return replace(turn, reasoning=reasoning, samples=samples, origin=teacher_turn.origin)
 
     def _reasoning(self, turn: TeacherTurn) -> str | None:
         if turn.reply is None:

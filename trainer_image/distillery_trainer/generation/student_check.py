@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
@@ -18,7 +19,7 @@ from distillery_api.stage import ExitCode
 from distillery_trainer.data.locations import resolve
 from distillery_trainer.runtime.errors import TryLater, UserError
 
-_COMMAND = (sys.executable, "-m", "distillery_trainer.student.check")
+_AS_JSON: dict[str, Any] = {"by_alias": True, "exclude_none": True}
 _TIMEOUT_SECONDS = 120
 _HUB = "hf://"
 
@@ -26,7 +27,13 @@ _HUB = "hf://"
 def check_student(config: RunConfig) -> str | None:
     """Check the student. Returns why it cannot be checked here; None if it was. Raises UserError if it cannot be
     trained, TryLater if that takes too long to find out."""
-    return _unavailable(config) or _checked(config)
+    return run_check(config, "distillery_trainer.student.check", config.model_dump_json(**_AS_JSON))
+
+
+def run_check(config: RunConfig, module: str, content: str) -> str | None:
+    """Run a program of ours that checks something about the student, with this on its standard input. Returns why that
+    cannot be done here; None if it was. Raises what the program says: UserError, or TryLater if it takes too long."""
+    return _unavailable(config) or _checked(config, module, content)
 
 
 def _unavailable(config: RunConfig) -> str | None:
@@ -51,11 +58,11 @@ def _may_be_cached(uri: str) -> bool:
         return True
 
 
-def _checked(config: RunConfig) -> str | None:
+def _checked(config: RunConfig, module: str, content: str) -> str | None:
     try:
         ended = subprocess.run(  # noqa: S603 - our own interpreter
-            _COMMAND,
-            input=config.model_dump_json(by_alias=True, exclude_none=True),
+            (sys.executable, "-m", module),
+            input=content,
             capture_output=True,
             check=False,
             encoding="utf-8",

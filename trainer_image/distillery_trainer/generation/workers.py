@@ -58,6 +58,7 @@ class Workers:
         self._rows, self._teacher = data.rows(), clients.teacher
         self._concurrency = min(self._teacher.concurrent_rows, data.row_count)
         judge = AnswerJudge(task, clients.judge) if clients.judge else None
+        self._scorer = clients.scorer
         self._pipeline = RowPipeline(config, task, clients.teacher, judge)
         self.rejected = RejectedRows(config, task, clients, journal)
         """The rows that are asked again, where the run asks for it."""
@@ -148,7 +149,10 @@ class Workers:
             self._reject(indexed, RowRejection(rejection))
         else:
             outcome = await self._pipeline.training_turns(indexed.row)
-            self._keep_or_reject(indexed, await self.rejected.outcome(indexed.row, outcome))
+            outcome = await self.rejected.outcome(indexed.row, outcome)
+            if self._scorer and indexed.split == "train" and not isinstance(outcome, RowRejection):
+                outcome = [await self._scorer.added(turn) for turn in outcome]
+            self._keep_or_reject(indexed, outcome)
 
     def _hold_out(self, indexed: IndexedRow, turn: TeacherTurn) -> None:
         from_validation = self._data.splits.holds_out_validation_rows

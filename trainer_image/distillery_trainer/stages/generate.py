@@ -23,6 +23,7 @@ from distillery_trainer.estimate import from_prompts
 from distillery_trainer.filters.few_rows import few_rows_note
 from distillery_trainer.filters.row_counts import RowCounter, by_split, total
 from distillery_trainer.generation.dataset_card import write_card
+from distillery_trainer.generation.logprobs_preflight import check_logprobs
 from distillery_trainer.generation.model_clients import open_clients
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import PreparedData, row_counters, run_preflight
@@ -104,8 +105,14 @@ async def _generate(
             progress=progress,
         )
         try:
+            if clients.scorer:
+                await check_logprobs(config, clients.teacher, clients.scorer)
             await workers.run(stop_request)
-            return _result(config, counters, outputs.publish(data.student_prompt), journal, workers.rejected)
+            files = outputs.publish(data.student_prompt)
+            result = _result(config, counters, files, journal, workers.rejected)
+            if clients.scorer:
+                result = result.model_copy(update={"message": f"{result.message} {clients.scorer.summary()}"})
+            return result
         except StageError as error:
             files = outputs.publish(data.student_prompt) if error.reason is not Reason.STORAGE_FULL else {}
             error.partial_result = PartialResult(total(counters.values()), by_split(counters), journal.usage, files)

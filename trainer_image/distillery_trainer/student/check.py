@@ -35,7 +35,7 @@ _OPENED_REASONING = ("<think>", "[THINK]")
 
 def check(config: RunConfig) -> None:
     """Check the student of a run. Raises UserError, or TryLater if the Hub cannot be reached."""
-    base = _read(config)
+    base = read_without_weights(config)
     encoder = RowEncoder(base, config.training.max_length)
     if config.generation.keep_reasoning:
         _check_reasoning(base, encoder)
@@ -48,7 +48,7 @@ def check(config: RunConfig) -> None:
             raise _error(config, base, prompt, rejection)
 
 
-def _read(config: RunConfig) -> ModelFolder:
+def read_without_weights(config: RunConfig) -> ModelFolder:
     """All of the student but its weights, which are here only if they are not on the Hub."""
     uri, path = config.student.model.uri, locate_description(config)
     check_description(path, uri)

@@ -63,6 +63,11 @@ class RowEncoder:
         self._limit = min(max_length, base.positions or max_length)
         self._special = re.compile("|".join(map(re.escape, _control_texts(base.tokenizer))) or "(?!)")
 
+    @property
+    def base(self) -> ModelFolder:
+        """The model that rows are encoded for."""
+        return self._base
+
     def encode(self, row: Mapping[str, Any]) -> EncodedRow | Rejection:
         """A row `{"prompt": messages, "completion": messages}`, with `tools` where any may be called, as ids; or why it
         is untrainable."""

@@ -15,11 +15,11 @@ from distillery_trainer.tasks.multi_label import MultiLabelTask
 from distillery_trainer.tasks.multiple_choice import MultipleChoiceTask
 from distillery_trainer.tasks.nli import NliTask
 from distillery_trainer.tasks.summarization import SummarizationTask
-from distillery_trainer.tasks.task_definition import AnswerKind, StudentTurn, TaskDefinition
+from distillery_trainer.tasks.task_definition import AnswerKind, AnswerOrigin, StudentTurn, TaskDefinition
 from distillery_trainer.tasks.text import TextTask
 from distillery_trainer.tasks.tool_calling import ToolCallingTask
 
-__all__ = ["AnswerKind", "MultiLabelTask", "StudentTurn", "TaskDefinition", "Unreadable", "task_for"]
+__all__ = ["AnswerKind", "AnswerOrigin", "MultiLabelTask", "StudentTurn", "TaskDefinition", "Unreadable", "task_for"]
 
 _DEFINITIONS: tuple[type[TaskDefinition], ...] = (
     NliTask,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
+from distillery_trainer.chat.reply import Reply
 from distillery_trainer.chat.request_parameters import sampling_parameters
 from distillery_trainer.data.rows import Gold, Message, Rejection, Row
 from distillery_trainer.data.tool_calls import ToolCall
@@ -50,6 +51,19 @@ class AnswerKind(StrEnum):
         return self in (AnswerKind.SUMMARY, AnswerKind.TURN, AnswerKind.TEXT)
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerOrigin:
+    """A reply in which an answer was read, and what was asked for it."""
+
+    reply: Reply
+    messages: list[Message]
+    row_text: str
+    """The row's last message."""
+    sample: int = 0
+    existing: bool = False
+    """Whether the row had it already, so that nothing was asked."""
+
+
 @dataclass(slots=True)
 class StudentTurn:
     """One assistant turn that the student learns."""
@@ -62,6 +76,10 @@ class StudentTurn:
     """The teacher's reasoning before the answer; None where it gave none."""
     tool_calls: list[ToolCall] = field(default_factory=list)
     """The answer, where it is calls; `completion` is empty then."""
+    origin: AnswerOrigin | None = None
+    """What the answer was read in."""
+    logprobs: str | None = None
+    """The log-probabilities of the answer, packed (chat/token_logprobs.py), if the student learns them."""
     samples: list[tuple[StudentTurn, int]] = field(default_factory=list)
     """The different answers of the teacher's samples, each with the number of samples that gave it, the kept one first;
     empty for one sample."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from distillery_api.spec import ObjectiveKind, TrainingObjective
 from distillery_trainer.student.objectives.labels import Labels
+from distillery_trainer.student.objectives.logits import Logits
 from distillery_trainer.student.objectives.objective import Objective
 
-_OBJECTIVES: dict[ObjectiveKind, type[Objective]] = {ObjectiveKind.LABELS: Labels}
+_OBJECTIVES: dict[ObjectiveKind, type[Objective]] = {ObjectiveKind.LABELS: Labels, ObjectiveKind.LOGITS: Logits}
 
 
 def objective_for(wanted: TrainingObjective) -> Objective:

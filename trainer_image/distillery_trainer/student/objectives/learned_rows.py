@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import RationaleUse, SampleUse
+from distillery_api.spec import ObjectiveKind, RationaleUse, SampleUse
 from distillery_api.stage_result import ObjectiveFigures
 from distillery_trainer.student.objectives.rationales import DEFAULT_WEIGHT, with_rationale
 from distillery_trainer.student.objectives.samples import with_samples
+from distillery_trainer.student.objectives.teacher_tokens import TeacherTokens
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 
 
@@ -21,6 +22,8 @@ class LearnedRows:
         self._wanted, self._drawn = config.training.objective, config.generation.samples
         self._encode = encoder.encode
         self._counts: Counter[str] = Counter()
+        wants_logits = self._wanted.kind is ObjectiveKind.LOGITS
+        self._teacher = TeacherTokens(config, encoder.base) if wants_logits else None
 
     def learned(self, row: Mapping[str, Any], encoded: EncodedRow) -> EncodedRow:
         """A row as it is in the file, encoded with the answer alone, with what is learned beside that."""
@@ -30,8 +33,10 @@ class LearnedRows:
         if self._wanted.rationales is RationaleUse.AUXILIARY:
             whole, counted = with_rationale(row, whole, self._wanted.rationale_weight or DEFAULT_WEIGHT, self._encode)
             self._counts[counted] += 1
-        return whole
+        return self._teacher.added(row, whole) if self._teacher else whole
 
     def figures(self) -> ObjectiveFigures:
-        """The objective, and the numbers of rows."""
+        """The objective, and the numbers of rows. Raises UserError where the rows have not what it needs."""
+        if self._teacher:
+            self._counts.update(self._teacher.counts())
         return ObjectiveFigures(kind=self._wanted.kind, rows=dict(self._counts))
