@@ -39,6 +39,7 @@ def test_vllm_serves_greedily_in_the_measured_precision_and_lets_requests_end() 
     assert vllm_command("/models/nli", ("nli",), 8000, precision="bfloat16", drain_seconds=50) == (
         *("vllm", "serve", "/models/nli", "--served-model-name", "nli", "--host", "0.0.0.0", "--port", "8000"),
         *("--dtype=bfloat16", "--override-generation-config", '{"temperature":0}', "--max-model-len", "auto"),
+        "--chat-template-content-format=string",
         *("--load-format", "safetensors", "--shutdown-timeout", "50"),
         *("--disable-access-log-for-endpoints", "/health,/metrics", "--disable-fastapi-docs"),
         *("--middleware", "served_paths.ServedPaths", "--middleware", "draining.ClosingConnections"),

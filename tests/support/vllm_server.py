@@ -27,9 +27,9 @@ START_SECONDS = 300
 SETTINGS = ManifestSettings("distillery-trainer:test", "vllm:test", "vllm-cpu:test")
 
 
-def pod(**serving):
+def pod(task="NLI", **serving):
     """A Pod that serves a student, measured in bfloat16, on vLLM."""
-    plan = make_plan(distillation(spec(serving={"runtime": "VLLM", **serving}), name=NAME))
+    plan = make_plan(distillation(spec(task=task, serving={"runtime": "VLLM", **serving}), name=NAME))
     served = ServedModel.planned(plan, plan.stage(Stage.TRAIN).input_hash, "bfloat16")
     return serving_pod(plan, rendered_server(plan, SETTINGS, served))
 

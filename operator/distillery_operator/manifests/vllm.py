@@ -59,6 +59,9 @@ def vllm_command(
         *("--override-generation-config", _GREEDY),
         # As much of the student's context as fits into the memory; by default, all of it or no start.
         *("--max-model-len", "auto"),
+        # Contents as they were in training. vLLM guesses this from loops in the chat template, and then hands texts as
+        # lists of parts to a family's own template behind ours, which may not know them.
+        "--chat-template-content-format=string",
         # No format that can hold code.
         *("--load-format", "safetensors"),
         # By default, requests in flight are aborted.
