@@ -271,7 +271,8 @@ def _cost(result: StageResult, used: Usage) -> str:
 def _samples(samples: Sequence[dict[str, Any]]) -> str:
     if not samples:
         return "There are no training rows."
-    shown = (json.dumps(_shortened(row), indent=2, ensure_ascii=False) for row in samples)
+    readable = ({name: value for name, value in row.items() if name != "logprobs"} for row in samples)
+    shown = (json.dumps(_shortened(row), indent=2, ensure_ascii=False) for row in readable)
     return "Long texts are truncated.\n\n" + "\n\n".join(fenced(row, "json") for row in shown)
 
 

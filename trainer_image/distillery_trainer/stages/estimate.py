@@ -10,6 +10,7 @@ from distillery_api.usage import Estimate
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.workspace_lock import locked_workspace
 from distillery_trainer.estimate import from_pilot, from_prompts
+from distillery_trainer.generation.logprobs_preflight import check_logprobs
 from distillery_trainer.generation.model_clients import open_clients
 from distillery_trainer.generation.pilot import Pilot, evenly_spaced, usable_share
 from distillery_trainer.generation.preflight import PreparedData, run_preflight
@@ -43,6 +44,8 @@ async def _with_pilot(config: RunConfig, task: TaskDefinition, data: PreparedDat
     with locked_workspace(config.paths, config.folder), ReplyJournal.for_run(config) as journal:
         forecast = data.forecast(await stored_rows(config, task, data, journal))
         async with open_clients(config, task, journal, ProgressReporter(config.stage)) as clients:
+            if clients.scorer:
+                await check_logprobs(config, clients.teacher, clients.scorer)
             pilot = Pilot(config, task, clients, data.sampler)
             outcomes = await pilot.ask(list(evenly_spaced(data, forecast.rows + forecast.stored_rows)))
     rows = [outcome.row for outcome in outcomes]
