@@ -41,8 +41,8 @@ class Logits(ApiModel):
     alpha: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
     """Weight of the divergence from the teacher's probabilities, from 0 to 1; the answer itself weighs the rest.
     Default: 0.5."""
-    temperature: Annotated[float, Field(strict=True, ge=0.1, le=10)] = 1
-    """Softens the probabilities of both before they are compared, from 0.1 to 10. Default: 1."""
+    temperature: Annotated[float, Field(strict=True, gt=0, le=10)] = 1
+    """Softens the probabilities of both before they are compared, above 0 and up to 10. Default: 1."""
 
 
 class TrainingObjective(ApiModel):
