@@ -12,6 +12,7 @@ from distillery_api.paths import StageFolder, Workspace
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.spec import Data, EvaluationOptions, Generation, ModelImage, Student, Task, Training
 from distillery_api.stage import Stage
+from distillery_api.training_memory import TrainingMachine
 
 WORKSPACE_PATH = "/workspace"
 """Where a stage's Pod mounts the workspace."""
@@ -106,6 +107,9 @@ class RunConfig(LenientModel):
     bakes_prompt: bool | None = None
     """Whether the server's chat template holds the student prompt, so that requests do without (verify)."""
 
+    training_machine: TrainingMachine | None = None
+    """What the train stage will have, for generate, which refuses what cannot be trained there; None if unknown. It is
+    no part of the stage's identity."""
     retry_rejected: RetryRejected | None = None
     """The rejected rows to ask again (generate). It is no part of the stage's identity."""
 

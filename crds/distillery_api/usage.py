@@ -8,6 +8,7 @@ from pydantic import Field
 
 from distillery_api.base import LenientModel
 from distillery_api.formatting import format_cost
+from distillery_api.training_memory import TrainingMemory
 
 
 class Usage(LenientModel):
@@ -74,6 +75,8 @@ class Estimate(LenientModel):
     """Number of rows that were sent to the teacher to improve the estimate."""
     basis: Annotated[str, Field(max_length=512)] = ""
     """How the numbers were obtained."""
+    training_memory: TrainingMemory | None = None
+    """Memory that the training is expected to take; absent where the student's sizes could not be read."""
 
     def sentence(self) -> str:
         """The estimate in words, such as `6 requests; 900 input and 30 output tokens (870 to 1,700 in total); 0.02 USD

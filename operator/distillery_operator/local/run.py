@@ -16,6 +16,7 @@ from distillery_api.runtime.line_checksums import is_damaged
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
 from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_api.training_memory import THIS_MACHINE
 from distillery_operator.core.call_costs import with_call_costs
 from distillery_operator.core.gate import gate_verdict
 from distillery_operator.local.earlier_configs import read_config
@@ -126,7 +127,7 @@ class LocalRun:
         config = run_config(self.plan, planned, locations)
         if planned.stage is Stage.GENERATE:
             retry = continued_retry(self.retry_rejected, workspace.stage(planned.folder))
-            config = config.model_copy(update={"retry_rejected": retry})
+            config = config.model_copy(update={"retry_rejected": retry, "training_machine": THIS_MACHINE})
         return StageProcess(config, stage_variables(self.plan, self.inputs, planned.stage), lock)
 
     def _retries(self, finished: StageResult) -> bool:

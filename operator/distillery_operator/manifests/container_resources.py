@@ -49,6 +49,13 @@ def devices(options: StageOptions) -> tuple[str, ...]:
     return tuple(name for name, value in resources.items() if "/" in name and amount(value))
 
 
+def device_count(options: StageOptions) -> int:
+    """Number of devices that the container asks for; 0 where it asks for them by claims."""
+    given = _given(options)
+    amounts = {**_fields(given, "requests"), **_fields(given, "limits")}
+    return sum(int(amount(amounts[name]) or 0) for name in devices(options))
+
+
 def memory(options: StageOptions) -> int | None:
     """Bytes of memory: the limit, else the request; None without either."""
     given = _quantity(options, "limits", "memory") or _quantity(options, "requests", "memory")

@@ -31,6 +31,7 @@ from distillery_operator.manifests.registry_credentials import (
     credentials_volumes,
 )
 from distillery_operator.manifests.settings import ManifestSettings
+from distillery_operator.manifests.training_machine import training_machine
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan, PlannedStage
@@ -147,6 +148,9 @@ def _config_text(
     config = run_config(plan, planned, StageLocations.in_pod(plan, planned.stage), micro_batches)
     if planned.stage is Stage.EVALUATE:
         config = config.model_copy(update={"serving_student": serving_student})
+    if planned.stage is Stage.GENERATE:
+        machine = training_machine(plan.spec.training, _MEMORY_LIMITS[Stage.TRAIN])
+        config = config.model_copy(update={"training_machine": machine})
     config = config.model_copy(update={"prune": prune, "retry_rejected": retry_rejected})
     # Without folders, the text, and with it the configuration's digest, is that of earlier releases.
     return config.model_dump_json(by_alias=True, exclude_none=True, exclude=None if prune else {"prune"}, indent=2)

@@ -28,6 +28,8 @@ class PromptSampler:
         self._typical_answers = TypicalAnswers(config, task, self._counter)
         self._teacher_samples: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
         self._judge_samples: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
+        self.longest_row = (0.0, 0.0)
+        """Tokens of the teacher prompt and of the typical answer of the longest row among those that were counted."""
 
     def add(self, row: Row, split: str) -> None:
         """Add a row that goes to `split`, or may go there."""
@@ -87,9 +89,9 @@ class PromptSampler:
             answers.append(existing_reply or "")
 
     def _request(self, messages: list[Message], row: Row, existing_reply: str | None) -> ModelUsage:
-        return ModelUsage(
-            1, self._counter.count_messages(messages), self._typical_answers.reply_tokens(row, existing_reply)
-        )
+        prompt = self._counter.count_messages(messages)
+        self.longest_row = max(self.longest_row, (prompt, self._typical_answers.answer_tokens(row, existing_reply)))
+        return ModelUsage(1, prompt, self._typical_answers.reply_tokens(row, existing_reply))
 
     def _notes(self) -> tuple[str, ...]:
         complete = all(sample.is_complete for sample in self._teacher_samples.values())

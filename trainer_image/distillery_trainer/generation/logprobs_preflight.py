@@ -19,7 +19,7 @@ from distillery_trainer.chat.request_parameters import scoring_parameters, with_
 from distillery_trainer.chat.token_logprobs import Position
 from distillery_trainer.data.rows import Message
 from distillery_trainer.generation.answer_logprobs import AnswerScorer, stored_positions
-from distillery_trainer.generation.student_check import run_check
+from distillery_trainer.generation.student_check import NotChecked, run_check
 from distillery_trainer.runtime.errors import TryLater, UserError
 
 PROBE = (
@@ -109,8 +109,10 @@ def _check_vocabulary(config: RunConfig, teacher: str, written: list[Position], 
         "written": [_listed(each) for each in written],
         "given": [_listed(each) for each in given],
     }
-    if not_checked := run_check(config, _CHECK, json.dumps(probed)):
-        sys.stderr.write(f"The student's vocabulary is not compared with the teacher's yet: {not_checked}\n")
+    try:
+        run_check(config, _CHECK, json.dumps(probed))
+    except NotChecked as error:
+        sys.stderr.write(f"The student's vocabulary is not compared with the teacher's yet: {error}\n")
 
 
 def _listed(position: Position) -> list[Any]:

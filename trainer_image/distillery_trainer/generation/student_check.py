@@ -18,22 +18,33 @@ from distillery_api.run_config import STUDENT_CREDENTIALS_PREFIX, RunConfig
 from distillery_api.stage import ExitCode
 from distillery_trainer.data.locations import resolve
 from distillery_trainer.runtime.errors import TryLater, UserError
+from distillery_trainer.student.checked_student import CheckedStudent
 
 _AS_JSON: dict[str, Any] = {"by_alias": True, "exclude_none": True}
 _TIMEOUT_SECONDS = 120
 _HUB = "hf://"
 
 
-def check_student(config: RunConfig) -> str | None:
-    """Check the student. Returns why it cannot be checked here; None if it was. Raises UserError if it cannot be
+class NotChecked(Exception):
+    """Something cannot be checked here. The message says why."""
+
+
+def check_student(config: RunConfig) -> CheckedStudent | str:
+    """Check the student. Returns what was found, or why it cannot be checked here. Raises UserError if it cannot be
     trained, TryLater if that takes too long to find out."""
-    return run_check(config, "distillery_trainer.student.check", config.model_dump_json(**_AS_JSON))
+    try:
+        found = run_check(config, "distillery_trainer.student.check", config.model_dump_json(**_AS_JSON))
+    except NotChecked as error:
+        return str(error)
+    return CheckedStudent.from_json(found.splitlines()[-1])
 
 
-def run_check(config: RunConfig, module: str, content: str) -> str | None:
-    """Run a program of ours that checks something about the student, with this on its standard input. Returns why that
-    cannot be done here; None if it was. Raises what the program says: UserError, or TryLater if it takes too long."""
-    return _unavailable(config) or _checked(config, module, content)
+def run_check(config: RunConfig, module: str, content: str) -> str:
+    """Run a program of ours that checks something about the student, with this on its standard input. Returns its
+    output. Raises NotChecked, or what the program says: UserError, or TryLater if it takes too long."""
+    if problem := _unavailable(config):
+        raise NotChecked(problem)
+    return _output(config, module, content)
 
 
 def _unavailable(config: RunConfig) -> str | None:
@@ -58,7 +69,7 @@ def _may_be_cached(uri: str) -> bool:
         return True
 
 
-def _checked(config: RunConfig, module: str, content: str) -> str | None:
+def _output(config: RunConfig, module: str, content: str) -> str:
     try:
         ended = subprocess.run(  # noqa: S603 - our own interpreter
             (sys.executable, "-m", module),
@@ -71,26 +82,26 @@ def _checked(config: RunConfig, module: str, content: str) -> str | None:
             env=_environment(config, os.environ),
         )
     except subprocess.TimeoutExpired as expired:
-        return _too_slow(config.student.model.uri, expired)
+        raise _too_slow(config.student.model.uri) from expired
     if ended.returncode == ExitCode.DONE:
-        return None
+        return ended.stdout
     if ended.returncode not in (ExitCode.USER_ERROR, ExitCode.TRY_LATER):
         last_line = (ended.stderr.strip() or f"exit code {ended.returncode}").splitlines()[-1]
-        return f"the check failed ({last_line})."
+        raise NotChecked(f"the check failed ({last_line}).")
     error = json.loads(ended.stdout)
     if ended.returncode == ExitCode.USER_ERROR:
         raise UserError(error["message"], reason=Reason(error["reason"]))
-    return str(error["message"])
+    raise NotChecked(str(error["message"]))
 
 
-def _too_slow(uri: str, error: Exception) -> str:
+def _too_slow(uri: str) -> Exception:
     problem = f"it could not be read within {_TIMEOUT_SECONDS} seconds"
     if uri.startswith(_HUB):  # the network may be slow
-        return f"{problem}."
+        return NotChecked(f"{problem}.")
     # The node may be busy: a later attempt may be in time.
-    raise TryLater(
+    return TryLater(
         f"student.model.uri: {uri}: {problem}; use another model, or a faster volume.", reason=Reason.INVALID_MODEL
-    ) from error
+    )
 
 
 def _environment(config: RunConfig, variables: Mapping[str, str]) -> dict[str, str]:

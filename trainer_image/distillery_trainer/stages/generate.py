@@ -17,6 +17,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.stop_signals import StopRequest, stop_on_signals
 from distillery_api.stage_result import RowCounts, StageOutcome, StageResult
+from distillery_api.training_memory import TrainingMemory
 from distillery_trainer.chat.reply_journal import ReplyJournal
 from distillery_trainer.chat.workspace_lock import locked_workspace
 from distillery_trainer.estimate import from_prompts
@@ -24,6 +25,7 @@ from distillery_trainer.filters.few_rows import few_rows_note
 from distillery_trainer.filters.row_counts import RowCounter, by_split, total
 from distillery_trainer.generation.dataset_card import write_card
 from distillery_trainer.generation.logprobs_preflight import check_logprobs
+from distillery_trainer.generation.memory_check import expected_memory, refuse_what_cannot_fit, row_lengths
 from distillery_trainer.generation.model_clients import open_clients
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import PreparedData, row_counters, run_preflight
@@ -35,15 +37,18 @@ from distillery_trainer.generation.workers import Workers
 from distillery_trainer.runtime.errors import PartialResult, StageError
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
+from distillery_trainer.student.checked_student import CheckedStudent
 from distillery_trainer.tasks import TaskDefinition, task_for
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Generate the rows of a run. Raises StageError, with the partial result, if the stage cannot finish."""
-    if not_checked := check_student(config):
-        sys.stderr.write(f"The student is not checked before the teacher is asked: {not_checked}\n")
+    student = check_student(config)
+    if isinstance(student, str):
+        sys.stderr.write(f"The student is not checked before the teacher is asked: {student}\n")
     task = task_for(config)
     data = run_preflight(config, task)
+    memory = _training_memory(config, student, data)
     counters = row_counters(config, data)
     if note := few_rows_note(data.rows_to_send_by_split):
         sys.stderr.write(f"{note}\n")
@@ -55,6 +60,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     ):
         stored = asyncio.run(stored_rows(config, task, data, journal))
         estimate = from_prompts(data.forecast(stored), config.generation.pricings)
+        estimate = estimate.model_copy(update={"training_memory": memory})
         progress.estimated(estimate)
         sys.stderr.write(
             f"{data.row_count:,} rows to answer; the workspace already has {len(journal):,} replies."
@@ -71,6 +77,18 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     }
     files = {name: config.paths.relative(path) for name, path in written.items()}
     return result.model_copy(update={"files": {**result.files, **files}})
+
+
+def _training_memory(config: RunConfig, student: CheckedStudent | str, data: PreparedData) -> TrainingMemory | None:
+    """What the training will take; None where it is unknown. Raises UserError where it cannot fit."""
+    if isinstance(student, str):
+        return None
+    lengths = row_lengths(data)
+    refuse_what_cannot_fit(config, student, lengths)
+    memory = expected_memory(config, student, lengths)
+    if memory:
+        sys.stderr.write(f"The training will need {memory.sentence()}.\n")
+    return memory
 
 
 def _answer_schema(config: RunConfig, task: TaskDefinition) -> dict[Artefact, Path]:

@@ -20,11 +20,15 @@ from distillery_trainer.data.rows import Message, Rejection
 from distillery_trainer.runtime.errors import StageError, UserError
 from distillery_trainer.student import hub
 from distillery_trainer.student.chat_template import Rendering, render
+from distillery_trainer.student.checked_student import CheckedStudent
+from distillery_trainer.student.device import Device, choose_device
 from distillery_trainer.student.folder_files import check_description, check_weights
 from distillery_trainer.student.invalid_model import InvalidModel
 from distillery_trainer.student.model_folder import ModelFolder, locate_description, read_description
+from distillery_trainer.student.model_sizes import model_sizes
 from distillery_trainer.student.row_encoding import RowEncoder
 from distillery_trainer.student.tool_check import check_tools
+from distillery_trainer.student.trained_weights import refuse_unavailable
 
 _USER: Message = {"role": "user", "content": "A"}
 _ANSWER: Message = {"role": "assistant", "content": "B"}
@@ -33,8 +37,11 @@ _REASONED_ANSWER: Message = {"role": "assistant", "content": f"<think>\n{_REASON
 _OPENED_REASONING = ("<think>", "[THINK]")
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunConfig) -> CheckedStudent:
     """Check the student of a run. Raises UserError, or TryLater if the Hub cannot be reached."""
+    trains_here = config.training_machine is not None and config.training_machine.is_this_one
+    if trains_here:
+        refuse_unavailable(config.training.method)
     base = read_without_weights(config)
     encoder = RowEncoder(base, config.training.max_length)
     if config.generation.keep_reasoning:
@@ -46,6 +53,17 @@ def check(config: RunConfig) -> None:
         rejection = encoder.encode({"prompt": prompt, "completion": [answer]})
         if isinstance(rejection, Rejection):
             raise _error(config, base, prompt, rejection)
+    return _checked(base, choose_device() if trains_here else None)
+
+
+def _checked(base: ModelFolder, device: Device | None) -> CheckedStudent:
+    try:
+        sizes = model_sizes(base.config)
+    except Exception:  # noqa: BLE001 - model classes raise what they like, and only an estimate is missing
+        sizes = None
+    if device is None:
+        return CheckedStudent(sizes, base.positions)
+    return CheckedStudent(sizes, base.positions, device.dtype.itemsize, not device.is_cpu, device.total_memory())
 
 
 def read_without_weights(config: RunConfig) -> ModelFolder:
@@ -115,10 +133,11 @@ def _not_a_prefix(base: ModelFolder, prompt: list[Message]) -> str:
 def main() -> int:
     """Check the student of the RunConfig on standard input, and return the exit code."""
     try:
-        check(RunConfig.model_validate_json(sys.stdin.buffer.read()))
+        checked = check(RunConfig.model_validate_json(sys.stdin.buffer.read()))
     except StageError as error:
         sys.stdout.write(json.dumps({"reason": error.reason, "message": error.message}))
         return error.exit_code
+    sys.stdout.write(checked.to_json())
     return ExitCode.DONE
 
 

@@ -39,6 +39,12 @@ class Device:
         """Whether this is the CPU."""
         return self.kind == "cpu"
 
+    def total_memory(self) -> int:
+        """Memory of the device, whoever uses it now, in bytes."""
+        if self.is_cpu:
+            return host_memory()
+        return int(torch.cuda.mem_get_info()[1])
+
     def free_memory(self) -> int:
         """Free memory of the device, in bytes."""
         if self.is_cpu:
@@ -97,6 +103,14 @@ def free_host_memory(control_group: Path = _CONTROL_GROUP) -> int:
     if not limit.isdigit() or not used.isdigit():
         return available
     return max(0, min(available, int(limit) - int(used)))
+
+
+def host_memory(control_group: Path = _CONTROL_GROUP) -> int:
+    """Memory of the machine or of the container, whichever is less, in bytes."""
+    import psutil
+
+    total, limit = int(psutil.virtual_memory().total), _read(control_group / "memory.max")
+    return min(total, int(limit)) if limit.isdigit() else total
 
 
 def _read(path: Path) -> str:

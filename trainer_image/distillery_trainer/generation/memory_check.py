@@ -1,0 +1,117 @@
+"""Whether the training will fit into its memory, before the teacher is paid: estimated from the student's sizes and the
+lengths of the rows. Where the memory is unknown, the estimate is stated and the run goes on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from distillery_api.reasons import Reason
+from distillery_api.run_config import RunConfig
+from distillery_api.spec import TrainingMethod
+from distillery_api.training_memory import TrainingMemory, gigabytes
+from distillery_trainer.generation.preflight import PreparedData
+from distillery_trainer.runtime.errors import UserError
+from distillery_trainer.student.checked_student import CheckedStudent
+from distillery_trainer.student.chosen_settings import chosen_settings
+from distillery_trainer.student.training_memory import (
+    ModelSizes,
+    TrainingLoad,
+    activation_bytes,
+    least_load,
+    training_memory,
+)
+
+_LIBRARIES = 1_000_000_000
+"""Bytes that the libraries take beside a training, on a GPU as well as in a container."""
+_SHORTER = 2
+"""The rows may have so much fewer tokens than a teacher's prompts were counted to have."""
+_BFLOAT16, _FLOAT32 = 2, 4
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """Of the rows that are trained on, in tokens."""
+
+    count: int
+    longest: int
+    answer: int
+    """Of the longest row's answer."""
+
+
+def row_lengths(data: PreparedData) -> RowLengths:
+    """Of the prepared rows, by their teacher prompts, which are no shorter than the student's, and typical answers."""
+    prompt, answer = data.sampler.longest_row
+    return RowLengths(data.rows_to_send_by_split["train"], math.ceil(prompt + answer), max(1, math.ceil(answer)))
+
+
+def expected_memory(config: RunConfig, student: CheckedStudent, rows: RowLengths) -> TrainingMemory | None:
+    """The memory that the training is expected to take; None where the sizes of the model are unknown."""
+    if student.sizes is None:
+        return None
+    available = _available(config, student)
+    load = _load(config, student, student.sizes, rows)
+    if available is not None and not _keeps_activations(student.sizes, load, available):
+        load = replace(load, keeps_activations=False)
+    return training_memory(student.sizes, load).model_copy(update={"available": available})
+
+
+def refuse_what_cannot_fit(config: RunConfig, student: CheckedStudent, rows: RowLengths) -> None:
+    """Raises UserError where the training cannot fit even with one row at a time whose activations are not kept."""
+    available = _available(config, student)
+    if student.sizes is None or available is None:
+        return
+    load = least_load(_load(config, student, student.sizes, rows))
+    load = replace(load, length=max(1, load.length // _SHORTER), answer=max(1, load.answer // _SHORTER))
+    least = training_memory(student.sizes, load).model_copy(update={"available": available})
+    if least.total + _LIBRARIES <= available:
+        return
+    fitting = _fitting_method(config, student, load, available)
+    method = f"set training.method to {fitting}, " if fitting else ""
+    raise UserError(
+        f"training.method: {config.training.method} of this student ({student.sizes.parameters / 1e6:,.0f} million"
+        f" parameters) takes at least {least.sentence()}, and {gigabytes(_LIBRARIES)} for the libraries; {method}use a"
+        " smaller student.model, or more memory (training.resources).",
+        reason=Reason.INVALID_SPEC,
+    )
+
+
+def _fitting_method(
+    config: RunConfig, student: CheckedStudent, load: TrainingLoad, available: int
+) -> TrainingMethod | None:
+    """The first method that fits; None where none does."""
+    for method in (TrainingMethod.LORA, *([TrainingMethod.QLORA] if _on_gpu(config, student) else [])):
+        smaller = replace(load, method=method, rank=config.training.adapter_rank)
+        if student.sizes and training_memory(student.sizes, smaller).total + _LIBRARIES <= available:
+            return method
+    return None
+
+
+def _on_gpu(config: RunConfig, student: CheckedStudent) -> bool:
+    return student.on_gpu or (config.training_machine is not None and config.training_machine.gpus > 0)
+
+
+def _available(config: RunConfig, student: CheckedStudent) -> int | None:
+    machine = config.training_machine
+    if machine is None:
+        return None
+    return student.memory if machine.is_this_one else machine.training_memory
+
+
+def _load(config: RunConfig, student: CheckedStudent, sizes: ModelSizes, rows: RowLengths) -> TrainingLoad:
+    settings = chosen_settings(config.training, max(1, rows.count), sizes.parameters)
+    length = min(rows.longest, config.training.max_length, student.positions or rows.longest)
+    return TrainingLoad(
+        method=config.training.method,
+        number_bytes=student.number_bytes or (_BFLOAT16 if _on_gpu(config, student) else _FLOAT32),
+        rank=settings.rank or 0,
+        sequences=settings.batch_size,
+        length=length,
+        answer=min(rows.answer, length),
+    )
+
+
+def _keeps_activations(sizes: ModelSizes, load: TrainingLoad, available: int) -> bool:
+    """As the training will decide: where they need less than half of what the model leaves free."""
+    free = available - training_memory(sizes, load).weights
+    return activation_bytes(sizes, load) < free // 2
