@@ -17,12 +17,13 @@ from train_evaluate_run import TrainEvaluateRun, training_row
 CPU = Device("cpu", torch.float32, "CPU")
 
 
-def row(answer_tokens=3, text="Is it?"):
-    return ScoredRow(EncodedRow([1] * 20 + [2] * answer_tokens, [IGNORED] * 20 + [2] * answer_tokens), text, "yes")
+def row(answer_tokens=3, text="Is it?", may_call=False):
+    encoded = EncodedRow([1] * 20 + [2] * answer_tokens, [IGNORED] * 20 + [2] * answer_tokens)
+    return ScoredRow(encoded, text, "yes", may_call)
 
 
-def numbered(count):
-    return [row(text=str(number)) for number in range(count)]
+def numbered(count, **more):
+    return [row(text=str(number), **more) for number in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -38,9 +39,16 @@ def test_rows_are_spread_over_all_and_the_same_in_every_attempt():
     assert chosen == ["0", "100", "200", "300", "400", "500", "600", "700", "800", "900"]
 
 
-@pytest.mark.parametrize("unsuitable", [row(answer_tokens=65), None])
-def test_long_answers_and_answers_that_may_be_calls_leave_the_choice_to_the_loss(unsuitable):
-    assert rows_to_score([*numbered(20), unsuitable], 100) == []
+def test_one_long_answer_leaves_the_choice_to_the_loss():
+    assert rows_to_score([*numbered(20), row(answer_tokens=65)], 100) == []
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "scored"), [(20, 0, 20), (18, 2, 18), (17, 3, 0), (10, 1, 10), (9, 1, 0), (9, 0, 0)]
+)
+def test_calls_are_scored_where_nine_in_ten_are_short(short, long, scored):
+    rows = [*numbered(short, may_call=True, answer_tokens=192), *numbered(long, may_call=True, answer_tokens=193)]
+    assert len(rows_to_score(rows, 100)) == scored
 
 
 def test_row_has_the_prompt_and_the_teachers_answer():
@@ -49,9 +57,19 @@ def test_row_has_the_prompt_and_the_teachers_answer():
     scored = ScoredRow.of(kept, encoded)
     assert (scored.prompt, scored.answer_tokens) == ([5, 6], 2)
     assert (scored.text, scored.reference) == ("Premise: neutral 1.\nHypothesis: 1.", "neutral")
-    calls = {"role": "assistant", "content": "", "tool_calls": []}
-    assert ScoredRow.of({**kept, "completion": [calls]}, encoded) is None
-    assert ScoredRow.of({**kept, "tools": [{"type": "function"}]}, encoded) is None
+
+
+def test_the_answer_of_a_row_with_tools_is_what_the_teacher_calls(tmp_path):
+    function = {"name": "weather", "arguments": {"city": "Bonn", "days": 2}}
+    calls = {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function", "function": function}]}
+    kept = {**training_row(1), "completion": [calls], "tools": [{"type": "function", "function": {"name": "weather"}}]}
+    scored = ScoredRow.of(kept, EncodedRow([5, 6], [IGNORED, 6]))
+    assert scored.may_call
+    task = task_for(TrainEvaluateRun(tmp_path, tmp_path, task="ToolCalling", labels=()).config(Stage.TRAIN))
+    said = '<tool_call>{"name": "weather", "arguments": {"days": 2.0, "city": "Bonn"}}</tool_call>'
+    assert task.score(task.read_answer(said, scored.text), scored.reference) == 1
+    assert task.score(task.read_answer(said.replace("2.0", "3"), scored.text), scored.reference) == 0
+    assert task.score("I do not know.", scored.reference) == 0
 
 
 def always_says(base, answer):

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from distillery_api.run_config import GENERATION_BATCH_ROWS
+from distillery_trainer.data.rows import reply_of
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GenerationRequest
 from distillery_trainer.runtime.row_errors import ENDS_STAGE
 from distillery_trainer.student.device import Device, is_out_of_memory
@@ -24,6 +25,10 @@ FEWEST_ROWS = 10
 """Validation rows below which their score is too coarse to choose by."""
 LONGEST_ANSWER = 64
 """Tokens of the longest answer that counts as short."""
+LONGEST_CALLS = 192
+"""The same where tools may be called: each argument takes some tokens, and one wrong argument decides."""
+_SHORT_CALLS = 0.9
+"""Share of the validation rows with tools whose answers must be short; the others are not scored."""
 _ROWS_PER_TRAIN_ROW = 0.5
 """So that answering takes a small part of an epoch's time."""
 _MORE_TOKENS = 4
@@ -38,15 +43,14 @@ class ScoredRow:
     text: str
     """The last message from the user."""
     reference: str
-    """The teacher's answer."""
+    """The teacher's answer, or its calls."""
+    may_call: bool = False
+    """Whether tools may be called."""
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], encoded: EncodedRow) -> ScoredRow | None:
-        """A kept row; None where its answer may be a call of a tool."""
-        prompt, completion = row["prompt"], row["completion"]
-        if row.get("tools") or any("tool_calls" in message for message in completion):
-            return None
-        return cls(encoded, prompt[-1]["content"], completion[-1]["content"])
+    def of(cls, row: Mapping[str, Any], encoded: EncodedRow) -> ScoredRow:
+        """A kept row."""
+        return cls(encoded, row["prompt"][-1]["content"], reply_of(row["completion"][-1]), bool(row.get("tools")))
 
     @property
     def prompt(self) -> list[int]:
@@ -59,6 +63,11 @@ class ScoredRow:
     def answer_tokens(self) -> int:
         """Length of the answer with the end of its turn."""
         return len(self.encoded.labels) - self.encoded.labels.count(IGNORED)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the answer is short enough to be written after every epoch."""
+        return self.answer_tokens <= (LONGEST_CALLS if self.may_call else LONGEST_ANSWER)
 
 
 @dataclass(frozen=True)
@@ -105,12 +114,13 @@ class ValidationScore:
         return 0.0 if isinstance(answer, Unreadable) else self.task.score(answer, row.reference)
 
 
-def rows_to_score(rows: Sequence[ScoredRow | None], train_rows: int) -> list[ScoredRow]:
-    """The validation rows to answer after an epoch, evenly spaced; none where an answer is long or may be a call, or
+def rows_to_score(rows: Sequence[ScoredRow], train_rows: int) -> list[ScoredRow]:
+    """The validation rows to answer after an epoch, evenly spaced; none where an answer is long, or many calls are, or
     where they are too few to choose by."""
-    short = [row for row in rows if row is not None and row.answer_tokens <= LONGEST_ANSWER]
+    short = [row for row in rows if row.is_short]
+    needed = len(rows) * (_SHORT_CALLS if any(row.may_call for row in rows) else 1)
     wanted = min(MOST_ROWS, max(FEWEST_ROWS, int(_ROWS_PER_TRAIN_ROW * train_rows)))
-    if len(short) < len(rows) or len(rows) < FEWEST_ROWS:
+    if len(short) < max(needed, FEWEST_ROWS):
         return []
     number = min(wanted, len(short))
     return [short[position * len(short) // number] for position in range(number)]

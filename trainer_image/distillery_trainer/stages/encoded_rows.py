@@ -28,8 +28,8 @@ class EncodedRows:
 
     train: list[EncodedRow] = field(default_factory=list)
     validation: list[EncodedRow] = field(default_factory=list)
-    scored: list[ScoredRow | None] = field(default_factory=list)
-    """The validation rows as they can be scored; None for one that cannot."""
+    scored: list[ScoredRow] = field(default_factory=list)
+    """The validation rows as they can be scored."""
     objective: ObjectiveFigures | None = None
     """What the train rows bring beside their answers."""
     untrainable: dict[str, Counter[RejectionReason]] = field(
