@@ -226,7 +226,7 @@ class Evaluation(LenientModel):
     """Device on which the latencies were measured."""
     busy: bool | None = None
     """Whether the machine was busy with other things while they were measured, so that they say little; absent where
-    they are of an earlier attempt."""
+    that is not known."""
     precision: Annotated[str, Field(max_length=16)] | None = None
     """Floating-point precision in which base model and student answered, such as bfloat16. The student is served in
     it."""

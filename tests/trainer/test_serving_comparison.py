@@ -158,8 +158,7 @@ def test_another_serving_student_is_compared_by_the_next_attempt_alone(tiny, tmp
     compared.run.serving_student = {**SERVING, "hash": "other"}
     second = compared.evaluate()
     of_other = first.serving_comparison.model_copy(update={"hash": "other"})
-    # Nothing was measured anew, so nothing is said about the machine.
-    assert second == first.model_copy(update={"serving_comparison": of_other, "busy": None})
+    assert second == first.model_copy(update={"serving_comparison": of_other})
     assert {path.name: path.read_bytes() for path in compared.folder.glob("replies-*.jsonl")} == kept
     # Without one, or with the same, the result is reported as it is.
     written = (compared.folder / "result.json").stat().st_mtime_ns

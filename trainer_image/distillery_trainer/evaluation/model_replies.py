@@ -66,12 +66,14 @@ class ModelReplies:
     micro_batches: int = 1
     """Number of parts in which each batch is processed, to save memory."""
     other_loads: list[float] = field(default_factory=list)
-    """What other processes used of the machine before each measurement of a latency, as shares of its CPUs."""
+    """What other processes used of the machine when the latencies of these replies were measured, in this attempt or an
+    earlier one, as shares of its CPUs."""
     _done: int = 0
 
     @property
     def is_busy(self) -> bool | None:
-        """Whether the machine was busy with other things while latencies were measured; None where none was."""
+        """Whether the machine was busy with other things while latencies were measured; None where that is not
+        known."""
         return median(self.other_loads) >= BUSY_LOAD if self.other_loads else None
 
     def replies(
@@ -93,6 +95,8 @@ class ModelReplies:
             generator = self._load(model)
             for requests in incomplete:
                 self._complete(requests, files[requests.system], model, generator)
+        for reply in (reply for file in files.values() for reply in file.replies.values()):
+            self.other_loads += [reply.other_load] if reply.other_load is not None else []
         return {system: file.in_order() for system, file in files.items()}
 
     def _load(self, model: ModelFolder) -> BatchedGenerator:
@@ -122,16 +126,15 @@ class ModelReplies:
         self, file: ReplyFile, stream: BinaryIO, generator: BatchedGenerator, requests: Sequence[GenerationRequest]
     ) -> None:
         """Repeat some requests one at a time, with nothing else running."""
-        measuring_since = self.clock()
-        if (load := other_load()) is not None:
-            self.other_loads.append(load)
+        measuring_since, load = self.clock(), other_load()
         for row in [row for row, reply in file.replies.items() if reply.text is not None][:MAX_LATENCY_SAMPLES]:
             started = self.clock()
             if started - measuring_since > MAX_LATENCY_SECONDS:
                 return
             list(generator.generate([requests[row]]))
             seconds = round(self.clock() - started, 4)
-            file.append_to(stream, row, replace(file.replies[row], latency_seconds=seconds))
+            measured = replace(file.replies[row], latency_seconds=seconds, other_load=load)
+            file.append_to(stream, row, measured)
 
     def _measure_likelihood(
         self, requests: SystemRequests, file: ReplyFile, stream: BinaryIO, likelihood: ReplyLikelihood

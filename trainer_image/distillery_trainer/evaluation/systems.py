@@ -97,6 +97,9 @@ class SystemReply:
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
     latency_seconds: float | None = None
+    other_load: float | None = None
+    """What other processes used of the machine when the latency was measured, as a share of its CPUs; None where that
+    is not known."""
     teacher_loss: float | None = None
     """Sum of the negative log-likelihoods (nats) of the tokens of the teacher's reply; None if not measured."""
     teacher_tokens: int = 0
