@@ -8,8 +8,11 @@ import typer
 from distillery_api.run_config import RetryRejected
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts
+from distillery_api.status import ConditionType
 from distillery_operator.cli.retry_option import chosen_reasons, joined
-from distillery_operator.planning.retry_rejected import annotated_retry, concerned_rows
+from distillery_operator.core.events import status_changes
+from distillery_operator.core.situation import find_condition
+from distillery_operator.planning.retry_rejected import annotated_retry, annotation_problem, concerned_rows
 from simulated_cluster import SimulatedCluster
 
 ROWS = RowCounts(
@@ -70,7 +73,9 @@ def test_an_annotation_holds_reasons_and_what_makes_it_new(value, reasons):
     assert annotated_retry(value) == RetryRejected(request=value, reasons=reasons)
 
 
-@pytest.mark.parametrize("value", [None, "", "  ", "trunkated", "duplicate", "refused trunkated 2026-11-29"])
+@pytest.mark.parametrize(
+    "value", [None, "", "  ", "trunkated", "duplicate", "refused trunkated 2026-11-29", "Refused", "no-call"]
+)
 def test_an_annotation_with_a_misspelt_reason_asks_for_nothing(value):
     assert annotated_retry(value) is None
 
@@ -127,14 +132,48 @@ def test_the_annotation_asks_rejected_rows_again_once():
     assert cluster.record(Stage.GENERATE).attempts == 2
 
 
-@pytest.mark.parametrize("value", ["bad_json 1", "trunkated"])
-def test_the_annotation_does_nothing_where_it_concerns_no_row(value):
+def test_the_annotation_does_nothing_where_it_concerns_no_row():
     cluster = served_run()
-    cluster.annotations[ANNOTATION] = value
+    cluster.annotations[ANNOTATION] = "bad_json 1"
     cluster.settle()
     assert cluster.record(Stage.GENERATE).attempts == 1
-    handled = value if value == "bad_json 1" else None
-    assert cluster.status.last_handled_retry_rejected == handled
+    assert cluster.status.last_handled_retry_rejected == "bad_json 1"
+
+
+def test_a_misspelt_reason_is_said_in_the_conditions_and_once_in_an_event():
+    cluster = served_run()
+    before = cluster.status
+    cluster.annotations[ANNOTATION] = "trunkated"
+    cluster.settle()
+    sentence = f"the annotation {ANNOTATION} asks for nothing: trunkated is no rejection reason; write some of "
+    assert cluster.record(Stage.GENERATE).attempts == 1
+    ready = find_condition(cluster.status, ConditionType.READY)
+    assert ready.status == "True"
+    assert sentence in ready.message
+    (event,) = status_changes(before, cluster.status)
+    assert (event.reason, event.warning) == ("InvalidSpec", True)
+    assert event.note.startswith(f"The{sentence[3:]}")
+    said = cluster.status
+    cluster.wait(600)
+    assert status_changes(said, cluster.status) == ()
+    cluster.annotations[ANNOTATION] = "truncated"
+    cluster.settle()
+    assert "asks for nothing" not in find_condition(cluster.status, ConditionType.READY).message
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("duplicate", "duplicate does not pass by asking again; reasons that may pass are "),
+        ("refused, Truncated 2026-11-29", "Truncated is no rejection reason; write some of "),
+        ("refused 2", None),
+        (None, None),
+    ],
+)
+def test_the_sentence_about_an_annotation_that_asks_for_nothing(value, said):
+    problem = annotation_problem(value)
+    beginning = f"the annotation {ANNOTATION} asks for nothing: {said}"
+    assert problem is None if said is None else problem.startswith(beginning)
 
 
 def test_every_attempt_of_the_retry_is_given_the_same_request():

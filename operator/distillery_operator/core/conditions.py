@@ -39,6 +39,7 @@ from distillery_operator.core.situation import find_condition
 from distillery_operator.core.stages import StagePhase, StageState, StageStates
 from distillery_operator.core.verification import waits_for_scale_up
 from distillery_operator.core.workspace import workspace_problem
+from distillery_operator.planning.retry_rejected import annotation_problem
 
 _STAGE_CONDITIONS = {
     Stage.GENERATE: ConditionType.DATA_GENERATED,
@@ -80,12 +81,15 @@ Fact = tuple[ConditionType, ConditionStatus, str, str]
 
 
 def summarise(assessment: Assessment) -> Summary:
-    """The one thing to say about the resource as a whole; what the API server refuses besides is added."""
+    """The one thing to say about the resource as a whole; what the API server refuses besides, and an annotation that
+    asks for nothing, are added."""
     summary = _summary_without_refusals(assessment)
     refusal = refusal_awaited_by_stage(assessment) or _other_blocking_refusal(assessment, summary)
     if refusal:
         return _refusal_summary(refusal_problem(refusal))
     others = [refusal_problem(each).message for each in assessment.situation.refusals]
+    if misspelt := annotation_problem(assessment.situation.plan.retry_rejected):
+        others.append(misspelt)
     return replace(summary, message=shortened("; ".join((summary.message, *others)), MESSAGE_LIMIT))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from distillery_api.reasons import Reason
 from distillery_api.resource import API_VERSION, KIND
 from distillery_api.status import Canary, Condition, ConditionStatus, ConditionType, DistillationStatus
+from distillery_operator.planning.retry_rejected import annotation_problem
 
 NOTE_LIMIT = 1024
 """Characters; the API server refuses a longer note."""
@@ -69,8 +70,16 @@ def status_changes(before: DistillationStatus, after: DistillationStatus) -> tup
     changed = [new[kind] for kind in _REPORTED if kind in new and _is_change(old.get(kind), new[kind])]
     ended = [_change(condition) for condition in changed if condition.type in _STAGES_DONE]
     others = [_change(condition) for condition in changed if condition.type not in _STAGES_DONE]
-    step = _step_change(before, after)
-    return (*joined(ended, others), *([step] if step and step.note not in [each.note for each in others] else []))
+    step, misspelt = _step_change(before, after), _misspelt_annotation(before, after)
+    is_new = step and step.note not in [each.note for each in others]
+    return (*joined(ended, others), *([step] if step and is_new else []), *([misspelt] if misspelt else []))
+
+
+def _misspelt_annotation(before: DistillationStatus, after: DistillationStatus) -> StatusChange | None:
+    """An annotation that asks for nothing, once."""
+    value = after.last_handled_retry_rejected
+    problem = annotation_problem(value) if value != before.last_handled_retry_rejected else None
+    return StatusChange(Reason.INVALID_SPEC, f"{problem[0].upper()}{problem[1:]}.", warning=True) if problem else None
 
 
 def _step_change(before: DistillationStatus, after: DistillationStatus) -> StatusChange | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from distillery_api.stage import Stage
 from distillery_api.status import StageStatus
 from distillery_operator.core.situation import Situation
-from distillery_operator.planning.retry_rejected import annotated_retry, concerned_rows
+from distillery_operator.planning.retry_rejected import annotated_retry, annotation_problem, concerned_rows
 
 
 def unhandled_retry(situation: Situation) -> str | None:
@@ -36,6 +36,8 @@ def last_handled(situation: Situation, record: StageStatus | None) -> str | None
     runs, and for later stages.
     """
     value, before = unhandled_retry(situation), situation.previous.last_handled_retry_rejected
+    if annotation_problem(situation.plan.retry_rejected):
+        return situation.plan.retry_rejected  # which has been said now
     if value is None:
         return before
     given = record is not None and record.retry_rejected == value

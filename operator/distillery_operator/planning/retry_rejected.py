@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from distillery_api.formatting import shortened
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_api.resource import RETRY_REJECTED_ANNOTATION
 from distillery_api.run_config import RetryRejected
 from distillery_api.stage_result import RowCounts
 
-_LIKE_A_REASON = re.compile(r"[a-z]+(_[a-z]+)*")
+_WORD_LIMIT = 60
+"""Bytes of a word that a message quotes."""
 _NO_REASONS = frozenset({"all", "now"})
 
 
@@ -23,16 +26,29 @@ def retry_reasons(words: Iterable[str]) -> tuple[RejectionReason, ...]:
 
 
 def annotated_retry(value: str | None) -> RetryRejected | None:
-    """The request in an annotation: rejection reasons, and anything else that makes it a new one, such as a time; None
-    without an annotation, and where a word may be a misspelt reason."""
+    """The request in an annotation: rejection reasons, and anything with a digit that makes it a new one, such as a
+    time; None without an annotation, and where a word may be a misspelt reason."""
     if not value or not value.strip():
         return None
-    words = [word for word in re.split(r"[,\s]+", value) if word and word not in _NO_REASONS]
     try:
-        reasons = retry_reasons(word for word in words if _LIKE_A_REASON.fullmatch(word) or _is_reason(word))
+        return RetryRejected(request=value[:1024], reasons=retry_reasons(_reasons_in(value)))
     except ReasonError:
         return None
-    return RetryRejected(request=value[:1024], reasons=reasons)
+
+
+def annotation_problem(value: str | None) -> str | None:
+    """Why an annotation asks for nothing, in a sentence; None where it does, and without one."""
+    try:
+        retry_reasons(_reasons_in(value or ""))
+    except ReasonError as error:
+        return f"the annotation {RETRY_REJECTED_ANNOTATION} asks for nothing: {error}"
+    return None
+
+
+def _reasons_in(value: str) -> list[str]:
+    """The words that are rejection reasons, or misspelt ones."""
+    words = [word for word in re.split(r"[,\s]+", value) if word and word not in _NO_REASONS]
+    return [word for word in words if _is_reason(word) or not any(map(str.isdigit, word))]
 
 
 def concerned_rows(retry: RetryRejected | None, rows: RowCounts | None) -> dict[str, int]:
@@ -46,7 +62,7 @@ def concerned_rows(retry: RetryRejected | None, rows: RowCounts | None) -> dict[
 def _reason(word: str) -> RejectionReason:
     known = [reason for reason in RejectionReason if reason.may_pass and reason.status is None]
     if not _is_reason(word):
-        raise ReasonError(f"{word} is no rejection reason; write some of {', '.join(known)}")
+        raise ReasonError(f"{shortened(word, _WORD_LIMIT)} is no rejection reason; write some of {', '.join(known)}")
     reason = RejectionReason(word)
     if not reason.may_pass:
         raise ReasonError(f"{word} does not pass by asking again; reasons that may pass are {', '.join(known)}")
