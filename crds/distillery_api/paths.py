@@ -208,6 +208,10 @@ class StageFolder:
         """train: checkpoints of an unfinished training."""
         return self.path / "checkpoints"
 
+    def outcome(self, attempt: str) -> Path:
+        """train by several processes: the result that they have agreed on, before it is the stage's."""
+        return self.path / "outcomes" / f"{attempt}.json"
+
     @property
     def adapter(self) -> Path:
         """train: the LoRA adapter."""

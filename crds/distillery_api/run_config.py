@@ -34,6 +34,21 @@ STUDENT_CREDENTIALS_PREFIX = "DISTILLERY_STUDENT_"
 checks the student and reads rows."""
 
 
+NODES_VARIABLE = "DISTILLERY_NODES"
+"""Variable with the number of Pods that train together, where there are several (train)."""
+
+RENDEZVOUS_VARIABLE = "DISTILLERY_RENDEZVOUS"
+"""Variable with HOST:PORT at which the nodes of a training meet: the Pod of number 0 (train on several nodes)."""
+
+RENDEZVOUS_PORT = 29400
+"""Its TCP port."""
+
+NODE_NUMBER_VARIABLE = "JOB_COMPLETION_INDEX"
+"""Variable with the node's number, from 0, which Kubernetes sets in the Pods of an indexed Job."""
+
+NODE_ADDRESS_VARIABLE = "DISTILLERY_NODE_ADDRESS"
+"""Variable with the address at which other nodes reach this one."""
+
 GENERATION_BATCH_ROWS = 128
 """Maximum number of rows that the evaluation lets a model answer at a time."""
 

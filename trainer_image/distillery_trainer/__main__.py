@@ -11,29 +11,26 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from distillery_api.formatting import without_hidden_characters
 from distillery_api.reasons import Reason
 from distillery_api.row_messages import RowMessages
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.resilient_output import accept_every_character
-from distillery_api.stage import SPEC_SECTIONS, ExitCode, Stage
+from distillery_api.stage import ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.usage import Estimate
-from distillery_trainer.runtime.errors import StageError, TryLater, UserError, crash
-from distillery_trainer.runtime.files import write_atomically
+from distillery_trainer.processes.launch import is_first_node, takes_several_processes, train_in_processes
+from distillery_trainer.runtime.errors import StageError, UserError
 from distillery_trainer.runtime.folder_locks import locked_folders
 from distillery_trainer.runtime.pruning import note_use, prune
 from distillery_trainer.runtime.signals import on_termination, raise_terminated
-from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
-from distillery_trainer.runtime.watchdog import watched
+from distillery_trainer.stage_attempt import failed_result, print_message, stage_result, write_result
 
 ESTIMATE = "estimate"
 PROMPTS = "prompts"
@@ -52,22 +49,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _prompts(_read_config(options.config, Stage.GENERATE), options.row)
             return _run(_read_config(options.config, Stage(options.command)))
     except StageError as error:  # before there is a folder for the result, or stopped while writing it
-        _print_message(error.message)
+        print_message(error.message)
         return error.exit_code
 
 
 def _run(config: RunConfig) -> int:
+    result = _run_first(config) if is_first_node(config) else _finished_before(config) or _result_of(config)
+    print_message(result.message)
+    _write_termination_message(result, config.termination_message_path)
+    return result.exit_code
+
+
+def _run_first(config: RunConfig) -> StageResult:
+    """Run the stage, or what of it the first node does alone, in its folder."""
     try:
         with locked_folders(config):
             note_use(config)
             for folder in prune(config):
-                _print_message(f"{folder} is deleted: no kept run needs it.")
-            result = _finished_before(config) or _attempt(config)
+                print_message(f"{folder} is deleted: no kept run needs it.")
+            return _finished_before(config) or _attempt(config)
     except StageError as error:  # the folder, and the result in it, are another stage's
-        result = _failed(config, error)
-    _print_message(result.message)
-    _write_termination_message(result, config.termination_message_path)
-    return result.exit_code
+        return failed_result(config, error)
 
 
 def _estimate(config: RunConfig, *, pilot: bool, replies: Path | None) -> int:
@@ -152,15 +154,11 @@ def _attempt(config: RunConfig) -> StageResult:
     started = datetime.now(UTC)
     result = _result_of(config).model_copy(update={"start_time": started, "completion_time": datetime.now(UTC)})
     try:
-        write_atomically(config.stage_folder.result, _json(result))
+        write_result(config, result)
     except (OSError, StageError) as error:
-        _print_message(f"The result could not be written: {error}")
-        return result if result.exit_code else _failed(config, _as_stage_error(error))
+        print_message(f"The result could not be written: {error}")
+        return result if result.exit_code else failed_result(config, _as_stage_error(error))
     return result
-
-
-def _json(result: StageResult) -> bytes:
-    return result.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode()
 
 
 def _as_stage_error(error: OSError | StageError) -> StageError:
@@ -168,76 +166,18 @@ def _as_stage_error(error: OSError | StageError) -> StageError:
 
 
 def _result_of(config: RunConfig) -> StageResult:
-    reporter = ProgressReporter(config.stage)
-    try:
-        with _progress_served(config, reporter), _hang_ended(config, reporter):
-            stage = importlib.import_module(f"distillery_trainer.stages.{config.stage}")
-            result: StageResult = stage.run(config, reporter)
-            return result
-    except StageError as error:
-        return _failed(config, error, reporter)
-    except Exception as error:  # noqa: BLE001 - a bug: the traceback goes into a bug report, the result to the user
-        return _failed(config, crash(config.stage, error), reporter)
-
-
-@contextlib.contextmanager
-def _hang_ended(config: RunConfig, reporter: ProgressReporter) -> Iterator[None]:
-    def end() -> None:
-        result = _failed(config, _hang(config, reporter), reporter)
+    def hung(result: StageResult) -> None:
         _write_termination_message(result, config.termination_message_path)
-        _print_message(result.message)
+        print_message(result.message)
         with contextlib.suppress(OSError, StageError):
-            write_atomically(config.stage_folder.result, _json(result))
-        os._exit(result.exit_code)
+            write_result(config, result)
 
-    with watched(lambda: reporter.activity, config.progress_timeout_seconds, end):
-        yield
-
-
-def _hang(config: RunConfig, reporter: ProgressReporter) -> StageError:
-    at = reporter.progress
-    where = f" after {at.done:,} of {at.total:,} {at.unit}" if at and at.total else ""
-    section = SPEC_SECTIONS[config.stage]
-    return TryLater(
-        f"The {config.stage} stage made no progress for {_duration(config.progress_timeout_seconds)}{where}, and was"
-        f" ended. The log shows what each of its threads was doing. If nothing hangs, raise {section}.progressTimeout.",
-        reason=Reason.NO_PROGRESS,
-    )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
-
-
-@contextlib.contextmanager
-def _progress_served(config: RunConfig, reporter: ProgressReporter) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        try:
-            server = progress_server(
-                reporter, config.metrics_host, config.metrics_port, config.stage_folder.metrics_port
-            )
-            stack.enter_context(server)
-        except OSError as error:
-            _print_message(
-                f"Progress is not available: port {config.metrics_port} on {config.metrics_host}: {error.strerror}."
-            )
-        yield
-
-
-def _failed(config: RunConfig, error: StageError, reporter: ProgressReporter | None = None) -> StageResult:
-    return StageResult(
-        stage=config.stage,
-        folder=config.folder,
-        state=StageOutcome.FAILED,
-        exit_code=error.exit_code,
-        reason=error.reason,
-        message=error.message,
-        progress=reporter.progress if reporter else None,
-        rows=error.partial_result.rows,
-        splits=dict(error.partial_result.splits),
-        usage=error.partial_result.usage,
-        files=dict(error.partial_result.files),
-    )
+    if not takes_several_processes(config):
+        return stage_result(config, hung)
+    try:
+        return train_in_processes(config)
+    except StageError as error:
+        return failed_result(config, error)
 
 
 def _write_termination_message(result: StageResult, path: str | None) -> None:
@@ -246,11 +186,7 @@ def _write_termination_message(result: StageResult, path: str | None) -> None:
     try:
         Path(path).write_text(result.termination_message(), encoding="utf-8")
     except OSError as error:
-        _print_message(f"The termination message could not be written: {error}")
-
-
-def _print_message(message: str) -> None:
-    sys.stderr.write(f"{without_hidden_characters(message)}\n")
+        print_message(f"The termination message could not be written: {error}")
 
 
 if __name__ == "__main__":

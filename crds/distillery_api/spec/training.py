@@ -102,6 +102,12 @@ def _search_alone(field: str, in_cel: str, searched: str, value: Callable[[Train
     )
 
 
+def _gpus_are_the_same(training: Training) -> bool:
+    limits = (training.resources and training.resources.limits) or {}
+    given = [str(amount) for name, amount in limits.items() if name.endswith("/gpu")]
+    return training.gpus_per_node is None or all(amount in {str(training.gpus_per_node), "0"} for amount in given)
+
+
 class Training(JobOptions):
     """The second stage: the student is trained on the teacher's answers, with the student prompt. What is left out is
     chosen by the number of rows and the size of the model."""
@@ -141,6 +147,10 @@ class Training(JobOptions):
     """Random seed for shuffling and initialisation. Default: 42."""
     search: TrainingSearch | None = None
     """Trains several students and goes on with the best. Default: none; one student is trained."""
+    gpus_per_node: Annotated[Annotated[int, Field(strict=True, ge=1, le=64)] | None, NotIdentity] = None
+    """Number of GPUs on each node, each with a process of its own; they share each training batch, whose size stays the
+    same, and so does the result. The container gets as many nvidia.com/gpu unless resources names GPUs; with
+    nvidia.com/gpu: 0 there, the processes share the CPU. Default: one process, and no GPU unless resources names it."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         _search_alone("learningRate", "self.learningRate", "learningRates", lambda training: training.learning_rate),
@@ -150,6 +160,19 @@ class Training(JobOptions):
             "!has(self.search) || !has(self.search.ranks) || self.method != 'Full'",
             "search.ranks: method Full trains no adapters; remove ranks, or set method to LoRA",
             lambda training: not (training.search and training.search.ranks) or training.method != TrainingMethod.FULL,
+        ),
+        Rule(
+            "!has(self.gpusPerNode) || !has(self.resources) || !has(self.resources.limits) ||"
+            " self.resources.limits.all(name, !name.endsWith('/gpu') || string(self.resources.limits[name]) in"
+            " [string(self.gpusPerNode), '0'])",
+            "gpusPerNode: resources.limits has another number of GPUs; make both the same, or remove one (with"
+            " nvidia.com/gpu: 0, the processes share the CPU)",
+            _gpus_are_the_same,
+        ),
+        Rule(
+            "!has(self.gpusPerNode) || self.gpusPerNode == 1 || !has(self.search)",
+            "gpusPerNode: a search trains each of its students on one GPU; remove gpusPerNode, or search",
+            lambda training: (training.gpus_per_node or 1) == 1 or training.search is None,
         ),
     )
 

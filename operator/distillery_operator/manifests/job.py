@@ -15,6 +15,7 @@ from distillery_operator.manifests.certificate_authorities import (
     authority_volumes,
 )
 from distillery_operator.manifests.child_metadata import Manifest, child_annotations, child_labels, owned_metadata
+from distillery_operator.manifests.container_resources import has_accelerator
 from distillery_operator.manifests.pod_template import (
     WORKSPACE_VOLUME,
     GeneratedContainer,
@@ -205,6 +206,7 @@ def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettin
         memory_limit=_MEMORY_LIMITS[stage],
         environment=(
             *_api_keys(plan, stage),
+            *_no_gpus(plan, stage),
             *authority_environment(settings),
             *credentials_environment(plan, stage),
         ),
@@ -223,6 +225,12 @@ def _source_volume(name: str, reference: str) -> Manifest:
 
 def _api_keys(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
     return tuple(secret_variable(variable, key) for variable, key in api_keys(plan.spec, stage).items())
+
+
+def _no_gpus(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
+    """Says that the processes of a training share the CPU, where they are to have no GPUs."""
+    on_processors = plan.spec.training.gpus_per_node is not None and not has_accelerator(plan.options(stage))
+    return ({"name": "CUDA_VISIBLE_DEVICES", "value": ""},) if stage is Stage.TRAIN and on_processors else ()
 
 
 def _credentials(plan: Plan, stage: Stage) -> Manifest:

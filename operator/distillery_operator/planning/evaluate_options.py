@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distillery_api.spec import EvaluationOptions, JobOptions, PodTemplate, StageOptions, Training
+from distillery_operator.planning.gpus import with_gpus
 from distillery_operator.planning.names import STAGE_CONTAINER
 
 Fields = Mapping[str, Any]
@@ -19,6 +20,7 @@ _OF_THE_NODE = ("nodeSelector", "tolerations", "affinity")
 def evaluate_options(evaluation: EvaluationOptions, training: Training) -> JobOptions:
     """Evaluate's options. Where they name no resources, the training's resources and node constraints apply, each
     constraint unless evaluate has one of its own."""
+    training = with_gpus(training, training.gpus_per_node and 1)  # it uses one, whatever the training uses
     own, others = _pod_spec(evaluation), _pod_spec(training)
     if evaluation.resources is not None or _container(own).get("resources"):
         return evaluation

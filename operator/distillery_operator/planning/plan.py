@@ -28,6 +28,7 @@ from distillery_api.stage import Stage
 from distillery_operator.planning import names
 from distillery_operator.planning.adapters import ServedAdapter
 from distillery_operator.planning.evaluate_options import evaluate_options
+from distillery_operator.planning.gpus import with_gpus
 from distillery_operator.planning.identity import input_hashes, publish_hash, revised
 from distillery_operator.planning.verify_options import verify_options
 
@@ -209,7 +210,7 @@ class Plan:
         """Where and how `stage` runs."""
         options: Mapping[Stage, Callable[[], JobOptions]] = {
             Stage.GENERATE: lambda: self.spec.generation,
-            Stage.TRAIN: lambda: self.spec.training,
+            Stage.TRAIN: lambda: with_gpus(self.spec.training, self.spec.training.gpus_per_node),
             Stage.EVALUATE: lambda: evaluate_options(self.spec.evaluation, self.spec.training),
             Stage.PUBLISH: lambda: verify_options(self.spec.evaluation),
             Stage.VERIFY: lambda: verify_options(self.spec.evaluation),

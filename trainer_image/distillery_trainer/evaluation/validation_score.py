@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from distillery_api.run_config import GENERATION_BATCH_ROWS
 from distillery_trainer.data.rows import reply_of
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GenerationRequest
+from distillery_trainer.processes.process_group import this_group
 from distillery_trainer.runtime.row_errors import ENDS_STAGE
 from distillery_trainer.student.device import Device, is_out_of_memory
 from distillery_trainer.student.model_folder import ModelFolder
@@ -82,13 +83,14 @@ class ValidationScore:
     """Number of rows that are answered at a time, at most."""
 
     def __call__(self, model: PreTrainedModel) -> float:
-        """The mean score of the model's answers; an unreadable one scores 0."""
+        """The mean score of the model's answers, of which each process of a training gives its part; an unreadable one
+        scores 0."""
         longest = max(row.answer_tokens for row in self.rows) + _MORE_TOKENS
-        requests = [GenerationRequest(row.prompt, longest) for row in self.rows]
-        replies = self._generator(model).generate(requests)
-        return sum(self._score(self.rows[index], reply.ids) for index, reply in replies if reply.finished) / len(
-            self.rows
-        )
+        group = this_group()
+        own = group.share(self.rows)
+        replies = self._generator(model).generate([GenerationRequest(row.prompt, longest) for row in own])
+        (total,) = group.sum(sum(self._score(own[index], reply.ids) for index, reply in replies if reply.finished))
+        return total / len(self.rows)
 
     def works(self, model: PreTrainedModel) -> bool:
         """Whether the model can answer in batches at all; some families with other caches cannot."""

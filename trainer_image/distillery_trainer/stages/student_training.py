@@ -26,6 +26,7 @@ from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
 from distillery_api.stage import Stage
 from distillery_api.stage_result import TrainingFigures, TrainingSettings
 from distillery_trainer.evaluation.validation_score import ValidationScore, rows_to_score
+from distillery_trainer.processes.process_group import this_group
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
 from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import StepProgress
@@ -57,14 +58,16 @@ class TrainedStudent:
 def make_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: StepProgress) -> TrainingFigures:
     """Train on the rows, and save adapter and model in the stage's folder. Raises StageError."""
     trained = train_student(config, base, rows, progress)
-    keep_student(config, base, rows, trained.checkpoint)
-    shutil.rmtree(config.stage_folder.checkpoints)
+    if this_group().is_first:
+        keep_student(config, base, rows, trained.checkpoint)
+        shutil.rmtree(config.stage_folder.checkpoints)
     return trained.figures
 
 
 def train_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: StepProgress) -> TrainedStudent:
-    """Train on the rows, and leave the best checkpoint. Raises StageError."""
-    device, started = choose_device(), time.monotonic()
+    """Train on the rows, together with the group's other processes, and leave the best checkpoint. Raises StageError
+    and ProcessLost."""
+    device, started = choose_device(this_group().on_this_node), time.monotonic()
     with _failures_explained(config, rows.partial_result()):
         trained, settings = _train(config, base, rows, device, progress)
     figures = _figures(trained, settings, device, time.monotonic() - started)
@@ -137,7 +140,9 @@ def _train(
             folder=folder,
             micro_batches=min(config.micro_batches, settings.batch_size),
             score=score if score and score.works(model) else None,
-            observers=(TrainingLog(config.stage_folder.training_log, progress.training_figures),),
+            observers=(TrainingLog(config.stage_folder.training_log, progress.training_figures),)
+            if this_group().is_first
+            else (),
         )
         trained = train(setup, monitor)
     if trained is None:
@@ -147,8 +152,19 @@ def _train(
 
 def _settings(config: RunConfig, rows: int, parameters: int) -> TrainingSettings:
     settings = chosen_settings(config.training, rows, parameters)
-    sys.stderr.write(explanation(config.training, settings, rows, parameters) + "\n")
+    if this_group().is_first:
+        sys.stderr.write(explanation(config.training, settings, rows, parameters) + "\n")
+        sys.stderr.write(_idle_processes(settings.batch_size, this_group().size))
     return settings
+
+
+def _idle_processes(batch_size: int, processes: int) -> str:
+    if batch_size >= processes:
+        return ""
+    return (
+        f"A batch of {batch_size} rows leaves {processes - batch_size} of {processes} processes without a row. Raise"
+        f" training.batchSize to {processes}, or lower training.gpusPerNode.\n"
+    )
 
 
 def _adapters(config: RunConfig, settings: TrainingSettings) -> LoraConfig | None:

@@ -6,10 +6,16 @@ and stored with its reason.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from distillery_api.paths import Artefact, StageFolder
 from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult, TrainingFigures
+from distillery_trainer.processes.process_group import ProcessGroup, joined_group
 from distillery_trainer.runtime.errors import storage_errors_explained
 from distillery_trainer.runtime.library_settings import quiet_libraries
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
@@ -21,17 +27,30 @@ from distillery_trainer.student.model_digest import write_sums
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
-    """Train the student. Raises StageError."""
+    """Train the student. Raises StageError and ProcessLost."""
     quiet_libraries()
     folder = config.stage_folder
-    base = base_model(config)
-    rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), folder, progress)
-    make = search_student if config.training.search else make_student
-    figures = make(config, base, rows, progress)
-    with storage_errors_explained(str(folder.model)):
-        describe_student(config, base.path, figures)
-        figures = figures.model_copy(update={"model_digest": write_sums(folder.model)})
+    with joined_group(config.progress_timeout_seconds) as group, _written_once(group, folder) as row_folder:
+        group.first_decides(lambda: bool(base_model(config)))  # alone, as it may keep the model in the workspace
+        base = base_model(config)
+        rows = encode_rows(config, base, config.input_folder(Stage.GENERATE), row_folder, progress)
+        make = search_student if config.training.search else make_student
+        figures = make(config, base, rows, progress)
+    if group.is_first:
+        with storage_errors_explained(str(folder.model)):
+            describe_student(config, base.path, figures)
+            figures = figures.model_copy(update={"model_digest": write_sums(folder.model)})
     return _result(config, folder, rows, figures)
+
+
+@contextmanager
+def _written_once(group: ProcessGroup, folder: StageFolder) -> Iterator[StageFolder]:
+    """Where a process writes which rows are untrainable: only the first one's is kept."""
+    if group.is_first:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield StageFolder(Path(scratch))
 
 
 def _files(config: RunConfig, folder: StageFolder, rows: EncodedRows) -> dict[str, str]:

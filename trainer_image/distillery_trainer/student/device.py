@@ -52,14 +52,15 @@ class Device:
         return int(torch.cuda.mem_get_info()[0])
 
 
-def choose_device() -> Device:
-    """The first GPU if there is one, else the CPU, with as many threads as the container may use."""
+def choose_device(processes: int = 1) -> Device:
+    """The first GPU that this process sees, else the CPU, with as many threads as the container may use, divided among
+    its processes."""
     # With several visible GPUs, the trainer would require a distributed launch.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     if torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
         return Device("cuda", dtype, torch.cuda.get_device_name())
-    torch.set_num_threads(min(torch.get_num_threads(), usable_processors()))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_processors()) // processes))
     info = _CPU_INFO.read_text() if _CPU_INFO.exists() else ""
     dtype = torch.bfloat16 if computes_in_bfloat16(info) else torch.float32
     return Device("cpu", dtype, cpu_name(info, torch.get_num_threads()))

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from trl import SFTConfig, SFTTrainer
 
 from distillery_api.spec import Training
 from distillery_api.stage_result import EpochLosses, TrainingSettings
+from distillery_trainer.processes.process_group import this_group
 from distillery_trainer.student.checkpoint_choice import (
     FIGURE,
     LOSS,
@@ -47,6 +49,7 @@ from distillery_trainer.student.objectives import objective_for
 from distillery_trainer.student.objectives.objective import AnswerTokens, Objective
 from distillery_trainer.student.objectives.row_batches import COLUMNS, ROW, TARGETS, RowBatches, bring_more
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
+from distillery_trainer.student.shared_batches import SharedBatchTrainer
 
 CHECKPOINT_SECONDS = 300.0
 """Maximum time between checkpoints, and so the training time that a kill can cost."""
@@ -59,7 +62,7 @@ class NonFiniteLoss(Exception):
     """The loss became infinite or not a number."""
 
 
-class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+class AnswerTrainer(SharedBatchTrainer, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer whose output layer runs only for the positions that the loss covers.
 
     TRL's own kernel for this needs Triton. With prompts of 100 tokens and answers of 3, the output layer of a small
@@ -88,7 +91,10 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         texts = {name: value for name, value in inputs.items() if name not in ("labels", TARGETS, COLUMNS)}
         logits = model(**texts, logits_to_keep=answers, use_cache=False).logits
         loss = self.objective.loss(AnswerTokens(logits.float(), following[answers], inputs.get(COLUMNS, {})))
-        return loss / (answers.sum() if num_items_in_batch is None else num_items_in_batch)
+        if num_items_in_batch is None:
+            return loss / answers.sum()
+        # These are the items of all processes, over which the gradients are averaged.
+        return loss * self.group.size / num_items_in_batch
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """The loss on the validation rows, and where the task's score is wanted, that and the figure of both."""
@@ -112,6 +118,7 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
     settings: TrainingSettings | None = None
     """When the training ends early; None if never."""
     stop_requested: bool = False
+    """Whether this process was asked to stop."""
     _last_save: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,9 +139,11 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         if _at_end_of_epoch(state):
             # Evaluation and checkpoint of the epoch come next; resuming from a checkpoint saved here would skip them.
             control.should_log = True
-        elif self.stop_requested or self.clock() - self._last_save > CHECKPOINT_SECONDS:
+            return
+        stops, is_due = this_group().any(self.stop_requested, self.clock() - self._last_save > CHECKPOINT_SECONDS)
+        if stops or is_due:
             control.should_log = control.should_save = True
-            control.should_training_stop = self.stop_requested
+            control.should_training_stop = stops
 
     def on_substep_end(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Say that a micro-batch is done."""
@@ -152,10 +161,11 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Seal the checkpoint and note the time; stop if that was requested during the last step of the epoch or its
         evaluation, or if the last epochs gained nothing."""
-        seal(checkpoint_path(Path(args.output_dir or ""), state.global_step))
+        this_group().wait()  # each process writes its random state
+        this_group().first_decides(partial(seal, checkpoint_path(Path(args.output_dir or ""), state.global_step)))
         self._last_save = self.clock()
         ended = self.settings is not None and gains_nothing(state, self.settings)
-        control.should_training_stop |= self.stop_requested or ended
+        control.should_training_stop |= this_group().any(self.stop_requested)[0] or ended
 
     def on_log(
         self, args: SFTConfig, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
@@ -214,7 +224,7 @@ class TrainingSetup:
 
     @property
     def rows_at_a_time(self) -> int:
-        """Number of rows in memory at a time."""
+        """Number of rows in memory at a time, in all processes."""
         return max(1, self.settings.batch_size // self.micro_batches)
 
     def keeps_activations(self) -> bool:
@@ -223,12 +233,15 @@ class TrainingSetup:
         if self.micro_batches > 1:
             return False
         longest = max(len(each.input_ids) for row in self.train_rows for each in (row, *row.siblings))
-        sequences = self.rows_at_a_time * max(1 + len(row.siblings) for row in self.train_rows)
+        sequences = math.ceil(self.rows_at_a_time / this_group().size) * max(
+            1 + len(row.siblings) for row in self.train_rows
+        )
         config = self.model.config.get_text_config()
         width = _ACTIVATION_BYTES * config.num_hidden_layers * config.hidden_size
         scale = 1 if self.device.dtype is torch.bfloat16 else 2
         needed: int = longest * sequences * width * scale
-        return needed < self.device.free_memory() // 2
+        sharing = this_group().on_this_node if self.device.is_cpu else 1
+        return needed * sharing < self.device.free_memory() // 2
 
 
 def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None:
@@ -236,7 +249,8 @@ def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None
 
     Returns None if the monitor was asked to stop; a checkpoint is saved then. Raises NonFiniteLoss.
     """
-    resumed = last_checkpoint(setup.folder)
+    group = this_group()
+    resumed = group.first_decides(partial(last_checkpoint, setup.folder))
     before = read_state(resumed) if resumed else None
     score = None if before and was_chosen_by_loss(before) else setup.score
     trainer = AnswerTrainer(
@@ -249,6 +263,7 @@ def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None
         peft_config=setup.adapters,
         callbacks=[*setup.observers, monitor],
     )
+    trainer.share_batches()
     trainer.objective = objective_for(setup.training.objective)
     trainer.score, monitor.settings = score, setup.settings
     trainer.remove_callback(PrinterCallback)
@@ -257,7 +272,7 @@ def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None
         trainer.state = before
     else:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    return None if monitor.stop_requested else _outcome(trainer, setup.folder)
+    return None if group.any(monitor.stop_requested)[0] else _outcome(trainer, setup.folder)
 
 
 def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTConfig:
@@ -278,8 +293,9 @@ def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTCon
         seed=training.seed,
         bf16=device.dtype is torch.bfloat16,
         use_cpu=device.is_cpu,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=not device.is_cpu,
-        gradient_checkpointing=not setup.keeps_activations(),
+        gradient_checkpointing=this_group().any(not setup.keeps_activations())[0],
         max_length=None,
         remove_unused_columns=False,
         completion_only_loss=True,
