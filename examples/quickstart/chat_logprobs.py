@@ -38,19 +38,22 @@ def with_logprobs(reply: dict[str, Any], body: Mapping[str, Any], model: TokenMo
         most = int(body.get("top_logprobs") or 0)
         for choice in reply["choices"]:
             tokens = model.tokens(body["messages"], choice["message"].get("content") or "")
-            choice["logprobs"] = {"content": [_entry(token, most) for token in tokens]}
+            ids = model if scores and body.get("return_tokens_as_token_ids") else None
+            choice["logprobs"] = {"content": [_entry(token, most, ids) for token in tokens]}
     if scores and "prompt_logprobs" in body:
         reply["prompt_logprobs"] = _of_prompt(body, model)
     return reply
 
 
-def _entry(token: WrittenToken, most: int) -> dict[str, Any]:
-    others = list(token.alternatives.items())[:most]
-    return {**_named(token.text, token.alternatives[token.text]), "top_logprobs": [_named(*other) for other in others]}
+def _entry(token: WrittenToken, most: int, ids: TokenModel | None) -> dict[str, Any]:
+    """A token with its most likely alternatives, by their texts or, as vLLM does on demand, by their ids."""
+    others = [_named(text, probability, ids) for text, probability in list(token.alternatives.items())[:most]]
+    return {**_named(token.text, token.alternatives[token.text], ids), "top_logprobs": others}
 
 
-def _named(text: str, probability: float) -> dict[str, Any]:
-    return {"token": text, "logprob": _logarithm(probability), "bytes": list(text.encode())}
+def _named(text: str, probability: float, ids: TokenModel | None) -> dict[str, Any]:
+    name = f"token_id:{ids.id_of(text)}" if ids else text
+    return {"token": name, "logprob": _logarithm(probability), "bytes": list(text.encode())}
 
 
 def _logarithm(probability: float) -> float:

@@ -59,3 +59,5 @@ def test_reply_with_the_answer_in_other_words_has_no_positions():
 def test_scored_text_ends_with_its_answer():
     assert texts(last_positions("neutral", positions(' "', "neut", "ral"))) == ["neut", "ral"]
     assert last_positions("neutral", positions("neut", "ral", '"')) == []
+    assert texts(last_positions("two words", positions("a", "two", "words"))) == ["two", "words"], "blanks are lost"
+    assert last_positions("neutral", []) == []

@@ -5,11 +5,14 @@ import math
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from distillery_api.spec import TrainingObjective
 from distillery_api.stage import Stage
 from distillery_api.stage_result import ObjectiveFigures
 from distillery_trainer.chat.token_logprobs import Position, pack
+from distillery_trainer.generation.answer_logprobs import last_positions
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages import train
@@ -90,7 +93,7 @@ def test_tokens_that_cover_other_letters_have_no_distribution(tokenizer, vocabul
 
 def test_tokens_after_a_difference_are_matched_again(tokenizer, vocabulary):
     ids = own(tokenizer, "neutral cats")
-    positions = [Position("neut", ((5, -0.5),)), Position("ral", ((5, -0.5),)), Position(" cats", ((" cats", -0.25),))]
+    positions = [Position(text, ((text, -0.25),)) for text in ("neut", "ral", " cats")]
     assert matched(ids, "neutral cats", positions, vocabulary) == {1: [(vocabulary.id_of(" cats"), -0.25)]}
 
 
@@ -103,6 +106,42 @@ def test_end_of_the_turn_has_no_distribution(tokenizer, vocabulary):
 @pytest.mark.parametrize("answer", ["", "entailment", "neutral."])
 def test_answer_that_is_not_in_the_tokens_matches_nothing(tokenizer, vocabulary, answer):
     assert matched(own(tokenizer, "neutral"), answer, [Position("neutral", (("neutral", 0),))], vocabulary) == {}
+
+
+# --- tokenizers that write a blank as a letter of their own
+
+
+@pytest.fixture(scope="module")
+def sentence_piece():
+    """A tokenizer as Llama 2, Mistral 0.1 and Phi-3 have it."""
+    texts = ["the two cats are neutral", "the cats entail two words", "neutral words entail the answer"]
+    model = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    model.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    blanks = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    model.decoder = decoders.Sequence(blanks)
+    bytes_of_text = [f"<0x{byte:02X}>" for byte in range(256)]
+    model.train_from_iterator(
+        texts * 5, trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>", *bytes_of_text], show_progress=False)
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=model)
+
+
+def test_blanks_are_part_of_such_tokens(sentence_piece):
+    vocabulary = Vocabulary(sentence_piece)
+    ids = sentence_piece("two neutral cats", add_special_tokens=False)["input_ids"]
+    assert b"".join(map(vocabulary.bytes_of, ids)) == b" two neutral cats"
+    assert sentence_piece.decode([vocabulary.id_of(" neutral")]) == "neutral", "as a server decodes it"
+
+
+def test_server_that_loses_blanks_is_read_by_its_ids(sentence_piece):
+    vocabulary = Vocabulary(sentence_piece)
+    text = "the two cats entail neutral words the answer entail two cats"
+    ids = sentence_piece(text, add_special_tokens=False)["input_ids"]
+    decoded = [sentence_piece.decode([number]) for number in ids]
+    assert vocabulary.problem([], [[each, [number]] for each, number in zip(decoded, ids, strict=True)]) is None
+    positions = [Position(each, ((number, -0.5),)) for each, number in zip(decoded, ids, strict=True)]
+    found = matched(ids, text, last_positions(text, positions), vocabulary)
+    assert found == {number: [(token, -0.5)] for number, token in enumerate(ids)}
 
 
 # --- the same vocabulary

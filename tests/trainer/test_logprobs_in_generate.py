@@ -90,6 +90,13 @@ def test_vllm_scores_stored_replies_without_generating_them_again(tmp_path):
     assert position.alternatives[0] == (30627, pytest.approx(-0.2876, abs=1e-3))
 
 
+def test_vllm_names_tokens_by_their_ids(tmp_path):
+    with teacher(scores_texts=True) as server:
+        stage = run(tmp_path, server)
+        assert len(server.requests) == PROBES + 11
+    assert [[token for token, _ in each.alternatives] for each in unpack(logprobs(stage)["train-2"])] == [[30627, 293]]
+
+
 @pytest.mark.parametrize(("scores_texts", "found"), [(False, 0), (True, 6)])
 def test_existing_replies_are_scored_and_never_requested(tmp_path, scores_texts, found):
     rows = [{**row, "messages": [*row["messages"], {"role": "assistant", "content": row["gold"]}]} for row in TRAIN]
@@ -120,7 +127,7 @@ def test_answer_that_was_written_in_other_words_keeps_its_label(tmp_path):
 def test_teacher_without_log_probabilities_is_refused_before_its_rows_are_sent(tmp_path):
     with logprobs_teacher(gold_of(TRAIN), None) as server:
         stage = run(tmp_path, server)
-        assert len(server.requests) == 1
+        assert len(server.requests) == PROBES
     assert stage.result.message == (
         "training.objective.kind Logits: teacher tester gives no log-probabilities (its reply has none, although the"
         " request asks for them). Use a server that gives them, such as vLLM, ask for fewer"

@@ -112,6 +112,11 @@ class ChatClient:
             beside=beside,
         )
 
+    def also_ask_for(self, beside: Mapping[str, Any]) -> None:
+        """Ask for something more that comes with the replies and does not determine them."""
+        for server in self._pool.servers:
+            server.endpoint.parameters |= beside
+
     def with_parameters(self, parameters: Mapping[str, Any]) -> ChatClient:
         """A client that asks the same model in another way, with the same journal, budget and end."""
         return ChatClient(

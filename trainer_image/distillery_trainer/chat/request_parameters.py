@@ -63,6 +63,11 @@ def with_logprobs(most: int) -> dict[str, Any]:
     return {"logprobs": True, "top_logprobs": most}
 
 
+TOKEN_IDS = {"return_tokens_as_token_ids": True}
+"""What has vLLM name tokens by their ids: it decodes each by itself, and some tokenizers drop the blank before a word
+then."""
+
+
 def scoring_parameters(most: int) -> dict[str, Any]:
     """What asks vLLM for the log-probabilities of an unfinished last message instead of a reply, and of the `most`
     likely alternatives of each token."""

@@ -54,6 +54,11 @@ def joined_bytes(positions: Iterable[Position]) -> bytes:
     return b"".join(text_bytes(position.text) for position in positions)
 
 
+def without_blanks(text: bytes) -> bytes:
+    """A text without any white space."""
+    return b"".join(text.split())
+
+
 # --- as servers send them
 
 
@@ -110,10 +115,11 @@ def read_prompt(logprobs: Any, given: str) -> list[Position]:
     """The positions of `given`, the text with which a prompt ends, in vLLM's `prompt_logprobs`; none for anything else.
 
     A position is `{id: {"logprob", "decoded_token"}, …}`, with the token that stands there first. Before a text that
-    begins within a token stands the rest of that token.
+    begins within a token stands the rest of that token. Blanks are not counted: a server may have lost those before
+    words.
     """
     positions: list[Position] = []
-    missing = len(given.encode("utf-8", "replace"))
+    missing = len(without_blanks(given.encode("utf-8", "replace")))
     for entry in reversed(logprobs if isinstance(logprobs, list) else []):
         if missing <= 0:
             break
@@ -121,7 +127,7 @@ def read_prompt(logprobs: Any, given: str) -> list[Position]:
         if position is None:
             return []
         positions.append(position)
-        missing -= len(text_bytes(position.text))
+        missing -= len(without_blanks(text_bytes(position.text)))
     return positions[::-1] if missing <= 0 else []
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from distillery_trainer.chat.chat_client import ChatClient
 from distillery_trainer.chat.reply import Reply
-from distillery_trainer.chat.token_logprobs import Position, joined_bytes, pack, text_bytes, unpack
+from distillery_trainer.chat.token_logprobs import Position, joined_bytes, pack, text_bytes, unpack, without_blanks
 from distillery_trainer.data.rows import Message
 from distillery_trainer.tasks import AnswerOrigin, StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import read_reply
@@ -49,11 +49,13 @@ class AnswerScorer:
         return replace(turn, logprobs=pack(positions)) if positions else turn
 
     async def _positions(self, answer: str, origin: AnswerOrigin) -> list[Position]:
-        if origin.reply.logprobs:
-            return positions_of(answer, stored_positions(origin.reply))
+        found = positions_of(answer, stored_positions(origin.reply))
+        if found:
+            return found
         if self.scores_texts and not origin.reply.reasoning:
             return await self._scored(answer, origin)
-        return [] if origin.existing else await self._from_another_reply(answer, origin)
+        answered = origin.existing or origin.reply.logprobs
+        return [] if answered else await self._from_another_reply(answer, origin)
 
     async def _from_another_reply(self, answer: str, origin: AnswerOrigin) -> list[Position]:
         """Those of another reply to the same request, where it gives the same answer."""
@@ -94,10 +96,13 @@ def positions_of(answer: str, positions: Sequence[Position]) -> list[Position]:
 
 
 def last_positions(answer: str, positions: Sequence[Position]) -> list[Position]:
-    """The positions of an answer that a scored text ends with; none where it does not."""
-    text = joined_bytes(positions)
-    begin = len(text) - len(text_bytes(answer))
-    return _between(positions, begin, len(text)) if text.endswith(text_bytes(answer)) else []
+    """The positions of an answer that a scored text ends with; none where it does not. Blanks are not compared: a
+    server may have lost those before words."""
+    sought, text, kept = without_blanks(text_bytes(answer)), b"", 0
+    while len(text) < len(sought) and kept < len(positions):
+        kept += 1
+        text = without_blanks(text_bytes(positions[-kept].text)) + text
+    return list(positions[-kept:]) if kept and text.endswith(sought) else []
 
 
 def _between(positions: Sequence[Position], begin: int, end: int) -> list[Position]:

@@ -15,7 +15,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.chat_client import ChatClient
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.chat.request_parameters import scoring_parameters, with_logprobs
+from distillery_trainer.chat.request_parameters import TOKEN_IDS, scoring_parameters, with_logprobs
 from distillery_trainer.chat.token_logprobs import Position
 from distillery_trainer.data.rows import Message
 from distillery_trainer.generation.answer_logprobs import AnswerScorer, stored_positions
@@ -40,15 +40,17 @@ async def check_logprobs(config: RunConfig, teacher: ChatClient, scorer: AnswerS
     answer.
     """
     most = config.training.objective.logits.top_logprobs
-    written = await _written_positions(teacher, most)
     given = await _given_positions(teacher, most)
+    if given:
+        scorer.scores_texts = True
+        teacher.also_ask_for(TOKEN_IDS)
+    written = await _written_positions(teacher, with_logprobs(most) | (TOKEN_IDS if given else {}))
     _check_vocabulary(config, teacher.name, written, given)
-    scorer.scores_texts = bool(given)
 
 
-async def _written_positions(teacher: ChatClient, most: int) -> list[Position]:
+async def _written_positions(teacher: ChatClient, wanted: dict[str, Any]) -> list[Position]:
     """Those of a reply."""
-    parameters = {"max_tokens": _MAX_TOKENS, "temperature": 0, **with_logprobs(most)}
+    parameters = {"max_tokens": _MAX_TOKENS, "temperature": 0, **wanted}
     try:
         outcome = await _probe(teacher, [_REQUEST], parameters, again=True)
     except UserError as error:

@@ -67,6 +67,10 @@ class Vocabulary:
         """The bytes of a token; none of one that the student does not have."""
         return self._bytes[number] if 0 <= number < len(self._bytes) else b""
 
+    def content(self, text: str, token: Token) -> bytes:
+        """The bytes of a teacher's token: by its id where that is stated, else by its text."""
+        return self.bytes_of(token) if isinstance(token, int) else text_bytes(text)
+
     def id_of(self, token: Token) -> int | None:
         """The student's id of a teacher's token; None where it has no such token, or several."""
         if isinstance(token, int):
@@ -93,18 +97,21 @@ class Vocabulary:
         return f"{len(strange):,} of {len(seen):,} of its tokens, such as {strange[0]}, are not the student's"
 
     def _is(self, number: int, text: str) -> bool:
-        """Whether a token of this id has this text; the parts of a character have none."""
-        return _UNDECODED in text or self.bytes_of(number) == text_bytes(text)
+        """Whether a token of this id has this text. The parts of a character have none, and some servers lose the blank
+        before a word."""
+        return _UNDECODED in text or self.bytes_of(number).strip() == text_bytes(text).strip()
 
     def _divided(self, text: Sequence[Sequence[Any]]) -> str | None:
-        whole = b"".join(text_bytes(each) for each, _ in text)
-        theirs = ends(text_bytes(each) for each, _ in text)
-        ours = ends(
-            map(self.bytes_of, self._tokenizer(whole.decode("utf-8", "replace"), add_special_tokens=False)["input_ids"])
-        )
+        contents = [self.content(each, tokens[0]) for each, tokens in text]
+        whole, theirs = b"".join(contents).decode("utf-8", "replace"), ends(contents)
+        # Some tokenizers write a blank before a text by themselves.
+        ours = max((self._ends(whole), self._ends(whole.lstrip(" "))), key=lambda found: len(found & theirs))
         if len(theirs & ours) >= _LEAST_ALIKE * max(len(theirs), len(ours)):
             return None
         return f"it divides a text into {len(theirs):,} tokens, of which the student's tokenizer makes {len(ours):,}"
+
+    def _ends(self, text: str) -> set[int]:
+        return ends(map(self.bytes_of, self._tokenizer(text, add_special_tokens=False)["input_ids"]))
 
 
 def ends(tokens: Iterable[bytes]) -> set[int]:

@@ -99,7 +99,8 @@ def matched(
 ) -> dict[int, list[tuple[int, float]]]:
     """By index in `own`, the student's tokens of the answer: what the teacher stated for that token, as ids of the
     student's and log-probabilities, the token itself first."""
-    theirs = _covered(answer, [text_bytes(position.text) for position in positions], first=True)
+    contents = [vocabulary.content(position.text, position.alternatives[0][0]) for position in positions]
+    theirs = _covered(answer, contents, first=True)
     found = {}
     for span, (index, blanks) in _covered(answer, list(map(vocabulary.bytes_of, own)), first=False).items():
         if span in theirs:
