@@ -63,6 +63,12 @@ def test_plan_shows_stages_and_names(distillery):
         assert part in result.stdout
 
 
+def test_plan_without_the_student_says_why_it_states_no_memory(distillery):
+    result = distillery("plan", "conjnli.yaml")
+    assert result.exit_code == 0
+    assert "train: no estimate of its memory: " in " ".join(result.stderr.split())
+
+
 def test_plan_says_what_will_not_start(distillery):
     manifest = Path("conjnli.yaml")
     manifest.write_text(manifest.read_text().replace("spec:\n", "spec:\n  training: {method: QLoRA}\n", 1))

@@ -5,6 +5,7 @@ import pytest
 from distillery_api.run_config import RunConfig
 from distillery_trainer.generation.memory_check import RowLengths, expected_memory, refuse_what_cannot_fit
 from distillery_trainer.runtime.errors import UserError
+from distillery_trainer.stages.memory import run as memory_of_plan
 from distillery_trainer.student.check import check
 from distillery_trainer.student.checked_student import CheckedStudent
 from distillery_trainer.student.training_memory import ModelSizes
@@ -132,6 +133,17 @@ def test_estimate_is_in_the_result(tmp_path):
     assert 13_000_000 < memory.total < 100_000_000
     assert memory.available > GB
     assert f"The training will need {memory.sentence()}." in said
+
+
+def test_memory_of_a_plan_is_that_of_its_rows_or_of_the_longest_allowed(tmp_path):
+    write_tiny_model(tmp_path / "small")
+    settings = {"student": {"model": {"uri": "small"}}, "trainingMachine": {"memory": 32 * GB}}
+    run = GenerateRun(tmp_path, "http://127.0.0.1:1", **ROWS, config={**settings, "training": {"maxLength": 256}})
+    given = RunConfig.read(run.config_file)
+    of_rows, longest = memory_of_plan(given, reads_rows=True), memory_of_plan(given, reads_rows=False)
+    assert (of_rows.sequences, longest.sequences, longest.length) == (2, 16, 256)
+    assert 40 < of_rows.length < 256
+    assert of_rows.total < longest.total
 
 
 def test_qlora_on_a_machine_without_a_gpu_is_refused_by_the_check(tmp_path):

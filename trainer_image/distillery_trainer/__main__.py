@@ -1,6 +1,7 @@
 """`python -m distillery_trainer STAGE --config FILE`: read the RunConfig, run the stage, write the StageResult.
 `python -m distillery_trainer estimate --config FILE [--pilot] [--replies DIR]`: print the expected usage of generate.
 `python -m distillery_trainer prompts --config FILE [--row N]`: print what teacher and student get for a row.
+`python -m distillery_trainer memory --config FILE [--rows]`: print the memory that the training will take.
 
 However a stage ends, it writes its result to `<folder>/result.json`, a short form of it to the termination message, and
 its message to standard error. The exit code says how to continue (see distillery_api.stage.ExitCode).
@@ -24,6 +25,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.runtime.resilient_output import accept_every_character
 from distillery_api.stage import ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_api.training_memory import TrainingMemory
 from distillery_api.usage import Estimate
 from distillery_trainer.processes.launch import is_first_node, takes_several_processes, train_in_processes
 from distillery_trainer.runtime.errors import StageError, UserError
@@ -34,6 +36,7 @@ from distillery_trainer.stage_attempt import failed_result, print_message, stage
 
 ESTIMATE = "estimate"
 PROMPTS = "prompts"
+MEMORY = "memory"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _estimate(config, pilot=options.pilot, replies=options.replies)
             if options.command == PROMPTS:
                 return _prompts(_read_config(options.config, Stage.GENERATE), options.row)
+            if options.command == MEMORY:
+                return _memory(_read_config(options.config, Stage.GENERATE), reads_rows=options.rows)
             return _run(_read_config(options.config, Stage(options.command)))
     except StageError as error:  # before there is a folder for the result, or stopped while writing it
         print_message(error.message)
@@ -89,11 +94,20 @@ def _prompts(config: RunConfig, row: int) -> int:
     return ExitCode.DONE
 
 
+def _memory(config: RunConfig, *, reads_rows: bool) -> int:
+    """Print the memory of the training, as JSON."""
+    stage = importlib.import_module("distillery_trainer.stages.memory")
+    memory: TrainingMemory = stage.run(config, reads_rows=reads_rows)
+    sys.stdout.write(memory.model_dump_json(by_alias=True, exclude_none=True) + "\n")
+    return ExitCode.DONE
+
+
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="distillery_trainer", description="Run one stage of a distillation.")
-    parser.add_argument("command", choices=[*(stage.value for stage in Stage), ESTIMATE, PROMPTS])
+    parser.add_argument("command", choices=[*(stage.value for stage in Stage), ESTIMATE, PROMPTS, MEMORY])
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the stage's run.json")
     parser.add_argument("--pilot", action="store_true", help="with estimate: send a few rows to the teacher first")
+    parser.add_argument("--rows", action="store_true", help="with memory: of the rows, not the longest allowed")
     parser.add_argument("--row", type=int, default=1, metavar="N", help="with prompts: number of the row, from 1")
     parser.add_argument("--replies", type=Path, metavar="DIR", help="with estimate: replies that are stored already")
     return parser.parse_args(arguments)

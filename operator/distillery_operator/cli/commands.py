@@ -25,7 +25,7 @@ from distillery_api.stage import ExitCode, Stage, stages_until
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
 from distillery_operator.cli.layout import say, show_table
-from distillery_operator.cli.outlook_table import show_outlook
+from distillery_operator.cli.outlook_table import show_memory, show_outlook
 from distillery_operator.cli.paid_again import confirm_other_model
 from distillery_operator.cli.progress_display import run_display
 from distillery_operator.cli.result_table import show_result
@@ -39,6 +39,7 @@ from distillery_operator.local.student_server import StudentServer, refuse_below
 from distillery_operator.local.student_verification import verify_student
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.trainer_query import QueryFailed
+from distillery_operator.local.training_memory import memory_in_cluster
 from distillery_operator.local.workspace import WorkspaceError
 from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError, read_manifest, read_manifests
 from distillery_operator.planning import names
@@ -260,6 +261,7 @@ def plan_file(file: Path, out: Path | None, mappings: LocalSubstitutes, manifest
         show_outlook(read_manifest(file), out, mappings)
         return
     # Only here: the other commands need no manifests.
+    from distillery_operator.manifests.job import planned_training_machine
     from distillery_operator.manifests.method_needs import lacking_for_method
     from distillery_operator.manifests.preview import preview_plan
 
@@ -272,6 +274,8 @@ def plan_file(file: Path, out: Path | None, mappings: LocalSubstitutes, manifest
     say(console, _children_text(plan))
     if lacking := lacking_for_method(plan.spec.training):
         print_error(f"In a cluster, this will not start: {lacking}")
+        return
+    show_memory(lambda: memory_in_cluster(plan, planned_training_machine(plan), file.resolve().parent, mappings))
 
 
 def _stage_table(plan: Plan) -> Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
 from distillery_api.stage import Stage
+from distillery_api.training_memory import TrainingMemory
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.layout import say, show_table
 from distillery_operator.local.estimate import EstimateRun
@@ -15,6 +17,7 @@ from distillery_operator.local.outlook import StageOutlook, outlook
 from distillery_operator.local.references import LocalSubstitutes, find_inputs
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.trainer_query import QueryFailed
+from distillery_operator.local.training_memory import memory_here
 from distillery_operator.manifest_input.manifest_file import Manifest
 from distillery_operator.planning.plan import make_plan
 
@@ -34,6 +37,15 @@ def show_outlook(manifest: Manifest, folder: Path, mappings: LocalSubstitutes) -
         print_error(f"No estimate: {error}")
         return
     say(console, f"generate: estimate: {estimate.sentence()}")
+    show_memory(lambda: memory_here(plan, inputs))
+
+
+def show_memory(estimate: Callable[[], TrainingMemory]) -> None:
+    """Print the memory that the training will take, or why there is no estimate of it."""
+    try:
+        say(output(), f"train: estimated memory: {estimate().sentence()}")
+    except (QueryFailed, TrainerMissing) as error:
+        print_error(f"train: no estimate of its memory: {error}")
 
 
 def outlook_table(title: str, stages: list[StageOutlook]) -> Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 from distillery_api.paths import CONFIG_FILE
 from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.stage import ExitCode, Stage
+from distillery_api.training_memory import THIS_MACHINE, TrainingMachine
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run import stage_variables
 from distillery_operator.local.trainer import trainer_command
@@ -34,15 +35,18 @@ def ask_trainer(
     workspace: Path | None = None,
     keys: bool = False,
     locks: tuple[int, ...] = (),
+    machine: TrainingMachine = THIS_MACHINE,
 ) -> str:
     """What the trainer prints about the generate stage of a plan. `command` is its name with its arguments; `drafts` is
-    a temporary folder, also the workspace unless there is another one; `keys` are given if it calls models.
+    a temporary folder, also the workspace unless there is another one; `keys` are given if it calls models; `machine`
+    is the one that will train.
 
     Raises QueryFailed, or OSError.
     """
     name, *arguments = command
     locations = StageLocations(str(workspace or drafts), inputs.base_path, inputs.mounts)
     config = run_config(plan, plan.stage(Stage.GENERATE), locations)
+    config = config.model_copy(update={"training_machine": machine})
     config_file = drafts / CONFIG_FILE
     write_atomically(config_file, config.model_dump_json(by_alias=True, exclude_none=True).encode())
     ended = subprocess.run(  # noqa: S603 - our own interpreter

@@ -9,6 +9,7 @@ from __future__ import annotations
 from distillery_api.paths import CONFIG_FILE
 from distillery_api.run_config import METRICS_PORT, WORKSPACE_PATH, RetryRejected, ServingStudent
 from distillery_api.stage import ExitCode, Stage
+from distillery_api.training_memory import TrainingMachine
 from distillery_operator.manifests.certificate_authorities import (
     authority_environment,
     authority_mounts,
@@ -128,6 +129,11 @@ def stage_image(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -
     return plan.options(planned.stage).image or settings.trainer_image
 
 
+def planned_training_machine(plan: Plan) -> TrainingMachine:
+    """What the Pod of the train stage will have."""
+    return training_machine(plan.spec.training, _MEMORY_LIMITS[Stage.TRAIN])
+
+
 def configuration_digest(plan: Plan, planned: PlannedStage) -> str:
     """A digest of everything that the spec gives an attempt, identity or not: a stage that failed because its budget or
     memory was too small runs again when the limit is raised. What the installation gives it does not count."""
@@ -150,8 +156,7 @@ def _config_text(
     if planned.stage is Stage.EVALUATE:
         config = config.model_copy(update={"serving_student": serving_student})
     if planned.stage is Stage.GENERATE:
-        machine = training_machine(plan.spec.training, _MEMORY_LIMITS[Stage.TRAIN])
-        config = config.model_copy(update={"training_machine": machine})
+        config = config.model_copy(update={"training_machine": planned_training_machine(plan)})
     config = config.model_copy(update={"prune": prune, "retry_rejected": retry_rejected})
     # Without folders, the text, and with it the configuration's digest, is that of earlier releases.
     return config.model_dump_json(by_alias=True, exclude_none=True, exclude=None if prune else {"prune"}, indent=2)

@@ -21,11 +21,14 @@ from distillery_trainer.student.training_memory import (
     least_load,
     training_memory,
 )
+from distillery_trainer.tasks import TaskDefinition
 
 _LIBRARIES = 1_000_000_000
 """Bytes that the libraries take beside a training, on a GPU as well as in a container."""
 _SHORTER = 2
 """The rows may have so much fewer tokens than a teacher's prompts were counted to have."""
+_MANY_ROWS = 100_000
+"""So many that the largest batch size is chosen."""
 _BFLOAT16, _FLOAT32 = 2, 4
 
 
@@ -43,6 +46,12 @@ def row_lengths(data: PreparedData) -> RowLengths:
     """Of the prepared rows, by their teacher prompts, which are no shorter than the student's, and typical answers."""
     prompt, answer = data.sampler.longest_row
     return RowLengths(data.rows_to_send_by_split["train"], math.ceil(prompt + answer), max(1, math.ceil(answer)))
+
+
+def longest_possible_rows(config: RunConfig, task: TaskDefinition) -> RowLengths:
+    """Of rows that nobody has read: many, and as long as training.maxLength and the task allow."""
+    longest = config.training.max_length
+    return RowLengths(_MANY_ROWS, longest, min(task.max_tokens, longest))
 
 
 def expected_memory(config: RunConfig, student: CheckedStudent, rows: RowLengths) -> TrainingMemory | None:
