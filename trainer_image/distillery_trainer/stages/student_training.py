@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from peft import LoraConfig
+from transformers import PreTrainedModel
 
 from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
@@ -31,6 +32,7 @@ from distillery_trainer.runtime.errors import PartialResult, StageError, Termina
 from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import StepProgress
 from distillery_trainer.stages.encoded_rows import EncodedRows
+from distillery_trainer.student.adapted_layers import adapted_layers
 from distillery_trainer.student.chat_template import Rendering
 from distillery_trainer.student.chosen_settings import chosen_batch_size, chosen_settings, explanation
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
@@ -131,7 +133,7 @@ def _train(
         setup = TrainingSetup(
             model=model,
             tokenizer=base.tokenizer,
-            adapters=_adapters(config, settings),
+            adapters=_adapters(config, settings, model),
             train_rows=rows.train,
             validation_rows=rows.validation,
             training=config.training,
@@ -167,10 +169,11 @@ def _idle_processes(batch_size: int, processes: int) -> str:
     )
 
 
-def _adapters(config: RunConfig, settings: TrainingSettings) -> LoraConfig | None:
+def _adapters(config: RunConfig, settings: TrainingSettings, model: PreTrainedModel) -> LoraConfig | None:
     if settings.rank is None or settings.alpha is None:
         return None
-    return lora_adapters(config.training.method, settings.rank, settings.alpha, config.training.lora.dropout)
+    layers = adapted_layers(model)
+    return lora_adapters(config.training.method, settings.rank, settings.alpha, config.training.lora.dropout, layers)
 
 
 def _score(config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device) -> ValidationScore | None:

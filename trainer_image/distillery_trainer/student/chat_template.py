@@ -7,6 +7,7 @@ with the student, so that every program that applies the saved template renders 
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -24,6 +25,7 @@ from distillery_trainer.student.invalid_model import InvalidModel, first_line
 _BEGINNING = "{#- distillery: how every conversation is rendered #}\n"
 # Templates are rendered with `trim_blocks`, so the line break after a comment is not part of the text.
 _END = "{#- distillery: the family's own template follows #}\n"
+_POSTLUDE = "{#- distillery: what always stands before an answer #}\n"
 _THINKING_SWITCHES = ("enable_thinking", "thinking")
 _DATE_FUNCTION = "strftime_now"
 _DATE_DIRECTIVES = re.compile(r"(?<!\{)%-?[aAbBdeFHIjmMpSyY]")
@@ -33,6 +35,7 @@ _PROBE: tuple[Message, Message] = (
 )
 _EMPTY_BLOCK = re.compile(r"(<think>|\[THINK\]|<\|channel>thought)\s*(</think>|\[/THINK\]|<channel\|>)\s*\Z")
 _ANSWER = "B"
+_PLAIN_ANSWERS = ("Distillery asks where an answer stands.", "Here?")
 _REASONING = "Distillery asks whether this reasoning is rendered."
 _REASONED_ANSWER = f"<think>\n{_REASONING}\n</think>\n\n{_ANSWER}"
 _FOLD_SYSTEM_MESSAGE = """\
@@ -71,12 +74,11 @@ class Rendering:
     def template(self, tokenizer: PreTrainedTokenizerBase) -> str:
         """The prelude, where one is needed, and the family's own template. A prelude that is there already is
         replaced."""
-        family = str(tokenizer.chat_template).rpartition(_END)[2]
+        family = str(tokenizer.chat_template).rpartition(_END)[2].partition(_POSTLUDE)[0]
         decided = (HERMES_TOOLS if self.hermes_tools else "") + self._switches(family) + self._date(family)
         plain, folded = (_with_prelude(prelude, family) for prelude in (decided, decided + _FOLD_SYSTEM_MESSAGE))
-        return (
-            plain if self._suits_training(tokenizer, plain) or not self._suits_training(tokenizer, folded) else folded
-        )
+        folds = not self._suits_training(tokenizer, plain) and self._suits_training(tokenizer, folded)
+        return _with_opening(tokenizer, folded if folds else plain)
 
     def _suits_training(self, tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
         """Whether a template renders a system message, and the prompt alike with and without an answer. Some families
@@ -110,6 +112,36 @@ class Rendering:
 
 def _with_prelude(prelude: str, family: str) -> str:
     return _BEGINNING + prelude + _END + family if prelude else family
+
+
+def _with_opening(tokenizer: PreTrainedTokenizerBase, template: str) -> str:
+    """The template, with prompts that also have what it always writes before an answer, up to a control token: gpt-oss
+    names the channel. An answer is then read from its first token on, and a model writes it to no other channel."""
+    openings = {_opening(tokenizer, template, answer) for answer in _PLAIN_ANSWERS}
+    opening = openings.pop()
+    if openings or not opening.endswith(tuple(control_texts(tokenizer)) or "\0"):
+        return template
+    statement = f"{{%- if add_generation_prompt %}}{{{{- {json.dumps(opening)} }}}}{{%- endif %}}"
+    return (template if _END in template else _BEGINNING + _END + template) + _POSTLUDE + statement
+
+
+def _opening(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> str:
+    """What a template writes between a prompt and this answer."""
+    answer: Message = {"role": "assistant", "content": text}
+    try:
+        prompt = tokenizer.apply_chat_template(
+            [_PROBE[1]], chat_template=template, add_generation_prompt=True, tokenize=False
+        )
+        whole = tokenizer.apply_chat_template([_PROBE[1], answer], chat_template=template, tokenize=False)
+    except Exception:  # noqa: BLE001 - as above
+        return ""
+    return whole.removeprefix(prompt).partition(text)[0] if whole.startswith(prompt) else ""
+
+
+def control_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The texts that the tokenizer always turns into control tokens, longest first."""
+    added = tokenizer.added_tokens_decoder.values()
+    return sorted((token.content for token in added if token.special and token.content), key=len, reverse=True)
 
 
 def continued(prompt: str, whole: str) -> str | None:

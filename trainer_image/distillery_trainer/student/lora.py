@@ -1,8 +1,9 @@
-"""Adapters: which layers get them, and how trained adapters are saved and merged."""
+"""Adapters: how a method makes them, and how trained adapters are saved and merged."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from peft import LoraConfig, PeftModel
@@ -15,16 +16,18 @@ from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.saving import replaced_folder
 
 
-def lora_adapters(method: TrainingMethod, rank: int, alpha: int, dropout: float) -> LoraConfig:
-    """Adapters for all linear layers except the output layer (arXiv 2106.09685), scaled and composed as the method
-    says. Those of QLoRA are LoRA's: only the model beneath differs."""
+def lora_adapters(
+    method: TrainingMethod, rank: int, alpha: int, dropout: float, layers: Sequence[str]
+) -> LoraConfig:
+    """Adapters (arXiv 2106.09685) for the layers with these names, scaled and composed as the method says. Those of
+    QLoRA are LoRA's: only the model beneath differs."""
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         use_rslora=method is TrainingMethod.RS_LORA,
         use_dora=method is TrainingMethod.DORA,
-        target_modules="all-linear",
+        target_modules=list(layers),
         task_type="CAUSAL_LM",
     )
 

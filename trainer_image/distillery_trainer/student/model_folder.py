@@ -5,6 +5,7 @@ Whatever is wrong with a model folder is reported before any training starts.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,25 +118,32 @@ def read_description(path: Path, uri: str, choose_template: ChooseTemplate | Non
 
 
 def _end_of_turn(path: Path, uri: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The end-of-sequence ids that the folder states, and the special token with which its chat template ends an answer
-    (which some published folders, such as Phi-3's, do not state)."""
+    """The end-of-sequence ids that the folder states, and the special tokens with which its chat template ends an
+    answer (which some published folders, such as Phi-3's, do not state)."""
     named = [tokenizer.eos_token_id, config.get_text_config().eos_token_id]
     if (path / _GENERATION_CONFIG).exists():
         with _load_errors_explained(uri):
             named.append(GenerationConfig.from_pretrained(path).eos_token_id)
     ids = {number for entry in named for number in (entry if isinstance(entry, list) else [entry])}
-    return tuple(sorted((ids - {None}) | _end_in_template(tokenizer, uri)))
+    return tuple(sorted((ids - {None}) | _ends_in_template(tokenizer, uri)))
 
 
-def _end_in_template(tokenizer: PreTrainedTokenizerBase, uri: str) -> set[int]:
-    rendered = render(tokenizer, uri, list(_PROBE))
-    last = last_token_with_text(tokenizer, tokenizer(rendered, add_special_tokens=False)["input_ids"])
-    return {last} & set(tokenizer.all_special_ids) if last is not None else set()
+def _ends_in_template(tokenizer: PreTrainedTokenizerBase, uri: str) -> set[int]:
+    """All that stand after the answer: Phi-3 ends a turn with one, and a whole conversation with another."""
+    ids = tokenizer(render(tokenizer, uri, list(_PROBE)), add_special_tokens=False)["input_ids"]
+    special = set(tokenizer.all_special_ids)
+    after = itertools.takewhile(lambda token: token in special or not has_text(tokenizer, token), reversed(ids))
+    return set(after) & special
+
+
+def has_text(tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
+    """Whether a token is anything but white space."""
+    return bool(tokenizer.decode([token]).strip())
 
 
 def last_token_with_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> int | None:
     """The last token that is not white space; None if there is none."""
-    return next((number for number in reversed(ids) if tokenizer.decode([number]).strip()), None)
+    return next((number for number in reversed(ids) if has_text(tokenizer, number)), None)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.rows import Message, Rejection
 from distillery_trainer.data.tool_messages import text_of, with_tools
-from distillery_trainer.student.chat_template import continued, render
+from distillery_trainer.student.chat_template import continued, control_texts, render
 from distillery_trainer.student.model_folder import ModelFolder, last_token_with_text
 
 IGNORED = -100
@@ -61,7 +61,7 @@ class RowEncoder:
         self._base = base
         self._tokenizer = base.tokenizer
         self._limit = min(max_length, base.positions or max_length)
-        self._special = re.compile("|".join(map(re.escape, _control_texts(base.tokenizer))) or "(?!)")
+        self._special = re.compile("|".join(map(re.escape, control_texts(base.tokenizer))) or "(?!)")
 
     @property
     def base(self) -> ModelFolder:
@@ -121,9 +121,3 @@ def _prompt_text(base: ModelFolder, messages: list[Message]) -> str:
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
-
-
-def _control_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The texts that the tokenizer always turns into control tokens, longest first."""
-    added = tokenizer.added_tokens_decoder.values()
-    return sorted((token.content for token in added if token.special and token.content), key=len, reverse=True)
