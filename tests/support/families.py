@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 import family_templates as templates
+from distillery_trainer.evaluation.exact_batches import ANY_LENGTH
 
 _SIZES = {
     "hidden_size": 64,
@@ -32,6 +33,8 @@ _TEXT = (
     "Answer with one word: entailment, neutral or contradiction. Premise: the cat sits on a mat, number 1234567890."
     " Hypothesis: two dogs ran. system user assistant model Say a label. A cat sits. You are a helpful assistant."
 )
+IMAGES = "preprocessor_config.json"
+"""How a model that also reads images wants them."""
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 DENSE = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
 
@@ -62,12 +65,10 @@ class Family:
     """Whether the output layer has the weights of the embeddings."""
     adapted: tuple[str, ...] = DENSE
     """Names of the layers that get adapters."""
-    batched: bool = True
-    """Whether prompts are answered in batches."""
-    window: int | None = None
-    """Tokens of its sliding window."""
-    original_positions: int | None = None
-    """Tokens up to which its positions are those of the training; None if they never change."""
+    exact_up_to: int = ANY_LENGTH
+    """Tokens up to which prompts of different lengths may be answered in one batch."""
+    epochs: int = 3
+    """How often it sees 120 rows until it has learnt ten."""
 
 
 def _chatml(before: str = "", after: str = "") -> str:
@@ -139,7 +140,6 @@ FAMILIES: dict[str, Family] = {
         pad="<|endoftext|>",
         fields={"sliding_window": 97},
         adapted=_PHI_LAYERS,
-        window=97,
     ),
     "Phi-3-mini-128k": Family(
         "Phi3Config",
@@ -151,7 +151,7 @@ FAMILIES: dict[str, Family] = {
         pad="<|endoftext|>",
         fields={"original_max_position_embeddings": 96, "rope_parameters": _LONG_ROPE},
         adapted=_PHI_LAYERS,
-        original_positions=96,
+        exact_up_to=96,
     ),
     "Phi-4-mini": Family(
         "Phi3Config",
@@ -172,7 +172,7 @@ FAMILIES: dict[str, Family] = {
         },
         tied=True,
         adapted=_PHI_LAYERS,
-        original_positions=96,
+        exact_up_to=96,
     ),
     "Qwen 2.5": Family(
         "Qwen2Config",
@@ -211,7 +211,8 @@ FAMILIES: dict[str, Family] = {
         },
         tied=True,
         adapted=(*DENSE, "in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj"),
-        batched=False,
+        exact_up_to=0,
+        epochs=5,
     ),
     "Gemma 2": Family(
         "Gemma2Config",
@@ -230,7 +231,6 @@ FAMILIES: dict[str, Family] = {
             "final_logit_softcapping": 30.0,
         },
         tied=True,
-        window=97,
     ),
     "Gemma 3 text": Family(
         "Gemma3TextConfig",
@@ -248,7 +248,6 @@ FAMILIES: dict[str, Family] = {
             "layer_types": ["sliding_attention", "full_attention"],
         },
         tied=True,
-        window=97,
     ),
     "Gemma 3 with images": Family(
         "Gemma3Config",
@@ -278,7 +277,6 @@ FAMILIES: dict[str, Family] = {
             "layer_types": ["sliding_attention", "full_attention"],
         },
         tied=True,
-        window=97,
     ),
     "Mistral 0.1": Family(
         "MistralConfig",
@@ -289,7 +287,6 @@ FAMILIES: dict[str, Family] = {
         bos="<s>",
         adds_bos=True,
         fields={"sliding_window": 97},
-        window=97,
     ),
     "Mistral 0.3": Family(
         "MistralConfig",
@@ -321,6 +318,7 @@ FAMILIES: dict[str, Family] = {
         "<|im_end|>",
         fields={"no_rope_layers": [1, 0]},
         tied=True,
+        epochs=5,
     ),
     "Granite 3": Family(
         "GraniteConfig",
@@ -356,7 +354,7 @@ FAMILIES: dict[str, Family] = {
         },
         tied=True,
         adapted=(*ATTENTION, "in_proj", "input_linear", "output_linear"),
-        batched=False,
+        exact_up_to=0,
     ),
     "OLMo 2": Family(
         "Olmo2Config",
@@ -376,7 +374,6 @@ FAMILIES: dict[str, Family] = {
         bos="<|endoftext|>",
         pad="<|pad|>",
         fields={"sliding_window": 97, "layer_types": ["sliding_attention", "full_attention"]},
-        window=97,
     ),
     "LFM 2": Family(
         "Lfm2Config",
@@ -390,7 +387,7 @@ FAMILIES: dict[str, Family] = {
         fields={"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
         tied=True,
         adapted=("q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3", "in_proj"),
-        batched=False,
+        exact_up_to=0,
     ),
     "Falcon-H1": Family(
         "FalconH1Config",
@@ -402,7 +399,7 @@ FAMILIES: dict[str, Family] = {
         pad="<|pad|>",
         fields={**_MAMBA, "mamba_d_ssm": 128},
         adapted=(*DENSE, "in_proj"),
-        batched=False,
+        exact_up_to=0,
     ),
     "Mixtral": Family(
         "MixtralConfig",
@@ -451,7 +448,6 @@ FAMILIES: dict[str, Family] = {
             },
         },
         adapted=ATTENTION,
-        window=97,
     ),
 }
 """By name. Sliding windows and the positions of the training are so short that tests cross them."""
@@ -463,9 +459,13 @@ def write_family(folder: Path, name: str, **changes: Any) -> Path:
     tokenizer = _tokenizer(family)
     torch.manual_seed(7)
     model = AutoModelForCausalLM.from_config(_config(family, tokenizer))
+    # A new model has zeros for the padding, which in some families is the token that ends an answer.
+    torch.nn.init.normal_(model.get_input_embeddings().weight, std=_SIZES["initializer_range"])
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if family.text_fields is not None:
+        (folder / IMAGES).write_text('{"image_processor_type": "Gemma3ImageProcessor"}')
     return folder
 
 

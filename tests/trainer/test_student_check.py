@@ -112,6 +112,10 @@ BROKEN = {
         only_an_adapter,
         "the folder has an adapter, not a model; merge it into its base model, and name that folder.",
     ),
+    "an adapter beside a model": (
+        with_file("adapter_config.json", "{}"),
+        "the folder has an adapter beside the model; remove adapter_config.json, or merge the adapter into the model.",
+    ),
     "configuration is no JSON": (with_file("config.json", "{"), "config.json is not JSON; copy the file again."),
     "configuration is a list": (
         with_file("config.json", "[]"),

@@ -3,12 +3,14 @@
 The library's own `generate` runs every row of a batch until its last row ends, processes the common beginning of the
 prompts once per row, and copies the whole cache for every generated token. Here a row leaves the batch when it ends, a
 common beginning is processed once per batch, and the cache is allocated in advance. For long replies, and for short
-replies among a few that never end, this is several times faster.
+replies among a few that never end, this is several times faster. Where an answer would not be the one that the model
+gives to a prompt alone, the library's `generate` answers, for prompts of one length at a time.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,6 +20,8 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from distillery_api.run_config import GENERATION_BATCH_ROWS
+from distillery_trainer.evaluation.exact_batches import exact_up_to
+from distillery_trainer.evaluation.library_generation import most_likely_tokens
 from distillery_trainer.student.device import Device, is_out_of_memory
 
 MIN_SHARED_TOKENS = 16
@@ -45,6 +49,10 @@ class GeneratedReply:
     """Whether the model ended its turn; else the reply was cut off at its maximum length."""
 
 
+AnswerBatch = Callable[[Sequence[GenerationRequest]], Iterator[tuple[int, GeneratedReply]]]
+"""Gives the position of each request of a batch, and its reply."""
+
+
 @dataclass
 class BatchedGenerator:
     """A loaded model with greedy decoding."""
@@ -60,18 +68,31 @@ class BatchedGenerator:
     """Maximum number of rows in a batch, if they fit into memory."""
     alive: Callable[[], object] = lambda: None
     """Called for every token that a batch generates."""
+    _said_why: bool = False
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
         """The index of each request and its reply, in the order in which the replies end.
 
         Raises torch.OutOfMemoryError if a single prompt does not fit into memory.
         """
-        waiting = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt))
+        limit = exact_up_to(self.model)
+        lengths = [len(request.prompt) + request.max_tokens for request in requests]
+        in_order = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt))
+        exact = [index for index in in_order if lengths[index] <= limit]
+        yield from self._answer_all(requests, exact, self._generate_batch)
+        if others := [index for index in in_order if lengths[index] > limit]:
+            self._say_why(limit, len(others))
+            for _, alike in itertools.groupby(others, key=lambda index: len(requests[index].prompt)):
+                yield from self._answer_all(requests, list(alike), self._generate_alike)
+
+    def _answer_all(
+        self, requests: Sequence[GenerationRequest], waiting: list[int], answer_batch: AnswerBatch
+    ) -> Iterator[tuple[int, GeneratedReply]]:
         while waiting:
             longest = max(len(requests[index].prompt) + requests[index].max_tokens for index in waiting)
             batch = waiting[: self._rows_that_fit(longest)]
             try:
-                for row, reply in self._generate_batch([requests[index] for index in batch]):
+                for row, reply in answer_batch([requests[index] for index in batch]):
                     waiting.remove(batch[row])
                     yield batch[row], reply
             except (MemoryError, RuntimeError) as error:
@@ -79,10 +100,20 @@ class BatchedGenerator:
                     raise
                 self.max_rows = len(batch) // 2
 
+    def _say_why(self, limit: int, rows: int) -> None:
+        if self._said_why:
+            return
+        self._said_why = True
+        why = f"texts beyond {limit:,} tokens have other positions" if limit else "its layers keep a state, not keys"
+        sys.stderr.write(
+            f"Only prompts of one length are answered at a time, for {rows:,} prompts: of this model, {why}.\n"
+        )
+
     def _rows_that_fit(self, length: int) -> int:
         config = self.model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        all_heads = getattr(config, "num_attention_heads", 1)
+        heads = getattr(config, "num_key_value_heads", None) or all_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // all_heads
         row = 2 * config.num_hidden_layers * heads * width * self.device.dtype.itemsize * length
         return max(1, min(self.max_rows, int(_MEMORY_SHARE * self.device.free_memory() / row)))
 
@@ -108,6 +139,14 @@ class BatchedGenerator:
             remaining = _compacted(continues)
             rows = [rows[position] for position in remaining]
             state.advance([tokens[position] for position in remaining], remaining)
+
+    def _generate_alike(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
+        """The replies to prompts of one length."""
+        prompts, limit = [request.prompt for request in requests], max(request.max_tokens for request in requests)
+        written = most_likely_tokens(self.model, prompts, limit, self.end_of_turn, self.alive)
+        for row, (request, ids) in enumerate(zip(requests, written, strict=True)):
+            own = list(itertools.takewhile(lambda token: token not in self.end_of_turn, ids[: request.max_tokens]))
+            yield row, GeneratedReply(own, finished=len(own) < min(len(ids), request.max_tokens))
 
 
 def _compacted(continues: Sequence[bool]) -> list[int]:
@@ -178,8 +217,9 @@ class _BatchState:
     def start(cls, generator: BatchedGenerator, prompts: Sequence[list[int]], max_tokens: int) -> _BatchState:
         """Process the prompts: their common beginning once, and the rest padded on the left."""
         device = generator.model.device
-        cache = _preallocated_cache(generator.model, max(map(len, prompts)) + max_tokens)
-        shared = _shared_length(prompts) if _can_share(cache, max(map(len, prompts))) else 0
+        capacity = max(map(len, prompts)) + max_tokens
+        cache = _preallocated_cache(generator.model, capacity)
+        shared = _shared_length(prompts) if _can_share(cache, capacity) else 0
         if shared:
             beginning = torch.tensor([prompts[0][:shared]], device=device)
             generator.model(input_ids=beginning, cache=cache, use_cache=True, logits_to_keep=1)
@@ -236,6 +276,6 @@ def _shared_length(prompts: Sequence[list[int]]) -> int:
 
 
 def _can_share(cache: DynamicCache, length: int) -> bool:
-    """Whether padding may be in the middle of a row: it takes up positions of a sliding window."""
+    """Whether padding may be in the middle of rows that become this long: it takes up positions of a sliding window."""
     windows = [layer.sliding_window for layer in cache.layers if isinstance(layer, DynamicSlidingWindowLayer)]
-    return all(isinstance(layer, DynamicLayer) for layer in cache.layers) and all(length < size for size in windows)
+    return all(isinstance(layer, DynamicLayer) for layer in cache.layers) and all(length <= size for size in windows)

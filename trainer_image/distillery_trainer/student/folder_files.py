@@ -30,6 +30,12 @@ def check_description(path: Path, uri: str) -> None:
     check_file_sizes(path, uri)
     if not (path / CONFIG).is_file():
         raise InvalidModel(uri, _without_config(path))
+    if (path / _ADAPTER_CONFIG).exists():  # the library would load the adapter, on the model that it names
+        raise InvalidModel(
+            uri,
+            f"the folder has an adapter beside the model; remove {_ADAPTER_CONFIG}, or merge the adapter into the"
+            " model.",
+        )
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         raise InvalidModel(uri, "the folder has no tokenizer; save one there with tokenizer.save_pretrained(FOLDER).")
 

@@ -13,7 +13,7 @@ from distillery_trainer.student.base_licence import copy_licence_files
 from distillery_trainer.student.chat_template import Rendering
 from distillery_trainer.student.folder_files import CONFIG, WEIGHTS
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
-from distillery_trainer.student.saving import greedy_decoding, readable_by_servers, replaced_folder
+from distillery_trainer.student.saving import copy_processor, greedy_decoding, readable_by_servers, replaced_folder
 
 
 def kept_base(config: RunConfig, base_folder: str, rendering: Rendering) -> ModelFolder:
@@ -44,5 +44,6 @@ def _keep(base: ModelFolder, folder: Path) -> None:
             shutil.copyfile(file, draft / file.name)
         copy_licence_files(base.path, draft, with_card=True)
         base.tokenizer.save_pretrained(draft)
+        copy_processor(base, draft)
         greedy_decoding(base).save_pretrained(draft)
         readable_by_servers(draft)

@@ -99,10 +99,8 @@ class RowEncoder:
                 RejectionReason.NO_END_OF_TURN, "The chat template does not end the answer with an end-of-turn token."
             )
         if len(whole) > self._limit:
-            return Rejection(
-                RejectionReason.TOO_LONG,
-                f"The row has {len(whole):,} tokens; training.maxLength allows {self._limit:,}.",
-            )
+            allows = f"{'the student' if self._limit == self._base.positions else 'training.maxLength'} allows"
+            return Rejection(RejectionReason.TOO_LONG, f"The row has {len(whole):,} tokens; {allows} {self._limit:,}.")
         return None
 
 

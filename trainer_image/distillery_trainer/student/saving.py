@@ -19,6 +19,7 @@ from distillery_api.runtime.atomic_files import sync_files, sync_folder
 from distillery_trainer.runtime.errors import storage_errors_explained
 from distillery_trainer.student.model_folder import ModelFolder
 
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 _SYSTEM_ERROR = re.compile(r"os error (\d+)")
 
 
@@ -28,7 +29,16 @@ def save_student(model: PreTrainedModel, base: ModelFolder, folder: Path) -> Non
     with replaced_folder(folder) as draft:
         model.save_pretrained(draft)
         base.tokenizer.save_pretrained(draft)
+        if model.config.model_type == base.config.model_type:
+            copy_processor(base, draft)
         readable_by_servers(draft)
+
+
+def copy_processor(base: ModelFolder, folder: Path) -> None:
+    """Copy how a model reads images and sound, without which servers do not load it."""
+    for name in _PROCESSOR_FILES:
+        if (base.path / name).is_file():
+            shutil.copyfile(base.path / name, folder / name)
 
 
 def greedy_decoding(base: ModelFolder) -> GenerationConfig:

@@ -299,6 +299,7 @@ def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTCon
         max_length=None,
         remove_unused_columns=False,
         completion_only_loss=True,
+        router_aux_loss_coef=None if _trains_routers(setup) else 0.0,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,  # the last one and the best one, or the one before
@@ -315,6 +316,11 @@ def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTCon
 def _batches(setup: TrainingSetup) -> RowBatches | None:
     """What joins rows that bring more than their answer; None leaves it to the trainer."""
     return RowBatches(setup.train_rows, setup.tokenizer.pad_token_id or 0) if bring_more(setup.train_rows) else None
+
+
+def _trains_routers(setup: TrainingSetup) -> bool:
+    """Whether the model chooses among experts by weights that are trained: a loss of its own spreads the work."""
+    return setup.adapters is None and bool(getattr(setup.model.config.get_text_config(), "num_experts", 0))
 
 
 def _dataset(rows: Sequence[EncodedRow]) -> Dataset:
