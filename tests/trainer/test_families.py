@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from starlette.testclient import TestClient
 from transformers import AutoModelForCausalLM
 
+from distillery_api.spec import TrainingMethod
 from distillery_api.stage import Stage
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GenerationRequest
 from distillery_trainer.evaluation.exact_batches import exact_up_to
@@ -71,7 +72,7 @@ def test_adapters_are_on_the_linear_layers_of_the_text_alone(base, family):
     layers = adapted_layers(model)
     assert {layer.rpartition(".")[2] for layer in layers} == set(family.adapted)
     assert not [layer for layer in layers if "vision" in layer or "expert" in layer or "router" in layer]
-    adapted = get_peft_model(model, lora_adapters(4, 8, 0.0, layers))
+    adapted = get_peft_model(model, lora_adapters(TrainingMethod.LORA, 4, 8, 0.0, layers))
     trained = {weight for weight, value in adapted.named_parameters() if value.requires_grad}
     assert trained == {f"base_model.model.{layer}.lora_{side}.default.weight" for layer in layers for side in "AB"}
 
@@ -194,7 +195,9 @@ def test_adapters_of_a_plain_model_have_the_names_that_they_always_had(tmp_path)
 
     folder = write_family(tmp_path / "plain", "Llama 3.2", num_hidden_layers=4)
     model = open_folder(folder, "plain").load(torch.float32)
-    ours = get_peft_model(model, lora_adapters(4, 8, 0.0, adapted_layers(model))).peft_config["default"]
+    ours = get_peft_model(model, lora_adapters(TrainingMethod.LORA, 4, 8, 0.0, adapted_layers(model))).peft_config[
+        "default"
+    ]
     model = open_folder(folder, "plain").load(torch.float32)
     before = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     theirs = get_peft_model(model, before).peft_config["default"]

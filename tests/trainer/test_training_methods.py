@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from distillery_api.reasons import Reason
 from distillery_api.spec import Training, TrainingMethod
 from distillery_trainer.runtime.errors import UserError
+from distillery_trainer.student.adapted_layers import adapted_layers
 from distillery_trainer.student.chosen_settings import chosen_settings
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.lora import lora_adapters, merged
@@ -33,9 +34,8 @@ def trained(base, method, folder, rank=4, alpha=8):
     """A model with adapters after five steps of a training that changes it much, and the folder of its adapter."""
     torch.manual_seed(1)
     quantised = four_bits(torch.float32) if method is TrainingMethod.QLORA else None
-    model = get_peft_model(
-        base.load(torch.float32, quantisation=quantised), lora_adapters(method, rank, alpha, dropout=0.0)
-    )
+    model = base.load(torch.float32, quantisation=quantised)
+    model = get_peft_model(model, lora_adapters(method, rank, alpha, 0.0, adapted_layers(model)))
     optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=0.02)
     for _ in range(5):
         model(IDS, labels=IDS).loss.backward()

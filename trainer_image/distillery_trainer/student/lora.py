@@ -16,9 +16,7 @@ from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.saving import replaced_folder
 
 
-def lora_adapters(
-    method: TrainingMethod, rank: int, alpha: int, dropout: float, layers: Sequence[str]
-) -> LoraConfig:
+def lora_adapters(method: TrainingMethod, rank: int, alpha: int, dropout: float, layers: Sequence[str]) -> LoraConfig:
     """Adapters (arXiv 2106.09685) for the layers with these names, scaled and composed as the method says. Those of
     QLoRA are LoRA's: only the model beneath differs."""
     return LoraConfig(
