@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from distillery_api.stage import Stage
 from gpu_stage import finish_on_gpu, start_on_gpu
-from train_evaluate_run import TrainEvaluateRun, training_rows
+from train_evaluate_run import TrainEvaluateRun, training_row, training_rows
 from waiting import wait_until
 
 TRAINING = {"preset": "Auto", "epochs": 3, "batchSize": 8}
@@ -63,3 +63,11 @@ def test_evaluation_answers_on_the_gpu(student, tmp_path):
     evaluation = finish_on_gpu(run, Stage.EVALUATE).evaluation
     assert evaluation.device.startswith("NVIDIA")
     assert evaluation.student.score > evaluation.base.score
+
+
+def test_a_batch_that_does_not_fit_is_processed_in_parts(student, tmp_path):
+    long = [training_row(number, text=f"Premise {number}. " + "It rains. " * 60) for number in range(64)]
+    training = {"preset": "Auto", "epochs": 1, "batchSize": 64, "maxLength": 1024}
+    run = TrainEvaluateRun(tmp_path, student, train=long, validation=training_rows(12, 100), training=training)
+    three_gigabytes = 3e9 / torch.cuda.get_device_properties(0).total_memory
+    assert finish_on_gpu(run, Stage.TRAIN, three_gigabytes).training.steps == 1
