@@ -30,7 +30,9 @@ quickstart: $(INSTALLED) ## Distil a small model on this machine: no GPU, no key
 	$(BIN)/python examples/quickstart/run.py
 
 test: $(INSTALLED) control-plane ## Run every test: unit, stage and cluster
-	$(BIN)/python -m pytest
+	@# The tests on the control plane and of whole runs take the machine for themselves.
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore=tests/cluster --ignore=tests/e2e
+	$(BIN)/python -m pytest tests/cluster tests/e2e
 
 test-unit: $(INSTALLED) ## Run the tests that take seconds
 	$(BIN)/python -m pytest tests/api tests/operator tests/examples $(wildcard tests/test_*.py)
