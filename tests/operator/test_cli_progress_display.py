@@ -2,10 +2,12 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from distillery_api.stage import Stage, stages_until
 from distillery_api.stage_result import Progress, RowCounts, StageOutcome, StageResult
+from distillery_operator.cli.console import output
 from distillery_operator.cli.progress_display import PlainLines, ProgressBars, failure_counts, run_display
 from distillery_operator.core.stage_metrics import StageMetrics
 
@@ -21,7 +23,7 @@ def test_failed_requests_and_rejected_rows_are_counted():
 
 
 def done(stage=Stage.GENERATE, **more):
-    return StageResult(stage=stage, folder="f", state=StageOutcome.DONE, message="kept 541 of 560 rows", **more)
+    return StageResult(stage=stage, folder="f", state=StageOutcome.DONE, **{"message": "kept 541 of 560 rows", **more})
 
 
 def failed(stage=Stage.TRAIN):
@@ -66,6 +68,32 @@ def test_plain_lines_print_progress_every_ten_seconds(monkeypatch):
         "generate: done in 25 s: kept 541 of 560 rows",
         "generate: failed requests, including retried ones: 3 http_429",
     ]
+
+
+def test_a_long_stage_has_a_line_every_minute(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("distillery_operator.cli.progress_display.time.monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), width=100)
+    lines = PlainLines(console)
+    lines.started(Stage.TRAIN, 1)
+    for _ in range(4 * 3600):
+        clock[0] += 1
+        lines.progressed(Stage.TRAIN, metrics())
+    said = console.file.getvalue().splitlines()
+    assert 230 < len(said) < 265, "four hours have 240 minutes"
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_pipe_that_is_given_colours_gets_lines_too(variable, monkeypatch, capsys):
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("TERM", "xterm")
+    console = output()
+    with run_display(console, stages_until(None)) as listener:
+        assert isinstance(listener, PlainLines)
+        listener.done(done(message="word " * 40))
+    said = capsys.readouterr().out
+    assert "\x1b[?25l" not in said, "the cursor is not hidden"
+    assert len(said.splitlines()) == 1, "a line of a log is not wrapped"
 
 
 def test_only_a_preparing_stage_has_a_pulsing_bar():

@@ -16,6 +16,7 @@ from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.processes.process_group import ProcessLost
 from distillery_trainer.runtime.errors import StageError, TryLater, crash
 from distillery_trainer.runtime.files import write_atomically
+from distillery_trainer.runtime.repeated_lines import REPEATED
 from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
 from distillery_trainer.runtime.watchdog import watched
 
@@ -36,6 +37,8 @@ def stage_result(
         raise
     except Exception as error:  # noqa: BLE001 - a bug: the traceback goes into a bug report, the result to the user
         return failed_result(config, crash(config.stage, error), reporter)
+    finally:
+        REPEATED.say_counts()
 
 
 def failed_result(config: RunConfig, error: StageError, reporter: ProgressReporter | None = None) -> StageResult:

@@ -48,16 +48,21 @@ class ResilientStream:
 
 def output() -> Console:
     """Standard output. Without a terminal, tables are at least 100 characters wide."""
-    console = Console(file=cast(TextIO, ResilientStream(sys.stdout)), highlight=False)
-    if not console.is_terminal:
+    console = _console(sys.stdout)
+    if not sys.stdout.isatty():
         console.width = max(console.width, 100)
     return console
 
 
 def print_error(message: str) -> None:
     """Print a message to standard error; without a terminal, in one line, so that it can be searched for."""
-    console = Console(file=cast(TextIO, ResilientStream(sys.stderr)), highlight=False)
-    say(console, message, "red")
+    say(_console(sys.stderr), message, "red")
+
+
+def _console(stream: TextIO) -> Console:
+    # Somebody who wants colours in a pipe (FORCE_COLOR) wants no lines that are drawn over.
+    interactive = None if stream.isatty() else False
+    return Console(file=cast(TextIO, ResilientStream(stream)), highlight=False, force_interactive=interactive)
 
 
 _FREE_SPACE = "free some space, or choose another folder"

@@ -20,7 +20,8 @@ def say(console: Console, text: str, style: str | None = None) -> None:
 
 
 def _wrapped(console: Console, line: str) -> list[str]:
-    if not console.is_terminal or line.startswith(" "):
+    is_screen = console.is_interactive or console.is_dumb_terminal
+    if not is_screen or line.startswith(" "):
         return [line]
     width = max(20, console.width)
     return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]

@@ -18,6 +18,10 @@ from distillery_operator.core.stage_metrics import StageMetrics
 from distillery_operator.local.run import RunListener
 
 LINE_SECONDS = 10.0
+"""Time between lines about the progress of a stage, at first."""
+MOST_LINE_SECONDS = 60.0
+_LINES = 10
+"""Lines about the progress of a stage, until they are as rare as they get."""
 SUCCESS = "ok"
 """Outcome of a request that got a reply."""
 PREPARING = "preparing"
@@ -27,7 +31,7 @@ STOPPING = "stopping after saving (Ctrl-C again to stop now)"
 @contextmanager
 def run_display(console: Console, stages: Sequence[Stage]) -> Iterator[RunListener]:
     """A listener that shows the run on `console` while the context lasts."""
-    if not console.is_terminal or console.is_dumb_terminal:
+    if not console.is_interactive:
         yield PlainLines(console)
         return
     bars = ProgressBars(console, stages)
@@ -56,8 +60,8 @@ def done_lines(result: StageResult, seconds: float, last: StageMetrics | None) -
 
 
 class PlainLines:
-    """For logs, pipes and terminals that cannot move the cursor: a line for each event, and one every ten seconds in
-    between."""
+    """For logs, pipes and terminals that cannot move the cursor: a line for each event, and in between one every ten
+    seconds, and every minute of a stage that takes long."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -74,9 +78,9 @@ class PlainLines:
         self._print(f"{stage}: started" if attempt == 1 else f"{stage}: restarted (attempt {attempt})")
 
     def progressed(self, stage: Stage, metrics: StageMetrics) -> None:
-        """Print the progress, at most every ten seconds."""
-        self._last = metrics
-        if time.monotonic() - self._last_printed < LINE_SECONDS:
+        """Print the progress, if it is time."""
+        self._last, now = metrics, time.monotonic()
+        if now - self._last_printed < min(MOST_LINE_SECONDS, max(LINE_SECONDS, (now - self._started) / _LINES)):
             return
         parts = [progress_text(metrics.progress), time_left(metrics.progress), failure_counts(metrics)]
         self._print(f"{stage}: {', '.join(part for part in parts if part) or PREPARING}")

@@ -7,6 +7,8 @@ import logging
 import os
 import warnings
 
+from distillery_trainer.runtime.repeated_lines import FirstOfItsKind
+
 _ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -20,7 +22,7 @@ _ENVIRONMENT = {
     # torch is imported.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-_LOGGERS = ("accelerate", "datasets", "huggingface_hub", "peft", "torch", "transformers", "trl")
+_LOGGERS = ("accelerate", "bitsandbytes", "datasets", "huggingface_hub", "peft", "torch", "transformers", "trl")
 
 
 def prepare_environment() -> None:
@@ -28,6 +30,8 @@ def prepare_environment() -> None:
     their values."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for name in _LOGGERS:  # some already have something to say while they are imported
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def quiet_libraries() -> None:
@@ -36,8 +40,11 @@ def quiet_libraries() -> None:
     import transformers
 
     warnings.simplefilter("ignore")
+    handlers = [logging.lastResort, *(handler for name in _LOGGERS for handler in logging.getLogger(name).handlers)]
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    for handler in filter(None, handlers):
+        handler.addFilter(FirstOfItsKind())
     datasets.disable_progress_bars()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -9,12 +9,12 @@ stored as soon as they are generated, so that a restarted stage generates only w
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from distillery_api.evaluation import SMALL_SAMPLE, Evaluation, LearningCurve, ServingComparison
 from distillery_api.formatting import shortened
@@ -97,18 +97,18 @@ def _compared_with_serving(
 
 
 def _read_rows(path: Path, metric: str) -> HeldOutRows:
-    rows = held_out_rows([held_out for row in read_rows(path) if (held_out := _held_out_row(path, row))], metric)
+    found, missing = [], Counter[str]()
+    for row in read_rows(path):
+        try:
+            found.append(HeldOutRow.read(row))
+        except KeyError as error:
+            missing[str(error)] += 1
+    for key, count in missing.items():
+        sys.stderr.write(f"{path}: {count:,} rows without {key} are left out.\n")
+    rows = held_out_rows(found, metric)
     if not rows.rows:
         raise UserError("No held-out row can be scored: none has gold or an answer.", reason=Reason.TOO_FEW_ROWS)
     return rows
-
-
-def _held_out_row(path: Path, row: Mapping[str, Any]) -> HeldOutRow | None:
-    try:
-        return HeldOutRow.read(row)
-    except KeyError as error:
-        sys.stderr.write(f"A row of {path} has no {error} and is left out.\n")
-        return None
 
 
 def _model_replies(
