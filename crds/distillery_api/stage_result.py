@@ -96,7 +96,10 @@ class ObjectiveFigures(LenientModel):
     """Kind of the objective, such as Labels."""
     rows: Annotated[dict[str, int], Field(max_length=16)] = {}
     """Number of train rows by what they brought beside one answer: split (the samples disagreed), rationales,
-    noRationale, longRationale (longer than training.maxLength), untrainableRationale."""
+    noRationale, longRationale (longer than training.maxLength), untrainableRationale. Also pairs and untrainablePairs:
+    numbers of right answers before wrong ones."""
+    note: Annotated[str, Field(max_length=300)] = ""
+    """What came of it, as a sentence; empty where there is nothing more to say."""
 
 
 class TrainingFigures(LenientModel):

@@ -33,6 +33,19 @@ def _has_answers_of_tokens(spec: DistillationSpec) -> bool:
     return spec.training.objective.kind is not ObjectiveKind.LOGITS or spec.task is not Task.TOOL_CALLING
 
 
+def _has_rejected_answers(spec: DistillationSpec) -> bool:
+    has_some = spec.generation.samples > 1 or spec.generation.filters.disagrees_with_gold
+    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or has_some
+
+
+def _prefers_answers_alone(spec: DistillationSpec) -> bool:
+    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or not spec.generation.keep_reasoning
+
+
+def _prefers_on_one_gpu(spec: DistillationSpec) -> bool:
+    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or spec.training.gpus_per_node == 1
+
+
 OBJECTIVE_RULES = (
     Rule(
         "self.training.objective.samples == 'Majority' || self.generation.samples > 1",
@@ -64,5 +77,23 @@ OBJECTIVE_RULES = (
         "training.objective.kind: servers state no log-probabilities of calls, so ToolCalling cannot learn Logits; use"
         " Labels",
         _has_answers_of_tokens,
+    ),
+    Rule(
+        "self.training.objective.kind != 'Preference' || self.generation.samples > 1"
+        " || self.generation.filters.disagreesWithGold",
+        "training.objective.kind: Preference needs rejected answers; set generation.samples to 3 or more, or"
+        " generation.filters.disagreesWithGold for rows with gold, or set kind to Labels",
+        _has_rejected_answers,
+    ),
+    Rule(
+        "self.training.objective.kind != 'Preference' || !self.generation.keepReasoning",
+        "training.objective.kind: Preference compares answers without their reasoning; remove"
+        " generation.keepReasoning, or set kind to Labels",
+        _prefers_answers_alone,
+    ),
+    Rule(
+        "self.training.objective.kind != 'Preference' || self.training.gpusPerNode == 1",
+        "training.objective.kind: Preference is learned on one GPU; set training.gpusPerNode to 1, or kind to Labels",
+        _prefers_on_one_gpu,
     ),
 )

@@ -15,6 +15,7 @@ class ObjectiveKind(StrEnum):
 
     LABELS = "Labels"
     LOGITS = "Logits"
+    PREFERENCE = "Preference"
 
 
 class SampleUse(StrEnum):
@@ -45,15 +46,26 @@ class Logits(ApiModel):
     """Softens the probabilities of both before they are compared, above 0 and up to 10. Default: 1."""
 
 
+class Preference(ApiModel):
+    """How preferences are learned."""
+
+    beta: Annotated[float, Field(strict=True, gt=0, le=10)] = 0.1
+    """How close the student stays to what it was before; a lower value lets it go further. Default: 0.1."""
+
+
 class TrainingObjective(ApiModel):
     """What the student learns from each row."""
 
     kind: ObjectiveKind = ObjectiveKind.LABELS
     """What the student is compared with. Labels: the teacher's answers, token by token. Logits: also the probabilities
     that the teacher gave the tokens of its answer and likely others; its server has to state them, and the student to
-    have its vocabulary. Default: Labels."""
+    have its vocabulary. Preference: after the answers, it learns to prefer right ones to rejected ones (DPO, arXiv
+    2305.18290): to those of samples that disagree with the kept answer, and of rows that
+    generation.filters.disagreesWithGold rejects. Default: Labels."""
     logits: Logits = Logits()
     """Settings of kind Logits; ignored otherwise."""
+    preference: Preference = Preference()
+    """Settings of kind Preference; ignored otherwise."""
     samples: SampleUse = SampleUse.MAJORITY
     """What it learns where generation.samples is more than 1. Majority: the answer that most samples agree on.
     Weighted: that answer, with the share of the samples that agree on it as the weight of the row. Soft: every answer
@@ -64,7 +76,6 @@ class TrainingObjective(ApiModel):
     generation.chainOfThought or a teacher with reasoning. Default: None."""
     rationale_weight: Annotated[float, Field(strict=True, gt=0, le=10)] | None = None
     """Weight of the second task beside the first one, of 1. Only with rationales Auxiliary. Default: 0.5."""
-
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.rationaleWeight) || self.rationales == 'Auxiliary'",

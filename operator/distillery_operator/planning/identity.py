@@ -125,13 +125,18 @@ def _student_identity(spec: DistillationSpec) -> dict[str, Any]:
     if not spec.training.method.trains_adapters:
         # No adapters are trained, whatever the fields of `lora` say.
         training.pop("lora", None)
-    if spec.training.objective.kind is not ObjectiveKind.LOGITS:
-        # Nor are log-probabilities learned, whatever the fields of `logits` say.
-        objective = {name: value for name, value in training.pop("objective", {}).items() if name != "logits"}
-        training |= _unless_empty("objective", objective)
+    if "objective" in training:
+        training |= _unless_empty("objective", _objective_identity(spec, training.pop("objective")))
     served = {} if spec.serving.adapter is AdapterMode.MERGED else {"served": spec.serving.adapter}
     student = {name: value for name, value in identity_fields(spec.student).items() if name != "model"}
     return {"model": spec.student.model.uri, **student, **_unless_empty("training", training), **served}
+
+
+def _objective_identity(spec: DistillationSpec, fields: dict[str, Any]) -> dict[str, Any]:
+    """Without the settings of kinds that it is not, which change nothing whatever they say."""
+    settings = {ObjectiveKind.LOGITS: "logits", ObjectiveKind.PREFERENCE: "preference"}
+    others = {name for kind, name in settings.items() if kind is not spec.training.objective.kind}
+    return {name: value for name, value in fields.items() if name not in others}
 
 
 def _contents(spec: DistillationSpec, stage: Stage, contents: Mapping[str, str]) -> dict[str, Any]:

@@ -92,6 +92,15 @@ class SampledAnswer(TypedDict):
     """Number of samples that gave it."""
 
 
+class Preference(TypedDict):
+    """A right answer of a row before wrong ones."""
+
+    prompt: list[Message]
+    tools: list[Tool] | None
+    chosen: list[Message]
+    rejected: list[SampledAnswer]
+
+
 @dataclass(slots=True)
 class TrainingRow:
     """A row that the student learns from. Fields that are None are left out of the file."""
@@ -171,3 +180,5 @@ class RejectedRow:
     requestId: str | None  # noqa: N815 - the name in the file
     userMessage: str | None = None  # noqa: N815
     """The row's last user message; None for a skipped record."""
+    preference: Preference | None = None
+    """What the row teaches all the same; left out of the file where that is nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.data.rows import Rejection
+from distillery_trainer.data.rows import Preference, Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class RowRejection:
     """The failed request, if there was one."""
     reply: Reply | None = None
     """The teacher's last reply, if there was one."""
+    preference: Preference | None = None
+    """What the row teaches all the same, where it disagrees with its gold."""
 
     @property
     def transient(self) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import asdict
 
 from distillery_api.formatting import without_hidden_characters
 from distillery_trainer.chat.reply import Reply
-from distillery_trainer.data.rows import HeldOutRow, Message, RejectedRow, Row, TrainingRow
+from distillery_trainer.data.rows import HeldOutRow, RejectedRow, Row, TrainingRow
 from distillery_trainer.data.tool_messages import tools_of, without_tools
 from distillery_trainer.filters.rejection import RowRejection
+from distillery_trainer.generation.preferences import assistant_message
 from distillery_trainer.runtime.files import to_line
 from distillery_trainer.tasks import StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply
@@ -16,7 +17,7 @@ from distillery_trainer.tasks.read_reply import ParsedReply
 
 def training_row(row: Row, turn: StudentTurn, teacher: str, *, keeps_reasoning: bool) -> TrainingRow:
     """The student prompt and the answer, with the reasoning before it if the run keeps it, else beside it."""
-    answer = _message(turn)
+    answer = assistant_message(turn)
     if keeps_reasoning and turn.reasoning is not None:
         answer["content"] = f"<think>\n{turn.reasoning}\n</think>\n\n{turn.completion}"
     return TrainingRow(
@@ -25,18 +26,10 @@ def training_row(row: Row, turn: StudentTurn, teacher: str, *, keeps_reasoning: 
         completion=[answer],
         teacher=teacher,
         tools=tools_of(turn.prompt) or None,
-        samples=[{"completion": [_message(each)], "count": count} for each, count in turn.samples] or None,
+        samples=[{"completion": [assistant_message(each)], "count": count} for each, count in turn.samples] or None,
         reasoning=None if keeps_reasoning else turn.reasoning or None,
         logprobs=turn.logprobs,
     )
-
-
-def _message(turn: StudentTurn) -> Message:
-    """The answer as the assistant's message."""
-    message: Message = {"role": "assistant", "content": turn.completion}
-    if turn.tool_calls:
-        message["tool_calls"] = turn.tool_calls
-    return message
 
 
 def training_line(row: TrainingRow) -> bytes:
@@ -56,6 +49,15 @@ def rejected_row(row: Row, split: str, rejection: RowRejection) -> RejectedRow:
         reply=rejection.reply.content if rejection.reply else None,
         requestId=received.request_id if received else None,
         userMessage=row.text,
+        preference=rejection.preference,
+    )
+
+
+def rejected_line(row: RejectedRow) -> bytes:
+    """The line of a rejected row; a preference where there is one."""
+    fields = asdict(row)
+    return to_line(
+        fields if row.preference else {name: value for name, value in fields.items() if name != "preference"}
     )
 
 

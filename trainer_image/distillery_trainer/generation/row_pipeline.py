@@ -6,17 +6,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_trainer.chat.follow_up import repeated_request
 from distillery_trainer.chat.remote_model import ModelClient
 from distillery_trainer.chat.reply import Failure, Reply
-from distillery_trainer.data.rows import Message, Rejection, Row
+from distillery_trainer.data.rows import Message, Preference, Rejection, Row
 from distillery_trainer.data.tool_messages import with_tools
 from distillery_trainer.filters.answer_checks import AnswerChecks
 from distillery_trainer.filters.llm_judge import AnswerJudge
 from distillery_trainer.filters.majority_vote import majority_vote, sampled_answers
 from distillery_trainer.filters.rejection import RowRejection
 from distillery_trainer.generation.internal_errors import ENDS_STAGE, InternalErrors
+from distillery_trainer.generation.preferences import preference
 from distillery_trainer.tasks import AnswerOrigin, StudentTurn, TaskDefinition
 from distillery_trainer.tasks.read_reply import ParsedReply, read_reply
 
@@ -82,7 +84,10 @@ class RowPipeline:
             return answered
         turns = self._student_turns(row, answered)
         if rejection := await self._rejection(row, answered.answers, turns[-1]):
-            return RowRejection(rejection, reply=answered.teacher_turns[-1].reply)
+            last = answered.teacher_turns[-1]
+            return RowRejection(
+                rejection, reply=last.reply, preference=self._preference(row, rejection, answered, turns)
+            )
         return turns
 
     async def hold_out(self, row: Row) -> TeacherTurn:
@@ -173,6 +178,15 @@ class RowPipeline:
             return None
         # In a conversation, the judge reads the teacher's earlier answers.
         return await self._judge.verdict(replace(row, messages=last.prompt), answers[-1])
+
+    def _preference(
+        self, row: Row, rejection: Rejection, answered: AnsweredRow, turns: Sequence[StudentTurn]
+    ) -> Preference | None:
+        if rejection.reason is not RejectionReason.DISAGREES_WITH_GOLD:
+            return None
+        *earlier, last = answered.answers
+        samples = answered.teacher_turns[-1].samples or [(last, 1)]
+        return preference(self._task, row, earlier, turns[-1], samples)
 
     def _student_turns(self, row: Row, answered: AnsweredRow) -> list[StudentTurn]:
         turns = self._task.student_turns(row, answered.answers)

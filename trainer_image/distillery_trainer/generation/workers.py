@@ -22,7 +22,13 @@ from distillery_trainer.filters.row_counts import RowCounter
 from distillery_trainer.generation.first_rows import FIRST_ROWS, FirstRows
 from distillery_trainer.generation.internal_errors import ENDS_STAGE
 from distillery_trainer.generation.model_clients import ModelClients
-from distillery_trainer.generation.output_rows import held_out_row, rejected_row, training_line, training_row
+from distillery_trainer.generation.output_rows import (
+    held_out_row,
+    rejected_line,
+    rejected_row,
+    training_line,
+    training_row,
+)
 from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import IndexedRow, PreparedData
 from distillery_trainer.generation.rejected_rows import RejectedRows
@@ -84,7 +90,7 @@ class Workers:
 
     def _reject_skipped_records(self) -> None:
         for row in self._data.skipped_rows():
-            self._outputs.add_rejected(to_line(row))
+            self._outputs.add_rejected(rejected_line(row))
             self._progress.row_rejected(row.split, row.reason)
             self._counters[row.split].reject(RowRejection(Rejection(row.reason, row.message)))
 
@@ -177,7 +183,7 @@ class Workers:
     def _reject(self, indexed: IndexedRow, rejection: RowRejection) -> None:
         counter = self._counters[indexed.split]
         self._outputs.put(
-            indexed.index, Artefact.REJECTED, to_line(rejected_row(indexed.row, indexed.split, rejection))
+            indexed.index, Artefact.REJECTED, rejected_line(rejected_row(indexed.row, indexed.split, rejection))
         )
         self._progress.row_rejected(indexed.split, rejection.rejection.reason)
         counter.reject(rejection)

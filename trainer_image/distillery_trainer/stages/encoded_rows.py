@@ -19,6 +19,7 @@ from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.objectives.learned_rows import LearnedRows
+from distillery_trainer.student.objectives.pairs import Pair
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder
 
 
@@ -32,6 +33,8 @@ class EncodedRows:
     """The validation rows as they can be scored."""
     objective: ObjectiveFigures | None = None
     """What the train rows bring beside their answers."""
+    pairs: list[Pair] = field(default_factory=list)
+    """Right answers before wrong ones, where preferences are learned."""
     untrainable: dict[str, Counter[RejectionReason]] = field(
         default_factory=lambda: {"train": Counter(), "validation": Counter()}
     )
@@ -85,6 +88,7 @@ def encode_rows(
                 rows.untrainable[split][encoded.reason] += 1
                 progress.row_rejected(split, encoded.reason)
     _check_not_empty(base, rows)
+    rows.pairs = learned.pairs(read_rows(generated.rejected) if generated.rejected.exists() else ())
     rows.objective = learned.figures()
     return rows
 

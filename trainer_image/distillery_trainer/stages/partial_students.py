@@ -102,7 +102,10 @@ class PartialStudents:
         """The same train rows in every attempt, whatever their order; the quarter is a part of the half."""
         train = self._encoded.train
         ordered = sorted(train, key=lambda row: hashlib.sha256(repr(row.input_ids).encode()).digest())
-        return replace(self._encoded, train=ordered[: len(train) // PARTS[part]])
+        pairs = self._encoded.pairs
+        return replace(
+            self._encoded, train=ordered[: len(train) // PARTS[part]], pairs=pairs[: len(pairs) // PARTS[part]]
+        )
 
     @property
     def _folder(self) -> StageFolder:

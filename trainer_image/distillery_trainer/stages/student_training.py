@@ -32,6 +32,7 @@ from distillery_trainer.runtime.errors import PartialResult, StageError, Termina
 from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import StepProgress
 from distillery_trainer.stages.encoded_rows import EncodedRows
+from distillery_trainer.stages.preferences import with_preferences
 from distillery_trainer.student.adapted_layers import adapted_layers
 from distillery_trainer.student.chat_template import Rendering
 from distillery_trainer.student.chosen_settings import chosen_batch_size, chosen_settings, explanation
@@ -72,8 +73,18 @@ def train_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progr
     device, started = choose_device(this_group().on_this_node), time.monotonic()
     with _failures_explained(config, rows.partial_result()):
         trained, settings = _train(config, base, rows, device, progress)
+        trained, objective = with_preferences(
+            config,
+            base,
+            rows,
+            trained=trained,
+            settings=settings,
+            device=device,
+            score=_score(config, base, rows, device),
+            progress=progress,
+        )
     figures = _figures(trained, settings, device, time.monotonic() - started)
-    return TrainedStudent(trained.checkpoint, figures.model_copy(update={"objective": rows.objective}))
+    return TrainedStudent(trained.checkpoint, figures.model_copy(update={"objective": objective}))
 
 
 def keep_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, checkpoint: Path) -> None:

@@ -42,6 +42,10 @@ class LabelTask(ShortAnswerTask):
         """1 if the label is gold, else 0; case is ignored."""
         return float(answer in map(self.label_of_gold, known_answers(gold)))
 
+    def written_gold(self, row: Row) -> str | None:
+        """The name of the label."""
+        return self.label_of_gold(row.known_answers[0]) if row.known_answers else None
+
     def gold_problem(self, gold: str, row: Row) -> str | None:
         """Gold must be one of the labels."""
         if self.label_of_gold(gold) is not None:

@@ -75,6 +75,10 @@ class MultiLabelTask(ClassificationTask):
         """1 if the labels are exactly those of gold, else 0."""
         return float(self.labels_in(answer) == self.labels_of(gold))
 
+    def written_gold(self, row: Row) -> str | None:
+        """The labels as one list."""
+        return None if row.gold is None else self.written(self.labels_of(row.gold))
+
     def gold_problem(self, gold: str, row: Row) -> str | None:
         """Gold must be a list of labels, or none."""
         if self._labels_of_gold(gold) is not None:

@@ -174,6 +174,13 @@ class TaskDefinition(Prompts):
         """Whether an answer is gold, or one of several gold answers."""
         return self.score(answer, gold) == 1
 
+    def written_gold(self, row: Row) -> str | None:
+        """The row's gold, or the first of several, as the student is to write it; None where there is no such form."""
+        if not row.known_answers:
+            return None
+        answer = self.read_answer(row.known_answers[0], row.text)
+        return answer if isinstance(answer, str) else None
+
     def answer_problem(self, answer: str, row_text: str) -> Rejection | None:
         """Why the student should not learn a readable answer; None for a good one."""
         return None

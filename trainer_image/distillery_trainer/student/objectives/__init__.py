@@ -11,7 +11,11 @@ from distillery_trainer.student.objectives.labels import Labels
 from distillery_trainer.student.objectives.logits import Logits
 from distillery_trainer.student.objectives.objective import Objective
 
-_OBJECTIVES: dict[ObjectiveKind, type[Objective]] = {ObjectiveKind.LABELS: Labels, ObjectiveKind.LOGITS: Logits}
+_OBJECTIVES: dict[ObjectiveKind, type[Objective]] = {
+    ObjectiveKind.LABELS: Labels,
+    ObjectiveKind.LOGITS: Logits,
+    ObjectiveKind.PREFERENCE: Labels,  # before its second part, `preference.py`
+}
 
 
 def objective_for(wanted: TrainingObjective) -> Objective:
