@@ -4,8 +4,8 @@
         [--objectives NAME ...] [--seeds N] [--jobs N] [--student FOLDER] [--table]
 
 FOLDER holds nli/conjnli, mcqa/commonsenseqa and math/gsm8k, each with train.jsonl, validation.jsonl and gold.jsonl. A
-test server answers from gold, one row in ten wrongly, with reasoning and five samples a row; all objectives have the same
-replies. All students have the same rows, steps, rank and learning rate, and answer the same 300 held-out rows.
+test server answers from gold, one row in ten wrongly, with reasoning and five samples a row, the same for
+all objectives. All students have the same rows, steps, rank and learning rate, and answer the same 300 held-out rows.
 Run again, it resumes; `--table` only prints the results. `--jobs` students are trained at a time, on the same device.
 """
 
