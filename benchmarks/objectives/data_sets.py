@@ -14,7 +14,7 @@ from teacher import Known
 from chat_protocol import text_of
 from teacher_server import prompt_key, read_lines
 
-VALIDATION_ROWS, TEST_ROWS = 100, 300
+VALIDATION_ROWS = 100
 SPLITS = ("train", "validation", "test")
 
 
@@ -42,14 +42,14 @@ _REASONS = {
 }
 
 
-def write_rows(data: Path, data_set: DataSet, train_rows: int, out: Path) -> dict[str, Known]:
-    """Write the splits: validation and test rows are the same for each number of train rows, and fewer train rows are
-    a part of more. Returns what the teacher knows, by the last user message."""
+def write_rows(data: Path, data_set: DataSet, train_rows: int, held_out_rows: int, out: Path) -> dict[str, Known]:
+    """Write the splits: validation and held-out rows are the same for each number of train rows, and fewer train rows
+    are a part of more. Returns what the teacher knows, by the last user message."""
     folder = data / data_set.folder
     gold = {line["prompt_key"]: line for line in read_lines(folder / "gold.jsonl")}
     learned = list(read_lines(folder / "train.jsonl"))
     random.Random(0).shuffle(learned)
-    held_out = list(read_lines(folder / "validation.jsonl"))[:TEST_ROWS]
+    held_out = list(read_lines(folder / "validation.jsonl"))[:held_out_rows]
     splits = (learned[VALIDATION_ROWS:][:train_rows], learned[:VALIDATION_ROWS], held_out)
     answers = sorted({str(line["gold"]) for line in gold.values()})
     known: dict[str, Known] = {}

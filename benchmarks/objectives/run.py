@@ -1,11 +1,11 @@
 """Students of 100, 300 and 1,000 rows with each objective, beside TRL's plain SFT: the gap that each closes.
 
     python benchmarks/objectives/run.py --data FOLDER [--out FOLDER] [--only NAME ...] [--rows N ...]
-        [--objectives NAME ...] [--seeds N] [--jobs N] [--student FOLDER] [--table]
+        [--objectives NAME ...] [--held-out N] [--seeds N] [--jobs N] [--student FOLDER] [--table]
 
 FOLDER holds nli/conjnli, mcqa/commonsenseqa and math/gsm8k, each with train.jsonl, validation.jsonl and gold.jsonl. A
 test server answers from gold, one row in ten wrongly, with reasoning and five samples a row, the same for
-all objectives. All students have the same rows, steps, rank and learning rate, and answer the same 300 held-out rows.
+all objectives. All students have the same rows, steps, rank and learning rate, and answer the same held-out rows.
 Run again, it resumes; `--table` only prints the results. `--jobs` students are trained at a time, on the same device.
 """
 
@@ -66,6 +66,7 @@ class Rows:
 
     data_set: DataSet
     number: int
+    held_out: int
     out: Path
     student: Path
 
@@ -151,7 +152,7 @@ def say(text: str) -> None:
 
 def generate(rows: Rows, data: Path, threads: int) -> None:
     """The rows that all objectives share, and what the teacher scores."""
-    known = write_rows(data, rows.data_set, rows.number, rows.folder)
+    known = write_rows(data, rows.data_set, rows.number, rows.held_out, rows.folder)
     if not (rows.generated / "result.json").exists():
         with TeacherServer(SamplingTeacher(known, is_math=rows.data_set.task == "Math")) as server:
             config = rows.config(Stage.GENERATE, "rows", teacher={"endpoint": server.url})
@@ -260,6 +261,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=names, default=names)
     parser.add_argument("--rows", nargs="*", type=int, default=[100, 300, 1000])
     parser.add_argument("--objectives", nargs="*", choices=objectives, default=objectives)
+    parser.add_argument("--held-out", type=int, default=300, help="rows that all models answer")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--student", type=Path)
@@ -269,7 +271,10 @@ def main() -> None:
     if not arguments.table:
         base_folder = (arguments.student or student_folder()).resolve()
         chosen = [data_set for data_set in DATA_SETS if data_set.name in arguments.only]
-        work([Rows(each, number, out, base_folder) for each in chosen for number in arguments.rows], arguments)
+        held_out = arguments.held_out
+        work(
+            [Rows(each, number, held_out, out, base_folder) for each in chosen for number in arguments.rows], arguments
+        )
     print(f"\n{table(out, arguments.only, arguments.rows, objectives)}")
 
 

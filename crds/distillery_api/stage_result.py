@@ -89,6 +89,19 @@ class TrainingSettings(LenientModel):
         return f"{method}, learning rate {self.learning_rate:g}, batch size {self.batch_size}, {epochs}{end}"
 
 
+_BROUGHT = {
+    "split": "rows whose samples disagree",
+    "rationales": "rationales",
+    "noRationale": "rows without reasoning",
+    "longRationale": "rationales beyond training.maxLength",
+    "untrainableRationale": "untrainable rationales",
+    "pairs": "pairs of a right and a rejected answer",
+    "untrainablePairs": "untrainable pairs",
+    "logprobs": "rows with log-probabilities",
+    "withoutLogprobs": "rows without log-probabilities",
+}
+
+
 class ObjectiveFigures(LenientModel):
     """What the student learned from the rows."""
 
@@ -100,6 +113,13 @@ class ObjectiveFigures(LenientModel):
     numbers of right answers before wrong ones."""
     note: Annotated[str, Field(max_length=300)] = ""
     """What came of it, as a sentence; empty where there is nothing more to say."""
+
+    def sentence(self) -> str:
+        """What rows brought, such as `Objective Labels: 78 rationales, 2 rows without reasoning.`, and what came of it;
+        empty where they brought their answers alone."""
+        brought = ", ".join(f"{number:,} {_BROUGHT.get(name, name)}" for name, number in self.rows.items())
+        said = f"Objective {self.kind}: {brought}." if brought else ""
+        return " ".join(filter(None, (said, self.note)))
 
 
 class TrainingFigures(LenientModel):

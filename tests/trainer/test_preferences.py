@@ -16,7 +16,8 @@ from tiny_model import read_model, read_tokenizer, write_tiny_model
 from train_evaluate_run import TrainEvaluateRun, chat, training_row, write_rows
 from waiting import wait_until
 
-LEARNED, PREFERRED = "Premise: A dog.\nHypothesis: An animal.", "Premise: A cat sleeps.\nHypothesis: It runs."
+SYSTEM = "Answer."
+LEARNED, PREFERRED = chat("A dog is an animal.", SYSTEM), chat("A cat runs.", SYSTEM)
 FAST = {"epochs": 1, "batchSize": 4, "learningRate": 0.005, "warmupSteps": 0}
 
 
@@ -94,7 +95,7 @@ def test_few_pairs_are_said_to_be_few(number, beginning):
 
 def preferring(tmp_path, tiny, pairs: int, **changes) -> TrainEvaluateRun:
     """A run whose rows teach one answer, and whose rejected rows prefer another one for another text."""
-    rows = [training_row(number, "entailment", LEARNED) for number in range(24)]
+    rows = [{**training_row(number, "entailment"), "prompt": LEARNED} for number in range(12)]
     run = TrainEvaluateRun(
         tmp_path,
         tiny,
@@ -103,7 +104,7 @@ def preferring(tmp_path, tiny, pairs: int, **changes) -> TrainEvaluateRun:
         training={**FAST, "objective": {"kind": "Preference"}, **changes},
     )
     wrong = {
-        "prompt": chat(PREFERRED),
+        "prompt": PREFERRED,
         "tools": None,
         "chosen": answer("contradiction"),
         "rejected": [{"completion": answer("entailment"), "count": 1}],
@@ -120,7 +121,7 @@ def trained(run: TrainEvaluateRun):
 def share_of_contradiction(run: TrainEvaluateRun) -> float:
     folder = run.folder(Stage.TRAIN) / "model"
     tokenizer = read_tokenizer(folder)
-    prompt = tokenizer.apply_chat_template(chat(PREFERRED), add_generation_prompt=True, return_tensors="pt")
+    prompt = tokenizer.apply_chat_template(PREFERRED, add_generation_prompt=True, return_tensors="pt")
     with torch.no_grad():
         logits = read_model(folder)(prompt["input_ids"]).logits[0, -1].float()
     firsts = [tokenizer(each, add_special_tokens=False)["input_ids"][0] for each in ("contradiction", "entailment")]
@@ -137,7 +138,9 @@ def test_student_prefers_right_answers_to_rejected_ones(tiny, tmp_path):
     assert few.training.objective.note.startswith("There are 7 pairs of a right and a rejected answer")
     assert many.training.objective.rows == {"pairs": 16}
     assert many.training.objective.note == "16 pairs, 12 steps."
-    assert many.training.steps == few.training.steps == 6
+    said = "Objective Preference: 16 pairs of a right and a rejected answer. 16 pairs, 12 steps."
+    assert many.message.endswith(said)
+    assert many.training.steps == few.training.steps == 3
 
 
 def test_preferences_change_all_weights_where_all_are_trained(tiny, tmp_path):
@@ -146,12 +149,12 @@ def test_preferences_change_all_weights_where_all_are_trained(tiny, tmp_path):
 
 
 def test_training_that_was_killed_among_its_preferences_ends_as_one_that_was_not(tiny, tmp_path):
-    whole = trained(preferring(tmp_path / "whole", tiny, 16)).training
-    run = preferring(tmp_path / "killed", tiny, 16)
+    whole = trained(preferring(tmp_path / "whole", tiny, 12)).training
+    run = preferring(tmp_path / "killed", tiny, 12)
     process = run.start(Stage.TRAIN)
     wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/preference/checkpoint-*/complete.json")), 120)
     process.kill()
     process.wait()
     resumed = trained(run).training
-    assert whole.objective.note == "16 pairs, 12 steps."
+    assert whole.objective.note == "12 pairs, 9 steps."
     assert (resumed.objective, resumed.model_digest) == (whole.objective, whole.model_digest)

@@ -70,12 +70,13 @@ def _result(config: RunConfig, folder: StageFolder, rows: EncodedRows, figures: 
     rejected = f"; {rows.total().rejected:,} rows rejected" if rows.total().rejected else ""
     chosen = f"; {figures.search.sentence()}" if figures.search else ""
     score = "" if figures.validation_score is None else f" score {figures.validation_score:.3f},"
+    learned = figures.objective.sentence() if figures.objective else ""
     return StageResult(
         stage=Stage.TRAIN,
         folder=config.folder,
         state=StageOutcome.DONE,
         message=f"Trained {figures.steps:,} steps on {total.kept:,} rows; validation{score} loss"
-        f" {figures.validation_loss:.4f}{chosen}{rejected}.",
+        f" {figures.validation_loss:.4f}{chosen}{rejected}.{' ' if learned else ''}{learned}",
         rows=rows.total(),
         splits=rows.splits(),
         training=figures,
