@@ -43,7 +43,7 @@ def _prefers_answers_alone(spec: DistillationSpec) -> bool:
 
 
 def _prefers_on_one_gpu(spec: DistillationSpec) -> bool:
-    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or spec.training.gpus_per_node == 1
+    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or spec.training.gpus_per_node in (None, 1)
 
 
 OBJECTIVE_RULES = (
@@ -92,8 +92,9 @@ OBJECTIVE_RULES = (
         _prefers_answers_alone,
     ),
     Rule(
-        "self.training.objective.kind != 'Preference' || self.training.gpusPerNode == 1",
-        "training.objective.kind: Preference is learned on one GPU; set training.gpusPerNode to 1, or kind to Labels",
+        "self.training.objective.kind != 'Preference' || !has(self.training.gpusPerNode)"
+        " || self.training.gpusPerNode == 1",
+        "training.objective.kind: Preference is learned on one GPU; remove training.gpusPerNode, or set kind to Labels",
         _prefers_on_one_gpu,
     ),
 )
