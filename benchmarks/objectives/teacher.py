@@ -35,7 +35,7 @@ class SamplingTeacher:
         self._rows = {squeezed(text): known for text, known in rows.items()}
         self._longest_first = sorted(self._rows, key=len, reverse=True)
         self._is_math = is_math
-        self._asked: Counter[str] = Counter()
+        self._samples_given: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def __call__(self, messages: Sequence[Message]) -> Answer:
@@ -45,8 +45,8 @@ class SamplingTeacher:
         if key is None:
             return Answer("I do not know this row.")
         with self._lock:
-            sample = self._asked[key]
-            self._asked[key] += 1
+            sample = self._samples_given[key]
+            self._samples_given[key] += 1
         answer, reason = self._sample(key, sample)
         if self._is_math:
             return Answer(json.dumps({"reason": reason, "answer": answer}))

@@ -152,7 +152,7 @@ def test_training_that_was_killed_among_its_preferences_ends_as_one_that_was_not
     whole = trained(preferring(tmp_path / "whole", tiny, 12)).training
     run = preferring(tmp_path / "killed", tiny, 12)
     process = run.start(Stage.TRAIN)
-    wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/preference/checkpoint-*/complete.json")), 120)
+    wait_until(lambda: list(run.folder(Stage.TRAIN).glob("checkpoints/preference/checkpoint-*/complete.json")), 300)
     process.kill()
     process.wait()
     resumed = trained(run).training
