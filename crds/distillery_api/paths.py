@@ -90,6 +90,10 @@ class Workspace:
         """An empty file for each Distillation that uses a stage's folder, by its name."""
         return self.root / ".users" / folder
 
+    def mlflow_run(self, name: str) -> Path:
+        """The id of the run of a Distillation in MLflow."""
+        return self.root / ".mlflow" / name
+
     @property
     def result(self) -> Path:
         """The whole run, for a person or a script."""
@@ -139,6 +143,21 @@ class StageFolder:
     def metrics_port(self) -> Path:
         """The TCP port that a local stage chose for `/metrics`."""
         return self.path / "metrics-port"
+
+    @property
+    def mlflow_run(self) -> Path:
+        """The id of the stage's run in MLflow."""
+        return self.path / "mlflow-run"
+
+    @property
+    def tensorboard(self) -> Path:
+        """train: folder of event files of TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
+    def trackio(self) -> Path:
+        """train: folder of trackio's database."""
+        return self.path / "trackio"
 
     @property
     def result(self) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from distillery_api.base import LenientModel
 from distillery_api.paths import StageFolder, Workspace
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_api.spec import Data, EvaluationOptions, Generation, ModelImage, Student, Task, Training
+from distillery_api.spec import Data, EvaluationOptions, Generation, ModelImage, Student, Task, Tracking, Training
 from distillery_api.stage import Stage
 from distillery_api.training_memory import TrainingMachine
 
@@ -32,6 +33,9 @@ SERVER_API_KEY_VARIABLE = "DISTILLERY_SERVING_API_KEY"
 STUDENT_CREDENTIALS_PREFIX = "DISTILLERY_STUDENT_"
 """Begins the names of variables with the student's credentials where a stage has others of its own: in generate, which
 checks the student and reads rows."""
+
+TRACKING_CREDENTIALS_PREFIX = "DISTILLERY_TRACKING_"
+"""Begins the names of variables with settings and keys of experiment trackers."""
 
 
 NODES_VARIABLE = "DISTILLERY_NODES"
@@ -106,6 +110,8 @@ class RunConfig(LenientModel):
     labels: tuple[str, ...]
     """The allowed answers, including defaults."""
     evaluation: EvaluationOptions = EvaluationOptions()
+    tracking: Tracking | None = None
+    """Experiment trackers to report to. It is no part of the stage's identity."""
     base_folder: str | None = None
     """Folder `base-<hash>` of the workspace in which the base model is kept for a server of adapters; it is trained on
     that, and the adapter is left for the server (train)."""
@@ -145,6 +151,12 @@ class RunConfig(LenientModel):
     """TCP port of `/metrics`; 0 selects a free port and writes it to `<folder>/metrics-port`."""
     termination_message_path: str | None = TERMINATION_MESSAGE_PATH
     """File for the termination message; null to write none."""
+
+    @property
+    def asks_server_of_users(self) -> bool:
+        """Whether the server that is asked is the one of the users, rather than a candidate beside it (verify)."""
+        host = urlsplit(self.server_url or "").hostname or ""
+        return host.partition(".")[0] == self.name
 
     @property
     def paths(self) -> Workspace:

@@ -108,7 +108,7 @@ def test_the_default_is_what_the_docstring_says_last(docstring, said, default):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("method", "`LoRA`, `Full`"),
+        ("preset", "`Auto`, `Azure`"),
         ("epochs", "integer (1 to 100)"),
         ("learningRate", "number (above 0 to 1)"),
         ("timeout", "text (at most 24 characters)"),

@@ -283,6 +283,13 @@ def test_credentials_reach_the_stages_that_check_or_load_the_model() -> None:
     assert given == [checked, [{"secretRef": {"name": "hub"}}], [{"secretRef": {"name": "hub"}}], None, None]
 
 
+def test_settings_of_the_trackers_reach_every_stage_that_reports() -> None:
+    plan = plan_of(tracking={"reportTo": ["MLflow"], "credentials": {"secretName": "mlflow"}}, serving=FROM_IMAGE)
+    given = [container(job(plan, stage)).get("envFrom") for stage in Stage]
+    secret = [{"prefix": "DISTILLERY_TRACKING_", "secretRef": {"name": "mlflow"}}]
+    assert given == [secret, secret, secret, None, secret]
+
+
 def test_claim_of_the_student_is_mounted_where_it_is_checked_and_loaded() -> None:
     plan = plan_of(student={"model": {"uri": "pvc://models/small"}}, serving=FROM_IMAGE)
     mounted = [

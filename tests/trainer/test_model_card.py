@@ -8,7 +8,7 @@ from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, TrainingFigures, TrainingSettings
 from distillery_api.verdict import Remedy, Verdict, VerdictKind
 from distillery_trainer.student.base_licence import copy_licence_files, licence_fields
-from distillery_trainer.student.model_card import card_text, with_scores
+from distillery_trainer.student.model_card import card_text, describe_student, with_scores, write_scored_card
 from distillery_trainer.text.markdown import read_front_matter
 from train_evaluate_run import TrainEvaluateRun
 
@@ -147,3 +147,27 @@ def test_licence_texts_go_on_with_the_student_and_its_own_files_stay(tmp_path):
 def test_the_front_matter_is_yaml_whatever_the_names_hold(tmp_path):
     text = card(tmp_path, licence={"license": "other", "license_name": 'a: "b" #c'})
     assert yaml.safe_load(text.split("---\n")[1])["license_name"] == 'a: "b" #c'
+
+
+def test_a_student_is_described_in_its_folder_and_scored_beside_its_evaluation(tmp_path):
+    run = TrainEvaluateRun(tmp_path, tmp_path / "base")
+    base, trained = tmp_path / "base", run.config(Stage.TRAIN)
+    for folder in (base, trained.stage_folder.model, run.config(Stage.EVALUATE).stage_folder.path):
+        folder.mkdir(parents=True)
+    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    (base / "LICENSE").write_text("Apache")
+    describe_student(trained, base, FIGURES)
+    card = trained.stage_folder.model / "README.md"
+    assert read_front_matter(card.read_text())["license"] == "apache-2.0"
+    assert (trained.stage_folder.model / "LICENSE").read_text() == "Apache"
+    before = card.read_bytes()
+    evaluating = run.config(Stage.EVALUATE)
+    write_scored_card(evaluating, EVALUATION)
+    assert "| Teacher | 0.855 |  |" in evaluating.stage_folder.model_card.read_text()
+    assert card.read_bytes() == before
+
+
+def test_a_student_of_an_earlier_release_has_no_card_to_score(tmp_path):
+    config = TrainEvaluateRun(tmp_path, tmp_path / "base").config(Stage.EVALUATE)
+    write_scored_card(config, EVALUATION)
+    assert not config.stage_folder.model_card.exists()

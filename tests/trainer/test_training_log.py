@@ -15,7 +15,7 @@ from distillery_trainer.student.training_log import TrainingLog
 class Training:
     """A training that logs what it is told to."""
 
-    def __init__(self, path, begins_after=0, report=lambda figures: None):
+    def __init__(self, path, begins_after=0, report=lambda step, figures: None):
         self.log = TrainingLog(path, report)
         self.log.on_train_begin(None, TrainerState(global_step=begins_after), TrainerControl())
 

@@ -19,6 +19,7 @@ from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.repeated_lines import REPEATED
 from distillery_trainer.runtime.stage_metrics import ProgressReporter, progress_server
 from distillery_trainer.runtime.watchdog import watched
+from distillery_trainer.tracking.tracked_stage import tracked
 
 
 def stage_result(
@@ -26,6 +27,13 @@ def stage_result(
 ) -> StageResult:
     """Run the stage. One that hangs ends the process, after `on_hang` got its result. Raises ProcessLost."""
     reporter = ProgressReporter(config.stage)
+    with tracked(config, reporter, is_wanted=serves_progress) as tracking:
+        return tracking.finished(_reported_result(config, reporter, on_hang, serves_progress))
+
+
+def _reported_result(
+    config: RunConfig, reporter: ProgressReporter, on_hang: Callable[[StageResult], object], serves_progress: bool
+) -> StageResult:
     try:
         with _progress_served(config, reporter, serves_progress), _hang_ended(config, reporter, on_hang):
             stage = importlib.import_module(f"distillery_trainer.stages.{config.stage}")

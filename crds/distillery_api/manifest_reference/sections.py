@@ -114,6 +114,16 @@ serving:
   resources: {limits: {nvidia.com/gpu: 1}}
 """,
     ),
+    "tracking": Section(
+        ("training.md",),
+        """
+tracking:
+  reportTo: [MLflow, TensorBoard]
+  experiment: nlp-students
+  registeredModel: hotel-reviews
+  credentials: {secretName: mlflow}    # with the keys MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN
+""",
+    ),
     "storage": Section(
         ("real-cluster.md", "operations.md"),
         """

@@ -30,6 +30,7 @@ from distillery_api.spec.stage_options import JobOptions, PodTemplate, Resources
 from distillery_api.spec.storage import DEFAULT_STORAGE_SIZE, AccessMode, Retention, Storage
 from distillery_api.spec.task import LABEL_TASKS, NLI_LABELS, PROSE_TASKS, REASONING_TASKS, Task
 from distillery_api.spec.teacher import Budget, Judge, Limits, PricedJudge, Pricing, Prompts, Sampling, Server, Teacher
+from distillery_api.spec.tracking import Tracker, Tracking
 from distillery_api.spec.training import (
     Lora,
     Student,
@@ -113,6 +114,8 @@ __all__ = [
     "Task",
     "Teacher",
     "ToolFormat",
+    "Tracker",
+    "Tracking",
     "Training",
     "TrainingMethod",
     "TrainingObjective",

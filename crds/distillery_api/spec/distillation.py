@@ -24,6 +24,7 @@ from distillery_api.spec.task import (
     PROSE_TASKS,
     Task,
 )
+from distillery_api.spec.tracking import Tracking
 from distillery_api.spec.training import Student, ToolFormat, Training, TrainingMethod
 
 
@@ -213,6 +214,9 @@ class DistillationSpec(ApiModel):
     these rows; its resources and node constraints do not: verify runs where the server may."""
     serving: Serving = Serving()
     """How the student is served."""
+    tracking: Annotated[Tracking | None, NotIdentity] = None
+    """Experiment trackers, such as MLflow, to which the figures of the stages are reported as they go on. Default:
+    none."""
     storage: Annotated[Storage, NotIdentity] = Storage()
     """Workspace volume, which holds replies, rows and models. With ReadWriteOnce (the default), all stages and the
     server run on one node."""

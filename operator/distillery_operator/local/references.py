@@ -214,7 +214,9 @@ class _Search:
                 found[name] = self.secret(field_path, name, key.key if len(named) == 1 else None)
             if found[name] and key.key not in found[name]:
                 self.add_problem(field_path, _missing_key(name, key.key, self.mappings.secrets[name], found[name]))
-        for part, credentials in (("data", spec.data.credentials), ("student", spec.student.credentials)):
+        tracking = spec.tracking.credentials if spec.tracking else None
+        given = {"data": spec.data.credentials, "student": spec.student.credentials, "tracking": tracking}
+        for part, credentials in given.items():
             if credentials is not None and credentials.secret_name not in found:
                 found[credentials.secret_name] = self.secret(("spec", part, "credentials"), credentials.secret_name)
         return found

@@ -13,6 +13,7 @@ from distillery_api.run_config import (
     SERVER_API_KEY_VARIABLE,
     STUDENT_CREDENTIALS_PREFIX,
     TERMINATION_MESSAGE_PATH,
+    TRACKING_CREDENTIALS_PREFIX,
     WORKSPACE_PATH,
     RunConfig,
 )
@@ -97,6 +98,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         training=without_job_options(spec.training),
         labels=spec.labels,
         evaluation=_without_gate(without_job_options(spec.evaluation)),
+        tracking=None if planned.stage is Stage.PUBLISH else spec.tracking,
         model_image=spec.serving.model_image if planned.stage is Stage.PUBLISH else None,
         server_url=locations.server_url,
         base_folder=base_folder(spec) if planned.stage is Stage.TRAIN else None,
@@ -140,12 +142,14 @@ def _request_secrets(spec: DistillationSpec, stage: Stage) -> list[SecretKeyRefe
 
 def credentials(spec: DistillationSpec, stage: Stage) -> dict[str, SecretReference]:
     """The Secrets whose keys become environment variables of `stage`, by what the names of the variables begin with:
-    for reading rows, and for loading the base model or, in generate, for checking it."""
+    for reading rows, for loading the base model or, in generate, for checking it, and for reporting to trackers."""
     found: dict[str, SecretReference | None] = {}
     if stage is Stage.GENERATE:
         found = {"": spec.data.credentials, STUDENT_CREDENTIALS_PREFIX: spec.student.credentials}
     elif stage not in (Stage.PUBLISH, Stage.VERIFY):
         found = {"": spec.student.credentials}
+    if spec.tracking is not None and stage is not Stage.PUBLISH:
+        found[TRACKING_CREDENTIALS_PREFIX] = spec.tracking.credentials
     return {prefix: secret for prefix, secret in found.items() if secret is not None}
 
 

@@ -39,7 +39,7 @@ class StepProgress(Protocol):
     def update(self, done: int, total: int, unit: str = ...) -> None:
         """So many steps of so many are done."""
 
-    def training_figures(self, figures: Mapping[str, float]) -> None:
+    def training_figures(self, step: int, figures: Mapping[str, float]) -> None:
         """Say what was measured after a step, by its name in the training log."""
 
 
@@ -70,6 +70,8 @@ class ProgressReporter:
         }
         self._children: dict[tuple[Counter, str], Counter] = {}
         self._unit: str | None = None
+        self.on_figures: Callable[[int, Mapping[str, float]], object] = lambda step, figures: None
+        """Called with the figures of a training as they come."""
         self.progress: Progress | None = None
         """How far the stage is; None until it says so."""
         self.activity = 0
@@ -135,8 +137,9 @@ class ProgressReporter:
         if estimate.cost is not None and estimate.currency:
             self._expected_cost.labels(estimate.currency).set(estimate.cost)
 
-    def training_figures(self, figures: Mapping[str, float]) -> None:
+    def training_figures(self, step: int, figures: Mapping[str, float]) -> None:
         """Report what was measured after a step, by its name in the training log."""
+        self.on_figures(step, figures)
         for name, value in figures.items():
             self._training[name].labels(self._stage).set(value)
 

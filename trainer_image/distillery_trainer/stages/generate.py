@@ -39,10 +39,12 @@ from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.checked_student import CheckedStudent
 from distillery_trainer.tasks import TaskDefinition, task_for
+from distillery_trainer.tracking.requirements import check_tracking
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Generate the rows of a run. Raises StageError, with the partial result, if the stage cannot finish."""
+    check_tracking(config)
     student = check_student(config)
     if isinstance(student, str):
         sys.stderr.write(f"The student is not checked before the teacher is asked: {student}\n")

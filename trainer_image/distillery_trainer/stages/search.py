@@ -79,9 +79,9 @@ class TrialProgress:
         """So many steps of this trial are done."""
         self.progress.update(self.before + done, self.total, unit)
 
-    def training_figures(self, figures: Mapping[str, float]) -> None:
+    def training_figures(self, step: int, figures: Mapping[str, float]) -> None:
         """What was measured after a step of this trial."""
-        self.progress.training_figures(figures)
+        self.progress.training_figures(self.before + step, figures)
 
 
 def search_student(

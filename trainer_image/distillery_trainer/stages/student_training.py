@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from peft import LoraConfig
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
@@ -41,6 +41,7 @@ from distillery_trainer.student.kept_base import kept_base, leave_adapter
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
 from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
+from distillery_trainer.student.tracker_callbacks import tracker_callbacks
 from distillery_trainer.student.trained_weights import load_to_train, where_to_merge
 from distillery_trainer.student.training_log import TrainingLog
 from distillery_trainer.student.training_loop import NonFiniteLoss, TrainedModel, TrainingMonitor, TrainingSetup, train
@@ -153,14 +154,18 @@ def _train(
             folder=folder,
             micro_batches=min(config.micro_batches, settings.batch_size),
             score=score if score and score.works(model) else None,
-            observers=(TrainingLog(config.stage_folder.training_log, progress.training_figures),)
-            if this_group().is_first
-            else (),
+            observers=_observers(config, progress) if this_group().is_first else (),
         )
         trained = train(setup, monitor)
     if trained is None:
         raise Terminated("The training was stopped after saving a checkpoint. Run again to resume from it.")
     return trained, settings
+
+
+def _observers(config: RunConfig, progress: StepProgress) -> tuple[TrainerCallback, ...]:
+    """What is told how the training goes."""
+    log = TrainingLog(config.stage_folder.training_log, progress.training_figures)
+    return (log, *tracker_callbacks(config))
 
 
 def _settings(config: RunConfig, rows: int, parameters: int) -> TrainingSettings:

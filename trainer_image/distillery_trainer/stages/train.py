@@ -24,10 +24,12 @@ from distillery_trainer.stages.search import search_student
 from distillery_trainer.stages.student_training import base_model, make_student
 from distillery_trainer.student.model_card import describe_student
 from distillery_trainer.student.model_digest import write_sums
+from distillery_trainer.tracking.requirements import check_tracking
 
 
 def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Train the student. Raises StageError and ProcessLost."""
+    check_tracking(config)
     quiet_libraries()
     folder = config.stage_folder
     with joined_group(config.progress_timeout_seconds) as group, _written_once(group, folder) as row_folder:

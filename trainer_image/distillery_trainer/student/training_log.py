@@ -28,6 +28,7 @@ _NAMES = {
 }
 """What the trainer logs -> its name in a line."""
 _DIGITS = 10
+Report = Callable[[int, Mapping[str, float]], object]
 
 
 class TrainingLog(TrainerCallback):  # type: ignore[misc]
@@ -38,8 +39,8 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
     A volume that takes no more lines does not stop the training.
     """
 
-    def __init__(self, path: Path, report: Callable[[Mapping[str, float]], object] = lambda _: None) -> None:
-        """`report` is called with the figures of each line, without step and time."""
+    def __init__(self, path: Path, report: Report = lambda step, figures: None) -> None:
+        """`report` is called with the step and the figures of each line."""
         super().__init__()
         self._path, self._report = path, report
         self._lines = _read(path)
@@ -61,11 +62,11 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Write what was measured after a step."""
         figures = {_NAMES[name]: round(float(value), _DIGITS) for name, value in logs.items() if name in _NAMES}
-        if not figures:
+        if not figures or not state.is_world_process_zero:
             return
         if state.epoch is not None:
             figures["epoch"] = round(state.epoch, 4)
-        self._report(figures)
+        self._report(state.global_step, figures)
         self._forget_after(state.global_step)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         line = {"step": state.global_step, **figures, "time": now}

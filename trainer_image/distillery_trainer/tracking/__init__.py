@@ -1,0 +1,1 @@
+"""Reports to experiment trackers, beside a stage: none of them can stop or fail it."""
