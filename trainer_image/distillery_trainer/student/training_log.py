@@ -72,7 +72,9 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         line = {"step": state.global_step, **figures, "time": now}
         if self._lines and self._lines[-1]["step"] == state.global_step:
             self._is_whole = False
-            line = {**self._lines.pop(), **line}
+            before = self._lines.pop()
+            before.pop("time", None)
+            line = {**before, **line}
         self._lines.append(line)
         self._write(line)
 
