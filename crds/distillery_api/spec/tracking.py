@@ -40,8 +40,8 @@ class Tracking(ApiModel):
     experiment: ExperimentName | None = None
     """Experiment of MLflow, and project of WandB and Trackio. Default: the name of the Distillation."""
     registered_model: ExperimentName | None = None
-    """Model in MLflow's registry of which each evaluated student becomes a version: with the alias candidate, and with
-    champion once it is served and verified. Default: none is registered."""
+    """Model in MLflow's registry of which each evaluated student becomes a version, with one alias for the newest and
+    one for the student that is served and verified. Default: none is registered."""
     credentials: SecretReference | None = None
     """Secret with the settings and keys of the trackers, as variables of their own names: MLFLOW_TRACKING_URI,
     MLFLOW_TRACKING_TOKEN, WANDB_API_KEY, … Default: none; a local run also takes them from its environment."""
