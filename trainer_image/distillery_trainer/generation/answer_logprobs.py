@@ -117,15 +117,15 @@ def _between(positions: Sequence[Position], begin: int, end: int) -> list[Positi
 
 
 def find_answer(answer: str, text: str) -> tuple[int, int] | None:
-    """Where an answer begins and ends in the text of a reply: the whole of it, else the last value in quotes that is
-    the answer, else its last mention as a word of its own; None where there is none."""
+    """Where an answer begins and ends in the text of a reply: the whole of it, else the last value of a JSON object
+    that is the answer, else its last mention as a word of its own; None where there is none."""
     if not answer:
         return None
     if text.strip() == answer:
         begin = text.index(answer)
         return begin, begin + len(answer)
     literal = re.escape(answer)
-    for pattern in (f'(?<=")({literal})(?=")', f"(?<!\\w)({literal})(?!\\w)"):
+    for pattern in (f'":\\s*"?({literal})"?(?=\\s*[,}}])', f"(?<!\\w)({literal})(?!\\w)"):
         if found := list(re.finditer(pattern, text)):
             return found[-1].span(1)
     return None
