@@ -4,8 +4,9 @@
         [--objectives NAME ...] [--held-out N] [--seeds N] [--jobs N] [--student FOLDER] [--table]
 
 FOLDER holds nli/conjnli, mcqa/commonsenseqa and math/gsm8k, each with train.jsonl, validation.jsonl and gold.jsonl. A
-test server answers from gold, one row in ten wrongly, with reasoning and five samples a row, the same for
-all objectives. All students have the same rows, steps, rank and learning rate, and answer the same held-out rows.
+test server answers from gold, one row in ten wrongly, with reasoning, five samples a row, and the probabilities with
+which it draws them as log-probabilities, the same for all objectives. All students have the same rows, steps,
+rank and learning rate, and answer the same held-out rows.
 Run again, it resumes; `--table` only prints the results. `--jobs` students are trained at a time, on the same device.
 """
 
@@ -29,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quickstart"), str(HERE)]
 
+from answer_tokens import AnswerTokens
 from data_sets import DATA_SETS, DataSet, write_rows
 from table import table
 from teacher import SamplingTeacher
@@ -45,6 +47,7 @@ OBJECTIVES: dict[str, Mapping[str, Any]] = {
     "Weighted": {"samples": "Weighted"},
     "Soft": {"samples": "Soft"},
     "Rationales": {"rationales": "Auxiliary"},
+    "Logits": {"kind": "Logits"},
     "Preference": {"kind": "Preference"},
 }
 """`training.objective` by the name in the table."""
@@ -154,8 +157,11 @@ def generate(rows: Rows, data: Path, threads: int) -> None:
     """The rows that all objectives share, and what the teacher scores."""
     known = write_rows(data, rows.data_set, rows.number, rows.held_out, rows.folder)
     if not (rows.generated / "result.json").exists():
-        with TeacherServer(SamplingTeacher(known, is_math=rows.data_set.task == "Math")) as server:
-            config = rows.config(Stage.GENERATE, "rows", teacher={"endpoint": server.url})
+        teacher = SamplingTeacher(known, is_math=rows.data_set.task == "Math")
+        with TeacherServer(teacher) as server:
+            tokens = AnswerTokens(str(rows.student / "tokenizer.json"), teacher.probabilities)
+            server.application.token_model = tokens
+            config = rows.config(Stage.GENERATE, "rows", teacher={"endpoint": server.url}, objective={"kind": "Logits"})
             execute(
                 rows.folder / "generate.log",
                 "-m",

@@ -16,6 +16,8 @@ HARD = 0.1
 """Share of rows that the teacher mostly answers incorrectly, always with the same wrong answer."""
 WRONG_ON_HARD, WRONG_ON_OTHERS = 0.7, 0.08
 """How often a sample is wrong."""
+MOST_STATED = 30
+"""Wrong answers whose probabilities are stated; of more, some stand for all."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,7 @@ class SamplingTeacher:
 
     def __call__(self, messages: Sequence[Message]) -> Answer:
         """The answer to a request."""
-        text = squeezed(" ".join(text_of(message) for message in messages if message["role"] == "user"))
-        key = next((key for key in self._longest_first if key in text), None)
+        key = self._key(messages)
         if key is None:
             return Answer("I do not know this row.")
         with self._lock:
@@ -51,6 +52,23 @@ class SamplingTeacher:
         if self._is_math:
             return Answer(json.dumps({"reason": reason, "answer": answer}))
         return Answer(answer, reason)
+
+    def _key(self, messages: Sequence[Message]) -> str | None:
+        text = squeezed(" ".join(text_of(message) for message in messages if message["role"] == "user"))
+        return next((key for key in self._longest_first if key in text), None)
+
+    def probabilities(self, messages: Sequence[Message]) -> dict[str, float]:
+        """With what probability a sample gives which answer; empty for an unknown row."""
+        key = self._key(messages)
+        if key is None:
+            return {}
+        known, hard = self._rows[key], chance("hard", key) < HARD
+        if hard:
+            wrong = {known.others[int(chance("slip", key) * len(known.others))]: WRONG_ON_HARD}
+        else:
+            some = known.others[:: 1 + len(known.others) // MOST_STATED]
+            wrong = dict.fromkeys(some, WRONG_ON_OTHERS / len(some))
+        return {known.answer: 1 - (WRONG_ON_HARD if hard else WRONG_ON_OTHERS), **wrong}
 
     def _sample(self, key: str, sample: int) -> tuple[str, str]:
         known, hard = self._rows[key], chance("hard", key) < HARD
