@@ -127,7 +127,7 @@ def test_the_best_of_several_students_goes_on_and_all_are_in_the_result(tiny, tm
     assert "Trial 3 of 3: learning rate" in said
     folder = run.folder(Stage.TRAIN)
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["adapter", "model", "search"]
-    assert {path.name for path in folder.glob("search/*/*")} == {"trial.json"}
+    assert {path.name for path in folder.glob("search/*/*")} == {"trial.json", "training-log.jsonl"}
 
 
 def test_finished_trials_are_not_trained_again(tiny, tmp_path, capsys):
@@ -175,3 +175,14 @@ def test_where_every_trial_diverges_each_is_tried_and_the_stage_fails_with_a_sen
         " raise training.warmupSteps."
     )
     assert capsys.readouterr().err.count("diverged.\n") == 2
+
+
+def test_two_processes_search_together(tiny, tmp_path):
+    run = searching(tmp_path, tiny, epochs=1, gpusPerNode=2, search={"learningRates": [0.001, 0.01]})
+    process = run.start(Stage.TRAIN)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert said.count("Trial 2 of 2: ") == 1, said
+    search = run.result(Stage.TRAIN).training.search
+    assert (search.trained, search.trials[0].loss < search.trials[1].loss) == (2, True)
+    assert {path.name for path in run.folder(Stage.TRAIN).glob("search/*/*")} == {"trial.json", "training-log.jsonl"}

@@ -169,11 +169,6 @@ class Training(JobOptions):
             " nvidia.com/gpu: 0, the processes share the CPU)",
             _gpus_are_the_same,
         ),
-        Rule(
-            "!has(self.gpusPerNode) || self.gpusPerNode == 1 || !has(self.search)",
-            "gpusPerNode: a search trains each of its students on one GPU; remove gpusPerNode, or search",
-            lambda training: (training.gpus_per_node or 1) == 1 or training.search is None,
-        ),
     )
 
     @property

@@ -13,8 +13,9 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import NoReturn
 
 from distillery_api.base import LenientModel
 from distillery_api.paths import StageFolder
@@ -23,11 +24,12 @@ from distillery_api.run_config import RunConfig
 from distillery_api.search_figures import SearchFigures, Trial, TrialFailure
 from distillery_api.spec import Combination
 from distillery_api.stage_result import TrainingFigures
+from distillery_trainer.processes.process_group import ProcessLost, this_group
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.encoded_rows import EncodedRows
-from distillery_trainer.stages.student_training import in_less_memory, keep_student, train_student
+from distillery_trainer.stages.student_training import in_less_memory, keep_student, more_micro_batches, train_student
 from distillery_trainer.student.checkpoints import last_checkpoint
 from distillery_trainer.student.chosen_settings import chosen_batch_size, chosen_settings
 from distillery_trainer.student.model_folder import ModelFolder
@@ -104,18 +106,20 @@ class Search:
     progress: ProgressReporter
 
     def student(self) -> TrainingFigures:
-        """The figures of the student, which is saved in the stage's folder, and of all trials. Raises StageError."""
-        records: dict[Combination, TrialRecord] = {}
+        """The figures of the student, which is saved in the stage's folder, and of all trials. Raises StageError and
+        ProcessLost."""
+        group, records = this_group(), dict[Combination, TrialRecord]()
         for combination in self._combinations:
-            records[combination] = self._read(combination) or self._train(combination)
-            self._drop_worse_checkpoints(records)
+            finished = group.first_decides(partial(self._read, combination))
+            records[combination] = finished or self._train(combination)
+            if group.is_first:
+                self._drop_worse_checkpoints(records)
         ranked = best_first(_trained(records))
         if not ranked:
             raise self._nothing_trained(records)
         best = ranked[0]
-        if not self._is_kept(best, records[best]):
-            self._record(best).unlink()  # its checkpoint is lost, so it is trained again
-            return self.student()
+        if not group.first_decides(partial(self._is_kept, best, records[best])):
+            return self.student()  # its checkpoint is lost, so it is trained again
         search = self._figures([*ranked, *(each for each in records if each not in ranked)], records)
         return _trained(records)[best].model_copy(update={"search": search})
 
@@ -123,7 +127,7 @@ class Search:
         """Say what is tried."""
         search, number = self.config.training.search, len(self._combinations)
         some = f" of {search.combinations} combinations" if search and number < search.combinations else ""
-        sys.stderr.write(f"Search: {number} students are trained{some}, and the best goes on.\n")
+        _say(f"Search: {number} students are trained{some}, and the best goes on.")
 
     @cached_property
     def _combinations(self) -> list[Combination]:
@@ -147,15 +151,27 @@ class Search:
             failure = _failure(error)
             if failure is None:
                 raise
-            sys.stderr.write(f"{error.message}\n")
+            _say(error.message)
             record = TrialRecord(failure=failure)
+            if failure is TrialFailure.OUT_OF_MEMORY and not this_group().is_alone:
+                self._end_together(combination, record, error)
         else:
             record = TrialRecord(figures=trained.figures, checkpoint=trained.checkpoint.name)
-        write_atomically(self._record(combination), record.model_dump_json(by_alias=True).encode())
-        sys.stderr.write(
-            f"Trial {number + 1} of {len(steps)}: {Trial(**combination._asdict()).values()}: {record.outcome()}.\n"
-        )
+        record = this_group().first_decides(partial(self._written, combination, record))
+        _say(f"Trial {number + 1} of {len(steps)}: {Trial(**combination._asdict()).values()}: {record.outcome()}.")
         return record
+
+    def _written(self, combination: Combination, record: TrialRecord) -> TrialRecord:
+        write_atomically(self._record(combination), record.model_dump_json(by_alias=True).encode())
+        return record
+
+    def _end_together(self, combination: Combination, record: TrialRecord, error: UserError) -> NoReturn:
+        """Other processes may still wait for this one in the middle of a step, so all have to end: for an attempt with
+        smaller parts, and where there are none, to start again with the next trial."""
+        if more_micro_batches(self._config(combination), len(self.rows.train)) is not None:
+            raise error
+        self._written(combination, record)
+        raise ProcessLost(error.message) from error
 
     def _drop_worse_checkpoints(self, records: dict[Combination, TrialRecord]) -> None:
         best = best_first(_trained(records))[:1]
@@ -197,11 +213,14 @@ class Search:
     # --- the end
 
     def _is_kept(self, best: Combination, record: TrialRecord) -> bool:
-        """Save the best student in the stage's folder, unless an attempt before did; False where its checkpoint is
-        lost."""
+        """Save the best student in the stage's folder, unless an attempt before did. False where its checkpoint is
+        lost, and then its record as well."""
         checkpoints = self._folder(best).checkpoints
         if last_checkpoint(checkpoints) is None or not (checkpoints / record.checkpoint).exists():
-            return self.config.stage_folder.model.exists()
+            if not self.config.stage_folder.model.exists():
+                self._record(best).unlink()
+                return False
+            return True
         keep_student(self.config, self.base, self.rows, checkpoints / record.checkpoint)
         if (log := self._folder(best).training_log).exists():
             shutil.copyfile(log, self.config.stage_folder.training_log)
@@ -239,6 +258,12 @@ class Search:
             reason=Reason.OUT_OF_MEMORY if only_memory else Reason.TRAINING_FAILED,
             partial_result=self.rows.partial_result(),
         )
+
+
+def _say(line: str) -> None:
+    """In the log, once for all processes."""
+    if this_group().is_first:
+        sys.stderr.write(f"{line}\n")
 
 
 def _trained(records: Mapping[Combination, TrialRecord]) -> dict[Combination, TrainingFigures]:

@@ -101,14 +101,14 @@ def in_less_memory(config: RunConfig, rows: EncodedRows, make: Callable[[RunConf
         try:
             return make(config)
         except UserError as error:
-            parts = _more_micro_batches(config, len(rows.train))
-            if error.reason is not Reason.OUT_OF_MEMORY or parts is None:
+            parts = more_micro_batches(config, len(rows.train))
+            if error.reason is not Reason.OUT_OF_MEMORY or parts is None or not this_group().is_alone:
                 raise
             config = config.model_copy(update={"micro_batches": parts})
         gc.collect()  # the model that did not fit
 
 
-def _more_micro_batches(config: RunConfig, rows: int) -> int | None:
+def more_micro_batches(config: RunConfig, rows: int) -> int | None:
     """The next larger number of equal parts of a training batch; None where each row is a part already."""
     size = chosen_batch_size(config.training, rows)
     return next((parts for parts in range(config.micro_batches + 1, size + 1) if size % parts == 0), None)
