@@ -31,6 +31,7 @@ from distillery_operator.manifests.serving import (
 from distillery_operator.manifests.settings import CertificateAuthorities, ManifestSettings
 from distillery_operator.manifests.shared_server import guests_config_map, guests_server
 from distillery_operator.manifests.storage import workspace_claim
+from distillery_operator.manifests.training_nodes import training_service
 from distillery_operator.planning.plan import Plan, PlannedStage, make_plan
 from simulated_cluster import distillation, spec
 
@@ -94,6 +95,12 @@ def train() -> list[Raw]:
     student = {"model": {"uri": "pvc://models/small"}, "credentials": {"secretName": "hub"}}
     plan = plan_of(training=ON_GPUS, student=student)
     return [job(plan, Stage.TRAIN)]
+
+
+def train_on_several_nodes() -> list[Raw]:
+    """Four GPUs on each of two nodes, which find each other by a Service."""
+    plan = plan_of(training={"gpusPerNode": 4, "nodes": 2}, storage={"accessModes": ["ReadWriteMany"]})
+    return [training_service(plan), job(plan, Stage.TRAIN, MANY_NODES)]
 
 
 def evaluate() -> list[Raw]:
@@ -227,6 +234,7 @@ def readable(manifest: Raw) -> Raw:
     [
         generate,
         train,
+        train_on_several_nodes,
         evaluate,
         verify,
         serving_with_transformers,

@@ -239,6 +239,12 @@ class DistillationSpec(ApiModel):
             _candidate_can_mount_the_volume,
         ),
         Rule(
+            f"!has(self.training.nodes) || self.training.nodes == 1 || {_MANY_NODES}",
+            "training.nodes: more than one node requires a volume that several nodes can mount; set storage.accessModes"
+            " to [ReadWriteMany], or set training.nodes to 1",
+            lambda spec: (spec.training.nodes or 1) == 1 or _may_be_mounted_by_many(spec),
+        ),
+        Rule(
             "!has(self.serving.adapter) || self.serving.adapter == 'Merged' || self.training.method != 'Full'",
             "serving.adapter: training.method Full makes no adapter; set training.method to LoRA, or adapter to Merged",
             _serves_what_is_trained,

@@ -152,6 +152,10 @@ class Training(JobOptions):
     same, and so does the result. The container gets as many nvidia.com/gpu unless resources names GPUs; with
     nvidia.com/gpu: 0 there, the processes share the CPU. Default: one process, and no GPU unless resources names it."""
 
+    nodes: Annotated[Annotated[int, Field(strict=True, ge=1, le=64)] | None, NotIdentity] = None
+    """Number of nodes that train together, each with its own gpusPerNode and resources. More than one takes a workspace
+    that several nodes can mount. Default: 1."""
+
     rules: ClassVar[tuple[Rule, ...]] = (
         _search_alone("learningRate", "self.learningRate", "learningRates", lambda training: training.learning_rate),
         _search_alone("epochs", "self.epochs", "epochs", lambda training: training.epochs),

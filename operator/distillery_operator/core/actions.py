@@ -27,6 +27,7 @@ from distillery_operator.manifests.cluster_plan import planned_server
 from distillery_operator.manifests.job import stage_job, stage_pod
 from distillery_operator.manifests.serving import serving_pod
 from distillery_operator.manifests.storage import workspace_claim
+from distillery_operator.manifests.training_nodes import node_count, training_service
 from distillery_operator.planning.names import adapters_name, candidate_name, config_map_name, serving_name
 from distillery_operator.planning.plan import PlannedStage
 
@@ -197,6 +198,8 @@ def _starts(situation: Situation, state: StageState) -> Iterable[Action]:
         yield Create(workspace_claim(situation.plan))
     settings = situation.settings.manifests
     yield _written(situation, config_map_of_attempt(situation, state.planned, state.record))
+    if node_count(situation.plan, state.planned.stage) > 1:
+        yield Apply(training_service(situation.plan))
     volume = volume_use_of_stage(situation, state.planned)
     yield Create(stage_job(situation.plan, state.planned, state.record.attempts, settings, volume))
 

@@ -53,6 +53,7 @@ from distillery_operator.core.pod_problems import (
     stage_start,
 )
 from distillery_operator.core.problem import Problem
+from distillery_operator.core.several_pods import is_on_several_nodes, telling_pod
 from distillery_operator.core.unbound_claims import claim_problem, is_unbound
 from distillery_operator.manifests.model_image import takes_image
 from distillery_operator.manifests.pod_template import requires_server
@@ -80,7 +81,7 @@ def observe(children: Children, *, owner_uid: str, now: datetime) -> Observation
     return Observation(
         claim=_observed_claim(children.claim, owner_uid),
         jobs=jobs,
-        orphaned_pods=_orphaned_pods(stage_pods, jobs),
+        orphaned_pods=_orphaned_pods([*_without_those_of_several_nodes(stage_pods, children.jobs)], jobs),
         lost_pod=lost_pod(stage_pods, now),
         deployment=(
             _guests_deployment(children, owner_uid, host)
@@ -181,7 +182,7 @@ def _observed_job(job: Raw, pods: list[Raw], children: Children, owner_uid: str,
     ownership = _ownership(job, owner_uid)
     if ownership is Ownership.FOREIGN:
         return ObservedJob(name=job["metadata"]["name"], created=created(job), state=JobState.FOREIGN)
-    pod = _latest_pod(job, pods)
+    pod = _latest_pod(job, pods, children.events, now)
     terminating = AttemptState(JobState.TERMINATING) if ownership is Ownership.TERMINATING else None
     attempt = terminating or attempt_state(job, pod, children.events, now)
     return ObservedJob(
@@ -226,9 +227,12 @@ def _attempt_number(job: Raw) -> int:
     return int(attempt) if attempt.isdigit() else 0
 
 
-def _latest_pod(job: Raw, pods: list[Raw]) -> Raw | None:
+def _latest_pod(job: Raw, pods: list[Raw], events: tuple[Raw, ...], now: datetime) -> Raw | None:
+    of_job = pods_of(job, pods)
+    if is_on_several_nodes(job):
+        return telling_pod(of_job, events, now)
     # A Pod that ended well counts before a later one.
-    return max(pods_of(job, pods), key=lambda pod: (is_done(pod), _creation(pod)), default=None)
+    return max(of_job, key=lambda pod: (is_done(pod), _creation(pod)), default=None)
 
 
 def _waits_since(job: Raw, pod: Raw | None) -> datetime | None:
@@ -245,6 +249,12 @@ def _replica_problem(deployment: Raw) -> Problem | None:
     """Why a Deployment has no Pod."""
     failure = _conditions(deployment).get("ReplicaFailure", {})
     return refused_pod(failure.get("message", "")) if failure.get("status") == "True" else None
+
+
+def _without_those_of_several_nodes(stage_pods: list[Raw], jobs: Iterable[Raw]) -> Iterable[Raw]:
+    """The Pods without those of Jobs that have several at a time."""
+    several = {pod["metadata"]["name"] for job in jobs if is_on_several_nodes(job) for pod in pods_of(job, stage_pods)}
+    return (pod for pod in stage_pods if pod["metadata"]["name"] not in several)
 
 
 def _orphaned_pods(stage_pods: list[Raw], jobs: tuple[ObservedJob, ...]) -> tuple[str, ...]:

@@ -48,6 +48,18 @@ def given_claim_exists(situation: Situation) -> Problem | None:
     return Problem(Reason.CONFIGURATION_MISSING, f"storage.claimName: the PersistentVolumeClaim {name} does not exist")
 
 
+def nodes_can_mount_the_claim(situation: Situation) -> Problem | None:
+    """Of a claim that storage.claimName names, only the claim itself says so."""
+    nodes, claim = situation.plan.spec.training.nodes or 1, situation.observation.claim
+    if nodes == 1 or claim is None or claim.shared:
+        return None
+    return Problem(
+        Reason.INVALID_SPEC,
+        f"training.nodes is {nodes}, and only one node can mount the claim {situation.plan.claim_name}; name one with"
+        " the access mode ReadWriteMany in storage.claimName, or set training.nodes to 1",
+    )
+
+
 def workspace_is_the_same(situation: Situation) -> Problem | None:
     """Finished stages belong to one claim, which is there to stay."""
     return workspace_problem(situation)
@@ -112,6 +124,7 @@ PRECONDITIONS: tuple[Precondition, ...] = (
     not_refused,
     workspace_is_the_same,
     given_claim_exists,
+    nodes_can_mount_the_claim,
     claim_not_terminating,
     claim_name_is_free,
     server_names_are_free,

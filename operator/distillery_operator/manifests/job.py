@@ -34,6 +34,7 @@ from distillery_operator.manifests.registry_credentials import (
 )
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.training_machine import training_machine
+from distillery_operator.manifests.training_nodes import completions, node_count, node_environment, node_fields
 from distillery_operator.planning import names
 from distillery_operator.planning.identity import digest
 from distillery_operator.planning.plan import Plan, PlannedStage
@@ -106,13 +107,12 @@ def stage_job(
         "spec": {
             # In a queue, Kueue starts it.
             "suspend": bool(queue),
-            "completions": 1,
-            "parallelism": 1,
+            **completions(node_count(plan, planned.stage)),
             "backoffLimit": 0,
             # A replacement waits until the old Pod has ended: two Pods must not write to one workspace.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
-            "template": _stage_template(plan, planned, labels, settings, volume),
+            "template": _stage_template(plan, planned, labels, settings, volume, job=name),
         },
     }
 
@@ -120,8 +120,9 @@ def stage_job(
 def stage_pod(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> Manifest:
     """The Pod that the stage's Job would create, for a dry run."""
     labels = child_labels(plan, planned.stage, input_hash=planned.input_hash)
-    template = _stage_template(plan, planned, labels, settings, VolumeUse(plan.shared_volume))
-    return dry_run_pod(plan, names.config_map_name(plan.name, planned.folder), template)
+    name = names.config_map_name(plan.name, planned.folder)
+    template = _stage_template(plan, planned, labels, settings, VolumeUse(plan.shared_volume), job=name)
+    return dry_run_pod(plan, name, template)
 
 
 def stage_image(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> str:
@@ -172,18 +173,25 @@ def _failure_rules() -> list[Manifest]:
 
 
 def _stage_template(
-    plan: Plan, planned: PlannedStage, labels: dict[str, str], settings: ManifestSettings, volume: VolumeUse
+    plan: Plan,
+    planned: PlannedStage,
+    labels: dict[str, str],
+    settings: ManifestSettings,
+    volume: VolumeUse,
+    *,
+    job: str,
 ) -> Manifest:
     options = plan.options(planned.stage)
     base = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.stage_grace_seconds,
+        **node_fields(plan, node_count(plan, planned.stage)),
         **node_constraints(plan, planned.stage, volume),
     }
-    return pod_template(_stage_container(plan, planned, settings), options, labels, settings, base)
+    return pod_template(_stage_container(plan, planned, settings, job), options, labels, settings, base)
 
 
-def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -> GeneratedContainer:
+def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettings, job: str) -> GeneratedContainer:
     stage = planned.stage
     config = names.config_map_name(plan.name, planned.folder)
     sources = mounted_sources(plan.spec, stage)
@@ -212,6 +220,7 @@ def _stage_container(plan: Plan, planned: PlannedStage, settings: ManifestSettin
         environment=(
             *_api_keys(plan, stage),
             *_no_gpus(plan, stage),
+            *node_environment(plan, job, node_count(plan, stage)),
             *authority_environment(settings),
             *credentials_environment(plan, stage),
         ),

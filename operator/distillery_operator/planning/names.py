@@ -95,6 +95,11 @@ def job_name(name: str, folder: str, attempt: int) -> str:
     return f"{name}-{folder}-{attempt}"
 
 
+def training_service_name(name: str) -> str:
+    """Name of the Service by which the Pods of a training on several nodes find each other."""
+    return f"{name}-training"
+
+
 def serving_name(name: str) -> str:
     """The Deployment and the Service: stable, so that clients keep their address."""
     return name

@@ -82,7 +82,9 @@ def this_node(config: RunConfig, gpus: int, environment: Mapping[str, str] = os.
     """
     wanted, nodes = config.training.gpus_per_node or 1, number_of_nodes(environment)
     has_gpus = environment.get(_VISIBLE_GPUS, "all").strip() not in ("", "-1")
-    if has_gpus and gpus < wanted:
+    if config.training.gpus_per_node is None:
+        has_gpus = has_gpus and gpus > 0
+    elif has_gpus and gpus < wanted:
         raise UserError(_too_few(wanted, gpus), reason=Reason.INVALID_SPEC)
     if nodes == 1:
         return Node(wanted, has_gpus, uuid.uuid4().hex)

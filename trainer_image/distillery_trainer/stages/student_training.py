@@ -181,7 +181,7 @@ def _idle_processes(batch_size: int, processes: int) -> str:
         return ""
     return (
         f"A batch of {batch_size} rows leaves {processes - batch_size} of {processes} processes without a row. Raise"
-        f" training.batchSize to {processes}, or lower training.gpusPerNode.\n"
+        f" training.batchSize to {processes}, or lower training.gpusPerNode or training.nodes.\n"
     )
 
 
