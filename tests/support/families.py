@@ -16,7 +16,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 import family_templates as templates
+from distillery_api.stage import Stage
 from distillery_trainer.evaluation.exact_batches import ANY_LENGTH
+from distillery_trainer.runtime.stage_metrics import ProgressReporter
+from distillery_trainer.stages import train
+from train_evaluate_run import TrainEvaluateRun, training_rows
 
 _SIZES = {
     "hidden_size": 64,
@@ -467,6 +471,16 @@ def write_family(folder: Path, name: str, **changes: Any) -> Path:
     if family.text_fields is not None:
         (folder / IMAGES).write_text('{"image_processor_type": "Gemma3ImageProcessor"}')
     return folder
+
+
+def learn_ten_rows(base: Path, workspace: Path, epochs: int) -> TrainEvaluateRun:
+    """Train a student of ten rows, which share all but a few words, by the train stage."""
+    rows = training_rows(10)
+    lora = {"rank": 8, "alpha": 16}
+    settings = {"learningRate": 0.01, "epochs": epochs, "batchSize": 5, "warmupSteps": 0, "lora": lora}
+    run = TrainEvaluateRun(workspace, base, train=rows * 12, validation=rows[:3], training=settings)
+    train.run(run.config(Stage.TRAIN), ProgressReporter(Stage.TRAIN))
+    return run
 
 
 def _config(family: Family, tokenizer: PreTrainedTokenizerFast) -> Any:

@@ -17,17 +17,15 @@ from distillery_api.spec import TrainingMethod
 from distillery_api.stage import Stage
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GenerationRequest
 from distillery_trainer.evaluation.exact_batches import exact_up_to
-from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.serving.application import StudentApi
 from distillery_trainer.serving.served_model import ServedModel
-from distillery_trainer.stages import train
 from distillery_trainer.student.adapted_layers import adapted_layers
 from distillery_trainer.student.chat_template import Rendering
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.lora import lora_adapters
 from distillery_trainer.student.model_folder import ModelFolder, open_folder
 from distillery_trainer.student.row_encoding import EncodedRow, RowEncoder, prompt_ids
-from families import FAMILIES, IMAGES, write_family
+from families import FAMILIES, IMAGES, learn_ten_rows, write_family
 from train_evaluate_run import TrainEvaluateRun, training_rows
 
 RENDERING = Rendering(thinking=False, today=date(2026, 11, 9))
@@ -101,13 +99,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(base, family, tmp_path_factory):
     """The student of ten rows that share all but a few words, by the train stage."""
-    rows = training_rows(10)
-    lora = {"rank": 8, "alpha": 16}
-    settings = {"learningRate": 0.01, "epochs": family.epochs, "batchSize": 5, "warmupSteps": 0, "lora": lora}
-    run = TrainEvaluateRun(
-        tmp_path_factory.mktemp("run"), base.path, train=rows * 12, validation=rows[:3], training=settings
-    )
-    train.run(run.config(Stage.TRAIN), ProgressReporter(Stage.TRAIN))
+    run = learn_ten_rows(base.path, tmp_path_factory.mktemp("run"), family.epochs)
     folder = run.folder(Stage.TRAIN) / "model"
     student = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     return Trained(base, run, open_folder(folder, "student"), student)

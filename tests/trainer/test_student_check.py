@@ -14,7 +14,7 @@ from distillery_api.run_config import RunConfig
 from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.runtime.errors import TryLater, UserError
 from distillery_trainer.student.check import check
-from generate_run import GenerateRun, gold_of, nli_rows
+from generate_run import GenerateRun, gold_of, nli_row, nli_rows
 from hub_server import hub_server
 from teacher_server import gold_teacher
 from tiny_model import write_tiny_model
@@ -283,6 +283,23 @@ def test_field_that_no_row_can_meet_is_named(tiny, tmp_path, template, fields, m
     with pytest.raises(UserError) as raised:
         check(TrainEvaluateRun(tmp_path / "run", folder, **fields).config("train"))
     assert raised.value.message == message.replace("FOLDER", str(folder))
+
+
+def test_rows_that_are_all_too_long_are_named_before_the_teacher_is_paid(tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / "student")
+    rows = [nli_row(number, "neutral") for number in range(8)]
+    for number, row in enumerate(rows):
+        row["messages"][0]["content"] += " It rains." * (600 + number)
+    with gold_teacher(gold_of(rows)) as teacher:
+        config = {"student": {"model": {"uri": "student"}}}
+        run = GenerateRun(tmp_path, teacher.url, train=rows[:6], validation=rows[6:], test=None, config=config)
+        result = run.run()
+    assert (result.exit_code, result.reason) == (2, "InvalidSpec")
+    assert result.message == (
+        "student.model.uri: even the shortest row is too long. The row has 1,866 tokens; the student allows 512."
+        " Shorten the rows, or use a student with a longer context."
+    )
+    assert teacher.requests == []
 
 
 # --- students on the Hub, and students that cannot be read here

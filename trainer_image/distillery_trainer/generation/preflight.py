@@ -20,6 +20,7 @@ from distillery_trainer.filters.deduplication import Deduplication
 from distillery_trainer.filters.few_rows import where_rows_went
 from distillery_trainer.filters.redaction import Redactor
 from distillery_trainer.filters.row_counts import RequiredRows, RowCounter, required_rows
+from distillery_trainer.generation.shortest_row import first_turn_length
 from distillery_trainer.tasks import AnswerKind, TaskDefinition
 
 
@@ -47,6 +48,8 @@ class PreparedData:
     """The split of every row."""
     first_row: Row
     """The first row, redacted if the run asks for it."""
+    shortest_row: Row
+    """The row with the shortest first turn, redacted if the run asks for it."""
     student_prompt: str
     """The student prompt, as it is for the first row."""
     redactor: Redactor
@@ -94,8 +97,12 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
     all_sources, splits = sources(config), Splits(config.data, task.split_group)
     redactor, deduplication, sampler = Redactor(config), Deduplication(config), PromptSampler(config, task)
     first_rows: list[Row] = []
+    shortest: Row | None = None
 
     def add(row: Row) -> None:
+        nonlocal shortest
+        if shortest is None or first_turn_length(row) < first_turn_length(shortest):
+            shortest = row
         if not first_rows:
             first_rows.append(redactor.redact(row))
         deduplication.add(row)
@@ -111,6 +118,7 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
         check.skipped,
         splits,
         first_rows[0],
+        redactor.redact(shortest or first_rows[0]),
         task.student_prompt(first_rows[0]),
         redactor=redactor,
         deduplication=deduplication,

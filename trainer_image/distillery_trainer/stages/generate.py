@@ -31,6 +31,7 @@ from distillery_trainer.generation.outputs import Outputs
 from distillery_trainer.generation.preflight import PreparedData, row_counters, run_preflight
 from distillery_trainer.generation.rejected_rows import RejectedRows
 from distillery_trainer.generation.rows_revision import rows_revision
+from distillery_trainer.generation.shortest_row import check_shortest_row
 from distillery_trainer.generation.stored_rows import stored_rows
 from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.generation.workers import Workers
@@ -50,6 +51,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         sys.stderr.write(f"The student is not checked before the teacher is asked: {student}\n")
     task = task_for(config)
     data = run_preflight(config, task)
+    check_shortest_row(config, task, student, data.shortest_row)
     memory = _training_memory(config, student, data)
     counters = row_counters(config, data)
     if note := few_rows_note(data.rows_to_send_by_split):
