@@ -10,10 +10,11 @@ from distillery_api.reasons import Reason
 from distillery_api.search_figures import TrialFailure
 from distillery_api.spec import Combination, Training
 from distillery_api.stage import Stage
-from distillery_api.stage_result import TrainingFigures
+from distillery_api.stage_result import TrainingFigures, TrainingSettings
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages import train
+from distillery_trainer.student.chosen_settings import as_trained
 from distillery_trainer.student.search_trials import best_first, chosen_combinations, trial_name, trial_training
 from tiny_model import read_model, write_tiny_model
 from train_evaluate_run import TrainEvaluateRun, training_rows
@@ -56,6 +57,13 @@ def test_a_trial_is_trained_with_its_values_and_what_else_the_manifest_says():
     assert made.adapter_alpha == 16
     assert training.adapter_rank == 8, "a server of adapters has room for the largest"
     assert trial_name(Combination(0.2, 3, 8)) == "rate-0.2-epochs-3-rank-8"
+
+
+def test_the_learning_curve_trains_with_the_values_of_the_best_trial():
+    training = Training.model_validate({"search": {"learningRates": [0.1, 0.2], "epochs": [3, 6]}})
+    best = TrainingSettings(epochs=6, batch_size=4, learning_rate=0.2, rank=16, alpha=32)
+    made = as_trained(training, best)
+    assert (made.search, made.learning_rate, made.epochs, made.lora.rank) == (None, 0.2, 6, 16)
 
 
 def figures(score, loss):
