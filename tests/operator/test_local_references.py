@@ -3,13 +3,16 @@ from pathlib import Path
 import pytest
 
 from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
 from distillery_operator.local.fingerprints import fingerprint
 from distillery_operator.local.references import (
     InputsError,
     LocalSubstitutes,
     find_inputs,
 )
+from distillery_operator.local.run import stage_variables
 from distillery_operator.manifest_input.manifest_file import read_manifest
+from distillery_operator.planning.plan import make_plan
 
 MANIFEST = """\
 apiVersion: distillery.dev/v1alpha1
@@ -92,6 +95,25 @@ def test_mapped_references_become_mounts_secrets_and_fingerprints(manifest, tmp_
         "test.jsonl",
     ]
     assert inputs.fingerprints["test.jsonl"].startswith("f2ca1bb6c7e907d0")
+
+
+def test_a_run_needs_the_settings_of_its_trackers_and_an_estimate_does_not(tmp_path):
+    given = supplied(tmp_path)
+    path = tmp_path / "tracked.yaml"
+    path.write_text(f"{MANIFEST}  tracking: {{reportTo: [MLflow], credentials: {{secretName: mlflow}}}}\n")
+    manifest = read_manifest(path)
+    problems, _ = refused(manifest, **given)
+    assert [problem.partition(";")[0] for problem in problems] == [
+        "16: spec.tracking.credentials: the Secret mlflow is only in a cluster"
+    ]
+    plan = make_plan(manifest.distillation)
+    estimated = find_inputs(manifest, LocalSubstitutes(**given), keys=False)
+    assert stage_variables(plan, estimated, Stage.TRAIN, keys=False) == {"HF_TOKEN": "hf", "HF_ENDPOINT": "x"}
+    (tmp_path / "mlflow.env").write_text("MLFLOW_TRACKING_URI=http://127.0.0.1:5000\n")
+    given["secrets"]["mlflow"] = tmp_path / "mlflow.env"
+    inputs = find_inputs(manifest, LocalSubstitutes(**given))
+    variables = stage_variables(plan, inputs, Stage.TRAIN)
+    assert variables["DISTILLERY_TRACKING_MLFLOW_TRACKING_URI"] == "http://127.0.0.1:5000"
 
 
 def test_link_out_of_the_folder_of_a_claim_is_refused(manifest, tmp_path):

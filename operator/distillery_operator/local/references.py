@@ -214,7 +214,7 @@ class _Search:
                 found[name] = self.secret(field_path, name, key.key if len(named) == 1 else None)
             if found[name] and key.key not in found[name]:
                 self.add_problem(field_path, _missing_key(name, key.key, self.mappings.secrets[name], found[name]))
-        tracking = spec.tracking.credentials if spec.tracking else None
+        tracking = spec.tracking.credentials if spec.tracking and keys else None  # only a run is reported
         given = {"data": spec.data.credentials, "student": spec.student.credentials, "tracking": tracking}
         for part, credentials in given.items():
             if credentials is not None and credentials.secret_name not in found:

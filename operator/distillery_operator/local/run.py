@@ -196,7 +196,7 @@ def stage_variables(plan: Plan, inputs: ResolvedReferences, stage: Stage, *, key
     variables = {
         f"{prefix}{name}": value
         for prefix, secret in credentials(spec, stage).items()
-        for name, value in secrets[secret.secret_name].items()
+        for name, value in secrets.get(secret.secret_name, {}).items()
     }
     return {**variables, **{name: secrets[key.secret_name][key.key] for name, key in key_references.items()}}
 
