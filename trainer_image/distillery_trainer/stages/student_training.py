@@ -156,10 +156,22 @@ def _train(
             score=score if score and score.works(model) else None,
             observers=_observers(config, progress) if this_group().is_first else (),
         )
+        if this_group().is_first:
+            sys.stderr.write(_execution(setup))
         trained = train(setup, monitor)
     if trained is None:
         raise Terminated("The training was stopped after saving a checkpoint. Run again to resume from it.")
     return trained, settings
+
+
+def _execution(setup: TrainingSetup) -> str:
+    """One line: what was chosen for the device."""
+    attention = getattr(setup.model.config, "_attn_implementation", None) or "the model's own"
+    activations = "kept" if setup.keeps_activations() else "computed again in the backward pass"
+    return (
+        f"Device: {setup.device.name}; {setup.device.precision} arithmetic, {attention} attention, activations"
+        f" {activations}.\n"
+    )
 
 
 def _observers(config: RunConfig, progress: StepProgress) -> tuple[TrainerCallback, ...]:
