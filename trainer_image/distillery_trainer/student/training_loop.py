@@ -83,18 +83,29 @@ class AnswerTrainer(SharedBatchTrainer, SFTTrainer):  # type: ignore[misc]
     ) -> Any:
         """The objective's mean loss of the answers' tokens, a scalar; in an evaluation their mean negative
         log-likelihood, whatever the objective."""
-        if return_outputs or self.aux_loss_enabled:
+        brings_more = TARGETS in inputs or COLUMNS in inputs
+        if return_outputs or (self.aux_loss_enabled and not brings_more):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs.get(TARGETS, inputs["labels"])
         following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
         answers = following != IGNORED
         texts = {name: value for name, value in inputs.items() if name not in ("labels", TARGETS, COLUMNS)}
-        logits = model(**texts, logits_to_keep=answers, use_cache=False).logits
-        loss = self.objective.loss(AnswerTokens(logits.float(), following[answers], inputs.get(COLUMNS, {})))
+        routers = {"output_router_logits": True} if self.aux_loss_enabled else {}
+        outputs = model(**texts, **routers, logits_to_keep=answers, use_cache=False)
+        loss = self.objective.loss(AnswerTokens(outputs.logits.float(), following[answers], inputs.get(COLUMNS, {})))
+        if self.aux_loss_enabled:
+            loss = loss + self._routers_share(outputs.aux_loss, num_items_in_batch, answers)
         if num_items_in_batch is None:
             return loss / answers.sum()
         # These are the items of all processes, over which the gradients are averaged.
         return loss * self.group.size / num_items_in_batch
+
+    def _routers_share(self, balance: torch.Tensor, items: torch.Tensor | int | None, answers: torch.Tensor) -> Any:
+        """What the routers' own loss, a mean over a micro-batch, adds to the sum that is divided by the items."""
+        if items is None:
+            return self.router_aux_loss_coef * balance * answers.sum()
+        steps = self.current_gradient_accumulation_steps
+        return self.router_aux_loss_coef * balance * items / self.group.size / steps
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """The loss on the validation rows, and where the task's score is wanted, that and the figure of both."""
