@@ -232,6 +232,11 @@ class StageFolder:
         return self.path / "outcomes" / f"{attempt}.json"
 
     @property
+    def trained(self) -> Path:
+        """train: the figures of a training whose student is saved."""
+        return self.path / "trained.json"
+
+    @property
     def adapter(self) -> Path:
         """train: the LoRA adapter."""
         return self.path / "adapter"

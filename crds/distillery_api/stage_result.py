@@ -127,6 +127,8 @@ class TrainingFigures(LenientModel):
 
     steps: int
     """Number of optimiser steps."""
+    planned_steps: int | None = None
+    """Number of steps of all epochs, where the training ended sooner because `maxDuration` was over."""
     train_loss: float
     """Mean loss on the answers of the train rows."""
     validation_loss: float
@@ -201,6 +203,8 @@ class StageResult(LenientModel):
     """Expected requests, tokens and cost (generate)."""
     training: TrainingFigures | None = None
     """Figures of the training (train)."""
+    micro_batches: int | None = None
+    """Number of parts of a training batch with which the memory was still exhausted (train)."""
     evaluation: Evaluation | None = None
     """The result table (evaluate)."""
     model_image: str | None = None

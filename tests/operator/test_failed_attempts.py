@@ -9,7 +9,7 @@ import pytest
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
-from distillery_api.stage_result import Progress
+from distillery_api.stage_result import Progress, StageOutcome, StageResult
 from distillery_api.status import ConditionType
 from distillery_operator.core.actions import Merge
 from distillery_operator.core.smaller_batches import more_parts
@@ -258,6 +258,13 @@ def test_a_batch_is_divided_into_equal_parts_until_each_is_one_row(rows: int, pa
         found.append(next_parts)
         record = record.model_copy(update={"micro_batches": next_parts})
     assert found == parts
+
+
+def test_a_training_that_has_tried_smaller_parts_itself_is_given_smaller_ones_still() -> None:
+    record = at(Stage.TRAIN).record(Stage.TRAIN)
+    tried = StageResult(stage=Stage.TRAIN, folder="train-a", state=StageOutcome.FAILED, micro_batches=8)
+    assert more_parts(16, record, tried) == 16
+    assert more_parts(8, record, tried) is None
 
 
 @pytest.mark.parametrize(

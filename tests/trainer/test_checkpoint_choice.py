@@ -7,7 +7,7 @@ from transformers import TrainerControl, TrainerState
 
 from distillery_api.stage_result import TrainingSettings
 from distillery_trainer.student.checkpoint_choice import figure, gains_nothing, measured, was_chosen_by_loss
-from distillery_trainer.student.training_loop import TrainingMonitor
+from distillery_trainer.student.training_monitor import TrainingMonitor
 
 SETTINGS = TrainingSettings(epochs=30, epochs_without_gain=3, batch_size=4, learning_rate=0.001)
 

@@ -113,3 +113,12 @@ def test_sentence_says_what_was_chosen_and_for_what():
     assert chosen.sentence() == (
         "LoRA rank 16, alpha 32, learning rate 0.001, batch size 4, 8 epochs at most, until 3 in a row gain nothing"
     )
+
+
+def test_batch_larger_than_the_data_is_said_with_a_size_that_makes_more_steps():
+    training = Training(batch_size=64, preset="Azure")
+    said = explanation(training, chosen_settings(training, 30, SMALL), 30, SMALL)
+    assert said.endswith(
+        ". training.batchSize is larger than the data: each epoch is a single step of all 30 rows; a size of 2 makes 15"
+        " steps of them."
+    )

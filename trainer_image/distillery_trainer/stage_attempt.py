@@ -63,6 +63,7 @@ def failed_result(config: RunConfig, error: StageError, reporter: ProgressReport
         splits=dict(error.partial_result.splits),
         usage=error.partial_result.usage,
         files=dict(error.partial_result.files),
+        micro_batches=error.partial_result.micro_batches,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from distillery_api.base import ApiModel, FirstDefault, NotIdentity, Rule
+from distillery_api.spec.durations import Duration
 from distillery_api.spec.fields import ModelUri, SecretReference
 from distillery_api.spec.stage_options import JobOptions
 from distillery_api.spec.training_objective import TrainingObjective
@@ -131,6 +132,10 @@ class Training(JobOptions):
     epochs_without_gain: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
     """Ends the training after so many epochs in a row that did not make the student better on the validation rows.
     Default: 3, and without an end before epochs where that is given."""
+    max_duration: Duration | None = None
+    """Ends the training (with search, each of them) after this time, such as 90m or 12h, over all attempts: the student
+    is evaluated once more on the validation rows, and its best checkpoint so far is taken. What a killed attempt lost
+    does not count. The learning rate follows the schedule of all epochs. Default: none."""
     batch_size: Annotated[Annotated[int, Field(strict=True, ge=1, le=4096)] | None, FirstDefault(1)] = None
     """Training batch size. Default: from 2 with few rows to 16 with many."""
     learning_rate: Annotated[Annotated[float, Field(strict=True, gt=0, le=1)] | None, FirstDefault(0.0003)] = None

@@ -42,7 +42,7 @@ def after_failure(situation: Situation, planned: PlannedStage, record: StageStat
     full = capacity(situation.observation.claim) if failed.reason == Reason.STORAGE_FULL else None
     failed = failed.model_copy(update={"retry_time": finished + retry.delay(record.attempts), "full_capacity": full})
     rows = batch_rows(situation.plan, planned.stage) if ran_out_of_memory(job) else None
-    parts = more_parts(rows, record) if rows else None
+    parts = more_parts(rows, record, job.result) if rows else None
     if rows and parts:
         return _with_smaller_batches(failed, rows, parts, finished)
     limit = situation.plan.options(planned.stage).max_attempts or MAX_ATTEMPTS

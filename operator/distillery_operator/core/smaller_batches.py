@@ -7,6 +7,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import GENERATION_BATCH_ROWS
 from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
 from distillery_api.stage import Stage
+from distillery_api.stage_result import StageResult
 from distillery_api.status import StageStatus
 from distillery_operator.core.observation import ObservedJob
 from distillery_operator.planning.plan import Plan
@@ -26,10 +27,10 @@ def batch_rows(plan: Plan, stage: Stage) -> int | None:
     return {Stage.TRAIN: given or MAX_CHOSEN_BATCH_SIZE, Stage.EVALUATE: GENERATION_BATCH_ROWS}.get(stage)
 
 
-def more_parts(rows: int, record: StageStatus) -> int | None:
-    """Into how many equal parts to divide a batch of `rows` next, at least twice as many as before; None where each has
-    one row already."""
-    wanted = 2 * (record.micro_batches or 1)
+def more_parts(rows: int, record: StageStatus, result: StageResult | None = None) -> int | None:
+    """Into how many equal parts to divide a batch of `rows` next, at least twice as many as before, also as the attempt
+    itself has tried; None where each has one row already."""
+    wanted = 2 * max(record.micro_batches or 1, (result and result.micro_batches) or 1)
     return next((parts for parts in range(wanted, rows + 1) if rows % parts == 0), None)
 
 

@@ -37,6 +37,8 @@ class PartialResult:
     usage: Usage | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     """Paths relative to the workspace, by name."""
+    micro_batches: int | None = None
+    """Into how many parts a training batch was divided when the memory was still exhausted."""
 
 
 class StageError(Exception):

@@ -87,7 +87,7 @@ def encode_rows(
                 rejected_rows.write(to_line(_rejected(split, line, row, encoded)))
                 rows.untrainable[split][encoded.reason] += 1
                 progress.row_rejected(split, encoded.reason)
-    _check_not_empty(base, rows)
+    _check_not_empty(base, rows, config.training.max_length)
     rows.pairs = learned.pairs(read_rows(generated.rejected) if generated.rejected.exists() else ())
     rows.objective = learned.figures()
     return rows
@@ -109,7 +109,6 @@ def _rejected(split: str, line: int, row: dict[str, Any], rejection: Rejection) 
 
 
 _REMEDIES = {
-    RejectionReason.TOO_LONG: "raise training.maxLength (up to the model's own limit), or shorten the rows",
     RejectionReason.PROMPT_NOT_A_PREFIX: "the model's chat template is not suitable for training; use another student",
     RejectionReason.NO_END_OF_TURN: "the chat template does not end an answer; correct it, or use another student",
     RejectionReason.SPECIAL_TOKEN: "remove the control tokens from the rows",
@@ -117,7 +116,15 @@ _REMEDIES = {
 }
 
 
-def _check_not_empty(base: ModelFolder, rows: EncodedRows) -> None:
+def _remedy(reason: RejectionReason, base: ModelFolder, max_length: int) -> str:
+    if reason is not RejectionReason.TOO_LONG:
+        return _REMEDIES[reason]
+    if base.positions and base.positions <= max_length:
+        return f"the model has positions for {base.positions:,} tokens: shorten the rows, or choose another student"
+    return f"raise training.maxLength ({max_length:,}), or shorten the rows"
+
+
+def _check_not_empty(base: ModelFolder, rows: EncodedRows, max_length: int) -> None:
     for split in rows.untrainable:
         if getattr(rows, split):
             continue
@@ -128,7 +135,7 @@ def _check_not_empty(base: ModelFolder, rows: EncodedRows) -> None:
         about_model = reason in (RejectionReason.PROMPT_NOT_A_PREFIX, RejectionReason.NO_END_OF_TURN)
         raise UserError(
             f"All {split} rows are untrainable: {number:,} of {rows.untrainable[split].total():,} are rejected as"
-            f" {reason}; {_REMEDIES[reason]} ({base.uri}).",
+            f" {reason}; {_remedy(reason, base, max_length)} ({base.uri}).",
             reason=Reason.INVALID_MODEL if about_model else Reason.TOO_FEW_ROWS,
             partial_result=rows.partial_result(),
         )

@@ -29,7 +29,7 @@ from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, Sys
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.encoded_rows import EncodedRows, encode_rows
-from distillery_trainer.stages.student_training import base_model, in_less_memory, make_student
+from distillery_trainer.stages.student_training import base_model, make_student
 from distillery_trainer.student.chosen_settings import as_trained
 from distillery_trainer.student.model_folder import ModelFolder, open_folder
 from distillery_trainer.tasks import TaskDefinition
@@ -84,8 +84,7 @@ class PartialStudents:
         model = config.stage_folder.model
         if not model.exists():
             gc.collect()  # the models that replied before are no longer needed
-            rows = self._some(part)
-            in_less_memory(config, rows, lambda config: make_student(config, self._base, rows, self.progress))
+            make_student(config, self._base, self._some(part), self.progress)
         return open_folder(model, str(model))
 
     @cached_property

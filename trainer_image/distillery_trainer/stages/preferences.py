@@ -22,7 +22,8 @@ from distillery_trainer.student.model_folder import ModelFolder, open_folder
 from distillery_trainer.student.objectives.preference import FOLDER, PreferenceSetup, learn_preferences, too_few
 from distillery_trainer.student.saving import weight_storage_errors_explained
 from distillery_trainer.student.trained_weights import load_to_train
-from distillery_trainer.student.training_loop import TrainedModel, TrainingMonitor
+from distillery_trainer.student.training_loop import TrainedModel
+from distillery_trainer.student.training_monitor import TrainingMonitor
 
 
 def with_preferences(

@@ -29,9 +29,10 @@ from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.encoded_rows import EncodedRows
-from distillery_trainer.stages.student_training import in_less_memory, keep_student, more_micro_batches, train_student
+from distillery_trainer.stages.student_training import keep_student, more_micro_batches, train_student
 from distillery_trainer.student.checkpoints import last_checkpoint
 from distillery_trainer.student.chosen_settings import chosen_batch_size, chosen_settings
+from distillery_trainer.student.loss_watch import TrainingFailed
 from distillery_trainer.student.model_folder import ModelFolder
 from distillery_trainer.student.search_trials import (
     best_first,
@@ -40,7 +41,6 @@ from distillery_trainer.student.search_trials import (
     trial_name,
     trial_training,
 )
-from distillery_trainer.student.training_loop import NonFiniteLoss
 
 _WORDS = {TrialFailure.DIVERGED: "diverged", TrialFailure.OUT_OF_MEMORY: "ran out of memory"}
 
@@ -142,11 +142,7 @@ class Search:
         progress = TrialProgress(self.progress, sum(steps[:number]), sum(steps))
         gc.collect()  # the model before is no longer needed
         try:
-            trained = in_less_memory(
-                self._config(combination),
-                self.rows,
-                lambda config: train_student(config, self.base, self.rows, progress),
-            )
+            trained = train_student(self._config(combination), self.base, self.rows, progress)
         except UserError as error:
             failure = _failure(error)
             if failure is None:
@@ -272,7 +268,7 @@ def _trained(records: Mapping[Combination, TrialRecord]) -> dict[Combination, Tr
 
 def _failure(error: UserError) -> TrialFailure | None:
     """Why a trial failed; None where that has nothing to do with its settings."""
-    if isinstance(error.__cause__, NonFiniteLoss):
+    if isinstance(error.__cause__, TrainingFailed):
         return TrialFailure.DIVERGED
     return TrialFailure.OUT_OF_MEMORY if error.reason is Reason.OUT_OF_MEMORY else None
 

@@ -10,12 +10,11 @@ import gc
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from peft import LoraConfig
 from transformers import PreTrainedModel, TrainerCallback
@@ -23,31 +22,33 @@ from transformers import PreTrainedModel, TrainerCallback
 from distillery_api.paths import StageFolder
 from distillery_api.reasons import Reason
 from distillery_api.run_config import GENERATION_BATCH_ROWS, RunConfig
-from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
+from distillery_api.spec.durations import parse_duration
 from distillery_api.stage import Stage
 from distillery_api.stage_result import TrainingFigures, TrainingSettings
 from distillery_trainer.evaluation.validation_score import ValidationScore, rows_to_score
 from distillery_trainer.processes.process_group import this_group
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
-from distillery_trainer.runtime.signals import on_termination
+from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.stage_metrics import StepProgress
 from distillery_trainer.stages.encoded_rows import EncodedRows
+from distillery_trainer.stages.less_memory import OutOfMemory, in_less_memory
 from distillery_trainer.stages.preferences import with_preferences
 from distillery_trainer.student.adapted_layers import adapted_layers
 from distillery_trainer.student.chat_template import Rendering
+from distillery_trainer.student.checkpoint_errors import checkpoint_errors_explained
 from distillery_trainer.student.chosen_settings import chosen_batch_size, chosen_settings, explanation
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.kept_base import kept_base, leave_adapter
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
+from distillery_trainer.student.loss_watch import TrainingFailed
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
-from distillery_trainer.student.saving import save_student, weight_storage_errors_explained
+from distillery_trainer.student.saving import save_student
 from distillery_trainer.student.tracker_callbacks import tracker_callbacks
 from distillery_trainer.student.trained_weights import load_to_train, where_to_merge
 from distillery_trainer.student.training_log import TrainingLog
-from distillery_trainer.student.training_loop import NonFiniteLoss, TrainedModel, TrainingMonitor, TrainingSetup, train
+from distillery_trainer.student.training_loop import TrainedModel, TrainingSetup, train
+from distillery_trainer.student.training_monitor import TrainingMonitor
 from distillery_trainer.tasks import task_for
-
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -61,51 +62,59 @@ class TrainedStudent:
 
 def make_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: StepProgress) -> TrainingFigures:
     """Train on the rows, and save adapter and model in the stage's folder. Raises StageError."""
-    trained = train_student(config, base, rows, progress)
-    if this_group().is_first:
-        keep_student(config, base, rows, trained.checkpoint)
-        shutil.rmtree(config.stage_folder.checkpoints)
-    return trained.figures
+    folder, is_first = config.stage_folder, this_group().is_first
+    figures = _saved_before(folder)
+    if figures is None:
+        trained = train_student(config, base, rows, progress)
+        figures = trained.figures
+        if is_first:
+            keep_student(config, base, rows, trained.checkpoint)
+            # Only after this may the checkpoints go: a training whose student is saved is not repeated.
+            write_atomically(folder.trained, figures.model_dump_json(by_alias=True, exclude_none=True).encode())
+    if is_first:
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    return figures
+
+
+def _saved_before(folder: StageFolder) -> TrainingFigures | None:
+    """The figures of a student that an earlier attempt has saved, and was ended before it could report."""
+    if not folder.model.exists() or not folder.trained.exists():
+        return None
+    return TrainingFigures.model_validate_json(folder.trained.read_bytes())
 
 
 def train_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: StepProgress) -> TrainedStudent:
-    """Train on the rows, together with the group's other processes, and leave the best checkpoint. Raises StageError
-    and ProcessLost."""
-    device, started = choose_device(this_group().on_this_node), time.monotonic()
-    with _failures_explained(config, rows.partial_result()):
-        trained, settings = _train(config, base, rows, device, progress)
+    """Train on the rows, together with the group's other processes, and leave the best checkpoint; out of memory, with
+    smaller micro-batches where there are no others. Raises StageError and ProcessLost."""
+    group, batch_size = this_group(), chosen_batch_size(config.training, len(rows.train))
+    device = choose_device(group.on_this_node)
+
+    def attempt(micro_batches: int, recompute: bool) -> TrainedStudent:
+        smaller = config.model_copy(update={"micro_batches": micro_batches})
+        trained, settings = _train(smaller, base, rows, device, progress, recompute=recompute)
+        began = time.monotonic()
         trained, objective = with_preferences(
-            config,
+            smaller,
             base,
             rows,
             trained=trained,
             settings=settings,
             device=device,
-            score=_score(config, base, rows, device),
+            score=_score(smaller, base, rows, device),
             progress=progress,
         )
-    figures = _figures(trained, settings, device, time.monotonic() - started)
-    return TrainedStudent(trained.checkpoint, figures.model_copy(update={"objective": objective}))
+        figures = _figures(replace(trained, seconds=trained.seconds + time.monotonic() - began), settings, device)
+        return TrainedStudent(trained.checkpoint, figures.model_copy(update={"objective": objective}))
+
+    parts = min(config.micro_batches, batch_size)
+    with _failures_explained(rows.partial_result()):
+        return in_less_memory(attempt, batch_size, parts) if group.is_alone else attempt(parts, False)
 
 
 def keep_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, checkpoint: Path) -> None:
     """Save adapter and model of a checkpoint in the stage's folder. Raises StageError."""
-    with _failures_explained(config, rows.partial_result()):
+    with _failures_explained(rows.partial_result()):
         _save(config, base, checkpoint, config.stage_folder, choose_device())
-
-
-def in_less_memory(config: RunConfig, rows: EncodedRows, make: Callable[[RunConfig], Made]) -> Made:
-    """What `make` gives for one student of several: after each attempt that runs out of memory, its batches are
-    processed in smaller parts, where the train stage leaves that to its next attempt. Raises StageError."""
-    while True:
-        try:
-            return make(config)
-        except UserError as error:
-            parts = more_micro_batches(config, len(rows.train))
-            if error.reason is not Reason.OUT_OF_MEMORY or parts is None or not this_group().is_alone:
-                raise
-            config = config.model_copy(update={"micro_batches": parts})
-        gc.collect()  # the model that did not fit
 
 
 def more_micro_batches(config: RunConfig, rows: int) -> int | None:
@@ -134,11 +143,12 @@ def _rendering(config: RunConfig) -> Rendering:
 
 
 def _train(
-    config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: StepProgress
+    config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: StepProgress, *, recompute: bool
 ) -> tuple[TrainedModel, TrainingSettings]:
-    folder = config.stage_folder.checkpoints
+    folder, limit = config.stage_folder.checkpoints, config.training.max_duration
     monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"), progress.alive)
-    with on_termination(monitor.stop), weight_storage_errors_explained(str(folder)):
+    monitor.max_seconds = parse_duration(limit).total_seconds() if limit else None
+    with checkpoint_errors_explained(folder):
         model = load_to_train(base, config.training.method, device)
         settings = _settings(config, len(rows.train), model.num_parameters())
         score = _score(config, base, rows, device)
@@ -152,7 +162,8 @@ def _train(
             settings=settings,
             device=device,
             folder=folder,
-            micro_batches=min(config.micro_batches, settings.batch_size),
+            micro_batches=config.micro_batches,
+            recompute=recompute,
             score=score if score and score.works(model) else None,
             observers=_observers(config, progress) if this_group().is_first else (),
         )
@@ -226,35 +237,39 @@ def _save(config: RunConfig, base: ModelFolder, checkpoint: Path, folder: StageF
 
 
 @contextmanager
-def _failures_explained(config: RunConfig, partial_result: PartialResult) -> Iterator[None]:
+def _failures_explained(partial_result: PartialResult) -> Iterator[None]:
     """Turn failures of a training into errors that name the setting to change."""
     try:
         yield
-    except NonFiniteLoss as error:
-        message = f"The training diverged: {error}. Lower training.learningRate, or raise training.warmupSteps."
+    except TrainingFailed as error:
+        message = f"The training diverged: {error}. {error.remedy}"
         raise UserError(message, reason=Reason.TRAINING_FAILED, partial_result=partial_result) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(_out_of_memory(config), reason=Reason.OUT_OF_MEMORY, partial_result=partial_result) from error
+        tried = error.micro_batches if isinstance(error, OutOfMemory) else None
+        message = _out_of_memory(f" {error}" if tried else "")
+        partial_result = replace(partial_result, micro_batches=tried)
+        raise UserError(message, reason=Reason.OUT_OF_MEMORY, partial_result=partial_result) from error
     except StageError as error:
         error.partial_result = partial_result
         raise
 
 
-def _out_of_memory(config: RunConfig) -> str:
-    divisible = config.micro_batches < (config.training.with_preset.batch_size or MAX_CHOSEN_BATCH_SIZE)
-    batch = "training.batchSize or " if divisible else ""
-    where = "The training ran out of memory" + ("" if divisible else ", even for one row at a time")
-    return f"{where}. Lower {batch}training.maxLength, choose a smaller student, or use a device with more memory."
+def _out_of_memory(tried: str) -> str:
+    return (
+        f"The training ran out of memory{tried}. Lower training.maxLength, choose a smaller student, or use a device"
+        " with more memory."
+    )
 
 
 # --- the result
 
 
-def _figures(trained: TrainedModel, settings: TrainingSettings, device: Device, seconds: float) -> TrainingFigures:
+def _figures(trained: TrainedModel, settings: TrainingSettings, device: Device) -> TrainingFigures:
     return TrainingFigures(
         steps=trained.steps,
+        planned_steps=trained.planned_steps if trained.is_over_time else None,
         train_loss=round(trained.train_loss, 6),
         validation_loss=round(trained.validation_loss, 6),
         validation_score=None if trained.validation_score is None else round(trained.validation_score, 6),
@@ -262,6 +277,6 @@ def _figures(trained: TrainedModel, settings: TrainingSettings, device: Device, 
         trainable_parameters=trained.trainable_parameters,
         device=device.kind,
         precision=device.precision,
-        seconds=round(seconds, 1),
+        seconds=round(trained.seconds, 1),
         losses=trained.losses,
     )

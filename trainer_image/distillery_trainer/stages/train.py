@@ -77,10 +77,17 @@ def _result(config: RunConfig, folder: StageFolder, rows: EncodedRows, figures: 
         stage=Stage.TRAIN,
         folder=config.folder,
         state=StageOutcome.DONE,
-        message=f"Trained {figures.steps:,} steps on {total.kept:,} rows; validation{score} loss"
+        message=f"Trained {_steps(config, figures)} on {total.kept:,} rows; validation{score} loss"
         f" {figures.validation_loss:.4f}{chosen}{rejected}.{' ' if learned else ''}{learned}",
         rows=rows.total(),
         splits=rows.splits(),
         training=figures,
         files=_files(config, folder, rows),
     )
+
+
+def _steps(config: RunConfig, figures: TrainingFigures) -> str:
+    if figures.planned_steps is None:
+        return f"{figures.steps:,} steps"
+    over = f"training.maxDuration ({config.training.max_duration}) was over"
+    return f"{figures.steps:,} of {figures.planned_steps:,} steps, when {over},"

@@ -39,6 +39,17 @@ def gains_nothing(state: TrainerState, settings: TrainingSettings) -> bool:
     return len(since_best) >= settings.epochs_without_gain
 
 
+def at_end_of_epoch(state: TrainerState) -> bool:
+    """Whether the last step was the last one of its epoch."""
+    return float(state.epoch or 0.0).is_integer()
+
+
+def owes_evaluation(state: TrainerState, *, over_time: bool) -> bool:
+    """Whether a training was interrupted before the evaluation that was due: after an epoch, or once its time was
+    over."""
+    return (at_end_of_epoch(state) or over_time) and measured(state, state.global_step, LOSS) is None
+
+
 def measured(state: TrainerState, step: int, name: str) -> float | None:
     """What was measured after a step; None where it was not."""
     found = (entry[name] for entry in reversed(state.log_history) if entry["step"] == step and name in entry)

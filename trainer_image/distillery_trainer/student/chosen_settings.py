@@ -84,7 +84,18 @@ def explanation(training: Training, settings: TrainingSettings, rows: int, param
         if value is None
     ]
     reason = f"; chosen for {rows:,} rows and {parameters / 1e6:,.0f} million parameters: {', '.join(chosen)}"
-    return f"Training: {settings.sentence()}{reason if chosen else ''}."
+    return f"Training: {settings.sentence()}{reason if chosen else ''}.{_too_large(settings, rows)}"
+
+
+def _too_large(settings: TrainingSettings, rows: int) -> str:
+    """What follows from a training batch size above the number of rows."""
+    if settings.batch_size <= rows:
+        return ""
+    size = chosen_batch_size(Training(), rows)
+    return (
+        f" training.batchSize is larger than the data: each epoch is a single step of all {rows:,} rows; a size of"
+        f" {size} makes {math.ceil(rows / size):,} steps of them."
+    )
 
 
 def _epochs(steps_per_epoch: int) -> int:

@@ -120,4 +120,6 @@ def _read(path: Path) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of the device or the machine is exhausted."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        text in str(error) for text in ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    )

@@ -39,6 +39,8 @@ class EncodedRow:
     training have the same columns."""
     siblings: tuple[EncodedRow, ...] = ()
     """Further sequences that are learned together with this one, such as other answers of the teacher's."""
+    id: str = ""
+    """The row's id."""
 
     @property
     def answer_length(self) -> int:
@@ -77,7 +79,8 @@ class RowEncoder:
                 RejectionReason.SPECIAL_TOKEN, f"The text contains the student's control token {found[0]}."
             )
         prompt, whole = self._prompt_and_whole(prompt_messages, row["completion"])
-        return self._rejection(prompt, whole) or EncodedRow(whole, [IGNORED] * len(prompt) + whole[len(prompt) :])
+        labels = [IGNORED] * len(prompt) + whole[len(prompt) :]
+        return self._rejection(prompt, whole) or EncodedRow(whole, labels, id=str(row.get("id", "")))
 
     def _prompt_and_whole(self, prompt: list[Message], completion: list[Message]) -> tuple[list[int], list[int]]:
         prompt_text = _prompt_text(self._base, prompt)

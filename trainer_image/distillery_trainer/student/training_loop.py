@@ -9,10 +9,10 @@ recomputed if they fit into memory.
 
 from __future__ import annotations
 
+import contextlib
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,13 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftConfig
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-)
-from trl import SFTConfig, SFTTrainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainerState
+from trl import SFTConfig
 
 from distillery_api.spec import Training
 from distillery_api.stage_result import EpochLosses, TrainingSettings
 from distillery_trainer.processes.process_group import this_group
+from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.student.checkpoint_choice import (
     FIGURE,
     LOSS,
@@ -41,29 +35,35 @@ from distillery_trainer.student.checkpoint_choice import (
     figure,
     gains_nothing,
     measured,
+    owes_evaluation,
     was_chosen_by_loss,
 )
-from distillery_trainer.student.checkpoints import checkpoint_path, last_checkpoint, read_state, seal
-from distillery_trainer.student.device import Device
+from distillery_trainer.student.checkpoint_settings import checkpoint_settings
+from distillery_trainer.student.checkpoints import (
+    CheckpointNote,
+    checkpoint_path,
+    last_checkpoint,
+    mark_unevaluated,
+    read_note,
+    read_state,
+)
+from distillery_trainer.student.device import Device, is_out_of_memory
+from distillery_trainer.student.loss_watch import LossWatch
 from distillery_trainer.student.objectives import objective_for
 from distillery_trainer.student.objectives.objective import AnswerTokens, Objective
 from distillery_trainer.student.objectives.row_batches import COLUMNS, ROW, TARGETS, RowBatches, bring_more
+from distillery_trainer.student.resumable_trainer import ResumableTrainer
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 from distillery_trainer.student.shared_batches import SharedBatchTrainer
+from distillery_trainer.student.training_monitor import EvaluationMadeUp, Interrupted, TrainingMonitor
 
-CHECKPOINT_SECONDS = 300.0
-"""Maximum time between checkpoints, and so the training time that a kill can cost."""
 _ACTIVATION_BYTES = 34
 """Bytes stored for the backward pass per token, layer and hidden unit in 16-bit arithmetic with blockwise attention
 (Korthikanti et al., arXiv 2205.05198, section 4.1)."""
 
 
-class NonFiniteLoss(Exception):
-    """The loss became infinite or not a number."""
-
-
-class AnswerTrainer(SharedBatchTrainer, SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer whose output layer runs only for the positions that the loss covers.
+class AnswerTrainer(SharedBatchTrainer, ResumableTrainer):
+    """A trainer whose output layer runs only for the positions that the loss covers.
 
     TRL's own kernel for this needs Triton. With prompts of 100 tokens and answers of 3, the output layer of a small
     model with a large vocabulary is a third of the work of a step.
@@ -109,86 +109,12 @@ class AnswerTrainer(SharedBatchTrainer, SFTTrainer):  # type: ignore[misc]
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """The loss on the validation rows, and where the task's score is wanted, that and the figure of both."""
-        output = super().evaluation_loop(*args, **kwargs)
-        if self.score is not None:
-            score = self.score(self.model)
-            output.metrics.update({SCORE: score, FIGURE: figure(score, output.metrics[LOSS])})
+        with self.monitor.interruptible():
+            output = super().evaluation_loop(*args, **kwargs)
+            if self.score is not None:
+                score = self.score(self.model)
+                output.metrics.update({SCORE: score, FIGURE: figure(score, output.metrics[LOSS])})
         return output
-
-
-@dataclass
-class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
-    """Reports progress, saves a checkpoint every few minutes, stops on request, and detects a loss that is not
-    finite."""
-
-    report: Callable[[int, int], None]
-    """Called with the steps done and the total steps."""
-    alive: Callable[[], object] = lambda: None
-    """Called whenever something was done, although no step is."""
-    clock: Callable[[], float] = time.monotonic
-    settings: TrainingSettings | None = None
-    """When the training ends early; None if never."""
-    stop_requested: bool = False
-    """Whether this process was asked to stop."""
-    _last_save: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self._last_save = self.clock()
-
-    def stop(self) -> None:
-        """Request a checkpoint and the end of the training. May be called from a signal handler."""
-        self.stop_requested = True
-
-    def on_train_begin(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Report the total steps, and after a restart the steps done."""
-        self.report(state.global_step, state.max_steps)
-
-    def on_step_end(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Report progress; request a checkpoint if one is due."""
-        self.report(state.global_step, state.max_steps)
-        if _at_end_of_epoch(state):
-            # Evaluation and checkpoint of the epoch come next; resuming from a checkpoint saved here would skip them.
-            control.should_log = True
-            return
-        stops, is_due = this_group().any(self.stop_requested, self.clock() - self._last_save > CHECKPOINT_SECONDS)
-        if stops or is_due:
-            control.should_log = control.should_save = True
-            control.should_training_stop = stops
-
-    def on_substep_end(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Say that a micro-batch is done."""
-        self.alive()
-
-    def on_prediction_step(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Say that a batch of validation rows is done."""
-        self.alive()
-
-    def on_epoch_end(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Skip evaluation and checkpoint of an interrupted epoch: its checkpoint is already saved."""
-        if not _at_end_of_epoch(state):
-            control.should_evaluate = control.should_save = False
-
-    def on_save(self, args: SFTConfig, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Seal the checkpoint and note the time; stop if that was requested during the last step of the epoch or its
-        evaluation, or if the last epochs gained nothing."""
-        this_group().wait()  # each process writes its random state
-        this_group().first_decides(partial(seal, checkpoint_path(Path(args.output_dir or ""), state.global_step)))
-        self._last_save = self.clock()
-        ended = self.settings is not None and gains_nothing(state, self.settings)
-        control.should_training_stop |= this_group().any(self.stop_requested)[0] or ended
-
-    def on_log(
-        self, args: SFTConfig, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
-        """Raise NonFiniteLoss, so that a diverged training does not continue."""
-        for name in ("loss", LOSS):
-            if not math.isfinite(float(logs.get(name, 0.0))):
-                raise NonFiniteLoss(f"{name} is {logs[name]} after step {state.global_step}")
-
-
-def _at_end_of_epoch(state: TrainerState) -> bool:
-    return float(state.epoch or 0.0).is_integer()
 
 
 @dataclass(frozen=True)
@@ -198,6 +124,12 @@ class TrainedModel:
     checkpoint: Path
     """The best checkpoint by the score on the validation rows, or by their loss."""
     steps: int
+    planned_steps: int
+    """Of all epochs."""
+    seconds: float
+    """How long the training took, over all attempts, but for what was lost."""
+    is_over_time: bool
+    """Whether it ended because it had taken as long as it may."""
     train_loss: float
     """Mean over the epoch that ended with the checkpoint."""
     validation_loss: float
@@ -228,6 +160,8 @@ class TrainingSetup:
     micro_batches: int = 1
     """Number of parts in which each batch is processed; a divisor of the batch size. Their gradients are added up, so
     the weights stay the same, up to rounding."""
+    recompute: bool = False
+    """Whether activations are recomputed whatever memory there seems to be."""
     score: ScoreModel | None = None
     """Scores answers to validation rows, to select the checkpoint by that; None to select it by its loss."""
     observers: Sequence[TrainerCallback] = ()
@@ -241,7 +175,7 @@ class TrainingSetup:
     def keeps_activations(self) -> bool:
         """Whether the activations of the largest possible micro-batch need less than half of the free memory. Once
         the memory was exhausted, none are kept."""
-        if self.micro_batches > 1:
+        if self.recompute or self.micro_batches > 1:
             return False
         longest = max(len(each.input_ids) for row in self.train_rows for each in (row, *row.siblings))
         sequences = math.ceil(self.rows_at_a_time / this_group().size) * max(
@@ -258,12 +192,34 @@ class TrainingSetup:
 def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None:
     """Train, resuming from the last checkpoint in the folder.
 
-    Returns None if the monitor was asked to stop; a checkpoint is saved then. Raises NonFiniteLoss.
+    Returns None if the monitor was asked to stop; a checkpoint is saved then. Raises TrainingFailed; MemoryError or
+    RuntimeError if the memory is exhausted: where that was in the midst of a step, a checkpoint of the last one is
+    saved.
     """
     group = this_group()
-    resumed = group.first_decides(partial(last_checkpoint, setup.folder))
+    monitor.note = _note(setup)
+    resumed = group.first_decides(partial(last_checkpoint, setup.folder, monitor.note))
     before = read_state(resumed) if resumed else None
-    score = None if before and was_chosen_by_loss(before) else setup.score
+    trainer = _trainer(setup, monitor, by_score=not (before and was_chosen_by_loss(before)))
+    with on_termination(monitor.stop):
+        try:
+            _train(trainer, setup, monitor, resumed)
+        except Interrupted:
+            monitor.save_completed_step()
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error) and group.is_alone:
+                monitor.save_completed_step()
+            raise
+    return None if group.any(monitor.stop_requested)[0] else _outcome(trainer, monitor, setup.folder)
+
+
+def _note(setup: TrainingSetup) -> CheckpointNote:
+    rows = (setup.train_rows, setup.validation_rows)
+    return CheckpointNote(checkpoint_settings(setup.training, setup.settings, *rows, setup.model))
+
+
+def _trainer(setup: TrainingSetup, monitor: TrainingMonitor, *, by_score: bool) -> AnswerTrainer:
+    score = setup.score if by_score else None
     trainer = AnswerTrainer(
         model=setup.model,
         args=trainer_arguments(setup, by_score=score is not None),
@@ -272,18 +228,31 @@ def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None
         eval_dataset=_dataset(setup.validation_rows),
         processing_class=setup.tokenizer,
         peft_config=setup.adapters,
-        callbacks=[*setup.observers, monitor],
+        callbacks=setup.observers,
+        monitor=monitor,
     )
     trainer.share_batches()
     trainer.objective = objective_for(setup.training.objective)
-    trainer.score, monitor.settings = score, setup.settings
+    trainer.score, monitor.settings, monitor.losses = score, setup.settings, LossWatch(setup.train_rows)
     trainer.remove_callback(PrinterCallback)
-    if before and gains_nothing(before, setup.settings):
+    return trainer
+
+
+def _train(trainer: AnswerTrainer, setup: TrainingSetup, monitor: TrainingMonitor, resumed: Path | None) -> None:
+    while resumed:
+        state, note = read_state(resumed), read_note(resumed)
+        monitor.note, monitor.saved = replace(monitor.note, seconds=note.seconds), resumed
+        if not owes_evaluation(state, over_time=monitor.is_over_time()):
+            break
+        monitor.saved = resumed = this_group().first_decides(partial(mark_unevaluated, resumed))
+        with contextlib.suppress(EvaluationMadeUp):
+            trainer.train(resume_from_checkpoint=str(resumed))
+        resumed = monitor.saved
+    if resumed and (gains_nothing(state, setup.settings) or monitor.is_over_time()):
         # The attempt before ended the training, and was interrupted before it could say so.
-        trainer.state = before
+        trainer.state = state
     else:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    return None if group.any(monitor.stop_requested)[0] else _outcome(trainer, setup.folder)
 
 
 def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTConfig:
@@ -313,7 +282,7 @@ def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTCon
         router_aux_loss_coef=None if _trains_routers(setup) else 0.0,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=2,  # the last one and the best one, or the one before
+        save_total_limit=None,  # the trainer would remove the one before ahead of time
         metric_for_best_model=FIGURE if by_score else LOSS,
         greater_is_better=by_score,
         logging_steps=10,
@@ -339,18 +308,25 @@ def _dataset(rows: Sequence[EncodedRow]) -> Dataset:
     return Dataset.from_dict({**columns, ROW: list(range(len(rows)))} if bring_more(rows) else columns)
 
 
-def _outcome(trainer: SFTTrainer, folder: Path) -> TrainedModel:
+def _outcome(trainer: AnswerTrainer, monitor: TrainingMonitor, folder: Path) -> TrainedModel:
     state = trainer.state
     best_step = state.best_global_step or state.global_step
     return TrainedModel(
         checkpoint=checkpoint_path(folder, best_step),
         steps=state.global_step,
-        train_loss=_mean_loss(state, after=best_step - state.max_steps // state.num_train_epochs, until=best_step),
+        planned_steps=state.max_steps,
+        seconds=monitor.seconds(),
+        is_over_time=monitor.is_over_time() and state.global_step < state.max_steps,
+        train_loss=_mean_loss(state, after=_evaluated_before(state, best_step), until=best_step),
         validation_loss=measured(state, best_step, LOSS) or 0.0,
         validation_score=measured(state, best_step, SCORE),
         trainable_parameters=sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
         losses=tuple(_losses_by_epoch(state)),
     )
+
+
+def _evaluated_before(state: TrainerState, step: int) -> int:
+    return max((entry["step"] for entry in state.log_history if LOSS in entry and entry["step"] < step), default=0)
 
 
 def _losses_by_epoch(state: TrainerState) -> Iterator[EpochLosses]:
