@@ -405,7 +405,8 @@ def test_local_student_that_is_not_read_in_time_is_read_again_by_a_later_attempt
     with pytest.raises(TryLater) as raised:
         check_student(RunConfig.read(run.config_file))
     assert raised.value.message == (
-        f"student.model.uri: {name}: it could not be read within 0.01 seconds; use another model, or a faster volume."
+        f"student.model.uri: {name}: it could not be read within 0.01 seconds; use another model, a faster volume, or a"
+        " machine that is less busy."
     )
 
 

@@ -21,7 +21,7 @@ from distillery_trainer.runtime.errors import TryLater, UserError
 from distillery_trainer.student.checked_student import CheckedStudent
 
 _AS_JSON: dict[str, Any] = {"by_alias": True, "exclude_none": True}
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS = 600
 _HUB = "hf://"
 
 
@@ -100,7 +100,8 @@ def _too_slow(uri: str) -> Exception:
         return NotChecked(f"{problem}.")
     # The node may be busy: a later attempt may be in time.
     return TryLater(
-        f"student.model.uri: {uri}: {problem}; use another model, or a faster volume.", reason=Reason.INVALID_MODEL
+        f"student.model.uri: {uri}: {problem}; use another model, a faster volume, or a machine that is less busy.",
+        reason=Reason.INVALID_MODEL,
     )
 
 
