@@ -153,10 +153,16 @@ def say(text: str) -> None:
 # --- the steps
 
 
+def is_done(folder: Path) -> bool:
+    """Whether a stage has ended well; one that was interrupted leaves a result, too."""
+    result = folder / "result.json"
+    return result.exists() and json.loads(result.read_text())["state"] == "Done"
+
+
 def generate(rows: Rows, data: Path, threads: int) -> None:
     """The rows that all objectives share, and what the teacher scores."""
     known = write_rows(data, rows.data_set, rows.number, rows.held_out, rows.folder)
-    if not (rows.generated / "result.json").exists():
+    if not is_done(rows.generated):
         teacher = SamplingTeacher(known, is_math=rows.data_set.task == "Math")
         with TeacherServer(teacher) as server:
             tokens = AnswerTokens(str(rows.student / "tokenizer.json"), teacher.probabilities)
