@@ -18,7 +18,7 @@ def archive(*names: str) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as file:
         for name in names:
-            file.writestr(name, "")
+            file.writestr(zipfile.ZipInfo(name), "")  # always of the same time
     return stream.getvalue()
 
 
@@ -95,14 +95,15 @@ XML = "it is XML; convert it to JSON Lines, CSV or Parquet."
         (b"GGUF\x03\x00\x00\x00", "it is a model (GGUF), not rows."),
         (b"GIF89a\x01\x00\x01\x00", "it is a picture, not rows."),
         (b"BZh11AY&SY", "the file is compressed with bzip2; compress it with gzip or zstd, or not at all."),
-        (gzip.compress(parquet_file()), "it is a compressed Parquet file; decompress it, since Parquet compresses its"
-         " own columns."),
-        (gzip.compress(LFS), LFS_SENTENCE),
-        (gzip.compress(gzip.compress(b"{}")), "it is compressed twice; decompress it once."),
+        (gzip.compress(parquet_file(), mtime=0),
+         "it is a compressed Parquet file; decompress it, since Parquet compresses its own columns."),
+        (gzip.compress(LFS, mtime=0), LFS_SENTENCE),
+        (gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), "it is compressed twice; decompress it once."),
         ("prompt,completion\na,b\n".encode("utf-16-le"), UTF16_SENTENCE),
         ('{"prompt": "a"}\n'.encode("utf-16-be"), UTF16_SENTENCE),
         ('{"prompt": "a"}\n'.encode("utf-32"), "its text is UTF-32; save it as UTF-8."),
-        (gzip.compress(archive("train.jsonl")), "it is a zip archive; extract it, and name the file with the rows."),
+        (gzip.compress(archive("train.jsonl"), mtime=0),
+         "it is a zip archive; extract it, and name the file with the rows."),
     ],
 )  # fmt: skip
 def test_file_is_named_for_what_it_is(tmp_path, name, content, sentence):
