@@ -109,10 +109,16 @@ def _suggestion(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(_spelling(name), by_spelling, n=1, cutoff=0.7)
     if close:
         return f"did you mean {by_spelling[close[0]]}?"
-    elsewhere = [field_name(path) for path, _ in _all_fields() if path[-1] == name]
-    if elsewhere:
+    if elsewhere := _nearest_to_the_top(name):
         return f"did you mean {' or '.join(elsewhere[:3])}?"
     return f"known fields are {', '.join(names)}" if names else "remove it"
+
+
+def _nearest_to_the_top(name: str) -> list[str]:
+    """The fields of this name that have the fewest others above them."""
+    paths = [path for path, _ in _all_fields() if path[-1] == name]
+    least = min(map(len, paths), default=0)
+    return [field_name(path) for path in paths if len(path) == least]
 
 
 def _not_string(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
