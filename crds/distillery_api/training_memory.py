@@ -21,10 +21,9 @@ class TrainingMachine(LenientModel):
 
     @property
     def training_memory(self) -> int | None:
-        """Bytes in which the training has to fit; None if unknown."""
-        if not self.gpus:
-            return self.memory
-        return None if self.gpu_memory is None else self.gpus * self.gpu_memory
+        """Bytes in which one process of the training has to fit; None if unknown. Each process has one GPU, which holds
+        the whole model."""
+        return self.gpu_memory if self.gpus else self.memory
 
 
 THIS_MACHINE = TrainingMachine(is_this_one=True)

@@ -66,7 +66,7 @@ def test_plan_shows_stages_and_names(distillery):
 def test_plan_without_the_student_says_why_it_states_no_memory(distillery):
     result = distillery("plan", "conjnli.yaml")
     assert result.exit_code == 0
-    assert "train: no estimate of its memory: " in " ".join(result.stderr.split())
+    assert "train: memory: " in " ".join(result.stderr.split())
 
 
 def test_plan_says_what_will_not_start(distillery):

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from distillery_api.reasons import Reason
-from distillery_api.spec import Training
+from distillery_api.stage import Stage
 from distillery_api.status import ConditionType
 from distillery_operator.manifests.method_needs import lacking_for_method
-from simulated_cluster import SimulatedCluster
+from distillery_operator.planning.plan import make_plan
+from simulated_cluster import SimulatedCluster, distillation, spec
 
 GPU = {"limits": {"nvidia.com/gpu": 1}}
 
@@ -22,6 +23,8 @@ GPU = {"limits": {"nvidia.com/gpu": 1}}
         ({"method": "QLoRA", "resources": {"limits": {"memory": "64Gi"}}}, True),
         ({"method": "QLoRA", "resources": {"limits": {"nvidia.com/gpu": 0}}}, True),
         ({"method": "QLoRA", "resources": GPU}, False),
+        ({"method": "QLoRA", "gpusPerNode": 1}, False),
+        ({"method": "QLoRA", "gpusPerNode": 4}, False),
         ({"method": "QLoRA", "resources": {"limits": {"amd.com/gpu": 1}}}, False),
         (
             {"method": "QLoRA", "podTemplate": {"spec": {"containers": [{"name": "stage", "resources": GPU}]}}},
@@ -32,7 +35,9 @@ GPU = {"limits": {"nvidia.com/gpu": 1}}
     ],
 )
 def test_only_a_model_in_4_bits_needs_a_gpu(training: dict[str, Any], lacks: bool) -> None:
-    assert (lacking_for_method(Training.model_validate(training)) is not None) is lacks
+    plan = make_plan(distillation(spec(training=training)))
+    lacking = lacking_for_method(plan.spec.training.method, plan.options(Stage.TRAIN))
+    assert (lacking is not None) is lacks
 
 
 def test_nothing_starts_until_there_is_a_gpu() -> None:
@@ -43,8 +48,8 @@ def test_nothing_starts_until_there_is_a_gpu() -> None:
     ready = cluster.condition(ConditionType.READY)
     assert ready is not None
     assert ready.message.endswith(
-        "training.method: QLoRA needs a GPU; ask for one in training.resources, such as limits: {nvidia.com/gpu: 1}, or"
-        " set training.method to LoRA"
+        "training.method: QLoRA needs a GPU; ask for one by training.gpusPerNode: 1 or in training.resources, such as"
+        " limits: {nvidia.com/gpu: 1}, or set training.method to LoRA"
     )
 
     cluster.change(training={"method": "QLoRA", "resources": GPU})

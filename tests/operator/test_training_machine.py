@@ -8,7 +8,10 @@ import pytest
 
 from distillery_api.spec import Training
 from distillery_api.training_memory import TrainingMachine
+from distillery_operator.manifests.job import planned_training_machine
 from distillery_operator.manifests.training_machine import training_machine
+from distillery_operator.planning.plan import make_plan
+from simulated_cluster import distillation, spec
 
 GIB = 1024**3
 GPU = {"limits": {"nvidia.com/gpu": 1}}
@@ -82,12 +85,19 @@ def test_affinity_says_it_where_it_leaves_no_choice(terms: list[Any], memory: in
     assert on_nodes(affinity=affinity(*terms)).gpu_memory == memory
 
 
-def test_several_gpus_have_their_memory_together() -> None:
+def test_each_of_several_gpus_holds_the_whole_model() -> None:
     known = machine(
         resources={"limits": {"nvidia.com/gpu": 4}},
         podTemplate={"spec": {"nodeSelector": {"nvidia.com/gpu.memory": "1000"}}},
     )
-    assert (known.gpus, known.training_memory) == (4, 4 * 1000 * 1024**2)
+    assert (known.gpus, known.training_memory) == (4, 1000 * 1024**2)
+
+
+def test_gpus_per_node_are_gpus_of_the_machine_as_those_of_resources_are() -> None:
+    options = {"podTemplate": {"spec": {"nodeSelector": {"nvidia.com/gpu.memory": "81920"}}}}
+    for training in ({"gpusPerNode": 4}, {"gpusPerNode": 4, "resources": {"limits": {"nvidia.com/gpu": 4}}}):
+        plan = make_plan(distillation(spec(training={**training, **options})))
+        assert planned_training_machine(plan) == TrainingMachine(gpus=4, gpu_memory=80 * GIB)
 
 
 def test_part_of_a_gpu_states_its_memory() -> None:

@@ -55,7 +55,8 @@ def gpu(gigabytes):
         ("QLoRA", gpu(6), False),
         ("Full", gpu(141), True),
         ("Full", gpu(80), False),
-        ("Full", {"gpus": 2, "gpuMemory": 80 * GB}, True),
+        ("Full", {"gpus": 2, "gpuMemory": 80 * GB}, False),  # each holds all weights
+        ("Full", {"gpus": 2, "gpuMemory": 141 * GB}, True),
         ("LoRA", {"memory": 32 * GB}, False),  # float32 on a CPU
         ("LoRA", {"memory": 64 * GB}, True),
         ("Full", {"gpus": 1}, True),  # nobody knows how large

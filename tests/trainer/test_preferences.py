@@ -7,6 +7,8 @@ from distillery_api.stage import Stage
 from distillery_trainer.data.rows import Rejection
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages import train
+from distillery_trainer.stages.preferences import preferences_note
+from distillery_trainer.student.checkpoints import CheckpointNote, seal
 from distillery_trainer.student.objectives.pairs import Pair, Pairs
 from distillery_trainer.student.objectives.preference import too_few
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
@@ -146,6 +148,19 @@ def test_student_prefers_right_answers_to_rejected_ones(tiny, tmp_path):
 def test_preferences_change_all_weights_where_all_are_trained(tiny, tmp_path):
     digests = [trained(preferring(tmp_path / str(n), tiny, n, method="Full")).training.model_digest for n in (7, 8)]
     assert digests[0] != digests[1]
+
+
+def test_checkpoints_of_preferences_are_of_one_student_and_one_set_of_pairs(tmp_path):
+    first, second = tmp_path / "checkpoint-3", tmp_path / "checkpoint-6"
+    for checkpoint, rank in ((first, 8), (second, 16)):
+        checkpoint.mkdir()
+        seal(checkpoint, CheckpointNote({"training.lora.rank": rank}))
+    pair, other = Pair((1,), (2,), (3,)), Pair((1,), (2,), (4,))
+    notes = [preferences_note(first, [pair]), preferences_note(first, [other]), preferences_note(second, [pair])]
+    assert preferences_note(first, [pair]) == notes[0]
+    assert [note.settings["student before"] for note in notes] == ["checkpoint-3", "checkpoint-3", "checkpoint-6"]
+    assert [note.settings["training.lora.rank"] for note in notes] == [8, 8, 16]
+    assert notes[0].settings["pairs"] != notes[1].settings["pairs"]
 
 
 def test_training_that_was_killed_among_its_preferences_ends_as_one_that_was_not(tiny, tmp_path):

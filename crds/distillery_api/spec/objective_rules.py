@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distillery_api.base import Rule
-from distillery_api.spec.task import Task
+from distillery_api.spec.task import COMPARABLE_TASKS, Task
 from distillery_api.spec.training_objective import ObjectiveKind, RationaleUse, SampleUse
 
 if TYPE_CHECKING:
@@ -43,10 +43,38 @@ def _prefers_answers_alone(spec: DistillationSpec) -> bool:
 
 
 def _prefers_on_one_gpu(spec: DistillationSpec) -> bool:
-    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or spec.training.gpus_per_node in (None, 1)
+    several = (spec.training.gpus_per_node or 1) * (spec.training.nodes or 1) > 1
+    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or not several
 
+
+def _prefers_after_one_training(spec: DistillationSpec) -> bool:
+    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or spec.training.search is None
+
+
+def _prefers_comparable_answers(spec: DistillationSpec) -> bool:
+    return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or spec.task in COMPARABLE_TASKS
+
+
+def _samples_comparable_answers(spec: DistillationSpec) -> bool:
+    return spec.training.objective.samples is SampleUse.MAJORITY or spec.task in COMPARABLE_TASKS
+
+
+_COMPARABLE = ", ".join(COMPARABLE_TASKS[:-1]) + f" and {COMPARABLE_TASKS[-1]}"
+_IS_COMPARABLE = f"self.task in {[str(task) for task in COMPARABLE_TASKS]}"
 
 OBJECTIVE_RULES = (
+    Rule(
+        f"self.training.objective.samples == 'Majority' || {_IS_COMPARABLE}",
+        f"training.objective.samples: answers of this task cannot be counted; Weighted and Soft are for {_COMPARABLE};"
+        " remove the field",
+        _samples_comparable_answers,
+    ),
+    Rule(
+        f"self.training.objective.kind != 'Preference' || {_IS_COMPARABLE}",
+        "training.objective.kind: what a right answer is is not known for this task; Preference is for"
+        f" {_COMPARABLE}; set kind to Labels",
+        _prefers_comparable_answers,
+    ),
     Rule(
         "self.training.objective.samples == 'Majority' || self.generation.samples > 1",
         "training.objective.samples: Weighted and Soft need several samples of each row; set generation.samples to 3 or"
@@ -62,8 +90,8 @@ OBJECTIVE_RULES = (
     Rule(
         "self.training.objective.rationales == 'None' || self.generation.chainOfThought"
         " || self.generation.teachers.exists(t, t.reasoning)",
-        "training.objective.rationales: there is no reasoning to learn; set generation.chainOfThought, or"
-        " generation.teachers[0].reasoning for a teacher that reasons by itself, or remove rationales",
+        "training.objective.rationales: there is no reasoning to learn; set generation.chainOfThought if the task has"
+        " it, or generation.teachers[0].reasoning for a teacher that reasons by itself, or remove rationales",
         _has_reasoning_to_learn,
     ),
     Rule(
@@ -92,9 +120,15 @@ OBJECTIVE_RULES = (
         _prefers_answers_alone,
     ),
     Rule(
-        "self.training.objective.kind != 'Preference' || !has(self.training.gpusPerNode)"
-        " || self.training.gpusPerNode == 1",
-        "training.objective.kind: Preference is learned on one GPU; remove training.gpusPerNode, or set kind to Labels",
+        "self.training.objective.kind != 'Preference' || ((!has(self.training.gpusPerNode)"
+        " || self.training.gpusPerNode == 1) && (!has(self.training.nodes) || self.training.nodes == 1))",
+        "training.objective.kind: Preference is learned on one GPU; remove training.gpusPerNode and training.nodes, or"
+        " set kind to Labels",
         _prefers_on_one_gpu,
+    ),
+    Rule(
+        "self.training.objective.kind != 'Preference' || !has(self.training.search)",
+        "training.objective.kind: Preference goes on with one training; remove training.search, or set kind to Labels",
+        _prefers_after_one_training,
     ),
 )

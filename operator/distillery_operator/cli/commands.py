@@ -272,7 +272,7 @@ def plan_file(file: Path, out: Path | None, mappings: LocalSubstitutes, manifest
     console = output()
     show_table(console, _stage_table(plan))
     say(console, _children_text(plan))
-    if lacking := lacking_for_method(plan.spec.training):
+    if lacking := lacking_for_method(plan.spec.training.method, plan.options(Stage.TRAIN)):
         print_error(f"In a cluster, this will not start: {lacking}")
         return
     show_memory(lambda: memory_in_cluster(plan, planned_training_machine(plan), file.resolve().parent, mappings))

@@ -41,11 +41,11 @@ def show_outlook(manifest: Manifest, folder: Path, mappings: LocalSubstitutes) -
 
 
 def show_memory(estimate: Callable[[], TrainingMemory]) -> None:
-    """Print the memory that the training will take, or why there is no estimate of it."""
+    """Print the memory that the training will take, or why it cannot start, or why there is no estimate."""
     try:
         say(output(), f"train: estimated memory: {estimate().sentence()}")
     except (QueryFailed, TrainerMissing) as error:
-        print_error(f"train: no estimate of its memory: {error}")
+        print_error(f"train: memory: {error}")
 
 
 def outlook_table(title: str, stages: list[StageOutlook]) -> Table:

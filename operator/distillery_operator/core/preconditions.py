@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from distillery_api.reasons import Reason
+from distillery_api.stage import Stage
 from distillery_operator.core.name_conflicts import candidate_name_conflict, server_name_conflict
 from distillery_operator.core.observation import Ownership
 from distillery_operator.core.problem import Problem, name_conflict, refusal_problem
@@ -94,7 +95,8 @@ def shared_server_suits(situation: Situation) -> Problem | None:
 
 def method_can_be_used(situation: Situation) -> Problem | None:
     """Nor for a training that needs what its Pod does not ask for."""
-    lacking = lacking_for_method(situation.plan.spec.training)
+    plan = situation.plan
+    lacking = lacking_for_method(plan.spec.training.method, plan.options(Stage.TRAIN))
     return Problem(Reason.INVALID_SPEC, lacking) if lacking else None
 
 

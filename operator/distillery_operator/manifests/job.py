@@ -132,7 +132,7 @@ def stage_image(plan: Plan, planned: PlannedStage, settings: ManifestSettings) -
 
 def planned_training_machine(plan: Plan) -> TrainingMachine:
     """What the Pod of the train stage will have."""
-    return training_machine(plan.spec.training, _MEMORY_LIMITS[Stage.TRAIN])
+    return training_machine(plan.options(Stage.TRAIN), _MEMORY_LIMITS[Stage.TRAIN])
 
 
 def configuration_digest(plan: Plan, planned: PlannedStage) -> str:

@@ -20,6 +20,7 @@ from distillery_operator.manifests.serving import (
 )
 from distillery_operator.manifests.settings import ManifestSettings
 from distillery_operator.manifests.storage import workspace_claim
+from distillery_operator.manifests.training_nodes import node_count, training_service
 from distillery_operator.planning.plan import Plan
 
 SETTINGS = ManifestSettings(
@@ -49,5 +50,7 @@ def preview(plan: Plan) -> list[Manifest]:
             route = serving_route(plan)
             children += [route] if route else []
             volume = replace(volume, beside_server=server.uses_workspace)
-        children += [stage_config_map(plan, planned), stage_job(plan, planned, 1, SETTINGS, volume)]
+        children += [stage_config_map(plan, planned)]
+        children += [training_service(plan)] if node_count(plan, planned.stage) > 1 else []
+        children += [stage_job(plan, planned, 1, SETTINGS, volume)]
     return children

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import TrainingMethod
+from distillery_api.spec import Training, TrainingMethod
 from distillery_api.training_memory import TrainingMemory, gigabytes
 from distillery_trainer.generation.preflight import PreparedData
 from distillery_trainer.runtime.errors import UserError
@@ -114,10 +114,15 @@ def _load(config: RunConfig, student: CheckedStudent, sizes: ModelSizes, rows: R
         method=config.training.method,
         number_bytes=student.number_bytes or (_BFLOAT16 if _on_gpu(config, student) else _FLOAT32),
         rank=settings.rank or 0,
-        sequences=settings.batch_size,
+        sequences=math.ceil(settings.batch_size / _processes(config.training)),
         length=length,
         answer=min(rows.answer, length),
     )
+
+
+def _processes(training: Training) -> int:
+    """Those that share each batch."""
+    return (training.gpus_per_node or 1) * (training.nodes or 1)
 
 
 def _keeps_activations(sizes: ModelSizes, load: TrainingLoad, available: int) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from peft import PeftModel
 from transformers import PreTrainedModel
@@ -17,8 +20,10 @@ from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import StepProgress
 from distillery_trainer.stages.encoded_rows import EncodedRows
 from distillery_trainer.student.checkpoint_choice import ScoreModel
+from distillery_trainer.student.checkpoints import CheckpointNote, read_note
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.model_folder import ModelFolder, open_folder
+from distillery_trainer.student.objectives.pairs import Pair
 from distillery_trainer.student.objectives.preference import FOLDER, PreferenceSetup, learn_preferences, too_few
 from distillery_trainer.student.saving import weight_storage_errors_explained
 from distillery_trainer.student.trained_weights import load_to_train
@@ -45,7 +50,9 @@ def with_preferences(
         sys.stderr.write(f"{problem}\n")
         return trained, rows.objective.model_copy(update={"note": problem})
     gc.collect()  # the model of the first part is no longer needed
+    note = preferences_note(trained.checkpoint, rows.pairs)
     monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"), progress.alive)
+    monitor.note = note
     folder = config.stage_folder.checkpoints / FOLDER
 
     def student() -> PreTrainedModel:
@@ -62,6 +69,7 @@ def with_preferences(
         folder=folder,
         score=score if trained.validation_score is not None else None,
         micro_batches=min(config.micro_batches, settings.batch_size),
+        note=note,
     )
     with on_termination(monitor.stop), weight_storage_errors_explained(str(folder)):
         preferred = learn_preferences(setup, monitor, trained.validation_score)
@@ -72,6 +80,13 @@ def with_preferences(
     if preferred.checkpoint is None:
         return trained, objective
     return replace(trained, checkpoint=preferred.checkpoint, validation_score=preferred.score), objective
+
+
+def preferences_note(before: Path, pairs: Sequence[Pair]) -> CheckpointNote:
+    """What the second part is determined by: all that the first one was, whose best checkpoint is `before`, and the
+    pairs."""
+    digest = hashlib.sha256(repr(list(pairs)).encode()).hexdigest()
+    return CheckpointNote({**read_note(before).settings, "student before": before.name, "pairs": digest})
 
 
 def _student(config: RunConfig, base: ModelFolder, trained: TrainedModel, device: Device) -> PreTrainedModel:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from peft import LoraConfig
@@ -63,7 +64,7 @@ class TrainedStudent:
 def make_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progress: StepProgress) -> TrainingFigures:
     """Train on the rows, and save adapter and model in the stage's folder. Raises StageError."""
     folder, is_first = config.stage_folder, this_group().is_first
-    figures = _saved_before(folder)
+    figures = this_group().first_decides(partial(_saved_before, folder))
     if figures is None:
         trained = train_student(config, base, rows, progress)
         figures = trained.figures
@@ -187,7 +188,9 @@ def _execution(setup: TrainingSetup) -> str:
 
 def _observers(config: RunConfig, progress: StepProgress) -> tuple[TrainerCallback, ...]:
     """What is told how the training goes."""
-    log = TrainingLog(config.stage_folder.training_log, progress.training_figures)
+    # The trainings of a learning curve belong to evaluate, which reports no figures of a training.
+    reported = [progress.training_figures] if config.stage is Stage.TRAIN else []
+    log = TrainingLog(config.stage_folder.training_log, *reported)
     return (log, *tracker_callbacks(config))
 
 

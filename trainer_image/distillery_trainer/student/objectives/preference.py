@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from trl import DPOConfig, DPOTrainer
 from distillery_api.spec import Training
 from distillery_api.stage_result import TrainingSettings
 from distillery_trainer.student.checkpoint_choice import ScoreModel
-from distillery_trainer.student.checkpoints import checkpoint_path, last_checkpoint
+from distillery_trainer.student.checkpoints import CheckpointNote, checkpoint_path, last_checkpoint
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.objectives.pairs import Pair
 
@@ -52,6 +52,8 @@ class PreferenceSetup:
     score: ScoreModel | None
     """Scores answers to validation rows; None where answers are long."""
     micro_batches: int = 1
+    note: CheckpointNote = field(default_factory=CheckpointNote)
+    """What the checkpoints are determined by: the student before, and the pairs."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def too_few(pairs: Sequence[Pair]) -> str | None:
 
 def learn_preferences(setup: PreferenceSetup, monitor: TrainerCallback, score_before: float | None) -> Preferred:
     """Train, resuming from the last checkpoint in the folder. Raises NonFiniteLoss."""
-    resumed = last_checkpoint(setup.folder)
+    resumed = last_checkpoint(setup.folder, setup.note)
     trainer = PairTrainer(
         model=setup.model(),
         ref_model=setup.reference() if setup.reference else None,
