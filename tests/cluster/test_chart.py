@@ -251,7 +251,7 @@ def test_two_replicas_prefer_two_nodes_and_give_way_one_by_one(render):
 
 def test_policy_lets_the_operator_alone_reach_the_metrics_of_stages(render):
     documents = render("networkPolicy.enabled=true", "watchNamespaces={team-a}", namespace="system")
-    policy = one(documents, "NetworkPolicy")
+    policy = one(documents, "NetworkPolicy", "distillery-progress")
     assert policy["metadata"]["namespace"] == "team-a"
     plan = planned("team-a", serving=FROM_IMAGE)
     for stage in Stage:
@@ -263,6 +263,18 @@ def test_policy_lets_the_operator_alone_reach_the_metrics_of_stages(render):
     assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "system"}
     assert selects(peer["podSelector"], one(documents, "Deployment")["spec"]["template"])
     assert rule["ports"] == [{"port": METRICS_PORT, "protocol": "TCP"}]
+
+
+def test_policy_lets_the_pods_of_a_training_on_several_nodes_reach_each_other_alone(render):
+    documents = render("networkPolicy.enabled=true", "watchNamespaces={team-a}", namespace="system")
+    policy = one(documents, "NetworkPolicy", "distillery-training")
+    (rule,) = policy["spec"]["ingress"]
+    (peer,) = rule["from"]
+    plan = planned("team-a", serving=FROM_IMAGE)
+    pods = {stage: stage_pod(plan, plan.stage(stage), SETTINGS) for stage in Stage}
+    chosen = [stage for stage, pod in pods.items() if selects(policy["spec"]["podSelector"], pod)]
+    assert (policy["metadata"]["namespace"], chosen) == ("team-a", [Stage.TRAIN])
+    assert (peer, "ports" in rule) == ({"podSelector": policy["spec"]["podSelector"]}, False)
 
 
 def test_operator_never_reads_a_secret_and_never_deletes_a_claim(render):
