@@ -38,7 +38,8 @@ def test_two_processes_killed_and_stopped_on_the_way_train_as_one_process_does(t
     one = TrainEvaluateRun(tmp_path / "one", tiny, **rows)
     alone_process = one.start(Stage.TRAIN)
 
-    two = TrainEvaluateRun(tmp_path / "two", tiny, **{**rows, "training": {**settings, "gpusPerNode": 2}})
+    together_rows = {**rows, "training": {**settings, "gpusPerNode": 2}}
+    two = TrainEvaluateRun(tmp_path / "two", tiny, **together_rows, base_folder="base-a")
     checkpoints = two.folder(Stage.TRAIN) / "checkpoints"
     process = two.start(Stage.TRAIN)
     wait_until((checkpoints / "checkpoint-5" / "complete.json").exists, seconds=200)

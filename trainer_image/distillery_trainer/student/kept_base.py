@@ -8,7 +8,6 @@ from pathlib import Path
 
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.atomic_files import make_folder
-from distillery_trainer.processes.process_group import this_group
 from distillery_trainer.runtime.folder_locks import locked_folder
 from distillery_trainer.student.base_licence import copy_licence_files
 from distillery_trainer.student.chat_template import Rendering
@@ -23,13 +22,10 @@ def kept_base(config: RunConfig, base_folder: str, rendering: Rendering) -> Mode
     Raises InvalidModel, UserError, and TryLater where another stage fills it at this moment.
     """
     folder, uri = config.paths.base_model(base_folder), config.student.model.uri
-
-    def filled() -> None:
+    if not folder.exists():  # which it is only once it is complete, so that readers need no lock
         with locked_folder(config, base_folder):
             if not folder.exists():
                 _keep(open_folder(locate(config), uri, rendering.template), folder)
-
-    this_group().first_decides(filled)  # several processes would shut each other out
     return open_folder(folder, uri)
 
 
