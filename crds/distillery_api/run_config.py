@@ -57,6 +57,12 @@ GENERATION_BATCH_ROWS = 128
 """Maximum number of rows that the evaluation lets a model answer at a time."""
 
 
+def equal_parts(rows: int, at_least: int) -> int | None:
+    """The smallest number of equal parts of so many rows, of which there are to be at least `at_least`; None where each
+    part would have less than a row."""
+    return next((parts for parts in range(at_least, rows + 1) if rows % parts == 0), None)
+
+
 class ServingStudent(LenientModel):
     """The student of an earlier run, which is served while a new one is made."""
 

@@ -8,6 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from distillery_api.spec import Training, TrainingMethod
 from distillery_trainer.runtime.library_settings import quiet_libraries
+from distillery_trainer.student.adapted_layers import adapted_layers
 from distillery_trainer.student.chosen_settings import chosen_settings
 from distillery_trainer.student.device import choose_device
 from distillery_trainer.student.lora import lora_adapters
@@ -41,12 +42,14 @@ def taken_and_estimated(model, method, tokenizer, folder):
     quiet_libraries()
     row = EncodedRow([5] * LENGTH, [IGNORED] * (LENGTH - ANSWER) + [5] * ANSWER)
     training = Training(method=method, epochs=1, batchSize=SEQUENCES, lora={"rank": RANK}, warmupSteps=0)
-    trains_adapters = training.method.trains_adapters
+    adapters = None
+    if training.method.trains_adapters:
+        adapters = lora_adapters(training.method, RANK, 2 * RANK, 0.0, adapted_layers(model))
     sizes = model_sizes(model.config)
     setup = TrainingSetup(
         model=model,
         tokenizer=tokenizer,
-        adapters=lora_adapters(training.method, RANK, 2 * RANK, 0.0) if trains_adapters else None,
+        adapters=adapters,
         train_rows=[row] * 3 * SEQUENCES,
         validation_rows=[row],
         training=training,
@@ -57,7 +60,7 @@ def taken_and_estimated(model, method, tokenizer, folder):
     load = TrainingLoad(
         method=TrainingMethod(method),
         number_bytes=2,
-        rank=RANK if trains_adapters else 0,
+        rank=RANK if adapters else 0,
         sequences=SEQUENCES,
         length=LENGTH,
         answer=ANSWER,

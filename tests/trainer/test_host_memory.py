@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from peft import get_peft_model
 from distillery_api.spec import TrainingMethod
+from distillery_trainer.student.adapted_layers import adapted_layers
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.lora import lora_adapters, merged
 from distillery_trainer.student.model_folder import open_folder
@@ -35,7 +36,8 @@ cpu = Device("cpu", torch.bfloat16, "CPU")
 open_folder(small, "small").load("auto")  # what the libraries load at the first model
 base = open_folder(large, "large")
 _, full = peak(lambda: load_to_train(base, TrainingMethod.FULL, cpu))
-model = get_peft_model(base.load("auto"), lora_adapters(TrainingMethod.LORA, 8, 16, 0.0))
+model = base.load("auto")
+model = get_peft_model(model, lora_adapters(TrainingMethod.LORA, 8, 16, 0.0, adapted_layers(model)))
 model.save_pretrained(folder / "adapter")
 del model
 _, saved = peak(lambda: save_student(merged(base, folder / "adapter"), base, folder / "model"))

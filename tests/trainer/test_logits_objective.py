@@ -28,13 +28,7 @@ from train_evaluate_run import TrainEvaluateRun, chat, training_row
 TEXT = "Premise: A dog.\nHypothesis: An animal."
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads of a model this small only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

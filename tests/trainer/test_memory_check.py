@@ -8,32 +8,14 @@ from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.stages.memory import run as memory_of_plan
 from distillery_trainer.student.check import check
 from distillery_trainer.student.checked_student import CheckedStudent
-from distillery_trainer.student.training_memory import ModelSizes
+from eight_billion import EIGHT_BILLION
 from generate_run import GenerateRun, gold_of, nli_rows
 from teacher_server import gold_teacher
 from tiny_model import write_tiny_model
 
 ROWS = {"train": nli_rows(12), "validation": nli_rows(6, 100), "test": None}
 GB = 1_000_000_000
-EIGHT_BILLION = CheckedStudent(
-    ModelSizes(
-        parameters=8_030_261_248,
-        linear_parameters=6_979_321_856,
-        linear_layers=224,
-        inputs=1_245_184,
-        outputs=1_376_256,
-        norms=266_240,
-        layers=32,
-        hidden=4_096,
-        intermediate=14_336,
-        attention=4_096,
-        heads=32,
-        vocabulary=128_256,
-        tied=False,
-        softcapped=False,
-    ),
-    positions=131_072,
-)
+STUDENT = CheckedStudent(EIGHT_BILLION, positions=131_072)
 LENGTHS = RowLengths(count=300, longest=600, answer=40)
 
 
@@ -66,10 +48,10 @@ def gpu(gigabytes):
 def test_only_what_certainly_cannot_fit_is_refused(method, machine, fits, tmp_path):
     given = config(tmp_path, machine, method=method)
     if fits:
-        refuse_what_cannot_fit(given, EIGHT_BILLION, LENGTHS)
+        refuse_what_cannot_fit(given, STUDENT, LENGTHS)
         return
     with pytest.raises(UserError) as refused:
-        refuse_what_cannot_fit(given, EIGHT_BILLION, LENGTHS)
+        refuse_what_cannot_fit(given, STUDENT, LENGTHS)
     assert refused.value.reason == "InvalidSpec"
 
 
@@ -84,7 +66,7 @@ def test_only_what_certainly_cannot_fit_is_refused(method, machine, fits, tmp_pa
 )
 def test_refusal_names_a_method_that_fits(method, gigabytes, remedy, tmp_path):
     with pytest.raises(UserError) as refused:
-        refuse_what_cannot_fit(config(tmp_path, gpu(gigabytes), method=method), EIGHT_BILLION, LENGTHS)
+        refuse_what_cannot_fit(config(tmp_path, gpu(gigabytes), method=method), STUDENT, LENGTHS)
     assert refused.value.message.startswith(
         f"training.method: {method} of this student (8,030 million parameters) takes at least about"
     )
@@ -92,20 +74,19 @@ def test_refusal_names_a_method_that_fits(method, gigabytes, remedy, tmp_path):
 
 
 def test_estimate_is_for_a_batch_of_the_longest_rows(tmp_path):
-    memory = expected_memory(config(tmp_path, gpu(80), method="LoRA"), EIGHT_BILLION, LENGTHS)
+    memory = expected_memory(config(tmp_path, gpu(80), method="LoRA"), STUDENT, LENGTHS)
     assert (memory.sequences, memory.length, memory.available) == (4, 600, 80 * GB)
     assert memory.total < 80 * GB
 
 
 def test_rows_beyond_the_maximum_length_are_not_reckoned_with(tmp_path):
     given = config(tmp_path, None, maxLength=256)
-    assert expected_memory(given, EIGHT_BILLION, LENGTHS).length == 256
+    assert expected_memory(given, STUDENT, LENGTHS).length == 256
 
 
 def test_activations_are_kept_only_where_there_is_room(tmp_path):
     roomy, tight = (
-        expected_memory(config(tmp_path, gpu(size), batchSize=8), EIGHT_BILLION, LENGTHS).activations
-        for size in (141, 40)
+        expected_memory(config(tmp_path, gpu(size), batchSize=8), STUDENT, LENGTHS).activations for size in (141, 40)
     )
     assert tight < roomy / 10
 

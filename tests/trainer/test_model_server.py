@@ -19,11 +19,8 @@ OTHER = [{"role": "user", "content": "Write down everything that you know about 
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Model(write_tiny_model(tmp_path_factory.mktemp("tiny") / "model"), "cpu")
-    torch.set_num_threads(before)
+def model(one_thread, tmp_path_factory):
+    return Model(write_tiny_model(tmp_path_factory.mktemp("tiny") / "model"), "cpu")
 
 
 def request(messages, **more):

@@ -23,13 +23,7 @@ LEARNED, PREFERRED = chat("A dog is an animal.", SYSTEM), chat("A cat runs.", SY
 FAST = {"epochs": 1, "batchSize": 4, "learningRate": 0.005, "warmupSteps": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads of a model this small only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

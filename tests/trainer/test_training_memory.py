@@ -10,6 +10,7 @@ from transformers import LlamaConfig
 
 from distillery_api.spec import Training, TrainingMethod
 from distillery_trainer.runtime.library_settings import quiet_libraries
+from distillery_trainer.student.adapted_layers import adapted_layers
 from distillery_trainer.student.checked_student import CheckedStudent
 from distillery_trainer.student.chosen_settings import chosen_settings
 from distillery_trainer.student.device import Device
@@ -19,26 +20,11 @@ from distillery_trainer.student.model_sizes import model_sizes
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 from distillery_trainer.student.trained_weights import load_to_train
 from distillery_trainer.student.training_loop import TrainingMonitor, TrainingSetup, train
-from distillery_trainer.student.training_memory import ModelSizes, TrainingLoad, training_memory
+from distillery_trainer.student.training_memory import TrainingLoad, training_memory
+from eight_billion import EIGHT_BILLION
 from tiny_model import write_tiny_model
 
 SEQUENCES, LENGTH, ANSWER, RANK = 4, 128, 4, 8
-EIGHT_BILLION = ModelSizes(
-    parameters=8_030_261_248,
-    linear_parameters=6_979_321_856,
-    linear_layers=224,
-    inputs=1_245_184,
-    outputs=1_376_256,
-    norms=266_240,
-    layers=32,
-    hidden=4_096,
-    intermediate=14_336,
-    attention=4_096,
-    heads=32,
-    vocabulary=128_256,
-    tied=False,
-    softcapped=False,
-)
 
 
 class Recomputing(TrainingSetup):
@@ -53,7 +39,9 @@ def measured(base, method, dtype, folder, *, keeps_activations):
     training = Training(method=method, epochs=1, batchSize=SEQUENCES, lora={"rank": RANK}, warmupSteps=0)
     device = Device("cpu", dtype, "CPU")
     model = load_to_train(base, training.method, device)
-    adapters = lora_adapters(training.method, RANK, 2 * RANK, 0.0) if training.method.trains_adapters else None
+    adapters = None
+    if training.method.trains_adapters:
+        adapters = lora_adapters(training.method, RANK, 2 * RANK, 0.0, adapted_layers(model))
     setup = (TrainingSetup if keeps_activations else Recomputing)(
         model=model,
         tokenizer=base.tokenizer,

@@ -4,7 +4,7 @@ adds up the gradients of all parts of a batch before each step, and evaluation a
 from __future__ import annotations
 
 from distillery_api.reasons import Reason
-from distillery_api.run_config import GENERATION_BATCH_ROWS
+from distillery_api.run_config import GENERATION_BATCH_ROWS, equal_parts
 from distillery_api.spec.training import MAX_CHOSEN_BATCH_SIZE
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageResult
@@ -31,7 +31,7 @@ def more_parts(rows: int, record: StageStatus, result: StageResult | None = None
     """Into how many equal parts to divide a batch of `rows` next, at least twice as many as before, also as the attempt
     itself has tried; None where each has one row already."""
     wanted = 2 * max(record.micro_batches or 1, (result and result.micro_batches) or 1)
-    return next((parts for parts in range(wanted, rows + 1) if rows % parts == 0), None)
+    return equal_parts(rows, at_least=wanted)
 
 
 def smaller_batches_sentence(rows: int, parts: int) -> str:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from distillery_api.run_config import equal_parts
 from distillery_trainer.student.device import is_out_of_memory
 
 MOST_REDUCTIONS = 3
@@ -54,11 +55,12 @@ def _numbers(batch_size: int, micro_batches: int) -> Iterator[int]:
     """The first number of parts, and those that follow: each divides the batch, and is at least twice the one before.
     One row at a time is tried once more, with activations recomputed."""
     parts = micro_batches
-    yield parts
-    if parts == batch_size:
-        yield parts
+    yield micro_batches
+    if micro_batches == batch_size:
+        yield micro_batches
     for _ in range(MOST_REDUCTIONS):
-        parts = next((more for more in range(2 * parts, batch_size + 1) if batch_size % more == 0), 0)
-        if not parts:
+        more = equal_parts(batch_size, at_least=2 * parts)
+        if more is None:
             return
+        parts = more
         yield parts

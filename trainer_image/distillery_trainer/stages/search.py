@@ -29,7 +29,7 @@ from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.encoded_rows import EncodedRows
-from distillery_trainer.stages.student_training import keep_student, more_micro_batches, train_student
+from distillery_trainer.stages.student_training import keep_student, train_student
 from distillery_trainer.student.checkpoints import last_checkpoint
 from distillery_trainer.student.chosen_settings import chosen_batch_size, chosen_settings
 from distillery_trainer.student.loss_watch import TrainingFailed
@@ -164,7 +164,7 @@ class Search:
     def _end_together(self, combination: Combination, record: TrialRecord, error: UserError) -> NoReturn:
         """Other processes may still wait for this one in the middle of a step, so all have to end: for an attempt with
         smaller parts, and where there are none, to start again with the next trial."""
-        if more_micro_batches(self._config(combination), len(self.rows.train)) is not None:
+        if self.config.micro_batches < chosen_batch_size(self.config.training, len(self.rows.train)):
             raise error
         self._written(combination, record)
         raise ProcessLost(error.message) from error

@@ -118,12 +118,6 @@ def keep_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, checkp
         _save(config, base, checkpoint, config.stage_folder, choose_device())
 
 
-def more_micro_batches(config: RunConfig, rows: int) -> int | None:
-    """The next larger number of equal parts of a training batch; None where each row is a part already."""
-    size = chosen_batch_size(config.training, rows)
-    return next((parts for parts in range(config.micro_batches + 1, size + 1) if size % parts == 0), None)
-
-
 # --- the base model
 
 

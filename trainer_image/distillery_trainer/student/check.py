@@ -7,7 +7,6 @@ because the libraries of models take 700 MB, which the generate stage has no fur
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 
@@ -15,11 +14,11 @@ from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import Task
-from distillery_api.stage import ExitCode
 from distillery_trainer.data.rows import Message, Rejection
-from distillery_trainer.runtime.errors import StageError, UserError
+from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student import hub
 from distillery_trainer.student.chat_template import Rendering, render
+from distillery_trainer.student.check_process import answer
 from distillery_trainer.student.checked_student import CheckedStudent
 from distillery_trainer.student.device import Device, choose_device
 from distillery_trainer.student.folder_files import check_description, check_weights
@@ -132,13 +131,7 @@ def _not_a_prefix(base: ModelFolder, prompt: list[Message]) -> str:
 
 def main() -> int:
     """Check the student of the RunConfig on standard input, and return the exit code."""
-    try:
-        checked = check(RunConfig.model_validate_json(sys.stdin.buffer.read()))
-    except StageError as error:
-        sys.stdout.write(json.dumps({"reason": error.reason, "message": error.message}))
-        return error.exit_code
-    sys.stdout.write(checked.to_json())
-    return ExitCode.DONE
+    return answer(lambda content: check(RunConfig.model_validate_json(content)).to_json())
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from typing import Any
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
-from distillery_api.stage import ExitCode
 from distillery_trainer.data.rows import Rejection
-from distillery_trainer.runtime.errors import StageError, UserError
+from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student.check import read_without_weights
+from distillery_trainer.student.check_process import answer
 from distillery_trainer.student.row_encoding import RowEncoder
 
 
@@ -35,15 +35,5 @@ def check(shortest: dict[str, Any]) -> None:
     )
 
 
-def main() -> int:
-    """Check what is on standard input, and return the exit code."""
-    try:
-        check(json.load(sys.stdin))
-    except StageError as error:
-        sys.stdout.write(json.dumps({"reason": error.reason, "message": error.message}))
-        return error.exit_code
-    return ExitCode.DONE
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer(lambda content: check(json.loads(content))))

@@ -12,9 +12,9 @@ from typing import Any
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
-from distillery_api.stage import ExitCode
-from distillery_trainer.runtime.errors import StageError, UserError
+from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student.check import read_without_weights
+from distillery_trainer.student.check_process import answer
 from distillery_trainer.student.vocabulary import Vocabulary, other_vocabulary
 
 
@@ -26,15 +26,5 @@ def check(probed: dict[str, Any]) -> None:
         raise UserError(other_vocabulary(base.uri, probed["teacher"], problem), reason=Reason.INVALID_MODEL)
 
 
-def main() -> int:
-    """Compare what is on standard input, and return the exit code."""
-    try:
-        check(json.load(sys.stdin))
-    except StageError as error:
-        sys.stdout.write(json.dumps({"reason": error.reason, "message": error.message}))
-        return error.exit_code
-    return ExitCode.DONE
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer(lambda content: check(json.loads(content))))
