@@ -81,6 +81,11 @@ def test_message_names_the_labels():
     )
 
 
+def test_punctuation_in_a_list_counts_only_where_it_is_a_label():
+    assert PARSER.read("price, service, .") == "price, service"
+    assert LabelSetParser([".", "price"], "labels").read("price, .") == "., price"
+
+
 names = st.text(st.sampled_from(string.printable + "äßé中"), min_size=1, max_size=12).map(str.strip)
 label_lists = (
     st.lists(names.filter(lambda name: name and "\n" not in name and "\r" not in name), min_size=2, max_size=6)

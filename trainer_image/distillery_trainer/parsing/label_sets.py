@@ -59,7 +59,7 @@ class LabelSetParser:
             return None
         if label_key(text) in _NO_LABEL:
             return set()
-        items = [item for item in _SEPARATOR.split(plain(text)) if item.strip(" .")]
+        items = [item for item in _SEPARATOR.split(plain(text)) if item.strip(" .") or label_of(item)]
         return _all_labels([label for item in items for label in _labels_in(item, label_of)]) if items else None
 
     def _label(self, text: str) -> str | None:
