@@ -1,13 +1,21 @@
 """What the callbacks of transformers for TensorBoard, Weights & Biases and trackio are told, and when."""
 
+import contextlib
+import importlib
+import sys
 from types import SimpleNamespace
 
 import pytest
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from distillery_api.spec import Tracking
 from distillery_api.stage import Stage
-from distillery_trainer.student.tracker_callbacks import BackgroundCallback, run_id, tracker_callbacks
+from distillery_trainer.student.tracker_callbacks import (
+    BackgroundCallback,
+    reported,
+    run_id,
+    tracker_callbacks,
+)
 from train_evaluate_run import FOLDERS, TrainEvaluateRun
 
 
@@ -67,6 +75,67 @@ def test_a_library_that_fails_is_said_once_and_the_training_goes_on(tmp_path, ca
     train(BackgroundCallback("Library", lambda state: library, config(tmp_path, reportTo=["WandB"])))
     assert [event for event, *_ in library.events] == ["begin", "log", "log", "end"]
     assert capsys.readouterr().err == "Library: refused. The stage goes on; its own files have all figures.\n"
+
+
+def test_the_run_of_a_training_that_fails_is_ended_so_that_the_next_one_has_its_own(tmp_path):
+    library = Library()
+    callback = BackgroundCallback("Library", lambda state: library, config(tmp_path, reportTo=["WandB"]))
+    with contextlib.suppress(MemoryError), reported([callback]):
+        callback.on_train_begin(SimpleNamespace(), TrainerState(global_step=4), TrainerControl())
+        raise MemoryError
+    assert library.events[-1] == ("end", 4)
+
+
+WANDB = """
+run, config, began = None, {}, []
+
+def init(**settings):
+    global run
+    assert run is None, "a run goes on"
+    run = type("Run", (), {"_label": lambda self, **_: None, "lines": [], **settings})()
+    began.append(run)
+
+def finish():
+    global run
+    run = None
+
+def log(figures):
+    run.lines.append(figures)
+"""
+
+
+@pytest.fixture
+def wandb(tmp_path, monkeypatch):
+    """In the place of the library: runs that nobody but the process knows."""
+    package = tmp_path / "packages/wandb"
+    (package / "sdk/lib").mkdir(parents=True)
+    for folder in (package, package / "sdk", package / "sdk/lib"):
+        (folder / "__init__.py").write_text(WANDB if folder == package else "")
+    (package / "sdk/lib/config_util.py").write_text("class ConfigError(Exception): ...\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: True)
+    yield importlib.import_module("wandb")
+    for name in [name for name in sys.modules if name.split(".")[0] == "wandb"]:
+        del sys.modules[name]
+
+
+def test_each_trial_of_a_search_is_a_run_of_its_own_in_weights_and_biases(tmp_path, wandb, capsys):
+    for rate in ("0.1", "0.2"):
+        trial = config(tmp_path, reportTo=["WandB"], experiment="nlp").model_copy(
+            update={"folder": f"{FOLDERS[Stage.TRAIN]}/search/rate-{rate}"}
+        )
+        (callback,) = tracker_callbacks(trial)
+        args, state, control = TrainingArguments(output_dir=str(tmp_path)), TrainerState(), TrainerControl()
+        with reported([callback]):
+            callback.on_train_begin(args, state, control)
+            callback.on_log(args, state, control, logs={"loss": float(rate)})
+    assert capsys.readouterr().err == ""
+    stage = FOLDERS[Stage.TRAIN]
+    assert [(run.id, run.name, run.project, run.group, run.dir) for run in wandb.began] == [
+        (f"tiny-{stage}-search-rate-0-1", f"{stage}/search/rate-0.1", "nlp", "tiny", str(tmp_path / stage)),
+        (f"tiny-{stage}-search-rate-0-2", f"{stage}/search/rate-0.2", "nlp", "tiny", str(tmp_path / stage)),
+    ]
+    assert [[line["train/loss"] for line in run.lines] for run in wandb.began] == [[0.1], [0.2]]
 
 
 def test_a_library_that_cannot_be_loaded_is_said_once(tmp_path, capsys):

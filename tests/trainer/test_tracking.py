@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -240,12 +239,70 @@ def test_the_libraries_get_the_credentials_under_their_own_names(monkeypatch):
     assert without_credentials("refused abc123def at http://me:pw@host/x") == "refused … at http://host/x"
 
 
-def test_the_run_of_a_search_has_its_trials_one_after_the_other():
-    from distillery_trainer.stages.search import TrialProgress
+def trial(run, name):
+    return run.config(Stage.TRAIN, folder=f"{FOLDERS[Stage.TRAIN]}/search/{name}")
 
-    noted = []
+
+def trial_result(config, **changes):
+    return StageResult(stage=Stage.TRAIN, folder=config.folder, state="Done", message="Said.", exit_code=0).model_copy(
+        update={**RESULTS[Stage.TRAIN], **changes}
+    )
+
+
+def report_search(run, *names, figures=((10, {"loss": 1.5}), (20, {"loss": 1.0})), interrupted=None):
+    """Report a search whose stage ends in the midst of `interrupted`."""
     progress = ProgressReporter(Stage.TRAIN)
-    progress.on_figures = lambda step, figures: noted.append((step, figures))
-    second = replace(TrialProgress(progress, before=0, total=60), before=30)
-    second.training_figures(10, {"loss": 1.0})
-    assert noted == [(40, {"loss": 1.0})]
+    with tracked(run.config(Stage.TRAIN), progress) as reported:
+        for name in (*names, *([interrupted] if interrupted else [])):
+            progress.observer.trial_begins(trial(run, name))
+            for step, measured in figures:
+                progress.training_figures(step, measured)
+            if name != interrupted:
+                progress.observer.trial_ended(trial_result(trial(run, name)))
+        stage = trial_result(run.config(Stage.TRAIN))
+        reported.finished(stage.model_copy(update={"exit_code": 143, "state": "Failed"}) if interrupted else stage)
+        reported.reports.close()
+
+
+def test_each_trial_of_a_search_is_a_run_in_that_of_its_stage(mlflow, tmp_path):
+    report_search(Run(tmp_path / "run"), "rate-0.001", "rate-0.01")
+    found, count = runs(mlflow)
+    stage = found[FOLDERS[Stage.TRAIN]]
+    trials = [found[f"{stage.info.run_name}/search/{name}"] for name in ("rate-0.001", "rate-0.01")]
+    assert count == 4
+    assert {each.data.tags["mlflow.parentRunId"] for each in trials} == {stage.info.run_id}
+    for each in trials:
+        assert history(mlflow, each, "loss") == [(10, 1.5), (20, 1.0)]
+        assert (each.data.params["rank"], each.data.metrics["best/validationLoss"]) == ("16", 0.2)
+    assert {each.info.status for each in found.values()} == {"FINISHED"}
+    assert history(mlflow, stage, "loss") == [], "it has the result of the search"
+    assert stage.data.metrics["best/validationLoss"] == 0.2
+
+
+def test_an_interrupted_search_goes_on_with_the_run_of_the_trial_under_way(mlflow, tmp_path):
+    run = Run(tmp_path / "run")
+    report_search(run, "rate-0.001", interrupted="rate-0.01", figures=[(10, {"loss": 1.5})])
+    ended = runs(mlflow)[0][f"{FOLDERS[Stage.TRAIN]}/search/rate-0.01"]
+    assert ended.info.status == "KILLED"
+    report_search(run, "rate-0.01")
+    found, count = runs(mlflow)
+    assert count == 4
+    again = found[ended.info.run_name]
+    assert (again.info.status, history(mlflow, again, "loss")) == ("FINISHED", [(10, 1.5), (20, 1.0)])
+
+
+def test_a_trial_that_ended_while_the_server_was_down_is_reported_once_it_is_back(mlflow, tmp_path, capsys):
+    store, away, run = tmp_path / "store", tmp_path / "away", Run(tmp_path / "run")
+    store.rename(away)
+    progress = ProgressReporter(Stage.TRAIN)
+    with tracked(run.config(Stage.TRAIN), progress) as reported:
+        progress.observer.trial_begins(trial(run, "rate-0.001"))
+        progress.training_figures(10, {"loss": 1.5})
+        progress.observer.trial_ended(trial_result(trial(run, "rate-0.001")))
+        reported.reports.submit(lambda: away.rename(store))
+        reported.finished(trial_result(run.config(Stage.TRAIN)))
+        reported.reports.close()
+    found, count = runs(mlflow)
+    ended = found[f"{FOLDERS[Stage.TRAIN]}/search/rate-0.001"]
+    assert (count, history(mlflow, ended, "loss"), ended.info.status) == (3, [(10, 1.5)], "FINISHED")
+    assert capsys.readouterr().err.count("MLflow: ") == 1

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import make_wsgi_app
 
+from distillery_api.run_config import RunConfig
 from distillery_api.runtime.metrics_server import metrics_server
 from distillery_api.stage import Stage
-from distillery_api.stage_result import Progress
+from distillery_api.stage_result import Progress, StageResult
 from distillery_api.usage import Estimate
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.signals import termination_deferred
@@ -41,6 +42,19 @@ class StepProgress(Protocol):
 
     def training_figures(self, step: int, figures: Mapping[str, float]) -> None:
         """Say what was measured after a step, by its name in the training log."""
+
+
+class TrainingObserver:
+    """What is told how a training goes; this one does nothing with it."""
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        """So much was measured after a step, by its name in the training log."""
+
+    def trial_begins(self, trial: RunConfig) -> None:
+        """The figures that follow are those of a trial of a search."""
+
+    def trial_ended(self, result: StageResult) -> None:
+        """A trial has ended with this result."""
 
 
 class ProgressReporter:
@@ -70,8 +84,8 @@ class ProgressReporter:
         }
         self._children: dict[tuple[Counter, str], Counter] = {}
         self._unit: str | None = None
-        self.on_figures: Callable[[int, Mapping[str, float]], object] = lambda step, figures: None
-        """Called with the figures of a training as they come."""
+        self.observer = TrainingObserver()
+        """What is told of a training as it goes on."""
         self.progress: Progress | None = None
         """How far the stage is; None until it says so."""
         self.activity = 0
@@ -139,7 +153,7 @@ class ProgressReporter:
 
     def training_figures(self, step: int, figures: Mapping[str, float]) -> None:
         """Report what was measured after a step, by its name in the training log."""
-        self.on_figures(step, figures)
+        self.observer.figures(step, figures)
         for name, value in figures.items():
             self._training[name].labels(self._stage).set(value)
 

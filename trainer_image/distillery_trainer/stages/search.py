@@ -23,7 +23,8 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.search_figures import SearchFigures, Trial, TrialFailure
 from distillery_api.spec import Combination
-from distillery_api.stage_result import TrainingFigures
+from distillery_api.stage import ExitCode, Stage
+from distillery_api.stage_result import StageOutcome, StageResult, TrainingFigures
 from distillery_trainer.processes.process_group import ProcessLost, this_group
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import write_atomically
@@ -83,7 +84,7 @@ class TrialProgress:
 
     def training_figures(self, step: int, figures: Mapping[str, float]) -> None:
         """What was measured after a step of this trial."""
-        self.progress.training_figures(self.before + step, figures)
+        self.progress.training_figures(step, figures)
 
 
 def search_student(
@@ -141,6 +142,7 @@ class Search:
         steps = self._steps
         progress = TrialProgress(self.progress, sum(steps[:number]), sum(steps))
         gc.collect()  # the model before is no longer needed
+        self.progress.observer.trial_begins(self._config(combination))
         try:
             trained = train_student(self._config(combination), self.base, self.rows, progress)
         except UserError as error:
@@ -154,8 +156,20 @@ class Search:
         else:
             record = TrialRecord(figures=trained.figures, checkpoint=trained.checkpoint.name)
         record = this_group().first_decides(partial(self._written, combination, record))
+        self.progress.observer.trial_ended(self._result(combination, record))
         _say(f"Trial {number + 1} of {len(steps)}: {Trial(**combination._asdict()).values()}: {record.outcome()}.")
         return record
+
+    def _result(self, combination: Combination, record: TrialRecord) -> StageResult:
+        """As if the trial were a stage."""
+        return StageResult(
+            stage=Stage.TRAIN,
+            folder=self._config(combination).folder,
+            state=StageOutcome.FAILED if record.failure else StageOutcome.DONE,
+            exit_code=ExitCode.USER_ERROR if record.failure else ExitCode.DONE,
+            message=record.outcome(),
+            training=record.figures,
+        )
 
     def _written(self, combination: Combination, record: TrialRecord) -> TrialRecord:
         write_atomically(self._record(combination), record.model_dump_json(by_alias=True).encode())

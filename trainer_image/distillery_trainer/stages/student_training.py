@@ -44,7 +44,7 @@ from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.loss_watch import TrainingFailed
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
 from distillery_trainer.student.saving import save_student
-from distillery_trainer.student.tracker_callbacks import tracker_callbacks
+from distillery_trainer.student.tracker_callbacks import reported, tracker_callbacks
 from distillery_trainer.student.trained_weights import load_to_train, where_to_merge
 from distillery_trainer.student.training_log import TrainingLog
 from distillery_trainer.student.training_loop import TrainedModel, TrainingSetup, train
@@ -147,6 +147,7 @@ def _train(
         model = load_to_train(base, config.training.method, device)
         settings = _settings(config, len(rows.train), model.num_parameters())
         score = _score(config, base, rows, device)
+        observers = _observers(config, progress) if this_group().is_first else ()
         setup = TrainingSetup(
             model=model,
             tokenizer=base.tokenizer,
@@ -160,11 +161,12 @@ def _train(
             micro_batches=config.micro_batches,
             recompute=recompute,
             score=score if score and score.works(model) else None,
-            observers=_observers(config, progress) if this_group().is_first else (),
+            observers=observers,
         )
         if this_group().is_first:
             sys.stderr.write(_execution(setup))
-        trained = train(setup, monitor)
+        with reported(observers):
+            trained = train(setup, monitor)
     if trained is None:
         raise Terminated("The training was stopped after saving a checkpoint. Run again to resume from it.")
     return trained, settings

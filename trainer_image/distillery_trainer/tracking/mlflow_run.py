@@ -1,4 +1,4 @@
-"""The run of one stage in MLflow, nested in that of its Distillation.
+"""The run of one stage in MLflow, nested in that of its Distillation; in it a run for each trial of a search.
 
 Their ids are kept in the workspace, so that a stage that was killed goes on with its run, and a later stage joins the
 same Distillation's. All methods call the server and raise what its library raises.
@@ -30,34 +30,62 @@ _KILLED_CODES_FROM = 128
 
 
 class MLflowRun:
-    """The run of one stage, which is found or made when it is first needed."""
+    """The run of one stage, or of a trial of a search in that of its stage, which is found or made when it is first
+    needed."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, stage: MLflowRun | None = None) -> None:
         self._config = config
+        self._stage = stage
+        """The run of the stage that a trial belongs to."""
         self._open: OpenRun | None = None
         self._pending: list[Any] = []
         """Figures that the server has not taken yet, oldest first."""
+        self._trial: MLflowRun | None = None
+        """The run of the trial that is under way."""
+        self._ended_trials: list[tuple[MLflowRun, StageResult]] = []
+        """Trials of whose end the server does not know yet."""
 
     def open(self) -> OpenRun:
         """The run on the server."""
         if self._open is None:
-            self._open = _opened(self._config)
+            self._open = _opened_trial(self._config, self._stage.open()) if self._stage else _opened(self._config)
         return self._open
 
     def figures(self, step: int, figures: Mapping[str, float], milliseconds: int) -> None:
         """Report what was measured after a step of the training, and what could not be reported before."""
         from mlflow.entities import Metric
 
+        if self._trial is not None:
+            self._trial.figures(step, figures, milliseconds)
+            return
         self._pending += [Metric(name, value, milliseconds, step) for name, value in figures.items()]
-        self.open().send(self._pending)
-        self._pending = []
+        self._send()
+
+    def begin_trial(self, config: RunConfig) -> None:
+        """Begin the run of a trial, which has the figures that follow."""
+        self._trial = MLflowRun(config, stage=self)
+        self._trial.open()
+
+    def end_trial(self, result: StageResult) -> None:
+        """Report the result of the trial under way, and end its run."""
+        if self._trial is not None:
+            self._ended_trials.append((self._trial, result))
+            self._trial = None
+        while self._ended_trials:
+            trial, its_result = self._ended_trials[0]
+            trial.finish(its_result)
+            del self._ended_trials[0]
 
     def finish(self, result: StageResult) -> None:
-        """Report the result of the stage, and end its run."""
+        """Report the result, and end the run, and that of a trial in the midst of which the stage ended."""
+        self.end_trial(result)
+        self._send().finish(result)
+
+    def _send(self) -> OpenRun:
         run = self.open()
         run.send(self._pending)
         self._pending = []
-        run.finish(result)
+        return run
 
 
 @dataclass(frozen=True)
@@ -66,10 +94,12 @@ class OpenRun:
 
     client: MlflowClient
     config: RunConfig
-    parent: str
-    """Id of the run of the Distillation."""
+    experiment: str
+    """Id of the experiment."""
     run: str
-    """Id of the run of the stage."""
+    """Id of the run."""
+    distillation: str | None
+    """Id of the run of the Distillation, which ends with that of a stage; None of a trial."""
     last_steps: Mapping[str, int]
     """The last step of each figure that an earlier attempt has reported."""
 
@@ -80,14 +110,16 @@ class OpenRun:
             self.client.log_batch(self.run, metrics=new[start : start + _MOST_IN_A_BATCH])
 
     def finish(self, result: StageResult) -> None:
-        """Report the result of the stage, and end its run, and that of the Distillation until a later stage begins."""
+        """Report the result, and end the run; after a stage that of the Distillation too, until a later stage
+        begins."""
         self._log(self.run, metrics_of(result), parameters_of(self.config, result))
-        self._log(self.parent, headline(result), {})
         self.client.set_tag(self.run, "mlflow.note.content", shortened(result.message, _LONGEST_NOTE))
-        if result.state is StageOutcome.DONE:
-            register(self.client, self.config, self.run, result)
-        for run in (self.run, self.parent):
-            self.client.set_terminated(run, _status(result))
+        if self.distillation is not None:
+            self._log(self.distillation, headline(result), {})
+            if result.state is StageOutcome.DONE:
+                register(self.client, self.config, self.run, result)
+            self.client.set_terminated(self.distillation, _status(result))
+        self.client.set_terminated(self.run, _status(result))
 
     def _log(self, run: str, metrics: Mapping[str, float], parameters: Mapping[str, str]) -> None:
         from mlflow.entities import Metric, Param
@@ -107,12 +139,24 @@ def _opened(config: RunConfig) -> OpenRun:
     client = MlflowClient()
     experiment = _experiment(client, config)
     of_all = {"distillery.task": str(config.task)}
-    parent = _found_or_made(client, config.paths.mlflow_run(config.name), experiment, config.name, of_all)
-    tags = {_PARENT_TAG: parent, FOLDER_TAG: config.folder, "distillery.stage": str(config.stage)}
-    run = _found_or_made(client, config.stage_folder.mlflow_run, experiment, config.folder, tags)
-    for each in (parent, run):
+    distillation = _found_or_made(client, config.paths.mlflow_run(config.name), experiment, config.name, of_all)
+    run = _nested(client, config, experiment, distillation)
+    for each in (distillation, run):
         client.update_run(each, status="RUNNING")
-    return OpenRun(client, config, parent, run, _last_steps(client, run))
+    return OpenRun(client, config, experiment, run, distillation, _last_steps(client, run))
+
+
+def _opened_trial(config: RunConfig, stage: OpenRun) -> OpenRun:
+    client = stage.client
+    run = _nested(client, config, stage.experiment, stage.run)
+    client.update_run(run, status="RUNNING")
+    return OpenRun(client, config, stage.experiment, run, None, _last_steps(client, run))
+
+
+def _nested(client: MlflowClient, config: RunConfig, experiment: str, parent: str) -> str:
+    """The id of the run of a folder, in another one."""
+    tags = {_PARENT_TAG: parent, FOLDER_TAG: config.folder, "distillery.stage": str(config.stage)}
+    return _found_or_made(client, config.stage_folder.mlflow_run, experiment, config.folder, tags)
 
 
 def _experiment(client: MlflowClient, config: RunConfig) -> str:

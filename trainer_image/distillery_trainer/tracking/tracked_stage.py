@@ -12,14 +12,14 @@ from distillery_api.run_config import RunConfig
 from distillery_api.spec import Tracker
 from distillery_api.stage_result import StageResult
 from distillery_trainer.runtime.errors import UserError
-from distillery_trainer.runtime.stage_metrics import ProgressReporter
+from distillery_trainer.runtime.stage_metrics import ProgressReporter, TrainingObserver
 from distillery_trainer.tracking.background_reports import BackgroundReports
 from distillery_trainer.tracking.mlflow_run import MLflowRun
 from distillery_trainer.tracking.requirements import check_tracking, set_environment
 
 
 @dataclass(frozen=True)
-class TrackedStage:
+class TrackedStage(TrainingObserver):
     """Reports a stage in the background; without a run in MLflow, nothing."""
 
     run: MLflowRun | None = None
@@ -30,6 +30,18 @@ class TrackedStage:
         if self.run is not None and self.reports is not None:
             run, now = self.run, int(time.time() * 1000)
             self.reports.submit(lambda: run.figures(step, figures, now))
+
+    def trial_begins(self, trial: RunConfig) -> None:
+        """Report the figures that follow as those of a trial."""
+        if self.run is not None and self.reports is not None:
+            run = self.run
+            self.reports.submit(lambda: run.begin_trial(trial))
+
+    def trial_ended(self, result: StageResult) -> None:
+        """Report the result of the trial."""
+        if self.run is not None and self.reports is not None:
+            run = self.run
+            self.reports.submit(lambda: run.end_trial(result))
 
     def finished(self, result: StageResult) -> StageResult:
         """The result, which is reported. Only the end of the process waits for that, and not for long: by then the
@@ -54,7 +66,7 @@ def tracked(config: RunConfig, progress: ProgressReporter, *, is_wanted: bool = 
         return
     run, reports = MLflowRun(config), BackgroundReports(Tracker.MLFLOW)
     stage = TrackedStage(run, reports)
-    progress.on_figures = stage.figures
+    progress.observer = stage
     reports.submit(run.open)
     yield stage
 
