@@ -68,6 +68,11 @@ class Workspace:
         return self.root / "replies"
 
     @property
+    def pictures(self) -> Path:
+        """Folder of the pictures of all rows, each under a digest of its bytes."""
+        return self.root / "pictures"
+
+    @property
     def replies_lock(self) -> Path:
         """Held by the stage that asks the teacher."""
         return self.replies / ".lock"

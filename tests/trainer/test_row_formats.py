@@ -74,7 +74,7 @@ def test_fine_tuning_row_with_parts_and_weights(tmp_path):
         ({"messages": [USER, {**ASSISTANT, "tool_calls": [{}]}]}, "message 2: a call has no name; write"),
         ({"messages": [{"role": "tool", "content": "a"}]}, "message 1: a result without a call before it"),
         ({"messages": [{"role": "bot", "content": "a"}]}, "message 1: the role 'bot' is not one of system, developer"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "is not text (image_url)"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "message 1: a picture without address"),
         ({"messages": ["Hello"]}, "message 1: not an object"),
         ({"input": USER, "preferred_output": []}, '"messages" is missing or empty'),
     ],

@@ -16,7 +16,7 @@ from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 def pooled_servers(count: int, max_concurrent_requests: int = 8, **limits: int) -> list[PooledServer]:
     def server() -> PooledServer:
         address = Server(url="http://127.0.0.1:9/v1")
-        endpoint = Endpoint(request_target(address.url, None), "m", {}, connections=1, timeout=1.0)
+        endpoint = Endpoint(request_target(address.url, None), "m", {}, connections=1, timeout=1.0, picture_url=str)
         return PooledServer(address, endpoint, Limits.model_validate(limits), max_concurrent_requests)
 
     return [server() for _ in range(count)]

@@ -279,7 +279,7 @@ def test_written_calls_are_read_again(calls):
 
 def test_request_has_tools_beside_messages_and_arguments_as_text():
     messages = [SYSTEM, USER, {"role": "assistant", "content": "", "tool_calls": READ_CALLS[:1]}]
-    assert chat_fields(with_tools(messages, [WEATHER])) == {
+    assert chat_fields(with_tools(messages, [WEATHER]), str) == {
         "messages": [
             SYSTEM,
             USER,
@@ -292,7 +292,7 @@ def test_request_has_tools_beside_messages_and_arguments_as_text():
         "tools": [WEATHER],
         "tool_choice": "auto",
     }
-    assert chat_fields([SYSTEM, USER]) == {"messages": [SYSTEM, USER]}
+    assert chat_fields([SYSTEM, USER], str) == {"messages": [SYSTEM, USER]}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from distillery_trainer.chat.retries import Attempts, Retries
 from distillery_trainer.chat.server_pool import PooledServer, ServerPool
 from distillery_trainer.chat.stored_replies import StoredReplies
 from distillery_trainer.chat.usage import UsageTracker
+from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.data.rows import Message
 from distillery_trainer.runtime.errors import TryLater, UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
@@ -157,6 +158,7 @@ class ChatClient:
             {**self._parameters, **self._beside},
             connections=self.max_concurrent_requests,
             timeout=self._config.request_timeout_seconds,
+            picture_url=PictureFiles(self._config.paths.pictures).data_url,
         )
         endpoint.on_resend = self._usage.record_resend
         server = PooledServer(address, endpoint, self._model.limits, self.max_concurrent_requests)

@@ -74,7 +74,10 @@ class Endpoint:
         *,
         connections: int,
         timeout: float,
+        picture_url: Callable[[str], str],
     ) -> None:
+        """`picture_url` gives the URL of a message's picture by its name."""
+        self._picture_url = picture_url
         self._target, self._model_id, self._timeout = target, model_id, timeout
         # The URL is sent as it was made: escaping it again would change the values of parameters.
         self._url = URL(target.url, encoded=True)
@@ -123,7 +126,7 @@ class Endpoint:
             folds = self._adapt_to(response, accepted, turns) or folds
 
     async def _post(self, parameters: Mapping[str, Any], messages: list[Message]) -> Reply | ErrorResponse:
-        body = orjson.dumps({"model": self._model_id, **parameters, **chat_fields(messages)})
+        body = orjson.dumps({"model": self._model_id, **parameters, **chat_fields(messages, self._picture_url)})
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):

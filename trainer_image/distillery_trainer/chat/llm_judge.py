@@ -14,6 +14,7 @@ from distillery_trainer.chat.remote_model import ModelClient
 from distillery_trainer.chat.reply import Failure, Reply
 from distillery_trainer.chat.request_parameters import json_format
 from distillery_trainer.data.finish_reasons import Ending, ending_of
+from distillery_trainer.data.pictures import with_pictures_of
 from distillery_trainer.data.rows import Message
 from distillery_trainer.parsing.json_replies import read_reasoning_field
 from distillery_trainer.parsing.labels import LabelParser
@@ -81,7 +82,8 @@ class JudgePrompt:
         """The request about answers to a prompt, each between delimiters of its name."""
         instructions, conversation = as_text(prompt)
         item = delimited({"instructions": instructions, "conversation": conversation, **answers})
-        return [{"role": "system", "content": self.instructions}, {"role": "user", "content": item}]
+        user = with_pictures_of({"role": "user", "content": item}, prompt)
+        return [{"role": "system", "content": self.instructions}, user]
 
 
 class LlmJudge:

@@ -49,5 +49,5 @@ def with_system_in_first_user_turn(messages: Sequence[Message]) -> list[Message]
     if [message["role"] for message in messages[:2]] != ["system", "user"]:
         return list(messages)
     text = f"{messages[0]['content']}\n\n{messages[1]['content']}"
-    user: Message = {"role": "user", "content": text}
+    user: Message = {**messages[1], "content": text}
     return with_tools([user, *messages[2:]], tools_of(messages))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distillery_trainer.chat.reply import Reply
+from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.rows import Message
 from distillery_trainer.data.tool_messages import text_of
 
@@ -15,6 +16,10 @@ _MAX_TOKENS_PER_MESSAGE = 2 * TOKENS_PER_MESSAGE
 _SERVER_TOKENS = 32
 """For an upper bound: tokens that a server adds to a prompt by itself, until more are observed."""
 _USUAL_TOKENS_PER_BYTE = 0.25
+PICTURE_TOKENS = 1024
+"""What a picture is expected to take until the server has counted some: servers differ from 85 to several thousand."""
+_PICTURE_BYTES = round(PICTURE_TOKENS / _USUAL_TOKENS_PER_BYTE)
+"""As many bytes of text take as many tokens. For an upper bound, each of them is a token."""
 _PRIOR_BYTES = 4096
 """Weight of the usual tokens per byte: as if it had been observed for this many bytes."""
 
@@ -55,5 +60,6 @@ class TokenEstimate:
 
 
 def _size(messages: Sequence[Message]) -> int:
-    """Bytes of the text."""
-    return sum(len(text_of(message).encode()) for message in messages)
+    """Bytes of the text, and what stands for the pictures."""
+    text = sum(len(text_of(message).encode()) for message in messages)
+    return text + _PICTURE_BYTES * len(pictures_of(messages))

@@ -162,6 +162,25 @@ class Downloads:
         return Download(file, start, file.tell() - start)
 
 
+def read_file(url: str, subject: str, limit: int) -> bytes:
+    """The bytes of a small file, `limit` of them at most. Raises what `Downloads.fetch` raises."""
+
+    def attempt() -> bytes:
+        with server_errors_explained(url, subject):
+            file_system, path = file_system_of(url)
+            with file_system.open(path, "rb", **_scheme_of(url).options) as stream:
+                return _beginning(stream, limit)
+
+    return retried(attempt)
+
+
+def _beginning(stream: BinaryIO, limit: int) -> bytes:
+    content = bytearray()
+    while len(content) < limit and (chunk := stream.read(min(_CHUNK, limit - len(content)))):
+        content += chunk
+    return bytes(content)
+
+
 def _unnamed_file(folder: Path) -> BinaryIO:
     """A new file without a name. Until it loses that it has a draft's, so that one left by a killed process is removed
     by the next."""

@@ -18,6 +18,7 @@ from distillery_api.spec import DataFormat, Replies
 from distillery_trainer.data.file_types import records
 from distillery_trainer.data.formats import READERS, Reader, by_columns, detect, named_format
 from distillery_trainer.data.formats.conversation import Conversation, InvalidRow, SkippedRecord, listed, named
+from distillery_trainer.data.picture_addresses import RowPictures
 from distillery_trainer.data.rows import Gold, RejectedRow, Row, reply_of
 from distillery_trainer.data.selection import Selection
 from distillery_trainer.data.sources import Source
@@ -82,6 +83,7 @@ class _Rows:
         self._gold_key = (columns and columns.gold) or "gold"
         self._empty_gold = source.empty_gold
         self._format = named_format(source.settings)
+        self._pictures = RowPictures(source)
         self._reader: Reader | None = by_columns(columns) if columns else READERS.get(self._format or DataFormat.AUTO)
 
     def read(self, number: int, record: dict[str, Any]) -> Row | RejectedRow | LineError:
@@ -117,7 +119,7 @@ class _Rows:
 
     def _row(self, number: int, found: Conversation) -> Row:
         self._count_unused(found.unused_keys)
-        messages = found.messages
+        messages = self._pictures.read(found.messages)
         reply = reply_of(messages.pop()) if messages[-1]["role"] == "assistant" else None
         row_id = found.id or self._id(number)
         if self._replies is Replies.GOLD:

@@ -22,6 +22,8 @@ class Message(TypedDict):
     """What an assistant calls."""
     tool_call_id: NotRequired[str]
     """The call whose result a tool's message is."""
+    pictures: NotRequired[list[str]]
+    """Names of the pictures whose marks stand in the content, in order (pictures.py)."""
 
 
 def reply_of(message: Message) -> str:

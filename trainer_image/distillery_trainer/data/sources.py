@@ -11,12 +11,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import BinaryIO
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import NO_LABEL, DataSource
-from distillery_trainer.data.locations import SourceFile, files_at
+from distillery_trainer.data.locations import Root, SourceFile, files_at
+from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.data.remote_files import Download, Downloads, is_remote
 from distillery_trainer.runtime.errors import UserError
 
@@ -47,6 +49,10 @@ class Source:
     """Number of the file, from 1, if the split has several."""
     empty_gold: str | None = None
     """What gold that is an empty list stands for; None where that is no answer."""
+    pictures: PictureFiles = field(default_factory=lambda: PictureFiles(Path("pictures")), compare=False)
+    """Where the pictures of the rows are kept."""
+    root: Root | None = None
+    """What the manifest names with the file, which no address of a picture leads out of; None on a server."""
     _noted: _Noted = field(default_factory=_Noted, repr=False, compare=False)
 
     @property
@@ -124,10 +130,20 @@ class Source:
 def sources(config: RunConfig) -> list[Source]:
     """The files of the run, in order: of train, of validation and of test, as far as they are given. Raises UserError
     and TryLater."""
-    downloads = Downloads(config.stage_folder.path)
+    downloads, pictures = Downloads(config.stage_folder.path), PictureFiles(config.paths.pictures)
     empty_gold = NO_LABEL if config.data.multi_label else None
     return [
-        Source(split, file.uri, file.path, given, downloads, number if len(files) > 1 else None, empty_gold)
+        Source(
+            split,
+            file.uri,
+            file.path,
+            given,
+            downloads,
+            number if len(files) > 1 else None,
+            empty_gold,
+            pictures,
+            file.root,
+        )
         for split, given in config.data.sources.items()
         for files in [_files(given, config, f"data.{split}")]
         for number, file in enumerate(files, start=1)

@@ -3,11 +3,12 @@ request, of its key in the reply journal, and of every comparison of two request
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import orjson
 
+from distillery_trainer.data.pictures import in_parts
 from distillery_trainer.data.rows import Message
 from distillery_trainer.data.tool_calls import Tool, calls_of, written
 
@@ -43,20 +44,28 @@ def text_of(message: Message) -> str:
     return "\n".join(filter(None, parts)) if len(parts) > 1 else parts[0]
 
 
-def chat_fields(messages: Sequence[Message]) -> dict[str, Any]:
+def chat_fields(messages: Sequence[Message], picture_url: Callable[[str], str]) -> dict[str, Any]:
     """The fields of a request that say what is asked, in OpenAI's form: messages, whose calls have their arguments as
-    text, and tools, of which the model may call any or none."""
-    fields: dict[str, Any] = {"messages": [_in_openai_form(message) for message in without_tools(messages)]}
+    text and whose pictures are parts of their content, and tools, of which the model may call any or none.
+
+    `picture_url` gives the URL of a picture by its name.
+    """
+
+    def picture(name: str) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": picture_url(name)}}
+
+    in_form = [in_parts(message, picture) for message in map(_in_openai_form, without_tools(messages))]
+    fields: dict[str, Any] = {"messages": in_form}
     if tools := tools_of(messages):
         fields |= {"tools": tools, "tool_choice": "auto"}
     return fields
 
 
-def _in_openai_form(message: Message) -> dict[str, Any]:
+def _in_openai_form(message: Message) -> Message:
     if "tool_calls" not in message:
-        return dict(message)
+        return message
     calls = [
         {**call, "function": {**call["function"], "arguments": orjson.dumps(call["function"]["arguments"]).decode()}}
         for call in message["tool_calls"]
     ]
-    return {**message, "content": message["content"] or None, "tool_calls": calls}
+    return cast("Message", {**message, "content": message["content"] or None, "tool_calls": calls})

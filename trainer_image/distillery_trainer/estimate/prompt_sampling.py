@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from distillery_api.run_config import RunConfig
+from distillery_trainer.chat.token_estimate import PICTURE_TOKENS
+from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.estimate.forecast import ExpectedUsage, Forecast, ModelUsage
 from distillery_trainer.estimate.token_counting import counter_for
@@ -16,6 +18,7 @@ from distillery_trainer.tasks import TaskDefinition
 SAMPLE_LIMIT = 1000
 """Maximum number of rows of a split whose prompts are counted."""
 _HELD_OUT = "test"
+_PICTURES = f"each picture is taken to be {PICTURE_TOKENS:,} tokens"
 _WITH_JUDGE = "requests to the judge are included"
 
 
@@ -30,9 +33,12 @@ class PromptSampler:
         self._judge_samples: defaultdict[str, _EvenSample] = defaultdict(_EvenSample)
         self.longest_row = (0.0, 0.0)
         """Tokens of the teacher prompt and of the typical answer of the longest row among those that were counted."""
+        self.sees_pictures = False
+        """Whether any row has pictures."""
 
     def add(self, row: Row, split: str) -> None:
         """Add a row that goes to `split`, or may go there."""
+        self.sees_pictures = self.sees_pictures or bool(pictures_of(row.messages))
         self._teacher_samples[split].add(lambda: self.teacher_usage(row, split))
         if self._is_judged(split):
             self._judge_samples[split].add(lambda: self.judge_usage(row, split))
@@ -97,6 +103,7 @@ class PromptSampler:
         complete = all(sample.is_complete for sample in self._teacher_samples.values())
         return (
             *(() if complete else (f"an even sample of at most {SAMPLE_LIMIT:,} rows per split was counted",)),
+            *((_PICTURES,) if self.sees_pictures else ()),
             *((_WITH_JUDGE,) if self._generation.judge else ()),
         )
 

@@ -14,8 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from distillery_api.run_config import RunConfig
-from distillery_trainer.chat.token_estimate import TOKENS_PER_MESSAGE
+from distillery_trainer.chat.token_estimate import PICTURE_TOKENS, TOKENS_PER_MESSAGE
 from distillery_trainer.data.locations import resolve
+from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.rows import Message
 from distillery_trainer.data.tool_messages import text_of
 from distillery_trainer.runtime.errors import UserError
@@ -50,8 +51,9 @@ class TokenCounter:
     """How far the count may differ from that of the teacher's own tokenizer, as a share."""
 
     def count_messages(self, messages: list[Message]) -> float:
-        """Tokens of a chat, including those of the chat template."""
-        return _TOKENS_PER_REQUEST + sum(TOKENS_PER_MESSAGE + self.count(text_of(message)) for message in messages)
+        """Tokens of a chat, including those of the chat template and of its pictures."""
+        texts = sum(TOKENS_PER_MESSAGE + self.count(text_of(message)) for message in messages)
+        return _TOKENS_PER_REQUEST + texts + PICTURE_TOKENS * len(pictures_of(messages))
 
 
 def counter_for(config: RunConfig) -> TokenCounter:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import DuplicateMatching, History
+from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.rows import Rejection, Row
 from distillery_trainer.data.splits import SPLITS
 from distillery_trainer.data.tool_messages import text_of
@@ -56,11 +57,14 @@ class Deduplication:
         if row.tools:
             system += orjson.dumps(row.tools).decode()
         turns = list(self._turns(row))
-        self._digests.append(_digest([system, *turns]))
+        pictures = pictures_of(row.messages)
+        self._digests.append(_digest([system, *turns, *pictures]))
         self._lines.append(row.line)
         if self._signatures:
-            # A long system message that all rows share would make all of them similar.
-            self._signatures.add("\n".join(turns), context=f"{_digest([system]):x}")
+            # A long system message that all rows share would make all of them similar. Rows that show other pictures
+            # are not alike, whatever their texts are.
+            context = _digest([system, *pictures])
+            self._signatures.add("\n".join(turns), context=f"{context:x}")
 
     def _turns(self, row: Row) -> Iterator[str]:
         """All messages but the system message, and but the replies that the teacher replaces."""

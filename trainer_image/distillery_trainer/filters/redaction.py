@@ -19,6 +19,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import PersonalData
 from distillery_trainer.data.known_calls import KnownCalls
+from distillery_trainer.data.pictures import PICTURE_MARK
 from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.data.tool_calls import read_written
 from distillery_trainer.runtime.errors import UserError
@@ -70,7 +71,10 @@ class Redactor:
         return replace(row, messages=messages, reply=reply, gold=self._redact_gold(row.gold, placeholders))
 
     def _redact_message(self, message: Message, placeholders: Placeholders) -> Message:
-        redacted: Message = {**message, "content": self.redact_text(message["content"], placeholders)}
+        # The marks of pictures stay, whatever is found around them.
+        texts = message["content"].split(PICTURE_MARK) if "pictures" in message else [message["content"]]
+        content = PICTURE_MARK.join(self.redact_text(text, placeholders) for text in texts)
+        redacted: Message = {**message, "content": content}
         if "tool_calls" in message:
             redacted["tool_calls"] = self._redact_value(message["tool_calls"], placeholders)
         return redacted

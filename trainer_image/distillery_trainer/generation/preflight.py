@@ -4,12 +4,14 @@ request."""
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import Task
+from distillery_api.spec import ObjectiveKind, Task
+from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.row_reader import check_rows, read_rows, read_valid_rows
 from distillery_trainer.data.rows import RejectedRow, Row
 from distillery_trainer.data.sources import Source, sources
@@ -94,7 +96,7 @@ class PreparedData:
 
 def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
     """Check and count all rows, choose the held-out ones, and find duplicates and leaks. Raises UserError."""
-    all_sources, splits = sources(config), Splits(config.data, task.split_group)
+    all_sources, splits = sources(config), Splits(config.data, lambda row: _split_group(task, row))
     redactor, deduplication, sampler = Redactor(config), Deduplication(config), PromptSampler(config, task)
     first_rows: list[Row] = []
     shortest: Row | None = None
@@ -109,7 +111,9 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
         for split in splits.add(row):
             sampler.add(row, split)
 
-    check = check_rows(all_sources, lambda row: _tools_problem(task, row) or task.row_problem(row), add)
+    check = check_rows(all_sources, lambda row: _row_problem(config, task, row), add)
+    if sampler.sees_pictures and config.generation.redaction is not None:
+        sys.stderr.write("generation.redaction: personal data in texts is replaced; pictures are sent as they are.\n")
     rows_by_split = splits.choose()
     deduplication.resolve(splits.split_numbers)
     return PreparedData(
@@ -124,6 +128,26 @@ def run_preflight(config: RunConfig, task: TaskDefinition) -> PreparedData:
         deduplication=deduplication,
         sampler=sampler,
     )
+
+
+def _split_group(task: TaskDefinition, row: Row) -> str:
+    """Rows that show the same land in the same split; those without pictures in the task's groups."""
+    return " ".join(pictures_of(row.messages)) or task.split_group(row)
+
+
+def _row_problem(config: RunConfig, task: TaskDefinition, row: Row) -> str | None:
+    return _tools_problem(task, row) or _pictures_problem(config, task, row) or task.row_problem(row)
+
+
+def _pictures_problem(config: RunConfig, task: TaskDefinition, row: Row) -> str | None:
+    """The rule that a row with pictures breaks where nothing can be learned from them."""
+    if not pictures_of(row.messages):
+        return None
+    if not task.reads_pictures:
+        return f"the row has pictures, which the task {task.task} does not read; use another task, or remove the row"
+    if config.training.objective.kind is ObjectiveKind.PREFERENCE:
+        return "the row has pictures, which training.objective.kind Preference does not read; use Labels or Logits"
+    return None
 
 
 def _tools_problem(task: TaskDefinition, row: Row) -> str | None:

@@ -35,7 +35,7 @@ from distillery_trainer.generation.shortest_row import check_shortest_row
 from distillery_trainer.generation.stored_rows import stored_rows
 from distillery_trainer.generation.student_check import check_student
 from distillery_trainer.generation.workers import Workers
-from distillery_trainer.runtime.errors import PartialResult, StageError
+from distillery_trainer.runtime.errors import PartialResult, StageError, UserError
 from distillery_trainer.runtime.files import write_atomically
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.checked_student import CheckedStudent
@@ -51,6 +51,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         sys.stderr.write(f"The student is not checked before the teacher is asked: {student}\n")
     task = task_for(config)
     data = run_preflight(config, task)
+    _check_pictures(config, student, data)
     check_shortest_row(config, task, student, data.shortest_row)
     memory = _training_memory(config, student, data)
     counters = row_counters(config, data)
@@ -81,6 +82,17 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     }
     files = {name: config.paths.relative(path) for name, path in written.items()}
     return result.model_copy(update={"files": {**result.files, **files}})
+
+
+def _check_pictures(config: RunConfig, student: CheckedStudent | str, data: PreparedData) -> None:
+    """Raises UserError where rows have pictures that the student cannot see."""
+    if isinstance(student, str) or student.reads_pictures or not data.sampler.sees_pictures:
+        return
+    raise UserError(
+        f"student.model.uri: {config.student.model.uri} reads no pictures, and the rows have some; use a"
+        " vision-language model, or rows without pictures.",
+        reason=Reason.INVALID_MODEL,
+    )
 
 
 def _training_memory(config: RunConfig, student: CheckedStudent | str, data: PreparedData) -> TrainingMemory | None:

@@ -21,6 +21,7 @@ from distillery_api.runtime.baked_prompt import NoTemplate, read_prompt
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.verification import BUSY_LOAD, Verification
+from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.runtime.errors import PartialResult, UserError
 from distillery_trainer.runtime.files import AtomicFile, to_line
 from distillery_trainer.runtime.machine_load import other_load
@@ -64,7 +65,13 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Ask the served student. Raises StageError."""
     task = task_for(config)
     rows = _rows(config)
-    student = ServedStudent(config.server_url or "", config.name, task.student_max_tokens, server_key())
+    student = ServedStudent(
+        config.server_url or "",
+        config.name,
+        task.student_max_tokens,
+        server_key(),
+        picture_url=PictureFiles(config.paths.pictures).data_url,
+    )
     if config.served_adapter:
         wait_for_adapter(student, config.served_adapter, progress)
     replies, load = _replies(student, rows[:VERIFIED_ROWS], progress)

@@ -23,6 +23,8 @@ class CheckedStudent:
     """Whether this machine trains on a GPU."""
     memory: int | None = None
     """Memory of its GPU, or else of the machine or container, in bytes."""
+    reads_pictures: bool = False
+    """Whether its prompts may have pictures."""
 
     def to_json(self) -> str:
         """It as one line of JSON."""

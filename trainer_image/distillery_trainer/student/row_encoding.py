@@ -16,9 +16,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from distillery_api.rejection_reasons import RejectionReason
+from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.rows import Message, Rejection
 from distillery_trainer.data.tool_messages import text_of, with_tools
 from distillery_trainer.student.chat_template import continued, control_texts, render
+from distillery_trainer.student.invalid_model import InvalidModel
 from distillery_trainer.student.model_folder import ModelFolder, last_token_with_text
 
 IGNORED = -100
@@ -116,6 +118,8 @@ def prompt_ids(base: ModelFolder, messages: list[Message]) -> list[int]:
 
 
 def _prompt_text(base: ModelFolder, messages: list[Message]) -> str:
+    if pictures_of(messages):
+        raise InvalidModel(base.uri, "it reads no pictures, and rows have some; use a vision-language model.")
     return render(base.tokenizer, base.uri, messages, add_generation_prompt=True)
 
 

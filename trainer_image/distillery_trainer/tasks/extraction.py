@@ -18,6 +18,7 @@ from distillery_trainer.parsing.json_values import with_whole_characters
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
 from distillery_trainer.parsing.written_json import parsed_as_written, value_problem
+from distillery_trainer.tasks.prompts import user_message
 from distillery_trainer.tasks.short_answer import delimited_item
 from distillery_trainer.tasks.task_definition import (
     CHAIN_OF_THOUGHT_TOKENS,
@@ -125,7 +126,7 @@ class ExtractionTask(TaskDefinition):
         """What to do and the schema; the text is delimited as data."""
         return [
             {"role": "system", "content": self._teacher_prompt},
-            {"role": "user", "content": delimited_item(row.text)},
+            user_message(delimited_item(row.text), row),
         ]
 
     def teacher_messages(self, row: Row) -> list[Message]:

@@ -23,6 +23,7 @@ class NliTask(LabelTask):
     """Rows with one user message each; the answer is one of the labels."""
 
     task: ClassVar[Task] = Task.NLI
+    reads_pictures: ClassVar[bool] = False
     answer_kind: ClassVar[AnswerKind] = AnswerKind.LABEL
     answer_key: ClassVar[str] = "answer_choice"
 

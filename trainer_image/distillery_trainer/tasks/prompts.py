@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 
 from distillery_api.spec import Generation
 from distillery_trainer.chat.delimiters import delimited
+from distillery_trainer.data.pictures import with_pictures_of
 from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.data.tool_messages import with_tools
 
@@ -90,6 +91,11 @@ class Prompts(ABC):
         prompts, default = self.generation.prompts, self.default_student_prompt()
         words = prompts.instructions or row.system or prompts.student
         return None if words in (default, self.with_language(default)) else words
+
+
+def user_message(text: str, row: Row) -> Message:
+    """A message whose text quotes the last one of the row, with the pictures of that."""
+    return with_pictures_of({"role": "user", "content": text}, row.messages[-1:])
 
 
 def with_system_prompt(prompt: str, row: Row) -> list[Message]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from distillery_trainer.chat.delimiters import neutralised_delimiters
 from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.parsing.json_replies import read_reasoning_field
+from distillery_trainer.tasks.prompts import user_message
 from distillery_trainer.tasks.task_definition import JsonSchema, TaskDefinition, single_user_message_problem
 
 # What is the same for all rows comes before the row, so that a server can cache it.
@@ -73,7 +74,7 @@ class ShortAnswerTask(TaskDefinition):
         """Reasoning first, then the answer; the row is delimited as data."""
         return [
             {"role": "system", "content": self.teacher_template_prompt()},
-            {"role": "user", "content": delimited_item(row.text) + self.row_note(row)},
+            user_message(delimited_item(row.text) + self.row_note(row), row),
         ]
 
     def row_note(self, row: Row) -> str:

@@ -60,6 +60,7 @@ class SummarizationTask(ProseTask):
     """Rows with one text each; the answer is a summary, with chain of density the last one of four."""
 
     task: ClassVar[Task] = Task.SUMMARIZATION
+    reads_pictures: ClassVar[bool] = False
     answer_kind: ClassVar[AnswerKind] = AnswerKind.SUMMARY
 
     def __init__(self, config: RunConfig) -> None:

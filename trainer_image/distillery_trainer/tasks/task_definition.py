@@ -93,6 +93,8 @@ class TaskDefinition(Prompts):
     """What `score` measures; its name in the result table."""
     answer_kind: ClassVar[AnswerKind] = AnswerKind.LABEL
     """What the task's answers are."""
+    reads_pictures: ClassVar[bool] = True
+    """Whether its rows may have pictures."""
     object_schema: JsonSchema | None = None
     """The JSON schema of the answers; None where they are no objects."""
 

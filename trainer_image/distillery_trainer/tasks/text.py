@@ -11,6 +11,7 @@ from distillery_trainer.data.rows import Gold, Message, Row, known_answers
 from distillery_trainer.parsing.json_replies import find_json, read_reasoning_field
 from distillery_trainer.parsing.reasoning import without_reasoning
 from distillery_trainer.parsing.unreadable import Unreadable
+from distillery_trainer.tasks.prompts import user_message
 from distillery_trainer.tasks.prose import PROSE_TOKENS, ProseTask
 from distillery_trainer.tasks.short_answer import chain_of_thought_prompt, delimited_item, reasoned_reply_schema
 from distillery_trainer.tasks.task_definition import (
@@ -63,7 +64,7 @@ class TextTask(ProseTask):
     def teacher_template(self, row: Row) -> list[Message]:
         """Reasoning first, then the result; the row is delimited."""
         prompt = self.with_language(_CHAIN_OF_THOUGHT)
-        return [{"role": "system", "content": prompt}, {"role": "user", "content": delimited_item(row.text)}]
+        return [{"role": "system", "content": prompt}, user_message(delimited_item(row.text), row)]
 
     @property
     def _asks_for_reasoning(self) -> bool:

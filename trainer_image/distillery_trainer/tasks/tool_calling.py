@@ -38,6 +38,7 @@ class ToolCallingTask(TaskDefinition):
     """
 
     task: ClassVar[Task] = Task.TOOL_CALLING
+    reads_pictures: ClassVar[bool] = False
     answer_kind: ClassVar[AnswerKind] = AnswerKind.CALLS
 
     # --- asking

@@ -7,7 +7,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +72,13 @@ class ServedStudent:
     patience_seconds: float = PATIENCE_SECONDS
     retry_seconds: float = RETRY_SECONDS
     request_seconds: float = REQUEST_SECONDS
+    picture_url: Callable[[str], str] = str
+    """The URL of a row's picture by its name."""
 
     def ask(self, messages: Sequence[Message]) -> ServedReply:
         """The reply to `messages`. Raises TryLater where the server does not answer for `patience_seconds`, UserError
         where it refuses the key."""
-        request = {"model": self.model, **chat_fields(messages)}
+        request = {"model": self.model, **chat_fields(messages, self.picture_url)}
         reply = self._patiently({**request, "max_tokens": self.max_tokens})
         # A maximum that exceeds the server's context together with the prompt may be refused; without one, it takes
         # what is left.

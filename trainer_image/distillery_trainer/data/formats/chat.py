@@ -10,10 +10,10 @@ from distillery_trainer.data.formats.conversation import (
     InvalidRow,
     conversation,
     named,
-    plain_text,
     quoted,
 )
 from distillery_trainer.data.formats.keys import is_blank, only_value, unused_keys, unused_message_keys
+from distillery_trainer.data.formats.picture_parts import message_of_parts
 from distillery_trainer.data.formats.tools import is_about_tools, tool_conversation
 from distillery_trainer.data.rows import Message
 
@@ -103,7 +103,7 @@ def _conversation(row: dict[str, Any], turns: list[dict[str, Any]]) -> Conversat
     tools = only_value(row, ("tools", "functions"))
     if is_about_tools(turns, tools):
         return tool_conversation(turns, tools, row.get("gold"), row.get("acceptable"), row.get("id"))
-    messages: list[Message] = [{"role": turn["role"], "content": plain_text(turn["content"])} for turn in turns]
+    messages = [message_of_parts(number, turn["role"], turn["content"]) for number, turn in enumerate(turns, start=1)]
     return conversation(messages, row.get("gold"), row.get("id"))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from distillery_api.formatting import cleaned
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_trainer.data.canonical_json import canonical_json
+from distillery_trainer.data.pictures import count_problem
 from distillery_trainer.data.rows import Message
 from distillery_trainer.data.tool_calls import Tool
 from distillery_trainer.data.written_numbers import scalar_text
@@ -57,6 +58,8 @@ def conversation(messages: list[Message], gold: Any = None, row_id: Any = None) 
         if problem := text_problem(message["content"]):
             raise InvalidRow(f"message {number}: the content {problem}")
         characters += len(message["content"])
+    if problem := count_problem(messages):
+        raise InvalidRow(problem)
     check_order([message["role"] for message in messages])
     if characters > ROW_LIMIT:
         raise InvalidRow(f"the row is longer than {ROW_LIMIT:,} characters; split or shorten it")
@@ -159,11 +162,19 @@ def _text_of_part(part: Any) -> str:
         return part
     if isinstance(part, dict) and isinstance(part.get("text"), str) and part.get("type", "text") in TEXT_PARTS:
         return str(part["text"])
+    if is_picture(part):
+        raise InvalidRow("pictures are read in messages of OpenAIFineTuning alone, and not in rows with tools or logs")
     kind = part.get("type") or next(iter(part), "an empty object") if isinstance(part, dict) else "not an object"
-    raise InvalidRow(f"a part of the content is not text ({shown(kind)}); only text is supported")
+    raise InvalidRow(f"a part of the content is not text ({shown(kind)}); only text and pictures are supported")
+
+
+def is_picture(part: Any) -> bool:
+    """Whether a part of a content is a picture."""
+    return isinstance(part, dict) and part.get("type") in _PICTURE_PARTS
 
 
 TEXT_PARTS = ("text", "input_text", "output_text")
+_PICTURE_PARTS = ("image_url", "input_image")
 
 
 def shown(value: Any) -> str:
