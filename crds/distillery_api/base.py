@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 Value = TypeVar("Value")
 
@@ -34,8 +34,12 @@ class Rule:
     def check(self, value: Value) -> Value:
         """`value`. Raises PydanticCustomError where the rule does not hold."""
         if not self.holds(value):
-            raise PydanticCustomError("rule", "{message}", {"message": self.message})
+            raise self.error()
         return value
+
+    def error(self) -> PydanticCustomError:
+        """What is raised where the rule does not hold."""
+        return PydanticCustomError("rule", "{message}", {"message": self.message})
 
     def to_schema(self) -> list[dict[str, str]]:
         """The rule as an item of `x-kubernetes-validations`; none where CEL cannot say it."""
@@ -101,12 +105,15 @@ class ApiModel(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
-    """Rules that join several fields, in the order in which they are checked; the first that does not hold is named."""
+    """Rules that join several fields; all that do not hold are named, in this order."""
 
     @model_validator(mode="after")
     def _check_rules(self) -> Self:
-        for rule in self.rules:
-            rule.check(self)
+        broken = [rule for rule in self.rules if not rule.holds(self)]
+        if broken:
+            raise ValidationError.from_exception_data(
+                type(self).__name__, [InitErrorDetails(type=rule.error(), input=self) for rule in broken]
+            )
         return self
 
     def to_manifest(self) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class Trial(LenientModel):
     """Loss of its best checkpoint on the validation rows."""
     seconds: float | None = None
     """Wall-clock time of its training, in seconds; after an interruption, of what was left."""
+    is_over_time: bool | None = None
+    """True where `maxDuration` ended it before its last step."""
     failure: TrialFailure | None = None
     """Why it made no student: Diverged or OutOfMemory."""
 
@@ -54,6 +56,8 @@ class SearchFigures(LenientModel):
     """Number of trials that made a student."""
     failed: int = 0
     """Number of trials that made none."""
+    left_out: int = 0
+    """Number of trials that were not begun, since `maxDuration` was over."""
     seconds: float
     """Wall-clock time of all trials, in seconds."""
     trials: Annotated[tuple[Trial, ...], Field(max_length=32)] = ()
@@ -64,7 +68,8 @@ class SearchFigures(LenientModel):
         """What was found, for people, such as `best of 6 trials: learning rate 0.001, 3 epochs`."""
         failed = f", {self.failed} of which made no student" if self.failed else ""
         found = f": {self.trials[0].values()}" if self.trials else ""
-        return f"best of {self.trained + self.failed} trials{failed}{found}"
+        left_out = f" (maxDuration was over before {self.left_out} more)" if self.left_out else ""
+        return f"best of {self.trained + self.failed} trials{failed}{left_out}{found}"
 
     def first(self, number: int) -> SearchFigures:
         """The figures with so many trials at most."""

@@ -52,6 +52,7 @@ class Remedy(StrEnum):
     ADD_GOLD = "AddGold"
     READ_PREDICTIONS = "ReadPredictions"
     BALANCE_ANSWERS = "BalanceAnswers"
+    MORE_TIME = "MoreTime"
     MORE_EPOCHS = "MoreEpochs"
     LOWER_LEARNING_RATE = "LowerLearningRate"
     MORE_TRAIN_ROWS = "MoreTrainRows"

@@ -195,6 +195,29 @@ def test_all_problems_are_listed_in_the_order_of_the_file(tmp_path):
     ]
 
 
+def test_every_broken_rule_of_an_object_is_named(tmp_path):
+    added = """
+  serving: {replicas: 3}
+  training:
+    gpusPerNode: 2
+    objective: {kind: Preference}
+"""
+    assert problems(tmp_path, MINIMAL + added.lstrip("\n")) == [
+        "13: spec.serving.replicas: more than one replica requires a volume that several nodes can mount; set"
+        " storage.accessModes to [ReadWriteMany], serve the student from an image (serving.modelImage), or set"
+        " replicas to 1",
+        "16: spec.training.objective.kind: Preference needs rejected answers; set generation.samples to 3 or more, or"
+        " generation.filters.disagreesWithGold for rows with gold, or set kind to Labels",
+        "16: spec.training.objective.kind: Preference is learned on one GPU; remove training.gpusPerNode and"
+        " training.nodes, or set kind to Labels",
+    ]
+    assert problems(tmp_path, MINIMAL + "  training: {objective: {logits: {alpha: 1}, preference: {beta: 1}}}\n") == [
+        "13: spec.training.objective: logits has the settings of kind Logits; set kind to Logits, or remove logits",
+        "13: spec.training.objective: preference has the settings of kind Preference; set kind to Preference, or remove"
+        " preference",
+    ]
+
+
 def test_two_sources_at_once_are_refused(tmp_path):
     text = MINIMAL.replace("{uri: train.jsonl}", "{uri: a.jsonl, uri: b.jsonl}")
     assert problems(tmp_path, text) == ["7: spec.data.train.uri: given twice, here and on line 7; keep one of the two"]

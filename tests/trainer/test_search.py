@@ -168,6 +168,23 @@ def test_trials_that_failed_are_said_after_the_student(tiny, tmp_path):
     assert "best of 3 trials, 2 of which made no student: learning rate" in result.message
 
 
+def test_max_duration_limits_all_trials_together_and_leaves_a_student(tiny, tmp_path, capsys):
+    run = searching(tmp_path, tiny, epochs=100, maxDuration="1s", search={"learningRates": [0.001, 0.002, 0.003]})
+    first, second, _ = chosen_combinations(run.config(Stage.TRAIN).training)
+    record = run.folder(Stage.TRAIN) / "search" / trial_name(first) / "trial.json"
+    record.parent.mkdir(parents=True)
+    record.write_text('{"failure": "Diverged", "seconds": 60}')
+    result = trained(run)
+    search = result.training.search
+    assert (search.trained, search.failed, search.left_out) == (1, 1, 1)
+    assert (search.trials[0].learning_rate, search.trials[0].is_over_time) == (second.learning_rate, True)
+    assert result.training.steps < result.training.planned_steps == 200
+    assert "of 200 steps, when training.maxDuration (1s) was over, on 8 rows" in result.message
+    assert "; best of 2 trials, 1 of which made no student (maxDuration was over before 1 more): " in result.message
+    assert "training.maxDuration (1s) is over: the other trials are left out." in capsys.readouterr().err
+    assert trained(run) == result, "an attempt that was killed before it could say so leaves out the same trials"
+
+
 def test_where_every_trial_diverges_each_is_tried_and_the_stage_fails_with_a_sentence(tiny, tmp_path, capsys):
     broken = shutil.copytree(tiny, tmp_path / "broken")
     model = read_model(broken)

@@ -215,6 +215,7 @@ def losses(*epochs):
     return tuple(EpochLosses(train=each[0], validation=each[1], score=(*each, None)[2]) for each in epochs)
 
 
+OVER_TIME = {"planned_steps": 2_000, "max_duration": "10m"}
 LEARNT_BY_HEART = losses((0.6, 0.4), (0.3, 0.3), (0.1, 0.35), (0.02, 0.5))
 
 PROMISING = LearningCurve(
@@ -233,6 +234,11 @@ STEPS = [
         "MoreEpochs",
         "add 12 to training.search.epochs, of which 3 was the best",
     ),
+    (BELOW, changed(rows=100, steps=39, **OVER_TIME), "MoreTime",
+     "training.maxDuration (10m) ended the training after 39 of 2,000 steps: raise it to 8h33m, or train on"),
+    (BELOW, changed(steps=1_000, losses=losses((0.9, 0.8), (0.6, 0.5)), **OVER_TIME), "MoreTime", "raise it to 20m,"),
+    (BELOW, changed(steps=1_000, losses=(), searched={"ranks": (8, 16)}, **OVER_TIME), "MoreTime", "fewer values in"),
+    (BELOW, changed(rows=300, losses=LEARNT_BY_HEART, **OVER_TIME), "MoreTrainRows", "by heart"),
     (BELOW, changed(rows=400, steps=39, searched={"epochs": (3, 20)}), "MoreTrainRows", "learned from 400 rows"),
     (
         BELOW,
@@ -293,13 +299,13 @@ def test_every_remedy_stands_in_the_table_above():
 
 def test_how_the_student_was_trained_is_read_from_the_manifest_the_stage_and_the_rows():
     figures = {"steps": 40, "trainLoss": 0.1, "validationLoss": 0.2, "trainableParameters": 9, "device": "cpu"}
-    figures |= {"seconds": 1.5, "losses": [{"train": 0.1, "validation": 0.2}]}
+    figures |= {"seconds": 1.5, "losses": [{"train": 0.1, "validation": 0.2}], "plannedSteps": 80}
     result = StageResult.model_validate(
         {"stage": "train", "folder": "train-0123456789", "state": "Done", "training": figures}
     )
-    made = trained_on(Training(epochs=2, learning_rate=0.01), result, ["yes"] * 8 + ["no"] * 2)
-    assert made == TrainedOn(10, {"yes": 8, "no": 2}, 40, losses((0.1, 0.2)), 2, 0.01, 8)
-    assert trained_on(Training(method="Full"), None, ["72", "3", "4"]) == TrainedOn(3, {}, None, (), 1, 0.0003, None)
+    made = trained_on(Training(epochs=2, learning_rate=0.01, max_duration="2m"), result, ["yes"] * 8 + ["no"] * 2)
+    assert made == TrainedOn(10, {"yes": 8, "no": 2}, 40, 80, "2m", losses((0.1, 0.2)), 2, 0.01, 8)
+    assert trained_on(Training(method="Full"), None, ["72", "3", "4"]) == TrainedOn(3, learning_rate=0.0003)
 
 
 # --- comparing

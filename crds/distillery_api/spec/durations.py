@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from typing import Annotated
@@ -24,3 +25,15 @@ def parse_duration(text: str) -> timedelta:
     """The time that a Duration says."""
     parts = re.findall(r"(\d+)([dhms])", text)
     return timedelta(**{_UNITS[unit]: int(number) for number, unit in parts})
+
+
+def write_duration(time: timedelta) -> str:
+    """The time as a Duration says it, to a second up to five minutes and otherwise to a minute; rounded up."""
+    seconds = max(1, math.ceil(time.total_seconds()))
+    if seconds > 300:
+        seconds = 60 * math.ceil(seconds / 60)
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        number, seconds = divmod(seconds, length)
+        parts.append(f"{number}{unit}" if number else "")
+    return "".join(parts)

@@ -133,9 +133,9 @@ class Training(JobOptions):
     """Ends the training after so many epochs in a row that did not make the student better on the validation rows.
     Default: 3, and without an end before epochs where that is given."""
     max_duration: Duration | None = None
-    """Ends the training (with search, each of them) after this time, such as 90m or 12h, over all attempts: the student
-    is evaluated once more on the validation rows, and its best checkpoint so far is taken. What a killed attempt lost
-    does not count. The learning rate follows the schedule of all epochs. Default: none."""
+    """Ends the training (with search, all of them together) after this time, such as 90m or 12h, over all attempts: the
+    student is evaluated once more on the validation rows, and its best checkpoint so far is taken. What a killed
+    attempt lost does not count. The learning rate follows the schedule of all epochs. Default: none."""
     batch_size: Annotated[Annotated[int, Field(strict=True, ge=1, le=4096)] | None, FirstDefault(1)] = None
     """Training batch size. Default: from 2 with few rows to 16 with many."""
     learning_rate: Annotated[Annotated[float, Field(strict=True, gt=0, le=1)] | None, FirstDefault(0.0003)] = None

@@ -63,9 +63,9 @@ class TrainingObjective(ApiModel):
     2305.18290): to those of samples that disagree with the kept answer, and of rows that
     generation.filters.disagreesWithGold rejects. Default: Labels."""
     logits: Logits = Logits()
-    """Settings of kind Logits; ignored otherwise."""
+    """Settings of kind Logits."""
     preference: Preference = Preference()
-    """Settings of kind Preference; ignored otherwise."""
+    """Settings of kind Preference."""
     samples: SampleUse = SampleUse.MAJORITY
     """What it learns where generation.samples is more than 1. Majority: the answer that most samples agree on.
     Weighted: that answer, with the share of the samples that agree on it as the weight of the row. Soft: every answer
@@ -81,5 +81,17 @@ class TrainingObjective(ApiModel):
             "!has(self.rationaleWeight) || self.rationales == 'Auxiliary'",
             "rationaleWeight is that of the second task; set rationales to Auxiliary, or remove it",
             lambda objective: objective.rationale_weight is None or objective.rationales is RationaleUse.AUXILIARY,
+        ),
+        # The API server fills in defaults, so that what is left out and what has them are one and the same.
+        Rule(
+            "self.kind == 'Logits' || (self.logits.topLogprobs == 20 && self.logits.alpha == 0.5 &&"
+            " self.logits.temperature == 1.0)",
+            "logits has the settings of kind Logits; set kind to Logits, or remove logits",
+            lambda objective: objective.kind is ObjectiveKind.LOGITS or objective.logits == Logits(),
+        ),
+        Rule(
+            "self.kind == 'Preference' || self.preference.beta == 0.1",
+            "preference has the settings of kind Preference; set kind to Preference, or remove preference",
+            lambda objective: objective.kind is ObjectiveKind.PREFERENCE or objective.preference == Preference(),
         ),
     )

@@ -27,13 +27,14 @@ def search_table(figures: TrainingFigures | None) -> Table | None:
     return table
 
 
-_HEADINGS = ("Trial", "Learning\nrate", "Epochs", "Rank", "Validation\nscore", "Validation\nloss", "Time", "Failure")
+_HEADINGS = ("Trial", "Learning\nrate", "Epochs", "Rank", "Validation\nscore", "Validation\nloss", "Time", "Note")
 
 
 def _title(search: SearchFigures) -> str:
     tried = search.trained + search.failed
     some = f" of {search.combinations} combinations" if tried < search.combinations else ""
-    return f"Search: {tried} trials{some} in {duration(search.seconds)}, the best one is the student"
+    left_out = f"; {search.left_out} left out, since maxDuration was over" if search.left_out else ""
+    return f"Search: {tried} trials{some} in {duration(search.seconds)}, the best one is the student{left_out}"
 
 
 def _cells(number: int, trial: Trial) -> dict[str, str]:
@@ -46,7 +47,7 @@ def _cells(number: int, trial: Trial) -> dict[str, str]:
         _number(trial.score, ".3f"),
         _number(trial.loss, ".4f"),
         "" if trial.seconds is None else duration(trial.seconds),
-        _FAILURES[trial.failure] if trial.failure else "",
+        _FAILURES[trial.failure] if trial.failure else "cut short" if trial.is_over_time else "",
     )
     return dict(zip(_HEADINGS, values, strict=True))
 

@@ -32,13 +32,14 @@ class FieldProblem:
 
 
 def field_problems(error: ValidationError, document: YamlDocument) -> list[FieldProblem]:
-    """One problem for each invalid field."""
-    found: dict[FieldPath, FieldProblem] = {}
+    """One problem for each invalid field, and one for each broken rule."""
+    found: dict[tuple[FieldPath, str], FieldProblem] = {}
     details = error.errors(include_url=False)
     for detail in details:
         if not _follows_from_another(detail, details):
             problem = _field_problem(detail, document)
-            found.setdefault(problem.path, problem)
+            rule = problem.message if detail["type"] == "rule" else ""
+            found.setdefault((problem.path, rule), problem)
     return list(found.values())
 
 
@@ -99,26 +100,40 @@ def _missing(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> s
 
 
 def _unknown(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:
-    name = str(path[-1])
-    names = [name for model in _models_at(path[:-1]) for name, _ in _descriptions(model)]
-    return f"unknown field; {_suggestion(name, names)}"
+    section = tuple(part for part in path[:-1] if isinstance(part, str))
+    names = [name for model in _models_at(section) for name, _ in _descriptions(model)]
+    return f"unknown field; {_suggestion(str(path[-1]), section, names)}"
 
 
-def _suggestion(name: str, names: list[str]) -> str:
+def _suggestion(name: str, section: FieldPath, names: list[str]) -> str:
+    """What is meant instead of `name`, which stands in a section that has `names`."""
     by_spelling = {_spelling(each): each for each in names}
     close = difflib.get_close_matches(_spelling(name), by_spelling, n=1, cutoff=0.7)
     if close:
         return f"did you mean {by_spelling[close[0]]}?"
-    if elsewhere := _nearest_to_the_top(name):
-        return f"did you mean {' or '.join(elsewhere[:3])}?"
-    return f"known fields are {', '.join(names)}" if names else "remove it"
+    places = [path for path, _ in _all_fields() if path[-1] == name and "podTemplate" not in path[len(section) : -1]]
+    if deeper := _nearest_to_the_top([path for path in places if path[: len(section)] == section]):
+        return f"did you mean {' or '.join(map(field_name, deeper[:3]))}?"
+    if not names:
+        return "remove it"
+    return f"known fields are {', '.join(names)}{_elsewhere(places)}"
 
 
-def _nearest_to_the_top(name: str) -> list[str]:
-    """The fields of this name that have the fewest others above them."""
-    paths = [path for path, _ in _all_fields() if path[-1] == name]
+def _elsewhere(places: list[FieldPath]) -> str:
+    """Where else a field of the name is, if that is in one section, and not deep in it: elsewhere the same name means
+    other things."""
+    nearest = _nearest_to_the_top(places)
+    if len(nearest) != 1 or len(nearest[0]) > len(("spec", "section", "field")):
+        return ""
+    section = nearest[0][:-1]
+    is_alone = all(path[: len(section)] == section for path in places)
+    return f"; {field_name(nearest[0])} has this name" if is_alone else ""
+
+
+def _nearest_to_the_top(paths: list[FieldPath]) -> list[FieldPath]:
+    """Those that have the fewest others above them."""
     least = min(map(len, paths), default=0)
-    return [field_name(path) for path in paths if len(path) == least]
+    return [path for path in paths if len(path) == least]
 
 
 def _not_string(detail: ErrorDetails, path: FieldPath, document: YamlDocument) -> str:

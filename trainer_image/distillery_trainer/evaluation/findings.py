@@ -36,6 +36,10 @@ class TrainedOn:
     """How often each answer occurs in them; empty where answers do not repeat, so that they are no classes."""
     steps: int | None = None
     """Optimiser steps; None where the train stage's result is missing."""
+    planned_steps: int | None = None
+    """Steps of all epochs, where `maxDuration` ended the training sooner."""
+    max_duration: str | None = None
+    """As the manifest says."""
     losses: Sequence[EpochLosses] = ()
     """By epoch, in order; empty where an earlier release trained the student."""
     epochs: int = 1
@@ -162,6 +166,8 @@ def trained_on(training: Training, result: StageResult | None, answers: Sequence
         rows=len(answers),
         answers=dict(counts.most_common()) if len(counts) * _REPEATED <= len(answers) else {},
         steps=figures.steps if figures else None,
+        planned_steps=figures.planned_steps if figures else None,
+        max_duration=training.max_duration,
         losses=figures.losses if figures else (),
         epochs=given.epochs or 1,
         learning_rate=given.learning_rate or 0.0,

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from distillery_api.evaluation import SMALL_SAMPLE
+from distillery_api.spec.durations import parse_duration, write_duration
 from distillery_api.stage_result import EpochLosses
 from distillery_api.verdict import Remedy, VerdictKind
 from distillery_trainer.evaluation.findings import Findings
@@ -134,6 +135,24 @@ def _answers_are_rare(found: Findings) -> Step | None:
 
 
 # --- the training
+
+
+def _time_was_over(found: Findings) -> Step | None:
+    """The training was ended before its last epoch, while the student still gained or had hardly begun."""
+    trained = found.trained_on
+    if trained.planned_steps is None or not trained.steps or trained.max_duration is None:
+        return None
+    still_gained = not trained.losses or _best_epoch(trained.losses) == len(trained.losses) - 1
+    if trained.steps >= ENOUGH_STEPS and not still_gained:
+        return None
+    wanted = write_duration(parse_duration(trained.max_duration) * (trained.planned_steps / trained.steps))
+    # The trials of a search share the time, of which this one had the rest.
+    raised = "raise it, try fewer values in training.search" if trained.searched else f"raise it to {wanted}"
+    return (
+        Remedy.MORE_TIME,
+        f"training.maxDuration ({trained.max_duration}) ended the training after {trained.steps:,} of"
+        f" {trained.planned_steps:,} steps: {raised}, or train on a faster device.",
+    )
 
 
 def _took_too_few_steps(found: Findings) -> Step | None:
@@ -310,7 +329,7 @@ def _add_gold(_: Findings) -> Step:
     )
 
 
-_OF_THE_TRAINING = (_took_too_few_steps, _learns_nothing, _loss_still_falls, _one_epoch_only)
+_OF_THE_TRAINING = (_time_was_over, _took_too_few_steps, _learns_nothing, _loss_still_falls, _one_epoch_only)
 _OF_THE_AMOUNT = (_curve_promises_more, _learns_by_heart, _answers_are_rare, _rows_are_few, _higher_rank)
 _LEARNS_TOO_LITTLE = (_teacher_is_mostly_wrong, _replies_are_unreadable, *_OF_THE_TRAINING, *_OF_THE_AMOUNT)
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import gc
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NoReturn
@@ -23,6 +25,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.search_figures import SearchFigures, Trial, TrialFailure
 from distillery_api.spec import Combination
+from distillery_api.spec.durations import parse_duration, write_duration
 from distillery_api.stage import ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult, TrainingFigures
 from distillery_trainer.processes.process_group import ProcessLost, this_group
@@ -54,6 +57,13 @@ class TrialRecord(LenientModel):
     checkpoint: str = ""
     """Name of its best checkpoint."""
     failure: TrialFailure | None = None
+    seconds: float = 0.0
+    """How long one that failed took."""
+
+    @property
+    def duration(self) -> timedelta:
+        """How long the trial took."""
+        return timedelta(seconds=self.figures.seconds if self.figures else self.seconds)
 
     def outcome(self) -> str:
         """For people."""
@@ -112,7 +122,11 @@ class Search:
         group, records = this_group(), dict[Combination, TrialRecord]()
         for combination in self._combinations:
             finished = group.first_decides(partial(self._read, combination))
-            records[combination] = finished or self._train(combination)
+            left = self._time_left(records)
+            if finished is None and left is not None and left <= timedelta() and _trained(records):
+                _say(f"training.maxDuration ({self._limit}) is over: the other trials are left out.")
+                break
+            records[combination] = finished or self._train(combination, left)
             if group.is_first:
                 self._drop_worse_checkpoints(records)
         ranked = best_first(_trained(records))
@@ -128,7 +142,18 @@ class Search:
         """Say what is tried."""
         search, number = self.config.training.search, len(self._combinations)
         some = f" of {search.combinations} combinations" if search and number < search.combinations else ""
-        _say(f"Search: {number} students are trained{some}, and the best goes on.")
+        within = f" within training.maxDuration ({self._limit})" if self._limit else ""
+        _say(f"Search: {number} students are trained{some}{within}, and the best goes on.")
+
+    @property
+    def _limit(self) -> str | None:
+        return self.config.training.max_duration
+
+    def _time_left(self, records: Mapping[Combination, TrialRecord]) -> timedelta | None:
+        """What earlier trials have left of the time for all of them; None without a limit."""
+        if self._limit is None:
+            return None
+        return parse_duration(self._limit) - sum((each.duration for each in records.values()), timedelta())
 
     @cached_property
     def _combinations(self) -> list[Combination]:
@@ -136,21 +161,22 @@ class Search:
 
     # --- one trial
 
-    def _train(self, combination: Combination) -> TrialRecord:
-        """Train one student, write down how it ended, and keep its checkpoint if it is the best so far."""
-        number = self._combinations.index(combination)
+    def _train(self, combination: Combination, time_left: timedelta | None) -> TrialRecord:
+        """Train one student in the time that is left, and write down how it ended."""
+        number, began = self._combinations.index(combination), time.monotonic()
+        config = self._config(combination, time_left)
         steps = self._steps
         progress = TrialProgress(self.progress, sum(steps[:number]), sum(steps))
         gc.collect()  # the model before is no longer needed
-        self.progress.observer.trial_begins(self._config(combination))
+        self.progress.observer.trial_begins(config)
         try:
-            trained = train_student(self._config(combination), self.base, self.rows, progress)
+            trained = train_student(config, self.base, self.rows, progress)
         except UserError as error:
             failure = _failure(error)
             if failure is None:
                 raise
             _say(error.message)
-            record = TrialRecord(failure=failure)
+            record = TrialRecord(failure=failure, seconds=time.monotonic() - began)
             if failure is TrialFailure.OUT_OF_MEMORY and not this_group().is_alone:
                 self._end_together(combination, record, error)
         else:
@@ -197,11 +223,14 @@ class Search:
         epochs = [chosen_settings(self._config(each).training, rows, 0).epochs for each in self._combinations]
         return planned_steps(epochs, rows, chosen_batch_size(self.config.training, rows))
 
-    def _config(self, combination: Combination) -> RunConfig:
+    def _config(self, combination: Combination, time_left: timedelta | None = None) -> RunConfig:
+        training = trial_training(self.config.training, combination)
+        if time_left is not None:
+            training = training.model_copy(update={"max_duration": write_duration(time_left)})
         return self.config.model_copy(
             update={
                 "folder": f"{self.config.stage_folder.search}/{trial_name(combination)}",
-                "training": trial_training(self.config.training, combination),
+                "training": training,
                 "base_folder": None,
             }
         )
@@ -244,6 +273,7 @@ class Search:
             combinations=search.combinations if search else 1,
             trained=sum(trial.failure is None for trial in trials),
             failed=sum(trial.failure is not None for trial in trials),
+            left_out=len(self._combinations) - len(records),
             seconds=round(sum(trial.seconds or 0.0 for trial in trials), 1),
             trials=trials,
         )
@@ -297,4 +327,5 @@ def _trial(combination: Combination, record: TrialRecord) -> Trial:
         score=None if score is None else round(score, 4),
         loss=round(figures.validation_loss, 4),
         seconds=figures.seconds,
+        is_over_time=True if figures.planned_steps else None,
     )
