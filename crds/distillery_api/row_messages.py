@@ -24,8 +24,12 @@ class RowMessages(LenientModel):
     teacher: ChatMessages
     """The first request to the teacher."""
     parameters: dict[str, Any]
-    """The other fields of that request, such as temperature and the response format."""
+    """The other fields of that request, such as temperature, the response format and log-probabilities."""
+    samples: int = 1
+    """How often the teacher is asked it (`generation.samples`); a held-out row once."""
     student: ChatMessages
     """What the student is trained on and served with, before its first answer."""
+    rationale: ChatMessages = ()
+    """What the student learns the teacher's reasoning under, as a second task; empty without one."""
     notes: tuple[str, ...] = ()
     """What happens otherwise than the messages say, as sentences."""

@@ -9,7 +9,9 @@ from chat_server import TeacherServer
 from distillery_api.run_config import RunConfig
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.stages import prompts
-from generate_run import GenerateRun, nli_rows
+from distillery_trainer.tasks.prompts import rationale_prompt
+from generate_run import GenerateRun, gold_of, nli_rows
+from logprobs_teacher import StudentTokens, logprobs_teacher
 
 TALK = ["Hello 1.", "Hi.", "What does it cost?"]
 
@@ -59,6 +61,31 @@ def test_shown_messages_are_those_of_the_run(tmp_path, task: str):
     assert shown.parameters == {key: value for key, value in body.items() if key in shown.parameters}
     assert [list(shown.student)] == [learned["prompt"] for learned in run.rows("train")]
     assert (shown.row, shown.rows, shown.id, shown.split, shown.notes) == (1, 5, "train-1", "train", ())
+
+
+def test_all_that_an_objective_asks_for_is_shown(tmp_path):
+    train, others = nli_rows(1), (nli_rows(1, 100), nli_rows(1, 200))
+    objective = {"kind": "Logits", "logits": {"topLogprobs": 5}, "rationales": "Auxiliary"}
+    with logprobs_teacher(gold_of(train, *others), StudentTokens()) as teacher:
+        run = GenerateRun(
+            tmp_path,
+            teacher.url,
+            train,
+            *others,
+            generation={"chainOfThought": True, "samples": 3, "minSuccessRatio": 0.0},
+            config={"training": {"objective": objective}},
+        )
+        shown, held_out = messages_of(run, 1), messages_of(run, 3)
+        assert teacher.requests == []
+        run.run()
+        sent = [each.body for each in teacher.requests if each.body["messages"] == list(shown.teacher)]
+    assert (shown.samples, len(sent)) == (3, 3)
+    assert all(body.items() >= shown.parameters.items() for body in sent)
+    assert (shown.parameters["logprobs"], shown.parameters["top_logprobs"]) == (True, 5)
+    [learned] = run.rows("train")
+    assert list(shown.rationale) == rationale_prompt(learned["prompt"])
+    assert shown.rationale[0]["content"].startswith("Explain step by step what leads to the right answer")
+    assert (held_out.samples, held_out.rationale) == (1, ())
 
 
 def test_held_out_row_is_shown_as_it_is_evaluated(tmp_path):

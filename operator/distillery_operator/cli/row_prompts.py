@@ -43,8 +43,9 @@ def prompts_file(file: Path, row: int, mappings: LocalSubstitutes, output_format
 def _show(console: Console, messages: RowMessages) -> None:
     console.print(f"Row {messages.row:,} of {messages.rows:,}: {messages.id} ({messages.split})", markup=False)
     for title, lines in (
-        ("The teacher gets", [*_texts(messages.teacher), *_parameters(messages)]),
+        (_teacher_title(messages.samples), [*_texts(messages.teacher), *_parameters(messages)]),
         ("The student gets", _texts(messages.student)),
+        ("The student learns the teacher's reasoning under", _texts(messages.rationale)),
         ("Note", list(messages.notes)),
     ):
         if lines:
@@ -52,6 +53,10 @@ def _show(console: Console, messages: RowMessages) -> None:
             console.print(Text(title, style="bold"))
         for line in lines:
             console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _teacher_title(samples: int) -> str:
+    return "The teacher gets" if samples == 1 else f"The teacher gets, {samples} times"
 
 
 def _texts(messages: ChatMessages) -> list[str]:

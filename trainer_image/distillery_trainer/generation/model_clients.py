@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import ObjectiveKind
@@ -28,14 +29,19 @@ class ModelClients:
     """Finds the log-probabilities of answers; None if the run wants none."""
 
 
+def asked_beside(config: RunConfig) -> dict[str, Any]:
+    """What the requests to the teacher ask for beside its replies: log-probabilities, where the student learns them."""
+    objective = config.training.objective
+    return with_logprobs(objective.logits.top_logprobs) if objective.kind is ObjectiveKind.LOGITS else {}
+
+
 @contextlib.asynccontextmanager
 async def open_clients(
     config: RunConfig, task: TaskDefinition, journal: ReplyJournal, progress: ProgressReporter
 ) -> AsyncIterator[ModelClients]:
     """The clients, whose connections are closed at the end. Raises UserError if an API key is missing."""
     logits = config.training.objective.logits if config.training.objective.kind is ObjectiveKind.LOGITS else None
-    beside = with_logprobs(logits.top_logprobs) if logits else {}
-    teacher = ChatClient.for_run(config, task.request_parameters(), journal, progress, beside)
+    teacher = ChatClient.for_run(config, task.request_parameters(), journal, progress, asked_beside(config))
     judge = config.generation.judge
     clients = ModelClients(
         teacher,

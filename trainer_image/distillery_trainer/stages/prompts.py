@@ -9,9 +9,12 @@ from typing import Any
 from distillery_api.reasons import Reason
 from distillery_api.row_messages import RowMessages
 from distillery_api.run_config import RunConfig
+from distillery_api.spec import RationaleUse
+from distillery_trainer.generation.model_clients import asked_beside
 from distillery_trainer.generation.preflight import IndexedRow, PreparedData, run_preflight
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.tasks import TaskDefinition, task_for
+from distillery_trainer.tasks.prompts import rationale_prompt
 
 _HELD_OUT = "test"
 
@@ -29,6 +32,7 @@ def run(config: RunConfig, number: int) -> RowMessages:
     # Nothing of a row's answer is known yet; it only stands for the turn that the student learns first.
     student = task.student_messages(found.row) if held_out else task.student_turns(found.row, [""])[0].prompt
     teacher = task.teacher_messages(found.row) if held_out else task.next_request(found.row, [])
+    learns_reasoning = config.training.objective.rationales is RationaleUse.AUXILIARY
     return RowMessages(
         row=number,
         rows=data.row_count,
@@ -36,7 +40,9 @@ def run(config: RunConfig, number: int) -> RowMessages:
         split=found.split,
         teacher=tuple(map(dict, teacher or ())),
         parameters=_parameters(config, task, held_out=held_out),
+        samples=1 if held_out else config.generation.samples,
         student=tuple(map(dict, student)),
+        rationale=() if held_out or not learns_reasoning else tuple(map(dict, rationale_prompt(student))),
         notes=tuple(_notes(config, task, data, found)),
     )
 
@@ -44,7 +50,8 @@ def run(config: RunConfig, number: int) -> RowMessages:
 def _parameters(config: RunConfig, task: TaskDefinition, *, held_out: bool) -> dict[str, Any]:
     """Those of one request; a held-out row is asked as if for a single sample."""
     temperature = config.generation.held_out_temperature if held_out else None
-    return task.request_parameters() | ({} if temperature is None else {"temperature": temperature})
+    parameters = task.request_parameters() | ({} if temperature is None else {"temperature": temperature})
+    return parameters | asked_beside(config)
 
 
 def _notes(config: RunConfig, task: TaskDefinition, data: PreparedData, found: IndexedRow) -> Iterator[str]:

@@ -19,6 +19,17 @@ about the task and about the right answer. The form of your reply is the one des
 ask for another.
 {instructions}"""
 
+_RATIONALE = """\
+Explain step by step what leads to the right answer to the task below. Reply with the explanation alone.
+
+The task: {task}"""
+
+
+def rationale_prompt(prompt: list[Message]) -> list[Message]:
+    """The student prompt and the row as a second task, whose answer is the teacher's reasoning."""
+    system, *turns = prompt if prompt[0]["role"] == "system" else [{"role": "system", "content": ""}, *prompt]
+    return [{**system, "content": _RATIONALE.format(task=system["content"])}, *turns]
+
 
 class Prompts(ABC):
     """The prompts of a task, each of which a prompt of the user's replaces."""

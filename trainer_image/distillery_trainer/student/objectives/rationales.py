@@ -12,17 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_trainer.data.rows import Message, Rejection
+from distillery_trainer.data.rows import Rejection
 from distillery_trainer.student.objectives.samples import Encode
 from distillery_trainer.student.row_encoding import WEIGHT, EncodedRow
+from distillery_trainer.tasks.prompts import rationale_prompt
 
 DEFAULT_WEIGHT = 0.5
 LEARNED, MISSING, TOO_LONG, UNTRAINABLE = "rationales", "noRationale", "longRationale", "untrainableRationale"
 """What is counted: rows whose reasoning is learned, that have none, and whose reasoning is left out."""
-_PROMPT = """\
-Explain step by step what leads to the right answer to the task below. Reply with the explanation alone.
-
-The task: {task}"""
 
 
 def with_rationale(row: Mapping[str, Any], own: EncodedRow, weight: float, encode: Encode) -> tuple[EncodedRow, str]:
@@ -37,9 +34,3 @@ def with_rationale(row: Mapping[str, Any], own: EncodedRow, weight: float, encod
         return own, TOO_LONG if encoded.reason is RejectionReason.TOO_LONG else UNTRAINABLE
     share = weight * own.answer_length / encoded.answer_length
     return own.with_siblings(encoded.weighted(share)), LEARNED
-
-
-def rationale_prompt(prompt: list[Message]) -> list[Message]:
-    """The student prompt and the row as the second task."""
-    system, *turns = prompt if prompt[0]["role"] == "system" else [{"role": "system", "content": ""}, *prompt]
-    return [{**system, "content": _PROMPT.format(task=system["content"])}, *turns]
