@@ -9,6 +9,9 @@ from distillery_api.stage import Stage
 from distillery_trainer.evaluation.learning_curve import learning_curve
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages import evaluate
+from distillery_trainer.stages.encoded_rows import EncodedRows
+from distillery_trainer.student.objectives.pairs import Pair
+from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 from tiny_model import write_tiny_model
 from train_evaluate_run import TrainEvaluateRun, read_rows, training_rows
 
@@ -76,6 +79,30 @@ def test_a_curve_is_said_in_words():
 
 
 # --- the students
+
+
+def encoded(number):
+    return EncodedRow([1, number, 9], [IGNORED, IGNORED, 9])
+
+
+def pair(number, rejected):
+    return Pair([1, number], [9], [rejected])
+
+
+def test_a_part_has_the_pairs_of_its_rows_and_as_large_a_part_of_those_of_rejected_rows():
+    pairs = [pair(number, rejected) for number in range(24) for rejected in (7, 8)]
+    of_rejected = set(range(16, 24))
+    rows = EncodedRows(train=[encoded(number) for number in range(16)], pairs=pairs)
+    half, quarter = rows.first_part(2), rows.first_part(4)
+    for part, expected in ((half, 8), (quarter, 4)):
+        paired = [each.prompt[1] for each in part.pairs]
+        assert {number for number in paired if number < 16} == {row.input_ids[1] for row in part.train}
+        assert len(set(paired) & of_rejected) == expected // 2
+        assert len(paired) == 3 * expected, "both pairs of each row"
+    assert set(map(repr, quarter.pairs)) < set(map(repr, half.pairs))
+    shuffled = EncodedRows(train=rows.train[::-1], pairs=pairs[::-1]).first_part(4)
+    assert sorted(map(repr, shuffled.pairs)) == sorted(map(repr, quarter.pairs))
+
 
 MORE = {"evaluation": {"learningCurve": True}, "generation": {"sampling": {"maxTokens": 4}}}
 

@@ -13,10 +13,11 @@ from distillery_api.stage_result import ObjectiveFigures
 from distillery_trainer.data.rows import Rejection
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages import train
-from distillery_trainer.student.objectives.rationales import rationale_prompt, with_rationale
+from distillery_trainer.student.objectives.rationales import with_rationale
 from distillery_trainer.student.objectives.row_batches import RowBatches
 from distillery_trainer.student.objectives.samples import with_samples
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
+from distillery_trainer.tasks.prompts import rationale_prompt
 from tiny_model import read_model, read_tokenizer, write_tiny_model
 from train_evaluate_run import TrainEvaluateRun, chat, training_row
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distillery_api.paths import StageFolder
@@ -50,6 +51,15 @@ class EncodedRows:
             len(self.train) + len(self.validation), self.untrainable["train"] + self.untrainable["validation"]
         )
 
+    def first_part(self, parts: int) -> EncodedRows:
+        """One of so many parts of the train rows, with their pairs: the same rows in every attempt, whatever their
+        order, and all of them in any larger part."""
+        train = sorted(self.train, key=lambda row: _digest(row.input_ids))[: len(self.train) // parts]
+        rejected = {_whole(pair) for pair in self.pairs} - {tuple(row.input_ids) for row in self.train}
+        paired = {tuple(row.input_ids) for row in train}
+        paired |= set(sorted(rejected, key=lambda ids: _digest(list(ids)))[: len(rejected) // parts])
+        return replace(self, train=train, pairs=[pair for pair in self.pairs if _whole(pair) in paired])
+
     def partial_result(self) -> PartialResult:
         """The counts, for the result of a failed attempt."""
         return PartialResult(rows=self.total(), splits=self.splits())
@@ -57,6 +67,15 @@ class EncodedRows:
     def splits(self) -> dict[str, RowCounts]:
         """The counts by split."""
         return {split: self.counts(split) for split in self.untrainable}
+
+
+def _digest(ids: list[int]) -> bytes:
+    return hashlib.sha256(repr(ids).encode()).digest()
+
+
+def _whole(pair: Pair) -> tuple[int, ...]:
+    """Prompt and right answer: those of a train row, or of one that was rejected for its wrong answer."""
+    return (*pair.prompt, *pair.chosen)
 
 
 def _counts(kept: int, reasons: Counter[RejectionReason]) -> RowCounts:

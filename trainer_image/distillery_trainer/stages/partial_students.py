@@ -8,11 +8,10 @@ stored; one that has replied to all rows is not trained again, and its model is 
 from __future__ import annotations
 
 import gc
-import hashlib
 import math
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from distillery_api.evaluation import LearningCurve
@@ -98,13 +97,7 @@ class PartialStudents:
         )
 
     def _some(self, part: str) -> EncodedRows:
-        """The same train rows in every attempt, whatever their order; the quarter is a part of the half."""
-        train = self._encoded.train
-        ordered = sorted(train, key=lambda row: hashlib.sha256(repr(row.input_ids).encode()).digest())
-        pairs = self._encoded.pairs
-        return replace(
-            self._encoded, train=ordered[: len(train) // PARTS[part]], pairs=pairs[: len(pairs) // PARTS[part]]
-        )
+        return self._encoded.first_part(PARTS[part])
 
     @property
     def _folder(self) -> StageFolder:
