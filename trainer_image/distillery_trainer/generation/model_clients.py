@@ -29,7 +29,7 @@ class ModelClients:
     """Finds the log-probabilities of answers; None if the run wants none."""
 
 
-def asked_beside(config: RunConfig) -> dict[str, Any]:
+def requested_beside(config: RunConfig) -> dict[str, Any]:
     """What the requests to the teacher ask for beside its replies: log-probabilities, where the student learns them."""
     objective = config.training.objective
     return with_logprobs(objective.logits.top_logprobs) if objective.kind is ObjectiveKind.LOGITS else {}
@@ -41,7 +41,7 @@ async def open_clients(
 ) -> AsyncIterator[ModelClients]:
     """The clients, whose connections are closed at the end. Raises UserError if an API key is missing."""
     logits = config.training.objective.logits if config.training.objective.kind is ObjectiveKind.LOGITS else None
-    teacher = ChatClient.for_run(config, task.request_parameters(), journal, progress, asked_beside(config))
+    teacher = ChatClient.for_run(config, task.request_parameters(), journal, progress, requested_beside(config))
     judge = config.generation.judge
     clients = ModelClients(
         teacher,

@@ -10,7 +10,7 @@ from distillery_api.reasons import Reason
 from distillery_api.row_messages import RowMessages
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import RationaleUse
-from distillery_trainer.generation.model_clients import asked_beside
+from distillery_trainer.generation.model_clients import requested_beside
 from distillery_trainer.generation.preflight import IndexedRow, PreparedData, run_preflight
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.tasks import TaskDefinition, task_for
@@ -51,7 +51,7 @@ def _parameters(config: RunConfig, task: TaskDefinition, *, held_out: bool) -> d
     """Those of one request; a held-out row is asked as if for a single sample."""
     temperature = config.generation.held_out_temperature if held_out else None
     parameters = task.request_parameters() | ({} if temperature is None else {"temperature": temperature})
-    return parameters | asked_beside(config)
+    return parameters | requested_beside(config)
 
 
 def _notes(config: RunConfig, task: TaskDefinition, data: PreparedData, found: IndexedRow) -> Iterator[str]:
