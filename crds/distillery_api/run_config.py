@@ -11,7 +11,7 @@ from pydantic import Field
 from distillery_api.base import LenientModel
 from distillery_api.paths import StageFolder, Workspace
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_api.spec import Data, EvaluationOptions, Generation, ModelImage, Student, Task, Tracking, Training
+from distillery_api.spec import Data, EvaluationOptions, Generation, Hub, ModelImage, Student, Task, Tracking, Training
 from distillery_api.stage import Stage
 from distillery_api.training_memory import TrainingMachine
 
@@ -127,7 +127,9 @@ class RunConfig(LenientModel):
     """The student that is served, if the quality gate compares the new one with it (evaluate). It is no part of the
     stage's identity."""
     model_image: ModelImage | None = None
-    """Where the student is pushed to (publish)."""
+    """Registry that the student is pushed to as an image (publish)."""
+    hub: Hub | None = None
+    """Repository of a model hub that the student is pushed to (publish)."""
     server_url: str | None = None
     """Base URL of the student's server, such as `http://NAME.NAMESPACE.svc:8000/v1` (verify). It serves the student
     under the name of the Distillation."""
@@ -163,6 +165,11 @@ class RunConfig(LenientModel):
         """Whether the server that is asked is the one of the users, rather than a candidate beside it (verify)."""
         host = urlsplit(self.server_url or "").hostname or ""
         return host.partition(".")[0] == self.name
+
+    @property
+    def train_hash(self) -> str:
+        """The hash of the training, by which a student is named."""
+        return self.inputs[Stage.TRAIN].removeprefix(f"{Stage.TRAIN}-")
 
     @property
     def paths(self) -> Workspace:

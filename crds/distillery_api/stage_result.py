@@ -209,6 +209,8 @@ class StageResult(LenientModel):
     """The result table (evaluate)."""
     model_image: str | None = None
     """The student's image in the registry, by its digest (publish)."""
+    hub_revision: str | None = None
+    """The student's commit on the Hub, as a model's URI: hf://ORG/NAME@COMMIT (publish)."""
     verification: Verification | None = None
     """How the served student answered (verify)."""
     files: dict[str, str] = {}

@@ -118,6 +118,8 @@ class StageStatus(LenientModel):
     """Losses and steps of the training."""
     model_image: ShortText | None = None
     """The student's image in the registry, by its digest (publish)."""
+    hub_revision: ShortText | None = None
+    """The student's commit on the Hub: hf://ORG/NAME@COMMIT (publish)."""
     verification: Verification | None = None
     """How the served student answered (verify)."""
 
@@ -321,6 +323,8 @@ class Run(LenientModel):
     """SHA-256 over the names and contents of the model's files."""
     model_image: ShortText | None = None
     """The model's image in the registry, by its digest, once it is published (serving.modelImage)."""
+    hub_revision: ShortText | None = None
+    """The model's commit on the Hub, hf://ORG/NAME@COMMIT, once it is published (publication.hub)."""
     precision: ShortText | None = None
     """Floating-point precision in which the student was evaluated."""
     student: float | None = None
@@ -341,8 +345,8 @@ class DistillationStatus(LenientModel):
     observed_generation: int = -1
     """Generation of the spec that this status describes; -1 before the operator has observed the resource."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra={"x-list-key": "type"})] = ()
-    """Conditions: Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Published (with serving.modelImage),
-    Verified, Available, Suspended."""
+    """Conditions: Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Published (with serving.modelImage or
+    publication.hub), Verified, Available, Suspended."""
     stages: Annotated[tuple[StageStatus, ...], Field(max_length=8, json_schema_extra={"x-list-key": "name"})] = ()
     """Status of each stage, for the current inputs."""
     progress: Annotated[str, Field(max_length=64)] | None = None

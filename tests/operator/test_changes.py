@@ -85,8 +85,9 @@ def at(moment: str, base: str) -> ChangingLife:
 
 
 def served(given: DistillationSpec) -> DistillationSpec:
-    """The spec, neither suspended, nor in a queue, nor without a server."""
-    return given.model_copy(update={"suspend": False, "queue": None, "serving": PLAIN.serving})
+    """The spec, neither suspended, nor in a queue, nor without a server, nor published."""
+    plain = {"serving": PLAIN.serving, "publication": PLAIN.publication}
+    return given.model_copy(update={"suspend": False, "queue": None, **plain})
 
 
 SMALL_SPECS = {"plain": spec(), "on vLLM": spec(serving={"runtime": "VLLM"})}

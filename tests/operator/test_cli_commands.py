@@ -50,7 +50,7 @@ def test_validate_lists_the_problems_of_all_files(distillery):
         "bad.yaml:5: spec.task: `Haiku` is not an allowed value; write NLI, MultipleChoice, Classification, Math,"
         " Summarization, Conversation, Text, Extraction or ToolCalling",
         "bad.yaml:10: spec.speed: unknown field; known fields are task, suspend, queue, managedBy, childMetadata,"
-        " data, generation, student, training, evaluation, serving, tracking, storage",
+        " data, generation, student, training, evaluation, publication, serving, tracking, storage",
         "nothing.yaml: the file does not exist; check the path",
     ]
     assert result.stdout == "conjnli.yaml: conjnli is valid\n"

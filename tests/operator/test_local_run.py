@@ -13,12 +13,12 @@ from distillery_api.runtime.line_checksums import checksum, checksums_file
 from distillery_api.runtime.stop_signals import StopRequest
 from distillery_api.stage import Stage
 from distillery_operator.local import run as local_run
+from distillery_operator.local.local_plan import local_plan
 from distillery_operator.local.references import LocalSubstitutes, find_inputs
 from distillery_operator.local.run import LocalRun, record_failure
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.workspace import WorkspaceError, opened_workspace
 from distillery_operator.manifest_input.manifest_file import read_manifest
-from distillery_operator.planning.plan import make_plan
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -74,15 +74,16 @@ def prepared(tmp_path, monkeypatch):
     (tmp_path / "manifest.yaml").write_text(MANIFEST)
     (tmp_path / "teacher.env").write_text("# the key\napi-key=s3cret\n")
     (tmp_path / "hub.env").write_text("HF_TOKEN=hf_1\n")
+    (tmp_path / "publisher.env").write_text("HF_TOKEN=hf_2\n")
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT / "scripted_trainer"))
 
     def make(script=None, *, listener=None, stop=None, text=MANIFEST, **options):
         monkeypatch.setenv("SCRIPT", json.dumps(script or {}))
         (tmp_path / "manifest.yaml").write_text(text)
         manifest = read_manifest(tmp_path / "manifest.yaml")
-        secrets = {"teacher": tmp_path / "teacher.env", "hub": tmp_path / "hub.env"}
+        secrets = {name: tmp_path / f"{name}.env" for name in ("teacher", "hub", "publisher")}
         inputs = find_inputs(manifest, LocalSubstitutes(secrets=secrets))
-        plan = make_plan(manifest.distillation, inputs.fingerprints)
+        plan = local_plan(manifest.distillation, inputs.fingerprints)
         options = {"retry_seconds": (0.01, 0.02), **options}
         return LocalRun(
             plan, inputs, tmp_path / "out", listener or RecordingListener(), stop or StopRequest(), **options
@@ -621,3 +622,63 @@ def test_a_lower_bound_of_the_gate_runs_no_stage_again(prepared):
 
 def test_a_run_that_ends_before_the_evaluation_knows_no_gate(prepared):
     assert prepared(text=GATED, until=Stage.TRAIN).run().exit_code == 0
+
+
+PUBLISHED = MANIFEST + "  publication: {hub: {repository: team/student, credentials: {secretName: publisher}}}\n"
+REVISION = "hf://team/student@0123456789abcdef0123456789abcdef01234567"
+
+
+def test_a_student_goes_to_the_hub_with_the_credentials_of_the_hub_and_no_others(prepared):
+    run = prepared({"publish": [{"hubRevision": REVISION}]}, text=PUBLISHED)
+    outcome = run.run()
+    assert (outcome.exit_code, run.listener.entries[-2:]) == (0, ["publish attempt 1", "publish Done"])
+    (folder,) = run.folder.glob("publish-*")
+    config = json.loads((folder / "run.json").read_text())
+    assert config["hub"] == {
+        "repository": "team/student",
+        "branch": "main",
+        "private": True,
+        "credentials": {"secretName": "publisher"},
+    }
+    assert sorted(config["inputs"]) == ["evaluate", "generate", "train"]
+    assert (folder / "attempts").read_text() == " hf_2\n"
+    assert (saved(run)["hubRevision"], saved(run)["message"]) == (REVISION, "all stages are done")
+    assert prepared(text=PUBLISHED).run().idle
+
+
+def test_a_student_that_fails_the_gate_goes_to_no_hub(prepared):
+    gated = PUBLISHED + "  evaluation: {gate: {minScore: 0.8}}\n"
+    run = prepared(SCORED, text=gated)
+    assert (run.run().exit_code, run.listener.entries[-1]) == (4, "evaluate Done")
+    lower = prepared({"publish": [{"hubRevision": REVISION}]}, text=gated.replace("0.8", "0.7"))
+    assert (lower.run().exit_code, lower.listener.entries[-1]) == (0, "publish Done")
+    assert saved(lower)["evaluation"]["gate"] == {"met": True, "message": "score 0.75 is at least minScore 0.7"}
+
+
+def test_a_hub_that_refuses_fails_the_run_which_goes_on_from_there(prepared):
+    refused = {"exit": 2, "reason": "PublishFailed", "message": "the Hub does not know the token"}
+    run = prepared({"publish": [refused]}, text=PUBLISHED)
+    assert run.run().exit_code == 2
+    result = saved(run)
+    assert (result["state"], result["reason"]) == ("Failed", "PublishFailed")
+    assert result["message"] == "publish: the Hub does not know the token"
+    again = prepared(text=PUBLISHED)
+    again.run()
+    assert again.listener.entries == [
+        "generate already done",
+        "train already done",
+        "evaluate already done",
+        "publish attempt 1",
+        "publish Done",
+    ]
+
+
+def test_a_run_until_evaluate_publishes_nothing(prepared):
+    run = prepared(text=PUBLISHED, until=Stage.EVALUATE)
+    assert (run.run().exit_code, run.listener.entries[-1]) == (0, "evaluate Done")
+
+
+def test_a_local_run_pushes_no_image(prepared):
+    image = "  serving: {modelImage: {repository: registry.example/student}}\n"
+    run = prepared(text=MANIFEST + image)
+    assert (run.run().exit_code, run.listener.entries[-1]) == (0, "evaluate Done")

@@ -428,17 +428,21 @@ class SimulatedCluster:
             } | fields
             fields = {**fields, "evaluation": self._compared(fields["evaluation"], folder)}
         if stage is Stage.PUBLISH:
-            fields = {"model_image": self._pushed(folder)} | fields
+            fields = self._pushed(folder) | fields
         if stage is Stage.VERIFY:
             fields = {"verification": VERIFIED, "message": VERIFIED.sentence()} | fields
         result = StageResult(stage=stage, folder=folder, state=StageOutcome.DONE, **fields)
         self.end(0, result.termination_message())
 
-    def _pushed(self, folder: str) -> str:
-        """The image that publish has pushed, by a digest that belongs to this student and this repository."""
+    def _pushed(self, folder: str) -> dict[str, str]:
+        """What publish has pushed: an image by a digest, and a commit, that belong to this student and this place."""
         config = json.loads(self.objects["ConfigMap", f"{self.name}-{folder}"]["data"]["run.json"])
         content = hashlib.sha256(folder.encode()).hexdigest()
-        return f"{config['modelImage']['repository']}@sha256:{content}"
+        image, hub = config.get("modelImage"), config.get("hub")
+        return {
+            **({"model_image": f"{image['repository']}@sha256:{content}"} if image else {}),
+            **({"hub_revision": f"hf://{hub['repository']}@{content[:40]}"} if hub else {}),
+        }
 
     def _compared(self, table: Table | None, folder: str) -> Table | None:
         """The table as the stage writes it: where its configuration names a student that is served, with that one."""

@@ -114,6 +114,15 @@ serving:
   resources: {limits: {nvidia.com/gpu: 1}}
 """,
     ),
+    "publication": Section(
+        ("serving.md", "lifecycle.md"),
+        """
+publication:
+  hub:
+    repository: team/hotel-reviews
+    credentials: {secretName: hub}     # with the key HF_TOKEN, which may write there
+""",
+    ),
     "tracking": Section(
         ("training.md",),
         """

@@ -16,6 +16,7 @@ from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData
 from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.labels import LABEL_SEPARATORS, NO_LABEL, LabelDefinition
 from distillery_api.spec.model_image import ModelImage
+from distillery_api.spec.publication import Hub, Publication
 from distillery_api.spec.queue import Queue
 from distillery_api.spec.rollout import (
     LARGEST_SHARE_OF_PODS,
@@ -74,6 +75,7 @@ __all__ = [
     "Gate",
     "Generation",
     "History",
+    "Hub",
     "JobOptions",
     "Judge",
     "LabelDefinition",
@@ -88,6 +90,7 @@ __all__ = [
     "PricedJudge",
     "Pricing",
     "Prompts",
+    "Publication",
     "Queue",
     "RationaleUse",
     "Redaction",

@@ -12,6 +12,7 @@ from distillery_api.spec.evaluation import EvaluationOptions
 from distillery_api.spec.fields import Flag
 from distillery_api.spec.generation import Generation
 from distillery_api.spec.objective_rules import OBJECTIVE_RULES
+from distillery_api.spec.publication import Publication
 from distillery_api.spec.queue import ManagedBy, Queue
 from distillery_api.spec.rollout import RolloutStrategy
 from distillery_api.spec.serving import AdapterMode, Serving, ServingMode
@@ -210,8 +211,10 @@ class DistillationSpec(ApiModel):
     evaluation: EvaluationOptions = EvaluationOptions()
     """The third stage: teacher, base model, student and baselines are evaluated on the held-out rows. Without resources
     of its own, it has those of training, on the nodes of training. Its image and podTemplate also apply to publish, the
-    stage that pushes the student to serving.modelImage, and to verify, the stage that asks the served student some of
-    these rows; its resources and node constraints do not: verify runs where the server may."""
+    stage that pushes the student to serving.modelImage and publication.hub, and to verify, the stage that asks the
+    served student some of these rows; its resources and node constraints do not: verify runs where the server may."""
+    publication: Annotated[Publication, NotIdentity] = Publication()
+    """Where each student goes that passes the quality gate, beside its server."""
     serving: Serving = Serving()
     """How the student is served."""
     tracking: Annotated[Tracking | None, NotIdentity] = None

@@ -41,8 +41,9 @@ class Gate(ApiModel):
 class EvaluationOptions(JobOptions):
     """The third stage: teacher, base model, student and baselines are evaluated on the held-out rows. Without resources
     of its own, it has those of training, on the nodes of training. Its image and podTemplate also apply to
-    publish, the stage that pushes the student to serving.modelImage, and to verify, the stage that asks the served
-    student some of these rows; its resources and node constraints do not: verify runs where the server may."""
+    publish, the stage that pushes the student to serving.modelImage and publication.hub, and to verify, the stage
+    that asks the served student some of these rows; its resources and node constraints do not: verify runs where
+    the server may."""
 
     judge: Judge | None = None
     """LLM judge that compares answers with the reference answers, for Summarization, Conversation and Text. Default:

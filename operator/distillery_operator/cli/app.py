@@ -108,7 +108,7 @@ def common(
 def run(  # noqa: PLR0917 - typer takes options from parameters
     file: ManifestPath,
     out: OutFolder = None,
-    until: Annotated[RunStage | None, typer.Option(help="Last stage to run.", show_default="evaluate")] = None,
+    until: Annotated[RunStage | None, typer.Option(help="Last stage to run.", show_default="the last")] = None,
     claim: Claims = None,
     configmap: ConfigMaps = None,
     secret: Secrets = None,
@@ -128,7 +128,7 @@ def run(  # noqa: PLR0917 - typer takes options from parameters
         bool, typer.Option("--yes", help="Ask all rows anew, and pay for them, where the teacher's model has changed.")
     ] = False,
 ) -> None:
-    """Run all stages on this machine, without a cluster: generate, train, evaluate.
+    """Run all stages on this machine, without a cluster: generate, train, evaluate, and publish with publication.hub.
 
     After an interruption, run the same command again: it resumes where it left off. Exit code 4: all stages are done,
     and the student fails evaluation.gate.

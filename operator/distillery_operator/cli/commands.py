@@ -21,7 +21,7 @@ from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RetryRejected
 from distillery_api.runtime.stop_signals import TERMINAL_STOP_SIGNALS, StopRequest, stop_on_signals
-from distillery_api.stage import ExitCode, Stage, stages_until
+from distillery_api.stage import ExitCode, Stage
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.estimate_table import estimate_notes, estimate_table
 from distillery_operator.cli.layout import say, show_table
@@ -32,6 +32,7 @@ from distillery_operator.cli.result_table import show_result
 from distillery_operator.local.estimate import EstimateRun
 from distillery_operator.local.example_message import example_message
 from distillery_operator.local.export import STANDARD_OUTPUT, ExportError, export_rows
+from distillery_operator.local.local_plan import local_plan, stages_to_run
 from distillery_operator.local.references import InputsError, LocalSubstitutes, find_inputs
 from distillery_operator.local.run import RETRY_SECONDS, LocalRun, RunOutcome, record_failure
 from distillery_operator.local.run_result import RunResult, RunState
@@ -96,16 +97,20 @@ def run_file(file: Path, out: Path | None, mappings: LocalSubstitutes, options: 
 def _note_image(manifest: Manifest) -> None:
     image = manifest.distillation.spec.serving.model_image
     if image:
-        note = f"A local run pushes no image: in a cluster, publish pushes the student to {image.repository}."
+        note = (
+            "A local run pushes no image, as its server takes the student from the folder: in a cluster, publish pushes"
+            f" it to {image.repository}."
+        )
         say(output(), note)
 
 
 def _run(manifest: Manifest, folder: Path, mappings: LocalSubstitutes, options: RunOptions) -> RunOutcome:
     inputs = find_inputs(manifest, mappings)
-    plan = make_plan(manifest.distillation, inputs.fingerprints)
+    plan = local_plan(manifest.distillation, inputs.fingerprints)
     confirm_other_model(plan, inputs, folder, yes=options.yes)
     until, retry = options.until, options.retry_rejected()
-    with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop, run_display(output(), stages_until(until)) as listener:
+    stages = stages_to_run(plan, until)
+    with stop_on_signals(TERMINAL_STOP_SIGNALS) as stop, run_display(output(), stages) as listener:
         return LocalRun(plan, inputs, folder, listener, stop, until, options.retry_seconds, retry).run()
 
 

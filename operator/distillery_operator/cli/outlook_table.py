@@ -13,19 +13,19 @@ from distillery_api.training_memory import TrainingMemory
 from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.layout import say, show_table
 from distillery_operator.local.estimate import EstimateRun
+from distillery_operator.local.local_plan import local_plan
 from distillery_operator.local.outlook import StageOutlook, outlook
 from distillery_operator.local.references import LocalSubstitutes, find_inputs
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.trainer_query import QueryFailed
 from distillery_operator.local.training_memory import memory_here
 from distillery_operator.manifest_input.manifest_file import Manifest
-from distillery_operator.planning.plan import make_plan
 
 
 def show_outlook(manifest: Manifest, folder: Path, mappings: LocalSubstitutes) -> None:
     """Print what a run in the folder would do. Raises InputsError where rows or a model are not on this machine."""
     inputs = find_inputs(manifest, mappings, keys=False)
-    plan = make_plan(manifest.distillation, inputs.fingerprints)
+    plan = local_plan(manifest.distillation, inputs.fingerprints)
     stages = outlook(plan, inputs, folder)
     console = output()
     show_table(console, outlook_table(f"Stages of {plan.name} in {folder}", stages))

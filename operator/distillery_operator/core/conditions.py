@@ -52,7 +52,7 @@ _STAGE_SENTENCES = {
     Stage.GENERATE: "the teacher is answering the rows",
     Stage.TRAIN: "the student is being trained on the teacher's answers",
     Stage.EVALUATE: "teacher, base model, student and baselines are being evaluated on the held-out rows",
-    Stage.PUBLISH: "the student is being pushed to its registry",
+    Stage.PUBLISH: "the student is being pushed to where it is published",
     Stage.VERIFY: "the served student is being asked rows of the evaluation",
 }
 MESSAGE_LIMIT = 2000

@@ -11,7 +11,6 @@ from distillery_api.stage import Stage
 from distillery_api.status import Run, RunAdapter, StageStatus
 from distillery_api.verification import Verification
 from distillery_operator.core.assessment import Assessment
-from distillery_operator.core.gated_rollout import newest_image
 from distillery_operator.core.runs import train_hash
 from distillery_operator.core.servers import candidate_server, deployed_server, fallback_server
 from distillery_operator.core.situation import Situation
@@ -23,7 +22,7 @@ HISTORY_LENGTH = 5
 """Runs that are remembered; those that serve, or may have to again, are remembered in any case."""
 
 
-_LATER = ("served_time", "verification", "model_image")
+_LATER = ("served_time", "verification", "model_image", "hub_revision")
 """What is known of a run only after its evaluation."""
 
 
@@ -31,7 +30,7 @@ def history(assessment: Assessment) -> tuple[Run, ...]:
     """The runs for the status, newest first."""
     situation, states = assessment.situation, assessment.stages
     runs = _with_newest(situation, states)
-    runs = tuple(_with_image(assessment, _with_verification(assessment, run)) for run in runs)
+    runs = tuple(_published(assessment, _with_verification(assessment, run)) for run in runs)
     kept = runs_in_use(situation)
     return tuple(run for index, run in enumerate(runs) if index < HISTORY_LENGTH or train_hash(run) in kept)
 
@@ -103,12 +102,13 @@ def _with_verification(assessment: Assessment, run: Run) -> Run:
     return run.model_copy(update={"verification": verification, "served_time": assessment.situation.now})
 
 
-def _with_image(assessment: Assessment, run: Run) -> Run:
-    """The newest run, with its image once that is pushed."""
-    image, newest = newest_image(assessment.stages), assessment.situation.plan.stage(Stage.TRAIN).input_hash
-    if image is None or train_hash(run) != newest or run.model_image == image:
+def _published(assessment: Assessment, run: Run) -> Run:
+    """The newest run, with where its student is once it is pushed."""
+    publish, newest = assessment.stages.done(Stage.PUBLISH), assessment.situation.plan.stage(Stage.TRAIN).input_hash
+    if publish is None or publish.record is None or train_hash(run) != newest:
         return run
-    return run.model_copy(update={"model_image": image})
+    pushed = {name: getattr(publish.record, name) for name in ("model_image", "hub_revision")}
+    return run.model_copy(update={name: where for name, where in pushed.items() if where is not None})
 
 
 def _newest_verification(assessment: Assessment) -> Verification | None:

@@ -1,4 +1,5 @@
-"""The push of the newest student to a registry (`serving.modelImage`): after the quality gate, before the rollout.
+"""The push of the newest student to a registry (`serving.modelImage`) or a model hub (`publication.hub`): after the
+quality gate, before the rollout.
 
 Like verify, publish is not among the stages that lead to the evaluation: a student that fails the gate is pushed
 nowhere.
@@ -23,7 +24,7 @@ def with_publish(situation: Situation, states: StageStates) -> StageStates:
 def push_of_pinned_run(situation: Situation, states: StageStates) -> StageState | None:
     """The stage that is awaited where the run that is pinned is the newest, and can be served once it is pushed."""
     plan, pinned = situation.plan, situation.plan.spec.serving.pinned_run
-    is_newest = plan.publishes and pinned == plan.stage(Stage.TRAIN).input_hash
+    is_newest = plan.model_image is not None and pinned == plan.stage(Stage.TRAIN).input_hash
     if not is_newest or (states.done(Stage.EVALUATE) and not meets_gate(situation, states)):
         return None
     publish = (state for state in states.stages if state.planned.stage is Stage.PUBLISH)

@@ -11,7 +11,7 @@ from distillery_operator.manifests.server import Server
 def with_possible_replicas(situation: Situation, server: Server, deployment: Manifest) -> Manifest:
     """The Deployment of `server`. Several Pods that a spec with `modelImage` asks for wait for the image where only one
     node can mount the workspace, which they would all need until then."""
-    if not situation.plan.publishes or not server.uses_workspace or situation.volume_is_shared:
+    if situation.plan.model_image is None or not server.uses_workspace or situation.volume_is_shared:
         return deployment
     spec = deployment["spec"]
     return {**deployment, "spec": {**spec, "replicas": min(spec["replicas"], _present(situation))}}

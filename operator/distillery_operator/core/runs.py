@@ -31,14 +31,14 @@ def pinned_run(situation: Situation) -> Run | None:
 
 def _can_be_served(situation: Situation, run: Run) -> bool:
     """Whether all that it was made of is known, and its model is where the spec has models served from."""
-    if situation.plan.publishes:
+    if situation.plan.model_image:
         return bool(inputs_of(run)) and image_of(situation, run) is not None
     return bool(inputs_of(run)) and f"{Stage.TRAIN}-{train_hash(run)}" not in situation.previous.prunable_folders
 
 
 def image_of(situation: Situation, run: Run) -> str | None:
     """The image that the present spec has the run's student served from, where it was pushed there."""
-    wanted = situation.plan.spec.serving.model_image if situation.plan.publishes else None
+    wanted = situation.plan.model_image
     return run.model_image if wanted and wanted.holds(run.model_image) else None
 
 
@@ -60,8 +60,7 @@ def _why_not_served(situation: Situation, name: str) -> str:
         return f"there is no run {name} in status.history"
     if not inputs_of(run):
         return f"the run {name} is of an earlier release, which did not write down what it was made of"
-    image = situation.plan.spec.serving.model_image
-    if image and situation.plan.publishes:
+    if image := situation.plan.model_image:
         return f"the run {name} was never pushed to {image.repository} (serving.modelImage)"
     return f"the model of the run {name} has been deleted (storage.history), or is about to be"
 

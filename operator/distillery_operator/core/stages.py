@@ -238,6 +238,7 @@ def _completed(record: StageStatus, job: ObservedJob, now: datetime) -> StageSta
         usage=result.usage if result else None,
         training=result.training if result else None,
         model_image=result.model_image if result else None,
+        hub_revision=result.hub_revision if result else None,
         verification=result.verification if result else None,
     )
 

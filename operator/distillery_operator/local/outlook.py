@@ -7,9 +7,10 @@ from pathlib import Path
 
 from distillery_api.paths import Workspace
 from distillery_api.run_config import RunConfig
-from distillery_api.stage import Stage, stages_until
+from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome
 from distillery_operator.local.earlier_configs import changes, latest_config
+from distillery_operator.local.local_plan import stages_to_run
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run import asks_again, finished_result
 from distillery_operator.local.run_result import read_stage_result
@@ -31,7 +32,7 @@ class StageOutlook:
 def outlook(plan: Plan, inputs: ResolvedReferences, root: Path) -> list[StageOutlook]:
     """What a run of `plan` in the folder `root`, which need not exist, would do with each stage."""
     workspace, found, follows = Workspace(root.resolve()), list[StageOutlook](), ""
-    for stage in stages_until(None):
+    for stage in stages_to_run(plan, None):
         planned = plan.stage(stage)
         result = finished_result(workspace, planned)
         if result is not None and not asks_again(result):

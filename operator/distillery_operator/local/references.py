@@ -11,7 +11,7 @@ from pathlib import Path
 
 from distillery_api.reasons import Reason
 from distillery_api.runtime.source_files import find_files, no_files_problem
-from distillery_api.spec import DistillationSpec, SecretKeyReference
+from distillery_api.spec import DistillationSpec, SecretKeyReference, SecretReference
 from distillery_api.spec.request_options import Header, QueryParameter, RequestOptions
 from distillery_operator.local.fingerprints import files_fingerprint, fingerprint
 from distillery_operator.local.secret_variables import VariablesError, is_environment, read_variables
@@ -214,11 +214,9 @@ class _Search:
                 found[name] = self.secret(field_path, name, key.key if len(named) == 1 else None)
             if found[name] and key.key not in found[name]:
                 self.add_problem(field_path, _missing_key(name, key.key, self.mappings.secrets[name], found[name]))
-        tracking = spec.tracking.credentials if spec.tracking and keys else None  # only a run is reported
-        given = {"data": spec.data.credentials, "student": spec.student.credentials, "tracking": tracking}
-        for part, credentials in given.items():
-            if credentials is not None and credentials.secret_name not in found:
-                found[credentials.secret_name] = self.secret(("spec", part, "credentials"), credentials.secret_name)
+        for field_path, credentials in _credentials(spec, runs=keys):
+            if credentials.secret_name not in found:
+                found[credentials.secret_name] = self.secret(field_path, credentials.secret_name)
         return found
 
     def secret(self, field_path: FieldPath, name: str, key: str | None = None) -> dict[str, str]:
@@ -265,6 +263,20 @@ def _api_keys(spec: DistillationSpec) -> Iterator[tuple[FieldPath, SecretKeyRefe
             yield ("spec", part, "judge", "apiKey"), judge.api_key
         if judge is not None:
             yield from _request_secrets(judge, ("spec", part, "judge"))
+
+
+def _credentials(spec: DistillationSpec, *, runs: bool) -> Iterator[tuple[FieldPath, SecretReference]]:
+    """Every reference to credentials, with its field; only a run reports to trackers, and publishes."""
+    hub = spec.publication.hub
+    given: dict[tuple[str, ...], SecretReference | None] = {
+        ("data",): spec.data.credentials,
+        ("student",): spec.student.credentials,
+        ("tracking",): spec.tracking.credentials if spec.tracking and runs else None,
+        ("publication", "hub"): hub.credentials if hub and runs else None,
+    }
+    for part, credentials in given.items():
+        if credentials is not None:
+            yield ("spec", *part, "credentials"), credentials
 
 
 def _request_secrets(model: RequestOptions, field_path: FieldPath) -> Iterator[tuple[FieldPath, SecretKeyReference]]:

@@ -14,12 +14,13 @@ from distillery_api.run_config import RetryRejected
 from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.runtime.line_checksums import is_damaged
 from distillery_api.runtime.stop_signals import StopRequest
-from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage, stages_until
+from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.training_memory import THIS_MACHINE
 from distillery_operator.core.call_costs import with_call_costs
 from distillery_operator.core.gate import gate_verdict
 from distillery_operator.local.earlier_configs import read_config
+from distillery_operator.local.local_plan import stages_to_run
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run_result import (
     RunResult,
@@ -90,7 +91,9 @@ class LocalRun:
         """Run the stages that are not done. Raises WorkspaceError, TrainerMissing or OSError."""
         with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
             idle, self.before = True, read_run_result(workspace.result)
-            for stage in stages_until(self.until):
+            for stage in stages_to_run(self.plan, self.until):
+                if stage is Stage.PUBLISH and self._fails_gate():
+                    break
                 found = finished_result(workspace, self.plan.stage(stage))
                 if found is not None and not asks_again(found) and not self._retries(found):
                     self.listener.already_done(found)
@@ -101,7 +104,7 @@ class LocalRun:
                 if found.state is StageOutcome.FAILED or self.stop.requested:
                     break
                 self.plan = self.plan.with_rows(found.rows_revision)
-            self.results[-1] = self._judged(self.results[-1])
+            self.results = [self._judged(each) for each in self.results]
             return self._finish(workspace, idle)
 
     def _run_stage(self, workspace: Workspace, lock: int, planned: PlannedStage) -> StageResult:
@@ -136,14 +139,19 @@ class LocalRun:
 
     def _verdict(self) -> GateVerdict | None:
         """What the quality gate says, once evaluate is done; None without a gate."""
-        gate, last = self.plan.spec.evaluation.gate, self.results[-1]
-        done = last.stage is Stage.EVALUATE and last.state is StageOutcome.DONE
-        return gate_verdict(gate, last.evaluation) if gate and done else None
+        gate = self.plan.spec.evaluation.gate
+        done = (each for each in self.results if each.stage is Stage.EVALUATE and each.state is StageOutcome.DONE)
+        evaluated = next(done, None)
+        return gate_verdict(gate, evaluated.evaluation) if gate and evaluated else None
 
-    def _judged(self, last: StageResult) -> StageResult:
-        """The last result, with the gate's verdict in its table."""
-        table = last.evaluation and last.evaluation.model_copy(update={"gate": self._verdict()})
-        return last.model_copy(update={"evaluation": table})
+    def _fails_gate(self) -> bool:
+        verdict = self._verdict()
+        return verdict is not None and not verdict.met
+
+    def _judged(self, result: StageResult) -> StageResult:
+        """The result, with the gate's verdict in its table if it has one."""
+        table = result.evaluation and result.evaluation.model_copy(update={"gate": self._verdict()})
+        return result.model_copy(update={"evaluation": table})
 
     def _write_running(self, workspace: Workspace, stage: Stage) -> None:
         running = summarise(
@@ -179,7 +187,7 @@ class LocalRun:
         if verdict and not verdict.met:
             message = f"quality gate: {verdict.message}"
             return RunState.FAILED, Reason.QUALITY_GATE_FAILED, message, GATE_FAILED_EXIT_CODE
-        if last.state is StageOutcome.DONE and last.stage is stages_until(self.until)[-1]:
+        if last.state is StageOutcome.DONE and last.stage is stages_to_run(self.plan, self.until)[-1]:
             message = f"all stages up to {self.until} are done" if self.until else "all stages are done"
             return RunState.DONE, Reason.SUCCEEDED, message, 0
         if self.stop.requested:

@@ -35,7 +35,7 @@ class StageSummary(LenientModel):
     """One stage of the run."""
 
     name: Stage
-    """Name of the stage: generate, train or evaluate."""
+    """Name of the stage: generate, train, evaluate or publish."""
     folder: str
     """The stage's folder in the workspace."""
     state: StageOutcome
@@ -90,6 +90,8 @@ class RunResult(LenientModel):
     """The result table."""
     verification: Verification | None = None
     """How the student answered when it was served from this folder last."""
+    hub_revision: str | None = None
+    """The student's commit on the Hub, once it is published: hf://ORG/NAME@COMMIT."""
     files: dict[str, str] = {}
     """Paths of artefacts relative to the workspace, by name; only those that exist."""
     students: tuple[StudentRecord, ...] = ()
@@ -113,7 +115,7 @@ def summarise(
     """The result of a run whose `stages` have ended, in order."""
     by_stage = {each.stage: each for each in stages}
     generated, trained = by_stage.get(Stage.GENERATE), by_stage.get(Stage.TRAIN)
-    evaluated = by_stage.get(Stage.EVALUATE)
+    evaluated, published = by_stage.get(Stage.EVALUATE), by_stage.get(Stage.PUBLISH)
     return RunResult(
         name=name,
         state=state,
@@ -129,6 +131,7 @@ def summarise(
         training=trained.training if trained else None,
         evaluation=evaluated.evaluation if evaluated else None,
         verification=_verification(evaluated, workspace) if evaluated else None,
+        hub_revision=published.hub_revision if published else None,
         files=_files(stages, workspace),
     )
 

@@ -31,5 +31,5 @@ def credentials_environment(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
 
 
 def _secret(plan: Plan, stage: Stage) -> str | None:
-    image = plan.spec.serving.model_image
+    image = plan.model_image
     return image.credentials.secret_name if stage is Stage.PUBLISH and image and image.credentials else None

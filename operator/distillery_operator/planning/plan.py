@@ -21,6 +21,7 @@ from distillery_api.spec import (
     AccessMode,
     DistillationSpec,
     JobOptions,
+    ModelImage,
     RolloutStrategy,
     ServingMode,
 )
@@ -56,7 +57,7 @@ class Plan:
 
     distillation: Distillation
     stages: tuple[PlannedStage, ...]
-    """In order. Publish and verify are among them only in a cluster (`manifests/cluster_plan.py`)."""
+    """In order. Verify is among them only in a cluster (`manifests/cluster_plan.py`)."""
     rows_revision: str | None = None
     """Of the rows that the stages after generate are planned for; None for those that generate first finished with."""
     asks_candidate: bool = False
@@ -178,8 +179,10 @@ class Plan:
         stages = (
             each if each.stage is Stage.GENERATE else PlannedStage(each.stage, revised(each.input_hash, revision))
             for each in self.stages
+            if each.stage is not Stage.PUBLISH
         )
-        return replace(self, stages=tuple(stages), rows_revision=revision)
+        plan = replace(self, stages=tuple(stages), rows_revision=revision)
+        return plan if len(plan.stages) == len(self.stages) else plan.with_publish()
 
     def stage(self, stage: Stage) -> PlannedStage:
         """The planned stage of that kind."""
@@ -194,16 +197,21 @@ class Plan:
         return next(each for each in self.earlier(planned) if each.stage is Stage.EVALUATE)
 
     @property
+    def model_image(self) -> ModelImage | None:
+        """Where the student is to be served from as an image in a registry; None where it is not."""
+        return self.spec.serving.model_image if self.served else None
+
+    @property
     def publishes(self) -> bool:
-        """Whether the student is to be served from an image in a registry."""
-        return self.served and self.spec.serving.model_image is not None
+        """Whether the student is to be pushed anywhere: to a registry as an image, or to a model hub."""
+        return self.model_image is not None or self.spec.publication.hub is not None
 
     def with_publish(self) -> Plan:
-        """The plan with publish after its stages, where the student is to be served from an image."""
-        image = self.spec.serving.model_image
-        if image is None or not self.served:
+        """The plan with publish after its stages, where the student is to be pushed anywhere."""
+        if not self.publishes:
             return self
-        input_hash = publish_hash(self.stage(Stage.TRAIN).input_hash, image.repository)
+        train, evaluate = self.stage(Stage.TRAIN).input_hash, self.stage(Stage.EVALUATE).input_hash
+        input_hash = publish_hash(train, evaluate, self.model_image, self.spec.publication.hub)
         return replace(self, stages=(*self.stages, PlannedStage(Stage.PUBLISH, input_hash)))
 
     def options(self, stage: Stage) -> JobOptions:

@@ -99,7 +99,8 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         labels=spec.labels,
         evaluation=_without_gate(without_job_options(spec.evaluation)),
         tracking=None if planned.stage is Stage.PUBLISH else spec.tracking,
-        model_image=spec.serving.model_image if planned.stage is Stage.PUBLISH else None,
+        model_image=plan.model_image if planned.stage is Stage.PUBLISH else None,
+        hub=spec.publication.hub if planned.stage is Stage.PUBLISH else None,
         server_url=locations.server_url,
         base_folder=base_folder(spec) if planned.stage is Stage.TRAIN else None,
         served_adapter=_adapter_to_verify(plan) if planned.stage is Stage.VERIFY else None,
@@ -142,11 +143,14 @@ def _request_secrets(spec: DistillationSpec, stage: Stage) -> list[SecretKeyRefe
 
 def credentials(spec: DistillationSpec, stage: Stage) -> dict[str, SecretReference]:
     """The Secrets whose keys become environment variables of `stage`, by what the names of the variables begin with:
-    for reading rows, for loading the base model or, in generate, for checking it, and for reporting to trackers."""
+    for reading rows, for loading the base model or, in generate, for checking it, for pushing the student to a hub, and
+    for reporting to trackers."""
     found: dict[str, SecretReference | None] = {}
     if stage is Stage.GENERATE:
         found = {"": spec.data.credentials, STUDENT_CREDENTIALS_PREFIX: spec.student.credentials}
-    elif stage not in (Stage.PUBLISH, Stage.VERIFY):
+    elif stage is Stage.PUBLISH:
+        found = {"": spec.publication.hub.credentials if spec.publication.hub else None}
+    elif stage is not Stage.VERIFY:
         found = {"": spec.student.credentials}
     if spec.tracking is not None and stage is not Stage.PUBLISH:
         found[TRACKING_CREDENTIALS_PREFIX] = spec.tracking.credentials

@@ -35,8 +35,8 @@ def user_configuration(plan: Plan, stage: Stage) -> str:
 
 
 def _published(plan: Plan, stage: Stage) -> dict[str, Any]:
-    image = plan.spec.serving.model_image
-    return {"modelImage": _stated(image)} if image and stage is Stage.PUBLISH else {}
+    given = {"modelImage": plan.model_image, "hub": plan.spec.publication.hub} if stage is Stage.PUBLISH else {}
+    return {name: _stated(where) for name, where in given.items() if where}
 
 
 def _pod_options(options: StageOptions) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from distillery_trainer.runtime.repeated_lines import FirstOfItsKind
 _ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # Parts of 64 MB that wait to be sent are held in memory: four of them, not up to 64.
+    "HF_XET_CLIENT_AC_MAX_UPLOAD_CONCURRENCY": "4",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",

@@ -2,8 +2,8 @@
 
 Keys of an attempt: exit, reason, message, silent (no result.json), says (on stderr), metrics (Prometheus text),
 estimate, waits (until SIGTERM, or a file `go on` in the workspace), ignores_sigterm, dies (of that signal), rows,
-rowsRevision, usage, evaluation, verification (default: all rows alike). Beside the stages, `missing_libraries` names
-libraries that are not installed.
+rowsRevision, usage, evaluation, hubRevision, verification (default: all rows alike). Beside the stages,
+`missing_libraries` names libraries that are not installed.
 Speaks plain JSON: importing the API would take longer than everything else here.
 """
 
@@ -20,10 +20,12 @@ ARTEFACTS = {
     "generate": ("train.jsonl", "validation.jsonl", "rejected.jsonl"),
     "train": ("adapter/", "model/"),
     "evaluate": ("predictions.jsonl",),
+    "publish": (),
     "verify": ("served-replies.jsonl",),
 }
 VERIFIED = {"rows": 16, "alike": 16, "requiredShare": 1.0, "latencySeconds": 0.2, "calls": 20}
-REPORTED = ("reason", "message", "rows", "rowsRevision", "usage", "estimate", "evaluation", "verification")
+FIGURES = ("rows", "rowsRevision", "usage", "estimate", "evaluation", "hubRevision", "verification")
+REPORTED = ("reason", "message", *FIGURES)
 
 
 def main():
