@@ -66,10 +66,12 @@ class SearchFigures(LenientModel):
 
     def sentence(self) -> str:
         """What was found, for people, such as `best of 6 trials: learning rate 0.001, 3 epochs`."""
+        tried = self.trained + self.failed
         failed = f", {self.failed} of which made no student" if self.failed else ""
         found = f": {self.trials[0].values()}" if self.trials else ""
-        left_out = f" (maxDuration was over before {self.left_out} more)" if self.left_out else ""
-        return f"best of {self.trained + self.failed} trials{failed}{left_out}{found}"
+        if self.left_out:
+            return f"best of {tried} of {tried + self.left_out} trials, until maxDuration was over{failed}{found}"
+        return f"best of {tried} trials{failed}{found}"
 
     def first(self, number: int) -> SearchFigures:
         """The figures with so many trials at most."""

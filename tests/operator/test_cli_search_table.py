@@ -49,9 +49,9 @@ def test_long_answers_have_no_score():
 
 def test_trials_that_the_time_cut_short_or_left_out_are_said():
     trials = [{"rank": 8, "loss": 0.2, "seconds": 5.0}, {"rank": 64, "loss": 0.3, "seconds": 6.0, "isOverTime": True}]
-    search = {"combinations": 4, "trained": 2, "leftOut": 2, "seconds": 11.0, "trials": trials}
-    text = shown(search, 160)
-    assert "2 trials of 4 combinations in 11 s, the best one is the student; 2 left out, since maxDuration was" in text
+    search = {"combinations": 8, "trained": 2, "leftOut": 2, "seconds": 11.0, "trials": trials}
+    text = shown(search, 80)
+    assert "Search: 2 of 4 trials in 11 s, until maxDuration was over" in text
     assert "cut short" in text
 
 

@@ -180,7 +180,10 @@ def test_max_duration_limits_all_trials_together_and_leaves_a_student(tiny, tmp_
     assert (search.trials[0].learning_rate, search.trials[0].is_over_time) == (second.learning_rate, True)
     assert result.training.steps < result.training.planned_steps == 200
     assert "of 200 steps, when training.maxDuration (1s) was over, on 8 rows" in result.message
-    assert "; best of 2 trials, 1 of which made no student (maxDuration was over before 1 more): " in result.message
+    assert (
+        "; best of 2 of 3 trials, until maxDuration was over, 1 of which made no student: learning rate "
+        in result.message
+    )
     assert "training.maxDuration (1s) is over: the other trials are left out." in capsys.readouterr().err
     assert trained(run) == result, "an attempt that was killed before it could say so leaves out the same trials"
 

@@ -31,10 +31,12 @@ _HEADINGS = ("Trial", "Learning\nrate", "Epochs", "Rank", "Validation\nscore", "
 
 
 def _title(search: SearchFigures) -> str:
-    tried = search.trained + search.failed
+    tried, took = search.trained + search.failed, duration(search.seconds)
+    if search.left_out:
+        return f"Search: {tried} of {tried + search.left_out} trials in {took}, until maxDuration was over"
+    trials = "1 trial" if tried == 1 else f"{tried} trials"
     some = f" of {search.combinations} combinations" if tried < search.combinations else ""
-    left_out = f"; {search.left_out} left out, since maxDuration was over" if search.left_out else ""
-    return f"Search: {tried} trials{some} in {duration(search.seconds)}, the best one is the student{left_out}"
+    return f"Search: {trials}{some} in {took}, the best one is the student"
 
 
 def _cells(number: int, trial: Trial) -> dict[str, str]:

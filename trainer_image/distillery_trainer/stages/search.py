@@ -69,9 +69,10 @@ class TrialRecord(LenientModel):
         """For people."""
         if self.figures is None:
             return _WORDS[self.failure or TrialFailure.DIVERGED]
-        score = self.figures.validation_score
+        figures, score = self.figures, self.figures.validation_score
         measured = "" if score is None else f"score {score:.3f}, "
-        return f"validation {measured}loss {self.figures.validation_loss:.4f}, {self.figures.seconds:,.0f} s"
+        cut = f", cut short after {figures.steps:,} of {figures.planned_steps:,} steps" if figures.planned_steps else ""
+        return f"validation {measured}loss {figures.validation_loss:.4f}, {figures.seconds:,.0f} s{cut}"
 
 
 @dataclass
