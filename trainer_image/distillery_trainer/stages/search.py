@@ -8,6 +8,7 @@ kept, and only that of the student is saved as a model.
 from __future__ import annotations
 
 import gc
+import math
 import shutil
 import sys
 import time
@@ -25,7 +26,7 @@ from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
 from distillery_api.search_figures import SearchFigures, Trial, TrialFailure
 from distillery_api.spec import Combination
-from distillery_api.spec.durations import parse_duration, write_duration
+from distillery_api.spec.durations import parse_duration
 from distillery_api.stage import ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult, TrainingFigures
 from distillery_trainer.processes.process_group import ProcessLost, this_group
@@ -227,7 +228,8 @@ class Search:
     def _config(self, combination: Combination, time_left: timedelta | None = None) -> RunConfig:
         training = trial_training(self.config.training, combination)
         if time_left is not None:
-            training = training.model_copy(update={"max_duration": write_duration(time_left)})
+            seconds = max(1, math.ceil(time_left.total_seconds()))
+            training = training.model_copy(update={"max_duration": f"{seconds}s"})
         return self.config.model_copy(
             update={
                 "folder": f"{self.config.stage_folder.search}/{trial_name(combination)}",
