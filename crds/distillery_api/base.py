@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 Value = TypeVar("Value")
+Path = tuple[str | int, ...]
+"""Names of fields and numbers of items, from the outside."""
 
 RULES_KEYWORD = "x-kubernetes-validations"
 
@@ -108,9 +118,11 @@ class ApiModel(BaseModel):
     """Rules that join several fields; all that do not hold are named, in this order."""
 
     @model_validator(mode="after")
-    def _check_rules(self) -> Self:
+    def _check_rules(self, info: ValidationInfo) -> Self:
         broken = [rule for rule in self.rules if not rule.holds(self)]
-        if broken:
+        if broken and isinstance(info.context, BrokenRules):
+            info.context.gathered.append((self, broken))
+        elif broken:
             raise ValidationError.from_exception_data(
                 type(self).__name__, [InitErrorDetails(type=rule.error(), input=self) for rule in broken]
             )
@@ -131,3 +143,26 @@ class LenientModel(ApiModel):
     """A piece written by one version of the software and read by another: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+@dataclass
+class BrokenRules:
+    """As the context of a validation: gathers the rules of models that do not hold, so that those of the models around
+    them are checked as well."""
+
+    gathered: list[tuple[ApiModel, list[Rule]]] = field(default_factory=list)
+
+    def located(
+        self, validated: object, path: tuple[str | int, ...] = ()
+    ) -> Iterator[tuple[tuple[str | int, ...], Rule]]:
+        """The broken rules below `validated`, each with the path of its model."""
+        if isinstance(validated, ApiModel):
+            yield from ((path, rule) for model, rules in self.gathered if model is validated for rule in rules)
+            for name, described in type(validated).model_fields.items():
+                yield from self.located(getattr(validated, name), (*path, described.alias or name))
+        elif isinstance(validated, list | tuple):
+            for number, item in enumerate(validated):
+                yield from self.located(item, (*path, number))
+        elif isinstance(validated, dict):
+            for key, item in validated.items():
+                yield from self.located(item, (*path, key))

@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from distillery_api.base import BrokenRules
 from distillery_api.formatting import shortened
 from distillery_api.resource import API_VERSION, KIND, Distillation
-from distillery_operator.manifest_input.validation_messages import NO_VALUE, FieldProblem, field_problems
+from distillery_operator.manifest_input.validation_messages import NO_VALUE, FieldProblem, field_problems, rule_problems
 from distillery_operator.manifest_input.yaml_document import (
     FieldPath,
     YamlDocument,
@@ -114,21 +115,34 @@ def _manifest(path: Path, document: YamlDocument) -> Manifest:
     problems = _kind_problems(document.value)
     if not problems:
         problems = _duplicate_problems(document) + _empty_problems(document) + _boolean_label_problems(document)
-        try:
-            distillation = _distillation(document)
-        except ValidationError as error:
-            reported = {problem.path for problem in problems}
-            problems += [each for each in field_problems(error, document) if each.path not in reported]
-        else:
-            if not problems:
-                return Manifest(path, distillation, document)
+        distillation, found = _distillation(document)
+        if distillation and not found and not problems:
+            return Manifest(path, distillation, document)
+        reported = {problem.path for problem in problems}
+        problems += [each for each in found if each.path not in reported]
     problems.sort(key=lambda problem: problem.line or document.line_of(problem.path))
     raise ManifestError(*(_located_message(path, document, problem) for problem in problems))
 
 
-def _distillation(document: YamlDocument) -> Distillation:
-    """The document as the API server would read it: fields have only their names in the API there."""
-    return Distillation.model_validate_json(_json(document.value), strict=True, by_alias=True, by_name=False)
+def _distillation(document: YamlDocument) -> tuple[Distillation | None, list[FieldProblem]]:
+    """The document as the API server would read it, and the problems of its fields, or else the rules it breaks."""
+    broken = BrokenRules()
+    try:
+        validated = _validated(document, broken)
+        return validated, rule_problems(broken.located(validated), document)
+    except ValidationError:
+        pass
+    try:
+        return _validated(document, None), []
+    except ValidationError as error:
+        return None, field_problems(error, document)
+
+
+def _validated(document: YamlDocument, context: BrokenRules | None) -> Distillation:
+    """Fields have only their names in the API. Raises ValidationError."""
+    return Distillation.model_validate_json(
+        _json(document.value), strict=True, by_alias=True, by_name=False, context=context
+    )
 
 
 def _kind_problems(value: Any) -> list[FieldProblem]:

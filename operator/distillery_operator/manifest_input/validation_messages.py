@@ -6,7 +6,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ def field_problems(error: ValidationError, document: YamlDocument) -> list[Field
     return list(found.values())
 
 
+def rule_problems(broken: Iterable[tuple[FieldPath, Rule]], document: YamlDocument) -> list[FieldProblem]:
+    """One problem for each broken rule of the model at a path."""
+    return [_rule_problem(_within(document, path), rule.message) for path, rule in broken]
+
+
 def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
     """Whether a list counts as too short only because pydantic does not count its invalid items, or a field as missing
     only because it is spelt differently."""
@@ -75,9 +80,14 @@ def _located(detail: ErrorDetails, document: YamlDocument) -> tuple[FieldPath, s
     path: FieldPath = tuple(detail["loc"])
     if detail["type"] == "missing":
         return path, detail["msg"]
+    return _within(document, path), detail["msg"]
+
+
+def _within(document: YamlDocument, path: FieldPath) -> FieldPath:
+    """The path as far as the document has it."""
     while path and path not in document.locations:
         path = path[:-1]
-    return path, detail["msg"]
+    return path
 
 
 def _rule_problem(path: FieldPath, message: str) -> FieldProblem:
@@ -109,8 +119,9 @@ def _suggestion(name: str, section: FieldPath, names: list[str]) -> str:
     """What is meant instead of `name`, which stands in a section that has `names`."""
     by_spelling = {_spelling(each): each for each in names}
     close = difflib.get_close_matches(_spelling(name), by_spelling, n=1, cutoff=0.7)
-    if close:
-        return f"did you mean {by_spelling[close[0]]}?"
+    begun = [spelling for spelling in by_spelling if len(name) > 2 and spelling.startswith(_spelling(name))]
+    if likely := close or begun:
+        return f"did you mean {by_spelling[likely[0]]}?"
     places = [path for path, _ in _all_fields() if path[-1] == name and "podTemplate" not in path[len(section) : -1]]
     if deeper := _nearest_to_the_top([path for path in places if path[: len(section)] == section]):
         return f"did you mean {' or '.join(map(field_name, deeper[:3]))}?"
