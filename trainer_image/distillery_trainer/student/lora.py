@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peft import LoraConfig, PeftModel
-from transformers import (
-    PreTrainedModel,
-)
+from peft.tuners.lora import LoraLayer
+from transformers import PreTrainedModel
 
 from distillery_api.spec import TrainingMethod
 from distillery_trainer.student.model_folder import ModelFolder
@@ -28,6 +27,15 @@ def lora_adapters(method: TrainingMethod, rank: int, alpha: int, dropout: float,
         target_modules=list(layers),
         task_type="CAUSAL_LM",
     )
+
+
+def share_inputs(model: PreTrainedModel) -> None:
+    """Have adapters take their layer's input as it is, rather than a copy of it in 32 bits, which the arithmetic in 16
+    bits would round back: the numbers are the same, and a copy for each layer need not be made and kept. For a model
+    that is only called under autocast."""
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer) and not layer.lora_variant:
+            layer.cast_input_dtype_enabled = False
 
 
 def merged(base: ModelFolder, adapter: Path, device: str = "cpu") -> PreTrainedModel:

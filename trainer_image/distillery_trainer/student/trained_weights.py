@@ -9,6 +9,7 @@ from distillery_api.reasons import Reason
 from distillery_api.spec import TrainingMethod
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student import quantisation
+from distillery_trainer.student.cpu_attention import attend_in_single_precision
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.folder_files import WEIGHTS
 from distillery_trainer.student.model_folder import ModelFolder
@@ -23,7 +24,9 @@ def load_to_train(base: ModelFolder, method: TrainingMethod, device: Device) -> 
     if method is TrainingMethod.QLORA:
         refuse_unavailable(method)
         return base.load(device.dtype, device.kind, quantisation.four_bits(device.dtype))
-    return base.load(device.dtype if method.trains_adapters else torch.float32, device.kind)
+    model = base.load(device.dtype if method.trains_adapters else torch.float32, device.kind)
+    attend_in_single_precision(model, device)
+    return model
 
 
 def refuse_unavailable(method: TrainingMethod) -> None:

@@ -48,6 +48,7 @@ from distillery_trainer.student.checkpoints import (
     read_state,
 )
 from distillery_trainer.student.device import Device, is_out_of_memory
+from distillery_trainer.student.lora import share_inputs
 from distillery_trainer.student.loss_watch import LossWatch
 from distillery_trainer.student.objectives import objective_for
 from distillery_trainer.student.objectives.objective import AnswerTokens, Objective
@@ -55,6 +56,7 @@ from distillery_trainer.student.objectives.row_batches import COLUMNS, ROW, TARG
 from distillery_trainer.student.resumable_trainer import ResumableTrainer
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 from distillery_trainer.student.shared_batches import SharedBatchTrainer
+from distillery_trainer.student.similar_lengths import SimilarLengthsTrainer
 from distillery_trainer.student.training_monitor import EvaluationMadeUp, Interrupted, TrainingMonitor
 
 _ACTIVATION_BYTES = 34
@@ -62,7 +64,7 @@ _ACTIVATION_BYTES = 34
 (Korthikanti et al., arXiv 2205.05198, section 4.1)."""
 
 
-class AnswerTrainer(SharedBatchTrainer, ResumableTrainer):
+class AnswerTrainer(SharedBatchTrainer, SimilarLengthsTrainer, ResumableTrainer):
     """A trainer whose output layer runs only for the positions that the loss covers.
 
     TRL's own kernel for this needs Triton. With prompts of 100 tokens and answers of 3, the output layer of a small
@@ -232,6 +234,8 @@ def _trainer(setup: TrainingSetup, monitor: TrainingMonitor, *, by_score: bool) 
         monitor=monitor,
     )
     trainer.share_batches()
+    if setup.device.dtype is torch.bfloat16:
+        share_inputs(trainer.model)
     trainer.objective = objective_for(setup.training.objective)
     trainer.score, monitor.settings, monitor.losses = score, setup.settings, LossWatch(setup.train_rows)
     trainer.remove_callback(PrinterCallback)
