@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from distillery_api.spec import Task
+from distillery_api.spec import Task, TrainingObjective
 from distillery_operator.manifest_input.manifest_file import ManifestError, read_manifest
 from distillery_operator.manifests.preview import preview, preview_plan
 
@@ -25,6 +25,30 @@ def test_there_is_one_for_every_task():
 def test_example_becomes_manifests_for_a_cluster(path: Path):
     kinds = [manifest["kind"] for manifest in preview(preview_plan(read_manifest(path).distillation))]
     assert kinds.count("Job") == 4
+
+
+OPTIONS = sorted((ROOT / "examples/options").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids=lambda path: path.stem)
+def test_example_of_an_option_becomes_manifests_and_shows_that_option(path: Path):
+    spec = read_manifest(path).distillation.spec
+    jobs = [
+        manifest for manifest in preview(preview_plan(read_manifest(path).distillation)) if manifest["kind"] == "Job"
+    ]
+    shown = {
+        "objective": spec.training.objective != TrainingObjective(),
+        "publication": spec.publication.hub is not None,
+        "search": spec.training.search is not None,
+        "tracking": spec.tracking is not None,
+    }
+    assert {name for name, given in shown.items() if given} == {path.stem}
+    stages = [job["metadata"]["labels"]["app.kubernetes.io/component"] for job in jobs]
+    assert stages == ["generate", "train", "evaluate", "publish" if path.stem == "publication" else "verify"]
+
+
+def test_there_is_an_example_of_every_option():
+    assert [path.stem for path in OPTIONS] == ["objective", "publication", "search", "tracking"]
 
 
 SERVED = [
