@@ -211,13 +211,16 @@ def test_every_broken_rule_of_an_object_is_named(tmp_path):
         "16: spec.training.objective.kind: Preference is learned on one GPU; remove training.gpusPerNode and"
         " training.nodes, or set kind to Labels",
     ]
-    nested = "  training: {nodes: 2, objective: {logits: {alpha: 1}, preference: {beta: 1}}}\n"
+    nested = "  training: {nodes: 2, search: {ranks: [8]}, objective: {logits: {alpha: 1}, preference: {beta: 1}}}\n"
     assert problems(tmp_path, MINIMAL + nested) == [
         "13: spec.training.nodes: more than one node requires a volume that several nodes can mount; set"
         " storage.accessModes to [ReadWriteMany], or set training.nodes to 1",
-        "13: spec.training.objective: logits has the settings of kind Logits; set kind to Logits, or remove logits",
-        "13: spec.training.objective: preference has the settings of kind Preference; set kind to Preference, or remove"
-        " preference",
+        "13: spec.training.objective.logits: these are settings of kind Logits; set training.objective.kind to Logits,"
+        " or remove logits",
+        "13: spec.training.objective.preference: these are settings of kind Preference; set training.objective.kind to"
+        " Preference, or remove preference",
+        "13: spec.training.search: one combination is no search; list two values or more in learningRates, epochs or"
+        " ranks, or remove search and set learningRate, epochs or lora.rank of training",
     ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from distillery_api.base import Rule
 from distillery_api.spec.task import COMPARABLE_TASKS, Task
-from distillery_api.spec.training_objective import ObjectiveKind, RationaleUse, SampleUse
+from distillery_api.spec.training_objective import Logits, ObjectiveKind, Preference, RationaleUse, SampleUse
 
 if TYPE_CHECKING:
     from distillery_api.spec.distillation import DistillationSpec
@@ -51,6 +51,16 @@ def _prefers_after_one_training(spec: DistillationSpec) -> bool:
     return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or spec.training.search is None
 
 
+def _uses_settings_of_logits(spec: DistillationSpec) -> bool:
+    objective = spec.training.objective
+    return objective.kind is ObjectiveKind.LOGITS or objective.logits == Logits()
+
+
+def _uses_settings_of_preference(spec: DistillationSpec) -> bool:
+    objective = spec.training.objective
+    return objective.kind is ObjectiveKind.PREFERENCE or objective.preference == Preference()
+
+
 def _prefers_comparable_answers(spec: DistillationSpec) -> bool:
     return spec.training.objective.kind is not ObjectiveKind.PREFERENCE or spec.task in COMPARABLE_TASKS
 
@@ -63,6 +73,20 @@ _COMPARABLE = ", ".join(COMPARABLE_TASKS[:-1]) + f" and {COMPARABLE_TASKS[-1]}"
 _IS_COMPARABLE = f"self.task in {[str(task) for task in COMPARABLE_TASKS]}"
 
 OBJECTIVE_RULES = (
+    # The API server fills in defaults, so that what is left out and what has them are one and the same.
+    Rule(
+        "self.training.objective.kind == 'Logits' || (self.training.objective.logits.topLogprobs == 20 &&"
+        " self.training.objective.logits.alpha == 0.5 && self.training.objective.logits.temperature == 1.0)",
+        "training.objective.logits: these are settings of kind Logits; set training.objective.kind to Logits, or remove"
+        " logits",
+        _uses_settings_of_logits,
+    ),
+    Rule(
+        "self.training.objective.kind == 'Preference' || self.training.objective.preference.beta == 0.1",
+        "training.objective.preference: these are settings of kind Preference; set training.objective.kind to"
+        " Preference, or remove preference",
+        _uses_settings_of_preference,
+    ),
     Rule(
         f"self.training.objective.samples == 'Majority' || {_IS_COMPARABLE}",
         f"training.objective.samples: answers of this task cannot be counted; Weighted and Soft are for {_COMPARABLE};"

@@ -82,16 +82,4 @@ class TrainingObjective(ApiModel):
             "rationaleWeight is that of the second task; set rationales to Auxiliary, or remove it",
             lambda objective: objective.rationale_weight is None or objective.rationales is RationaleUse.AUXILIARY,
         ),
-        # The API server fills in defaults, so that what is left out and what has them are one and the same.
-        Rule(
-            "self.kind == 'Logits' || (self.logits.topLogprobs == 20 && self.logits.alpha == 0.5 &&"
-            " self.logits.temperature == 1.0)",
-            "logits has the settings of kind Logits; set kind to Logits, or remove logits",
-            lambda objective: objective.kind is ObjectiveKind.LOGITS or objective.logits == Logits(),
-        ),
-        Rule(
-            "self.kind == 'Preference' || self.preference.beta == 0.1",
-            "preference has the settings of kind Preference; set kind to Preference, or remove preference",
-            lambda objective: objective.kind is ObjectiveKind.PREFERENCE or objective.preference == Preference(),
-        ),
     )
