@@ -460,7 +460,7 @@ FAMILIES: dict[str, Family] = {
 def write_family(folder: Path, name: str, **changes: Any) -> Path:
     """The model folder of a family, always with the same weights, and with changed fields of its configuration."""
     family = replace(FAMILIES[name], fields={**FAMILIES[name].fields, **changes})
-    tokenizer = _tokenizer(family)
+    tokenizer = family_tokenizer(family)
     torch.manual_seed(7)
     model = AutoModelForCausalLM.from_config(_config(family, tokenizer))
     # A new model has zeros for the padding, which in some families is the token that ends an answer.
@@ -497,7 +497,7 @@ def _config(family: Family, tokenizer: PreTrainedTokenizerFast) -> Any:
     return made(text_config=text, **{**ids, **family.fields})
 
 
-def _tokenizer(family: Family) -> PreTrainedTokenizerFast:
+def family_tokenizer(family: Family) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer.from_str(_trained())
     controls = [*family.tokens, *([family.bos] if family.bos and family.bos not in family.tokens else [])]
     fast = PreTrainedTokenizerFast(

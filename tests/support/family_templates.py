@@ -157,3 +157,18 @@ GPT_OSS = (
     "{{- '<|return|>' if loop.last and not add_generation_prompt else '<|end|>' }}{%- endif %}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|start|>assistant' }}{%- endif %}"
 )
+
+# Parts of a message in their order, each picture between two tokens of its own.
+QWEN_2_5_VL = (
+    "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' }}{%- if m.content is string %}{{- m.content }}"
+    "{%- else %}{%- for part in m.content %}{%- if part.type == 'image' %}"
+    "{{- '<|vision_start|><|image_pad|><|vision_end|>' }}{%- else %}{{- part.text }}{%- endif %}{%- endfor %}"
+    "{%- endif %}{{- '<|im_end|>\\n' }}{%- endfor %}" + _CHATML_ANSWER
+)
+# All pictures of a message before its texts.
+LLAVA = (
+    "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' }}{%- if m.content is string %}{{- m.content }}"
+    "{%- else %}{%- for part in m.content %}{%- if part.type == 'image' %}{{- '<image>\\n' }}{%- endif %}{%- endfor %}"
+    "{%- for part in m.content %}{%- if part.type == 'text' %}{{- part.text }}{%- endif %}{%- endfor %}{%- endif %}"
+    "{{- '<|im_end|>\\n' }}{%- endfor %}" + _CHATML_ANSWER
+)

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from data_source import row_of, rule_of, source, write
+from distillery_api.runtime.picture_parts import in_parts
 from distillery_trainer.chat.llm_judge import JudgePrompt
 from distillery_trainer.chat.system_messages import with_system_in_first_user_turn
 from distillery_trainer.chat.token_estimate import TokenEstimate
 from distillery_trainer.data.picture_files import PictureFiles
-from distillery_trainer.data.pictures import in_parts
 from distillery_trainer.data.row_reader import check_rows, parsed_rows
 from distillery_trainer.data.rows import Row
 from distillery_trainer.data.sources import Source
@@ -220,7 +220,7 @@ def test_large_file_is_refused_before_it_is_read_to_its_end(tmp_path):
         (shown("data:image/png;base64,#"), "the picture in the row is not valid base64"),
         (
             shown("data:image/svg+xml,<svg/>"),
-            "the picture in the row has no base64 data; write data:image/png;base64,… or its address",
+            "the picture in the row has no base64 data; write data:image/png;base64,…",
         ),
         (
             [{"type": "image_url", "image_url": {}}],
@@ -375,7 +375,7 @@ def test_picture_that_is_gone_is_named(tmp_path):
         files = PictureFiles(run.workspace / "pictures")
     name = files.add(RED)
     shutil.rmtree(run.workspace / "pictures")
-    with pytest.raises(UserError, match="run generate again, which reads pictures anew"):
+    with pytest.raises(UserError, match="generate again, which reads pictures anew"):
         files.data_url(name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from distillery_api.paths import Artefact, StageFolder, Workspace
 from distillery_api.runtime.atomic_files import AtomicFile
+from distillery_api.runtime.picture_parts import as_image_url, data_url, in_parts
 from distillery_operator.local.folder_access import OutsideFolder, path_inside
 from distillery_operator.local.run_result import read_run_result
 
@@ -29,7 +30,7 @@ def export_rows(folder: Path, split: str, output: Path) -> int:
     source = rows_file(folder, split)
     with source.open(encoding="utf-8") as lines, _opened(output) as write:
         count = 0
-        for row in chat_rows(_parsed(source, lines)):
+        for row in chat_rows(_with_pictures(_parsed(source, lines), Workspace(source.parent.parent).pictures)):
             write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count
@@ -70,6 +71,19 @@ def _continues(earlier: dict[str, Any], later: dict[str, Any]) -> bool:
     """Whether the later chat starts with all messages of the earlier one."""
     messages = earlier["messages"]
     return bool(earlier["id"] == later["id"] and later["messages"][: len(messages)] == messages)
+
+
+def _with_pictures(rows: Iterable[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows with their pictures as data URLs, so that they stand for themselves."""
+
+    def picture(name: str) -> dict[str, Any]:
+        try:
+            return as_image_url(data_url(folder / name))
+        except OSError as error:
+            raise ExportError(f"{folder / name}: the picture of a row cannot be read ({error.strerror})") from None
+
+    for row in rows:
+        yield {**row, "prompt": [in_parts(message, picture) for message in row["prompt"]]}
 
 
 def _parsed(source: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -7,8 +7,6 @@ the place that the manifest names for the rows, with the same rules as for the r
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +16,12 @@ from urllib.parse import urlsplit
 from distillery_api.formatting import cleaned
 from distillery_trainer.data.addresses import without_secrets
 from distillery_trainer.data.formats.conversation import InvalidRow
-from distillery_trainer.data.picture_files import PICTURE_BYTES, InvalidPicture
+from distillery_trainer.data.picture_files import PICTURE_BYTES, InvalidPicture, decoded
 from distillery_trainer.data.remote_files import is_remote, read_file
 from distillery_trainer.data.rows import Message
 from distillery_trainer.data.sources import Source
 from distillery_trainer.runtime.errors import UserError
 
-_DATA_URL = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.ASCII | re.IGNORECASE)
 _SHOWN_BYTES = 200
 
 
@@ -43,10 +40,11 @@ class RowPictures:
         return cast("Message", {**message, "pictures": [self._name(address) for address in message["pictures"]]})
 
     def _name(self, address: str) -> str:
-        shown = "in the row" if address[:5].lower() == "data:" else cleaned(without_secrets(address), _SHOWN_BYTES)
+        is_data = address[:5].lower() == "data:"
+        shown = "in the row" if is_data else cleaned(without_secrets(address), _SHOWN_BYTES)
         try:
-            if _DATA_URL.match(address):
-                return self._source.pictures.add(_decoded(address))
+            if is_data:
+                return self._source.pictures.add(decoded(address))
             location = self._location(address)
             return self._source.pictures.name_at(location, lambda: _content(location))
         except InvalidPicture as error:
@@ -54,8 +52,6 @@ class RowPictures:
 
     def _location(self, address: str) -> str:
         """The path or URL that an address means. Raises InvalidPicture for one that leads elsewhere than the rows."""
-        if address[:5].lower() == "data:":
-            raise InvalidPicture("has no base64 data; write data:image/png;base64,… or its address")
         if ".." in re.split(r"[/\\]", address) or "\0" in address:
             raise InvalidPicture('has a part ".."; write its address without one')
         if "://" not in address:
@@ -107,13 +103,6 @@ def _named(url: str) -> tuple[str, ...]:
         return tuple(url.split("/")[:5])
     parts = urlsplit(url)
     return parts.scheme, parts.netloc
-
-
-def _decoded(address: str) -> bytes:
-    try:
-        return base64.b64decode(address.partition(",")[2], validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidPicture("is not valid base64") from None
 
 
 def _content(location: str) -> bytes:

@@ -7,15 +7,19 @@ again, a picture that many rows and runs have is kept once, and lines of files o
 from __future__ import annotations
 
 import base64
+import binascii
+import contextlib
 import hashlib
 import io
+import re
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distillery_api.reasons import Reason
+from distillery_api.runtime.picture_parts import MEDIA_TYPES, data_url
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.files import write_atomically
 
@@ -24,11 +28,12 @@ if TYPE_CHECKING:
 
 PICTURE_BYTES = 8 * 1024 * 1024
 """Of a file, at most."""
+_TOO_LARGE = f"is larger than {PICTURE_BYTES:,} bytes; make it smaller"
+_DATA_URL = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.ASCII | re.IGNORECASE)
 _MOST_PIXELS = 16_000_000
 _LONGEST_SIDE_RATIO = 100
 """Longer strips are refused by the image processors of some families."""
 _SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
-_MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
 class InvalidPicture(Exception):
@@ -52,9 +57,9 @@ class PictureFiles:
     def add(self, content: bytes) -> str:
         """Keep a picture, and return its name. Raises InvalidPicture, and UserError where the volume is full."""
         if len(content) > PICTURE_BYTES:
-            raise InvalidPicture(f"is larger than {PICTURE_BYTES:,} bytes; make it smaller")
+            raise InvalidPicture(_TOO_LARGE)
         digest = hashlib.sha256(content).hexdigest()
-        for suffix in _MEDIA_TYPES:
+        for suffix in MEDIA_TYPES:
             if (self._folder / f"{digest}.{suffix}").exists():
                 return f"{digest}.{suffix}"
         name = f"{digest}.{_checked_suffix(content)}"
@@ -63,26 +68,52 @@ class PictureFiles:
 
     def data_url(self, name: str) -> str:
         """A picture as requests carry it. Raises UserError where it is gone."""
-        encoded = base64.b64encode(self._content(name)).decode()
-        return f"data:{_MEDIA_TYPES[name.rpartition('.')[2]]};base64,{encoded}"
+        with self._losses_explained(name):
+            return data_url(self._folder / name)
 
     def opened(self, name: str) -> Image:
         """A picture as people see it: upright, in red, green and blue. Raises UserError where it is gone."""
-        from PIL import ImageOps
-
-        with _pillow().open(io.BytesIO(self._content(name)), formats=list(_SUFFIXES)) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+        return _upright(self._content(name))
 
     def _content(self, name: str) -> bytes:
-        path = self._folder / name
+        with self._losses_explained(name):
+            return (self._folder / name).read_bytes()
+
+    @contextlib.contextmanager
+    def _losses_explained(self, name: str) -> Iterator[None]:
         try:
-            return path.read_bytes()
+            yield
         except OSError as error:
             raise UserError(
-                f"{path}: the picture of a row cannot be read ({error.strerror}); run generate again, which reads"
-                " pictures anew and pays for no reply twice.",
+                f"{self._folder / name}: the picture of a row cannot be read ({error.strerror}); run"
+                " generate again, which reads pictures anew and pays for no reply twice.",
                 reason=Reason.INVALID_DATA,
             ) from error
+
+
+def decoded(url: str) -> bytes:
+    """The bytes in a data URL. Raises InvalidPicture."""
+    if not _DATA_URL.match(url):
+        raise InvalidPicture("has no base64 data; write data:image/png;base64,…")
+    try:
+        return base64.b64decode(url.partition(",")[2], validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidPicture("is not valid base64") from None
+
+
+def opened_picture(content: bytes) -> Image:
+    """A picture that nobody has checked yet, as people see it. Raises InvalidPicture."""
+    if len(content) > PICTURE_BYTES:
+        raise InvalidPicture(_TOO_LARGE)
+    _checked_suffix(content)
+    return _upright(content)
+
+
+def _upright(content: bytes) -> Image:
+    from PIL import ImageOps
+
+    with _pillow().open(io.BytesIO(content), formats=list(_SUFFIXES)) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _checked_suffix(content: bytes) -> str:

@@ -7,13 +7,10 @@ key of a reply in the journal, covers its pictures as well: another picture at t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 from distillery_trainer.data.rows import Message
-
-PICTURE_MARK = "\ufffc"
-"""Unicode's object replacement character."""
 
 
 def pictures_of(messages: Iterable[Message]) -> list[str]:
@@ -25,21 +22,6 @@ def with_pictures_of(message: Message, messages: Iterable[Message]) -> Message:
     """A message whose text quotes these messages, marks and all, with their pictures."""
     names = pictures_of(messages)
     return cast("Message", {**message, "pictures": names}) if names else message
-
-
-def in_parts(message: Message, picture: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    """The message with a list of parts as its content, as chat APIs and chat templates take it: its texts, and for each
-    picture what `picture` makes of its name. A message without pictures stays as it is."""
-    names = message.get("pictures")
-    if not names:
-        return dict(message)
-    parts: list[dict[str, Any]] = []
-    for number, text in enumerate(message["content"].split(PICTURE_MARK)):
-        if number:
-            parts.append(picture(names[number - 1]))
-        if text:
-            parts.append({"type": "text", "text": text})
-    return {**{key: value for key, value in message.items() if key != "pictures"}, "content": parts}
 
 
 def count_problem(messages: Sequence[Message]) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import orjson
 
-from distillery_trainer.data.pictures import in_parts
+from distillery_api.runtime.picture_parts import as_image_url, in_parts
 from distillery_trainer.data.rows import Message
 from distillery_trainer.data.tool_calls import Tool, calls_of, written
 
@@ -50,11 +50,10 @@ def chat_fields(messages: Sequence[Message], picture_url: Callable[[str], str]) 
 
     `picture_url` gives the URL of a picture by its name.
     """
-
-    def picture(name: str) -> dict[str, Any]:
-        return {"type": "image_url", "image_url": {"url": picture_url(name)}}
-
-    in_form = [in_parts(message, picture) for message in map(_in_openai_form, without_tools(messages))]
+    in_form = [
+        in_parts(message, lambda name: as_image_url(picture_url(name)))
+        for message in map(_in_openai_form, without_tools(messages))
+    ]
     fields: dict[str, Any] = {"messages": in_form}
     if tools := tools_of(messages):
         fields |= {"tools": tools, "tool_choice": "auto"}

@@ -23,6 +23,7 @@ from distillery_api.run_config import GENERATION_BATCH_ROWS
 from distillery_trainer.evaluation.exact_batches import exact_up_to
 from distillery_trainer.evaluation.library_generation import most_likely_tokens
 from distillery_trainer.student.device import Device, is_out_of_memory
+from distillery_trainer.student.objectives.row_batches import PictureInputs, no_inputs
 
 MIN_SHARED_TOKENS = 16
 """Minimum length of a common beginning of prompts that is processed once."""
@@ -37,6 +38,8 @@ class GenerationRequest(NamedTuple):
     """Token ids."""
     max_tokens: int
     """Maximum length of the reply, at least 1."""
+    pictures: Sequence[str] = ()
+    """Names of the prompt's pictures, in the order of their tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class BatchedGenerator:
     """Maximum number of rows in a batch, if they fit into memory."""
     alive: Callable[[], object] = lambda: None
     """Called for every token that a batch generates."""
+    picture_inputs: PictureInputs = no_inputs
+    """What the model needs for the pictures of a batch."""
     _said_why: bool = False
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
@@ -78,12 +83,16 @@ class BatchedGenerator:
         limit = exact_up_to(self.model)
         lengths = [len(request.prompt) + request.max_tokens for request in requests]
         in_order = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt))
-        exact = [index for index in in_order if lengths[index] <= limit]
+        texts = [index for index in in_order if not requests[index].pictures]
+        exact = [index for index in texts if lengths[index] <= limit]
         yield from self._answer_all(requests, exact, self._generate_batch)
-        if others := [index for index in in_order if lengths[index] > limit]:
+        others = [index for index in texts if lengths[index] > limit]
+        if others:
             self._say_why(limit, len(others))
-            for _, alike in itertools.groupby(others, key=lambda index: len(requests[index].prompt)):
-                yield from self._answer_all(requests, list(alike), self._generate_alike)
+        # Where tokens of pictures stand, positions are the family's own to say.
+        pictured = [index for index in in_order if requests[index].pictures]
+        for _, alike in itertools.groupby([*others, *pictured], key=lambda index: len(requests[index].prompt)):
+            yield from self._answer_all(requests, list(alike), self._generate_alike)
 
     def _answer_all(
         self, requests: Sequence[GenerationRequest], waiting: list[int], answer_batch: AnswerBatch
@@ -143,7 +152,9 @@ class BatchedGenerator:
     def _generate_alike(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, GeneratedReply]]:
         """The replies to prompts of one length."""
         prompts, limit = [request.prompt for request in requests], max(request.max_tokens for request in requests)
-        written = most_likely_tokens(self.model, prompts, limit, self.end_of_turn, self.alive)
+        names = [name for request in requests for name in request.pictures]
+        pictures = self.picture_inputs(torch.tensor(prompts), names) if names else {}
+        written = most_likely_tokens(self.model, prompts, limit, self.end_of_turn, alive=self.alive, pictures=pictures)
         for row, (request, ids) in enumerate(zip(requests, written, strict=True)):
             own = list(itertools.takewhile(lambda token: token not in self.end_of_turn, ids[: request.max_tokens]))
             yield row, GeneratedReply(own, finished=len(own) < min(len(ids), request.max_tokens))

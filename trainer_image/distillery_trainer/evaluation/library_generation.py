@@ -3,7 +3,7 @@ batch have one length, so that none is padded, and all have the same positions a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,10 +28,12 @@ def most_likely_tokens(
     prompts: Sequence[list[int]],
     max_tokens: int,
     end_of_turn: Sequence[int],
+    *,
     alive: Callable[[], object],
+    pictures: Mapping[str, torch.Tensor],
 ) -> list[list[int]]:
     """What the model writes after each prompt, up to `max_tokens` tokens, or to a token that ends the turn and whatever
-    fills the row up after it. The prompts have one length."""
+    fills the row up after it. The prompts have one length; `pictures` is what the model needs for theirs."""
     _forget_longer_texts(model)
     ids = torch.tensor(list(prompts), device=model.device)
     greedy = GenerationConfig(
@@ -41,6 +43,7 @@ def most_likely_tokens(
         output = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
+            **{name: value.to(model.device) for name, value in pictures.items()},
             generation_config=greedy,
             stopping_criteria=[_Alive(alive)],
         )

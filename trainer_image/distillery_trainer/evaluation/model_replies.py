@@ -13,6 +13,8 @@ from distillery_api.paths import StageFolder
 from distillery_api.run_config import GENERATION_BATCH_ROWS
 from distillery_api.runtime.atomic_files import make_folder
 from distillery_api.verification import BUSY_LOAD
+from distillery_trainer.data.picture_files import PictureFiles
+from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.rows import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
 from distillery_trainer.evaluation.reply_files import ReplyFile
@@ -65,6 +67,8 @@ class ModelReplies:
     """Called whenever something was done, although no reply is."""
     micro_batches: int = 1
     """Number of parts in which each batch is processed, to save memory."""
+    pictures: PictureFiles | None = None
+    """The pictures of the rows."""
     other_loads: list[float] = field(default_factory=list)
     """What other processes used of the machine when the latencies of these replies were measured, in this attempt or an
     earlier one, as shares of its CPUs."""
@@ -91,7 +95,7 @@ class ModelReplies:
             requests for requests in all_requests if not files[requests.system].is_complete(requests.teacher_replies)
         ]
         if incomplete:
-            model = open_model()
+            model = replace(open_model(), pictures=self.pictures)
             generator = self._load(model)
             for requests in incomplete:
                 self._complete(requests, files[requests.system], model, generator)
@@ -102,7 +106,15 @@ class ModelReplies:
     def _load(self, model: ModelFolder) -> BatchedGenerator:
         loaded = model.load(self.device.dtype, self.device.kind).eval()
         padding, rows = model.tokenizer.pad_token_id or 0, max(1, GENERATION_BATCH_ROWS // self.micro_batches)
-        return BatchedGenerator(loaded, self.device, model.end_of_turn, padding, max_rows=rows, alive=self.alive)
+        return BatchedGenerator(
+            loaded,
+            self.device,
+            model.end_of_turn,
+            padding,
+            max_rows=rows,
+            alive=self.alive,
+            picture_inputs=model.picture_inputs,
+        )
 
     def _complete(
         self, requests: SystemRequests, file: ReplyFile, model: ModelFolder, generator: BatchedGenerator
@@ -151,8 +163,10 @@ def _encoded(requests: SystemRequests, model: ModelFolder) -> list[GenerationReq
     context, errors = model.positions or _UNLIMITED_TOKENS, RowErrors()
     prompts = [_prompt(model, messages, str(row), errors) for row, messages in enumerate(requests.prompts)]
     return [
-        GenerationRequest(prompt, min(requests.max_tokens, context - len(prompt)) if prompt else 0)
-        for prompt in prompts
+        GenerationRequest(
+            prompt, min(requests.max_tokens, context - len(prompt)) if prompt else 0, pictures_of(messages)
+        )
+        for prompt, messages in zip(prompts, requests.prompts, strict=True)
     ]
 
 

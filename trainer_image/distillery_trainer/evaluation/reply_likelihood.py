@@ -32,6 +32,8 @@ class ReplyLikelihood:
         reply: Sequence[int] = [label for label in row.labels if label != IGNORED]
         ids = torch.tensor([row.input_ids], device=self._model.device)
         # The logits of a token are at the position before it.
-        logits = self._model(input_ids=ids, logits_to_keep=len(reply) + 1).logits[0, :-1].float()
+        pictures = self._encoder.base.picture_inputs(ids, row.pictures)
+        on_device = {name: value.to(ids.device) for name, value in pictures.items()}
+        logits = self._model(input_ids=ids, logits_to_keep=len(reply) + 1, **on_device).logits[0, :-1].float()
         loss = torch.nn.functional.cross_entropy(logits, ids[0, -len(reply) :], reduction="sum")
         return float(loss), len(reply)

@@ -88,13 +88,18 @@ class ValidationScore:
         longest = max(row.answer_tokens for row in self.rows) + _MORE_TOKENS
         group = this_group()
         own = group.share(self.rows)
-        replies = self._generator(model).generate([GenerationRequest(row.prompt, longest) for row in own])
+        replies = self._generator(model).generate(
+            [GenerationRequest(row.prompt, longest, row.encoded.pictures) for row in own]
+        )
         (total,) = group.sum(sum(self._score(own[index], reply.ids) for index, reply in replies if reply.finished))
         return total / len(self.rows)
 
     def works(self, model: PreTrainedModel) -> bool:
         """Whether the model can answer in batches at all; some families with other caches cannot."""
-        requests = [GenerationRequest(row.prompt, tokens) for tokens, row in enumerate(self.rows[:3], start=1)]
+        requests = [
+            GenerationRequest(row.prompt, tokens, row.encoded.pictures)
+            for tokens, row in enumerate(self.rows[:3], start=1)
+        ]
         try:
             list(self._generator(model.to(self.device.kind)).generate(requests))
         except ENDS_STAGE:
@@ -108,7 +113,14 @@ class ValidationScore:
 
     def _generator(self, model: PreTrainedModel) -> BatchedGenerator:
         padding = self.base.tokenizer.pad_token_id or 0
-        return BatchedGenerator(model.eval(), self.device, self.base.end_of_turn, padding, max_rows=self.max_rows)
+        return BatchedGenerator(
+            model.eval(),
+            self.device,
+            self.base.end_of_turn,
+            padding,
+            max_rows=self.max_rows,
+            picture_inputs=self.base.picture_inputs,
+        )
 
     def _score(self, row: ScoredRow, ids: list[int]) -> float:
         text = str(self.base.tokenizer.decode(ids, skip_special_tokens=True))

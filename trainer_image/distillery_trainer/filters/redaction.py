@@ -17,9 +17,9 @@ import orjson
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.picture_parts import PICTURE_MARK
 from distillery_api.spec import PersonalData
 from distillery_trainer.data.known_calls import KnownCalls
-from distillery_trainer.data.pictures import PICTURE_MARK
 from distillery_trainer.data.rows import Message, Row
 from distillery_trainer.data.tool_calls import read_written
 from distillery_trainer.runtime.errors import UserError

@@ -25,6 +25,8 @@ from distillery_trainer.serving.served_model import ServedModel
 from distillery_trainer.serving.server_metrics import PROMETHEUS_TEXT, ServerMetrics
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_BODY_BYTES_WITH_PICTURES = 16 * 1024 * 1024
+"""Of a request to a student that reads pictures."""
 MAX_BODY_SECONDS = 30.0
 MAX_REQUESTS_IN_FLIGHT = 64
 _RETRY_SECONDS = "5"
@@ -91,7 +93,8 @@ class StudentApi:
         if self._health.requests_in_flight >= MAX_REQUESTS_IN_FLIGHT:
             wait = {"Retry-After": _RETRY_SECONDS}
             raise HTTPException(503, f"{MAX_REQUESTS_IN_FLIGHT} requests are in flight; ask again later", wait)
-        content = await _body(request)
+        reads_pictures = self._model.folder.reads_pictures
+        content = await _body(request, MAX_BODY_BYTES_WITH_PICTURES if reads_pictures else MAX_BODY_BYTES)
         try:
             body = read_request(content, kind, self._model.names)
             return await asyncio.to_thread(self._model.fitted, body)
@@ -122,15 +125,15 @@ async def _until_closed(chunks: Any, in_flight: ExitStack) -> AsyncIterator[Any]
                 yield chunk
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, limit: int) -> bytes:
     """The body of a request. Raises HTTPException if it is too long, too slow or incomplete."""
     content = bytearray()
     try:
         async with asyncio.timeout(MAX_BODY_SECONDS):
             async for chunk in request.stream():
                 content += chunk
-                if len(content) > MAX_BODY_BYTES:
-                    raise HTTPException(413, f"the body is longer than {MAX_BODY_BYTES:,} bytes; shorten it")
+                if len(content) > limit:
+                    raise HTTPException(413, f"the body is longer than {limit:,} bytes; shorten it")
     except TimeoutError:
         raise HTTPException(408, f"the body took longer than {MAX_BODY_SECONDS:.0f} seconds") from None
     except ClientDisconnect:

@@ -46,6 +46,24 @@ class _TextPart(BaseModel):
     text: str
 
 
+class _PictureUrl(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: str
+    """Nothing is fetched for a request: a picture is in it."""
+    detail: Literal["auto"] = "auto"
+
+
+class _PicturePart(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["image_url"]
+    image_url: _PictureUrl
+
+
+_Part = Annotated[_TextPart | _PicturePart, Field(discriminator="type")]
+
+
 class _CalledFunction(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -86,7 +104,7 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str | Annotated[list[_TextPart], Field(min_length=1)] | None = None
+    content: str | Annotated[list[_Part], Field(min_length=1)] | None = None
     tool_calls: Annotated[list[_ToolCall], Field(min_length=1)] | None = None
     tool_call_id: str | None = None
 
@@ -94,20 +112,24 @@ class _Message(BaseModel):
     def _says_something(self) -> Self:
         if self.content is None and not (self.role == "assistant" and self.tool_calls):
             raise PydanticCustomError("content", "a message needs content")
+        if self.role != "user" and isinstance(self.read_content, list):
+            raise PydanticCustomError("content", "only the user's messages may have pictures")
         return self
 
     @property
-    def text(self) -> str:
-        """The content as one text."""
+    def read_content(self) -> str | list[dict[str, Any]]:
+        """The content as one text, or as parts where pictures are among them."""
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
-        return "".join(part.text for part in self.content)
+        if any(isinstance(part, _PicturePart) for part in self.content):
+            return [part.model_dump() for part in self.content]
+        return "".join(part.text for part in self.content if isinstance(part, _TextPart))
 
     def to_message(self) -> dict[str, Any]:
         """The message as chat templates read it."""
         calls = {"tool_calls": [call.to_call() for call in self.tool_calls]} if self.tool_calls else {}
         result = {"tool_call_id": self.tool_call_id} if self.tool_call_id else {}
-        return {"role": self.role, "content": self.text, **calls, **result}
+        return {"role": self.role, "content": self.read_content, **calls, **result}
 
 
 class _Request(BaseModel):

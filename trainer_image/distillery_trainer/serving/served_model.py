@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cli.serving.chat_completion import ChatCompletionHandler
 from transformers.cli.serving.utils import Modality
 
 from distillery_api.runtime.baked_prompt import NoTemplate, baked_template, read_prompt
+from distillery_trainer.serving.pictures import PromptReader, has_pictures, with_opened_pictures
 from distillery_trainer.serving.request_body import RefusedRequest
 from distillery_trainer.student.device import Device
 from distillery_trainer.student.invalid_model import InvalidModel
@@ -58,17 +60,25 @@ class ServedModel:
 
     def load_model_and_processor(
         self, name: str, gguf_file: str | None = None
-    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """The model and its tokenizer."""
-        return self.model, self.folder.tokenizer
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | PromptReader]:
+        """The model, and what reads its prompts."""
+        return self.model, self._reader
+
+    @property
+    def _reader(self) -> PreTrainedTokenizerBase | PromptReader:
+        return PromptReader(self.folder) if self.folder.reads_pictures else self.folder.tokenizer
 
     def get_model_modality(self, model: PreTrainedModel, processor: Any = None) -> Modality:
-        """What the model reads: text."""
-        return Modality.LLM
+        """What the model reads: text, or pictures as well."""
+        return Modality.VLM if self.folder.reads_pictures else Modality.LLM
 
     def fitted(self, body: dict[str, Any]) -> dict[str, Any]:
         """The request with a maximum length that its prompt leaves room for. Raises RefusedRequest if the chat template
-        refuses the messages, or if there is no room."""
+        refuses the messages, if there is no room, or if there are pictures that the student cannot read."""
+        if has_pictures(body.get("messages", [])):
+            if not self.folder.reads_pictures:
+                raise RefusedRequest("messages: the student reads no pictures; remove them")
+            body = body | {"messages": with_opened_pictures(body["messages"])}
         if body.get("tools") and not _READS_TOOLS.search(str(self.folder.tokenizer.chat_template)):
             raise RefusedRequest("tools: the student's chat template does not write them; remove them")
         limit = body["max_tokens"] or DEFAULT_MAX_TOKENS
@@ -87,6 +97,10 @@ class ServedModel:
         if "prompt" in body:
             return len(tokenizer(body["prompt"])["input_ids"])
         try:
+            if self.folder.reads_pictures:
+                messages = ChatCompletionHandler.get_processor_inputs_from_messages(body["messages"], Modality.VLM)
+                found = PromptReader(self.folder).apply_chat_template(messages, tools=body.get("tools"))
+                return int(found["input_ids"].shape[1])
             rendered = tokenizer.apply_chat_template(
                 body["messages"], tools=body.get("tools"), add_generation_prompt=True, tokenize=False
             )

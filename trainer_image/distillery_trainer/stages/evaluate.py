@@ -24,6 +24,7 @@ from distillery_api.run_config import RunConfig
 from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
+from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.data.rows import Gold, HeldOutRow
 from distillery_trainer.evaluation.baselines import learned_rows, score_baselines
 from distillery_trainer.evaluation.findings import TrainedOn, train_result, trained_on
@@ -134,6 +135,7 @@ def _models(
     total = systems * len(rows.rows)
     models = ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
     models.alive, models.micro_batches = progress.alive, config.micro_batches
+    models.pictures = PictureFiles(config.paths.pictures)
     return models
 
 

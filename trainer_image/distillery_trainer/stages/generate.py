@@ -86,11 +86,11 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
 
 def _check_pictures(config: RunConfig, student: CheckedStudent | str, data: PreparedData) -> None:
     """Raises UserError where rows have pictures that the student cannot see."""
-    if isinstance(student, str) or student.reads_pictures or not data.sampler.sees_pictures:
+    if isinstance(student, str) or student.pictures_problem is None or not data.sampler.sees_pictures:
         return
     raise UserError(
-        f"student.model.uri: {config.student.model.uri} reads no pictures, and the rows have some; use a"
-        " vision-language model, or rows without pictures.",
+        f"student.model.uri: {config.student.model.uri} cannot learn from the rows, which have pictures."
+        f" {student.pictures_problem}",
         reason=Reason.INVALID_MODEL,
     )
 

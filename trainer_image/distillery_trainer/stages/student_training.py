@@ -26,6 +26,7 @@ from distillery_api.run_config import GENERATION_BATCH_ROWS, RunConfig
 from distillery_api.spec.durations import parse_duration
 from distillery_api.stage import Stage
 from distillery_api.stage_result import TrainingFigures, TrainingSettings
+from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.evaluation.validation_score import ValidationScore, rows_to_score
 from distillery_trainer.processes.process_group import this_group
 from distillery_trainer.runtime.errors import PartialResult, StageError, Terminated, UserError
@@ -123,9 +124,12 @@ def keep_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, checkp
 
 def base_model(config: RunConfig) -> ModelFolder:
     """The model to train; where it is to be served with adapters, as it is kept for that."""
+    rendering = _rendering(config)
     if config.base_folder:
-        return kept_base(config, config.base_folder, _rendering(config))
-    return open_folder(locate(config), config.student.model.uri, _rendering(config).template)
+        base = kept_base(config, config.base_folder, rendering)
+    else:
+        base = open_folder(locate(config), config.student.model.uri, rendering.template)
+    return replace(base, pictures=PictureFiles(config.paths.pictures))
 
 
 def _rendering(config: RunConfig) -> Rendering:
@@ -160,6 +164,7 @@ def _train(
             folder=folder,
             micro_batches=config.micro_batches,
             recompute=recompute,
+            picture_inputs=base.picture_inputs,
             score=score if score and score.works(model) else None,
             observers=observers,
         )

@@ -16,6 +16,7 @@ from typing import Any, Self
 from transformers import PreTrainedTokenizerBase
 
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.picture_parts import in_parts
 from distillery_api.spec import ToolFormat
 from distillery_trainer.data.rows import Message
 from distillery_trainer.data.tool_messages import tools_of, without_tools
@@ -160,7 +161,8 @@ def continued(prompt: str, whole: str) -> str | None:
 def render(tokenizer: PreTrainedTokenizerBase, uri: str, messages: list[Message], **options: Any) -> str:
     """The text of a conversation. Raises InvalidModel if the chat template rejects it."""
     try:
-        tools, turns = tools_of(messages) or None, without_tools(messages)
+        tools = tools_of(messages) or None
+        turns = [in_parts(message, lambda _: {"type": "image"}) for message in without_tools(messages)]
         return str(tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, **options))
     except Exception as error:  # a template is a program of the model's folder, and raises what it likes
         roles = ", ".join(message["role"] for message in messages)

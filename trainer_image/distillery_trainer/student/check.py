@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
+from distillery_api.runtime.picture_parts import PICTURE_MARK
 from distillery_api.spec import Task
 from distillery_trainer.data.rows import Message, Rejection
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student import hub
 from distillery_trainer.student.chat_template import Rendering, render
 from distillery_trainer.student.check_process import answer
-from distillery_trainer.student.checked_student import CheckedStudent
+from distillery_trainer.student.checked_student import READS_NO_PICTURES, CheckedStudent
 from distillery_trainer.student.device import Device, choose_device
 from distillery_trainer.student.folder_files import check_description, check_weights
 from distillery_trainer.student.invalid_model import InvalidModel
@@ -31,6 +32,7 @@ from distillery_trainer.student.trained_weights import refuse_unavailable
 
 _USER: Message = {"role": "user", "content": "A"}
 _ANSWER: Message = {"role": "assistant", "content": "B"}
+_PICTURE: Message = {"role": "user", "content": f"{PICTURE_MARK}A", "pictures": [""]}
 _REASONING = "This is the reasoning."
 _REASONED_ANSWER: Message = {"role": "assistant", "content": f"<think>\n{_REASONING}\n</think>\n\nB"}
 _OPENED_REASONING = ("<think>", "[THINK]")
@@ -60,9 +62,23 @@ def _checked(base: ModelFolder, device: Device | None) -> CheckedStudent:
         sizes = model_sizes(base.config)
     except Exception:  # noqa: BLE001 - model classes raise what they like, and only an estimate is missing
         sizes = None
+    problem = _pictures_problem(base)
     if device is None:
-        return CheckedStudent(sizes, base.positions)
-    return CheckedStudent(sizes, base.positions, device.dtype.itemsize, not device.is_cpu, device.total_memory())
+        return CheckedStudent(sizes, base.positions, pictures_problem=problem)
+    arithmetic = device.dtype.itemsize, not device.is_cpu, device.total_memory()
+    return CheckedStudent(sizes, base.positions, *arithmetic, pictures_problem=problem)
+
+
+def _pictures_problem(base: ModelFolder) -> str | None:
+    """Why prompts may have no pictures, as a sentence; None if they may."""
+    if not base.reads_pictures:
+        return READS_NO_PICTURES
+    try:
+        prompt = render(base.tokenizer, base.uri, [_PICTURE], add_generation_prompt=True)
+        base.picture_processor.check_mark(prompt)
+    except InvalidModel as error:
+        return error.message
+    return None
 
 
 def read_without_weights(config: RunConfig) -> ModelFolder:

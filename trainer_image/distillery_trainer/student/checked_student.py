@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 
 from distillery_trainer.student.training_memory import ModelSizes
 
+READS_NO_PICTURES = "It reads no pictures; use a vision-language model."
+
 
 @dataclass(frozen=True)
 class CheckedStudent:
@@ -23,8 +25,8 @@ class CheckedStudent:
     """Whether this machine trains on a GPU."""
     memory: int | None = None
     """Memory of its GPU, or else of the machine or container, in bytes."""
-    reads_pictures: bool = False
-    """Whether its prompts may have pictures."""
+    pictures_problem: str | None = READS_NO_PICTURES
+    """Why its prompts may have no pictures, as a sentence; None if they may."""
 
     def to_json(self) -> str:
         """It as one line of JSON."""

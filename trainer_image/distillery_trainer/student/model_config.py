@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+)
 
 from distillery_trainer.student.file_limits import check_numbers
 from distillery_trainer.student.folder_files import CONFIG
@@ -29,6 +36,23 @@ def read_config(path: Path, uri: str) -> Any:
         raise InvalidModel(uri, f"{CONFIG} is not valid: {first_line(error)}; copy the file again.") from error
     _check_generates(config, uri)
     return config
+
+
+def model_maker(config: Any) -> Any:
+    """The library's class that makes and loads the model of a configuration: its language model where that is one by
+    itself, as in Qwen 3.5, else all of it, as in LLaVA."""
+    return AutoModelForCausalLM if _is_language_model(config) else AutoModelForImageTextToText
+
+
+def reads_pictures(config: Any) -> bool:
+    """Whether that model reads pictures."""
+    kind = type(config)
+    seeing = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(kind, None)
+    return seeing is not None and (not _is_language_model(config) or MODEL_FOR_CAUSAL_LM_MAPPING[kind] is seeing)
+
+
+def _is_language_model(config: Any) -> bool:
+    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
 
 
 def _stated(path: Path, uri: str) -> dict[str, Any]:
@@ -71,6 +95,6 @@ def _check_not_quantised(stated: dict[str, Any], uri: str) -> None:
 def _check_generates(config: Any, uri: str) -> None:
     named = config.architectures or []
     generates = not named or any(part in name for name in named for part in _GENERATING)
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or not generates:
+    if not generates or not (_is_language_model(config) or type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING):
         what = f"{named[0]} ({config.model_type})" if named else config.model_type
         raise InvalidModel(uri, f"a model of type {what} does not generate text; use a causal language model.")

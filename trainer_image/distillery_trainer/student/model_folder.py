@@ -6,9 +6,10 @@ Whatever is wrong with a model folder is reported before any training starts.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,20 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from distillery_api.run_config import RunConfig
 from distillery_trainer.data.locations import resolve
+from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.data.rows import Message
 from distillery_trainer.student import hub
 from distillery_trainer.student.chat_template import render
 from distillery_trainer.student.folder_files import check_description, check_weights
 from distillery_trainer.student.invalid_model import InvalidModel, first_line
-from distillery_trainer.student.model_config import read_config
+from distillery_trainer.student.model_config import model_maker, read_config, reads_pictures
+from distillery_trainer.student.picture_processor import PictureProcessor
 from distillery_trainer.student.tokenizer import read_tokenizer
 from distillery_trainer.student.weight_shapes import check_shapes
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
     from transformers import PreTrainedModel
     from transformers.utils.quantization_config import QuantizationConfigMixin
 
@@ -51,6 +55,8 @@ class ModelFolder:
     """With a chat template and a padding token."""
     end_of_turn: tuple[int, ...]
     """All token ids that end an answer."""
+    pictures: PictureFiles | None = None
+    """The pictures that prompts may have; None where they have none."""
 
     @property
     def positions(self) -> int | None:
@@ -58,15 +64,35 @@ class ModelFolder:
         positions = getattr(self.config.get_text_config(), "max_position_embeddings", None)
         return positions if isinstance(positions, int) and positions > 0 else None
 
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether prompts may have pictures."""
+        return reads_pictures(self.config)
+
+    @cached_property
+    def picture_processor(self) -> PictureProcessor:
+        """How the model reads pictures. Raises InvalidModel."""
+        if not self.reads_pictures:
+            raise InvalidModel(self.uri, "it reads no pictures, and the rows have some; use a vision-language model.")
+        return PictureProcessor(self.path, self.uri, self.config, self.tokenizer)
+
+    def picture_inputs(self, ids: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
+        """What the model needs beside the ids of a batch whose prompts have these pictures, in order."""
+        return self.picture_processor.inputs(ids, self.opened(names)) if names else {}
+
+    def opened(self, names: Sequence[str]) -> list[Image]:
+        """Pictures by their names."""
+        if self.pictures is None:
+            raise InvalidModel(self.uri, "it was opened without the pictures of the rows.")
+        return [self.pictures.opened(name) for name in names]
+
     def load(
         self, dtype: torch.dtype | str, device: str = "cpu", quantisation: QuantizationConfigMixin | None = None
     ) -> PreTrainedModel:
         """The model with its weights, which go from the files to the device one by one: the memory of the host holds
         them only where that is the device. `dtype` "auto" is that of the files. Raises InvalidModel."""
-        from transformers import AutoModelForCausalLM  # takes seconds, and a check loads no weights
-
         with _load_errors_explained(self.uri):
-            model, loading = AutoModelForCausalLM.from_pretrained(
+            model, loading = model_maker(self.config).from_pretrained(
                 self.path,
                 dtype=dtype,
                 device_map={"": device},

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
 
+from distillery_trainer.student.model_config import model_maker
 from distillery_trainer.student.training_memory import ModelSizes
 
 _HEAD_NORMS = {"q_norm": "num_attention_heads", "k_norm": "num_key_value_heads"}
@@ -17,7 +17,7 @@ _HEAD_NORMS = {"q_norm": "num_attention_heads", "k_norm": "num_key_value_heads"}
 def model_sizes(config: Any) -> ModelSizes:
     """The sizes of the model that a configuration describes. Raises what the model's class raises."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = model_maker(config).from_config(config)
     text = config.get_text_config()
     output = model.get_output_embeddings()
     linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not output]

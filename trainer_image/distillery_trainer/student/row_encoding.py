@@ -20,7 +20,6 @@ from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.rows import Message, Rejection
 from distillery_trainer.data.tool_messages import text_of, with_tools
 from distillery_trainer.student.chat_template import continued, control_texts, render
-from distillery_trainer.student.invalid_model import InvalidModel
 from distillery_trainer.student.model_folder import ModelFolder, last_token_with_text
 
 IGNORED = -100
@@ -43,6 +42,8 @@ class EncodedRow:
     """Further sequences that are learned together with this one, such as other answers of the teacher's."""
     id: str = ""
     """The row's id."""
+    pictures: tuple[str, ...] = ()
+    """Names of the prompt's pictures, in the order of their tokens."""
 
     @property
     def answer_length(self) -> int:
@@ -82,13 +83,19 @@ class RowEncoder:
             )
         prompt, whole = self._prompt_and_whole(prompt_messages, row["completion"])
         labels = [IGNORED] * len(prompt) + whole[len(prompt) :]
-        return self._rejection(prompt, whole) or EncodedRow(whole, labels, id=str(row.get("id", "")))
+        names = tuple(pictures_of(prompt_messages))
+        return self._rejection(prompt, whole) or EncodedRow(whole, labels, id=str(row.get("id", "")), pictures=names)
 
     def _prompt_and_whole(self, prompt: list[Message], completion: list[Message]) -> tuple[list[int], list[int]]:
         prompt_text = _prompt_text(self._base, prompt)
         rendered = render(self._tokenizer, self._base.uri, prompt + completion)
         whole_text = continued(prompt_text, rendered) or rendered
-        beginning, whole = _ids(self._tokenizer, prompt_text), _ids(self._tokenizer, whole_text)
+        beginning = prompt_ids(self._base, prompt)
+        if pictures_of(prompt):
+            # Their tokens are the prompt's alone, and take a look at each picture to count.
+            answer = whole_text.removeprefix(prompt_text) if whole_text.startswith(prompt_text) else ""
+            return beginning, beginning + _ids(self._tokenizer, answer)
+        whole = _ids(self._tokenizer, whole_text)
         if whole_text.startswith(prompt_text) and whole[: len(beginning)] != beginning:
             # Read as one text, the prompt's last token may join the answer's first; a server knows the prompt only.
             whole = beginning + _ids(self._tokenizer, whole_text.removeprefix(prompt_text))
@@ -114,12 +121,13 @@ def prompt_ids(base: ModelFolder, messages: list[Message]) -> list[int]:
 
     Raises InvalidModel if the chat template rejects the messages.
     """
-    return _ids(base.tokenizer, _prompt_text(base, messages))
+    text = _prompt_text(base, messages)
+    if names := pictures_of(messages):
+        return base.picture_processor.ids(text, base.opened(names))
+    return _ids(base.tokenizer, text)
 
 
 def _prompt_text(base: ModelFolder, messages: list[Message]) -> str:
-    if pictures_of(messages):
-        raise InvalidModel(base.uri, "it reads no pictures, and rows have some; use a vision-language model.")
     return render(base.tokenizer, base.uri, messages, add_generation_prompt=True)
 
 

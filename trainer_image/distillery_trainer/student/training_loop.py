@@ -52,7 +52,15 @@ from distillery_trainer.student.lora import share_inputs
 from distillery_trainer.student.loss_watch import LossWatch
 from distillery_trainer.student.objectives import objective_for
 from distillery_trainer.student.objectives.objective import AnswerTokens, Objective
-from distillery_trainer.student.objectives.row_batches import COLUMNS, ROW, TARGETS, RowBatches, bring_more
+from distillery_trainer.student.objectives.row_batches import (
+    COLUMNS,
+    ROW,
+    TARGETS,
+    PictureInputs,
+    RowBatches,
+    bring_more,
+    no_inputs,
+)
 from distillery_trainer.student.resumable_trainer import ResumableTrainer
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
 from distillery_trainer.student.shared_batches import SharedBatchTrainer
@@ -164,6 +172,8 @@ class TrainingSetup:
     the weights stay the same, up to rounding."""
     recompute: bool = False
     """Whether activations are recomputed whatever memory there seems to be."""
+    picture_inputs: PictureInputs = no_inputs
+    """What the model needs for the pictures of a batch."""
     score: ScoreModel | None = None
     """Scores answers to validation rows, to select the checkpoint by that; None to select it by its loss."""
     observers: Sequence[TrainerCallback] = ()
@@ -227,7 +237,7 @@ def _trainer(setup: TrainingSetup, monitor: TrainingMonitor, *, by_score: bool) 
         args=trainer_arguments(setup, by_score=score is not None),
         data_collator=_batches(setup),
         train_dataset=_dataset(setup.train_rows),
-        eval_dataset=_dataset(setup.validation_rows),
+        eval_dataset=_dataset(setup.validation_rows, first=len(setup.train_rows)),
         processing_class=setup.tokenizer,
         peft_config=setup.adapters,
         callbacks=setup.observers,
@@ -299,7 +309,8 @@ def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTCon
 
 def _batches(setup: TrainingSetup) -> RowBatches | None:
     """What joins rows that bring more than their answer; None leaves it to the trainer."""
-    return RowBatches(setup.train_rows, setup.tokenizer.pad_token_id or 0) if bring_more(setup.train_rows) else None
+    rows = [*setup.train_rows, *setup.validation_rows]
+    return RowBatches(rows, setup.tokenizer.pad_token_id or 0, setup.picture_inputs) if bring_more(rows) else None
 
 
 def _trains_routers(setup: TrainingSetup) -> bool:
@@ -307,9 +318,10 @@ def _trains_routers(setup: TrainingSetup) -> bool:
     return setup.adapters is None and bool(getattr(setup.model.config.get_text_config(), "num_experts", 0))
 
 
-def _dataset(rows: Sequence[EncodedRow]) -> Dataset:
+def _dataset(rows: Sequence[EncodedRow], first: int = 0) -> Dataset:
+    """The rows, of which the first has this number among all that are joined into batches."""
     columns = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
-    return Dataset.from_dict({**columns, ROW: list(range(len(rows)))} if bring_more(rows) else columns)
+    return Dataset.from_dict({**columns, ROW: list(range(first, first + len(rows)))} if bring_more(rows) else columns)
 
 
 def _outcome(trainer: AnswerTrainer, monitor: TrainingMonitor, folder: Path) -> TrainedModel:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from distillery_api.runtime.picture_parts import PICTURE_MARK
 from distillery_trainer.data.formats.conversation import InvalidRow, is_picture, plain_text
-from distillery_trainer.data.pictures import PICTURE_MARK
 from distillery_trainer.data.rows import Message
 
 

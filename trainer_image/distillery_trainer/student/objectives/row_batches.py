@@ -6,14 +6,23 @@ tokens of `labels` to average the loss; only those of the rows' own answers stan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
+
+PictureInputs = Callable[[torch.Tensor, Sequence[str]], dict[str, torch.Tensor]]
+"""From the ids of a batch and the names of its pictures, in order, to what the model needs beside the ids."""
+
+
+def no_inputs(ids: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Those of a model that reads no pictures."""
+    return {}
+
 
 ROW = "row"
 """Column of a dataset: the number of a row in `RowBatches.rows`."""
@@ -22,8 +31,8 @@ TARGETS, COLUMNS = "targets", "columns"
 
 
 def bring_more(rows: Iterable[EncodedRow]) -> bool:
-    """Whether any row has further sequences or columns."""
-    return any(row.columns or row.siblings for row in rows)
+    """Whether any row has further sequences, columns or pictures."""
+    return any(row.columns or row.siblings or row.pictures for row in rows)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class RowBatches:
     rows: Sequence[EncodedRow]
     padding: int
     """Id of the padding token."""
+    picture_inputs: PictureInputs = field(default=no_inputs)
+    """What the model needs for the pictures of a batch."""
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Token ids, attention mask and labels, each of shape (sequences, tokens), and the columns of all answers."""
@@ -49,6 +60,7 @@ class RowBatches:
             own = labels.clone()
             own[len(rows) :] = IGNORED
             batch = {**batch, "labels": own, TARGETS: labels}
+        batch |= self.picture_inputs(batch["input_ids"], [name for row in sequences for name in row.pictures])
         columns = _columns(sequences)
         return {**batch, COLUMNS: columns} if columns else batch
 
