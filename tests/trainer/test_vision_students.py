@@ -213,6 +213,13 @@ def test_student_has_the_files_that_say_how_it_reads_pictures(trained):
     assert trained.student.config.model_type == trained.base.config.model_type
 
 
+def test_model_card_says_how_pictures_are_shown(trained):
+    card = (trained.folder / "model" / "README.md").read_text()
+    assert "pipeline_tag: image-text-to-text" in card
+    assert 'ask = pipeline("image-text-to-text", model="PATH")' in card
+    assert """--chat-template-content-format=openai --limit-mm-per-prompt='{"image":8}'""" in card
+
+
 def test_evaluation_answers_rows_with_pictures(trained):
     result = evaluate.run(trained.run.config(Stage.EVALUATE), ProgressReporter(Stage.EVALUATE))
     table = result.evaluation

@@ -15,7 +15,8 @@ from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
 from distillery_api.stage_result import RowCounts, StageResult, TrainingFigures
 from distillery_trainer.data.addresses import without_secrets
-from distillery_trainer.runtime.files import write_atomically
+from distillery_trainer.data.pictures import pictures_of
+from distillery_trainer.runtime.files import read_rows, write_atomically
 from distillery_trainer.student.base_licence import copy_licence_files, licence_fields
 from distillery_trainer.student.model_digest import MODEL_CARD, SUMS
 from distillery_trainer.text.markdown import fenced, front_matter, read_front_matter, section, table
@@ -25,6 +26,9 @@ _HUB_NAME = re.compile(r"[-.\w]+/[-.\w]+")
 _SCORES = "Scores"
 _NOT_STATED = "not stated in its folder; look it up where the model comes from"
 _LONGEST_PROMPT = 20_000
+_READING, _SEEING = "text-generation", "image-text-to-text"
+"""Pipelines of the Transformers library."""
+_SEEING_ON_VLLM = " --chat-template-content-format=openai --limit-mm-per-prompt='{\"image\":8}'"
 
 
 def describe_student(config: RunConfig, base: Path, figures: TrainingFigures) -> None:
@@ -34,7 +38,14 @@ def describe_student(config: RunConfig, base: Path, figures: TrainingFigures) ->
     copy_licence_files(base, folder)
     generated = _generated(config)
     prompt = _text(config.input_folder(Stage.GENERATE).student_prompt)
-    text = card_text(config, licence_fields(base), figures, generated.splits if generated else {}, prompt)
+    text = card_text(
+        config,
+        licence_fields(base),
+        figures,
+        generated.splits if generated else {},
+        prompt,
+        sees=_rows_have_pictures(config),
+    )
     write_atomically(folder / MODEL_CARD, text.encode(), mode=0o644)
 
 
@@ -43,6 +54,11 @@ def write_scored_card(config: RunConfig, evaluation: Evaluation) -> None:
     text = _text(config.input_folder(Stage.TRAIN).model / MODEL_CARD)
     if text:
         write_atomically(config.stage_folder.model_card, with_scores(text, config, evaluation).encode(), mode=0o644)
+
+
+def _rows_have_pictures(config: RunConfig) -> bool:
+    train = config.input_folder(Stage.GENERATE).train
+    return train.exists() and any(pictures_of(row["prompt"]) for row in read_rows(train))
 
 
 def _generated(config: RunConfig) -> StageResult | None:
@@ -68,22 +84,25 @@ def card_text(
     figures: TrainingFigures,
     splits: Mapping[str, RowCounts],
     student_prompt: str,
+    *,
+    sees: bool = False,
 ) -> str:
-    """The card's text. `licence` is what the base model's card says of it, `splits` the rows by split."""
+    """The card's text. `licence` is what the base model's card says of it, `splits` the rows by split; `sees` whether
+    rows have pictures."""
     parts = (
-        front_matter(_metadata(config, licence)),
+        front_matter(_metadata(config, licence, _SEEING if sees else _READING)),
         _introduction(config),
         section("Base model", _base(config, licence)),
         section("Training data", _data(config, splits)),
         section("Training", _training(config, figures)),
         section(_SCORES, _where_scores_are(figures)),
         section("Student prompt", _prompt(student_prompt)),
-        section("Use", _use(config)),
+        section("Use", _use(config, sees=sees)),
     )
     return "\n\n".join(parts) + "\n"
 
 
-def _metadata(config: RunConfig, licence: Mapping[str, str]) -> dict[str, Any]:
+def _metadata(config: RunConfig, licence: Mapping[str, str], pipeline: str) -> dict[str, Any]:
     name = _name_on_hub(config.student.model.uri)
     base = {"base_model": name, "base_model_relation": "finetune"} if name else {}
     language = {"language": [config.generation.language]} if config.generation.language else {}
@@ -92,7 +111,7 @@ def _metadata(config: RunConfig, licence: Mapping[str, str]) -> dict[str, Any]:
         **base,
         **language,
         "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": pipeline,
         "tags": ["distillation", str(config.task).lower()],
     }
 
@@ -157,22 +176,24 @@ def _prompt(text: str) -> str:
     return "The model was trained under this system message, and expects it:\n\n" + fenced(cut)
 
 
-def _use(config: RunConfig) -> str:
+def _use(config: RunConfig, *, sees: bool) -> str:
     path = config.paths.relative(config.stage_folder.model)
+    shown = '[{"type": "image", "url": "FILE"}, {"type": "text", "text": "…"}]' if sees else '"…"'
     code = "\n".join(
         (
             "from transformers import pipeline",
             "",
-            'ask = pipeline("text-generation", model="PATH")',
-            'messages = [{"role": "system", "content": "STUDENT PROMPT"}, {"role": "user", "content": "…"}]',
+            f'ask = pipeline("{_SEEING if sees else _READING}", model="PATH")',
+            f'messages = [{{"role": "system", "content": "STUDENT PROMPT"}}, {{"role": "user", "content": {shown}}}]',
             'print(ask(messages, max_new_tokens=256)[0]["generated_text"][-1]["content"])',
         )
     )
+    vllm = f"vllm serve PATH --served-model-name {config.name}{_SEEING_ON_VLLM if sees else ''}"
     return "\n\n".join(
         (
             f"The folder (`{path}` in the workspace) is complete: weights, tokenizer, chat template, and greedy"
             " decoding as the default.",
-            fenced(f"distillery serve WORKSPACE\nvllm serve PATH --served-model-name {config.name}", "sh"),
+            fenced(f"distillery serve WORKSPACE\n{vllm}", "sh"),
             fenced(code, "python"),
             f"`sha256sum -c {SUMS}` checks the files.",
         )
