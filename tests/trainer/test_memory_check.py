@@ -128,6 +128,12 @@ def test_memory_of_a_plan_is_that_of_its_rows_or_of_the_longest_allowed(tmp_path
     assert of_rows.total < longest.total
 
 
+def test_more_gpus_than_this_machine_has_are_refused_before_the_teacher_is_paid(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(UserError, match=r"^training\.gpusPerNode is 64, and this machine has "):
+        check(config(tmp_path, {"isThisOne": True}, gpusPerNode=64))
+
+
 def test_qlora_on_a_machine_without_a_gpu_is_refused_by_the_check(tmp_path):
     with pytest.raises(UserError) as refused:
         check(config(tmp_path, {"isThisOne": True}, method="QLoRA"))

@@ -26,6 +26,8 @@ _MANY_RARE = 0.2
 _DOMINANT = 2 / 3
 _HIGH_RANK = 32
 _SOME_UNREADABLE = 0.1
+_MOST_EPOCHS = 100
+"""As many as a manifest may have."""
 _ENOUGH = 0.8
 """Score at which a baseline may do instead of a student."""
 
@@ -162,21 +164,20 @@ def _took_too_few_steps(found: Findings) -> Step | None:
     epochs = math.ceil(trained.epochs * ENOUGH_STEPS / max(1, trained.steps))
     if _was_tried(found, "epochs", epochs):
         return None
+    more = f"{_more_epochs(found, epochs)}, or " if epochs <= _MOST_EPOCHS else ""
     return (
         Remedy.MORE_EPOCHS,
-        f"The training took {trained.steps:,} steps, and small students need {ENOUGH_STEPS} or more:"
-        f" {_more_epochs(found, epochs)}, or lower training.batchSize.",
+        f"The training took {trained.steps:,} {'step' if trained.steps == 1 else 'steps'}, and small students need"
+        f" {ENOUGH_STEPS} or more: {more}lower training.batchSize.",
     )
 
 
 def _loss_still_falls(found: Findings) -> Step | None:
-    losses, trained = found.trained_on.losses, found.trained_on
-    if len(losses) < 2 or not (gain := _gain_of_last_epoch(losses)) or _was_tried(found, "epochs", 2 * trained.epochs):
+    losses, epochs = found.trained_on.losses, min(_MOST_EPOCHS, 2 * found.trained_on.epochs)
+    if epochs == found.trained_on.epochs or len(losses) < 2 or _was_tried(found, "epochs", epochs):
         return None
-    return (
-        Remedy.MORE_EPOCHS,
-        f"{gain}: {_more_epochs(found, 2 * trained.epochs)}.",
-    )
+    gain = _gain_of_last_epoch(losses)
+    return (Remedy.MORE_EPOCHS, f"{gain}: {_more_epochs(found, epochs)}.") if gain else None
 
 
 def _gain_of_last_epoch(losses: Sequence[EpochLosses]) -> str:

@@ -88,6 +88,6 @@ def _result(config: RunConfig, folder: StageFolder, rows: EncodedRows, figures: 
 
 def _steps(config: RunConfig, figures: TrainingFigures) -> str:
     if figures.planned_steps is None:
-        return f"{figures.steps:,} steps"
+        return f"{figures.steps:,} {'step' if figures.steps == 1 else 'steps'}"
     over = f"training.maxDuration ({config.training.max_duration}) was over"
     return f"{figures.steps:,} of {figures.planned_steps:,} steps, when {over},"

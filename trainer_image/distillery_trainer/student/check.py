@@ -10,12 +10,15 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
+import torch
+
 from distillery_api.reasons import Reason
 from distillery_api.rejection_reasons import RejectionReason
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.picture_parts import PICTURE_MARK
 from distillery_api.spec import Task
 from distillery_trainer.data.rows import Message, Rejection
+from distillery_trainer.processes.node import this_node
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student import hub
 from distillery_trainer.student.chat_template import Rendering, render
@@ -43,6 +46,8 @@ def check(config: RunConfig) -> CheckedStudent:
     trains_here = config.training_machine is not None and config.training_machine.is_this_one
     if trains_here:
         refuse_unavailable(config.training.method)
+        if (config.training.gpus_per_node or 1) > 1:
+            this_node(config, torch.cuda.device_count())
     base = read_without_weights(config)
     encoder = RowEncoder(base, config.training.max_length)
     if config.generation.keep_reasoning:
