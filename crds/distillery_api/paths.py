@@ -42,6 +42,8 @@ class Artefact(StrEnum):
     """The LoRA adapter."""
     MODEL = "model"
     """The merged model with its tokenizer."""
+    SIGNATURE = "signature"
+    """The signature of the model's files."""
     TRAINING_LOG = "trainingLog"
     """Losses and learning rate as the training went on."""
     NOT_TRAINED = "notTrained"
@@ -128,6 +130,10 @@ class Workspace:
         return path.relative_to(self.root).as_posix()
 
 
+SIGNATURE_FILE = "model.sig"
+"""The signature of the model's files: beside their folder in the workspace, among them where they are published."""
+
+
 @dataclass(frozen=True)
 class StageFolder:
     """`<stage>-<hash>` in the workspace."""
@@ -153,6 +159,11 @@ class StageFolder:
     def mlflow_run(self) -> Path:
         """The id of the stage's run in MLflow."""
         return self.path / "mlflow-run"
+
+    @property
+    def signature(self) -> Path:
+        """train: the signature of the model's files."""
+        return self.path / SIGNATURE_FILE
 
     @property
     def tensorboard(self) -> Path:

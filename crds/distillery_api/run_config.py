@@ -11,7 +11,18 @@ from pydantic import Field
 from distillery_api.base import LenientModel
 from distillery_api.paths import StageFolder, Workspace
 from distillery_api.rejection_reasons import RejectionReason
-from distillery_api.spec import Data, EvaluationOptions, Generation, Hub, ModelImage, Student, Task, Tracking, Training
+from distillery_api.spec import (
+    Data,
+    EvaluationOptions,
+    Generation,
+    Hub,
+    ModelImage,
+    SigningKey,
+    Student,
+    Task,
+    Tracking,
+    Training,
+)
 from distillery_api.stage import Stage
 from distillery_api.training_memory import TrainingMachine
 
@@ -29,6 +40,9 @@ METRICS_PORT = 9090
 
 SERVER_API_KEY_VARIABLE = "DISTILLERY_SERVING_API_KEY"
 """Variable with the key that clients of the student need: of the Transformers server and of verify, which asks it."""
+
+SIGNING_KEY_VARIABLE = "DISTILLERY_SIGNING_KEY"
+"""Variable with the private key in PEM that signs the model's files (publish)."""
 
 STUDENT_CREDENTIALS_PREFIX = "DISTILLERY_STUDENT_"
 """Begins the names of variables with the student's credentials where a stage has others of its own: in generate, which
@@ -130,6 +144,8 @@ class RunConfig(LenientModel):
     """Registry that the student is pushed to as an image (publish)."""
     hub: Hub | None = None
     """Repository of a model hub that the student is pushed to (publish)."""
+    signing_key: SigningKey | None = None
+    """The Secret with the key that signs the model's files (publish)."""
     server_url: str | None = None
     """Base URL of the student's server, such as `http://NAME.NAMESPACE.svc:8000/v1` (verify). It serves the student
     under the name of the Distillation."""

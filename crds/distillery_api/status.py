@@ -346,7 +346,7 @@ class DistillationStatus(LenientModel):
     """Generation of the spec that this status describes; -1 before the operator has observed the resource."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra={"x-list-key": "type"})] = ()
     """Conditions: Ready, Reconciling, Stalled, DataGenerated, Trained, Evaluated, Published (with serving.modelImage or
-    publication.hub), Verified, Available, Suspended."""
+    publication), Verified, Available, Suspended."""
     stages: Annotated[tuple[StageStatus, ...], Field(max_length=8, json_schema_extra={"x-list-key": "name"})] = ()
     """Status of each stage, for the current inputs."""
     progress: Annotated[str, Field(max_length=64)] | None = None

@@ -21,7 +21,7 @@ SCHEMA = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV
 FIRST = "|".join(["spec", "status", *SCHEMA["spec"]["properties"]])
 FIELD = rf"(?<![\w./-])(?:{FIRST})(?:\[\S*?\])?(?:\.[a-zA-Z]\w*(?:\[\S*?\])?)+"
 QUERY = r"(?<=['{])\.(?=status|spec)"  # what kubectl's jsonpath and jq begin a field with
-OTHER_ENDS = ("md", "py", "com")  # files and hosts
+OTHER_ENDS = ("md", "py", "com", "yaml", "gguf")  # files and hosts
 OF_OTHERS = {
     "spec.healthCheckExprs": "a field of Flux's Kustomization",
     "spec.holderIdentity": "a field of a Lease",

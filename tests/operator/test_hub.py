@@ -106,3 +106,19 @@ def test_a_hub_that_refuses_stalls_and_the_student_before_serves_on() -> None:
         "True",
     )
     assert cluster.objects["Deployment", "conjnli"]["spec"] == before
+
+
+def test_the_pod_of_publish_alone_has_the_key_that_signs() -> None:
+    cluster = SimulatedCluster(publication={"signingKey": {"secretName": "signing"}})
+    key = {"name": "DISTILLERY_SIGNING_KEY", "valueFrom": {"secretKeyRef": {"name": "signing", "key": "private-key"}}}
+    for stage in (*RUN_STAGES, Stage.PUBLISH, Stage.VERIFY):
+        cluster.settle()
+        if stage is Stage.VERIFY:
+            cluster.serve()
+            cluster.settle()
+        container = cluster.job()["spec"]["template"]["spec"]["containers"][0]
+        assert (key in container["env"]) is (stage is Stage.PUBLISH)
+        cluster.start()
+        cluster.finish()
+    cluster.settle()
+    assert cluster.truth(READY) == "True"

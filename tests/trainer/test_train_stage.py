@@ -49,6 +49,7 @@ def test_training_leaves_adapter_and_a_merged_model_that_gives_the_same_answers(
     assert kept.get("do_sample", False) is False
     assert kept["eos_token_id"] in (2, [2])
     assert_described(run.folder(Stage.TRAIN) / "model", result.training.model_digest)
+    assert_converters_find_what_they_read(run.folder(Stage.TRAIN) / "model")
 
 
 def assert_described(model, digest):
@@ -59,6 +60,15 @@ def assert_described(model, digest):
     checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=model, capture_output=True, text=True, check=True)
     assert "model.safetensors: OK" in checked.stdout
     assert digest == f"sha256:{hashlib.sha256((model / 'SHA256SUMS').read_bytes()).hexdigest()}"
+
+
+def assert_converters_find_what_they_read(model):
+    """llama.cpp's converter takes chat template and special tokens from the folder as gguf reads them."""
+    from gguf import SpecialVocab
+
+    vocabulary = SpecialVocab(model)
+    assert vocabulary.chat_template == (model / "chat_template.jinja").read_text()
+    assert vocabulary.special_token_ids["eos"] == 2
 
 
 def adapter_and_merged_model_differ_by(base, folder):

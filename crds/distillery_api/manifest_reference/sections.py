@@ -115,12 +115,13 @@ serving:
 """,
     ),
     "publication": Section(
-        ("serving.md", "lifecycle.md"),
+        ("serving.md", "security.md"),
         """
 publication:
   hub:
     repository: team/hotel-reviews
     credentials: {secretName: hub}     # with the key HF_TOKEN, which may write there
+  signingKey: {secretName: signing}    # with the key private-key, in PEM
 """,
     ),
     "tracking": Section(

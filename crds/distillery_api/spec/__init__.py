@@ -16,7 +16,7 @@ from distillery_api.spec.filters import DuplicateMatching, Filters, PersonalData
 from distillery_api.spec.generation import Generation, History
 from distillery_api.spec.labels import LABEL_SEPARATORS, NO_LABEL, LabelDefinition
 from distillery_api.spec.model_image import ModelImage
-from distillery_api.spec.publication import Hub, Publication
+from distillery_api.spec.publication import Hub, Publication, SigningKey
 from distillery_api.spec.queue import Queue
 from distillery_api.spec.rollout import (
     LARGEST_SHARE_OF_PODS,
@@ -109,6 +109,7 @@ __all__ = [
     "Serving",
     "ServingMode",
     "ServingRuntime",
+    "SigningKey",
     "SqlDialect",
     "StageOptions",
     "Storage",

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from distillery_api.base import ApiModel, matches
-from distillery_api.spec.fields import Flag, SecretReference
+from distillery_api.spec.fields import Flag, SecretKey, SecretKeyReference, SecretReference
 
 _NAME = "[a-zA-Z0-9_]+([-.][a-zA-Z0-9_]+)*"
 
@@ -43,9 +43,20 @@ class Hub(ApiModel):
         return f"hf://{self.repository}"
 
 
+class SigningKey(SecretKeyReference):
+    """A private key in a Secret of the Distillation's namespace."""
+
+    key: SecretKey = "private-key"
+    """Key in the Secret. Default: private-key."""
+
+
 class Publication(ApiModel):
     """Where each student goes that passes the quality gate."""
 
     hub: Hub | None = None
     """Pushes the student to the Hugging Face Hub (the stage publish), before it is served, also in a local run. The
     same student makes no second commit. Default: none."""
+    signing_key: SigningKey | None = None
+    """Private key in PEM, of an elliptic curve (P-256, P-384 or P-521), with which the stage publish signs the model's
+    files (OpenSSF model signing): model.sig, beside the model in the workspace, in its image and on the Hub. Only the
+    Pod of publish has it. Default: not signed."""

@@ -206,7 +206,7 @@ class _Search:
         """The variables of every Secret that the manifest refers to, by its name."""
         found: dict[str, dict[str, str]] = {}
         spec = self.manifest.distillation.spec
-        references = list(_api_keys(spec)) if keys else []
+        references = [*_api_keys(spec), *_signing_key(spec)] if keys else []
         for field_path, key in references:
             name = key.secret_name
             if name not in found:
@@ -263,6 +263,12 @@ def _api_keys(spec: DistillationSpec) -> Iterator[tuple[FieldPath, SecretKeyRefe
             yield ("spec", part, "judge", "apiKey"), judge.api_key
         if judge is not None:
             yield from _request_secrets(judge, ("spec", part, "judge"))
+
+
+def _signing_key(spec: DistillationSpec) -> Iterator[tuple[FieldPath, SecretKeyReference]]:
+    """The reference to the key that signs the student, if there is one, with its field."""
+    if spec.publication.signing_key is not None:
+        yield ("spec", "publication", "signingKey"), spec.publication.signing_key
 
 
 def _credentials(spec: DistillationSpec, *, runs: bool) -> Iterator[tuple[FieldPath, SecretReference]]:

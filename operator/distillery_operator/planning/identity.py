@@ -15,7 +15,16 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from distillery_api.base import ApiModel, FirstDefault, NotIdentity
-from distillery_api.spec import NLI_LABELS, AdapterMode, Data, DistillationSpec, Hub, ModelImage, ObjectiveKind, Task
+from distillery_api.spec import (
+    NLI_LABELS,
+    AdapterMode,
+    Data,
+    DistillationSpec,
+    ModelImage,
+    ObjectiveKind,
+    Publication,
+    Task,
+)
 from distillery_api.stage import Stage
 
 HASH_LENGTH = 8
@@ -44,11 +53,13 @@ def input_hashes(spec: DistillationSpec, contents: Mapping[str, str]) -> dict[St
     return {Stage.GENERATE: generate, Stage.TRAIN: train, Stage.EVALUATE: evaluate}
 
 
-def publish_hash(train_hash: str, evaluate_hash: str, image: ModelImage | None, hub: Hub | None) -> str:
-    """The input hash of publish: the student, and where it is pushed to; to a hub with the scores of its evaluation."""
+def publish_hash(train_hash: str, evaluate_hash: str, image: ModelImage | None, publication: Publication) -> str:
+    """The input hash of publish: the student, where it is pushed to (to a hub with the scores of its evaluation), and
+    the key that signs it."""
+    hub, key = publication.hub, publication.signing_key
     to_registry = {"repository": image.repository} if image else {}
     to_hub = {"hub": [hub.repository, hub.branch], "evaluate": evaluate_hash} if hub else {}
-    return digest({"train": train_hash, **to_registry, **to_hub})
+    return digest({"train": train_hash, **to_registry, **to_hub, **({"signed": key.path} if key else {})})
 
 
 def revised(input_hash: str, rows_revision: str) -> str:

@@ -203,15 +203,16 @@ class Plan:
 
     @property
     def publishes(self) -> bool:
-        """Whether the student is to be pushed anywhere: to a registry as an image, or to a model hub."""
-        return self.model_image is not None or self.spec.publication.hub is not None
+        """Whether the student is to be signed, or pushed anywhere: to a registry as an image, or to a model hub."""
+        publication = self.spec.publication
+        return bool(self.model_image or publication.hub or publication.signing_key)
 
     def with_publish(self) -> Plan:
-        """The plan with publish after its stages, where the student is to be pushed anywhere."""
+        """The plan with publish after its stages, where there is something for it to do."""
         if not self.publishes:
             return self
         train, evaluate = self.stage(Stage.TRAIN).input_hash, self.stage(Stage.EVALUATE).input_hash
-        input_hash = publish_hash(train, evaluate, self.model_image, self.spec.publication.hub)
+        input_hash = publish_hash(train, evaluate, self.model_image, self.spec.publication)
         return replace(self, stages=(*self.stages, PlannedStage(Stage.PUBLISH, input_hash)))
 
     def options(self, stage: Stage) -> JobOptions:

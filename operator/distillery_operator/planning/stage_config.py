@@ -11,6 +11,7 @@ from typing import TypeVar
 from distillery_api.run_config import (
     METRICS_PORT,
     SERVER_API_KEY_VARIABLE,
+    SIGNING_KEY_VARIABLE,
     STUDENT_CREDENTIALS_PREFIX,
     TERMINATION_MESSAGE_PATH,
     TRACKING_CREDENTIALS_PREFIX,
@@ -101,6 +102,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         tracking=None if planned.stage is Stage.PUBLISH else spec.tracking,
         model_image=plan.model_image if planned.stage is Stage.PUBLISH else None,
         hub=spec.publication.hub if planned.stage is Stage.PUBLISH else None,
+        signing_key=spec.publication.signing_key if planned.stage is Stage.PUBLISH else None,
         server_url=locations.server_url,
         base_folder=base_folder(spec) if planned.stage is Stage.TRAIN else None,
         served_adapter=_adapter_to_verify(plan) if planned.stage is Stage.VERIFY else None,
@@ -121,9 +123,11 @@ def _adapter_to_verify(plan: Plan) -> str | None:
 
 
 def api_keys(spec: DistillationSpec, stage: Stage) -> dict[str, SecretKeyReference]:
-    """The API keys that `stage` needs, by environment variable."""
+    """The API keys and the signing key that `stage` needs, by environment variable."""
     if stage is Stage.VERIFY:
         return {SERVER_API_KEY_VARIABLE: spec.serving.api_key} if spec.serving.api_key else {}
+    if stage is Stage.PUBLISH:
+        return {SIGNING_KEY_VARIABLE: spec.publication.signing_key} if spec.publication.signing_key else {}
     judge = spec.generation.judge if stage is Stage.GENERATE else spec.evaluation.judge
     servers = [server for teacher in spec.generation.teachers for server in teacher.all_servers]
     endpoints: dict[Stage, list[Server | Judge | None]] = {Stage.GENERATE: [*servers, judge], Stage.EVALUATE: [judge]}

@@ -35,8 +35,9 @@ def user_configuration(plan: Plan, stage: Stage) -> str:
 
 
 def _published(plan: Plan, stage: Stage) -> dict[str, Any]:
-    given = {"modelImage": plan.model_image, "hub": plan.spec.publication.hub} if stage is Stage.PUBLISH else {}
-    return {name: _stated(where) for name, where in given.items() if where}
+    publication = plan.spec.publication
+    given = {"modelImage": plan.model_image, "hub": publication.hub, "signingKey": publication.signing_key}
+    return {name: _stated(part) for name, part in given.items() if part and stage is Stage.PUBLISH}
 
 
 def _pod_options(options: StageOptions) -> dict[str, Any]:

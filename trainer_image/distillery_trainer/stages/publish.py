@@ -5,12 +5,13 @@ The same student is the same image and the same commit, so running the stage aga
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from distillery_api.paths import STUDENT_PROMPT_FILE
+from distillery_api.paths import SIGNATURE_FILE, STUDENT_PROMPT_FILE, Artefact
 from distillery_api.reasons import Reason
-from distillery_api.run_config import RunConfig
+from distillery_api.run_config import SIGNING_KEY_VARIABLE, RunConfig
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.registry.layers import files_below
@@ -18,6 +19,7 @@ from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.stages.student_image import push_image
 from distillery_trainer.stages.student_on_hub import push_to_hub
+from distillery_trainer.student.model_signature import UnusableKey, sign
 
 _MEGABYTE = 1_000_000
 
@@ -27,7 +29,8 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     uploaded = partial(_report, progress)
     image = on_hub = None
     try:
-        files = _files(config)
+        signed = {SIGNATURE_FILE: signature} if (signature := _signature(config)) else {}
+        files = {**_files(config), **signed}
         if config.model_image:
             image = push_image(config, config.model_image, files, uploaded)
         if config.hub:
@@ -35,16 +38,36 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     except OSError as error:
         message = f"The student in the workspace cannot be read: {error}"
         raise UserError(message, reason=Reason.PUBLISH_FAILED) from error
+    said = [f"{signature} signs the student"] if signature else []
     places = [f"{image.reference} holds the student ({image.uploaded})"] if image else []
     places += [f"{on_hub.revision} holds the student ({on_hub.uploaded})"] if on_hub else []
     return StageResult(
         stage=Stage.PUBLISH,
         folder=config.folder,
         state=StageOutcome.DONE,
-        message="; ".join(places),
+        message="; ".join([*said, *places]),
+        files={Artefact.SIGNATURE: config.paths.relative(signature)} if signature else {},
         model_image=image.reference if image else None,
         hub_revision=on_hub.revision if on_hub else None,
     )
+
+
+def _signature(config: RunConfig) -> Path | None:
+    """The signature of the model's files, where the spec asks for one. Raises UserError."""
+    wanted = config.signing_key
+    if wanted is None:
+        return None
+    folder = config.input_folder(Stage.TRAIN)
+    try:
+        sign(folder.model, os.environ.get(SIGNING_KEY_VARIABLE, ""), folder.signature)
+    except (UnusableKey, ImportError) as error:
+        no_library = "its library is not installed: the extra `signing` of Distillery, which the trainer's image has"
+        why = (
+            f"{error} (Secret {wanted.secret_name}, key {wanted.key})" if isinstance(error, UnusableKey) else no_library
+        )
+        message = f"publication.signingKey: the student cannot be signed: {why}."
+        raise UserError(message, reason=Reason.PUBLISH_FAILED) from error
+    return folder.signature
 
 
 def _files(config: RunConfig) -> dict[str, Path]:
