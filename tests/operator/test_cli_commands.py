@@ -79,6 +79,16 @@ def test_plan_says_what_will_not_start(distillery):
     )
 
 
+def test_plan_says_which_gpus_no_process_would_use(distillery):
+    manifest = Path("conjnli.yaml")
+    four = "spec:\n  training: {resources: {limits: {nvidia.com/gpu: 4}}}\n"
+    manifest.write_text(manifest.read_text().replace("spec:\n", four, 1))
+    said = "train: of the 4 GPUs in training.resources, one process uses one; set training.gpusPerNode to 4, or ask for"
+    assert said in " ".join(distillery("plan", "conjnli.yaml").stdout.split())
+    manifest.write_text(manifest.read_text().replace("gpu: 4", "gpu: 1"))
+    assert "one process uses one" not in " ".join(distillery("plan", "conjnli.yaml").stdout.split())
+
+
 def test_plan_prints_every_manifest(distillery):
     result = distillery("plan", "conjnli.yaml", "--manifests")
     kinds = [manifest["kind"] for manifest in yaml.safe_load_all(result.stdout)]

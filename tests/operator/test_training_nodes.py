@@ -9,6 +9,7 @@ import pytest
 
 from distillery_api.reasons import Reason
 from distillery_api.stage import Stage
+from distillery_api.status import ConditionType
 from distillery_operator.core.several_pods import telling_pod
 from simulated_cluster import SimulatedCluster
 from simulated_life import SimulatedLife
@@ -40,6 +41,22 @@ def test_the_evaluation_after_it_has_one_pod_and_one_gpu() -> None:
     job = cluster.job()
     assert job["spec"]["parallelism"] == 1
     assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+
+
+def test_gpus_that_no_process_of_the_training_uses_are_named_while_it_runs() -> None:
+    cluster = SimulatedLife(training={"resources": {"limits": {"nvidia.com/gpu": 4}}})
+    idle = "one process uses one; set training.gpusPerNode to 4, or ask for one GPU"
+    cluster.reach(Stage.GENERATE)
+    assert idle not in ready_message(cluster)
+    cluster.complete()
+    cluster.reach(Stage.TRAIN)
+    assert ready_message(cluster).endswith(f"; of the 4 GPUs in training.resources, {idle}")
+
+
+def ready_message(cluster: SimulatedLife) -> str:
+    ready = cluster.condition(ConditionType.READY)
+    assert ready is not None
+    return ready.message
 
 
 def test_a_claim_that_one_node_alone_can_mount_is_refused_with_what_to_name_instead() -> None:

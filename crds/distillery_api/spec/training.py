@@ -103,10 +103,22 @@ def _search_alone(field: str, in_cel: str, searched: str, value: Callable[[Train
     )
 
 
-def _gpus_are_the_same(training: Training) -> bool:
-    limits = (training.resources and training.resources.limits) or {}
-    given = [str(amount) for name, amount in limits.items() if name.endswith("/gpu")]
-    return training.gpus_per_node is None or all(amount in {str(training.gpus_per_node), "0"} for amount in given)
+def _same_gpus(field: str) -> Rule:
+    """The rule that the requests or limits of resources name as many GPUs as gpusPerNode, or none."""
+
+    def holds(training: Training) -> bool:
+        amounts = (training.resources and getattr(training.resources, field)) or {}
+        given = [str(amount) for name, amount in amounts.items() if name.endswith("/gpu")]
+        return training.gpus_per_node is None or all(amount in {str(training.gpus_per_node), "0"} for amount in given)
+
+    amounts = f"self.resources.{field}"
+    return Rule(
+        f"!has(self.gpusPerNode) || !has(self.resources) || !has({amounts}) || {amounts}.all(name,"
+        f" !name.endsWith('/gpu') || string({amounts}[name]) in [string(self.gpusPerNode), '0'])",
+        f"gpusPerNode: resources.{field} has another number of GPUs; make both the same, or remove one (with"
+        " nvidia.com/gpu: 0, the processes share the CPU)",
+        holds,
+    )
 
 
 class Training(JobOptions):
@@ -170,14 +182,8 @@ class Training(JobOptions):
             "search.ranks: method Full trains no adapters; remove ranks, or set method to LoRA",
             lambda training: not (training.search and training.search.ranks) or training.method != TrainingMethod.FULL,
         ),
-        Rule(
-            "!has(self.gpusPerNode) || !has(self.resources) || !has(self.resources.limits) ||"
-            " self.resources.limits.all(name, !name.endsWith('/gpu') || string(self.resources.limits[name]) in"
-            " [string(self.gpusPerNode), '0'])",
-            "gpusPerNode: resources.limits has another number of GPUs; make both the same, or remove one (with"
-            " nvidia.com/gpu: 0, the processes share the CPU)",
-            _gpus_are_the_same,
-        ),
+        _same_gpus("limits"),
+        _same_gpus("requests"),
     )
 
     @property
@@ -188,6 +194,19 @@ class Training(JobOptions):
             return self
         lora = self.lora.model_copy(update=_missing(self.lora, _AZURE_LORA))
         return self.model_copy(update={"preset": TrainingPreset.AUTO, "lora": lora, **_missing(self, _AZURE)})
+
+    @property
+    def idle_gpus(self) -> str | None:
+        """Says of GPUs in resources that no process uses them, and what to do; None where there are none."""
+        limits = (self.resources and self.resources.limits) or {}
+        amounts = [str(amount) for name, amount in limits.items() if name.endswith("/gpu")]
+        gpus = sum(int(amount) for amount in amounts if amount.isdecimal())
+        if self.gpus_per_node is not None or gpus < 2:
+            return None
+        return (
+            f"of the {gpus} GPUs in training.resources, one process uses one; set training.gpusPerNode to {gpus}, or"
+            " ask for one GPU"
+        )
 
     @property
     def adapter_rank(self) -> int:

@@ -280,6 +280,8 @@ def plan_file(file: Path, out: Path | None, mappings: LocalSubstitutes, manifest
     if lacking := lacking_for_method(plan.spec.training.method, plan.options(Stage.TRAIN)):
         print_error(f"In a cluster, this will not start: {lacking}")
         return
+    if idle := plan.spec.training.idle_gpus:
+        say(console, f"train: {idle}")
     show_memory(lambda: memory_in_cluster(plan, planned_training_machine(plan), file.resolve().parent, mappings))
 
 

@@ -184,11 +184,14 @@ def _is_made(states: StageStates) -> bool:
 
 
 def _current_stage_summary(assessment: Assessment) -> Summary:
-    """Of the current stage, with why the server of an earlier student could not be changed meanwhile."""
+    """Of the current stage, with GPUs that it leaves idle, and why the server of an earlier student could not be
+    changed meanwhile."""
     summary, failed = _stage_summary(assessment.stages.current), assessment.rollout.failed
-    if failed is None:
-        return summary
-    message = f"{summary.message}; {_failed_sentence(assessment, failed)}"
+    trains = assessment.stages.current.planned.stage is Stage.TRAIN
+    idle = assessment.situation.plan.spec.training.idle_gpus if trains else None
+    message = "; ".join(
+        each for each in (summary.message, idle, _failed_sentence(assessment, failed) if failed else None) if each
+    )
     return replace(summary, message=shortened(message, MESSAGE_LIMIT))
 
 
