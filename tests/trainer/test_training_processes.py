@@ -1,7 +1,10 @@
 """A training by several processes: what each takes of a batch, how they are started, and why they were lost."""
 
 import json
+import os
 import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,10 +15,13 @@ from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_trainer.processes.node import Node, this_node
 from distillery_trainer.processes.outcome import Outcome, forget_earlier
 from distillery_trainer.processes.process_failures import lost_processes
-from distillery_trainer.processes.process_group import ProcessGroup
+from distillery_trainer.processes.process_group import ProcessGroup, joined_group
 from distillery_trainer.runtime.errors import UserError
+from distillery_trainer.student.checkpoint_choice import owes_evaluation
+from distillery_trainer.student.checkpoints import newest_complete, read_state, step_of
 from distillery_trainer.student.shared_batches import SharedCollator
 from tiny_model import write_tiny_model
+from tiny_training import Fault, Faults, TinyTraining, forked, in_process
 from train_evaluate_run import TrainEvaluateRun, training_rows
 from waiting import wait_until
 
@@ -65,6 +71,46 @@ def test_two_processes_killed_and_stopped_on_the_way_train_as_one_process_does(t
 
 def curve(result):
     return [figure for epoch in result.training.losses for figure in (epoch.train, epoch.validation, epoch.score)]
+
+
+def test_a_stop_in_the_midst_of_an_evaluation_by_several_processes_saves_the_last_step(tmp_path):
+    whole = TinyTraining(tmp_path / "whole", batch_size=2)
+    ended = whole.attempt()
+    assert ended.outcome, ended
+    stopped = TinyTraining(tmp_path / "stopped", batch_size=2)
+    in_two_processes(stopped, Fault("validation batch", 1, signal.SIGTERM))
+    saved = newest_complete(stopped.folder)
+    assert step_of(saved) == ended.outcome["steps"] // whole.epochs
+    assert owes_evaluation(read_state(saved), over_time=False)
+    resumed = stopped.attempt()
+    assert resumed.outcome, resumed
+    expected = [each["validation"] for each in ended.outcome["losses"]]
+    assert [each["validation"] for each in resumed.outcome["losses"]] == pytest.approx(expected, abs=1e-3)
+
+
+def in_two_processes(training, fault):
+    """An attempt by two processes, of which the second meets with the fault; both end well."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    alike = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+
+    def attempt(rank):
+        def work(faults):
+            os.environ.update(alike, MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank))
+            with joined_group(120):
+                return {"stopped": in_process(training, faults.occasion) is None}
+
+        said = tmp_path_of(training, rank)
+        return forked(work, Faults(fault if rank else None, said))
+
+    with ThreadPoolExecutor() as pool:
+        ended = list(pool.map(attempt, range(2)))
+    assert [each.outcome for each in ended] == [{"stopped": True}] * 2, ended
+
+
+def tmp_path_of(training, rank):
+    """Where a process says what it says."""
+    return training.folder.with_name(f"process-{rank}")
 
 
 def last_child_of(process):

@@ -95,6 +95,7 @@ def _run_agent(node: Node, folder: Path, arguments: tuple[str, ...]) -> StageErr
         # Each process sees its own GPU alone, as the first.
         virtual_local_rank=node.has_gpus,
         logs_specs=DefaultLogsSpecs(log_dir=str(logs), tee=Std.ERR),
+        log_line_prefix_template="[process${rank}]:",
     )
     try:
         elastic_launch(config, sys.executable)(*arguments)

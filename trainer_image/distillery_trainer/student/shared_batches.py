@@ -14,6 +14,7 @@ from transformers import Trainer
 from distillery_trainer.processes.process_group import ProcessGroup, this_group
 from distillery_trainer.student.objectives.row_batches import COLUMNS, TARGETS
 from distillery_trainer.student.row_encoding import IGNORED
+from distillery_trainer.student.training_monitor import Interrupted, TrainingMonitor
 
 Collate = Callable[[Sequence[dict[str, Any]]], Any]
 
@@ -42,6 +43,7 @@ class SharedBatchTrainer(Trainer):  # type: ignore[misc]
     """Makes a Trainer's batches and losses those of all processes."""
 
     data_collator: Any
+    monitor: TrainingMonitor
 
     @property
     def group(self) -> ProcessGroup:
@@ -69,12 +71,16 @@ class SharedBatchTrainer(Trainer):  # type: ignore[misc]
         return loader
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
-        """The loss on the batch of all processes, the same everywhere."""
+        """The loss on the batch of all processes, the same everywhere. Raises Interrupted in all of them where one is
+        to stop."""
         loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
         if self.group.is_alone or loss is None:
             return loss, logits, labels
         answers = int((inputs["labels"][:, 1:] != IGNORED).sum())
-        total, count = self.group.sum(loss.item() * answers if answers else 0.0, answers)
+        own_total = loss.item() * answers if answers else 0.0
+        total, count, stops = self.group.sum(own_total, answers, self.monitor.stop_requested)
+        if stops:
+            raise Interrupted
         return torch.tensor(total / count, device=loss.device), logits, labels
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:

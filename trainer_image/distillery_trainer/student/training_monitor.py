@@ -100,8 +100,9 @@ class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
             self._interruptible = True
 
     def _resumes_between_steps(self) -> bool:
-        """Whether a step may be interrupted: several processes that stop at different moments would wait for each
-        other, and another trainer cannot save the step before."""
+        """Whether a stop request may interrupt at once: several processes that stop at different moments would wait for
+        each other (they stop together, after a step or a batch of validation rows), and another trainer cannot save the
+        step before."""
         return self.trainer is not None and this_group().is_alone
 
     def seconds(self) -> float:
