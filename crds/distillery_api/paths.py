@@ -276,6 +276,10 @@ class StageFolder:
         """evaluate: the replies of one system, added to as they come."""
         return self.path / f"replies-{system}.jsonl"
 
+    def replies_of_process(self, system: str, process: int) -> Path:
+        """evaluate by several processes: the replies of one of them, until they are joined with those of all."""
+        return self.path / f"replies-{system}.process-{process}.jsonl"
+
     @property
     def judge_replies(self) -> Path:
         """evaluate: folder of the judge's reply journal."""

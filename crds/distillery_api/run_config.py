@@ -164,6 +164,8 @@ class RunConfig(LenientModel):
     """Timeout of a request to the teacher or a judge, in seconds, including the response body."""
     max_attempts: Annotated[int, Field(ge=1)] = 6
     """Maximum number of requests for one reply, including the first one; then the row is rejected."""
+    processes: Annotated[int, Field(ge=2, le=64)] | None = None
+    """Number of processes that answer the held-out rows, each with a GPU of its own; None for one (evaluate)."""
     micro_batches: Annotated[int, Field(ge=1)] = 1
     """Number of equal parts in which a batch is processed, to save memory (train, evaluate). The training batch size,
     and the result up to rounding, stay the same."""

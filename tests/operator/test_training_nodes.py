@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from distillery_api.reasons import Reason
+from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
 from distillery_api.status import ConditionType
 from distillery_operator.core.several_pods import telling_pod
@@ -33,14 +34,36 @@ def test_a_training_on_several_nodes_is_an_indexed_job_with_a_service_for_its_na
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 4
 
 
-def test_the_evaluation_after_it_has_one_pod_and_one_gpu() -> None:
+def test_the_evaluation_after_it_has_one_pod_with_the_gpus_of_one_node() -> None:
     cluster = SimulatedLife(training={"nodes": 2, "gpusPerNode": 4}, storage=SHARED)
     cluster.reach(Stage.TRAIN)
     cluster.complete()
     cluster.reach(Stage.EVALUATE)
     job = cluster.job()
     assert job["spec"]["parallelism"] == 1
-    assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 4
+    assert processes_of_the_evaluation(cluster) == 4
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"resources": {"limits": {"nvidia.com/gpu": 1}}},
+        {"podTemplate": {"spec": {"containers": [{"name": "stage", "resources": {"limits": {"cpu": 4}}}]}}},
+    ],
+)
+def test_an_evaluation_with_resources_of_its_own_is_one_process(own: Raw) -> None:
+    cluster = SimulatedLife(training={"gpusPerNode": 4}, evaluation=own)
+    cluster.reach(Stage.TRAIN)
+    cluster.complete()
+    cluster.reach(Stage.EVALUATE)
+    assert processes_of_the_evaluation(cluster) is None
+
+
+def processes_of_the_evaluation(cluster: SimulatedLife) -> int | None:
+    name = cluster.job()["spec"]["template"]["spec"]["volumes"]
+    (config,) = (each["configMap"]["name"] for each in name if each["name"] == "config")
+    return RunConfig.model_validate_json(cluster.objects["ConfigMap", config]["data"]["run.json"]).processes
 
 
 def test_gpus_that_no_process_of_the_training_uses_are_named_while_it_runs() -> None:

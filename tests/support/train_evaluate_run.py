@@ -94,6 +94,8 @@ class TrainEvaluateRun:
     labels: Sequence[str] = NLI_LABELS
     serving_student: Mapping[str, Any] | None = None
     """The student that the new one is compared with."""
+    processes: int | None = None
+    """That answer the held-out rows."""
     micro_batches: int = 1
     base_folder: str | None = None
     """Where the base model is kept for a server of adapters."""
@@ -129,6 +131,7 @@ class TrainEvaluateRun:
                 "labels": self.labels,
                 "evaluation": self.evaluation,
                 "servingStudent": self.serving_student,
+                "processes": self.processes,
                 "microBatches": self.micro_batches,
                 "baseFolder": self.base_folder,
                 "metricsHost": "127.0.0.1",

@@ -9,9 +9,7 @@ checkpoint.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -23,16 +21,14 @@ from distillery_trainer.processes.launch import STOPPING_FILE
 from distillery_trainer.processes.outcome import Outcome
 from distillery_trainer.processes.process_group import ProcessLost
 from distillery_trainer.runtime.errors import StageError
-from distillery_trainer.runtime.signals import on_termination, raise_terminated
+from distillery_trainer.runtime.signals import end_with_parent, on_termination, raise_terminated
 from distillery_trainer.stage_attempt import failed_result, print_message, stage_result
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
     """Train, and return the exit code."""
     accept_every_character()
-    _end_with_parent()
+    end_with_parent()
     parser = argparse.ArgumentParser(prog="training_process", description="One of several processes of a training.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     parser.add_argument("--outcome", type=Path, required=True, metavar="FILE")
@@ -66,12 +62,6 @@ def _ended(result: StageResult, outcome: Outcome, *, is_first: bool) -> int:
     if is_first or not together:
         outcome.record(result)
     return 0 if together else 1
-
-
-def _end_with_parent() -> None:
-    """A process whose launcher was killed must not write on, as the folder's lock is gone with it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -20,15 +20,25 @@ _OF_THE_NODE = ("nodeSelector", "tolerations", "affinity")
 def evaluate_options(evaluation: EvaluationOptions, training: Training) -> JobOptions:
     """Evaluate's options. Where they name no resources, the training's resources and node constraints apply, each
     constraint unless evaluate has one of its own."""
-    training = with_gpus(training, training.gpus_per_node and 1)  # it uses one, whatever the training uses
-    own, others = _pod_spec(evaluation), _pod_spec(training)
-    if evaluation.resources is not None or _container(own).get("resources"):
+    if _has_own_resources(evaluation):
         return evaluation
+    training = with_gpus(training, training.gpus_per_node)
+    own, others = _pod_spec(evaluation), _pod_spec(training)
     inherited = {key: others[key] for key in (*_OF_THE_DEVICE, *_OF_THE_NODE) if key in others}
     spec = {**inherited, **own, **_containers(own, _container(others).get("resources"))}
     return evaluation.model_copy(
         update={"resources": training.resources, "pod_template": _template(evaluation.pod_template, spec)}
     )
+
+
+def evaluation_processes(evaluation: EvaluationOptions, training: Training) -> int | None:
+    """Number of processes that answer the held-out rows, with the training's GPUs; None for one."""
+    processes = training.gpus_per_node or 1
+    return None if processes == 1 or _has_own_resources(evaluation) else processes
+
+
+def _has_own_resources(evaluation: EvaluationOptions) -> bool:
+    return evaluation.resources is not None or bool(_container(_pod_spec(evaluation)).get("resources"))
 
 
 def _template(own: PodTemplate | None, spec: Fields) -> PodTemplate | None:

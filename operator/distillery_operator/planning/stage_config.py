@@ -32,6 +32,7 @@ from distillery_api.spec import (
 from distillery_api.stage import Stage
 from distillery_operator.planning import names
 from distillery_operator.planning.adapters import base_folder
+from distillery_operator.planning.evaluate_options import evaluation_processes
 from distillery_operator.planning.identity import source_uris
 from distillery_operator.planning.plan import Plan, PlannedStage
 
@@ -109,6 +110,7 @@ def run_config(plan: Plan, planned: PlannedStage, locations: StageLocations, mic
         bakes_prompt=True if planned.stage is Stage.VERIFY and spec.serving.bake_prompt else None,
         request_timeout_seconds=spec.generation.request_timeout,
         api_key_variables={key.path: variable for variable, key in api_keys(spec, planned.stage).items()},
+        processes=evaluation_processes(spec.evaluation, spec.training) if planned.stage is Stage.EVALUATE else None,
         micro_batches=micro_batches,
         progress_timeout_seconds=(parse_duration(patience) if patience else PROGRESS_TIMEOUT).total_seconds(),
         metrics_host=locations.metrics_host,

@@ -17,8 +17,10 @@ from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.data.pictures import pictures_of
 from distillery_trainer.data.rows import Message
 from distillery_trainer.evaluation.batched_generation import BatchedGenerator, GeneratedReply, GenerationRequest
+from distillery_trainer.evaluation.model_requests import SystemRequests
 from distillery_trainer.evaluation.reply_files import ReplyFile
 from distillery_trainer.evaluation.reply_likelihood import ReplyLikelihood
+from distillery_trainer.evaluation.row_shares import Share
 from distillery_trainer.evaluation.systems import System, SystemReply
 from distillery_trainer.runtime.machine_load import other_load
 from distillery_trainer.runtime.row_errors import ENDS_STAGE, RowErrors
@@ -32,26 +34,6 @@ MAX_LATENCY_SECONDS = 5.0
 """After this time, no further request is measured."""
 _UNLIMITED_TOKENS = 2**31
 """Context length of a model that does not state one."""
-
-
-@dataclass(frozen=True)
-class SystemRequests:
-    """The requests to one system that is a model of this stage."""
-
-    system: System
-    prompts: Sequence[list[Message]]
-    """One for each row."""
-    max_tokens: int
-    """Maximum length of a reply."""
-    teacher_replies: Sequence[str | None] = ()
-    """For each row the teacher's reply, whose likelihood is measured; () to measure none."""
-    variant: str = ""
-    """Which model it is, where one system may be another model later: its replies are stored by this, too."""
-
-    @property
-    def stored_as(self) -> str:
-        """The name under which its replies are stored."""
-        return f"{self.system}-{self.variant}" if self.variant else str(self.system)
 
 
 @dataclass
@@ -103,6 +85,20 @@ class ModelReplies:
             self.other_loads += [reply.other_load] if reply.other_load is not None else []
         return {system: file.in_order() for system, file in files.items()}
 
+    def answer_share(
+        self, all_requests: Sequence[SystemRequests], share: Share, open_model: Callable[[], ModelFolder]
+    ) -> None:
+        """Store the replies of systems that share a model to the rows of one process, in files of that process."""
+        model = replace(open_model(), pictures=self.pictures)
+        generator = self._load(model)
+        for requests in all_requests:
+            path = self.folder.replies_of_process(requests.stored_as, share.process)
+            file = ReplyFile.open(path, len(requests.prompts))
+            with file.appending() as stream:
+                encoded, rows = _encoded(requests, model), share.rows[requests.system]
+                self._store(file, stream, _generated(rows, encoded, model, generator))
+                self._measure_likelihood(requests, file, stream, ReplyLikelihood(model, generator.model))
+
     def _load(self, model: ModelFolder) -> BatchedGenerator:
         loaded = model.load(self.device.dtype, self.device.kind).eval()
         padding, rows = model.tokenizer.pad_token_id or 0, max(1, GENERATION_BATCH_ROWS // self.micro_batches)
@@ -121,14 +117,17 @@ class ModelReplies:
     ) -> None:
         """Generate and measure what is missing in a file."""
         generation_requests = _encoded(requests, model)
-        missing = [row for row in range(len(generation_requests)) if row not in file.replies]
         with file.appending() as stream:
-            for row, reply in _generated(missing, generation_requests, model, generator):
-                file.append_to(stream, row, reply)
-                self._count(1)
+            self._store(file, stream, _generated(file.missing, generation_requests, model, generator))
             if not file.has_latency:
                 self._measure_latency(file, stream, generator, generation_requests)
             self._measure_likelihood(requests, file, stream, ReplyLikelihood(model, generator.model))
+
+    def _store(self, file: ReplyFile, stream: BinaryIO, replies: Iterator[tuple[int, SystemReply]]) -> None:
+        """Store replies as they come."""
+        for row, reply in replies:
+            file.append_to(stream, row, reply)
+            self._count(1)
 
     def _count(self, replies: int) -> None:
         self._done += replies

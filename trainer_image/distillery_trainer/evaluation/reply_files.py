@@ -26,7 +26,8 @@ _REPLIES = TypeAdapter(SystemReply)
 
 @dataclass
 class ReplyFile:
-    """The replies of one system by row number, in memory and in a file that they are appended to."""
+    """The replies of one system by row number, in memory and in a file that they are appended to. An evaluation by
+    several processes has a file for each of them beside it, until they are joined."""
 
     path: Path
     rows: int
@@ -35,11 +36,27 @@ class ReplyFile:
 
     @classmethod
     def open(cls, path: Path, rows: int) -> ReplyFile:
-        """The replies of earlier attempts. Raises UserError if the volume is not writable."""
+        """The replies of earlier attempts, and of processes that have ended. Raises UserError if the volume is not
+        writable."""
         file = cls(path, rows)
         if path.exists():
             file._read()
+        for part in sorted(path.parent.glob(f"{path.stem}.process-*.jsonl")):
+            file._join(part)
         return file
+
+    def _join(self, part: Path) -> None:
+        """Take the replies of a process over."""
+        with self.appending() as stream:
+            for row, reply in ReplyFile.open(part, self.rows).replies.items():
+                if row not in self.replies:
+                    self.append_to(stream, row, reply)
+        part.unlink()
+
+    @property
+    def missing(self) -> list[int]:
+        """The rows without a reply."""
+        return [row for row in range(self.rows) if row not in self.replies]
 
     def _read(self) -> None:
         damaged = DamagedLines()
@@ -82,9 +99,9 @@ class ReplyFile:
         return not texts or any(reply.latency_seconds is not None for reply in texts)
 
     def unmeasured(self, teacher_replies: Sequence[str | None]) -> Iterator[tuple[int, str]]:
-        """The rows for which the likelihood of the teacher's reply is not measured yet, with that reply."""
+        """The rows with a reply for which the likelihood of the teacher's is not measured yet, with that one."""
         for row, text in enumerate(teacher_replies):
-            if text is not None and self.replies[row].teacher_loss is None:
+            if text is not None and row in self.replies and self.replies[row].teacher_loss is None:
                 yield row, text
 
     @contextmanager

@@ -15,7 +15,8 @@ from distillery_api.stage import Stage
 from distillery_trainer.data.rows import HeldOutRow, Message
 from distillery_trainer.data.tool_messages import tools_of, with_tools, without_tools
 from distillery_trainer.evaluation import scores
-from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
+from distillery_trainer.evaluation.model_replies import ModelReplies
+from distillery_trainer.evaluation.model_requests import SystemRequests
 from distillery_trainer.evaluation.result_table import paired_p_value
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, SystemReply
 from distillery_trainer.runtime.files import read_rows

@@ -7,11 +7,15 @@ The first process of a container ignores SIGTERM unless it sets a handler, so a 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
+import sys
 from collections.abc import Callable, Iterator
 
 from distillery_api.runtime.stop_signals import on_signals, stop_on_signals
 from distillery_trainer.runtime.errors import Terminated
+
+_PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
@@ -33,3 +37,10 @@ def termination_deferred() -> Iterator[None]:
 def raise_terminated() -> None:
     """Raise Terminated."""
     raise Terminated
+
+
+def end_with_parent() -> None:
+    """Have this process killed with the one that started it: it must not write on, as the folder's lock is gone with
+    that one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

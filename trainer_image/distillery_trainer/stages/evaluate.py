@@ -1,5 +1,5 @@
 """The evaluate stage: teacher, base model, student and baselines are evaluated on the same held-out rows, and the same
-parser reads all replies.
+parser reads all replies. Several processes answer the rows together, where the training has several GPUs.
 
 The student that is evaluated is the saved, merged model, loaded again. Latencies are measured one request at a time, in
 this process and on the stated device; the teacher's latency is that of its requests in the generate stage. Replies are
@@ -8,8 +8,6 @@ stored as soon as they are generated, so that a restarted stage generates only w
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,8 +27,10 @@ from distillery_trainer.data.rows import Gold, HeldOutRow
 from distillery_trainer.evaluation.baselines import learned_rows, score_baselines
 from distillery_trainer.evaluation.findings import TrainedOn, train_result, trained_on
 from distillery_trainer.evaluation.metrics import breakdown
-from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
+from distillery_trainer.evaluation.model_replies import ModelReplies
+from distillery_trainer.evaluation.model_requests import model_requests, read_held_out_rows
 from distillery_trainer.evaluation.pairwise_judge import wins
+from distillery_trainer.evaluation.reply_processes import answer_in_processes
 from distillery_trainer.evaluation.result_table import EvaluationContext, result_table
 from distillery_trainer.evaluation.serving_student import NotComparable, comparison, serving_replies
 from distillery_trainer.evaluation.systems import (
@@ -38,19 +38,16 @@ from distillery_trainer.evaluation.systems import (
     ScoredAnswer,
     System,
     SystemReply,
-    held_out_rows,
     score_replies,
     score_teacher,
 )
 from distillery_trainer.runtime.errors import UserError
-from distillery_trainer.runtime.files import RowsFile, read_rows, to_line
+from distillery_trainer.runtime.files import RowsFile, to_line
 from distillery_trainer.runtime.library_settings import quiet_libraries
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
 from distillery_trainer.student.device import Device, choose_device, is_out_of_memory
 from distillery_trainer.student.model_card import write_scored_card
-from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder, read_description
 from distillery_trainer.tasks import TaskDefinition, task_for
-from distillery_trainer.tasks.task_definition import AnswerKind
 
 _PROBLEM_LIMIT = 400
 """Bytes."""
@@ -60,8 +57,12 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     """Make the result table. Raises StageError."""
     quiet_libraries()
     generated = config.input_folder(Stage.GENERATE)
-    task, device = task_for(config), choose_device()
-    rows = _read_rows(generated.test, task.metric)
+    task = task_for(config)
+    rows = read_held_out_rows(generated.test, task.metric)
+    if config.processes:
+        systems = [system for each in model_requests(config, task, rows) for system in each.systems]
+        answer_in_processes(config, systems, config.processes, progress)
+    device = choose_device()
     answers = {System.TEACHER: score_teacher(task, rows)}
     all_replies, busy = _model_replies(config, task, rows, device, progress)
     for system, replies in all_replies.items():
@@ -97,34 +98,16 @@ def _compared_with_serving(
     return comparison(task, serving, answers[System.STUDENT], answers[System.SERVING])
 
 
-def _read_rows(path: Path, metric: str) -> HeldOutRows:
-    found, missing = [], Counter[str]()
-    for row in read_rows(path):
-        try:
-            found.append(HeldOutRow.read(row))
-        except KeyError as error:
-            missing[str(error)] += 1
-    for key, count in missing.items():
-        sys.stderr.write(f"{path}: {count:,} rows without {key} are left out.\n")
-    rows = held_out_rows(found, metric)
-    if not rows.rows:
-        raise UserError("No held-out row can be scored: none has gold or an answer.", reason=Reason.TOO_FEW_ROWS)
-    return rows
-
-
 def _model_replies(
     config: RunConfig, task: TaskDefinition, rows: HeldOutRows, device: Device, progress: ProgressReporter
 ) -> tuple[dict[System, list[SystemReply]], bool | None]:
     """The replies of the base model under both prompts, and of the student under the student prompt; and whether the
     machine was busy with other things while their latencies were measured."""
-    *base_requests, student_requests = all_requests = _requests(task, rows)
-    merged = config.input_folder(Stage.TRAIN).model
-    models = _models(config, rows, device, progress, systems=len(all_requests))
+    by_model, replies = model_requests(config, task, rows), dict[System, list[SystemReply]]()
+    models = _models(config, rows, device, progress, systems=sum(len(each.systems) for each in by_model))
     with _out_of_memory_explained():
-        replies = {
-            **models.replies(base_requests, lambda: _open_base(config, merged)),
-            **models.replies([student_requests], lambda: open_folder(merged, str(merged))),
-        }
+        for each in by_model:
+            replies |= models.replies(each.systems, each.open_model)
     return {System.BASE_TEACHER_PROMPT: replies[System.BASE]} | replies, models.is_busy
 
 
@@ -137,26 +120,6 @@ def _models(
     models.alive, models.micro_batches = progress.alive, config.micro_batches
     models.pictures = PictureFiles(config.paths.pictures)
     return models
-
-
-def _open_base(config: RunConfig, student: Path) -> ModelFolder:
-    """The base model, which reads every prompt as the student does: with the chat template that was saved with it."""
-    template = read_description(student, str(student)).tokenizer.chat_template
-    return open_folder(locate(config), config.student.model.uri, lambda _: str(template))
-
-
-def _requests(task: TaskDefinition, rows: HeldOutRows) -> list[SystemRequests]:
-    """The requests to the models of this stage, the student's last."""
-    student_prompts = [row.studentPrompt for row in rows.rows]
-    teacher_prompts = [row.teacherPrompt for row in rows.rows]
-    teacher_replies = [row.answer for row in rows.rows] if task.answer_kind is AnswerKind.TURN else ()
-    requests = [
-        SystemRequests(System.BASE_TEACHER_PROMPT, teacher_prompts, task.max_tokens),
-        SystemRequests(System.BASE, student_prompts, task.student_max_tokens, teacher_replies),
-        SystemRequests(System.STUDENT, student_prompts, task.student_max_tokens, teacher_replies),
-    ]
-    # With equal prompts, the base model's replies count for both of its lines.
-    return requests[1:] if teacher_prompts == student_prompts else requests
 
 
 def _context(

@@ -23,7 +23,8 @@ from distillery_api.spec import Training
 from distillery_api.stage import Stage
 from distillery_trainer.evaluation.findings import train_result
 from distillery_trainer.evaluation.learning_curve import FEWEST_TRAIN_ROWS, PARTS, learning_curve
-from distillery_trainer.evaluation.model_replies import ModelReplies, SystemRequests
+from distillery_trainer.evaluation.model_replies import ModelReplies
+from distillery_trainer.evaluation.model_requests import SystemRequests
 from distillery_trainer.evaluation.systems import HeldOutRows, ScoredAnswer, System, score_replies
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.runtime.stage_metrics import ProgressReporter
