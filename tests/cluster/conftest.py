@@ -16,7 +16,9 @@ from control_plane import ControlPlane
 from operator_process import OperatorProcess, grant_rights, install_crd
 from process_node.addresses import AddressesUnavailable
 from process_node.node import ProcessNode
+from real_inputs import TEACHER_KEY
 from scripted_image import scripted_image
+from server_process import server_process
 from waiting import wait_until
 
 CI = os.environ.get("CI") == "true"
@@ -132,6 +134,14 @@ def scripted_node(node: ProcessNode) -> ProcessNode:
     """The node, with an image whose stages play a script (see scripted_image)."""
     node.images["distillery-trainer:scripted"] = scripted_image()
     return node
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Iterator[str]:
+    """The quickstart's stand-in teacher, for the real stages; yields its URL."""
+    options = ("--calm", "--latency", "0", "--wrong", "0", "--key", TEACHER_KEY)
+    with server_process("examples/quickstart/standin_teacher.py", tmp_path / "port", *options) as url:
+        yield url
 
 
 def _unavailable(problem: Exception) -> NoReturn:

@@ -340,6 +340,19 @@ def test_a_pod_finds_a_service_by_its_name(pods: Pods, kubectl: Callable[..., st
     assert pods.ended("client")["status"]["phase"] == "Succeeded"
 
 
+def test_a_pod_finds_another_one_by_its_name_below_a_headless_service(pods: Pods, node: ProcessNode) -> None:
+    spec = {"clusterIP": "None", "selector": {"app": "peers"}, "ports": [{"port": 8000}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "peers"}, "spec": spec}
+    first = pod("first-abcde", container("hostname; sleep 60"), hostname="first", subdomain="peers")
+    first["metadata"]["labels"] = {"app": "peers"}
+    find = "import socket; print(socket.gethostbyname('first.peers'))"
+    asking = container(f'until python3 -c "{find}" 2>/dev/null; do sleep 0.1; done')
+    pods.apply(service, first, pod("client", asking))
+    pods.ended("client")
+    assert node.logs(pods.namespace, "client").strip() == pods.get("first-abcde")["status"]["podIP"]
+    assert node.logs(pods.namespace, "first-abcde").strip() == "first"
+
+
 def test_deletion_sends_sigterm_and_waits_for_the_process(pods: Pods, node: ProcessNode) -> None:
     pods.apply(pod("worker", container("trap 'echo checkpoint; exit 143' TERM; echo up; while :; do sleep 0.05; done")))
     pods.running("worker")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-PACKAGE_FOLDERS = ("crds", "operator", "trainer_image")
+_PACKAGES = tuple(REPOSITORY / name for name in ("crds", "operator", "trainer_image"))
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -29,9 +29,11 @@ class Image:
 
 
 def python_image(environment: dict[str, str] | None = None, entrypoint: tuple[str, ...] = ()) -> Image:
-    """An image with this Python environment and our packages: `python` and the installed scripts are on PATH."""
+    """An image with this Python environment and the packages of this checkout, whichever one the environment was
+    installed from: `python` and the installed scripts are on PATH."""
     variables = {
         "PATH": f"{Path(sys.prefix) / 'bin'}:{SYSTEM_PATH}",
+        "PYTHONPATH": os.pathsep.join(map(str, _PACKAGES)),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
@@ -51,9 +53,8 @@ def built_in_images() -> dict[str, Image]:
 
 
 def _python_folders() -> tuple[Path, ...]:
-    """The virtual environment, the Python it was made from, and our packages, which are installed as links to here."""
-    packages = [REPOSITORY / name for name in PACKAGE_FOLDERS]
-    folders = [Path(sys.prefix), Path(sys.base_prefix), *packages]
+    """The virtual environment, the Python it was made from, and our packages."""
+    folders = [Path(sys.prefix), Path(sys.base_prefix), *_PACKAGES]
     interpreter = Path(os.path.realpath(sys.executable))
     if not any(interpreter.is_relative_to(folder) for folder in folders):
         folders.append(interpreter.parent)

@@ -118,7 +118,7 @@ class ProcessNode:
 
     @property
     def hosts(self) -> Path:
-        """The hosts file of its containers: the ready Pods by the names of their Services."""
+        """Its hosts file: the ready Pods by the names of their Services."""
         return self._services.names.file
 
     # ------------------------------------------------------------------ breaking things

@@ -1,12 +1,15 @@
 /*
- * Gives each pod its own 0.0.0.0.
+ * Gives each pod its own 0.0.0.0, and an interface with its address.
  *
  * Pods of the process node share the machine's network, so two servers that listen on all addresses would collide.
- * Preloaded into a container's processes, this turns a bind to "any address" into a bind to the pod's own one.
+ * Preloaded into a container's processes, this turns a bind to "any address" into a bind to the pod's own one, and adds
+ * the pod's address to the list of those of all interfaces, among which gloo looks for it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,4 +61,44 @@ int bind(int socket, const struct sockaddr *asked, socklen_t length)
             return bind_any_ipv6(real, socket, ipv6, address);
     }
     return real(socket, asked, length);
+}
+
+struct own_interface {
+    struct ifaddrs entry; /* first, so that the list begins with it */
+    struct sockaddr_in address, mask;
+};
+
+int getifaddrs(struct ifaddrs **list)
+{
+    int (*real)(struct ifaddrs **) = (int (*)(struct ifaddrs **))dlsym(RTLD_NEXT, "getifaddrs");
+    struct in_addr address;
+    struct own_interface *own;
+    int failed = real(list);
+    if (failed || !pod_address(&address))
+        return failed;
+    own = calloc(1, sizeof *own);
+    if (own == NULL)
+        abort();
+    own->address.sin_addr = address;
+    own->address.sin_family = own->mask.sin_family = AF_INET;
+    own->mask.sin_addr.s_addr = INADDR_NONE;
+    own->entry.ifa_name = "lo"; /* the device behind it */
+    own->entry.ifa_flags = IFF_UP | IFF_RUNNING;
+    own->entry.ifa_addr = (struct sockaddr *)&own->address;
+    own->entry.ifa_netmask = (struct sockaddr *)&own->mask;
+    own->entry.ifa_next = *list;
+    *list = &own->entry;
+    return 0;
+}
+
+void freeifaddrs(struct ifaddrs *list)
+{
+    void (*real)(struct ifaddrs *) = (void (*)(struct ifaddrs *))dlsym(RTLD_NEXT, "freeifaddrs");
+    struct in_addr address;
+    if (list != NULL && pod_address(&address)) {
+        struct ifaddrs *others = list->ifa_next;
+        free(list);
+        list = others;
+    }
+    real(list);
 }

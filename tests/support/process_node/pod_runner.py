@@ -96,7 +96,7 @@ class PodRunner(threading.Thread):
             self._wake.clear()
         self._stop_containers(0)
         self._give_address_back()
-        self._starter.volumes.remove()
+        self._starter.remove()
 
     def _give_address_back(self) -> None:
         """Once: it may be another pod's afterwards."""

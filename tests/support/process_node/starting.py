@@ -10,6 +10,7 @@ from process_node.image import Image
 from process_node.kube_api import Object
 from process_node.references import ReferenceMissing, References
 from process_node.sandbox import Mount, Sandbox
+from process_node.service_names import host_name
 from process_node.services import NodeServices
 from process_node.volumes import MountFailed, PodVolumes
 
@@ -32,6 +33,14 @@ class ContainerStarter:
         self._folder = services.folder / "pods" / pod_folder_name(pod)
         self._references = References(services.api, pod, pod_address, services.subnet.node_address)
         self.volumes = PodVolumes(self._folder / "volumes", pod, services.api, self._references)
+        self._hosts = self._folder / "hosts"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        services.names.add_pod(self._hosts, pod, pod_address)
+
+    def remove(self) -> None:
+        """Remove what the pod alone has, but for its logs."""
+        self._services.names.remove_pod(self._hosts)
+        self.volumes.remove()
 
     def make_run(self, container: Container, pod: Object, changed: Callable[[], None]) -> ContainerRun:
         """The container's next run, not started yet; raises CannotStart."""
@@ -72,18 +81,18 @@ class ContainerStarter:
         return Sandbox(
             image=image,
             command=resolve_command(container.spec, image, environment),
-            environment={"HOSTNAME": pod["metadata"]["name"], **environment},
-            mounts=[*self.volumes.mounts(container.spec, environment), self._hosts()],
+            environment={"HOSTNAME": host_name(pod), **environment},
+            mounts=[
+                *self.volumes.mounts(container.spec, environment),
+                Mount(self._hosts, "/etc/hosts", read_only=True),
+            ],
             working_folder=container.spec.get("workingDir") or image.working_folder,
             read_only_root=bool(rules.get("readOnlyRootFilesystem")),
             user=user,
             group=rules.get("runAsGroup", user),
             pod_address=self._pod_address,
-            host_name=pod["metadata"]["name"][:63],
+            host_name=host_name(pod),
         )
-
-    def _hosts(self) -> Mount:
-        return Mount(self._services.names.file, "/etc/hosts", read_only=True)
 
     def _files(self, container: Container) -> RunFiles:
         folder = self._folder / container.name
