@@ -22,7 +22,7 @@ class TrainingMachine(LenientModel):
     @property
     def training_memory(self) -> int | None:
         """Bytes in which one process of the training has to fit; None if unknown. Each process has one GPU, which holds
-        the whole model."""
+        the whole model or, where that does not fit, its part."""
         return self.gpu_memory if self.gpus else self.memory
 
 

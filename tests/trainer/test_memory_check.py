@@ -56,6 +56,46 @@ def test_only_what_certainly_cannot_fit_is_refused(method, machine, fits, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("training", "gigabytes", "optimizer"),
+    [
+        ({"method": "Full", "gpusPerNode": 4}, 141, 64_242_089_984),  # fits as a whole
+        ({"method": "Full", "gpusPerNode": 4}, 80, 16_060_522_496),
+        ({"method": "Full", "gpusPerNode": 4, "nodes": 2}, 40, 8_030_261_248),
+        ({"method": "LoRA", "gpusPerNode": 4}, 80, 335_544_320),
+    ],
+)
+def test_what_does_not_fit_into_one_gpu_is_divided_over_all(training, gigabytes, optimizer, tmp_path):
+    given = config(tmp_path, gpu(gigabytes), **training)
+    refuse_what_cannot_fit(given, STUDENT, LENGTHS)
+    memory = expected_memory(given, STUDENT, LENGTHS)
+    assert memory.optimizer == optimizer
+    assert memory.total < gigabytes * GB
+
+
+@pytest.mark.parametrize("training", [{"method": "Full", "gpusPerNode": 2}, {"method": "QLoRA", "gpusPerNode": 8}])
+def test_what_does_not_fit_divided_either_is_refused(training, tmp_path):
+    with pytest.raises(UserError):
+        refuse_what_cannot_fit(config(tmp_path, gpu(5), **training), STUDENT, LENGTHS)
+
+
+@pytest.mark.parametrize(
+    ("objective", "sequences"),
+    [
+        ({}, 4),
+        ({"samples": "Weighted"}, 4),
+        ({"samples": "Soft"}, 12),
+        ({"rationales": "Auxiliary"}, 8),
+        ({"samples": "Soft", "rationales": "Auxiliary"}, 16),
+    ],
+)
+def test_all_sequences_of_a_row_are_in_memory_together(objective, sequences, tmp_path):
+    given = config(tmp_path, gpu(80), objective=objective)
+    samples = given.generation.model_copy(update={"samples": 3})
+    given = given.model_copy(update={"generation": samples})
+    assert expected_memory(given, STUDENT, LENGTHS).sequences == sequences
+
+
+@pytest.mark.parametrize(
     ("method", "gigabytes", "remedy"),
     [
         ("Full", 80, "set training.method to LoRA, use a smaller student.model"),

@@ -66,6 +66,12 @@ def test_columns_and_siblings_go_with_their_sequences():
     assert long[COLUMNS][WEIGHT].tolist() == [0.25, 0.25]
 
 
+def test_batch_with_pictures_stays_whole():
+    batch = {**whole([row(200, 2), row(3, 1)]), "pixel_values": torch.zeros(3, 8)}
+    (part,) = parts_of_similar_length(batch)
+    assert part == batch
+
+
 def summed_loss(model, batch) -> torch.Tensor:
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="sum")

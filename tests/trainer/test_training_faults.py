@@ -218,6 +218,18 @@ def test_memory_that_never_suffices_is_said_with_what_was_tried(batch_size, firs
         in_less_memory(attempt, batch_size, first)
 
 
+def test_what_cannot_be_made_smaller_is_not_tried_again():
+    tried = []
+
+    def attempt(micro_batches, recompute):
+        tried.append(micro_batches)
+        raise OutOfMemory(8, [micro_batches]) if micro_batches == 4 else MemoryError
+
+    with pytest.raises(OutOfMemory, match=r"^with 2 rows at a time$"):
+        in_less_memory(attempt, 8, 1)
+    assert tried == [1, 2, 4]
+
+
 # --- the student
 
 

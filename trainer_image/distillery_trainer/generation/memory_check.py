@@ -8,23 +8,23 @@ from dataclasses import dataclass, replace
 
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RunConfig
-from distillery_api.spec import Training, TrainingMethod
+from distillery_api.spec import RationaleUse, SampleUse, Training, TrainingMethod
 from distillery_api.training_memory import TrainingMemory, gigabytes
 from distillery_trainer.generation.preflight import PreparedData
 from distillery_trainer.runtime.errors import UserError
 from distillery_trainer.student.checked_student import CheckedStudent
 from distillery_trainer.student.chosen_settings import chosen_settings
 from distillery_trainer.student.training_memory import (
+    LIBRARY_BYTES,
     ModelSizes,
     TrainingLoad,
-    activation_bytes,
+    divided_if_needed,
+    keeps_activations,
     least_load,
     training_memory,
 )
 from distillery_trainer.tasks import TaskDefinition
 
-_LIBRARIES = 1_000_000_000
-"""Bytes that the libraries take beside a training, on a GPU as well as in a container."""
 _SHORTER = 2
 """The rows may have so much fewer tokens than a teacher's prompts were counted to have."""
 _MANY_ROWS = 100_000
@@ -60,8 +60,9 @@ def expected_memory(config: RunConfig, student: CheckedStudent, rows: RowLengths
         return None
     available = _available(config, student)
     load = _load(config, student, student.sizes, rows)
-    if available is not None and not _keeps_activations(student.sizes, load, available):
-        load = replace(load, keeps_activations=False)
+    if available is not None:
+        free = available - training_memory(student.sizes, load).weights
+        load = replace(load, keeps_activations=keeps_activations(student.sizes, load, free))
     return training_memory(student.sizes, load).model_copy(update={"available": available})
 
 
@@ -73,14 +74,14 @@ def refuse_what_cannot_fit(config: RunConfig, student: CheckedStudent, rows: Row
     load = least_load(_load(config, student, student.sizes, rows))
     load = replace(load, length=max(1, load.length // _SHORTER), answer=max(1, load.answer // _SHORTER))
     least = training_memory(student.sizes, load).model_copy(update={"available": available})
-    if least.total + _LIBRARIES <= available:
+    if least.total + LIBRARY_BYTES <= available:
         return
     fitting = _fitting_method(config, student, load, available)
     method = f"set training.method to {fitting}, " if fitting else ""
     raise UserError(
         f"training.method: {config.training.method} of this student ({student.sizes.parameters / 1e6:,.0f} million"
-        f" parameters) takes at least {least.sentence()}, and {gigabytes(_LIBRARIES)} for the libraries; {method}use a"
-        " smaller student.model, or more memory (training.resources).",
+        f" parameters) takes at least {least.sentence()}, and {gigabytes(LIBRARY_BYTES)} for the libraries; {method}use"
+        " a smaller student.model, or more memory (training.resources).",
         reason=Reason.INVALID_SPEC,
     )
 
@@ -90,8 +91,8 @@ def _fitting_method(
 ) -> TrainingMethod | None:
     """The first method that fits; None where none does."""
     for method in (TrainingMethod.LORA, *([TrainingMethod.QLORA] if _on_gpu(config, student) else [])):
-        smaller = replace(load, method=method, rank=config.training.adapter_rank)
-        if student.sizes and training_memory(student.sizes, smaller).total + _LIBRARIES <= available:
+        smaller = replace(load, method=method, rank=config.training.adapter_rank, processes=1)
+        if student.sizes and training_memory(student.sizes, smaller).total + LIBRARY_BYTES <= available:
             return method
     return None
 
@@ -110,22 +111,26 @@ def _available(config: RunConfig, student: CheckedStudent) -> int | None:
 def _load(config: RunConfig, student: CheckedStudent, sizes: ModelSizes, rows: RowLengths) -> TrainingLoad:
     settings = chosen_settings(config.training, max(1, rows.count), sizes.parameters)
     length = min(rows.longest, config.training.max_length, student.positions or rows.longest)
-    return TrainingLoad(
+    load = TrainingLoad(
         method=config.training.method,
         number_bytes=student.number_bytes or (_BFLOAT16 if _on_gpu(config, student) else _FLOAT32),
         rank=settings.rank or 0,
-        sequences=math.ceil(settings.batch_size / _processes(config.training)),
+        sequences=math.ceil(settings.batch_size / _processes(config.training)) * _sequences_of_a_row(config),
         length=length,
         answer=min(rows.answer, length),
     )
+    if not _on_gpu(config, student):
+        return load
+    return divided_if_needed(sizes, load, _processes(config.training), _available(config, student))
+
+
+def _sequences_of_a_row(config: RunConfig) -> int:
+    """Those that stand in a micro-batch together, at most: the answer of each sample, and a rationale."""
+    objective = config.training.objective
+    answers = config.generation.samples if objective.samples is SampleUse.SOFT else 1
+    return answers + (objective.rationales is RationaleUse.AUXILIARY)
 
 
 def _processes(training: Training) -> int:
     """Those that share each batch."""
     return (training.gpus_per_node or 1) * (training.nodes or 1)
-
-
-def _keeps_activations(sizes: ModelSizes, load: TrainingLoad, available: int) -> bool:
-    """As the training will decide: where they need less than half of what the model leaves free."""
-    free = available - training_memory(sizes, load).weights
-    return activation_bytes(sizes, load) < free // 2

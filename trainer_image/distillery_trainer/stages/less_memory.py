@@ -31,7 +31,8 @@ class OutOfMemory(MemoryError):
 
 def in_less_memory(attempt: Callable[[int, bool], T], batch_size: int, micro_batches: int) -> T:
     """What `attempt` returns. It is given the number of micro-batches in a training batch, and whether to recompute
-    activations in place of keeping them. Raises OutOfMemory if each of up to four attempts did not fit."""
+    activations in place of keeping them. Raises OutOfMemory if each of up to four attempts did not fit, or if
+    `attempt` does."""
     tried: list[int] = []
     for parts in _numbers(batch_size, micro_batches):
         if tried:
@@ -40,6 +41,8 @@ def in_less_memory(attempt: Callable[[int, bool], T], batch_size: int, micro_bat
             sys.stderr.write(" time, and recomputes activations.\n")
         try:
             return attempt(parts, bool(tried))
+        except OutOfMemory:  # with as little as there can be
+            raise
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -19,12 +19,19 @@ from distillery_trainer.runtime.errors import Terminated
 from distillery_trainer.runtime.signals import on_termination
 from distillery_trainer.runtime.stage_metrics import StepProgress
 from distillery_trainer.stages.encoded_rows import EncodedRows
+from distillery_trainer.stages.less_memory import OutOfMemory
 from distillery_trainer.student.checkpoint_choice import ScoreModel
 from distillery_trainer.student.checkpoints import CheckpointNote, read_note
-from distillery_trainer.student.device import Device
+from distillery_trainer.student.device import Device, is_out_of_memory
 from distillery_trainer.student.model_folder import ModelFolder, open_folder
 from distillery_trainer.student.objectives.pairs import Pair
-from distillery_trainer.student.objectives.preference import FOLDER, PreferenceSetup, learn_preferences, too_few
+from distillery_trainer.student.objectives.preference import (
+    FOLDER,
+    PreferenceSetup,
+    Preferred,
+    learn_preferences,
+    too_few,
+)
 from distillery_trainer.student.saving import weight_storage_errors_explained
 from distillery_trainer.student.trained_weights import load_to_train
 from distillery_trainer.student.training_loop import TrainedModel
@@ -41,9 +48,10 @@ def with_preferences(
     device: Device,
     score: ScoreModel | None,
     progress: StepProgress,
+    recompute: bool = False,
 ) -> tuple[TrainedModel, ObjectiveFigures | None]:
-    """The student after its preferences, where they are wanted, and what came of them. Raises StageError and
-    NonFiniteLoss."""
+    """The student after its preferences, where they are wanted, and what came of them. Raises StageError,
+    NonFiniteLoss, and OutOfMemory where there can be no less in memory at a time."""
     if config.training.objective.kind is not ObjectiveKind.PREFERENCE or rows.objective is None:
         return trained, rows.objective
     if problem := too_few(rows.pairs):
@@ -69,10 +77,11 @@ def with_preferences(
         folder=folder,
         score=score if trained.validation_score is not None else None,
         micro_batches=min(config.micro_batches, settings.batch_size),
+        recompute=recompute,
         note=note,
     )
     with on_termination(monitor.stop), weight_storage_errors_explained(str(folder)):
-        preferred = learn_preferences(setup, monitor, trained.validation_score)
+        preferred = _learned(setup, monitor, trained.validation_score)
     if monitor.stop_requested:
         raise Terminated("The training was stopped after saving a checkpoint. Run again to resume from it.")
     sys.stderr.write(f"Preferences: {preferred.note}\n")
@@ -80,6 +89,15 @@ def with_preferences(
     if preferred.checkpoint is None:
         return trained, objective
     return replace(trained, checkpoint=preferred.checkpoint, validation_score=preferred.score), objective
+
+
+def _learned(setup: PreferenceSetup, monitor: TrainingMonitor, score_before: float | None) -> Preferred:
+    try:
+        return learn_preferences(setup, monitor, score_before)
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error) and setup.pairs_at_a_time == 1 and setup.recomputes:
+            raise OutOfMemory(setup.settings.batch_size, [setup.micro_batches]) from error
+        raise
 
 
 def preferences_note(before: Path, pairs: Sequence[Pair]) -> CheckpointNote:

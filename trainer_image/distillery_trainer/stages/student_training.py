@@ -44,11 +44,13 @@ from distillery_trainer.student.kept_base import kept_base, leave_adapter
 from distillery_trainer.student.lora import lora_adapters, merged, save_adapter
 from distillery_trainer.student.loss_watch import TrainingFailed
 from distillery_trainer.student.model_folder import ModelFolder, locate, open_folder
+from distillery_trainer.student.model_sizes import known_sizes
 from distillery_trainer.student.saving import save_student
 from distillery_trainer.student.tracker_callbacks import reported, tracker_callbacks
 from distillery_trainer.student.trained_weights import load_to_train, where_to_merge
 from distillery_trainer.student.training_log import TrainingLog
-from distillery_trainer.student.training_loop import TrainedModel, TrainingSetup, train
+from distillery_trainer.student.training_loop import TrainedModel, TrainingSetup, train, training_load
+from distillery_trainer.student.training_memory import divided_if_needed
 from distillery_trainer.student.training_monitor import TrainingMonitor
 from distillery_trainer.tasks import task_for
 
@@ -93,7 +95,8 @@ def train_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progr
 
     def attempt(micro_batches: int, recompute: bool) -> TrainedStudent:
         smaller = config.model_copy(update={"micro_batches": micro_batches})
-        trained, settings = _train(smaller, base, rows, device, progress, recompute=recompute)
+        score = _score(smaller, base, rows, device)
+        trained, settings = _train(smaller, base, rows, device, progress, score=score, recompute=recompute)
         began = time.monotonic()
         trained, objective = with_preferences(
             smaller,
@@ -102,8 +105,9 @@ def train_student(config: RunConfig, base: ModelFolder, rows: EncodedRows, progr
             trained=trained,
             settings=settings,
             device=device,
-            score=_score(smaller, base, rows, device),
+            score=score,
             progress=progress,
+            recompute=recompute,
         )
         figures = _figures(replace(trained, seconds=trained.seconds + time.monotonic() - began), settings, device)
         return TrainedStudent(trained.checkpoint, figures.model_copy(update={"objective": objective}))
@@ -142,15 +146,22 @@ def _rendering(config: RunConfig) -> Rendering:
 
 
 def _train(
-    config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device, progress: StepProgress, *, recompute: bool
+    config: RunConfig,
+    base: ModelFolder,
+    rows: EncodedRows,
+    device: Device,
+    progress: StepProgress,
+    *,
+    score: ValidationScore | None,
+    recompute: bool,
 ) -> tuple[TrainedModel, TrainingSettings]:
     folder, limit = config.stage_folder.checkpoints, config.training.max_duration
     monitor = TrainingMonitor(lambda done, total: progress.update(done, total, "steps"), progress.alive)
     monitor.max_seconds = parse_duration(limit).total_seconds() if limit else None
     with checkpoint_errors_explained(folder):
-        model = load_to_train(base, config.training.method, device)
+        shards = _shards(config, base, rows, device)
+        model = load_to_train(base, config.training.method, device, on_host=shards)
         settings = _settings(config, len(rows.train), model.num_parameters())
-        score = _score(config, base, rows, device)
         observers = _observers(config, progress) if this_group().is_first else ()
         setup = TrainingSetup(
             model=model,
@@ -165,7 +176,8 @@ def _train(
             micro_batches=config.micro_batches,
             recompute=recompute,
             picture_inputs=base.picture_inputs,
-            score=score if score and score.works(model) else None,
+            shards=shards,
+            score=score if score and not shards and score.works(model) else None,
             observers=observers,
         )
         if this_group().is_first:
@@ -175,6 +187,23 @@ def _train(
     if trained is None:
         raise Terminated("The training was stopped after saving a checkpoint. Run again to resume from it.")
     return trained, settings
+
+
+def _shards(config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Device) -> bool:
+    """Whether the processes have to divide the model, since it does not fit into one GPU; says so in the log."""
+    group, sizes = this_group(), known_sizes(base.config)
+    if group.is_alone or device.is_cpu or sizes is None:
+        return False
+    settings = chosen_settings(config.training, len(rows.train), sizes.parameters)
+    load = training_load(rows.train, config.training, settings, device)
+    divided = divided_if_needed(sizes, load, group.size, device.total_memory())
+    (shards,) = group.any(divided.processes > 1)
+    if shards and group.is_first:
+        sys.stderr.write(
+            f"The model does not fit into one GPU with all that its training needs, so the {group.size} processes"
+            " divide it (FSDP), and checkpoints are compared by their loss.\n"
+        )
+    return shards
 
 
 def _execution(setup: TrainingSetup) -> str:

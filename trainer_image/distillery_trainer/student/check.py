@@ -28,7 +28,7 @@ from distillery_trainer.student.device import Device, choose_device
 from distillery_trainer.student.folder_files import check_description, check_weights
 from distillery_trainer.student.invalid_model import InvalidModel
 from distillery_trainer.student.model_folder import ModelFolder, locate_description, read_description
-from distillery_trainer.student.model_sizes import model_sizes
+from distillery_trainer.student.model_sizes import known_sizes
 from distillery_trainer.student.row_encoding import RowEncoder
 from distillery_trainer.student.tool_check import check_tools
 from distillery_trainer.student.trained_weights import refuse_unavailable
@@ -63,11 +63,7 @@ def check(config: RunConfig) -> CheckedStudent:
 
 
 def _checked(base: ModelFolder, device: Device | None) -> CheckedStudent:
-    try:
-        sizes = model_sizes(base.config)
-    except Exception:  # noqa: BLE001 - model classes raise what they like, and only an estimate is missing
-        sizes = None
-    problem = _pictures_problem(base)
+    sizes, problem = known_sizes(base.config), _pictures_problem(base)
     if device is None:
         return CheckedStudent(sizes, base.positions, pictures_problem=problem)
     arithmetic = device.dtype.itemsize, not device.is_cpu, device.total_memory()

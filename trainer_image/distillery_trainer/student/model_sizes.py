@@ -41,6 +41,14 @@ def model_sizes(config: Any) -> ModelSizes:
     )
 
 
+def known_sizes(config: Any) -> ModelSizes | None:
+    """The same; None where the configuration does not tell."""
+    try:
+        return model_sizes(config)
+    except Exception:  # noqa: BLE001 - model classes raise what they like, and only an estimate is missing
+        return None
+
+
 def _width(stated: Any) -> int:
     """One width, where some models state one for each layer."""
     return max(stated) if isinstance(stated, list | tuple) else int(stated)

@@ -17,6 +17,8 @@ from transformers import Trainer
 from distillery_trainer.student.objectives.row_batches import COLUMNS, TARGETS
 from distillery_trainer.student.row_encoding import IGNORED
 
+_BY_TOKEN = {"input_ids", "attention_mask", "labels", TARGETS}
+"""In a batch: what has a value for each token of each sequence."""
 PART_TOKENS = 48
 """Tokens that could be computed in the time that a further part costs: all weights are read once more."""
 
@@ -25,6 +27,7 @@ class SimilarLengthsTrainer(Trainer):  # type: ignore[misc]
     """Takes each micro-batch on a CPU in parts of similar length."""
 
     aux_loss_enabled: bool
+    shards: bool
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """The loss of a micro-batch, a scalar; the gradients of all its parts are added up."""
@@ -50,13 +53,16 @@ class SimilarLengthsTrainer(Trainer):  # type: ignore[misc]
 
     @property
     def _takes_parts(self) -> bool:
-        """The routers of a mixture of experts have a loss of the whole micro-batch."""
-        return bool(self.args.use_cpu) and not self.aux_loss_enabled
+        """The routers of a mixture of experts have a loss of the whole micro-batch, and the processes of a sharded
+        model take as many passes as each other."""
+        return bool(self.args.use_cpu) and not self.aux_loss_enabled and not self.shards
 
 
 def parts_of_similar_length(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The sequences of a batch padded on the right, in one or more batches that take the least time together. The last
-    one has the longest sequences."""
+    one has the longest sequences. One with pictures, which are not told by sequence, stays whole."""
+    if not batch.keys() <= _BY_TOKEN | {COLUMNS}:
+        return [dict(batch)]
     mask = batch["attention_mask"]
     lengths: list[int] = mask.sum(dim=1).tolist()
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
@@ -80,7 +86,7 @@ def cheapest_ends(lengths: Sequence[int]) -> list[int]:
 def _part(batch: Mapping[str, Any], numbers: list[int]) -> dict[str, Any]:
     """The sequences with these numbers, without the padding that all of them have."""
     length = int(batch["attention_mask"][numbers].sum(dim=1).max())
-    part = {name: value[numbers, :length] for name, value in batch.items() if name != COLUMNS}
+    part = {name: value[numbers, :length] for name, value in batch.items() if name in _BY_TOKEN}
     return {**part, COLUMNS: _columns_of(batch, numbers)} if COLUMNS in batch else part
 
 

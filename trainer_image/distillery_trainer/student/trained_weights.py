@@ -18,13 +18,17 @@ _ROOM_TO_MERGE = 1.2
 """The model, and one of its weights at a time before and after."""
 
 
-def load_to_train(base: ModelFolder, method: TrainingMethod, device: Device) -> PreTrainedModel:
-    """The base model on the device. Trained weights are held in 32 bits, frozen ones in the precision of the arithmetic
-    or, for QLoRA, in 4 bits. Raises InvalidModel, or UserError where the machine lacks what the method needs."""
+def load_to_train(
+    base: ModelFolder, method: TrainingMethod, device: Device, *, on_host: bool = False
+) -> PreTrainedModel:
+    """The base model on the device, or in the memory of the host until it is divided over several devices. Trained
+    weights are held in 32 bits, frozen ones in the precision of the arithmetic or, for QLoRA, in 4 bits. Raises
+    InvalidModel, or UserError where the machine lacks what the method needs."""
     if method is TrainingMethod.QLORA:
         refuse_unavailable(method)
         return base.load(device.dtype, device.kind, quantisation.four_bits(device.dtype))
-    model = base.load(device.dtype if method.trains_adapters else torch.float32, device.kind)
+    where = "cpu" if on_host else device.kind
+    model = base.load(device.dtype if method.trains_adapters else torch.float32, where)
     attend_in_single_precision(model, device)
     return model
 

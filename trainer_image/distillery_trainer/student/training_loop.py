@@ -50,6 +50,7 @@ from distillery_trainer.student.checkpoints import (
 from distillery_trainer.student.device import Device, is_out_of_memory
 from distillery_trainer.student.lora import share_inputs
 from distillery_trainer.student.loss_watch import LossWatch
+from distillery_trainer.student.model_sizes import known_sizes
 from distillery_trainer.student.objectives import objective_for
 from distillery_trainer.student.objectives.objective import AnswerTokens, Objective
 from distillery_trainer.student.objectives.row_batches import (
@@ -63,16 +64,14 @@ from distillery_trainer.student.objectives.row_batches import (
 )
 from distillery_trainer.student.resumable_trainer import ResumableTrainer
 from distillery_trainer.student.row_encoding import IGNORED, EncodedRow
+from distillery_trainer.student.sharding import ShardedTrainer
 from distillery_trainer.student.shared_batches import SharedBatchTrainer
 from distillery_trainer.student.similar_lengths import SimilarLengthsTrainer
+from distillery_trainer.student.training_memory import TrainingLoad, keeps_activations
 from distillery_trainer.student.training_monitor import EvaluationMadeUp, Interrupted, TrainingMonitor
 
-_ACTIVATION_BYTES = 34
-"""Bytes stored for the backward pass per token, layer and hidden unit in 16-bit arithmetic with blockwise attention
-(Korthikanti et al., arXiv 2205.05198, section 4.1)."""
 
-
-class AnswerTrainer(SharedBatchTrainer, SimilarLengthsTrainer, ResumableTrainer):
+class AnswerTrainer(SharedBatchTrainer, SimilarLengthsTrainer, ShardedTrainer, ResumableTrainer):
     """A trainer whose output layer runs only for the positions that the loss covers.
 
     TRL's own kernel for this needs Triton. With prompts of 100 tokens and answers of 3, the output layer of a small
@@ -174,6 +173,8 @@ class TrainingSetup:
     """Whether activations are recomputed whatever memory there seems to be."""
     picture_inputs: PictureInputs = no_inputs
     """What the model needs for the pictures of a batch."""
+    shards: bool = False
+    """Whether the processes divide the model, which is in the host's memory, in place of a copy for each."""
     score: ScoreModel | None = None
     """Scores answers to validation rows, to select the checkpoint by that; None to select it by its loss."""
     observers: Sequence[TrainerCallback] = ()
@@ -186,19 +187,29 @@ class TrainingSetup:
 
     def keeps_activations(self) -> bool:
         """Whether the activations of the largest possible micro-batch need less than half of the free memory. Once
-        the memory was exhausted, none are kept."""
-        if self.recompute or self.micro_batches > 1:
+        the memory was exhausted, none are kept; nor are those of a model whose sizes are unknown."""
+        sizes = None if self.recompute or self.micro_batches > 1 else known_sizes(self.model.config)
+        if sizes is None:
             return False
-        longest = max(len(each.input_ids) for row in self.train_rows for each in (row, *row.siblings))
-        sequences = math.ceil(self.rows_at_a_time / this_group().size) * max(
-            1 + len(row.siblings) for row in self.train_rows
-        )
-        config = self.model.config.get_text_config()
-        width = _ACTIVATION_BYTES * config.num_hidden_layers * config.hidden_size
-        scale = 1 if self.device.dtype is torch.bfloat16 else 2
-        needed: int = longest * sequences * width * scale
         sharing = this_group().on_this_node if self.device.is_cpu else 1
-        return needed * sharing < self.device.free_memory() // 2
+        load = training_load(self.train_rows, self.training, self.settings, self.device)
+        return keeps_activations(sizes, load, self.device.free_memory() // sharing)
+
+
+def training_load(
+    rows: Sequence[EncodedRow], training: Training, settings: TrainingSettings, device: Device
+) -> TrainingLoad:
+    """The largest possible batch of the rows, as one process has it in memory at a time."""
+    sequences = [each for row in rows for each in (row, *row.siblings)]
+    own = math.ceil(settings.batch_size / this_group().size)
+    return TrainingLoad(
+        method=training.method,
+        number_bytes=device.dtype.itemsize,
+        rank=settings.rank or 0,
+        sequences=own * max(1 + len(row.siblings) for row in rows),
+        length=max(len(each.input_ids) for each in sequences),
+        answer=max(each.answer_length for each in sequences),
+    )
 
 
 def train(setup: TrainingSetup, monitor: TrainingMonitor) -> TrainedModel | None:
@@ -242,6 +253,7 @@ def _trainer(setup: TrainingSetup, monitor: TrainingMonitor, *, by_score: bool) 
         peft_config=setup.adapters,
         callbacks=setup.observers,
         monitor=monitor,
+        shards=setup.shards,
     )
     trainer.share_batches()
     if setup.device.dtype is torch.bfloat16:

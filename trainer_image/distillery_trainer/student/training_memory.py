@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from distillery_api.spec import TrainingMethod
 from distillery_api.training_memory import TrainingMemory
 
+LIBRARY_BYTES = 1_000_000_000
+"""Bytes that the libraries take beside a training, on a GPU as well as in a container."""
 _QUANTISED_BYTES = 0.52
 """Of a weight: 4 bits, and 0.127 bits of its share of the scales."""
 _SINGLE = 4
@@ -74,6 +76,8 @@ class TrainingLoad:
     """Tokens of each that the loss covers."""
     keeps_activations: bool = True
     """Whether they are kept, rather than computed again in the backward pass but for the inputs of the layers."""
+    processes: int = 1
+    """Those that divide weights, gradients and optimiser's state among them; 1 where each has them all."""
     accumulates: bool = False
     """Whether gradients of a part of the batch are there already while the next part is processed."""
 
@@ -83,11 +87,13 @@ def training_memory(sizes: ModelSizes, load: TrainingLoad) -> TrainingMemory:
     full = not load.method.trains_adapters
     adapters = 0 if full else _adapter_parameters(sizes, load)
     trained = sizes.parameters if full else adapters
-    weights = _weight_bytes(sizes, load) + adapters * _adapter_bytes(load)
-    gradients, optimizer = trained * _adapter_bytes(load), 2 * trained * _adapter_bytes(load)
+    held = (_weight_bytes(sizes, load) + adapters * _adapter_bytes(load)) // load.processes
+    weights = held + _gathered_bytes(sizes, load)
+    gradients = trained * _adapter_bytes(load) // load.processes
+    optimizer = 2 * gradients
     activations, logits = activation_bytes(sizes, load), load.sequences * load.answer * sizes.vocabulary * _LOGIT_BYTES
     forward = activations + max(logits, _temporary_bytes(sizes, load)) + (gradients if load.accumulates else 0)
-    backward = gradients + (_tied_gradient_bytes(sizes, load) if full else 0)
+    backward = gradients + (_tied_gradient_bytes(sizes, load) if full and load.processes == 1 else 0)
     return TrainingMemory(
         weights=weights,
         gradients=gradients,
@@ -103,6 +109,20 @@ def training_memory(sizes: ModelSizes, load: TrainingLoad) -> TrainingMemory:
 def least_load(load: TrainingLoad) -> TrainingLoad:
     """The same with as little in memory as the training can do with: one row at a time, and no activations."""
     return replace(load, sequences=1, keeps_activations=False)
+
+
+def keeps_activations(sizes: ModelSizes, load: TrainingLoad, free: int) -> bool:
+    """Whether the activations take less than half of what is free beside the weights."""
+    return activation_bytes(sizes, replace(load, keeps_activations=True)) < free // 2
+
+
+def divided_if_needed(sizes: ModelSizes, load: TrainingLoad, processes: int, available: int | None) -> TrainingLoad:
+    """The load with the model divided over the GPUs of so many processes, where even one row at a time would not fit
+    into one of them beside the whole model. Quantised weights cannot be divided."""
+    if processes == 1 or available is None or load.method is TrainingMethod.QLORA:
+        return load
+    fits = training_memory(sizes, least_load(load)).total + LIBRARY_BYTES <= available
+    return load if fits else replace(load, processes=processes)
 
 
 def activation_bytes(sizes: ModelSizes, load: TrainingLoad) -> int:
@@ -158,6 +178,17 @@ def _weight_bytes(sizes: ModelSizes, load: TrainingLoad) -> int:
         others = sizes.parameters - sizes.linear_parameters
         return int(_QUANTISED_BYTES * sizes.linear_parameters) + load.number_bytes * others
     return load.number_bytes * sizes.parameters
+
+
+def _gathered_bytes(sizes: ModelSizes, load: TrainingLoad) -> int:
+    """Of a model that is divided: the layer that computes and the next one, and the embeddings, each with its
+    gradients where all weights are trained."""
+    if load.processes == 1:
+        return 0
+    layer, embeddings = sizes.linear_parameters // max(1, sizes.layers), sizes.vocabulary * sizes.hidden
+    if load.method is TrainingMethod.FULL:
+        return 2 * _SINGLE * (2 * layer + embeddings)
+    return load.number_bytes * (2 * layer + embeddings)
 
 
 def _temporary_bytes(sizes: ModelSizes, load: TrainingLoad) -> int:

@@ -52,8 +52,20 @@ class PreferenceSetup:
     score: ScoreModel | None
     """Scores answers to validation rows; None where answers are long."""
     micro_batches: int = 1
+    recompute: bool = False
+    """Whether activations are computed again in any case, as they are where batches are in parts."""
     note: CheckpointNote = field(default_factory=CheckpointNote)
     """What the checkpoints are determined by: the student before, and the pairs."""
+
+    @property
+    def pairs_at_a_time(self) -> int:
+        """A pair is two sequences, so half as many are in memory at a time as rows would be."""
+        return max(1, self.settings.batch_size // self.micro_batches // 2)
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether activations are computed again."""
+        return self.recompute or self.micro_batches > 1
 
 
 @dataclass(frozen=True)
@@ -109,9 +121,8 @@ def learn_preferences(setup: PreferenceSetup, monitor: TrainerCallback, score_be
 
 
 def pair_arguments(setup: PreferenceSetup) -> DPOConfig:
-    """The settings of DPOTrainer. A pair is two sequences, so half as many are in memory at a time."""
-    settings, device = setup.settings, setup.device
-    at_a_time = max(1, settings.batch_size // setup.micro_batches // 2)
+    """The settings of DPOTrainer."""
+    settings, device, at_a_time = setup.settings, setup.device, setup.pairs_at_a_time
     batches = math.ceil(settings.batch_size / at_a_time)
     steps = _EPOCHS * math.ceil(len(setup.pairs) / at_a_time / batches)
     return DPOConfig(
@@ -127,7 +138,7 @@ def pair_arguments(setup: PreferenceSetup) -> DPOConfig:
         bf16=device.dtype is torch.bfloat16,
         use_cpu=device.is_cpu,
         dataloader_pin_memory=not device.is_cpu,
-        gradient_checkpointing=setup.micro_batches > 1,
+        gradient_checkpointing=setup.recomputes,
         max_length=None,
         save_strategy="epoch",
         save_total_limit=2,
