@@ -22,11 +22,8 @@ INPUTS = "inputs"
 SETTINGS = {"learningRate": 0.001, "epochs": 3, "batchSize": 8, "maxLength": 512, "lora": {"rank": 4, "alpha": 8}}
 NO_GPU_SEEN = {"name": "CUDA_VISIBLE_DEVICES", "value": ""}
 """The node's GPUs are known to the scheduler alone: the processes train on the CPU."""
-TOGETHER = {
-    "nodes": 2,
-    "gpusPerNode": 2,
-    "podTemplate": {"spec": {"containers": [{"name": "stage", "env": [NO_GPU_SEEN]}]}},
-}
+ON_THE_CPU = {"podTemplate": {"spec": {"containers": [{"name": "stage", "env": [NO_GPU_SEEN]}]}}}
+TOGETHER = {"nodes": 2, "gpusPerNode": 2, **ON_THE_CPU}
 PATIENCE = 900.0
 """Seconds for generate and train on a busy machine."""
 
@@ -81,6 +78,7 @@ def apply(control_plane: Cluster, namespace: str, node: ProcessNode, teacher: st
             teacher,
             f"pvc://{INPUTS}/",
             training={**SETTINGS, **processes},
+            evaluation=ON_THE_CPU,
             serving={"mode": "None"},
             storage={"size": "1Gi", "accessModes": ["ReadWriteMany"]},
         )
@@ -111,6 +109,9 @@ def test_two_pods_of_two_processes_train_as_one_process_does(curve: list[Figures
     (job,) = together.distilled.children("jobs", "train")
     assert job["status"]["succeeded"] == 2
     assert [step for step, *_ in together.curve()] == [5, 10, 15]
+    (pod,) = together.distilled.children("pods", "evaluate")
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert "answered by one process" not in together.node.logs(together.distilled.namespace, pod["metadata"]["name"])
     assert together.curve() == [pytest.approx(figures, abs=1e-3) for figures in curve]
 
 

@@ -60,6 +60,15 @@ def test_an_evaluation_with_resources_of_its_own_is_one_process(own: Raw) -> Non
     assert processes_of_the_evaluation(cluster) is None
 
 
+def test_processes_that_are_to_share_the_cpu_see_no_gpu_in_both_stages() -> None:
+    cluster = SimulatedLife(training={"gpusPerNode": 2, "resources": {"limits": {"nvidia.com/gpu": 0}}})
+    for stage in (Stage.TRAIN, Stage.EVALUATE):
+        cluster.reach(stage)
+        variables = cluster.job()["spec"]["template"]["spec"]["containers"][0]["env"]
+        assert {"name": "CUDA_VISIBLE_DEVICES", "value": ""} in variables
+        cluster.complete()
+
+
 def processes_of_the_evaluation(cluster: SimulatedLife) -> int | None:
     name = cluster.job()["spec"]["template"]["spec"]["volumes"]
     (config,) = (each["configMap"]["name"] for each in name if each["name"] == "config")

@@ -242,9 +242,9 @@ def _api_keys(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
 
 
 def _no_gpus(plan: Plan, stage: Stage) -> tuple[Manifest, ...]:
-    """Says that the processes of a training share the CPU, where they are to have no GPUs."""
+    """Says that the processes of a training or an evaluation share the CPU, where they are to have no GPUs."""
     on_processors = plan.spec.training.gpus_per_node is not None and not has_accelerator(plan.options(stage))
-    return ({"name": "CUDA_VISIBLE_DEVICES", "value": ""},) if stage is Stage.TRAIN and on_processors else ()
+    return ({"name": "CUDA_VISIBLE_DEVICES", "value": ""},) if stage in _LOADS_MODEL and on_processors else ()
 
 
 def _credentials(plan: Plan, stage: Stage) -> Manifest:
