@@ -189,7 +189,7 @@ def test_student_has_learnt_to_see(trained):
 
 def test_adapter_merged_model_and_evaluation_give_the_text_of_generate(trained):
     prompts = [trained.rows.prompt(number) for number in (0, 1, 41)]
-    prompts.append([{"role": "user", "content": "Say red."}])
+    prompts += [[{"role": "user", "content": text}] for text in ("Say red.", "A cat sits on a mat. Say blue.")]
     merged = [by_the_library(trained, trained.student, prompt) for prompt in prompts]
     requests = [
         GenerationRequest(prompt_ids(trained.reader, prompt), 8, prompt[-1].get("pictures", ())) for prompt in prompts
