@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
 from distillery_api.run_config import GENERATION_BATCH_ROWS
@@ -91,7 +92,10 @@ class ValidationScore:
         replies = self._generator(model).generate(
             [GenerationRequest(row.prompt, longest, row.encoded.pictures) for row in own]
         )
-        (total,) = group.sum(sum(self._score(own[index], reply.ids) for index, reply in replies if reply.finished))
+        # As each step of the training is: the library's `generate` calls the model within what the trainer has wrapped.
+        with torch.autocast(self.device.kind, torch.bfloat16, enabled=self.device.dtype is torch.bfloat16):
+            scored = sum(self._score(own[index], reply.ids) for index, reply in replies if reply.finished)
+        (total,) = group.sum(scored)
         return total / len(self.rows)
 
     def works(self, model: PreTrainedModel) -> bool:

@@ -27,13 +27,20 @@ def attend_in_single_precision(model: PreTrainedModel, device: Device) -> None:
 
 
 def _attention(
-    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, **options: Any
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    **options: Any,
 ) -> Any:
-    """As the library's function, whose arguments and result these are. One token at a time, as in replies, the cache is
-    taken as it is."""
+    """As the library's function, whose arguments and result these are; some towers name theirs. One token at a time, as
+    in replies, the cache is taken as it is."""
     if query.shape[2] == 1:
-        return sdpa_attention_forward(module, query, key, value, mask, **options)
-    mask = mask.float() if mask is not None and mask.is_floating_point() else mask
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    mask = attention_mask
+    if mask is not None and mask.is_floating_point():
+        mask = mask.float()
     with torch.autocast(query.device.type, enabled=False):
         attended, _ = sdpa_attention_forward(module, query.float(), key.float(), value.float(), mask, **options)
     return attended.to(query.dtype), None
