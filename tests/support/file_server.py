@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback import answering, loopback_server
 
 _DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 
@@ -136,17 +137,11 @@ class _Handler(BaseHTTPRequestHandler):
 def file_server(certificate: Path | None = None, key: Path | None = None) -> Iterator[FileServer]:
     """A running server, with TLS where it has a certificate."""
     files = FileServer()
-    handler = type("Handler", (_Handler,), {"files": files})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = loopback_server(_Handler, files=files)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    files.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with answering(server) as address:
+        files.url = f"{'https' if certificate else 'http'}://{address}"
         yield files
-    finally:
-        server.shutdown()
-        server.server_close()

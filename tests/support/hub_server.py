@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from loopback import answering, loopback_server
 
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -88,13 +89,6 @@ class _Handler(BaseHTTPRequestHandler):
 def hub_server(folder: Path) -> Iterator[HubServer]:
     """The server, for the length of a block."""
     hub = HubServer(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(loopback_server(_Handler, hub=hub)) as address:
+        hub.url = f"http://{address}"
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

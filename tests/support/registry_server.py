@@ -10,11 +10,12 @@ import io
 import json
 import socket
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+from loopback import answering, loopback_server
 
 RESET = 0
 """A fault: the connection is reset in the middle of the request."""
@@ -192,11 +193,6 @@ class _Handler(BaseHTTPRequestHandler):
 def registry_server(**options: object) -> Iterator[RegistryServer]:
     """A registry on loopback for the length of a block."""
     registry = RegistryServer(**options)
-    handler = type("Handler", (_Handler,), {"registry": registry})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        registry.host = f"127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield registry
-        finally:
-            server.shutdown()
+    with answering(loopback_server(_Handler, registry=registry)) as address:
+        registry.host = address
+        yield registry

@@ -8,11 +8,13 @@ import hashlib
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from random import Random
 
 from tokenizers import Tokenizer
+
+from loopback import answering, loopback_server
 
 LABELS = ("entailment", "neutral", "contradiction")
 REASON_WORDS = (
@@ -69,10 +71,5 @@ def token_counting_teacher(tokenizer: Path):
         def log_message(self, *arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield teacher, f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(loopback_server(Handler)) as address:
+        yield teacher, f"http://{address}/v1"

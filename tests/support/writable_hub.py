@@ -7,13 +7,14 @@ import base64
 import contextlib
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from loopback import answering, loopback_server
 
 LARGE = 1024
 """Bytes from which a file goes to the large files' storage, unless it is text for people; on the Hub it is 10 MB."""
@@ -322,13 +323,6 @@ class _Handler(BaseHTTPRequestHandler):
 def writable_hub(**options: Any) -> Iterator[WritableHub]:
     """The server on loopback, for the length of a block."""
     hub = WritableHub(**options)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with answering(loopback_server(_Handler, hub=hub)) as address:
+        hub.url = f"http://{address}"
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

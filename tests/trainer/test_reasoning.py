@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distillery_trainer.parsing.reasoning import split_reasoning, without_reasoning
+from distillery_trainer.parsing.reasoning_marks import QUOTE, TAG
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ def test_reasoning_at_the_start_is_separated(text, reasoning, answer):
         "R1 models think between `<think>` and `</think>` tags. They answer after that.",
         "The end is marked by `</think>`, and nothing else.",
         'It writes "</think>" when it is done.',
+        'It writes "</think> and more" when it is done.',
+        "It writes \u201c</think> and more\u201d when it is done.",
         "First <think> comes, then </think>.",
         "Answer: 5 <think>was that right?",
     ],
@@ -78,7 +81,10 @@ MARKS = (
 UNMARKED = st.text().map(lambda text: text.translate(dict.fromkeys(map(ord, "<>[]|/\uff1c\uff1e\u25c1\u25b7`"))))
 
 
-@given(st.sampled_from(MARKS), UNMARKED, UNMARKED)
+UNQUOTED = UNMARKED.map(lambda text: QUOTE.sub("", text))
+
+
+@given(st.sampled_from(MARKS), UNQUOTED, UNMARKED)
 def test_only_the_answer_remains_of_a_reply_with_marks(around, reasoning, answer):
     opening, closing = around
     assert without_reasoning(f"{opening}{reasoning}{closing}{answer}") == answer.lstrip()
@@ -98,6 +104,10 @@ def test_reply_that_was_cut_off_in_its_reasoning_has_no_answer(opening, reasonin
         ("<think>The mark `<think>` opens it.</think>B", "The mark `<think>` opens it.", "B"),
         ("<think>The end is `</think>`, they say.</think>B", "The end is `</think>`, they say.", "B"),
         ("It ends with `</think>`, as here.</think>B", "It ends with `</think>`, as here.", "B"),
+        ('The premise says "no".\nSo it is "no"</think>B', 'The premise says "no".\nSo it is "no"', "B"),
+        ("They are the dogs'</think>B", "They are the dogs'", "B"),
+        ('It is yes.</think>"yes"', "It is yes.", '"yes"'),
+        ("</think>'yes'", "", "'yes'"),
         ("<think/>B", "", "B"),
         ("<thinking>a</thinking>\n<reflection>b</reflection>\nB", "a\n\nb", "B"),
         (
@@ -146,7 +156,6 @@ def test_prose_with_words_of_marks_is_unchanged(answer):
     assert split_reasoning(answer) == (None, answer)
 
 
-@given(st.text(), st.text())
+@given(st.text().filter(lambda text: not TAG.search(text)), UNQUOTED)
 def test_what_follows_reasoning_is_the_answer(reasoning, answer):
-    reasoning = reasoning.replace("</think>", "")
     assert without_reasoning(f"<think>{reasoning}</think>{answer}") == answer.lstrip()

@@ -69,7 +69,8 @@ def _end_of_unopened(text: str) -> int | None:
     for tag in islice(marks.TAG.finditer(text), _MAX_QUOTED_MARKS):
         if not marks.is_closing(tag):
             return None
-        if not _touches_quote(text, tag) and not _is_in_code(text[: tag.start()]):
+        before = text[: tag.start()]
+        if not _is_quoted(text, tag) and not _opens_quotation(before) and not _is_in_code(before):
             return tag.end()
     return None
 
@@ -79,8 +80,10 @@ def _is_quoted(text: str, tag: re.Match[str]) -> bool:
     return bool(marks.QUOTE.fullmatch(before) and marks.QUOTE.fullmatch(after))
 
 
-def _touches_quote(text: str, tag: re.Match[str]) -> bool:
-    return marks.QUOTE.search(text[max(0, tag.start() - 1) : tag.start()] + text[tag.end() : tag.end() + 1]) is not None
+def _opens_quotation(before: str) -> bool:
+    """Whether a text ends with a quotation mark that opens a quotation. Reasoning may end with one that closes it."""
+    line = before.rpartition("\n")[2]
+    return line.endswith(("\u201c", "\u2018")) or (line.endswith('"') and line.count('"') % 2 == 1)
 
 
 def _is_in_code(before: str) -> bool:
