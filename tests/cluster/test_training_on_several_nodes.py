@@ -54,11 +54,23 @@ class Trained:
         """Step, loss on train rows and loss on validation rows of each line."""
         return [[line["step"], line.get("loss"), line.get("validationLoss")] for line in self.log()]
 
-    def kill_pod(self, number: int, *, after: int) -> list[dict[str, Any]]:
-        """Kill the Pod of a node once the checkpoint of a step is complete; returns the training log up to there."""
+    def kill_pod(self, number: int, *, attempt: int, after: int) -> list[dict[str, Any]]:
+        """Kill a node's Pod of an attempt, once the checkpoint of a step is complete; returns the training log up to
+        there."""
         wait_until(lambda: self._has_checkpoint(after), PATIENCE, f"the checkpoint of step {after}")
-        self.node.kill(f"{self.distilled.namespace}/{self.distilled.name}-train-*-{number}-?????")
+        wait_until(lambda: self._killed(number, attempt), PATIENCE, f"Pod {number} of attempt {attempt}")
         return [line for line in self.log() if line["step"] <= after]
+
+    def _killed(self, number: int, attempt: int) -> bool:
+        """Whether the Pod was running, and is killed."""
+        record = self.distilled.stage("train")
+        if record.get("attempts") != attempt:
+            return False
+        try:
+            self.node.kill(f"{self.distilled.namespace}/{record['job']}-{number}-?????")
+        except LookupError:
+            return False
+        return True
 
     def _has_checkpoint(self, step: int) -> bool:
         """Whether the checkpoint of a step is complete, with the random states of four processes."""
@@ -119,8 +131,8 @@ def test_two_pods_of_two_processes_train_as_one_process_does(curve: list[Figures
 @pytest.mark.timeout(2 * PATIENCE)
 def test_a_training_goes_on_from_its_checkpoint_whichever_pod_was_killed(curve: list[Figures], apply: Apply) -> None:
     together = apply("killed", TOGETHER)
-    second = together.kill_pod(1, after=5)
-    first = together.kill_pod(0, after=10)
+    second = together.kill_pod(1, attempt=1, after=5)
+    first = together.kill_pod(0, attempt=2, after=10)
     together.distilled.wait("Trained", seconds=PATIENCE)
     assert together.distilled.stage("train")["attempts"] == 3
     assert together.curve() == [pytest.approx(figures, abs=1e-3) for figures in curve]
