@@ -118,12 +118,13 @@ class Distilled:
 
     def wait_while_well(self, kind: str, seconds: float) -> Manifest:
         """Return it once a condition is true; fails as soon as it is stalled, since waiting would not help."""
-        wait_until(lambda: {kind, "Stalled"} & self._truths(), seconds, kind)
-        if "Stalled" in self._truths():
+        wait_until(lambda: {kind, "Stalled"} & self.truths(), seconds, kind)
+        if "Stalled" in self.truths():
             raise AssertionError(f"it is stalled, at {self._ownership()}")
         return self.get()
 
-    def _truths(self) -> set[str]:
+    def truths(self) -> set[str]:
+        """The types of its conditions that are true."""
         return {kind for kind, (status, _) in self.conditions.items() if status == "True"}
 
     def wait_ready(self, seconds: float = 60.0) -> Manifest:
