@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 Value = TypeVar("Value")
-Path = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 """Names of fields and numbers of items, from the outside."""
 
 RULES_KEYWORD = "x-kubernetes-validations"
@@ -152,9 +152,7 @@ class BrokenRules:
 
     gathered: list[tuple[ApiModel, list[Rule]]] = field(default_factory=list)
 
-    def located(
-        self, validated: object, path: tuple[str | int, ...] = ()
-    ) -> Iterator[tuple[tuple[str | int, ...], Rule]]:
+    def located(self, validated: object, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Rule]]:
         """The broken rules below `validated`, each with the path of its model."""
         if isinstance(validated, ApiModel):
             yield from ((path, rule) for model, rules in self.gathered if model is validated for rule in rules)

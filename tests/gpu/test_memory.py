@@ -64,7 +64,7 @@ def taken_and_estimated(model, method, tokenizer, folder):
         sequences=SEQUENCES,
         length=LENGTH,
         answer=ANSWER,
-        keeps_activations=setup.keeps_activations(),
+        keeps_activations=setup.keeps_activations,
     )
     gc.collect()
     torch.cuda.reset_peak_memory_stats()

@@ -28,8 +28,7 @@ SEQUENCES, LENGTH, ANSWER, RANK = 4, 128, 4, 8
 
 
 class Recomputing(TrainingSetup):
-    def keeps_activations(self):
-        return False
+    keeps_activations = False
 
 
 def measured(base, method, dtype, folder, *, keeps_activations):

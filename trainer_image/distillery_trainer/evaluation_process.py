@@ -16,7 +16,6 @@ from pathlib import Path
 from distillery_api.run_config import RunConfig
 from distillery_api.runtime.resilient_output import accept_every_character
 from distillery_api.stage import Stage
-from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.evaluation.model_replies import ModelReplies
 from distillery_trainer.evaluation.model_requests import model_requests, read_held_out_rows
 from distillery_trainer.evaluation.reply_processes import ALIVE, REPLIED, VISIBLE_GPUS
@@ -69,9 +68,7 @@ def main() -> int:
         return 1
     task = task_for(config)
     rows = read_held_out_rows(config.input_folder(Stage.GENERATE).test, task.metric)
-    models = ModelReplies(config.stage_folder, device, reports.replied)
-    models.alive, models.micro_batches = reports.alive, config.micro_batches
-    models.pictures = PictureFiles(config.paths.pictures)
+    models = ModelReplies.of(config, device, reports.replied, reports.alive)
     for requests in model_requests(config, task, rows):
         models.answer_share(requests.systems, share, requests.open_model)
     return 0

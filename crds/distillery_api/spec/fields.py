@@ -85,6 +85,9 @@ Language = Annotated[
     matches("^[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*$", "not a language code; use for example de, pt-BR or zh-Hans"),
 ]
 Flag = Annotated[bool, Field(strict=True)]
+MAX_EPOCHS = 100
+"""Of a training."""
+Epochs = Annotated[int, Field(strict=True, ge=1, le=MAX_EPOCHS)]
 StopSequence = Annotated[str, Field(min_length=1, max_length=100)]
 Prompt = Annotated[
     str,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from distillery_api.base import ApiModel, FirstDefault, NotIdentity, Rule
 from distillery_api.spec.durations import Duration
-from distillery_api.spec.fields import ModelUri, SecretReference
+from distillery_api.spec.fields import Epochs, ModelUri, SecretReference
 from distillery_api.spec.stage_options import JobOptions
 from distillery_api.spec.training_objective import TrainingObjective
 from distillery_api.spec.training_search import TrainingSearch
@@ -103,13 +103,18 @@ def _search_alone(field: str, in_cel: str, searched: str, value: Callable[[Train
     )
 
 
+def _gpu_amounts(training: Training, field: str) -> list[str]:
+    """How many GPUs the requests or limits of resources name."""
+    amounts = (training.resources and getattr(training.resources, field)) or {}
+    return [str(amount) for name, amount in amounts.items() if name.endswith("/gpu")]
+
+
 def _same_gpus(field: str) -> Rule:
     """The rule that the requests or limits of resources name as many GPUs as gpusPerNode, or none."""
 
     def holds(training: Training) -> bool:
-        amounts = (training.resources and getattr(training.resources, field)) or {}
-        given = [str(amount) for name, amount in amounts.items() if name.endswith("/gpu")]
-        return training.gpus_per_node is None or all(amount in {str(training.gpus_per_node), "0"} for amount in given)
+        wanted = {str(training.gpus_per_node), "0"}
+        return training.gpus_per_node is None or all(amount in wanted for amount in _gpu_amounts(training, field))
 
     amounts = f"self.resources.{field}"
     return Rule(
@@ -138,10 +143,10 @@ class Training(JobOptions):
     """Settings of the adapters; ignored with Full."""
     objective: TrainingObjective = TrainingObjective()
     """What the student learns from each row. Default: the teacher's answers."""
-    epochs: Annotated[Annotated[int, Field(strict=True, ge=1, le=100)] | None, FirstDefault(1)] = None
+    epochs: Annotated[Epochs | None, FirstDefault(1)] = None
     """Number of passes over the train rows. Default: as many as make some 200 steps, at least 3 and at most 30; the
     training ends sooner once the validation rows gain nothing more."""
-    epochs_without_gain: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
+    epochs_without_gain: Epochs | None = None
     """Ends the training after so many epochs in a row that did not make the student better on the validation rows.
     Default: 3, and without an end before epochs where that is given."""
     max_duration: Duration | None = None
@@ -198,9 +203,7 @@ class Training(JobOptions):
     @property
     def idle_gpus(self) -> str | None:
         """Says of GPUs in resources that no process uses them, and what to do; None where there are none."""
-        limits = (self.resources and self.resources.limits) or {}
-        amounts = [str(amount) for name, amount in limits.items() if name.endswith("/gpu")]
-        gpus = sum(int(amount) for amount in amounts if amount.isdecimal())
+        gpus = sum(int(amount) for amount in _gpu_amounts(self, "limits") if amount.isdecimal())
         if self.gpus_per_node is not None or gpus < 2:
             return None
         return (

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from pydantic import Field
 
 from distillery_api.base import ApiModel, Rule
+from distillery_api.spec.fields import Epochs
 
 MOST_TRIALS = 32
 
@@ -47,10 +48,7 @@ class TrainingSearch(ApiModel):
         | None
     ) = None
     """Learning rates to try, in place of learningRate. Default: the one that is chosen."""
-    epochs: (
-        Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=100)], ...], Field(min_length=1, max_length=8)]
-        | None
-    ) = None
+    epochs: Annotated[tuple[Epochs, ...], Field(min_length=1, max_length=8)] | None = None
     """Numbers of epochs to try, in place of epochs. Default: the one that is chosen."""
     ranks: (
         Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=512)], ...], Field(min_length=1, max_length=8)]

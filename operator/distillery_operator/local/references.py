@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distillery_api.base import FieldPath
 from distillery_api.reasons import Reason
 from distillery_api.runtime.source_files import find_files, no_files_problem
 from distillery_api.spec import DistillationSpec, SecretKeyReference, SecretReference
@@ -16,7 +17,6 @@ from distillery_api.spec.request_options import Header, QueryParameter, RequestO
 from distillery_operator.local.fingerprints import files_fingerprint, fingerprint
 from distillery_operator.local.secret_variables import VariablesError, is_environment, read_variables
 from distillery_operator.manifest_input.manifest_file import Manifest, ManifestError
-from distillery_operator.manifest_input.yaml_document import FieldPath
 
 CLAIM_SCHEME = "pvc://"
 CONFIGMAP_SCHEME = "configmap://"

@@ -13,12 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distillery_api.base import BrokenRules
+from distillery_api.base import BrokenRules, FieldPath
 from distillery_api.formatting import shortened
 from distillery_api.resource import API_VERSION, KIND, Distillation
 from distillery_operator.manifest_input.validation_messages import NO_VALUE, FieldProblem, field_problems, rule_problems
 from distillery_operator.manifest_input.yaml_document import (
-    FieldPath,
     YamlDocument,
     YamlProblem,
     field_name,

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from distillery_api.base import ApiModel, Rule
+from distillery_api.base import ApiModel, FieldPath, Rule
 from distillery_api.resource import Distillation
-from distillery_operator.manifest_input.yaml_document import FieldPath, YamlDocument, field_name, plain_value
+from distillery_operator.manifest_input.yaml_document import YamlDocument, field_name, plain_value
 
 SHOWN_TEXT_LIMIT = 60
 NO_VALUE = "has no value; write one, or remove the field"

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-FieldPath = tuple[str | int, ...]
+from distillery_api.base import FieldPath
 
 TEXT_TAG = "tag:yaml.org,2002:str"
 PLAIN_TAG = "tag:yaml.org,2002:plain"

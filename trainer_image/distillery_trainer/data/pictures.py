@@ -12,6 +12,9 @@ from typing import cast
 
 from distillery_trainer.data.rows import Message
 
+MOST_PICTURES = 8
+"""Of a row."""
+
 
 def pictures_of(messages: Iterable[Message]) -> list[str]:
     """The names of all pictures of a conversation, in order."""
@@ -28,7 +31,3 @@ def count_problem(messages: Sequence[Message]) -> str | None:
     """Why these are more pictures than a row may have; None if they are not."""
     count = len(pictures_of(messages))
     return f"the row has {count} pictures; at most {MOST_PICTURES} are supported" if count > MOST_PICTURES else None
-
-
-MOST_PICTURES = 8
-"""Of a row."""

@@ -10,7 +10,7 @@ from statistics import median
 from typing import BinaryIO
 
 from distillery_api.paths import StageFolder
-from distillery_api.run_config import GENERATION_BATCH_ROWS
+from distillery_api.run_config import GENERATION_BATCH_ROWS, RunConfig
 from distillery_api.runtime.atomic_files import make_folder
 from distillery_api.verification import BUSY_LOAD
 from distillery_trainer.data.picture_files import PictureFiles
@@ -55,6 +55,24 @@ class ModelReplies:
     """What other processes used of the machine when the latencies of these replies were measured, in this attempt or an
     earlier one, as shares of its CPUs."""
     _done: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        config: RunConfig,
+        device: Device,
+        report_progress: Callable[[int], None],
+        alive: Callable[[], object],
+    ) -> ModelReplies:
+        """Those of an evaluate stage."""
+        return cls(
+            config.stage_folder,
+            device,
+            report_progress,
+            alive=alive,
+            micro_batches=config.micro_batches,
+            pictures=PictureFiles(config.paths.pictures),
+        )
 
     @property
     def is_busy(self) -> bool | None:

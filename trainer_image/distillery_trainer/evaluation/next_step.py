@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from distillery_api.evaluation import SMALL_SAMPLE
 from distillery_api.spec.durations import parse_duration, write_duration
+from distillery_api.spec.fields import MAX_EPOCHS
 from distillery_api.stage_result import EpochLosses
 from distillery_api.verdict import Remedy, VerdictKind
 from distillery_trainer.evaluation.findings import Findings
@@ -26,8 +27,6 @@ _MANY_RARE = 0.2
 _DOMINANT = 2 / 3
 _HIGH_RANK = 32
 _SOME_UNREADABLE = 0.1
-_MOST_EPOCHS = 100
-"""As many as a manifest may have."""
 _ENOUGH = 0.8
 """Score at which a baseline may do instead of a student."""
 
@@ -164,7 +163,7 @@ def _took_too_few_steps(found: Findings) -> Step | None:
     epochs = math.ceil(trained.epochs * ENOUGH_STEPS / max(1, trained.steps))
     if _was_tried(found, "epochs", epochs):
         return None
-    more = f"{_more_epochs(found, epochs)}, or " if epochs <= _MOST_EPOCHS else ""
+    more = f"{_more_epochs(found, epochs)}, or " if epochs <= MAX_EPOCHS else ""
     return (
         Remedy.MORE_EPOCHS,
         f"The training took {trained.steps:,} {'step' if trained.steps == 1 else 'steps'}, and small students need"
@@ -173,7 +172,7 @@ def _took_too_few_steps(found: Findings) -> Step | None:
 
 
 def _loss_still_falls(found: Findings) -> Step | None:
-    losses, epochs = found.trained_on.losses, min(_MOST_EPOCHS, 2 * found.trained_on.epochs)
+    losses, epochs = found.trained_on.losses, min(MAX_EPOCHS, 2 * found.trained_on.epochs)
     if epochs == found.trained_on.epochs or len(losses) < 2 or _was_tried(found, "epochs", epochs):
         return None
     gain = _gain_of_last_epoch(losses)

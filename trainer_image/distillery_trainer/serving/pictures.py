@@ -20,18 +20,21 @@ Chat = list[dict[str, Any]]
 
 def has_pictures(messages: Chat) -> bool:
     """Whether any message of a checked request has pictures."""
-    return any(part["type"] == "image_url" for message in messages for part in _parts(message))
+    return _count(messages) > 0
 
 
 def with_opened_pictures(messages: Chat) -> Chat:
     """The messages with each picture in place of its data URL. Raises RefusedRequest."""
-    count = sum(part["type"] == "image_url" for message in messages for part in _parts(message))
-    if count > MOST_PICTURES:
+    if (count := _count(messages)) > MOST_PICTURES:
         raise RefusedRequest(f"messages: {count} pictures; at most {MOST_PICTURES} are supported")
     return [
         {**message, "content": [_opened(part) for part in _parts(message)]} if _parts(message) else message
         for message in messages
     ]
+
+
+def _count(messages: Chat) -> int:
+    return sum(part["type"] == "image_url" for message in messages for part in _parts(message))
 
 
 def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:

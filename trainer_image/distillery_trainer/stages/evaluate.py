@@ -22,13 +22,12 @@ from distillery_api.run_config import RunConfig
 from distillery_api.runtime.atomic_files import write_atomically
 from distillery_api.stage import Stage
 from distillery_api.stage_result import StageOutcome, StageResult
-from distillery_trainer.data.picture_files import PictureFiles
 from distillery_trainer.data.rows import Gold, HeldOutRow
 from distillery_trainer.evaluation.baselines import learned_rows, score_baselines
 from distillery_trainer.evaluation.findings import TrainedOn, train_result, trained_on
 from distillery_trainer.evaluation.metrics import breakdown
 from distillery_trainer.evaluation.model_replies import ModelReplies
-from distillery_trainer.evaluation.model_requests import model_requests, read_held_out_rows
+from distillery_trainer.evaluation.model_requests import ModelRequests, model_requests, read_held_out_rows
 from distillery_trainer.evaluation.pairwise_judge import wins
 from distillery_trainer.evaluation.reply_processes import answer_in_processes
 from distillery_trainer.evaluation.result_table import EvaluationContext, result_table
@@ -59,12 +58,14 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
     generated = config.input_folder(Stage.GENERATE)
     task = task_for(config)
     rows = read_held_out_rows(generated.test, task.metric)
+    by_model = model_requests(config, task, rows)
+    systems = [system for each in by_model for system in each.systems]
     if config.processes:
-        systems = [system for each in model_requests(config, task, rows) for system in each.systems]
         answer_in_processes(config, systems, config.processes, progress)
     device = choose_device()
     answers = {System.TEACHER: score_teacher(task, rows)}
-    all_replies, busy = _model_replies(config, task, rows, device, progress)
+    models = _models(config, rows, device, progress, systems=len(systems))
+    all_replies, busy = _model_replies(by_model, models)
     for system, replies in all_replies.items():
         answers[system] = score_replies(task, replies, rows)
     answers |= score_baselines(task, rows, generated.train)
@@ -99,12 +100,11 @@ def _compared_with_serving(
 
 
 def _model_replies(
-    config: RunConfig, task: TaskDefinition, rows: HeldOutRows, device: Device, progress: ProgressReporter
+    by_model: Sequence[ModelRequests], models: ModelReplies
 ) -> tuple[dict[System, list[SystemReply]], bool | None]:
     """The replies of the base model under both prompts, and of the student under the student prompt; and whether the
     machine was busy with other things while their latencies were measured."""
-    by_model, replies = model_requests(config, task, rows), dict[System, list[SystemReply]]()
-    models = _models(config, rows, device, progress, systems=sum(len(each.systems) for each in by_model))
+    replies = dict[System, list[SystemReply]]()
     with _out_of_memory_explained():
         for each in by_model:
             replies |= models.replies(each.systems, each.open_model)
@@ -116,10 +116,7 @@ def _models(
 ) -> ModelReplies:
     """Lets the models of so many systems answer the rows, and reports how far that is."""
     total = systems * len(rows.rows)
-    models = ModelReplies(config.stage_folder, device, lambda done: progress.update(done, total, "answers"))
-    models.alive, models.micro_batches = progress.alive, config.micro_batches
-    models.pictures = PictureFiles(config.paths.pictures)
-    return models
+    return ModelReplies.of(config, device, lambda done: progress.update(done, total, "answers"), progress.alive)
 
 
 def _context(

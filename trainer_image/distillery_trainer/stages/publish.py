@@ -39,8 +39,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         message = f"The student in the workspace cannot be read: {error}"
         raise UserError(message, reason=Reason.PUBLISH_FAILED) from error
     said = [f"{signature} signs the student"] if signature else []
-    places = [f"{image.reference} holds the student ({image.uploaded})"] if image else []
-    places += [f"{on_hub.revision} holds the student ({on_hub.uploaded})"] if on_hub else []
+    places = [f"{each.reference} holds the student ({each.uploaded})" for each in (image, on_hub) if each]
     return StageResult(
         stage=Stage.PUBLISH,
         folder=config.folder,
@@ -48,7 +47,7 @@ def run(config: RunConfig, progress: ProgressReporter) -> StageResult:
         message="; ".join([*said, *places]),
         files={Artefact.SIGNATURE: config.paths.relative(signature)} if signature else {},
         model_image=image.reference if image else None,
-        hub_revision=on_hub.revision if on_hub else None,
+        hub_revision=on_hub.reference if on_hub else None,
     )
 
 

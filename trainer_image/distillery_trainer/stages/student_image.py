@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from distillery_api.paths import IMAGE_MODEL_FOLDER
@@ -20,25 +19,17 @@ from distillery_trainer.registry.layers import Layer, LayerFile, layers_of
 from distillery_trainer.registry.push import push
 from distillery_trainer.registry.registry_client import RegistryClient, Repository
 from distillery_trainer.runtime.errors import UserError
+from distillery_trainer.stages.pushed_student import PushedStudent
 
 _MEGABYTE = 1_000_000
 _ANNOTATION = "distillery.dev"
 
 
-@dataclass(frozen=True)
-class PushedImage:
-    """The student in the registry."""
-
-    reference: str
-    """The image, by its digest."""
-    uploaded: str
-    """How much was uploaded, for people."""
-
-
 def push_image(
     config: RunConfig, wanted: ModelImage, files: Mapping[str, Path], uploaded: Callable[[int, int], None]
-) -> PushedImage:
-    """Push the student's files, by name; `uploaded` is told how many bytes of how many are there.
+) -> PushedStudent:
+    """Push the student's files, by name, as an image, which is referred to by its digest; `uploaded` is told how many
+    bytes of how many are there.
 
     Raises StageError, and OSError where a file cannot be read.
     """
@@ -54,7 +45,7 @@ def push_image(
     finally:
         client.close()
     said = f"{pushed / _MEGABYTE:,.1f} MB of {size / _MEGABYTE:,.1f} MB uploaded" if pushed else "it was there"
-    return PushedImage(f"{wanted.repository}@{image.digest}", said)
+    return PushedStudent(f"{wanted.repository}@{image.digest}", said)
 
 
 def _repository(wanted: ModelImage) -> Repository:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from distillery_api.run_config import RunConfig
@@ -12,25 +11,17 @@ from distillery_api.spec import Hub
 from distillery_api.stage import Stage
 from distillery_trainer.hub.failures import refused
 from distillery_trainer.hub.push import push
+from distillery_trainer.stages.pushed_student import PushedStudent
 from distillery_trainer.student.model_digest import MODEL_CARD
 
 _VARIABLE = "HF_TOKEN"
 
 
-@dataclass(frozen=True)
-class PushedToHub:
-    """The student on the Hub."""
-
-    revision: str
-    """Its commit, as a model's URI: hf://ORG/NAME@COMMIT."""
-    uploaded: str
-    """How much was new there, for people."""
-
-
 def push_to_hub(
     config: RunConfig, wanted: Hub, files: Mapping[str, Path], uploaded: Callable[[int, int], None]
-) -> PushedToHub:
-    """Push the student's files, by name; `uploaded` is told how many bytes of how many are there.
+) -> PushedStudent:
+    """Push the student's files, by name, as a commit, which is referred to by hf://ORG/NAME@COMMIT; `uploaded` is told
+    how many bytes of how many are there.
 
     Raises StageError, and OSError where a file cannot be read.
     """
@@ -38,7 +29,7 @@ def push_to_hub(
     on_hub = {**files, MODEL_CARD: scored} if scored.exists() else files
     pushed = push(wanted, _token(wanted), on_hub, f"{config.name}: student {config.train_hash}", uploaded)
     said = f"{pushed.new_files} of {len(on_hub)} files are new" if pushed.is_new else "it was there"
-    return PushedToHub(f"{wanted.uri}@{pushed.commit}", said)
+    return PushedStudent(f"{wanted.uri}@{pushed.commit}", said)
 
 
 def _token(wanted: Hub) -> str:

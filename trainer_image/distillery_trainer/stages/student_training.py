@@ -209,7 +209,7 @@ def _shards(config: RunConfig, base: ModelFolder, rows: EncodedRows, device: Dev
 def _execution(setup: TrainingSetup) -> str:
     """One line: what was chosen for the device."""
     attention = getattr(setup.model.config, "_attn_implementation", None) or "the model's own"
-    activations = "kept" if setup.keeps_activations() else "computed again in the backward pass"
+    activations = "kept" if setup.keeps_activations else "computed again in the backward pass"
     return (
         f"Device: {setup.device.name}; {setup.device.precision} arithmetic, {attention} attention, activations"
         f" {activations}.\n"

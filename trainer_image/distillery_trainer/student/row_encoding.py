@@ -90,7 +90,7 @@ class RowEncoder:
         prompt_text = _prompt_text(self._base, prompt)
         rendered = render(self._tokenizer, self._base.uri, prompt + completion)
         whole_text = continued(prompt_text, rendered) or rendered
-        beginning = prompt_ids(self._base, prompt)
+        beginning = _ids_of_prompt(self._base, prompt_text, prompt)
         if pictures_of(prompt):
             # Their tokens are the prompt's alone, and take a look at each picture to count.
             answer = whole_text.removeprefix(prompt_text) if whole_text.startswith(prompt_text) else ""
@@ -121,7 +121,11 @@ def prompt_ids(base: ModelFolder, messages: list[Message]) -> list[int]:
 
     Raises InvalidModel if the chat template rejects the messages.
     """
-    text = _prompt_text(base, messages)
+    return _ids_of_prompt(base, _prompt_text(base, messages), messages)
+
+
+def _ids_of_prompt(base: ModelFolder, text: str, messages: list[Message]) -> list[int]:
+    """The ids of a rendered chat, in which each of its pictures has its tokens."""
     if names := pictures_of(messages):
         return base.picture_processor.ids(text, base.opened(names))
     return _ids(base.tokenizer, text)

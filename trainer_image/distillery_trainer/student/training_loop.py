@@ -13,7 +13,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,7 @@ class TrainingSetup:
         """Number of rows in memory at a time, in all processes."""
         return max(1, self.settings.batch_size // self.micro_batches)
 
+    @cached_property
     def keeps_activations(self) -> bool:
         """Whether the activations of the largest possible micro-batch need less than half of the free memory. Once
         the memory was exhausted, none are kept; nor are those of a model whose sizes are unknown."""
@@ -301,7 +302,7 @@ def trainer_arguments(setup: TrainingSetup, *, by_score: bool = False) -> SFTCon
         use_cpu=device.is_cpu,
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=not device.is_cpu,
-        gradient_checkpointing=this_group().any(not setup.keeps_activations())[0],
+        gradient_checkpointing=this_group().any(not setup.keeps_activations)[0],
         max_length=None,
         remove_unused_columns=False,
         completion_only_loss=True,

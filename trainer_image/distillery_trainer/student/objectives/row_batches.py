@@ -7,7 +7,7 @@ tokens of `labels` to average the loss; only those of the rows' own answers stan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ class RowBatches:
     rows: Sequence[EncodedRow]
     padding: int
     """Id of the padding token."""
-    picture_inputs: PictureInputs = field(default=no_inputs)
+    picture_inputs: PictureInputs = no_inputs
     """What the model needs for the pictures of a batch."""
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
