@@ -17,11 +17,11 @@ from distillery_api.stage import Stage
 from distillery_api.usage import Estimate
 from distillery_operator.cli.app import app
 from distillery_operator.cli.paid_again import sentence
-from distillery_operator.local.outlook import outlook
+from distillery_operator.local.local_plan import local_plan
+from distillery_operator.local.outlook import OutlookState, outlook
 from distillery_operator.local.references import LocalSubstitutes, find_inputs
 from distillery_operator.local.run import LocalRun
 from distillery_operator.manifest_input.manifest_file import read_manifest
-from distillery_operator.planning.plan import make_plan
 
 SUPPORT = Path(__file__).parents[1] / "support"
 MANIFEST = """\
@@ -57,8 +57,8 @@ def folder(tmp_path, monkeypatch):
 def planned(folder, text):
     (folder / "manifest.yaml").write_text(text)
     manifest = read_manifest(folder / "manifest.yaml")
-    inputs = find_inputs(manifest, LocalSubstitutes())
-    return make_plan(manifest.distillation, inputs.fingerprints), inputs
+    inputs = find_inputs(manifest, LocalSubstitutes(), keys=False)
+    return local_plan(manifest.distillation, inputs.fingerprints), inputs
 
 
 def run(folder, monkeypatch, text=MANIFEST, until=None, **script):
@@ -70,7 +70,8 @@ def run(folder, monkeypatch, text=MANIFEST, until=None, **script):
 def states(folder, text=MANIFEST):
     """What a run would do with each stage: whether it is done and, if it runs, why."""
     plan, inputs = planned(folder, text)
-    return [True if each.done else each.why for each in outlook(plan, inputs, folder / "out")]
+    found = outlook(plan, inputs, folder / "out")
+    return [True if each.state is OutlookState.DONE else each.why for each in found]
 
 
 def test_in_a_new_folder_no_stage_has_run(folder):
@@ -123,6 +124,25 @@ def test_the_last_configuration_counts(folder, monkeypatch):
     time.sleep(0.02)
     run(folder, monkeypatch, MANIFEST.replace("epochs: 3", "epochs: 4"), until=Stage.TRAIN)
     assert states(folder, MANIFEST.replace("epochs: 3", "epochs: 5"))[1] == "training.epochs: 5, before 4"
+
+
+GATED = """\
+  evaluation: {gate: {minScore: 0.8}}
+  publication: {hub: {repository: team/student, credentials: {secretName: publisher}}}
+"""
+
+
+def test_a_student_that_failed_its_gate_is_not_said_to_be_published(folder, monkeypatch):
+    gated = MANIFEST + GATED
+    assert states(folder, gated) == ["it has not run yet"] * 4
+    run(folder, monkeypatch, gated, evaluate=[{"evaluation": {"sampleSize": 4, "student": {"score": 0.75}}}])
+    why = "the student fails the quality gate: score 0.75 is below minScore 0.8"
+    assert states(folder, gated) == [True, True, True, why]
+    plan, inputs = planned(folder, gated)
+    assert outlook(plan, inputs, folder / "out")[-1].state == "left out"
+    assert states(folder, gated.replace("0.8", "0.7"))[-1] == "it has not run yet"
+    trained_anew = gated.replace("epochs: 3", "epochs: 2")
+    assert states(folder, trained_anew)[-1] == "it has not run yet"
 
 
 EXPECTED = {"rows": 50, "storedRows": 250, "requests": 50, "inputTokens": 9, "outputTokens": 1, "lowTokens": 1}

@@ -14,7 +14,7 @@ from distillery_operator.cli.console import output, print_error
 from distillery_operator.cli.layout import say, show_table
 from distillery_operator.local.estimate import EstimateRun
 from distillery_operator.local.local_plan import local_plan
-from distillery_operator.local.outlook import StageOutlook, outlook
+from distillery_operator.local.outlook import OutlookState, StageOutlook, outlook
 from distillery_operator.local.references import LocalSubstitutes, find_inputs
 from distillery_operator.local.trainer import TrainerMissing
 from distillery_operator.local.trainer_query import QueryFailed
@@ -29,7 +29,7 @@ def show_outlook(manifest: Manifest, folder: Path, mappings: LocalSubstitutes) -
     stages = outlook(plan, inputs, folder)
     console = output()
     show_table(console, outlook_table(f"Stages of {plan.name} in {folder}", stages))
-    if not any(each.stage is Stage.GENERATE and not each.done for each in stages):
+    if not any(each.stage is Stage.GENERATE and each.state is OutlookState.WILL_RUN for each in stages):
         return
     try:
         estimate = EstimateRun(plan, inputs, folder, pilot=False).run()
@@ -63,5 +63,5 @@ def outlook_table(title: str, stages: list[StageOutlook]) -> Table:
     table.add_column("State", no_wrap=True)
     table.add_column("Why")
     for each in stages:
-        table.add_row(each.stage, each.folder, "done" if each.done else "will run", each.why)
+        table.add_row(each.stage, each.folder, each.state, each.why)
     return table

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from distillery_api.paths import Workspace
 from distillery_api.run_config import RunConfig
 from distillery_api.stage import Stage
-from distillery_api.stage_result import StageOutcome
+from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_operator.local.earlier_configs import changes, latest_config
+from distillery_operator.local.gate import failed_gate
 from distillery_operator.local.local_plan import stages_to_run
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run import asks_again, finished_result
@@ -18,36 +20,52 @@ from distillery_operator.planning.plan import Plan, PlannedStage
 from distillery_operator.planning.stage_config import StageLocations, run_config
 
 
+class OutlookState(StrEnum):
+    """What a run would do with a stage, in words."""
+
+    DONE = "done"
+    WILL_RUN = "will run"
+    LEFT_OUT = "left out"
+
+
 @dataclass(frozen=True)
 class StageOutlook:
     """What a run would do with one stage."""
 
     stage: Stage
     folder: str
-    done: bool
+    state: OutlookState
     why: str
-    """Since when it is done, or why it runs."""
+    """Since when it is done, or why it runs or does not."""
 
 
 def outlook(plan: Plan, inputs: ResolvedReferences, root: Path) -> list[StageOutlook]:
     """What a run of `plan` in the folder `root`, which need not exist, would do with each stage."""
     workspace, found, follows = Workspace(root.resolve()), list[StageOutlook](), ""
+    done: list[StageResult] = []
     for stage in stages_to_run(plan, None):
         planned = plan.stage(stage)
         result = finished_result(workspace, planned)
-        if result is not None and not asks_again(result):
-            ended = f"since {result.completion_time:%Y-%m-%d %H:%M}" if result.completion_time else ""
-            found.append(StageOutlook(stage, planned.folder, True, ended))
-        elif result is not None and result.rows is not None:
-            why = f"{result.rows.transient_failures:,} rows failed for a cause that may pass"
-            found.append(StageOutlook(stage, planned.folder, False, why))
+        failed = failed_gate(plan, done) if stage is Stage.PUBLISH else None
+        if failed:
+            state, why = OutlookState.LEFT_OUT, f"the student fails the quality gate: {failed.message}"
+        elif result is not None:
+            state, why = _with_result(result)
         else:
             why = _why(workspace, planned, _config(plan, inputs, planned, workspace), follows)
-            found.append(StageOutlook(stage, planned.folder, False, why))
-            follows = follows or f"it follows {stage}, which runs"
+            state, follows = OutlookState.WILL_RUN, follows or f"it follows {stage}, which runs"
+        found.append(StageOutlook(stage, planned.folder, state, why))
         if result is not None:
+            done.append(result)
             plan = plan.with_rows(result.rows_revision)
     return found
+
+
+def _with_result(result: StageResult) -> tuple[OutlookState, str]:
+    """What a run would do with a finished stage, and why."""
+    if asks_again(result) and result.rows is not None:
+        return OutlookState.WILL_RUN, f"{result.rows.transient_failures:,} rows failed for a cause that may pass"
+    return OutlookState.DONE, f"since {result.completion_time:%Y-%m-%d %H:%M}" if result.completion_time else ""
 
 
 def _why(workspace: Workspace, planned: PlannedStage, config: RunConfig, follows: str) -> str:

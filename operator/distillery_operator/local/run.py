@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from distillery_api.evaluation import GateVerdict
 from distillery_api.paths import StageFolder, Workspace
 from distillery_api.reasons import Reason
 from distillery_api.run_config import RetryRejected
@@ -18,8 +17,8 @@ from distillery_api.stage import RUNNING_REASONS, ExitCode, Stage
 from distillery_api.stage_result import StageOutcome, StageResult
 from distillery_api.training_memory import THIS_MACHINE
 from distillery_operator.core.call_costs import with_call_costs
-from distillery_operator.core.gate import gate_verdict
 from distillery_operator.local.earlier_configs import read_config
+from distillery_operator.local.gate import failed_gate, local_verdict
 from distillery_operator.local.local_plan import stages_to_run
 from distillery_operator.local.references import ResolvedReferences
 from distillery_operator.local.run_result import (
@@ -92,7 +91,7 @@ class LocalRun:
         with opened_workspace(self.folder, self.plan.name) as (workspace, lock):
             idle, self.before = True, read_run_result(workspace.result)
             for stage in stages_to_run(self.plan, self.until):
-                if stage is Stage.PUBLISH and self._fails_gate():
+                if stage is Stage.PUBLISH and failed_gate(self.plan, self.results):
                     break
                 found = finished_result(workspace, self.plan.stage(stage))
                 if found is not None and not asks_again(found) and not self._retries(found):
@@ -137,20 +136,10 @@ class LocalRun:
         """Whether a finished generate stage has rejected rows that are to be asked again."""
         return finished.stage is Stage.GENERATE and bool(concerned_rows(self.retry_rejected, finished.rows))
 
-    def _verdict(self) -> GateVerdict | None:
-        """What the quality gate says, once evaluate is done; None without a gate."""
-        gate = self.plan.spec.evaluation.gate
-        done = (each for each in self.results if each.stage is Stage.EVALUATE and each.state is StageOutcome.DONE)
-        evaluated = next(done, None)
-        return gate_verdict(gate, evaluated.evaluation) if gate and evaluated else None
-
-    def _fails_gate(self) -> bool:
-        verdict = self._verdict()
-        return verdict is not None and not verdict.met
-
     def _judged(self, result: StageResult) -> StageResult:
         """The result, with the gate's verdict in its table if it has one."""
-        table = result.evaluation and result.evaluation.model_copy(update={"gate": self._verdict()})
+        verdict = local_verdict(self.plan, self.results)
+        table = result.evaluation and result.evaluation.model_copy(update={"gate": verdict})
         return result.model_copy(update={"evaluation": table})
 
     def _write_running(self, workspace: Workspace, stage: Stage) -> None:
@@ -183,9 +172,9 @@ class LocalRun:
 
     def _conclusion(self) -> tuple[RunState, Reason, str, int]:
         last = self.results[-1]
-        verdict = self._verdict()
-        if verdict and not verdict.met:
-            message = f"quality gate: {verdict.message}"
+        failed = failed_gate(self.plan, self.results)
+        if failed:
+            message = f"quality gate: {failed.message}"
             return RunState.FAILED, Reason.QUALITY_GATE_FAILED, message, GATE_FAILED_EXIT_CODE
         if last.state is StageOutcome.DONE and last.stage is stages_to_run(self.plan, self.until)[-1]:
             message = f"all stages up to {self.until} are done" if self.until else "all stages are done"
