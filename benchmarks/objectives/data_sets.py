@@ -14,7 +14,7 @@ from teacher import Known
 from chat_protocol import text_of
 from teacher_server import prompt_key, read_lines
 
-VALIDATION_ROWS = 100
+VALIDATION_ROWS = 50
 SPLITS = ("train", "validation", "test")
 
 

@@ -19,7 +19,6 @@ from trl import SFTConfig, SFTTrainer
 
 def main() -> None:
     settings = json.loads(Path(sys.argv[1]).read_text())
-    on_gpu = torch.cuda.is_available()
     rows = {
         split: load_dataset("json", data_files=settings[split], split="train").select_columns(["prompt", "completion"])
         for split in ("train", "validation")
@@ -34,8 +33,7 @@ def main() -> None:
             lr_scheduler_type="cosine",
             warmup_steps=5,
             max_length=settings["maxLength"],
-            bf16=on_gpu,
-            use_cpu=not on_gpu,
+            use_cpu=not torch.cuda.is_available(),
             seed=settings["seed"],
             eval_strategy="epoch",
             save_strategy="epoch",

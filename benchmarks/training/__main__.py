@@ -11,7 +11,9 @@ on a GPU that of the device.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import os
 import resource
 import statistics
@@ -75,7 +77,7 @@ def row(number: int, answers: str) -> dict[str, Any]:
 
 def compare(train: list[dict[str, Any]], validation: list[dict[str, Any]], runs: int, answers: str) -> None:
     tokens = token_counts(train)
-    SETTINGS["batchTokens"] = max(*tokens, sum(tokens) * SETTINGS["batchSize"] // len(tokens))
+    SETTINGS["batchTokens"] = tokens_of_sequences(tokens, math.ceil(len(train) / SETTINGS["batchSize"]))
     stage: list[Measured] = []
     peers: dict[str, list[Measured]] = {kind: [] for kind in PEERS}
     for _ in range(runs):
@@ -99,6 +101,25 @@ def token_counts(rows: list[dict[str, Any]]) -> list[int]:
         len(tokenizer.apply_chat_template(each["prompt"] + each["completion"], return_dict=True)["input_ids"])
         for each in rows
     ]
+
+
+def tokens_of_sequences(tokens: Sequence[int], number: int) -> int:
+    """The fewest tokens of a sequence with which all rows fill no more than so many, so that a peer that packs them
+    makes as many steps as one that does not."""
+    fewest = max(*tokens, math.ceil(sum(tokens) / number))
+    return next(size for size in itertools.count(fewest) if sequences(tokens, size) <= number)
+
+
+def sequences(tokens: Sequence[int], size: int) -> int:
+    """Number of sequences, with each row where it leaves the least room, long rows first, as TRL packs them."""
+    room: list[int] = []
+    for row_tokens in sorted(tokens, reverse=True):
+        best = min((index for index, free in enumerate(room) if free >= row_tokens), key=room.__getitem__, default=None)
+        if best is None:
+            room.append(size - row_tokens)
+        else:
+            room[best] -= row_tokens
+    return len(room)
 
 
 def ours(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> Measured:
@@ -133,6 +154,8 @@ def plain(train: list[dict[str, Any]], validation: list[dict[str, Any]], kind: s
         output, memory = execute([sys.executable, program, str(folder / "settings.json")])
     text = next(line for line in output.splitlines() if line.startswith("FIGURES "))
     figures = json.loads(text.removeprefix("FIGURES "))
+    if figures["steps"] != math.ceil(len(train) / SETTINGS["batchSize"]) * SETTINGS["epochs"]:
+        raise SystemExit(f"the peer made {figures['steps']} steps, another number than the stage")
     return Measured(figures["seconds"], figures["loss"], memory)
 
 

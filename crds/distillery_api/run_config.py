@@ -67,7 +67,7 @@ NODE_NUMBER_VARIABLE = "JOB_COMPLETION_INDEX"
 NODE_ADDRESS_VARIABLE = "DISTILLERY_NODE_ADDRESS"
 """Variable with the address at which other nodes reach this one."""
 
-GENERATION_BATCH_ROWS = 128
+GENERATION_BATCH_ROWS = 256
 """Maximum number of rows that the evaluation lets a model answer at a time."""
 
 

@@ -14,8 +14,11 @@ import torch
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
-_CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
-"""Processor flags (x86, x86, Arm) of bfloat16 arithmetic. Without one of them it is emulated, and slow."""
+_CPU_BFLOAT16 = {"amx_bf16", "bf16"}
+"""Processor flags (x86, Arm) of bfloat16 arithmetic that is faster than that in float32. Without one it is emulated."""
+_AMD, _AMD_BFLOAT16 = "AuthenticAMD", "avx512_bf16"
+"""The vendor whose AVX-512 is faster in bfloat16. Intel's with the same flag multiplies at six tenths of the speed of
+float32 (docs/results.md, "Arithmetic of a CPU"); there the tiles of AMX are fast, which virtual machines may lack."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Device:
     kind: str
     """cuda or cpu."""
     dtype: torch.dtype
-    """bfloat16 if the device supports it, else float32."""
+    """bfloat16 if the device is faster in it, else float32."""
     name: str
     """The product name, for people."""
 
@@ -67,8 +70,10 @@ def choose_device(processes: int = 1) -> Device:
 
 
 def computes_in_bfloat16(cpu_info: str) -> bool:
-    """Whether the processor described in `/proc/cpuinfo` supports bfloat16."""
-    return not _CPU_BFLOAT16.isdisjoint(_first(cpu_info, ("flags", "Features")).split())
+    """Whether the processor described in `/proc/cpuinfo` is faster in bfloat16 than in float32."""
+    flags = _first(cpu_info, ("flags", "Features")).split()
+    is_amd = _first(cpu_info, ("vendor_id",)) == _AMD
+    return not _CPU_BFLOAT16.isdisjoint(flags) or (is_amd and _AMD_BFLOAT16 in flags)
 
 
 def cpu_name(cpu_info: str, threads: int) -> str:
