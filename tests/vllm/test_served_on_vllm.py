@@ -29,6 +29,11 @@ QUESTIONS = [
 ]
 
 
+ROUNDING = 1.0
+"""By how much two programs' logits may differ in bfloat16, which rounds numbers of 16 to 32 to eighths. Sampled answers
+differ by more."""
+
+
 def parsed(vllm, *containers):
     """How vLLM's own parser understands the containers' commands."""
     arguments = []
@@ -109,16 +114,20 @@ def test_same_request_has_one_reply(server):
 def test_answers_are_those_of_the_model_in_the_measured_arithmetic(server, student):
     model = AutoModelForCausalLM.from_pretrained(student, dtype=torch.bfloat16)
     tokenizer = AutoTokenizer.from_pretrained(student)
-    alike = sum(server.ask(text, max_tokens=8) == greedy_answer(model, tokenizer, text) for text in QUESTIONS)
-    assert alike >= len(QUESTIONS) - 1  # two programs may round a tie differently
+    answers = {text: server.ask(text, max_tokens=8) for text in QUESTIONS}
+    likely = [text for text, answer in answers.items() if largest_gap(model, tokenizer, text, answer) <= ROUNDING]
+    assert len(likely) >= len(QUESTIONS) - 1  # an answer's text may have other tokens than those that were generated
 
 
-def greedy_answer(model, tokenizer, text):
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
-    output = model.generate(**prompt, max_new_tokens=8, do_sample=False)
-    return tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+def largest_gap(model, tokenizer, text, answer):
+    """How far a token of the answer is from the most likely one in its place, at most, in logits."""
+    chat = [{"role": "user", "content": text}]
+    prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    written = tokenizer(answer, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    before = prompt["input_ids"].shape[1]
+    with torch.no_grad():
+        logits = model(torch.cat([prompt["input_ids"], written], dim=1)).logits[0, before - 1 : -1].float()
+    return float((logits.max(dim=-1).values - logits.gather(1, written.T).squeeze(1)).max())
 
 
 def test_chat_template_of_a_request_is_refused(server):
