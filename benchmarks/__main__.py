@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: all benchmarks, one after the other. Each prints this project beside a peer."""
+"""`python -m benchmarks`: all benchmarks, one after the other. Most print this project beside a peer."""
 
 import subprocess
 import sys

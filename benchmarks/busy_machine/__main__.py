@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quickstart")]
+
+from benchmarks.spread import spread
 
 from distillery_api.stage import Stage
 from distillery_trainer.verification.served_student import ServedStudent
@@ -59,11 +61,7 @@ def line(name: str, measure: Callable[[], float], runs: int) -> str:
         with busy_process():
             busy.append(measure())
     lost = [1 - alone / beside for alone, beside in zip(idle, busy, strict=True)]
-    return f"| {name} | {spread(idle)} | {spread(busy)} | {statistics.median(lost):.0%} |"
-
-
-def spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+    return f"| {name} | {spread(idle, 2)} | {spread(busy, 2)} | {statistics.median(lost):.0%} |"
 
 
 @contextlib.contextmanager
@@ -85,10 +83,7 @@ def training_seconds() -> float:
     with tempfile.TemporaryDirectory() as folder:
         run = run_in(Path(folder))
         seconds_of(run, Stage.TRAIN)
-        figures = run.result(Stage.TRAIN).training
-    if figures is None:
-        raise SystemExit("the stage's result has no training figures")
-    return figures.seconds
+        return run.training_figures().seconds
 
 
 def evaluation_seconds(trained: TrainEvaluateRun) -> float:
@@ -100,9 +95,7 @@ def evaluation_seconds(trained: TrainEvaluateRun) -> float:
 
 
 def seconds_of(run: TrainEvaluateRun, stage: Stage) -> float:
-    path = run.workspace / f"{stage}.json"
-    path.write_text(run.config(stage).model_dump_json(by_alias=True))
-    command = [sys.executable, "-m", "distillery_trainer", stage, "--config", str(path)]
+    command = run.command(stage)
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

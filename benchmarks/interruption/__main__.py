@@ -16,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quickstart")]
+
+from benchmarks.spread import spread
 
 from distillery_api.stage import Stage
 from student import student_folder
@@ -39,11 +40,9 @@ class Training:
     """The process of a train stage."""
 
     def __init__(self, run: TrainEvaluateRun) -> None:
-        path = run.workspace / "train.json"
-        path.write_text(run.config(Stage.TRAIN).model_dump_json(by_alias=True))
         self._port = run.folder(Stage.TRAIN) / "metrics-port"
         self._port.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "distillery_trainer", "train", "--config", str(path)]
+        command = run.command(Stage.TRAIN)
         self._started = time.perf_counter()
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
@@ -77,9 +76,9 @@ def main() -> None:
     starts, stops, resumptions = zip(*measured, strict=True)
     shares = [seconds / BETWEEN_CHECKPOINTS for seconds in resumptions]
     print(f"\n| {len(measured)} runs | |\n|---|---|")
-    print(f"| from the start to the first step | {spread(starts)} s |")
-    print(f"| from SIGTERM to the end, with a checkpoint | {spread(stops)} s |")
-    print(f"| from the next start to the next step | {spread(resumptions)} s |")
+    print(f"| from the start to the first step | {spread(starts, 1)} s |")
+    print(f"| from SIGTERM to the end, with a checkpoint | {spread(stops, 1)} s |")
+    print(f"| from the next start to the next step | {spread(resumptions, 1)} s |")
     print(f"| the resumption as a share of {BETWEEN_CHECKPOINTS} s | {statistics.median(shares):.1%} |")
 
 
@@ -96,10 +95,6 @@ def interrupted() -> tuple[float, float, float]:
         resumption = again.seconds_to_step(max(int(path.name.rpartition("-")[2]) for path in checkpoints))
         again.seconds_to_stop()
         return start, stop, resumption
-
-
-def spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
 
 
 if __name__ == "__main__":

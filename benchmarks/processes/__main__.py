@@ -9,15 +9,14 @@ checkpoint, with the evaluation of the epoch, and its losses.
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quickstart")]
+
+from benchmarks.spread import spread
 
 from distillery_api.stage import Stage
 from distillery_api.stage_result import TrainingFigures
@@ -35,11 +34,10 @@ def main() -> None:
     pairs = [(trained(1), trained(2)) for _ in range(runs)]
     print(f"\n| {ROWS} rows, {runs} runs | seconds | validation loss |\n|---|---|---|")
     for name, figures in (("one process", [one for one, _ in pairs]), ("two processes", [two for _, two in pairs])):
-        seconds = [each.seconds for each in figures]
-        shown = f"{statistics.median(seconds):.1f} ({min(seconds):.1f}-{max(seconds):.1f})"
-        print(f"| {name} | {shown} | {figures[0].validation_loss:.4f} |")
+        seconds = spread([each.seconds for each in figures], 1)
+        print(f"| {name} | {seconds} | {figures[0].validation_loss:.4f} |")
     ratios = [one.seconds / two.seconds for one, two in pairs]
-    print(f"\nTwo are {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) times as fast as one.")
+    print(f"\nTwo are {spread(ratios, 2)} times as fast as one.")
 
 
 def trained(processes: int) -> TrainingFigures:
@@ -48,17 +46,11 @@ def trained(processes: int) -> TrainingFigures:
         rows = {"train": training_rows(ROWS), "validation": training_rows(VALIDATION_ROWS, 1000)}
         training = TRAINING | ({"gpusPerNode": processes} if processes > 1 else {})
         run = TrainEvaluateRun(Path(folder), student_folder(), training=training, **rows)
-        path = run.workspace / "train.json"
-        path.write_text(run.config(Stage.TRAIN).model_dump_json(by_alias=True))
-        command = [sys.executable, "-m", "distillery_trainer", "train", "--config", str(path)]
-        variables = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        ended = subprocess.run(command, check=False, env=variables, capture_output=True, text=True)
-        if ended.returncode:
-            raise SystemExit(f"the stage failed:\n{ended.stderr[-2000:]}")
-        figures = run.result(Stage.TRAIN).training
-    if figures is None:
-        raise SystemExit("the stage's result has no training figures")
-    return figures
+        process = run.start(Stage.TRAIN)
+        _, errors = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"the stage failed:\n{errors[-2000:]}")
+        return run.training_figures()
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "examples" / "quickstart")]
 
+from benchmarks.spread import spread
+
 from conjunctions import SYSTEM_PROMPT
 from distillery_api.stage import Stage
 from student import student_folder
@@ -77,7 +79,7 @@ def row(number: int, answers: str) -> dict[str, Any]:
 
 def compare(train: list[dict[str, Any]], validation: list[dict[str, Any]], runs: int, answers: str) -> None:
     tokens = token_counts(train)
-    SETTINGS["batchTokens"] = tokens_of_sequences(tokens, math.ceil(len(train) / SETTINGS["batchSize"]))
+    SETTINGS["batchTokens"] = tokens_of_sequences(tokens, steps_per_epoch(train))
     stage: list[Measured] = []
     peers: dict[str, list[Measured]] = {kind: [] for kind in PEERS}
     for _ in range(runs):
@@ -101,6 +103,10 @@ def token_counts(rows: list[dict[str, Any]]) -> list[int]:
         len(tokenizer.apply_chat_template(each["prompt"] + each["completion"], return_dict=True)["input_ids"])
         for each in rows
     ]
+
+
+def steps_per_epoch(train: Sequence[dict[str, Any]]) -> int:
+    return math.ceil(len(train) / SETTINGS["batchSize"])
 
 
 def tokens_of_sequences(tokens: Sequence[int], number: int) -> int:
@@ -129,12 +135,8 @@ def ours(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> Measu
     training = {"lora": lora, "maxLength": 2048, **options}
     with tempfile.TemporaryDirectory() as folder:
         run = TrainEvaluateRun(Path(folder), student_folder(), train=train, validation=validation, training=training)
-        path = Path(folder) / "run.json"
-        path.write_text(run.config(Stage.TRAIN).model_dump_json(by_alias=True))
-        _, memory = execute([sys.executable, "-m", "distillery_trainer", "train", "--config", str(path)])
-        figures = run.result(Stage.TRAIN).training
-    if figures is None:
-        raise SystemExit("the stage's result has no training figures")
+        _, memory = execute(run.command(Stage.TRAIN))
+        figures = run.training_figures()
     SETTINGS["bf16"] = figures.precision == "bfloat16"
     return Measured(figures.seconds, figures.validation_loss, memory)
 
@@ -154,7 +156,7 @@ def plain(train: list[dict[str, Any]], validation: list[dict[str, Any]], kind: s
         output, memory = execute([sys.executable, program, str(folder / "settings.json")])
     text = next(line for line in output.splitlines() if line.startswith("FIGURES "))
     figures = json.loads(text.removeprefix("FIGURES "))
-    if figures["steps"] != math.ceil(len(train) / SETTINGS["batchSize"]) * SETTINGS["epochs"]:
+    if figures["steps"] != steps_per_epoch(train) * SETTINGS["epochs"]:
         raise SystemExit(f"the peer made {figures['steps']} steps, another number than the stage")
     return Measured(figures["seconds"], figures["loss"], memory)
 
@@ -214,11 +216,6 @@ def line(name: str, tokens: int, measured: Sequence[Measured], stage: Sequence[M
     loss = statistics.median(each.loss for each in measured)
     memory = max(each.memory for each in measured) / 2**20
     return f"| {name} | {spread(rates, 0)} | {spread(ratios, 2)} | {loss:.3f} | {memory:,.0f} MiB |"
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:,.{digits}f} ({low:,.{digits}f}-{high:,.{digits}f})"
 
 
 if __name__ == "__main__":

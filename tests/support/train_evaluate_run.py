@@ -14,7 +14,7 @@ from typing import Any
 from distillery_api.run_config import RunConfig
 from distillery_api.spec import NLI_LABELS
 from distillery_api.stage import Stage
-from distillery_api.stage_result import StageResult
+from distillery_api.stage_result import StageResult, TrainingFigures
 
 SYSTEM = "Answer with one word: entailment, neutral or contradiction."
 FOLDERS = {
@@ -140,13 +140,25 @@ class TrainEvaluateRun:
             }
         )
 
-    def start(self, stage: Stage) -> subprocess.Popen[str]:
-        """The stage as a process of its own, as a Job runs it."""
+    def command(self, stage: Stage) -> list[str]:
+        """The command of the stage, whose configuration is written to the workspace."""
         path = self.workspace / f"{stage}.json"
         path.write_text(self.config(stage).model_dump_json(by_alias=True))
-        command = [sys.executable, "-m", "distillery_trainer", stage, "--config", str(path)]
+        return [sys.executable, "-m", "distillery_trainer", stage, "--config", str(path)]
+
+    def start(self, stage: Stage) -> subprocess.Popen[str]:
+        """The stage as a process of its own, as a Job runs it."""
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables)
+        return subprocess.Popen(
+            self.command(stage), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables
+        )
 
     def result(self, stage: Stage) -> StageResult:
         return StageResult.model_validate_json((self.folder(stage) / "result.json").read_text())
+
+    def training_figures(self) -> TrainingFigures:
+        """Those of the train stage that is done. Raises LookupError where its result has none."""
+        figures = self.result(Stage.TRAIN).training
+        if figures is None:
+            raise LookupError("the stage's result has no training figures")
+        return figures
